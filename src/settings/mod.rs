@@ -1,0 +1,54 @@
+//! What the operator decided, as immutable values.
+//! Called by `serve.rs`, `cli/` and every room above; input is the operator's files: trusted, but checked as a whole before use.
+//! RFC 5321 4.5.3 (minimum limits and timeouts), RFC 9051 5.4 (autologout).
+//! Not here: secrets (rows of the account's shard), address resolution (`directory/`), anything that changes while mail flows.
+//!
+//! `server`, `listener`, `limits` model the static file, `domains` the domains file, `account` one account's file.
+//! `load` reads the files, `parse` turns a text into a model and finds all its errors, `check` looks at everything together,
+//! `problem` is how an error reads. `reload` says what a new version changes, `edit` writes the server's own changes,
+//! `example` prints every field, `local` is built in for `localserve`.
+
+pub mod account;
+pub mod account_name;
+pub mod check;
+pub mod domains;
+pub mod limits;
+pub mod listener;
+pub mod load;
+pub mod names;
+pub mod parse;
+pub mod problem;
+pub mod server;
+pub mod units;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use account::{Account, AccountAddress};
+pub use account_name::AccountName;
+pub use check::parse_and_check;
+pub use domains::{Alias, Domain, Domains, Post, Postmaster};
+pub use limits::{AuthLimits, HttpLimits, ImapLimits, Limits, SmtpLimits, TlsLimits};
+pub use listener::{Certificate, Door, Endpoint, Listener, StartTls, Tls};
+pub use load::{Fingerprint, Text, Texts, load};
+pub use names::{DomainName, LocalpartText, MailboxName};
+pub use problem::{Place, Problem, Problems};
+pub use server::{
+    Cores, HttpCore, InitialMailboxes, Log, LogFormat, LogLevel, Server, ShardCores, Storage,
+};
+pub use units::{Bytes, PerNetwork, Secs};
+
+/// Everything the operator decided. Immutable: it lives in an `Arc` that is swapped as a whole at reload.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settings {
+    /// The static file.
+    pub server: Server,
+    /// The domains file.
+    pub domains: Domains,
+    /// The accounts, by name. An `Arc` each, so that a reload which changes one account shares all others: they are read on every core.
+    pub accounts: BTreeMap<AccountName, Arc<Account>>,
+    /// Account that receives whatever has no account of its own, at any domain. Only `localserve` sets it; no file can.
+    pub everything_to: Option<AccountName>,
+    /// What each file held when it was read, so that an edit by hand is noticed and never overwritten.
+    pub fingerprints: load::Fingerprints,
+}

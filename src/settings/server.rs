@@ -1,0 +1,367 @@
+//! The static file, `ringmail.toml`: where things lie, how the machine is used. Most of it takes effect at a restart (`reload.rs` says which).
+//! Every struct's `Default` is the documented default; `config/ringmail.toml` explains each field.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::limits::Limits;
+use super::listener::Listener;
+use super::names::{DomainName, MailboxName};
+use super::units::{Bytes, Secs};
+
+/// The static file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// Directory of all data. After loading: absolute or relative to the working directory.
+    pub data_dir: PathBuf,
+    /// The domains file.
+    pub domains_file: PathBuf,
+    /// The folder with one file per account.
+    pub accounts_dir: PathBuf,
+    /// Name of this host, in greetings and Received fields.
+    pub hostname: Option<DomainName>,
+    /// How long connections and transactions may take to finish when the server stops.
+    pub shutdown_grace_secs: Secs,
+    /// What is logged and how.
+    pub log: Log,
+    /// How the machine's cores are used.
+    pub cores: Cores,
+    /// How mail is kept on disk.
+    pub storage: Storage,
+    /// Bounds against peers.
+    pub limits: Limits,
+    /// Octets all messages of an account may have together, unless its file says otherwise. `None`: no bound.
+    pub quota_bytes: Option<Bytes>,
+    /// Mailboxes of a new account.
+    pub initial_mailboxes: InitialMailboxes,
+    /// Where the server listens.
+    pub listener: Vec<Listener>,
+}
+
+impl Server {
+    /// The hostname, which the check has made sure of.
+    pub fn hostname(&self) -> &str {
+        self.hostname
+            .as_ref()
+            .map_or("localhost", DomainName::as_str)
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::new(),
+            domains_file: "domains.toml".into(),
+            accounts_dir: "accounts".into(),
+            hostname: None,
+            shutdown_grace_secs: Secs::new(10),
+            log: Log::default(),
+            cores: Cores::default(),
+            storage: Storage::default(),
+            limits: Limits::default(),
+            quota_bytes: None,
+            initial_mailboxes: InitialMailboxes::default(),
+            listener: Vec::new(),
+        }
+    }
+}
+
+/// What is logged and how. Takes effect at reload.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// Least severe level that is logged.
+    pub level: LogLevel,
+    /// Another level for a module and what lies in it, such as `smtp_server` or `store::deliver`.
+    pub modules: BTreeMap<String, LogLevel>,
+    /// Form of a line.
+    pub format: LogFormat,
+}
+
+/// Severity of a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Something needs the operator.
+    Error,
+    /// Something may need the operator.
+    Warn,
+    /// What happened, one line per connection or message.
+    #[default]
+    Info,
+    /// How it happened.
+    Debug,
+    /// Each protocol line, secrets replaced.
+    Trace,
+}
+
+/// Form of a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// `level=info msg="..." key=value`.
+    #[default]
+    Logfmt,
+    /// One JSON object per line.
+    Json,
+}
+
+/// How the machine's cores are used.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cores {
+    /// The cores that own shards.
+    pub shards: ShardCores,
+    /// The core of HTTP.
+    pub http: HttpCore,
+    /// Microseconds an executor spins before it sleeps. 0 where cores are shared, 20 to 50 where they are ours alone.
+    pub spin_before_park_us: u32,
+    /// Entries of each io_uring.
+    pub ring_depth: u32,
+    /// Registered I/O memory of each executor; it is locked memory.
+    pub io_memory_bytes: Bytes,
+    /// Threads for what blocks or is heavy. `None`: half of the cores, at least 1, at most 4.
+    pub pool_threads: Option<u32>,
+    /// Jobs that may wait for the pool; the next is refused.
+    pub pool_jobs_max: u32,
+    /// Calls that may wait on a lane from one core to another.
+    pub lane_calls_max: u32,
+    /// How long a call to another core may take.
+    pub call_timeout_secs: Secs,
+}
+
+impl Default for Cores {
+    fn default() -> Self {
+        Self {
+            shards: ShardCores::Auto,
+            http: HttpCore::Auto,
+            spin_before_park_us: 0,
+            ring_depth: 1024,
+            io_memory_bytes: Bytes::kib(64),
+            pool_threads: None,
+            pool_jobs_max: 1024,
+            lane_calls_max: 1024,
+            call_timeout_secs: Secs::new(30),
+        }
+    }
+}
+
+/// The cores that own shards: `"auto"`, a count, or a list of CPU numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ShardCores {
+    /// All; all but one from 4 cores up, the last being for HTTP.
+    #[default]
+    Auto,
+    /// So many, from CPU 0 on.
+    Count(u32),
+    /// These CPUs.
+    Cpus(Vec<u32>),
+}
+
+/// The core of HTTP: `"auto"` or a CPU number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HttpCore {
+    /// A core of its own from 4 cores up, beside the last shard core below that.
+    #[default]
+    Auto,
+    /// This CPU.
+    Cpu(u32),
+}
+
+/// How mail is kept on disk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Storage {
+    /// Shards of a new data directory; an existing one keeps its count. `None`: the larger of 4 and the core count.
+    pub shards: Option<u32>,
+    /// Size of a segment file.
+    pub segment_size_bytes: Bytes,
+    /// How far ahead a segment file is zeroed: overwriting syncs faster than growing.
+    pub zero_ahead_bytes: Bytes,
+    /// Cache of the row index, for all shards together.
+    pub index_cache_bytes: Bytes,
+    /// Cache of mailbox tables, for each core.
+    pub mailbox_cache_bytes: Bytes,
+    /// Batches that may share one sync.
+    pub group_batches_max: u32,
+    /// Octets that may share one sync.
+    pub group_bytes_max: Bytes,
+    /// Free space of the disk below which new mail is refused (452) while deleting goes on.
+    pub disk_reserve_bytes: Bytes,
+    /// Largest body held in memory; a larger one streams to a file of its own.
+    pub body_in_memory_max_bytes: Bytes,
+    /// Octets of bodies each core may hold in memory at once.
+    pub body_memory_budget_bytes: Bytes,
+    /// A segment is compacted when more of its octets are dead than this, in percent.
+    pub compaction_dead_percent: u8,
+    /// Octets per second that compaction may copy, for each shard.
+    pub compaction_rate_bytes: Bytes,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            shards: None,
+            segment_size_bytes: Bytes::mib(256),
+            zero_ahead_bytes: Bytes::mib(4),
+            index_cache_bytes: Bytes::mib(64),
+            mailbox_cache_bytes: Bytes::mib(32),
+            group_batches_max: 256,
+            group_bytes_max: Bytes::mib(1),
+            disk_reserve_bytes: Bytes::mib(256),
+            body_in_memory_max_bytes: Bytes::mib(1),
+            body_memory_budget_bytes: Bytes::mib(64),
+            compaction_dead_percent: 50,
+            compaction_rate_bytes: Bytes::mib(16),
+        }
+    }
+}
+
+/// Mailboxes of a new account beside the Inbox, all subscribed. RFC 6154 2: the special uses. An empty name leaves that mailbox out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InitialMailboxes {
+    /// `\Sent`.
+    #[serde(with = "maybe_mailbox")]
+    pub sent: Option<MailboxName>,
+    /// `\Archive`.
+    #[serde(with = "maybe_mailbox")]
+    pub archive: Option<MailboxName>,
+    /// `\Trash`.
+    #[serde(with = "maybe_mailbox")]
+    pub trash: Option<MailboxName>,
+    /// `\Drafts`.
+    #[serde(with = "maybe_mailbox")]
+    pub drafts: Option<MailboxName>,
+    /// `\Junk`.
+    #[serde(with = "maybe_mailbox")]
+    pub junk: Option<MailboxName>,
+    /// Others, without a special use.
+    pub regular: Vec<MailboxName>,
+}
+
+impl Default for InitialMailboxes {
+    fn default() -> Self {
+        let named = |name: &str| Some(name.parse().expect("a mailbox name in the source"));
+        Self {
+            sent: named("Sent"),
+            archive: named("Archive"),
+            trash: named("Trash"),
+            drafts: named("Drafts"),
+            junk: named("Junk"),
+            regular: Vec::new(),
+        }
+    }
+}
+
+/// A mailbox name, or `""` for none.
+mod maybe_mailbox {
+    use super::{Deserialize, Deserializer, MailboxName, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(
+        name: &Option<MailboxName>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(name.as_ref().map_or("", MailboxName::as_str))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<MailboxName>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.try_into().map(Some).map_err(de::Error::custom)
+    }
+}
+
+impl Serialize for ShardCores {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Count(count) => serializer.serialize_u32(*count),
+            Self::Cpus(cpus) => cpus.serialize(serializer),
+        }
+    }
+}
+
+impl Serialize for HttpCore {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Cpu(cpu) => serializer.serialize_u32(*cpu),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ShardCores {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match deserializer.deserialize_any(CoresVisitor(
+            "\"auto\", a number of cores, or a list of CPU numbers",
+        ))? {
+            Self::Count(0) => Err(de::Error::custom("at least one core must own shards")),
+            Self::Cpus(cpus) if cpus.is_empty() => {
+                Err(de::Error::custom("the list of CPUs is empty"))
+            }
+            Self::Cpus(cpus) if (1..cpus.len()).any(|i| cpus[..i].contains(&cpus[i])) => {
+                Err(de::Error::custom("a CPU is named twice"))
+            }
+            cores => Ok(cores),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for HttpCore {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match deserializer.deserialize_any(CoresVisitor("\"auto\" or a CPU number"))? {
+            ShardCores::Auto => Ok(Self::Auto),
+            ShardCores::Count(cpu) => Ok(Self::Cpu(cpu)),
+            ShardCores::Cpus(_) => Err(de::Error::custom(
+                "HTTP has one core: expected \"auto\" or a CPU number",
+            )),
+        }
+    }
+}
+
+struct CoresVisitor(&'static str);
+
+impl<'de> de::Visitor<'de> for CoresVisitor {
+    type Value = ShardCores;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<ShardCores, E> {
+        match text {
+            "auto" => Ok(ShardCores::Auto),
+            _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+        }
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<ShardCores, E> {
+        match u32::try_from(number) {
+            Ok(number) if number < CPUS_MAX => Ok(ShardCores::Count(number)),
+            _ => Err(E::invalid_value(de::Unexpected::Signed(number), &self)),
+        }
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<ShardCores, E> {
+        self.visit_i64(i64::try_from(number).unwrap_or(-1))
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<ShardCores, A::Error> {
+        let mut cpus = Vec::new();
+        while let Some(cpu) = seq.next_element::<u32>()? {
+            cpus.push(cpu);
+        }
+        Ok(ShardCores::Cpus(cpus))
+    }
+}
+
+/// More than any machine has (Linux: NR_CPUS is at most 8192).
+const CPUS_MAX: u32 = 8192;
