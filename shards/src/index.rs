@@ -1,0 +1,239 @@
+//! The index of one shard: rows, locations of bodies, live bytes of segments. The only file that names fjall.
+//!
+//! Blocking, and sometimes for long (back-pressure, compaction): commit threads, the worker pool and commands only.
+
+use std::path::Path;
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+
+use crate::segments::{BodyId, Location};
+
+/// The index could not do what was asked; the text is for operators.
+#[derive(Debug, thiserror::Error, Clone)]
+#[error("index: {0}")]
+pub struct IndexError(pub String);
+
+impl From<fjall::Error> for IndexError {
+    fn from(error: fjall::Error) -> IndexError {
+        IndexError(error.to_string())
+    }
+}
+
+/// A key and its value.
+pub type Row = (Vec<u8>, Vec<u8>);
+
+/// One change of the rows. Puts are absolute.
+#[derive(Clone, Debug)]
+pub enum RowChange {
+    /// Writes a row.
+    Put(Vec<u8>, Vec<u8>),
+    /// Removes a row; removing what is not there is no error.
+    Delete(Vec<u8>),
+}
+
+impl RowChange {
+    /// The row's key.
+    pub fn key(&self) -> &[u8] {
+        match self {
+            RowChange::Put(key, _) | RowChange::Delete(key) => key,
+        }
+    }
+}
+
+/// What the index remembers of the shard as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The last group whose rows are in the index.
+    pub last_group: u64,
+    /// The next body number to give out.
+    pub next_body: u64,
+}
+
+/// Live and written bytes of one segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SegmentUse {
+    /// Bytes of records that a location names.
+    pub live: u64,
+    /// Bytes of all records ever appended to it.
+    pub written: u64,
+}
+
+/// A handle to the open index; cheap to clone, may be used from any thread.
+#[derive(Clone)]
+pub struct Index {
+    database: Database,
+    rows: Keyspace,
+    bodies: Keyspace,
+    segments: Keyspace,
+    shard: Keyspace,
+}
+
+/// All changes of one group; durable together.
+pub struct IndexBatch {
+    batch: fjall::OwnedWriteBatch,
+}
+
+impl Index {
+    /// Opens or makes the index in `path`. Opening repairs (cuts) a torn end of fjall's journal.
+    pub fn open(path: &Path, cache_bytes: u64) -> Result<Index, IndexError> {
+        let database = Database::builder(path)
+            .worker_threads(1)
+            .cache_size(cache_bytes)
+            .max_cached_files(Some(64))
+            .manual_journal_persist(true)
+            .open()?;
+        let keyspace = |name: &str| database.keyspace(name, KeyspaceCreateOptions::default);
+        Ok(Index {
+            rows: keyspace("rows")?,
+            bodies: keyspace("bodies")?,
+            segments: keyspace("segments")?,
+            shard: keyspace("shard")?,
+            database,
+        })
+    }
+
+    /// Starts the changes of one group.
+    pub fn batch(&self) -> IndexBatch {
+        IndexBatch {
+            batch: self
+                .database
+                .batch()
+                .durability(Some(PersistMode::SyncData)),
+        }
+    }
+
+    /// Applies a group and syncs it.
+    pub fn commit(&self, batch: IndexBatch) -> Result<(), IndexError> {
+        Ok(batch.batch.commit()?)
+    }
+
+    /// One row.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+        Ok(self.rows.get(key)?.map(|v| v.to_vec()))
+    }
+
+    /// Rows with `prefix` from key `from` on, at most `limit` of them.
+    pub fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<Row>, IndexError> {
+        let start = if from < prefix { prefix } else { from };
+        let mut rows = Vec::new();
+        for guard in self.rows.range(start..).take(limit) {
+            let (key, value) = guard.into_inner()?;
+            if !key.starts_with(prefix) {
+                break;
+            }
+            rows.push((key.to_vec(), value.to_vec()));
+        }
+        Ok(rows)
+    }
+
+    /// Where a body lies.
+    pub fn location(&self, body: BodyId) -> Result<Option<Location>, IndexError> {
+        match self.bodies.get(body.0.to_be_bytes())? {
+            None => Ok(None),
+            Some(bytes) => Location::from_bytes(&bytes)
+                .map(Some)
+                .ok_or_else(|| IndexError(format!("location of body {} has an unknown format; use the version of ringmail that wrote it", body.0))),
+        }
+    }
+
+    /// Locations of bodies from number `from` on, at most `limit`.
+    pub fn locations(
+        &self,
+        from: BodyId,
+        limit: usize,
+    ) -> Result<Vec<(BodyId, Location)>, IndexError> {
+        let mut found = Vec::new();
+        for guard in self.bodies.range(from.0.to_be_bytes()..).take(limit) {
+            let (key, value) = guard.into_inner()?;
+            let body =
+                BodyId(u64::from_be_bytes(key[..].try_into().map_err(|_| {
+                    IndexError("a body number has the wrong length".into())
+                })?));
+            let location = Location::from_bytes(&value).ok_or_else(|| {
+                IndexError(format!("location of body {} has an unknown format", body.0))
+            })?;
+            found.push((body, location));
+        }
+        Ok(found)
+    }
+
+    /// Use of every segment.
+    pub fn segment_uses(&self) -> Result<Vec<(u32, SegmentUse)>, IndexError> {
+        let mut found = Vec::new();
+        for guard in self.segments.iter() {
+            let (key, value) = guard.into_inner()?;
+            if key.len() != 4 || value.len() != 16 {
+                return Err(IndexError("a segment's row has the wrong length".into()));
+            }
+            let number = u32::from_be_bytes([key[0], key[1], key[2], key[3]]);
+            found.push((
+                number,
+                SegmentUse {
+                    live: crate::segments::u64_at(&value, 0),
+                    written: crate::segments::u64_at(&value, 8),
+                },
+            ));
+        }
+        Ok(found)
+    }
+
+    /// How far the index has come.
+    pub fn progress(&self) -> Result<Progress, IndexError> {
+        Ok(match self.shard.get(PROGRESS)? {
+            Some(bytes) if bytes.len() == 16 => Progress {
+                last_group: crate::segments::u64_at(&bytes, 0),
+                next_body: crate::segments::u64_at(&bytes, 8),
+            },
+            Some(_) => {
+                return Err(IndexError(
+                    "the shard's progress row has the wrong length".into(),
+                ));
+            }
+            None => Progress::default(),
+        })
+    }
+
+    /// Memtables that wait to be flushed: fjall slows writers when they pile up, so the intake is slowed first.
+    pub fn flush_backlog(&self) -> usize {
+        self.database.outstanding_flushes()
+    }
+}
+
+impl IndexBatch {
+    pub(crate) fn row(&mut self, index: &Index, change: RowChange) {
+        match change {
+            RowChange::Put(key, value) => self.batch.insert(&index.rows, key, value),
+            RowChange::Delete(key) => self.batch.remove(&index.rows, key),
+        }
+    }
+
+    pub(crate) fn put_location(&mut self, index: &Index, body: BodyId, location: Location) {
+        self.batch
+            .insert(&index.bodies, body.0.to_be_bytes(), location.to_bytes());
+    }
+
+    pub(crate) fn delete_location(&mut self, index: &Index, body: BodyId) {
+        self.batch.remove(&index.bodies, body.0.to_be_bytes());
+    }
+
+    pub(crate) fn put_segment(&mut self, index: &Index, number: u32, used: SegmentUse) {
+        let mut value = [0; 16];
+        value[..8].copy_from_slice(&used.live.to_le_bytes());
+        value[8..].copy_from_slice(&used.written.to_le_bytes());
+        self.batch
+            .insert(&index.segments, number.to_be_bytes(), value);
+    }
+
+    pub(crate) fn delete_segment(&mut self, index: &Index, number: u32) {
+        self.batch.remove(&index.segments, number.to_be_bytes());
+    }
+
+    pub(crate) fn put_progress(&mut self, index: &Index, progress: Progress) {
+        let mut value = [0; 16];
+        value[..8].copy_from_slice(&progress.last_group.to_le_bytes());
+        value[8..].copy_from_slice(&progress.next_body.to_le_bytes());
+        self.batch.insert(&index.shard, PROGRESS, value);
+    }
+}
+
+const PROGRESS: &[u8] = b"progress";

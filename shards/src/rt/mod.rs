@@ -1,0 +1,205 @@
+//! The seam to the runtime: the only code that names glommio. Executors, tasks, timers, sockets and files, in the words of ringmail.
+//!
+//! Everything here belongs to one executor and is neither `Send` nor `Sync` unless it says so. What may block (opening a
+//! database, hashing) is not here: it goes to [`crate::pool`].
+//!
+//! Traps of the runtime handled here: a panicking task would kill its executor's thread ([`spawn`] catches and counts it); an
+//! executor may park while a task is runnable (a 100 ms ticker bounds that, [`run`]); the first sleep in a process is late
+//! (a throw-away executor runs first, [`warm_up`]); a task's reference count has 16 bits (one task for each connection, no wide select).
+
+mod event;
+mod file;
+mod net;
+
+pub use event::Event;
+pub use file::File;
+pub(crate) use file::sync_directory;
+pub use net::{BindError, Listener, Stream, detach_stream, listen, with_scratch};
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_lite::FutureExt;
+
+/// How one executor is set up. The defaults are those measured in docs/ARCHITECTURE.md.
+#[derive(Clone, Debug)]
+pub struct ExecutorOptions {
+    /// Name of the thread, as seen in `top -H`.
+    pub name: String,
+    /// The CPU to pin to, or none to let the kernel choose.
+    pub cpu: Option<usize>,
+    /// Entries of the io_uring; 1024 or more, or idle connections become expensive.
+    pub ring_depth: usize,
+    /// Registered memory for file reads, in bytes. It is locked: see `LimitMEMLOCK` of the unit.
+    pub io_memory: usize,
+    /// How long to spin before parking. Zero on shared cores, 20 to 50 us on dedicated ones.
+    pub spin_before_park: Duration,
+}
+
+/// The time was up before the future was ready.
+#[derive(Debug, thiserror::Error, Clone, Copy, PartialEq, Eq)]
+#[error("timed out")]
+pub struct Elapsed;
+
+/// A running executor; joined when it stops.
+pub struct ExecutorHandle(glommio::ExecutorJoinHandle<()>);
+
+impl ExecutorHandle {
+    /// Waits for the executor's main future to end. An error names why the executor could not start or how it died.
+    pub fn join(self) -> Result<(), String> {
+        self.0.join().map_err(|e| {
+            format!("executor failed: {e}; when memory could not be locked, raise LimitMEMLOCK (ulimit -l)")
+        })
+    }
+}
+
+/// Starts an executor on a thread of its own, running `main` until it ends.
+pub fn run<G, F>(options: &ExecutorOptions, main: G) -> Result<ExecutorHandle, String>
+where
+    G: FnOnce() -> F + Send + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    let placement = match options.cpu {
+        Some(cpu) => glommio::Placement::Fixed(cpu),
+        None => glommio::Placement::Unbound,
+    };
+    glommio::LocalExecutorBuilder::new(placement)
+        .name(&options.name)
+        .ring_depth(options.ring_depth)
+        .io_memory(options.io_memory)
+        .spin_before_park(options.spin_before_park)
+        .spawn(move || async move {
+            // glommio 0.9.0 can park although a task is runnable; a timer that always runs bounds how long.
+            let ticker = glommio::spawn_local(async {
+                loop {
+                    glommio::timer::sleep(TICK).await;
+                }
+            });
+            main().await;
+            ticker.cancel().await;
+        })
+        .map(ExecutorHandle)
+        .map_err(|e| e.to_string())
+}
+
+/// Runs a throw-away executor once, so that the first sleep of the real ones is not 30 ms late.
+pub fn warm_up() {
+    if let Ok(executor) = glommio::LocalExecutorBuilder::new(glommio::Placement::Unbound)
+        .io_memory(64 << 10)
+        .make()
+    {
+        executor.run(glommio::timer::sleep(Duration::from_millis(1)));
+    }
+}
+
+/// Runs a future to its end on a private executor of the calling thread: for commands and tests, never inside an executor.
+pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, String> {
+    let executor = glommio::LocalExecutorBuilder::new(glommio::Placement::Unbound)
+        .io_memory(64 << 10)
+        .make()
+        .map_err(|e| e.to_string())?;
+    Ok(executor.run(future))
+}
+
+/// Starts a task on this executor that nobody waits for. A panic inside is caught and counted under `room`; it harms this task alone.
+pub fn spawn(room: &'static Room, future: impl Future<Output = ()> + 'static) {
+    glommio::spawn_local(async move {
+        if let Err(panic) = AssertUnwindSafe(future).catch_unwind().await {
+            room.panics.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(
+                room = room.name,
+                panic = panic_text(&*panic),
+                "a task panicked; this is a bug of ours"
+            );
+        }
+    })
+    .detach();
+}
+
+/// A part of the program whose panics are counted apart. Declared `static`, listed where metrics are scraped.
+#[derive(Debug)]
+pub struct Room {
+    /// The label in metrics.
+    pub name: &'static str,
+    // Atomic: read by whoever scrapes; written only when a task panics.
+    panics: AtomicU64,
+}
+
+impl Room {
+    /// A room with no panics yet.
+    pub const fn new(name: &'static str) -> Room {
+        Room {
+            name,
+            panics: AtomicU64::new(0),
+        }
+    }
+
+    /// How many tasks of this room panicked since the start.
+    pub fn panics(&self) -> u64 {
+        self.panics.load(Ordering::Relaxed)
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(no text)")
+}
+
+/// Waits on the monotonic clock.
+pub async fn sleep(wait: Duration) {
+    glommio::timer::sleep(wait).await;
+}
+
+/// The future's value, or [`Elapsed`] after `limit`; the future is dropped then.
+pub async fn timeout<T>(limit: Duration, future: impl Future<Output = T>) -> Result<T, Elapsed> {
+    async { Ok(future.await) }
+        .or(async {
+            glommio::timer::sleep(limit).await;
+            Err(Elapsed)
+        })
+        .await
+}
+
+/// Lets other tasks run if this one has used up its slice. Call it in every loop whose length a peer decides.
+pub async fn yield_if_needed() {
+    glommio::yield_if_needed().await;
+}
+
+/// Lets other tasks run now.
+pub async fn yield_now() {
+    glommio::executor().yield_now().await;
+}
+
+const TICK: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static ROOM: Room = Room::new("test");
+
+    #[test]
+    fn a_panic_harms_its_task_alone() {
+        block_on(async {
+            spawn(&ROOM, async { panic!("on purpose") });
+            sleep(Duration::from_millis(5)).await;
+            assert_eq!(ROOM.panics(), 1);
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn timeout_ends_a_future_that_never_does() {
+        block_on(async {
+            let result = timeout(Duration::from_millis(5), std::future::pending::<()>()).await;
+            assert_eq!(result, Err(Elapsed));
+            assert_eq!(timeout(Duration::from_secs(5), async { 7 }).await, Ok(7));
+        })
+        .unwrap();
+    }
+}

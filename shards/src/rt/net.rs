@@ -1,0 +1,178 @@
+//! Listeners and streams of one executor.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_io::{AsyncRead, AsyncWrite};
+use glommio::net::{TcpListener, TcpStream};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+/// A bound port that could not be had, with what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}{}", hint(source))]
+pub struct BindError {
+    /// What was asked for.
+    pub address: SocketAddr,
+    /// What the kernel said.
+    pub source: io::Error,
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE or root",
+        io::ErrorKind::AddrInUse => {
+            "; another program has this port, stop it or choose another port"
+        }
+        io::ErrorKind::AddrNotAvailable => "; no interface of this machine has that address",
+        _ => "",
+    }
+}
+
+/// Binds a listening socket: SO_REUSEPORT (each core has its own), SO_REUSEADDR, IPv6 only for IPv6 addresses.
+/// The socket is blocking-free and may be sent to the core that will accept from it.
+pub fn listen(address: SocketAddr, backlog: i32) -> Result<OwnedFd, BindError> {
+    let bind = || -> io::Result<Socket> {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM.nonblocking().cloexec(),
+            Some(Protocol::TCP),
+        )?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&address.into())?;
+        socket.listen(backlog)?;
+        Ok(socket)
+    };
+    bind()
+        .map(OwnedFd::from)
+        .map_err(|source| BindError { address, source })
+}
+
+/// A listener on this executor.
+pub struct Listener(TcpListener);
+
+impl Listener {
+    /// Takes over a socket of [`listen`].
+    pub fn new(socket: OwnedFd) -> Listener {
+        // Safe because the descriptor is owned and handed on.
+        Listener(unsafe { TcpListener::from_raw_fd(socket.into_raw_fd()) })
+    }
+
+    /// The address it is bound to.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr().map_err(io::Error::from)
+    }
+
+    /// The next connection. When descriptors run out it waits a little instead of spinning on the error.
+    pub async fn accept(&self) -> io::Result<Stream> {
+        match self.0.accept().await.map_err(io::Error::from) {
+            Ok(stream) => {
+                let _ = stream.set_nodelay(true);
+                let keepalive = TcpKeepalive::new()
+                    .with_time(KEEPALIVE)
+                    .with_interval(KEEPALIVE_INTERVAL);
+                // Safe to borrow: the stream owns the descriptor.
+                let _ = SockRef::from(&BorrowedSocket(stream.as_raw_fd()))
+                    .set_tcp_keepalive(&keepalive);
+                Ok(Stream(stream))
+            }
+            Err(error) => {
+                super::sleep(ACCEPT_PAUSE).await;
+                Err(error)
+            }
+        }
+    }
+}
+
+struct BorrowedSocket(std::os::fd::RawFd);
+
+impl std::os::fd::AsFd for BorrowedSocket {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        // Safe because its maker keeps the descriptor open while this value lives.
+        unsafe { std::os::fd::BorrowedFd::borrow_raw(self.0) }
+    }
+}
+
+/// A TCP connection of this executor.
+pub struct Stream(TcpStream);
+
+impl Stream {
+    /// Takes over a connected socket on this executor.
+    pub fn new(socket: OwnedFd) -> Stream {
+        // Safe because the descriptor is owned and handed on.
+        Stream(unsafe { TcpStream::from_raw_fd(socket.into_raw_fd()) })
+    }
+
+    /// Connects from any local address. Only numeric addresses: resolving a name would block.
+    pub async fn connect(address: SocketAddr) -> io::Result<Stream> {
+        let stream = TcpStream::connect(address).await.map_err(io::Error::from)?;
+        let _ = stream.set_nodelay(true);
+        Ok(Stream(stream))
+    }
+
+    /// Both ends of the connection: (peer, ours).
+    pub fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
+        Ok((
+            self.0.peer_addr().map_err(io::Error::from)?,
+            self.0.local_addr().map_err(io::Error::from)?,
+        ))
+    }
+}
+
+/// A second descriptor of the connection, to be sent to another core; drop the stream here afterwards.
+pub fn detach_stream(stream: &Stream) -> io::Result<OwnedFd> {
+    let borrowed = BorrowedSocket(stream.0.as_raw_fd());
+    let copy = rustix::io::fcntl_dupfd_cloexec(&borrowed, 3)?;
+    Ok(copy)
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buffer)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_close(cx)
+    }
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_SIZE]);
+}
+
+/// Lends the executor's one read buffer of 64 KiB for the length of a poll, so that an idle connection pins none of its own.
+pub fn with_scratch<T>(use_it: impl FnOnce(&mut [u8]) -> T) -> T {
+    SCRATCH.with(|scratch| use_it(&mut scratch.borrow_mut()))
+}
+
+const SCRATCH_SIZE: usize = 64 << 10;
+const KEEPALIVE: Duration = Duration::from_secs(300);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
+/// When accepting fails for want of descriptors or memory, the next try waits this long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

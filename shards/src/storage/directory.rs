@@ -1,0 +1,582 @@
+//! A data directory: lock, format, epoch, opening of its shards. Blocking; runs before the executors start.
+//!
+//! ```text
+//! DIR/lock             flock: one process at a time
+//! DIR/format           version, shards, seed, epoch; replaced as a whole at each opening
+//! DIR/spool/           content on its way to a shard; emptied at opening
+//! DIR/shard-NNN/rows/      the index (fjall)
+//! DIR/shard-NNN/segments/  bodies
+//! DIR/shard-NNN/large/     content over 1 MiB
+//! DIR/shard-NNN/mark       the last group known durable, written every few seconds
+//! ```
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::commit::{CommitThread, QUEUE_MAX, Shared, read_mark};
+use super::shard::{ShardParts, Watch};
+use crate::ShardId;
+use crate::faults::point;
+use crate::index::{Index, IndexError, Progress, SegmentUse};
+use crate::rt::sync_directory;
+use crate::segments::{BodyId, Scanned, SegmentScan, SegmentWriter, list_segments, segment_name};
+
+/// Numbers of the store. The defaults are those of design and measurement; each can be set.
+#[derive(Clone, Debug)]
+pub struct StorageOptions {
+    /// Shards of a directory that is made now; an existing one keeps its number.
+    pub shards: u16,
+    /// Size of a segment file, in bytes (1 MiB to 2 GiB).
+    pub segment_size: u64,
+    /// Memory for fjall's cache, in bytes, for each shard.
+    pub cache_bytes: u64,
+    /// Batches in one group, at most.
+    pub group_batches_max: usize,
+    /// Bytes in one group, about.
+    pub group_bytes_max: usize,
+    /// Bytes of batches under way for each shard, at most.
+    pub under_way_bytes_max: usize,
+    /// Below this much free space new bodies are refused.
+    pub disk_reserve_bytes: u64,
+    /// A segment is compacted when this percentage of it is dead.
+    pub compaction_dead_percent: u64,
+    /// Bytes compaction reads each second, about.
+    pub compaction_bytes_per_sec: u64,
+}
+
+impl Default for StorageOptions {
+    fn default() -> Self {
+        StorageOptions {
+            shards: 4,
+            segment_size: 256 << 20,
+            cache_bytes: 32 << 20,
+            group_batches_max: 256,
+            group_bytes_max: 1 << 20,
+            under_way_bytes_max: 64 << 20,
+            disk_reserve_bytes: 256 << 20,
+            compaction_dead_percent: 50,
+            compaction_bytes_per_sec: 16 << 20,
+        }
+    }
+}
+
+/// What `DIR/format` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Format {
+    /// Number of shards, fixed when the directory was made.
+    pub shards: u16,
+    /// Start of all checksums: makes records of this directory unlike those of others.
+    pub seed: u32,
+    /// Number of the current opening.
+    pub epoch: u64,
+}
+
+/// Why a directory was not opened; each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// A file call failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Another process has it.
+    #[error(
+        "{0} is in use by another ringmail process; stop that one, or use its control socket (--config or --dir)"
+    )]
+    Locked(PathBuf),
+    /// Not a directory of ours, or its format file is damaged.
+    #[error("{path}: {what}")]
+    Format {
+        /// The format file.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        what: String,
+    },
+    /// The index lost rows that were acknowledged.
+    #[error(
+        "{shard}: {what}; nothing was changed. Run `ringmail salvage {directory}` to rebuild the index from the stored bodies"
+    )]
+    Lost {
+        /// Which shard.
+        shard: ShardId,
+        /// How it shows.
+        what: String,
+        /// The data directory.
+        directory: PathBuf,
+    },
+    /// The index could not be opened.
+    #[error(
+        "{shard}: {source}; run `ringmail salvage {directory}` to rebuild the index from the stored bodies"
+    )]
+    Index {
+        /// Which shard.
+        shard: ShardId,
+        /// What fjall said.
+        source: IndexError,
+        /// The data directory.
+        directory: PathBuf,
+    },
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> DirectoryError + '_ {
+    move |source| DirectoryError::Io {
+        path: path.to_path_buf(),
+        source,
+    }
+}
+
+/// The path of a shard's directory.
+pub fn shard_path(directory: &Path, shard: ShardId) -> PathBuf {
+    directory.join(shard.to_string())
+}
+
+/// Holds the directory's lock while it lives.
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock or says who has it. The directory is made if it is not there.
+    pub fn take(directory: &Path) -> Result<Lock, DirectoryError> {
+        fs::create_dir_all(directory).map_err(at(directory))?;
+        let path = directory.join("lock");
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(at(&path))?;
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Lock { _file: file }),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                Err(DirectoryError::Locked(directory.to_path_buf()))
+            }
+            Err(e) => Err(DirectoryError::Io {
+                path,
+                source: e.into(),
+            }),
+        }
+    }
+}
+
+/// An open directory: commit threads run; the owner cores take their shards from it.
+pub struct Opened {
+    /// Its format.
+    pub format: Format,
+    /// Where content is written before it is committed.
+    pub spool: PathBuf,
+    pub(crate) shards: Vec<Option<ShardParts>>,
+    threads: Vec<(
+        crossbeam_channel::Sender<super::commit::Work>,
+        std::thread::JoinHandle<()>,
+    )>,
+    watches: Vec<Watch>,
+    _lock: Lock,
+}
+
+impl Opened {
+    /// A view of each shard for metrics and health.
+    pub fn watches(&self) -> Vec<Watch> {
+        self.watches.clone()
+    }
+
+    /// Lets the commit threads finish what was submitted, and waits for them. The lock is free afterwards.
+    pub fn close(self) {
+        for (work, thread) in self.threads {
+            let _ = work.send(super::commit::Work::Stop);
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Reads `DIR/format`; none if there is no directory of ours yet.
+pub fn read_format(directory: &Path) -> Result<Option<Format>, DirectoryError> {
+    let path = directory.join("format");
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(at(&path)(e)),
+    };
+    parse_format(&text)
+        .map(Some)
+        .map_err(|what| DirectoryError::Format { path, what })
+}
+
+fn parse_format(text: &str) -> Result<Format, String> {
+    let mut fields = HashMap::new();
+    for line in text.lines().filter(|l| !l.starts_with('#')) {
+        let (name, value) = line
+            .split_once('=')
+            .ok_or("damaged: a line has no '='; restore the file from a backup")?;
+        let value: u64 = value.trim().parse().map_err(|_| {
+            format!(
+                "damaged: {} is not a number; restore the file from a backup",
+                name.trim()
+            )
+        })?;
+        fields.insert(name.trim(), value);
+    }
+    let field = |name: &str| {
+        fields.get(name).copied().ok_or(format!(
+            "damaged: {name} is missing; restore the file from a backup"
+        ))
+    };
+    match field("version")? {
+        FORMAT_VERSION => (),
+        other => {
+            return Err(format!(
+                "the directory has format version {other}, this program knows {FORMAT_VERSION}; use the version of ringmail that wrote it"
+            ));
+        }
+    }
+    let shards = u16::try_from(field("shards")?)
+        .ok()
+        .filter(|n| *n > 0)
+        .ok_or("damaged: shards is out of range")?;
+    Ok(Format {
+        shards,
+        seed: field("seed")? as u32,
+        epoch: field("epoch")?,
+    })
+}
+
+fn write_format(directory: &Path, format: &Format) -> Result<(), DirectoryError> {
+    let text = format!(
+        "# Written by ringmail at each start. Do not edit.\nversion = {FORMAT_VERSION}\nshards = {}\nseed = {}\nepoch = {}\n",
+        format.shards, format.seed, format.epoch
+    );
+    let (path, new) = (directory.join("format"), directory.join("format.new"));
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&new)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        point("open.format")?;
+        fs::rename(&new, &path)?;
+        sync_directory(directory)?;
+        point("open.epoch")
+    };
+    write().map_err(at(&path))
+}
+
+/// Opens a directory, making it if it is empty: lock, format, a new epoch, each shard's index and a new segment.
+/// `seed` is a random number for a directory that is made now.
+pub fn open(
+    directory: &Path,
+    options: &StorageOptions,
+    seed: u32,
+) -> Result<Opened, DirectoryError> {
+    let lock = Lock::take(directory)?;
+    let format = match read_format(directory)? {
+        Some(format) => Format {
+            epoch: format.epoch + 1,
+            ..format
+        },
+        None => {
+            refuse_foreign(directory)?;
+            Format {
+                shards: options.shards.max(1),
+                seed,
+                epoch: 1,
+            }
+        }
+    };
+    let spool = directory.join("spool");
+    fs::create_dir_all(&spool).map_err(at(&spool))?;
+    empty_directory(&spool).map_err(at(&spool))?;
+    // The epoch is durable before anything is written in it.
+    write_format(directory, &format)?;
+    let mut opened = Opened {
+        format,
+        spool,
+        shards: Vec::new(),
+        threads: Vec::new(),
+        watches: Vec::new(),
+        _lock: lock,
+    };
+    for number in 0..format.shards {
+        open_shard(directory, ShardId(number), format, options, &mut opened)?;
+    }
+    Ok(opened)
+}
+
+/// A directory without a format file must hold nothing of ours: else the file was lost, and a new one would hide the mail.
+fn refuse_foreign(directory: &Path) -> Result<(), DirectoryError> {
+    if shard_path(directory, ShardId(0)).join("segments").exists()
+        && !list_segments(&shard_path(directory, ShardId(0)).join("segments"))
+            .unwrap_or_default()
+            .is_empty()
+    {
+        return Err(DirectoryError::Format {
+            path: directory.join("format"),
+            what: "missing, though there is mail in the directory; restore the file from a backup"
+                .into(),
+        });
+    }
+    Ok(())
+}
+
+fn open_shard(
+    directory: &Path,
+    shard: ShardId,
+    format: Format,
+    options: &StorageOptions,
+    opened: &mut Opened,
+) -> Result<(), DirectoryError> {
+    let path = shard_path(directory, shard);
+    let segments = path.join("segments");
+    for needed in [&segments, &path.join("large")] {
+        fs::create_dir_all(needed).map_err(at(needed))?;
+    }
+    sync_directory(&path)
+        .and_then(|()| sync_directory(directory))
+        .map_err(at(&path))?;
+    let numbers = list_segments(&segments).map_err(at(&segments))?;
+    let index_is_new = !path.join("rows").exists();
+    let index_error = |source| DirectoryError::Index {
+        shard,
+        source,
+        directory: directory.to_path_buf(),
+    };
+    let lost = |what| DirectoryError::Lost {
+        shard,
+        what,
+        directory: directory.to_path_buf(),
+    };
+    let index = Index::open(&path.join("rows"), options.cache_bytes).map_err(index_error)?;
+    let progress = index.progress().map_err(index_error)?;
+    check_progress(&path, shard, format.seed, progress, &numbers, index_is_new)
+        .map_err(at(&path))?
+        .map_or(Ok(()), |what| Err(lost(what)))?;
+    sweep_large(&path, &index)
+        .map_err(at(&path))?
+        .map_err(index_error)?;
+    let uses = segment_uses(&index, &segments, &numbers)
+        .map_err(at(&segments))?
+        .map_err(index_error)?;
+    let number = uses.keys().chain(&numbers).max().copied().unwrap_or(0) + 1;
+    let size = options.segment_size.clamp(
+        crate::segments::SEGMENT_SIZE_RANGE.0,
+        crate::segments::SEGMENT_SIZE_RANGE.1,
+    );
+    let writer = SegmentWriter::start(&segments, shard, number, format.seed, format.epoch, size)
+        .map_err(at(&segments))?;
+    start_commit_thread(
+        path, shard, format, options, index, progress, uses, writer, opened,
+    )
+}
+
+#[allow(clippy::too_many_arguments)] // One caller; everything is handed on to the thread.
+fn start_commit_thread(
+    path: PathBuf,
+    shard: ShardId,
+    format: Format,
+    options: &StorageOptions,
+    index: Index,
+    progress: Progress,
+    uses: HashMap<u32, SegmentUse>,
+    writer: SegmentWriter,
+    opened: &mut Opened,
+) -> Result<(), DirectoryError> {
+    let shared = Arc::new(Shared::default());
+    let (sender, work) = crossbeam_channel::bounded(QUEUE_MAX + 1);
+    let thread = CommitThread {
+        shard,
+        path: path.clone(),
+        options: options.clone(),
+        seed: format.seed,
+        index: index.clone(),
+        writer,
+        progress,
+        uses,
+        work,
+        shared: shared.clone(),
+        compaction: None,
+        space_checked: Instant::now(),
+        marked: Instant::now(),
+    };
+    let handle = std::thread::Builder::new()
+        .name(format!("commit-{}", shard.0))
+        .spawn(move || thread.run())
+        .map_err(at(&path))?;
+    opened.threads.push((sender.clone(), handle));
+    opened.watches.push(Watch {
+        id: shard,
+        shared: shared.clone(),
+    });
+    opened.shards.push(Some(ShardParts {
+        id: shard,
+        path,
+        seed: format.seed,
+        index,
+        work: sender,
+        shared,
+        next_body: progress.next_body,
+        bytes_max: options.under_way_bytes_max,
+    }));
+    Ok(())
+}
+
+/// fjall opens a journal with corrupted bytes in its middle without an error and drops the rest. So its last group is compared with
+/// what the segments and the mark file say was made durable. A segment may be one group ahead: a crash between its sync and the index's.
+fn check_progress(
+    path: &Path,
+    shard: ShardId,
+    seed: u32,
+    progress: Progress,
+    numbers: &[u32],
+    index_is_new: bool,
+) -> io::Result<Option<String>> {
+    if let Some(mark) = read_mark(path, seed)
+        && mark > progress.last_group
+    {
+        return Ok(Some(format!(
+            "the index ends at group {}, but group {mark} was durable",
+            progress.last_group
+        )));
+    }
+    let written = last_group_written(path, shard, seed, numbers, progress.last_group)?;
+    if written > progress.last_group + 1 {
+        return Ok(Some(format!(
+            "the index ends at group {}, but bodies of group {written} were stored",
+            progress.last_group
+        )));
+    }
+    if index_is_new && written > 0 {
+        return Ok(Some(
+            "the index is missing, but there are stored bodies".into(),
+        ));
+    }
+    Ok(None)
+}
+
+/// The highest group in the newest segments; only sound records count.
+fn last_group_written(
+    path: &Path,
+    shard: ShardId,
+    seed: u32,
+    numbers: &[u32],
+    indexed: u64,
+) -> io::Result<u64> {
+    let mut highest = 0;
+    for number in numbers.iter().rev() {
+        let (mut scan, _) = SegmentScan::open(&path.join("segments"), *number, shard, seed)?;
+        let mut any = false;
+        while let Some((group, sound)) = scan.next_group(indexed)? {
+            any = true;
+            if sound {
+                highest = highest.max(group);
+            }
+        }
+        if any {
+            break;
+        }
+    }
+    Ok(highest)
+}
+
+/// Removes large content that no location names: left by a crash before its group was durable, or after its body's death.
+fn sweep_large(path: &Path, index: &Index) -> io::Result<Result<(), IndexError>> {
+    for entry in fs::read_dir(path.join("large"))? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let body = name
+            .to_str()
+            .and_then(|n| n.strip_suffix(".large"))
+            .and_then(|n| u64::from_str_radix(n, 16).ok());
+        let Some(body) = body else { continue };
+        match index.location(BodyId(body)) {
+            Ok(Some(location)) if location.external_length > 0 => (),
+            Ok(_) => fs::remove_file(entry.path())?,
+            Err(e) => return Ok(Err(e)),
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Segments without a row hold garbage only, by what the index says; compaction looks at each of their records before it removes them.
+fn segment_uses(
+    index: &Index,
+    segments: &Path,
+    numbers: &[u32],
+) -> io::Result<Result<HashMap<u32, SegmentUse>, IndexError>> {
+    let mut uses: HashMap<u32, SegmentUse> = match index.segment_uses() {
+        Ok(rows) => rows.into_iter().collect(),
+        Err(e) => return Ok(Err(e)),
+    };
+    let present: HashSet<u32> = numbers.iter().copied().collect();
+    uses.retain(|number, _| present.contains(number));
+    for number in numbers {
+        if !uses.contains_key(number) {
+            let length = fs::metadata(segments.join(segment_name(*number)))?.len();
+            uses.insert(
+                *number,
+                SegmentUse {
+                    live: 0,
+                    written: length,
+                },
+            );
+        }
+    }
+    Ok(Ok(uses))
+}
+
+fn empty_directory(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        fs::remove_file(entry?.path())?;
+    }
+    Ok(())
+}
+
+/// Moves a damaged index out of the way, so that a new one can be built. The old one is kept beside it.
+pub fn set_index_aside(
+    directory: &Path,
+    shard: ShardId,
+    suffix: u64,
+) -> Result<(), DirectoryError> {
+    let path = shard_path(directory, shard);
+    let aside = path.join(format!("rows.damaged.{suffix}"));
+    if path.join("rows").exists() {
+        fs::rename(path.join("rows"), &aside).map_err(at(&aside))?;
+    }
+    match fs::remove_file(path.join("mark")) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(at(&path)(e)),
+        _ => (),
+    }
+    sync_directory(&path).map_err(at(&path))
+}
+
+/// Calls `each` for all sound records of a shard's segments, in the order they were written, and `damaged` for damaged places.
+pub fn scan_shard(
+    directory: &Path,
+    shard: ShardId,
+    seed: u32,
+    mut each: impl FnMut(crate::segments::RecordHeader, Vec<u8>, Vec<u8>),
+    mut damaged: impl FnMut(u32, u64, String),
+) -> Result<(), DirectoryError> {
+    let segments = shard_path(directory, shard).join("segments");
+    for number in list_segments(&segments).map_err(at(&segments))? {
+        let (mut scan, damage) =
+            SegmentScan::open(&segments, number, shard, seed).map_err(at(&segments))?;
+        if let Some(damage) = damage {
+            damaged(number, 0, damage.to_string());
+        }
+        while let Some(step) = scan.next_record().map_err(at(&segments))? {
+            match step {
+                Scanned::Record {
+                    header, meta, body, ..
+                } => each(header, meta, body),
+                Scanned::Damaged { offset, damage } => damaged(number, offset, damage.to_string()),
+            }
+        }
+    }
+    Ok(())
+}
+
+const FORMAT_VERSION: u64 = 1;

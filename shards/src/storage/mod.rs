@@ -1,0 +1,18 @@
+//! Durable storage of one shard: batches go in, are grouped, synced and answered in order; rows and bodies are read back.
+//!
+//! The owner core holds a [`Shard`]; a commit thread of its own ([`commit`]) does everything that blocks. docs/STORAGE.md lists each
+//! step of a group, of compaction and of opening, and what a crash there leaves. Nothing here knows what rows or bodies mean.
+
+mod batch;
+mod commit;
+mod directory;
+mod external;
+mod shard;
+
+pub use batch::{Batch, Committed, External, NewBody, StorageError};
+pub use directory::{
+    DirectoryError, Format, Lock, Opened, StorageOptions, open, read_format, scan_shard,
+    set_index_aside, shard_path,
+};
+pub use external::{CHUNK, ExternalWriter, read_external_file};
+pub use shard::{BODY_MAX, Body, Permit, Shard, ShardStatus, Watch};
