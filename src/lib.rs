@@ -1,2 +1,3 @@
 //! The server.
+pub mod directory;
 pub mod settings;
