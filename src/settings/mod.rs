@@ -12,12 +12,16 @@ pub mod account;
 pub mod account_name;
 pub mod check;
 pub mod domains;
+pub mod edit;
 pub mod limits;
 pub mod listener;
 pub mod load;
+pub mod local;
 pub mod names;
 pub mod parse;
 pub mod problem;
+pub mod reload;
+mod replace;
 pub mod server;
 pub mod units;
 
@@ -31,6 +35,7 @@ pub use domains::{Alias, Domain, Domains, Post, Postmaster};
 pub use limits::{AuthLimits, HttpLimits, ImapLimits, Limits, SmtpLimits, TlsLimits};
 pub use listener::{Certificate, Door, Endpoint, Listener, StartTls, Tls};
 pub use load::{Fingerprint, Text, Texts, load};
+pub use local::Local;
 pub use names::{DomainName, LocalpartText, MailboxName};
 pub use problem::{Place, Problem, Problems};
 pub use server::{

@@ -1,0 +1,355 @@
+//! The settings of `localserve`: a whole server in one directory on loopback, nothing to write first.
+//! They are texts like the operator's own, so they take the same way through parser and check. Files that `account add --dir` left in
+//! `DIR/accounts` are read beside them, and `DIR/domains.toml`, when it exists, stands in for the built-in domain.
+//! Not here: the certificate and the passwords (made by `serve.rs` and `cli/` at the first start).
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::Settings;
+use super::account_name::AccountName;
+use super::check::parse_and_check;
+use super::listener::Door;
+use super::load::{Text, Texts, read_accounts};
+use super::problem::{Problem, Problems};
+
+/// What `localserve` is told on its command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Local {
+    /// Its directory.
+    pub dir: PathBuf,
+    /// What is added to each standard port.
+    pub port_offset: u16,
+    /// How many accounts `u1`, `u2`, ... there are beside `ringmail`.
+    pub accounts: u32,
+}
+
+impl Local {
+    /// With the documented offset and no further accounts.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            port_offset: PORT_OFFSET,
+            accounts: 0,
+        }
+    }
+
+    /// The port of a door.
+    pub fn port(&self, door: Door) -> u16 {
+        door.standard_port().saturating_add(self.port_offset)
+    }
+
+    /// The settings: the built-in texts and the files of the directory, checked together.
+    pub fn load(&self) -> Result<Settings, Problems> {
+        self.check_range()?;
+        let texts = self.read()?;
+        let mut settings = parse_and_check(&texts)?;
+        settings.everything_to = Some(local_account());
+        // A built-in text is no file that an edit could find changed.
+        settings.fingerprints.retain(|path, _| path.exists());
+        Ok(settings)
+    }
+
+    /// The names of the built-in accounts.
+    pub fn account_names(&self) -> impl Iterator<Item = AccountName> + use<> {
+        let numbered = (1..=self.accounts).map(|n| {
+            format!("u{n}")
+                .parse()
+                .expect("u and a number is an account name")
+        });
+        std::iter::once(local_account()).chain(numbered)
+    }
+
+    fn check_range(&self) -> Result<(), Problem> {
+        let most = u16::MAX - Door::Imaps.standard_port();
+        if self.port_offset > most {
+            return Err(Problem::of_file(
+                &self.dir,
+                format!(
+                    "the port offset {} is too large: at most {most}",
+                    self.port_offset
+                ),
+            ));
+        }
+        if self.accounts > ACCOUNTS_MAX {
+            return Err(Problem::of_file(
+                &self.dir,
+                format!(
+                    "{} accounts are too many: at most {ACCOUNTS_MAX}",
+                    self.accounts
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    fn read(&self) -> Result<Texts, Problems> {
+        let mut problems = Vec::new();
+        let folder = self.dir.join("accounts");
+        let mut accounts = if folder.exists() {
+            read_accounts(&folder, &mut problems)
+        } else {
+            Vec::new()
+        };
+        let domains_file = self.dir.join("domains.toml");
+        let domains = if domains_file.exists() {
+            Text::read(&domains_file)
+        } else {
+            Ok(Text::new(domains_file, DOMAINS))
+        };
+        let domains = domains
+            .map_err(|problem| problems.push(problem))
+            .unwrap_or_else(|()| Text::new("", DOMAINS));
+        if !problems.is_empty() {
+            return Err(Problems(problems));
+        }
+        let on_disk: std::collections::HashSet<PathBuf> =
+            accounts.iter().map(|text| text.path.clone()).collect();
+        let built_in = self.account_names().map(|name| account_text(&folder, name));
+        accounts.extend(built_in.filter(|text| !on_disk.contains(&text.path)));
+        Ok(Texts {
+            server: Text::new(self.dir.join("localserve.toml"), self.server_text()),
+            domains,
+            accounts,
+        })
+    }
+
+    fn server_text(&self) -> String {
+        let mut text = SERVER.to_owned();
+        for door in [
+            Door::Smtp,
+            Door::Submission,
+            Door::Submissions,
+            Door::Imap,
+            Door::Imaps,
+            Door::Http,
+        ] {
+            let extra = match door {
+                Door::Submission | Door::Imap => "allow_plain_auth = true\n",
+                Door::Http => "metrics = true\n",
+                _ => "",
+            };
+            // Writing to a String cannot fail.
+            let _ = write!(
+                text,
+                "[listener.{}]\nport = {}\n{extra}",
+                door.as_str(),
+                self.port(door)
+            );
+        }
+        text
+    }
+}
+
+/// The account that gets whatever no other account has.
+pub fn local_account() -> AccountName {
+    LOCAL_ACCOUNT
+        .parse()
+        .expect("an account name in the source")
+}
+
+fn account_text(folder: &Path, name: AccountName) -> Text {
+    Text::new(
+        folder.join(format!("{name}.toml")),
+        format!("addresses = [\"{name}@localhost\"]\n"),
+    )
+}
+
+/// Name of the built-in account; its address is this at `localhost`.
+pub const LOCAL_ACCOUNT: &str = "ringmail";
+/// Password of all built-in accounts.
+pub const LOCAL_PASSWORD: &str = "ringmailringmail";
+/// Added to each standard port unless the command line says otherwise.
+pub const PORT_OFFSET: u16 = 1000;
+/// Certificate chain of the directory.
+pub const LOCAL_CERT: &str = "localhost.crt";
+/// Key of that certificate.
+pub const LOCAL_KEY: &str = "localhost.key";
+/// Most accounts of `--accounts`: ten times what one server is built for.
+const ACCOUNTS_MAX: u32 = 1_000_000;
+
+/// The static file without its services, whose ports depend on the offset. Limits are wide: load tests come from one address.
+const SERVER: &str = r#"
+data_dir = "data"
+hostname = "localhost"
+shutdown_grace_secs = "3s"
+
+[storage]
+segment_size_bytes = "16MiB"
+disk_reserve_bytes = "64MiB"
+
+[limits.smtp]
+connections_per_minute_max = [100000000, 100000000, 100000000]
+connections_open_max = [100000, 100000, 100000]
+connections_per_core_max = 100000
+bad_transactions_max = 1000000
+unknown_recipients_max = 1000000
+unknown_recipient_delay_secs = 0
+auth_failures_slow_after = 1000
+auth_failures_max = 1000
+slow_delay_secs = 0
+
+[limits.imap]
+connections_per_minute_max = [100000000, 100000000, 100000000]
+connections_open_max = [100000, 100000, 100000]
+connections_per_core_max = 100000
+auth_failures_slow_after = 1000
+auth_failures_max = 1000
+slow_delay_secs = 0
+
+[limits.http]
+requests_per_minute_max = [100000000, 100000000, 100000000]
+requests_per_hour_max = [1000000000, 1000000000, 1000000000]
+
+[limits.auth]
+failures_per_minute_max = [100000, 100000, 100000]
+failures_per_day_max = [1000000, 1000000, 1000000]
+cache_entries_max = 100000
+
+[[listener]]
+name = "local"
+addresses = ["127.0.0.1"]
+tls = { certificates = [{ cert = "localhost.crt", key = "localhost.key" }] }
+"#;
+
+/// The domains file.
+const DOMAINS: &str = r#"
+[postmaster]
+account = "ringmail"
+
+[domain.localhost]
+separators = ["+"]
+"#;
+
+#[cfg(test)]
+mod tests {
+    use super::super::units::Bytes;
+    use super::super::{Endpoint, StartTls};
+    use super::*;
+
+    fn empty_dir(name: &str) -> PathBuf {
+        let dir =
+            std::env::temp_dir().join(format!("ringmail-local-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir_all(&dir).unwrap();
+        dir
+    }
+
+    #[test]
+    fn every_standard_port_is_there_plus_the_offset() {
+        let settings = Local::new("/nowhere")
+            .load()
+            .unwrap_or_else(|problems| panic!("{problems}"));
+        let endpoints: Vec<Endpoint> = settings.server.listener[0].endpoints();
+        let ports: Vec<(&str, u16)> = endpoints
+            .iter()
+            .map(|e| (e.door.as_str(), e.address.port()))
+            .collect();
+        assert_eq!(
+            ports,
+            [
+                ("smtp", 1025),
+                ("submission", 1587),
+                ("submissions", 1465),
+                ("imap", 1143),
+                ("imaps", 1993),
+                ("http", 1080)
+            ]
+        );
+        assert!(endpoints.iter().all(|e| e.address.ip().is_loopback()));
+        assert!(
+            endpoints
+                .iter()
+                .filter(|e| matches!(e.door, Door::Submission | Door::Imap))
+                .all(|e| e.allow_plain_auth && e.starttls == StartTls::Offer)
+        );
+        assert_eq!(settings.server.data_dir, Path::new("/nowhere/data"));
+        assert_eq!(settings.server.storage.segment_size_bytes, Bytes::mib(16));
+        assert_eq!(settings.everything_to.unwrap().as_str(), "ringmail");
+        assert!(settings.fingerprints.is_empty());
+    }
+
+    #[test]
+    fn accounts_are_numbered_from_one() {
+        let settings = Local {
+            accounts: 3,
+            ..Local::new("/nowhere")
+        }
+        .load()
+        .unwrap();
+        assert_eq!(
+            settings
+                .accounts
+                .keys()
+                .map(AccountName::as_str)
+                .collect::<Vec<_>>(),
+            ["ringmail", "u1", "u2", "u3"]
+        );
+        assert_eq!(
+            settings.accounts["u2"].addresses[0].address.to_string(),
+            "u2@localhost"
+        );
+    }
+
+    #[test]
+    fn files_of_the_directory_are_read_beside_the_built_in() {
+        let dir = empty_dir("files");
+        std::fs::create_dir(dir.join("accounts")).unwrap();
+        std::fs::write(
+            dir.join("accounts/anna.toml"),
+            "addresses = [\"anna@localhost\"]\n",
+        )
+        .unwrap();
+        std::fs::write(
+            dir.join("accounts/u1.toml"),
+            "full_name = \"One\"\naddresses = [\"u1@localhost\"]\n",
+        )
+        .unwrap();
+        let settings = Local {
+            accounts: 1,
+            ..Local::new(&dir)
+        }
+        .load()
+        .unwrap();
+        assert_eq!(settings.accounts.len(), 3);
+        assert_eq!(settings.accounts["u1"].full_name, "One");
+        assert_eq!(settings.fingerprints.len(), 2);
+        std::fs::write(dir.join("domains.toml"), "nonsense = 1\n").unwrap();
+        assert!(
+            Local::new(&dir)
+                .load()
+                .unwrap_err()
+                .to_string()
+                .contains("domains.toml:1:1: unknown field")
+        );
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn an_offset_beyond_the_last_port_is_refused() {
+        assert!(
+            Local {
+                port_offset: 64_542,
+                ..Local::new("/nowhere")
+            }
+            .load()
+            .is_ok()
+        );
+        assert!(
+            Local {
+                port_offset: 64_543,
+                ..Local::new("/nowhere")
+            }
+            .load()
+            .is_err()
+        );
+        assert!(
+            Local {
+                accounts: u32::MAX,
+                ..Local::new("/nowhere")
+            }
+            .load()
+            .is_err()
+        );
+    }
+}

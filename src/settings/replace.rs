@@ -1,0 +1,81 @@
+//! Puts a file in place as a whole: whoever reads it, and whatever power failure comes, sees the old content or the new one.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Makes a file that must not exist yet. Fails with `AlreadyExists` when it does, and leaves it as it is.
+pub(super) fn create(path: &Path, content: &str) -> io::Result<()> {
+    let temporary = write_temporary(path, content, None)?;
+    // A link, other than a rename, never takes the place of a file that somebody made meanwhile.
+    let linked = fs::hard_link(&temporary, path);
+    let removed = fs::remove_file(&temporary);
+    linked.and(removed)?;
+    sync_folder(path)
+}
+
+/// Replaces a file, keeping its mode.
+pub(super) fn replace(path: &Path, content: &str) -> io::Result<()> {
+    let permissions = fs::metadata(path)?.permissions();
+    let temporary = write_temporary(path, content, Some(permissions))?;
+    if let Err(error) = fs::rename(&temporary, path) {
+        let _ = fs::remove_file(&temporary);
+        return Err(error);
+    }
+    sync_folder(path)
+}
+
+/// Removes a file, durably.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    fs::remove_file(path)?;
+    sync_folder(path)
+}
+
+/// Writes and syncs a file beside the one it is for; its name begins with a dot, so no reader of the folder takes it for an account.
+fn write_temporary(
+    path: &Path,
+    content: &str,
+    permissions: Option<fs::Permissions>,
+) -> io::Result<PathBuf> {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().ok_or(io::ErrorKind::InvalidInput)?);
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let written = write_synced(&temporary, content, permissions);
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written.map(|()| temporary)
+}
+
+fn write_synced(
+    path: &Path,
+    content: &str,
+    permissions: Option<fs::Permissions>,
+) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(FILE_MODE)
+        .open(path)?;
+    if let Some(permissions) = permissions {
+        file.set_permissions(permissions)?;
+    }
+    file.write_all(content.as_bytes())?;
+    file.sync_all()
+}
+
+/// A new name is durable only once its directory is.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
+}
+
+/// Mode of a new file: the owner writes, the group reads.
+const FILE_MODE: u32 = 0o640;
