@@ -1,1 +1,26 @@
-//! To be written.
+//! SMTP without I/O: addresses, commands, replies, and both sides of a session.
+//!
+//! Who uses it: the SMTP door, delivery to other servers, tests, fuzzers, the load tester. All of them move bytes; this
+//! crate knows no socket, no clock and no policy. Every bound is in [`limits`].
+//!
+//! RFC 5321 (SMTP), 1870 (SIZE), 2034 (ENHANCEDSTATUSCODES), 2920 (PIPELINING), 3030 (CHUNKING, BINARYMIME),
+//! 3207 (STARTTLS), 3463 (status codes), 3848 (transmission types), 4954 (AUTH), 6152 (8BITMIME), 6531 (SMTPUTF8),
+//! 9422 (LIMITS).
+//!
+//! The verbs are the same on both sides: `receive` bytes, look at the event, `decide` (the server) or command (the
+//! client), `transmit` bytes. See [`server::Session`] for the loop.
+
+mod address;
+mod command;
+mod grammar;
+pub mod limits;
+mod parameters;
+mod reply;
+pub mod server;
+
+pub use address::{
+    Address, AddressLiteral, Domain, ForwardPath, Host, Localpart, PathError, ReversePath,
+};
+pub use command::{Command, CommandError, Grammar, HelloKind, HelloName};
+pub use parameters::{BodyKind, MailParameters};
+pub use reply::{Code, EnhancedStatus, Reply};
