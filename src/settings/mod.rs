@@ -13,6 +13,7 @@ pub mod account_name;
 pub mod check;
 pub mod domains;
 pub mod edit;
+pub mod example;
 pub mod limits;
 pub mod listener;
 pub mod load;
