@@ -32,7 +32,7 @@ pub fn unlabelled(octets: &[u8]) -> Cow<'_, str> {
 }
 
 /// Charsets in which ASCII octets are not ASCII characters.
-fn is_stateful(label: &[u8]) -> bool {
+pub(crate) fn is_stateful(label: &[u8]) -> bool {
     let label = label.to_ascii_lowercase();
     [
         b"utf-7".as_slice(),

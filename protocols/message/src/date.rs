@@ -1,8 +1,7 @@
 //! Dates of header fields: reading them as people write them, writing them as RFC 5322 asks.
-//! Reading is mail-parser's work, checked here for sense. Time itself is an argument. RFC 5322 3.3 and 4.3.
+//! The reader is our own: mail-parser loses dates without seconds and with dashes, which old mail has. Time itself is an argument.
+//! RFC 5322 3.3 and 4.3.
 //! Not here: IMAP's date-time (`protocols/imap`).
-
-use mail_parser::DateTime;
 
 use crate::header::Header;
 use crate::limits;
@@ -38,16 +37,14 @@ impl MessageDate {
 
     /// Reads the value of a Date field. `None` if there is no sensible date in it.
     pub fn parse(value: &[u8]) -> Option<Self> {
-        let date = read(value)?;
-        // A zone of 24 hours or more is taken as UTC.
-        let offset = i16::from(date.tz_hour) * 60 + i16::from(date.tz_minute.min(59));
-        let offset = if date.tz_hour > 23 { 0 } else { offset };
-        let offset_minutes = if date.tz_before_gmt { -offset } else { offset };
+        let parts = DateParts::read(value);
+        let date = parts.day()?;
         let days = days_from_civil(date.year.into(), date.month.into(), date.day.into());
-        let seconds =
-            i64::from(date.hour) * 3600 + i64::from(date.minute) * 60 + i64::from(date.second);
+        let offset_minutes = parts.offset_minutes.unwrap_or(0);
+        let unix_secs = days * 86_400 + i64::from(parts.second_of_day.unwrap_or(0))
+            - i64::from(offset_minutes) * 60;
         Some(Self {
-            unix_secs: days * 86_400 + seconds - i64::from(offset_minutes) * 60,
+            unix_secs,
             offset_minutes,
         })
     }
@@ -61,12 +58,7 @@ impl MessageDate {
 impl SentDate {
     /// Reads the value of a Date field. `None` if there is no sensible date in it.
     pub fn parse(value: &[u8]) -> Option<Self> {
-        let date = read(value)?;
-        Some(Self {
-            year: date.year,
-            month: date.month,
-            day: date.day,
-        })
+        DateParts::read(value).day()
     }
 
     /// The Date field of a header.
@@ -98,16 +90,102 @@ impl std::fmt::Display for MessageDate {
     }
 }
 
-fn read(value: &[u8]) -> Option<DateTime> {
-    let text = String::from_utf8_lossy(&value[..value.len().min(limits::DATE_MAX)]);
-    let date = DateTime::parse_rfc822(text.trim_ascii())?;
-    let sensible = (1..=12).contains(&date.month)
-        && (1..=31).contains(&date.day)
-        && (1..=9999).contains(&date.year)
-        && date.hour < 24
-        && date.minute < 60
-        && date.second <= 60; // RFC 5322 3.3: 60 is a leap second
-    sensible.then_some(date)
+/// What has been found in a date, in whatever order it came.
+#[derive(Default)]
+struct DateParts {
+    day: Option<u8>,
+    month: Option<u8>,
+    year: Option<u16>,
+    second_of_day: Option<u32>,
+    offset_minutes: Option<i16>,
+}
+
+impl DateParts {
+    fn read(value: &[u8]) -> Self {
+        let mut parts = Self::default();
+        let text = String::from_utf8_lossy(&value[..value.len().min(limits::DATE_MAX)]);
+        let mut comments = 0u32;
+        for word in text.split_inclusive(|letter: char| "() \t\r\n,".contains(letter)) {
+            let last = word.chars().next_back();
+            if comments == 0 {
+                parts.add(word.trim_end_matches(|letter: char| "() \t\r\n,".contains(letter)));
+            }
+            match last {
+                Some('(') => comments += 1,
+                Some(')') => comments = comments.saturating_sub(1),
+                _ => {}
+            }
+        }
+        parts
+    }
+
+    fn add(&mut self, word: &str) {
+        if word.contains(':') {
+            self.second_of_day = self.second_of_day.or_else(|| time_of_day(word));
+        } else if let Some(offset) = zone(word).filter(|_| self.second_of_day.is_some()) {
+            self.offset_minutes.get_or_insert(offset);
+        } else if word.contains('-') {
+            word.split('-').for_each(|piece| self.add(piece)); // 21-Nov-1997
+        } else if let Ok(number) = word.parse::<u16>() {
+            match self.day {
+                None if word.len() <= 2 => self.day = Some(number as u8),
+                _ => self.year = self.year.or(Some(full_year(number, word.len()))),
+            }
+        } else if let Some(name) = word.get(..3) {
+            let month = MONTHS
+                .iter()
+                .position(|month| month.eq_ignore_ascii_case(name));
+            self.month = self.month.or(month.map(|index| index as u8 + 1));
+        }
+    }
+
+    fn day(&self) -> Option<SentDate> {
+        let date = SentDate {
+            year: self.year?,
+            month: self.month?,
+            day: self.day?,
+        };
+        ((1..=31).contains(&date.day) && (1..=9999).contains(&date.year)).then_some(date)
+    }
+}
+
+// RFC 5322 4.3: two digits mean 1950 to 2049, three count from 1900.
+fn full_year(number: u16, digits: usize) -> u16 {
+    match (digits, number) {
+        (..=2, ..=49) => 2000 + number,
+        (..=3, _) => 1900 + number,
+        _ => number,
+    }
+}
+
+// RFC 5322 3.3: time-of-day = hour ":" minute [ ":" second ]; 60 is a leap second.
+fn time_of_day(word: &str) -> Option<u32> {
+    let mut numbers = word.split(':').map(|number| number.parse::<u32>().ok());
+    let (hour, minute) = (numbers.next()??, numbers.next()??);
+    let second = numbers.next().flatten().unwrap_or(0);
+    (hour < 24 && minute < 60 && second <= 60).then_some(hour * 3600 + minute * 60 + second)
+}
+
+// RFC 5322 3.3: zone = ("+" / "-") 4DIGIT; 4.3: names. Unknown names are -0000. A zone of 24 hours or more is taken as UTC.
+fn zone(word: &str) -> Option<i16> {
+    let sign_at = word.find(['+', '-']); // also "GMT+0100"
+    let Some((sign, digits)) = sign_at.map(|at| word[at..].split_at(1)) else {
+        let named = ZONES
+            .iter()
+            .find(|(name, _)| word.eq_ignore_ascii_case(name));
+        return named.map(|(_, hours)| hours * 60);
+    };
+    if digits.is_empty() || digits.len() > 4 || !digits.bytes().all(|digit| digit.is_ascii_digit())
+    {
+        return None;
+    }
+    let number: i16 = digits.parse().ok()?;
+    let minutes = if number / 100 < 24 && number % 100 < 60 {
+        number / 100 * 60 + number % 100
+    } else {
+        0
+    };
+    Some(if sign == "-" { -minutes } else { minutes })
 }
 
 /// Days since 1970-01-01 in the proleptic Gregorian calendar. Years are counted from March, so the leap day comes last.
@@ -138,6 +216,20 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
 
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+const ZONES: [(&str, i16); 12] = [
+    ("UT", 0),
+    ("GMT", 0),
+    ("UTC", 0),
+    ("Z", 0),
+    ("EDT", -4),
+    ("EST", -5),
+    ("CDT", -5),
+    ("CST", -6),
+    ("MDT", -6),
+    ("MST", -7),
+    ("PDT", -7),
+    ("PST", -8),
 ];
 /// Years 0000 to 9999, the ones that four digits write.
 const LOCAL_MIN: i64 = -62_167_219_200;

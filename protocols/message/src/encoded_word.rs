@@ -110,7 +110,10 @@ impl Words {
     }
 
     fn add(&mut self, word: &EncodedWord<'_>, text: &mut String) {
-        if self.open && !self.charset.eq_ignore_ascii_case(word.charset) {
+        // RFC 2047 3: with ISO-2022 each word begins and ends in ASCII; joined they would not decode.
+        let joins =
+            self.charset.eq_ignore_ascii_case(word.charset) && !charset::is_stateful(word.charset);
+        if self.open && !joins {
             self.close(text);
         }
         self.open = true;
@@ -143,6 +146,10 @@ mod tests {
                 "Patrik Fältström <paf@nada.kth.se>",
             ),
             ("=?utf-8?B?ww==?= =?utf-8?B?qQ==?=", "é"),
+            (
+                "=?iso-2022-jp?B?GyRCJU8bKEI=?= =?iso-2022-jp?B?GyRCJW0bKEI=?=",
+                "ハロ",
+            ),
             ("=?utf-8*de?q?=C3=A9?=", "é"),
             (
                 "=? =?a =?utf-8?x?y?= =?utf-8?q?open",

@@ -80,7 +80,15 @@ impl<'m> Walker<'m> {
             Some(delimiter) => self.empty_body(&mut part, delimiter),
             None => self.content(&mut part, header_end, entity.depth),
         };
-        let (body_end, stripped) = self.body_end(header_end, end);
+        let (mut body_end, mut stripped) = self.body_end(header_end, end);
+        // The last line end before the boundary may be the one that ends the header of an empty part inside.
+        if let Some(inside) = part
+            .children()
+            .last()
+            .filter(|inside| inside.body.end > body_end)
+        {
+            (body_end, stripped) = (inside.body.end, 0);
+        }
         part.body = header_end..body_end;
         part.body_lines =
             self.lines.up_to(body_end + stripped) - lines_before - u64::from(stripped > 0);
@@ -235,15 +243,13 @@ impl<'m> Walker<'m> {
                 Some(rest) => (rest, true),
                 None => (rest, false),
             };
-            // RFC 2046 5.1.1: only transport padding may follow; more text makes it another, longer boundary.
-            let padding = rest
-                .iter()
-                .take_while(|octet| matches!(octet, b' ' | b'\t'))
-                .count();
-            let line_end = &rest[padding..];
-            let bare_end = matches!(line_end, [] | [b'\n', ..] | [b'\r'] | [b'\r', b'\n', ..]);
-            if bare_end || padding > 0 && closing {
-                let next_line = self.message.len() - line_end.len() + line_len(line_end);
+            // RFC 2046 5.1.1: what follows after white space does not count; text right behind makes it another, longer boundary.
+            if matches!(
+                rest,
+                [] | [b'\n' | b' ' | b'\t', ..] | [b'\r'] | [b'\r', b'\n', ..]
+            ) {
+                let next_line = self.message.len() - rest.len();
+                let next_line = next_line + line_len(&self.message[next_line..]);
                 return Some(Delimiter {
                     line_start,
                     next_line,
