@@ -74,7 +74,7 @@ pub fn add_account(
     let path = account_path(settings, name);
     let text = Text::new(&path, document.to_string());
     let account = read_account(&text)?;
-    fs::create_dir_all(&settings.server.accounts_dir)
+    replace::create_folder(&settings.server.accounts_dir)
         .map_err(|e| disk(&settings.server.accounts_dir, e))?;
     replace::create(&path, &text.content).map_err(|e| match e.kind() {
         // Somebody put the file there: it is theirs.

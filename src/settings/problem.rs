@@ -115,7 +115,7 @@ impl fmt::Display for Problems {
 /// Characters of a line that are shown.
 const LINE_MAX: usize = 160;
 /// Mistakes that are printed; the count says how many there are.
-const PROBLEMS_SHOWN_MAX: usize = 200;
+pub(super) const PROBLEMS_SHOWN_MAX: usize = 200;
 
 #[cfg(test)]
 mod tests {

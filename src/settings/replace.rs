@@ -16,6 +16,15 @@ pub(super) fn create(path: &Path, content: &str) -> io::Result<()> {
     sync_folder(path)
 }
 
+/// Makes a folder that may be there already; its parent must be.
+pub(super) fn create_folder(path: &Path) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Ok(()) => sync_folder(path),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Replaces a file, keeping its mode.
 pub(super) fn replace(path: &Path, content: &str) -> io::Result<()> {
     let permissions = fs::metadata(path)?.permissions();

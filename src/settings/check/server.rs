@@ -1,0 +1,247 @@
+//! The static file: what must be there, ranges, listeners that are in each other's way. A part of `check.rs`.
+//! RFC 8314 3.3 (no passwords without TLS), RFC 5321 4.5.3.1 (sizes).
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+use super::Check;
+use crate::settings::listener::{Door, Listener, Service, StartTls};
+use crate::settings::server::Server;
+
+impl Check<'_> {
+    pub(super) fn server(&mut self) {
+        let (server, text) = (&self.settings.server, &self.texts.server);
+        if server.data_dir.as_os_str().is_empty() {
+            self.missing(
+                text,
+                &["data_dir"],
+                "the directory of all data, such as \"/var/lib/ringmail\"",
+            );
+        }
+        if server.hostname.is_none() {
+            self.missing(
+                text,
+                &["hostname"],
+                "the full name of this host, such as \"mail.example.org\"",
+            );
+        }
+        if server.listener.is_empty() {
+            self.missing(
+                text,
+                &["listener"],
+                "at least one [[listener]] says where the server listens",
+            );
+        }
+        self.ranges();
+        for (at, listener) in server.listener.iter().enumerate() {
+            self.listener(&at.to_string(), listener);
+        }
+        self.listener_names();
+        self.sockets();
+    }
+
+    fn ranges(&mut self) {
+        for (path, value, least, most) in ranges(&self.settings.server) {
+            if !(least..=most).contains(&value) {
+                let steps: Vec<&str> = path.split('.').collect();
+                let hint = if most == u64::MAX {
+                    format!("at least {least}")
+                } else {
+                    format!("from {least} to {most}")
+                };
+                self.report(
+                    &self.texts.server,
+                    &steps,
+                    format!("{path} cannot be {value}"),
+                    &hint,
+                );
+            }
+        }
+    }
+
+    fn listener(&mut self, at: &str, listener: &Listener) {
+        let text = &self.texts.server;
+        if listener.name.is_empty() {
+            self.missing(
+                text,
+                &["listener", at, "name"],
+                "a word for logs and metrics, such as \"public\"",
+            );
+        }
+        if listener.addresses.is_empty() {
+            self.missing(
+                text,
+                &["listener", at, "addresses"],
+                "addresses to listen on, such as [\"192.0.2.1\", \"2001:db8::1\"]",
+            );
+        }
+        for (n, pair) in listener
+            .tls
+            .iter()
+            .flat_map(|tls| &tls.certificates)
+            .enumerate()
+        {
+            let n = n.to_string();
+            for (field, path) in [("cert", &pair.cert), ("key", &pair.key)] {
+                if path.as_os_str().is_empty() {
+                    self.missing(
+                        text,
+                        &["listener", at, "tls", "certificates", &n, field],
+                        "the path of a PEM file",
+                    );
+                }
+            }
+        }
+        for service in listener.services() {
+            self.service(&["listener", at, service.door.as_str()], listener, service);
+        }
+    }
+
+    fn service(&mut self, path: &[&str], listener: &Listener, service: Service) {
+        let text = &self.texts.server;
+        let Service {
+            door,
+            port,
+            starttls,
+            allow_plain_auth,
+        } = service;
+        if port == 0 {
+            let steps: Vec<&str> = path.iter().copied().chain(["port"]).collect();
+            self.report(
+                text,
+                &steps,
+                "port 0 cannot be listened on".to_owned(),
+                "a port from 1 to 65535",
+            );
+        }
+        let without_tls = !listener.has_certificates();
+        if door.implicit_tls() && without_tls {
+            let message = format!(
+                "{} needs a certificate: TLS begins with the first octet",
+                door.as_str()
+            );
+            self.report(text, path, message, CERTIFICATES_HINT);
+        }
+        if starttls == StartTls::Required && without_tls {
+            let message = format!(
+                "{} requires STARTTLS, but the listener has no certificate",
+                door.as_str()
+            );
+            self.report(text, path, message, CERTIFICATES_HINT);
+        }
+        let for_users = matches!(door, Door::Submission | Door::Imap);
+        if for_users && !allow_plain_auth && (without_tls || starttls == StartTls::Off) {
+            // RFC 8314 3.3: passwords travel over TLS only.
+            let message = format!(
+                "nobody could log in at {}: there is no TLS, and passwords may not travel without",
+                door.as_str()
+            );
+            self.report(text, path, message, "add certificates and STARTTLS, or set allow_plain_auth = true on a network you trust");
+        }
+    }
+
+    fn listener_names(&mut self) {
+        let mut seen = HashMap::new();
+        for (at, listener) in self.settings.server.listener.iter().enumerate() {
+            if !listener.name.is_empty() && seen.insert(listener.name.as_str(), at).is_some() {
+                let message = format!("there is another listener {:?}", listener.name);
+                self.report(
+                    &self.texts.server,
+                    &["listener", &at.to_string(), "name"],
+                    message,
+                    "",
+                );
+            }
+        }
+    }
+
+    /// Two services cannot have one socket; an unspecified address has all of its family.
+    fn sockets(&mut self) {
+        let mut taken: Vec<(SocketAddr, String)> = Vec::new();
+        for (at, listener) in self.settings.server.listener.iter().enumerate() {
+            for endpoint in listener
+                .endpoints()
+                .iter()
+                .filter(|e| e.address.port() != 0)
+            {
+                let clash = taken
+                    .iter()
+                    .find(|(address, _)| same_socket(*address, endpoint.address));
+                if let Some((_, holder)) = clash {
+                    let message = format!("{} is taken by {holder}", endpoint.address);
+                    self.report(
+                        &self.texts.server,
+                        &["listener", &at.to_string(), endpoint.door.as_str()],
+                        message,
+                        "another port, or another address",
+                    );
+                }
+                taken.push((
+                    endpoint.address,
+                    format!("{} of listener {:?}", endpoint.door.as_str(), listener.name),
+                ));
+            }
+        }
+    }
+}
+
+fn same_socket(a: SocketAddr, b: SocketAddr) -> bool {
+    let any_of_family = |x: IpAddr, y: IpAddr| x.is_unspecified() && x.is_ipv4() == y.is_ipv4();
+    a.port() == b.port()
+        && (a.ip() == b.ip() || any_of_family(a.ip(), b.ip()) || any_of_family(b.ip(), a.ip()))
+}
+
+/// Numbers with bounds of their own: field, value, least, most. What would stop all mail, or break a promise of an RFC, is refused.
+#[rustfmt::skip] // a table
+fn ranges(server: &Server) -> Vec<(&'static str, u64, u64, u64)> {
+    const ANY: u64 = u64::MAX;
+    let (cores, storage, limits) = (&server.cores, &server.storage, &server.limits);
+    let (smtp, imap, http, auth) = (&limits.smtp, &limits.imap, &limits.http, &limits.auth);
+    vec![
+        // io_uring: IORING_MAX_ENTRIES is 32768.
+        ("cores.ring_depth", cores.ring_depth.into(), 64, 32_768),
+        ("cores.spin_before_park_us", cores.spin_before_park_us.into(), 0, 10_000),
+        ("cores.io_memory_bytes", cores.io_memory_bytes.0, 16 << 10, 1 << 30),
+        ("cores.pool_threads", cores.pool_threads.unwrap_or(1).into(), 1, 256),
+        ("cores.pool_jobs_max", cores.pool_jobs_max.into(), 1, 1 << 20),
+        ("cores.lane_calls_max", cores.lane_calls_max.into(), 16, 1 << 20),
+        ("cores.call_timeout_secs", cores.call_timeout_secs.0.as_secs(), 1, 3600),
+        ("storage.shards", storage.shards.unwrap_or(1).into(), 1, 1024),
+        ("storage.segment_size_bytes", storage.segment_size_bytes.0, 1 << 20, 4 << 30),
+        ("storage.group_batches_max", storage.group_batches_max.into(), 1, 1 << 16),
+        ("storage.group_bytes_max", storage.group_bytes_max.0, 64 << 10, 1 << 30),
+        ("storage.body_in_memory_max_bytes", storage.body_in_memory_max_bytes.0, 4 << 10, storage.segment_size_bytes.0 / 2),
+        ("storage.body_memory_budget_bytes", storage.body_memory_budget_bytes.0, storage.body_in_memory_max_bytes.0, ANY),
+        ("storage.compaction_dead_percent", storage.compaction_dead_percent.into(), 5, 95),
+        ("storage.compaction_rate_bytes", storage.compaction_rate_bytes.0, 64 << 10, ANY),
+        // RFC 5321 4.5.3.1.7: at least 64K octets.
+        ("limits.smtp.message_size_max_bytes", smtp.message_size_max_bytes.0, 64 << 10, 1 << 40),
+        ("limits.smtp.recipients_max", smtp.recipients_max.into(), 1, 1 << 20),
+        // RFC 5321 4.5.3.1.4: at least 512 octets.
+        ("limits.smtp.command_line_max_bytes", smtp.command_line_max_bytes.0, 512, 1 << 20),
+        ("limits.smtp.auth_line_max_bytes", smtp.auth_line_max_bytes.0, 512, 1 << 20),
+        ("limits.smtp.received_fields_max", smtp.received_fields_max.into(), 1, 10_000),
+        ("limits.smtp.connections_per_core_max", smtp.connections_per_core_max.into(), 1, ANY),
+        ("limits.smtp.bad_commands_max", smtp.bad_commands_max.into(), 1, ANY),
+        ("limits.smtp.auth_failures_max", smtp.auth_failures_max.into(), 1, ANY),
+        ("limits.smtp.bad_transactions_max", smtp.bad_transactions_max.into(), 1, ANY),
+        ("limits.smtp.unknown_recipients_max", smtp.unknown_recipients_max.into(), 1, ANY),
+        ("limits.imap.line_max_bytes", imap.line_max_bytes.0, 1 << 10, 1 << 24),
+        ("limits.imap.literal_max_bytes", imap.literal_max_bytes.0, 1 << 10, 1 << 30),
+        ("limits.imap.literals_max_bytes", imap.literals_max_bytes.0, imap.literal_max_bytes.0, 1 << 32),
+        ("limits.imap.literals_max", imap.literals_max.into(), 2, 1 << 20),
+        ("limits.imap.message_size_max_bytes", imap.message_size_max_bytes.0, 64 << 10, 1 << 40),
+        ("limits.imap.connections_per_core_max", imap.connections_per_core_max.into(), 1, ANY),
+        ("limits.imap.bad_commands_max", imap.bad_commands_max.into(), 1, ANY),
+        ("limits.imap.auth_failures_max", imap.auth_failures_max.into(), 1, ANY),
+        ("limits.http.header_max_bytes", http.header_max_bytes.0, 8 << 10, 1 << 24),
+        ("limits.http.connections_max", http.connections_max.into(), 1, ANY),
+        ("limits.tls.handshakes_per_core_max", limits.tls.handshakes_per_core_max.into(), 1, ANY),
+        // RFC 9106 3.1: memory is at least 8 KiB for each lane; below 7 MiB argon2id no longer protects.
+        ("limits.auth.argon2_memory_bytes", auth.argon2_memory_bytes.0, 8 << 10, 4 << 30),
+        ("limits.auth.argon2_passes", auth.argon2_passes.into(), 1, 64),
+    ]
+}
+
+const CERTIFICATES_HINT: &str =
+    "[listener.tls] with certificates = [{ cert = \"chain.pem\", key = \"key.pem\" }]";

@@ -1,0 +1,358 @@
+//! Mistakes that only show when all files are seen together, each with its place.
+
+use super::*;
+
+const SERVER: &str = "
+data_dir = \"data\"
+hostname = \"mail.example.org\"
+[[listener]]
+name = \"public\"
+addresses = [\"192.0.2.1\", \"2001:db8::1\"]
+tls.certificates = [{ cert = \"tls/c.pem\", key = \"/k.pem\" }]
+smtp = {}
+submission = {}
+submissions = {}
+imap = {}
+imaps = {}
+";
+
+const DOMAINS: &str = "
+[postmaster]
+account = \"anna\"
+[domain.\"example.org\"]
+separators = [\"+\"]
+";
+
+const ANNA: &str = "addresses = [\"anna@example.org\"]\n";
+
+fn texts(server: &str, domains: &str, accounts: &[(&str, &str)]) -> Texts {
+    let accounts = accounts
+        .iter()
+        .map(|(file, content)| Text::new(format!("/etc/accounts/{file}"), *content));
+    Texts {
+        server: Text::new("/etc/ringmail.toml", server),
+        domains: Text::new("/etc/domains.toml", domains),
+        accounts: accounts.collect(),
+    }
+}
+
+/// File name, line and message of each mistake.
+fn mistakes(server: &str, domains: &str, accounts: &[(&str, &str)]) -> Vec<String> {
+    let problems = parse_and_check(&texts(server, domains, accounts))
+        .map_or_else(|problems| problems.0, |_| Vec::new());
+    let line = |p: &Problem| {
+        let file = p.file.file_name().unwrap().to_str().unwrap();
+        format!(
+            "{file}:{}: {}",
+            p.place.as_ref().map_or(0, |place| place.line),
+            p.message
+        )
+    };
+    problems.iter().map(line).collect()
+}
+
+fn server_mistakes(server: &str) -> Vec<String> {
+    mistakes(server, DOMAINS, &[("anna.toml", ANNA)])
+}
+
+fn domains_mistakes(domains: &str) -> Vec<String> {
+    mistakes(
+        SERVER,
+        &format!("{DOMAINS}{domains}"),
+        &[("anna.toml", ANNA)],
+    )
+}
+
+#[test]
+fn right_files_become_settings_with_paths_from_their_directory() {
+    let settings = parse_and_check(&texts(SERVER, DOMAINS, &[("anna.toml", ANNA)])).unwrap();
+    assert_eq!(settings.server.data_dir, Path::new("/etc/data"));
+    assert_eq!(settings.server.accounts_dir, Path::new("/etc/accounts"));
+    let pair = &settings.server.listener[0]
+        .tls
+        .as_ref()
+        .unwrap()
+        .certificates[0];
+    assert_eq!(
+        (pair.cert.as_path(), pair.key.as_path()),
+        (Path::new("/etc/tls/c.pem"), Path::new("/k.pem"))
+    );
+    assert_eq!(settings.server.listener[0].endpoints().len(), 10);
+    assert_eq!(settings.fingerprints.len(), 3);
+}
+
+#[test]
+fn mistakes_of_all_files_come_together() {
+    let found = mistakes(
+        "hostname = 5\n[[listener]]\nname = \"a\"\naddresses = []\n",
+        "[domain.\"example.org\"]\nnonsense = 1\n",
+        &[
+            (
+                "anna.toml",
+                "addresses = [\"anna@example.com\"]\nfull_nam = 1\n",
+            ),
+            ("Bob.toml", ""),
+        ],
+    );
+    assert_eq!(
+        found,
+        [
+            "ringmail.toml:1: invalid type: integer `5`, expected text in quotes",
+            "domains.toml:2: unknown field \"nonsense\"",
+            "anna.toml:2: unknown field \"full_nam\"",
+            "Bob.toml:0: 'B' cannot be in an account name: only a-z, 0-9, '.', '_' and '-'",
+            "ringmail.toml:0: missing field \"data_dir\"",
+            "domains.toml:0: missing field \"postmaster\"",
+            "anna.toml:1: anna@example.com: the domain example.com is not ours",
+        ]
+    );
+}
+
+#[test]
+fn empty_files_say_what_is_missing() {
+    let found = mistakes("", "", &[]);
+    let missing = |field: &str| {
+        found
+            .iter()
+            .any(|m| m.ends_with(&format!("missing field {field:?}")))
+    };
+    assert!(
+        ["data_dir", "hostname", "listener", "postmaster"]
+            .into_iter()
+            .all(missing),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn two_services_cannot_have_one_socket() {
+    let more = |listener: &str| {
+        server_mistakes(&format!(
+            "{SERVER}[[listener]]\nname = \"other\"\n{listener}"
+        ))
+    };
+    assert_eq!(more("addresses = [\"127.0.0.1\"]\nsmtp = {}\n"), [""; 0]);
+    assert_eq!(
+        more("addresses = [\"192.0.2.1\"]\nsmtp = {}\n"),
+        ["ringmail.toml:16: 192.0.2.1:25 is taken by smtp of listener \"public\""]
+    );
+    assert_eq!(
+        more("addresses = [\"0.0.0.0\"]\nhttp = { port = 25 }\n"),
+        ["ringmail.toml:16: 0.0.0.0:25 is taken by smtp of listener \"public\""]
+    );
+    assert_eq!(
+        more("addresses = [\"::\"]\nhttp = { port = 25 }\n"),
+        ["ringmail.toml:16: [::]:25 is taken by smtp of listener \"public\""]
+    );
+    assert_eq!(
+        more("addresses = [\"127.0.0.1\"]\nhttp = { port = 25 }\nsmtp = { enabled = false }\n"),
+        [""; 0]
+    );
+    assert_eq!(
+        more("addresses = [\"127.0.0.1\"]\nhttp = {}\nsmtp = { port = 80 }\n"),
+        ["ringmail.toml:16: 127.0.0.1:80 is taken by smtp of listener \"other\""]
+    );
+    assert_eq!(
+        more("addresses = [\"127.0.0.1\"]\nhttp = { port = 0 }\n"),
+        ["ringmail.toml:16: port 0 cannot be listened on"]
+    );
+    let twice = server_mistakes(&format!(
+        "{SERVER}[[listener]]\nname = \"public\"\naddresses = [\"127.0.0.1\"]\n"
+    ));
+    assert_eq!(
+        twice,
+        ["ringmail.toml:14: there is another listener \"public\""]
+    );
+}
+
+#[test]
+fn tls_needs_certificates_and_passwords_need_tls() {
+    let with = |services: &str| {
+        let server = format!(
+            "data_dir = \"d\"\nhostname = \"h\"\n[[listener]]\nname = \"l\"\naddresses = [\"127.0.0.1\"]\n{services}\n"
+        );
+        server_mistakes(&server)
+    };
+    assert_eq!(with("smtp = {}"), [""; 0]);
+    assert_eq!(
+        with("imaps = {}"),
+        ["ringmail.toml:6: imaps needs a certificate: TLS begins with the first octet"]
+    );
+    assert_eq!(
+        with("submissions = {}"),
+        ["ringmail.toml:6: submissions needs a certificate: TLS begins with the first octet"]
+    );
+    assert_eq!(with("submissions = { enabled = false }"), [""; 0]);
+    assert_eq!(
+        with("smtp = { starttls = \"required\" }"),
+        ["ringmail.toml:6: smtp requires STARTTLS, but the listener has no certificate"]
+    );
+    assert_eq!(
+        with("imap = {}"),
+        [
+            "ringmail.toml:6: nobody could log in at imap: there is no TLS, and passwords may not travel without"
+        ]
+    );
+    assert_eq!(with("imap = { allow_plain_auth = true }"), [""; 0]);
+    assert_eq!(
+        with("tls.certificates = [{ cert = \"c\" }]"),
+        ["ringmail.toml:6: missing field \"key\""]
+    );
+}
+
+#[test]
+fn numbers_that_would_stop_all_mail_are_refused() {
+    let with = |table: &str, field: &str| server_mistakes(&format!("{SERVER}[{table}]\n{field}\n"));
+    assert_eq!(
+        with("limits.smtp", "recipients_max = 0"),
+        ["ringmail.toml:14: limits.smtp.recipients_max cannot be 0"]
+    );
+    assert_eq!(
+        with("limits.smtp", "command_line_max_bytes = 511"),
+        ["ringmail.toml:14: limits.smtp.command_line_max_bytes cannot be 511"]
+    );
+    assert_eq!(
+        with("storage", "segment_size_bytes = \"1MiB\""),
+        ["ringmail.toml:13: storage.body_in_memory_max_bytes cannot be 1048576"]
+    );
+    assert_eq!(
+        with("cores", "ring_depth = 40000"),
+        ["ringmail.toml:14: cores.ring_depth cannot be 40000"]
+    );
+    assert_eq!(with("storage", "segment_size_bytes = \"16MiB\""), [""; 0]);
+}
+
+#[test]
+fn an_address_belongs_to_one_account() {
+    let accounts = [
+        ("anna.toml", ANNA),
+        (
+            "bob.toml",
+            "addresses = [\n\"bob@example.org\",\n\"ANNA@Example.Org\",\n\"bob@example.org\",\n\"a+b@example.org\"]\n",
+        ),
+    ];
+    assert_eq!(
+        mistakes(SERVER, DOMAINS, &accounts),
+        [
+            "bob.toml:3: ANNA@example.org belongs to account anna already",
+            "bob.toml:4: bob@example.org belongs to account bob already",
+            "bob.toml:5: a+b@example.org has the separator \"+\" of its domain in it",
+        ]
+    );
+    let sensitive = format!("{DOMAINS}localpart_case_sensitive = true\n");
+    assert_eq!(
+        mistakes(
+            SERVER,
+            &sensitive,
+            &[
+                ("anna.toml", ANNA),
+                ("b.toml", "addresses = [\"ANNA@example.org\"]")
+            ]
+        ),
+        [""; 0]
+    );
+    assert_eq!(
+        mistakes(SERVER, DOMAINS, &[("anna.toml", ANNA), ("b.toml", "")]),
+        ["b.toml:0: missing field \"addresses\""]
+    );
+}
+
+#[test]
+fn the_domains_file_names_accounts_that_exist() {
+    assert_eq!(
+        domains_mistakes("catchall = \"ana\"\npostmaster = \"zoe\"\n"),
+        [
+            "domains.toml:6: there is no account \"ana\"",
+            "domains.toml:7: there is no account \"zoe\""
+        ]
+    );
+    let problems = parse_and_check(&texts(
+        SERVER,
+        &format!("{DOMAINS}catchall = \"ana\"\n"),
+        &[("anna.toml", ANNA)],
+    ))
+    .unwrap_err();
+    assert_eq!(problems.0[0].hint.as_deref(), Some("did you mean anna?"));
+    assert_eq!(
+        mistakes(SERVER, DOMAINS, &[]),
+        ["domains.toml:3: there is no account \"anna\""]
+    );
+    assert_eq!(
+        mistakes(SERVER, "[postmaster]\nmailbox = \"X\"\n", &[]),
+        ["domains.toml:1: missing field \"account\""]
+    );
+}
+
+#[test]
+fn an_alias_leads_to_addresses_of_accounts() {
+    assert_eq!(
+        domains_mistakes("aliases.team = { members = [\"Anna@example.org\"] }\n"),
+        [""; 0]
+    );
+    assert_eq!(
+        domains_mistakes(
+            "aliases.team = { members = [\"bob@example.org\", \"x@example.com\", \"anna@example.org\", \"ANNA@example.org\"] }\n"
+        ),
+        [
+            "domains.toml:6: bob@example.org is not an address of any account",
+            "domains.toml:6: x@example.com is not an address of any account",
+            "domains.toml:6: ANNA@example.org is a member twice",
+        ]
+    );
+    assert_eq!(
+        domains_mistakes("aliases.team = {}\n"),
+        ["domains.toml:6: missing field \"members\""]
+    );
+    assert_eq!(
+        domains_mistakes("aliases.anna = { members = [\"anna@example.org\"] }\n"),
+        ["domains.toml:6: anna@example.org belongs to account anna already"]
+    );
+    assert_eq!(
+        domains_mistakes(
+            "aliases.x = { members = [\"anna@example.org\"] }\naliases.X = { members = [\"anna@example.org\"] }\n"
+        ),
+        ["domains.toml:7: x@example.org belongs to another alias already"]
+    );
+    assert_eq!(
+        domains_mistakes("aliases.\"a+b\" = { members = [\"anna@example.org\"] }\n"),
+        ["domains.toml:6: the alias has the separator \"+\" of its domain in it"]
+    );
+}
+
+#[test]
+fn what_follows_from_a_mistake_is_not_reported_as_another() {
+    let domains = format!("{DOMAINS}aliases.team = {{ members = [\"bob@example.org\"] }}\n");
+    let accounts = [
+        ("anna.toml", ANNA),
+        ("bob.toml", "addresses = [\"bob@example.org\"\n"),
+    ];
+    let found = mistakes(SERVER, &domains, &accounts);
+    assert!(
+        !found.is_empty() && found.iter().all(|m| m.starts_with("bob.toml:")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn many_mistakes_are_counted_and_some_are_shown() {
+    let contents: Vec<(String, String)> = (0..5000)
+        .map(|n| {
+            (
+                format!("u{n}.toml"),
+                format!("addresses = [\"u{n}@elsewhere.example\"]"),
+            )
+        })
+        .collect();
+    let mut accounts: Vec<(&str, &str)> = contents
+        .iter()
+        .map(|(file, content)| (file.as_str(), content.as_str()))
+        .collect();
+    accounts.push(("anna.toml", ANNA));
+    let problems = parse_and_check(&texts(SERVER, DOMAINS, &accounts)).unwrap_err();
+    assert_eq!(problems.0.len(), 5000);
+    assert!(
+        problems
+            .to_string()
+            .ends_with("5000 mistakes in the settings, the first 200 are shown")
+    );
+}
