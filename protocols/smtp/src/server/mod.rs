@@ -15,3 +15,12 @@ pub use body::Defect;
 pub use config::{Config, Kind, Link};
 pub use event::{AuthAbort, CloseReason, Deadline, Event};
 pub use session::Session;
+
+#[cfg(test)]
+mod body_tests;
+#[cfg(test)]
+mod driver;
+#[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
+mod session_tests;
