@@ -1,3 +1,4 @@
 //! The server.
 pub mod directory;
 pub mod settings;
+pub mod store;

@@ -295,7 +295,10 @@ impl CommitThread {
     ) -> Result<Vec<BodyId>, GroupError> {
         let mut external = Vec::new();
         let born: Vec<BodyId> = group.iter().flat_map(|b| &b.bodies).map(|b| b.id).collect();
-        for body in group.iter().flat_map(|b| &b.dead) {
+        let mut dead: Vec<&BodyId> = group.iter().flat_map(|b| &b.dead).collect();
+        dead.sort_unstable();
+        dead.dedup();
+        for body in dead {
             let location = match born.iter().position(|b| b == body) {
                 Some(at) => fresh.get(at).copied(),
                 None => self.index.location(*body)?,

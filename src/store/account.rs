@@ -1,0 +1,615 @@
+//! One account: its mailboxes, its counters, and the way of every change from the pending to the committed view.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+use std::time::Duration;
+
+use shards::rt::Event;
+use shards::storage::{Batch, Committed, Permit, Shard, StorageError};
+
+use super::rows::{
+    AccountId, AccountRow, EraseRow, MailboxCounts, MailboxId, MailboxRow, ModSeq, SpecialUse,
+    decode, encode,
+};
+use super::table::{Entry, Table};
+use super::{StoreError, keys};
+
+/// An account that is in use on this core.
+pub struct Account {
+    /// Its number in the shard.
+    pub id: AccountId,
+    /// Its name.
+    pub name: String,
+    pub(super) shard: Rc<Shard>,
+    pub(super) state: RefCell<State>,
+    /// Mailboxes were made, renamed, deleted, (un)subscribed.
+    pub mailboxes_changed: Event,
+    pub(super) gone: Cell<bool>,
+    /// Octets, at most; none is no limit.
+    pub(super) quota: Cell<Option<u64>>,
+    pub(super) sessions: Cell<u64>,
+    /// Seconds since 1970.
+    pub(super) clock: fn() -> i64,
+}
+
+pub(super) struct State {
+    pub row: AccountRow,
+    pub mailboxes: BTreeMap<MailboxId, Mailbox>,
+    /// Pending names.
+    pub by_name: HashMap<String, MailboxId>,
+    pub subscriptions: BTreeSet<String>,
+    /// Erase rows whose bodies are to be buried: number and row.
+    pub erasing: HashMap<u64, EraseRow>,
+    pub changes_under_way: usize,
+}
+
+pub(super) struct Mailbox {
+    /// Pending.
+    pub row: MailboxRow,
+    /// Committed; none until its making is durable.
+    pub seen: Option<MailboxInfo>,
+    pub table: TableState,
+    /// Something was committed.
+    pub changed: Rc<Event>,
+}
+
+pub(super) enum TableState {
+    Unloaded,
+    /// Being read; what is committed meanwhile is applied afterwards.
+    Loading(Vec<Effect>),
+    Loaded(Table),
+}
+
+/// What is durable of a mailbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailboxInfo {
+    /// Its number.
+    pub id: MailboxId,
+    /// Its name, UTF-8; `INBOX` in capitals.
+    pub name: String,
+    /// RFC 9051 2.3.1.1.
+    pub uid_validity: u32,
+    /// The UID of the next message, at least.
+    pub uid_next: u32,
+    /// RFC 7162 HIGHESTMODSEQ.
+    pub modseq: ModSeq,
+    /// RFC 6154.
+    pub special_use: SpecialUse,
+    /// Its numbers.
+    pub counts: MailboxCounts,
+    /// Keywords used in it; position is the bit of [`Entry::keywords`].
+    pub keywords: Rc<Vec<String>>,
+    /// Messages no session was told about as `\Recent`.
+    pub recent_from: u32,
+}
+
+/// What becomes visible when a batch is durable.
+#[derive(Clone)]
+pub(super) enum Effect {
+    Added(MailboxId, Box<Entry>),
+    Flagged(MailboxId, Box<Entry>, u64),
+    Rewritten(MailboxId, Box<Entry>),
+    Removed(MailboxId, Rc<Vec<u32>>, u64),
+    Info(Box<MailboxInfo>),
+    MailboxGone(MailboxId),
+    Subscribed(String, bool),
+    Erasing(u64, EraseRow),
+    Buried(u64),
+}
+
+/// Rows, bodies and effects of one change, gathered before they are submitted in one go.
+#[derive(Default)]
+pub(super) struct Changes {
+    pub batch: Batch,
+    pub effects: Vec<Effect>,
+}
+
+impl Account {
+    /// Reads the account's rows except messages; new mailboxes of `initial` are not made here.
+    pub(super) async fn load(
+        shard: Rc<Shard>,
+        id: AccountId,
+        name: &str,
+        clock: fn() -> i64,
+    ) -> Result<Option<Rc<Account>>, StoreError> {
+        let Some(bytes) = shard.get(keys::account(id)).await? else {
+            return Ok(None);
+        };
+        let row: AccountRow = decode(&bytes, || format!("account {name}"))?;
+        let mut state = State {
+            row,
+            mailboxes: BTreeMap::new(),
+            by_name: HashMap::new(),
+            subscriptions: BTreeSet::new(),
+            erasing: HashMap::new(),
+            changes_under_way: 0,
+        };
+        let prefix = keys::kind_prefix(id, b'm');
+        for (key, value) in scan_all(&shard, &prefix).await? {
+            let number = MailboxId(number_at(&key, prefix.len()));
+            let row: MailboxRow =
+                decode(&value, || format!("mailbox {} of account {name}", number.0))?;
+            state.by_name.insert(row.name.clone(), number);
+            let seen = Some(info(number, &row));
+            state.mailboxes.insert(
+                number,
+                Mailbox {
+                    row,
+                    seen,
+                    table: TableState::Unloaded,
+                    changed: Rc::new(Event::new()),
+                },
+            );
+        }
+        let prefix = keys::kind_prefix(id, b's');
+        for (key, _) in scan_all(&shard, &prefix).await? {
+            state
+                .subscriptions
+                .insert(String::from_utf8_lossy(&key[prefix.len()..]).into_owned());
+        }
+        let account = Rc::new(Account::with_state(shard, id, name, state, clock));
+        account.erase_leftovers().await?;
+        Ok(Some(account))
+    }
+
+    pub(super) fn with_state(
+        shard: Rc<Shard>,
+        id: AccountId,
+        name: &str,
+        state: State,
+        clock: fn() -> i64,
+    ) -> Account {
+        Account {
+            id,
+            name: name.to_string(),
+            shard,
+            state: RefCell::new(state),
+            mailboxes_changed: Event::new(),
+            gone: Cell::new(false),
+            quota: Cell::new(None),
+            sessions: Cell::new(0),
+            clock,
+        }
+    }
+
+    /// The account was removed: everything fails from now on; sessions end.
+    pub fn set_gone(&self) {
+        self.gone.set(true);
+        self.mailboxes_changed.notify();
+        for mailbox in self.state.borrow().mailboxes.values() {
+            mailbox.changed.notify();
+        }
+    }
+
+    /// Whether it was removed.
+    pub fn is_gone(&self) -> bool {
+        self.gone.get()
+    }
+
+    /// Sets the quota in octets, from the configuration.
+    pub fn set_quota(&self, quota: Option<u64>) {
+        self.quota.set(quota);
+    }
+
+    /// (octets used, limit).
+    pub fn quota(&self) -> (u64, Option<u64>) {
+        (self.state.borrow().row.used_bytes, self.quota.get())
+    }
+
+    /// The shard its rows are in.
+    pub fn shard(&self) -> &Rc<Shard> {
+        &self.shard
+    }
+
+    /// Room for a change; taken before anything is computed from the pending view.
+    pub(super) async fn permit(
+        &self,
+        bytes: usize,
+        has_bodies: bool,
+    ) -> Result<Permit, StoreError> {
+        if self.gone.get() {
+            return Err(StoreError::AccountGone);
+        }
+        Ok(self.shard.permit(bytes, has_bodies, PERMIT_LIMIT).await?)
+    }
+
+    /// Submits a change and waits until it is durable and visible.
+    pub(super) async fn commit(
+        self: &Rc<Self>,
+        permit: Permit,
+        changes: Changes,
+    ) -> Result<(), StoreError> {
+        let (sender, receiver) = futures_channel::oneshot::channel();
+        self.submit(permit, changes, move |result| {
+            let _ = sender.send(result);
+        });
+        let result = receiver.await.unwrap_or(Err(StorageError::Busy));
+        Ok(result?)
+    }
+
+    /// Submits a change; `then` runs when it is durable and visible. The account's own row goes along with every change.
+    pub(super) fn submit(
+        self: &Rc<Self>,
+        permit: Permit,
+        changes: Changes,
+        then: impl FnOnce(Result<(), StorageError>) + 'static,
+    ) {
+        let Changes { mut batch, effects } = changes;
+        batch.put(keys::account(self.id), encode(&self.state.borrow().row));
+        self.state.borrow_mut().changes_under_way += 1;
+        let account = self.clone();
+        self.shard.submit(permit, batch, move |result| {
+            account.state.borrow_mut().changes_under_way -= 1;
+            if let Ok(committed) = &result {
+                account.apply(effects, committed);
+            }
+            then(result.map(|_| ()));
+        });
+    }
+
+    fn apply(self: &Rc<Self>, effects: Vec<Effect>, committed: &Committed) {
+        let mut locations = committed.locations.iter();
+        let mut list_changed = false;
+        let mut touched: Vec<MailboxId> = Vec::new();
+        let mut state = self.state.borrow_mut();
+        for mut effect in effects {
+            if let Effect::Added(_, entry) = &mut effect {
+                // Copies bring no body of their own and have their location already.
+                if entry.location.is_none() {
+                    entry.location = locations.next().copied();
+                }
+            }
+            list_changed |= state.apply(effect, &mut touched);
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        let events: Vec<Rc<Event>> = touched
+            .iter()
+            .filter_map(|id| state.mailboxes.get(id))
+            .map(|m| m.changed.clone())
+            .collect();
+        drop(state);
+        events.iter().for_each(|event| event.notify());
+        if list_changed {
+            self.mailboxes_changed.notify();
+        }
+        for id in touched {
+            self.trim(id);
+        }
+    }
+
+    /// Assigns the next MODSEQ.
+    pub(super) fn next_modseq(&self) -> ModSeq {
+        let mut state = self.state.borrow_mut();
+        let modseq = state.row.next_modseq;
+        state.row.next_modseq += 1;
+        modseq
+    }
+
+    /// A number for a session, to tell its own changes from those of others.
+    pub(super) fn next_session(&self) -> u64 {
+        self.sessions.set(self.sessions.get() + 1);
+        self.sessions.get()
+    }
+
+    /// All durable mailboxes, by name.
+    pub fn mailboxes(&self) -> Vec<MailboxInfo> {
+        let state = self.state.borrow();
+        let mut all: Vec<MailboxInfo> = state
+            .mailboxes
+            .values()
+            .filter_map(|m| m.seen.clone())
+            .collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// One durable mailbox.
+    pub fn mailbox(&self, name: &str) -> Option<MailboxInfo> {
+        let state = self.state.borrow();
+        let id = state.by_name.get(name)?;
+        state
+            .mailboxes
+            .get(id)?
+            .seen
+            .clone()
+            .filter(|seen| seen.name == name)
+    }
+
+    /// Subscribed names; the mailboxes need not exist.
+    pub fn subscriptions(&self) -> Vec<String> {
+        self.state.borrow().subscriptions.iter().cloned().collect()
+    }
+
+    /// Whether nobody needs it: no session, no change under way. Then it may be dropped from memory.
+    pub(super) fn is_unused(&self) -> bool {
+        let mut state = self.state.borrow_mut();
+        state.changes_under_way == 0
+            && state.erasing.is_empty()
+            && state.mailboxes.values_mut().all(|m| match &mut m.table {
+                TableState::Unloaded => true,
+                TableState::Loading(_) => false,
+                TableState::Loaded(table) => table.is_unused(),
+            })
+    }
+
+    /// Bytes in memory, about.
+    pub(super) fn bytes(&self) -> usize {
+        let state = self.state.borrow();
+        let tables: usize = state
+            .mailboxes
+            .values()
+            .map(|m| match &m.table {
+                TableState::Loaded(table) => table.bytes(),
+                _ => 0,
+            })
+            .sum();
+        tables + state.mailboxes.len() * 600 + 800
+    }
+
+    /// Drops tables no session uses.
+    pub(super) fn drop_unused_tables(&self) {
+        for mailbox in self.state.borrow_mut().mailboxes.values_mut() {
+            if let TableState::Loaded(table) = &mut mailbox.table
+                && table.is_unused()
+            {
+                mailbox.table = TableState::Unloaded;
+            }
+        }
+    }
+
+    /// Loads a mailbox's table if it is not; several may wait for it at once.
+    pub(super) async fn load_table(self: &Rc<Self>, id: MailboxId) -> Result<(), StoreError> {
+        loop {
+            let changed = {
+                let mut state = self.state.borrow_mut();
+                let mailbox = state.mailboxes.get_mut(&id).ok_or(StoreError::NoMailbox)?;
+                match &mailbox.table {
+                    TableState::Loaded(_) => return Ok(()),
+                    TableState::Loading(_) => {
+                        Some((mailbox.changed.clone(), mailbox.changed.count()))
+                    }
+                    TableState::Unloaded => {
+                        mailbox.table = TableState::Loading(Vec::new());
+                        None
+                    }
+                }
+            };
+            match changed {
+                Some((event, seen)) => {
+                    event.wait(seen).await;
+                }
+                None => {
+                    // If this future is dropped half way, the next one must be able to start anew.
+                    let guard = LoadGuard { account: self, id };
+                    let entries = self.read_entries(id).await?;
+                    std::mem::forget(guard);
+                    self.finish_load(id, entries);
+                }
+            }
+        }
+    }
+
+    async fn read_entries(&self, id: MailboxId) -> Result<Vec<Entry>, StoreError> {
+        let prefix = keys::messages(self.id, id);
+        let mut entries = Vec::new();
+        let mut from = prefix.clone();
+        loop {
+            let rows = self.shard.scan(prefix.clone(), from, SCAN).await?;
+            let more = rows.len() == SCAN;
+            from = rows
+                .last()
+                .map(|(key, _)| [key.as_slice(), &[0]].concat())
+                .unwrap_or_default();
+            for (key, value) in rows {
+                let uid = number_at(&key, prefix.len());
+                let row = decode(&value, || {
+                    format!("message {uid} of mailbox {} of account {}", id.0, self.name)
+                })?;
+                entries.push(Entry::from_row(uid, row));
+            }
+            if !more {
+                return Ok(entries);
+            }
+            shards::rt::yield_if_needed().await;
+        }
+    }
+
+    fn finish_load(&self, id: MailboxId, entries: Vec<Entry>) {
+        let mut state = self.state.borrow_mut();
+        let Some(mailbox) = state.mailboxes.get_mut(&id) else {
+            return;
+        };
+        let waiting =
+            std::mem::replace(&mut mailbox.table, TableState::Loaded(Table::new(entries)));
+        let changed = mailbox.changed.clone();
+        if let TableState::Loading(effects) = waiting {
+            let mut touched = Vec::new();
+            for effect in effects {
+                state.apply(effect, &mut touched);
+            }
+        }
+        drop(state);
+        changed.notify();
+    }
+
+    /// Buries bodies that nobody can see any more, in the background.
+    pub(super) fn trim(self: &Rc<Self>, id: MailboxId) {
+        let mut state = self.state.borrow_mut();
+        let Some(Mailbox {
+            table: TableState::Loaded(table),
+            ..
+        }) = state.mailboxes.get_mut(&id)
+        else {
+            return;
+        };
+        let done = table.trim();
+        drop(state);
+        self.bury_in_background(done);
+    }
+}
+
+struct LoadGuard<'a> {
+    account: &'a Account,
+    id: MailboxId,
+}
+
+impl Drop for LoadGuard<'_> {
+    fn drop(&mut self) {
+        if let Some(mailbox) = self.account.state.borrow_mut().mailboxes.get_mut(&self.id) {
+            mailbox.table = TableState::Unloaded;
+            mailbox.changed.notify();
+        }
+    }
+}
+
+impl State {
+    /// Makes one effect visible; answers whether the list of mailboxes changed.
+    fn apply(&mut self, effect: Effect, touched: &mut Vec<MailboxId>) -> bool {
+        match effect {
+            Effect::Info(info) => return self.apply_info(*info, touched),
+            Effect::MailboxGone(id) => {
+                if let Some(mailbox) = self.mailboxes.remove(&id) {
+                    if let TableState::Loaded(mut table) = mailbox.table {
+                        table.mailbox_gone();
+                    }
+                    mailbox.changed.notify();
+                }
+                return true;
+            }
+            Effect::Subscribed(name, on) => {
+                if on {
+                    self.subscriptions.insert(name);
+                } else {
+                    self.subscriptions.remove(&name);
+                }
+                return true;
+            }
+            Effect::Erasing(number, row) => {
+                self.erasing.insert(number, row);
+            }
+            Effect::Buried(number) => {
+                self.erasing.remove(&number);
+            }
+            Effect::Added(id, _)
+            | Effect::Flagged(id, _, _)
+            | Effect::Rewritten(id, _)
+            | Effect::Removed(id, _, _) => {
+                touched.push(id);
+                self.apply_to_table(id, effect);
+            }
+        }
+        false
+    }
+
+    fn apply_info(&mut self, info: MailboxInfo, touched: &mut Vec<MailboxId>) -> bool {
+        let Some(mailbox) = self.mailboxes.get_mut(&info.id) else {
+            return false;
+        };
+        touched.push(info.id);
+        let before = mailbox.seen.replace(info);
+        before.is_none_or(|b| {
+            mailbox
+                .seen
+                .as_ref()
+                .is_some_and(|s| s.name != b.name || s.special_use != b.special_use)
+        })
+    }
+
+    fn apply_to_table(&mut self, id: MailboxId, effect: Effect) {
+        let Some(mailbox) = self.mailboxes.get_mut(&id) else {
+            return;
+        };
+        let table = match &mut mailbox.table {
+            // The log of a table that nobody loaded has no readers; but erased bodies must still be buried.
+            TableState::Unloaded => return,
+            TableState::Loading(effects) => {
+                effects.push(effect);
+                return;
+            }
+            TableState::Loaded(table) => table,
+        };
+        match effect {
+            Effect::Added(_, entry) => table.added(*entry),
+            Effect::Flagged(_, entry, origin) => table.flagged(*entry, origin),
+            Effect::Rewritten(_, entry) => table.rewritten(*entry),
+            Effect::Removed(_, uids, erase) => table.removed(&uids, erase),
+            _ => (),
+        }
+    }
+
+    pub(super) fn table(&mut self, id: MailboxId) -> Result<&mut Table, StoreError> {
+        match self.mailboxes.get_mut(&id) {
+            Some(Mailbox {
+                table: TableState::Loaded(table),
+                ..
+            }) => Ok(table),
+            _ => Err(StoreError::NoMailbox),
+        }
+    }
+
+    pub(super) fn mailbox(&mut self, id: MailboxId) -> Result<&mut Mailbox, StoreError> {
+        self.mailboxes.get_mut(&id).ok_or(StoreError::NoMailbox)
+    }
+}
+
+impl Changes {
+    pub fn put_message(&mut self, account: AccountId, mailbox: MailboxId, entry: &Entry) {
+        self.batch.put(
+            keys::message(account, mailbox, entry.uid),
+            encode(&entry.to_row()),
+        );
+    }
+
+    /// Writes the mailbox's row as it is pending, and shows it when durable.
+    pub fn put_mailbox(&mut self, account: AccountId, id: MailboxId, row: &MailboxRow) {
+        self.batch.put(keys::mailbox(account, id), encode(row));
+        self.effects.push(Effect::Info(Box::new(info(id, row))));
+    }
+}
+
+pub(super) fn info(id: MailboxId, row: &MailboxRow) -> MailboxInfo {
+    MailboxInfo {
+        id,
+        name: row.name.clone(),
+        uid_validity: row.uid_validity,
+        uid_next: row.uid_next,
+        modseq: row.modseq,
+        special_use: row.special_use,
+        counts: row.counts,
+        keywords: Rc::new(row.keywords.clone()),
+        recent_from: row.recent_from,
+    }
+}
+
+/// All rows of a prefix, in slices.
+pub(super) async fn scan_all(
+    shard: &Shard,
+    prefix: &[u8],
+) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    let mut all = Vec::new();
+    let mut from = prefix.to_vec();
+    loop {
+        let rows = shard.scan(prefix.to_vec(), from, SCAN).await?;
+        let more = rows.len() == SCAN;
+        from = rows
+            .last()
+            .map(|(key, _)| [key.as_slice(), &[0]].concat())
+            .unwrap_or_default();
+        all.extend(rows);
+        if !more {
+            return Ok(all);
+        }
+    }
+}
+
+fn number_at(key: &[u8], at: usize) -> u32 {
+    key.get(at..at + 4)
+        .map_or(0, |b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]))
+}
+
+/// Rows read by one job of the pool: it shares its thread with others.
+const SCAN: usize = 2_000;
+/// How long a change waits for room in the shard before it is refused.
+const PERMIT_LIMIT: Duration = Duration::from_secs(30);

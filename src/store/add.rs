@@ -1,0 +1,223 @@
+//! Adding messages: deliveries and APPEND, one code path.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use shards::storage::{External, NewBody};
+
+use super::account::{Account, Changes, Effect};
+use super::flags::system;
+use super::rows::{BODY_MESSAGE, BodyMeta, MailboxId, ThreadRow, encode};
+use super::table::Entry;
+use super::{StoreError, keys};
+
+/// The octets of a message.
+#[derive(Clone)]
+pub struct NewContent {
+    /// In memory: all of it, or what comes before `external`.
+    pub bytes: Arc<Vec<u8>>,
+    /// The rest, in a synced file.
+    pub external: Option<External>,
+}
+
+impl NewContent {
+    /// Octets in all.
+    pub fn length(&self) -> u64 {
+        self.bytes.len() as u64 + self.external.as_ref().map_or(0, |e| e.length)
+    }
+}
+
+/// A message to be added.
+#[derive(Clone)]
+pub struct NewMessage {
+    /// Header fields in front of the content, such as Return-Path.
+    pub prefix: Vec<u8>,
+    /// The content as received.
+    pub content: NewContent,
+    /// Bits of [`system`].
+    pub flags: u16,
+    /// Keywords, as given; matched without case.
+    pub keywords: Vec<String>,
+    /// Internal date, seconds since 1970.
+    pub received: i64,
+    /// Now, seconds since 1970.
+    pub saved: i64,
+    /// SMTP reverse-path, for salvage; empty if none.
+    pub reverse_path: String,
+    /// SMTP recipient, for salvage; empty if none.
+    pub recipient: String,
+    /// For threads; from the header.
+    pub thread: ThreadRow,
+}
+
+/// What was added.
+#[derive(Clone, Debug)]
+pub struct Added {
+    /// UIDVALIDITY of the mailbox.
+    pub uid_validity: u32,
+    /// UIDs, in the order of the messages.
+    pub uids: Vec<u32>,
+}
+
+impl Account {
+    /// Adds messages to a mailbox, all or none; durable when it returns. `transaction`: a delivery with the same number was made
+    /// before: nothing is added and `None` returned.
+    pub async fn add(
+        self: &Rc<Self>,
+        mailbox: &str,
+        messages: Vec<NewMessage>,
+        transaction: Option<&[u8]>,
+    ) -> Result<Option<Added>, StoreError> {
+        let bytes: usize = messages
+            .iter()
+            .map(|m| m.prefix.len() + m.content.bytes.len() + 400)
+            .sum();
+        let permit = self.permit(bytes, true).await?;
+        if let Some(transaction) = transaction {
+            let key = keys::delivered(self.id, transaction);
+            // The caller delivers one transaction at a time to an account, so nothing of it can be under way here.
+            if self.shard.get(key).await?.is_some() {
+                return Ok(None);
+            }
+        }
+        let mut changes = Changes::default();
+        let added = self.plan_add(mailbox, messages, &mut changes)?;
+        if let Some(transaction) = transaction {
+            changes
+                .batch
+                .put(keys::delivered(self.id, transaction), encode(&()));
+        }
+        self.commit(permit, changes).await?;
+        Ok(Some(added))
+    }
+
+    fn plan_add(
+        &self,
+        mailbox: &str,
+        messages: Vec<NewMessage>,
+        changes: &mut Changes,
+    ) -> Result<Added, StoreError> {
+        let id = self.pending_id(mailbox)?;
+        let total: u64 = messages
+            .iter()
+            .map(|m| m.prefix.len() as u64 + m.content.length())
+            .sum();
+        {
+            let state = self.state.borrow();
+            if self
+                .quota
+                .get()
+                .is_some_and(|quota| state.row.used_bytes + total > quota)
+            {
+                return Err(StoreError::OverQuota);
+            }
+        }
+        // Everything that can be refused is refused before anything is assigned.
+        let keyword_bits = {
+            let mut state = self.state.borrow_mut();
+            let row = &mut state.mailbox(id)?.row;
+            if u64::from(row.uid_next) + messages.len() as u64 > u64::from(u32::MAX) {
+                return Err(StoreError::Limit("the mailbox has no more UIDs"));
+            }
+            let all: Vec<&str> = messages
+                .iter()
+                .flat_map(|m| m.keywords.iter().map(String::as_str))
+                .collect();
+            super::flags::add_keywords(&mut row.keywords, &all)?;
+            messages
+                .iter()
+                .map(|m| super::flags::keyword_bits(&row.keywords, &m.keywords))
+                .collect::<Vec<u64>>()
+        };
+        let modseq = self.next_modseq();
+        let mut uids = Vec::with_capacity(messages.len());
+        let mut state = self.state.borrow_mut();
+        state.row.used_bytes += total;
+        let row = &mut state.mailbox(id)?.row;
+        row.modseq = modseq;
+        for (message, keywords) in messages.into_iter().zip(keyword_bits) {
+            let entry = self.new_entry(row.uid_next, modseq, keywords, &message);
+            row.uid_next += 1;
+            count(&mut row.counts, entry.flags, entry.size);
+            uids.push(entry.uid);
+            let meta = BodyMeta {
+                account: self.name.clone(),
+                mailbox: row.name.clone(),
+                uid_validity: row.uid_validity,
+                uid: entry.uid,
+                flags: entry.flags,
+                keywords: message.keywords,
+                received: entry.received,
+                prefix_length: entry.prefix_length,
+                reverse_path: message.reverse_path,
+                recipient: message.recipient,
+            };
+            changes.batch.bodies.push(NewBody {
+                id: entry.body,
+                kind: BODY_MESSAGE,
+                meta: encode(&meta),
+                parts: vec![Arc::new(message.prefix), message.content.bytes],
+                external: message.content.external,
+            });
+            if entry.thread.message_id != 0 {
+                changes.batch.put(
+                    keys::thread(self.id, entry.thread.message_id, id, entry.uid),
+                    encode(&()),
+                );
+            }
+            changes.put_message(self.id, id, &entry);
+            changes.effects.push(Effect::Added(id, Box::new(entry)));
+        }
+        let uid_validity = row.uid_validity;
+        changes.put_mailbox(self.id, id, row);
+        Ok(Added { uid_validity, uids })
+    }
+
+    fn new_entry(&self, uid: u32, modseq: u64, keywords: u64, message: &NewMessage) -> Entry {
+        Entry {
+            uid,
+            modseq,
+            create_seq: modseq,
+            flags: message.flags,
+            keywords,
+            size: message.prefix.len() as u64 + message.content.length(),
+            received: message.received,
+            saved: message.saved,
+            prefix_length: message.prefix.len() as u32,
+            body: self.shard.next_body(),
+            shares_body: false,
+            location: None,
+            thread: Rc::new(message.thread.clone()),
+        }
+    }
+
+    /// The pending mailbox of a name.
+    pub(super) fn pending_id(&self, name: &str) -> Result<MailboxId, StoreError> {
+        self.state
+            .borrow()
+            .by_name
+            .get(name)
+            .copied()
+            .ok_or(StoreError::NoMailbox)
+    }
+}
+
+/// Counts a message in.
+pub(super) fn count(counts: &mut super::MailboxCounts, flags: u16, size: u64) {
+    counts.messages += 1;
+    counts.unseen += u32::from(flags & system::SEEN == 0);
+    counts.deleted += u32::from(flags & system::DELETED != 0);
+    counts.size += size;
+}
+
+/// Counts a message out.
+pub(super) fn uncount(counts: &mut super::MailboxCounts, flags: u16, size: u64) {
+    counts.messages = counts.messages.saturating_sub(1);
+    counts.unseen = counts
+        .unseen
+        .saturating_sub(u32::from(flags & system::SEEN == 0));
+    counts.deleted = counts
+        .deleted
+        .saturating_sub(u32::from(flags & system::DELETED != 0));
+    counts.size = counts.size.saturating_sub(size);
+}

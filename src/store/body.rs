@@ -1,0 +1,104 @@
+//! Reading a message's octets.
+
+use std::ops::Range;
+
+use shards::segments::{BodyId, Location};
+use shards::storage::Body;
+
+use super::StoreError;
+use super::selected::Selected;
+use super::table::Entry;
+
+/// A message's octets, checked. Those in memory are all of it unless it is large.
+pub struct MessageBody {
+    body: Body,
+    external: Vec<u8>,
+}
+
+impl MessageBody {
+    /// All octets: prefix and content.
+    pub fn octets(&self) -> &[u8] {
+        if self.external.is_empty() {
+            self.body.bytes()
+        } else {
+            &self.external
+        }
+    }
+}
+
+impl Selected {
+    /// The whole message. Large ones (over 1 MiB) are read into memory as a whole: see [`Selected::octets`] for parts.
+    pub async fn body(&self, entry: &Entry) -> Result<MessageBody, StoreError> {
+        let body = self.record(entry).await?;
+        let mut external = Vec::new();
+        if body.external_length() > 0 {
+            external.reserve(entry.size as usize);
+            external.extend_from_slice(body.bytes());
+            let shard = self.account.shard();
+            let total = body.external_length();
+            let mut at = 0;
+            while at < total {
+                let now = (total - at).min(EXTERNAL_SLICE) as usize;
+                external.extend(shard.read_external(entry.body, total, at, now).await?);
+                at += now as u64;
+            }
+        }
+        Ok(MessageBody { body, external })
+    }
+
+    /// Some octets of the message, for a partial fetch; the range is cut at the message's end.
+    pub async fn octets(&self, entry: &Entry, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
+        let body = self.record(entry).await?;
+        let end = range.end.min(entry.size);
+        let start = range.start.min(end);
+        let here = body.bytes().len() as u64;
+        let mut octets = Vec::with_capacity((end - start) as usize);
+        if start < here {
+            octets.extend_from_slice(&body.bytes()[start as usize..end.min(here) as usize]);
+        }
+        if end > here {
+            let from = start.max(here) - here;
+            let length = (end - here - from) as usize;
+            octets.extend(
+                self.account
+                    .shard()
+                    .read_external(entry.body, body.external_length(), from, length)
+                    .await?,
+            );
+        }
+        Ok(octets)
+    }
+
+    async fn record(&self, entry: &Entry) -> Result<Body, StoreError> {
+        let location = match entry.location {
+            Some(location) => Some(location),
+            None => self.find_location(entry).await?,
+        };
+        let body = self.account.shard().read_body(entry.body, location).await?;
+        if entry.location != Some(body.location()) {
+            self.set_location(entry.uid, body.location());
+        }
+        Ok(body)
+    }
+
+    /// Looks up where the body lies, and the bodies after it: whoever fetches one message often fetches the next.
+    async fn find_location(&self, entry: &Entry) -> Result<Option<Location>, StoreError> {
+        let from = entry.body;
+        let found: Vec<(BodyId, Location)> = self
+            .account
+            .shard()
+            .read(move |index| index.locations(from, AHEAD))
+            .await?;
+        let mut by_body: std::collections::HashMap<BodyId, Location> = found.into_iter().collect();
+        let mine = by_body.remove(&entry.body);
+        let mut state = self.account.state.borrow_mut();
+        if let Ok(table) = state.table(self.mailbox) {
+            table.fill_locations(entry.uid, AHEAD, &by_body);
+        }
+        Ok(mine)
+    }
+}
+
+/// Locations read by one job of the pool.
+const AHEAD: usize = 512;
+const EXTERNAL_SLICE: u64 = 1 << 20;

@@ -1,0 +1,123 @@
+//! Keys of the rows in a shard. Numbers are big-endian, so that rows of one mailbox lie together in the order of their UIDs.
+//!
+//! | key | row |
+//! |---|---|
+//! | `N` | next account id |
+//! | `n` name | account id of a name |
+//! | `a` id `i` | account: counters, quota |
+//! | `a` id `m` mailbox | mailbox |
+//! | `a` id `s` name | subscription |
+//! | `a` id `u` mailbox uid | message |
+//! | `a` id `x` mailbox modseq | tombstone: UIDs expunged with that modseq |
+//! | `a` id `e` number | bodies to bury once no session can see them |
+//! | `a` id `r` body mailbox uid | a message that shares its body with others |
+//! | `a` id `t` hash mailbox uid | Message-ID of a message, for threads |
+//! | `a` id `d` transaction | a fan-out entry's delivery that has been made |
+//! | `a` id `c` | credentials |
+//! | `f` number | fan-out entry |
+//! | `q` number | queue entry |
+
+use super::rows::{AccountId, MailboxId};
+
+/// The row that counts accounts.
+pub const NEXT_ACCOUNT: &[u8] = b"N";
+
+pub fn account_name(name: &str) -> Vec<u8> {
+    [b"n", name.as_bytes()].concat()
+}
+
+pub fn account_prefix(account: AccountId) -> Vec<u8> {
+    let mut key = vec![b'a'];
+    key.extend(account.0.to_be_bytes());
+    key
+}
+
+/// All rows of one kind of an account.
+pub fn kind_prefix(account: AccountId, kind: u8) -> Vec<u8> {
+    let mut key = account_prefix(account);
+    key.push(kind);
+    key
+}
+
+pub fn account(account: AccountId) -> Vec<u8> {
+    kind_prefix(account, b'i')
+}
+
+pub fn credentials(account: AccountId) -> Vec<u8> {
+    kind_prefix(account, b'c')
+}
+
+pub fn mailbox(account: AccountId, mailbox: MailboxId) -> Vec<u8> {
+    with(kind_prefix(account, b'm'), &[&mailbox.0.to_be_bytes()])
+}
+
+pub fn subscription(account: AccountId, name: &str) -> Vec<u8> {
+    with(kind_prefix(account, b's'), &[name.as_bytes()])
+}
+
+pub fn messages(account: AccountId, mailbox: MailboxId) -> Vec<u8> {
+    with(kind_prefix(account, b'u'), &[&mailbox.0.to_be_bytes()])
+}
+
+pub fn message(account: AccountId, mailbox: MailboxId, uid: u32) -> Vec<u8> {
+    with(
+        kind_prefix(account, b'u'),
+        &[&mailbox.0.to_be_bytes(), &uid.to_be_bytes()],
+    )
+}
+
+pub fn tombstone(account: AccountId, mailbox: MailboxId, modseq: u64) -> Vec<u8> {
+    with(
+        kind_prefix(account, b'x'),
+        &[&mailbox.0.to_be_bytes(), &modseq.to_be_bytes()],
+    )
+}
+
+pub fn tombstones(account: AccountId, mailbox: MailboxId) -> Vec<u8> {
+    with(kind_prefix(account, b'x'), &[&mailbox.0.to_be_bytes()])
+}
+
+pub fn erase(account: AccountId, number: u64) -> Vec<u8> {
+    with(kind_prefix(account, b'e'), &[&number.to_be_bytes()])
+}
+
+pub fn shared(account: AccountId, body: u64, mailbox: MailboxId, uid: u32) -> Vec<u8> {
+    with(
+        shared_prefix(account, body),
+        &[&mailbox.0.to_be_bytes(), &uid.to_be_bytes()],
+    )
+}
+
+pub fn shared_prefix(account: AccountId, body: u64) -> Vec<u8> {
+    with(kind_prefix(account, b'r'), &[&body.to_be_bytes()])
+}
+
+pub fn thread(account: AccountId, hash: u64, mailbox: MailboxId, uid: u32) -> Vec<u8> {
+    with(
+        kind_prefix(account, b't'),
+        &[
+            &hash.to_be_bytes(),
+            &mailbox.0.to_be_bytes(),
+            &uid.to_be_bytes(),
+        ],
+    )
+}
+
+pub fn delivered(account: AccountId, transaction: &[u8]) -> Vec<u8> {
+    with(kind_prefix(account, b'd'), &[transaction])
+}
+
+pub fn fan_out(number: u64) -> Vec<u8> {
+    with(vec![b'f'], &[&number.to_be_bytes()])
+}
+
+pub fn queue(number: u64) -> Vec<u8> {
+    with(vec![b'q'], &[&number.to_be_bytes()])
+}
+
+fn with(mut key: Vec<u8>, parts: &[&[u8]]) -> Vec<u8> {
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}

@@ -1,0 +1,73 @@
+//! An account's mail: mailboxes, messages, flags, changes. Everything here runs on the core that owns the account's shard.
+//!
+//! Called by the IMAP door for its selected mailboxes, by `calls` for what other cores ask, by commands for check and salvage.
+//! Its input is trusted as far as types go: names and flags were parsed below. No protocol text, no DNS, no sockets.
+//!
+//! Two views. *Pending*: what the rows will be once everything submitted is durable; UIDs, MODSEQs and counts are given out from it, in
+//! the order of submission. *Committed*: what is durable; sessions see only this, advanced in the same order as commits answer.
+//! A failed commit poisons the shard, so the pending view is never rolled back. Rows are absolute.
+
+mod account;
+mod accounts;
+mod add;
+mod body;
+mod change;
+mod copy;
+mod expunge;
+mod flags;
+mod keys;
+mod mailboxes;
+mod rows;
+mod selected;
+mod table;
+
+pub use account::{Account, MailboxInfo};
+pub use accounts::{Accounts, ROOM, StoreOptions};
+pub use add::{Added, NewContent, NewMessage};
+pub use body::MessageBody;
+pub use change::Update;
+pub use copy::Copied;
+pub use flags::{FlagAction, FlagsStored, KEYWORDS_MAX, system};
+pub use mailboxes::{INBOX, check_name};
+pub use rows::{AccountId, MailboxCounts, MailboxId, ModSeq, SpecialUse, ThreadRow};
+pub use selected::Selected;
+pub use table::Entry;
+
+use shards::storage::StorageError;
+
+/// Why the store did not do what was asked.
+#[derive(Debug, thiserror::Error, Clone)]
+pub enum StoreError {
+    /// The mailbox does not exist (any more).
+    #[error("no such mailbox")]
+    NoMailbox,
+    /// A mailbox of that name exists.
+    #[error("mailbox exists already")]
+    MailboxExists,
+    /// The mailbox has children, or is INBOX, or may not be changed so.
+    #[error("{0}")]
+    NotAllowed(&'static str),
+    /// The name is no good.
+    #[error("mailbox name is not valid: {0}")]
+    BadName(&'static str),
+    /// The account is full.
+    #[error("over quota")]
+    OverQuota,
+    /// A limit of the account or mailbox is reached.
+    #[error("{0}")]
+    Limit(&'static str),
+    /// The account was removed.
+    #[error("the account was removed")]
+    AccountGone,
+    /// A row can't be read by this version.
+    #[error(
+        "row {0} has an unknown format; use the version of ringmail that wrote it, or run `ringmail check`"
+    )]
+    Row(String),
+    /// The message is no longer there.
+    #[error("the message is gone")]
+    MessageGone,
+    /// Below the store.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}

@@ -1,0 +1,172 @@
+//! Values of the rows, and their encoding: one octet of version, then postcard. A change of a struct is a new version and a reader
+//! for the old one; an unknown version is an error that names the row.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::StoreError;
+
+/// Number of an account within its shard; never used again after its removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AccountId(pub u64);
+
+/// Number of a mailbox within its account; never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct MailboxId(pub u32);
+
+/// RFC 7162: one counter for each account; 63 bits.
+pub type ModSeq = u64;
+
+/// RFC 6154 special-use attributes of a mailbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpecialUse {
+    /// `\Archive`
+    pub archive: bool,
+    /// `\Drafts`
+    pub drafts: bool,
+    /// `\Junk`
+    pub junk: bool,
+    /// `\Sent`
+    pub sent: bool,
+    /// `\Trash`
+    pub trash: bool,
+}
+
+/// The account's counters.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AccountRow {
+    /// The next MODSEQ to give out.
+    pub next_modseq: ModSeq,
+    /// The next UIDVALIDITY: grows with each mailbox made.
+    pub next_uid_validity: u32,
+    /// The next mailbox number.
+    pub next_mailbox: u32,
+    /// The next number of an erase row.
+    pub next_erase: u64,
+    /// Octets of all messages, expunged ones included until they are buried.
+    pub used_bytes: u64,
+    /// The highest MODSEQ whose tombstones were dropped; earlier changes can't be told exactly.
+    pub highest_deleted_modseq: ModSeq,
+}
+
+/// Numbers of one mailbox. All count what is there, `\Deleted` messages included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MailboxCounts {
+    /// Messages.
+    pub messages: u32,
+    /// Messages without `\Seen`.
+    pub unseen: u32,
+    /// Messages with `\Deleted`.
+    pub deleted: u32,
+    /// Octets of all messages.
+    pub size: u64,
+}
+
+/// A mailbox.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MailboxRow {
+    pub name: String,
+    pub uid_validity: u32,
+    pub uid_next: u32,
+    /// MODSEQ of its latest change.
+    pub modseq: ModSeq,
+    /// MODSEQ of its making.
+    pub create_seq: ModSeq,
+    pub special_use: SpecialUse,
+    pub counts: MailboxCounts,
+    /// Keywords in the order their bits were given out. Only grows.
+    pub keywords: Vec<String>,
+    /// UIDs below it were told as `\Recent` to some session.
+    pub recent_from: u32,
+}
+
+/// A message in a mailbox.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MessageRow {
+    pub modseq: ModSeq,
+    pub create_seq: ModSeq,
+    /// Bits of [`super::system`].
+    pub flags: u16,
+    /// Bits by position in [`MailboxRow::keywords`].
+    pub keywords: u64,
+    /// Octets of prefix and content.
+    pub size: u64,
+    /// Octets of header fields added in front of the content that was received.
+    pub prefix_length: u32,
+    /// Internal date, seconds since 1970.
+    pub received: i64,
+    /// When it was saved to this mailbox, seconds since 1970 (RFC 8514).
+    pub saved: i64,
+    /// Number of its body.
+    pub body: u64,
+    /// Other messages may have the same body.
+    pub shares_body: bool,
+    pub thread: ThreadRow,
+}
+
+/// What threads need, without the message at hand. Hashes are of canonical forms; 0 is none.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ThreadRow {
+    pub message_id: u64,
+    /// References, closest last; at most 20.
+    pub references: Vec<u64>,
+    pub base_subject: u64,
+    pub is_response: bool,
+    pub is_delivery_report: bool,
+}
+
+/// UIDs expunged with one MODSEQ.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TombstoneRow {
+    pub uids: Vec<u32>,
+}
+
+/// Bodies that no message names any more, but a session might still read.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EraseRow {
+    /// (body, octets, whether others may share it)
+    pub bodies: Vec<(u64, u64, bool)>,
+}
+
+/// Stored with each body, so that salvage can rebuild its rows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BodyMeta {
+    pub account: String,
+    pub mailbox: String,
+    pub uid_validity: u32,
+    pub uid: u32,
+    pub flags: u16,
+    pub keywords: Vec<String>,
+    pub received: i64,
+    pub prefix_length: u32,
+    /// Empty for messages that did not come by SMTP.
+    pub reverse_path: String,
+    pub recipient: String,
+}
+
+/// Encodes a row.
+pub fn encode<T: Serialize>(row: &T) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(96);
+    bytes.push(VERSION);
+    // Only a serializer of ours could fail here, and these have none.
+    postcard::to_extend(row, bytes).unwrap_or_default()
+}
+
+/// Decodes a row; `name` says which one in the error.
+pub fn decode<T: DeserializeOwned>(
+    bytes: &[u8],
+    name: impl FnOnce() -> String,
+) -> Result<T, StoreError> {
+    match bytes.split_first() {
+        Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(|_| StoreError::Row(name())),
+        _ => Err(StoreError::Row(name())),
+    }
+}
+
+const VERSION: u8 = 1;
+/// The kind of a message's body record.
+pub const BODY_MESSAGE: u8 = 1;
+/// The kind of a fan-out entry's body record.
+pub const BODY_FAN_OUT: u8 = 2;
+/// The kind of a queued message's body record.
+pub const BODY_QUEUE: u8 = 3;

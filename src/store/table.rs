@@ -1,0 +1,335 @@
+//! A loaded mailbox: its messages in a compact table, the pending overlay, the log of durable changes and who still reads it.
+
+use std::cell::Cell;
+use std::collections::{HashMap, VecDeque};
+use std::rc::{Rc, Weak};
+
+use shards::segments::{BodyId, Location};
+
+use super::change::Change;
+use super::rows::{MessageRow, ThreadRow};
+
+/// One message of a loaded mailbox.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// RFC 9051 2.3.1.1.
+    pub uid: u32,
+    /// RFC 7162.
+    pub modseq: u64,
+    /// MODSEQ of its arrival.
+    pub create_seq: u64,
+    /// System flags: bits of [`super::system`].
+    pub flags: u16,
+    /// Keywords: bits by position in the mailbox's list.
+    pub keywords: u64,
+    /// Octets.
+    pub size: u64,
+    /// Internal date, seconds since 1970.
+    pub received: i64,
+    /// Save date, seconds since 1970.
+    pub saved: i64,
+    pub(super) prefix_length: u32,
+    pub(super) body: BodyId,
+    pub(super) shares_body: bool,
+    pub(super) location: Option<Location>,
+    // Boxed: rarely looked at, and most messages have few references.
+    pub(super) thread: Rc<ThreadRow>,
+}
+
+impl Entry {
+    pub(super) fn from_row(uid: u32, row: MessageRow) -> Entry {
+        Entry {
+            uid,
+            modseq: row.modseq,
+            create_seq: row.create_seq,
+            flags: row.flags,
+            keywords: row.keywords,
+            size: row.size,
+            received: row.received,
+            saved: row.saved,
+            prefix_length: row.prefix_length,
+            body: BodyId(row.body),
+            shares_body: row.shares_body,
+            location: None,
+            thread: Rc::new(row.thread),
+        }
+    }
+
+    pub(super) fn to_row(&self) -> MessageRow {
+        MessageRow {
+            modseq: self.modseq,
+            create_seq: self.create_seq,
+            flags: self.flags,
+            keywords: self.keywords,
+            size: self.size,
+            prefix_length: self.prefix_length,
+            received: self.received,
+            saved: self.saved,
+            body: self.body.0,
+            shares_body: self.shares_body,
+            thread: ThreadRow::clone(&self.thread),
+        }
+    }
+}
+
+/// The newest pending state of a message with changes under way.
+struct Overlay {
+    /// None: its expunge is under way.
+    entry: Option<Entry>,
+    outstanding: u32,
+}
+
+/// A removed message that some session has not been told about.
+struct Ghost {
+    entry: Entry,
+    /// Position in the log of its removal.
+    position: u64,
+    /// Its erase row.
+    erase: u64,
+}
+
+/// Cursor of one session in the log; the table forgets it when the session drops it.
+pub(super) struct Reader {
+    pub position: Cell<u64>,
+}
+
+/// The messages of one mailbox.
+#[derive(Default)]
+pub(super) struct Table {
+    entries: Vec<Entry>,
+    overlay: HashMap<u32, Overlay>,
+    ghosts: HashMap<u32, Ghost>,
+    log: VecDeque<Change>,
+    log_start: u64,
+    readers: Vec<Weak<Reader>>,
+    uids: Option<Rc<Vec<u32>>>,
+}
+
+impl Table {
+    pub fn new(entries: Vec<Entry>) -> Table {
+        Table {
+            entries,
+            ..Table::default()
+        }
+    }
+
+    /// Bytes it takes, about.
+    pub fn bytes(&self) -> usize {
+        self.entries.len() * (size_of::<Entry>() + 80)
+    }
+
+    pub fn is_unused(&mut self) -> bool {
+        self.readers.retain(|r| r.strong_count() > 0);
+        self.readers.is_empty() && self.overlay.is_empty() && self.ghosts.is_empty()
+    }
+
+    /// UIDs of all durable messages, shared by the sessions that are up to date.
+    pub fn uids(&mut self) -> Rc<Vec<u32>> {
+        self.uids
+            .get_or_insert_with(|| Rc::new(self.entries.iter().map(|e| e.uid).collect()))
+            .clone()
+    }
+
+    /// The durable state of a message, or of one removed that some session may still see.
+    pub fn get(&self, uid: u32) -> Option<&Entry> {
+        match self.position(uid) {
+            Ok(at) => Some(&self.entries[at]),
+            Err(_) => self.ghosts.get(&uid).map(|g| &g.entry),
+        }
+    }
+
+    /// Whether the message is durable and not removed.
+    pub fn is_live(&self, uid: u32) -> bool {
+        self.position(uid).is_ok()
+    }
+
+    /// The state that the next change starts from; none when it is gone or going.
+    pub fn pending(&self, uid: u32) -> Option<&Entry> {
+        match self.overlay.get(&uid) {
+            Some(overlay) => overlay.entry.as_ref(),
+            None => self.position(uid).ok().map(|at| &self.entries[at]),
+        }
+    }
+
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    pub fn set_location(&mut self, uid: u32, location: Location) {
+        match self.position(uid) {
+            Ok(at) => self.entries[at].location = Some(location),
+            Err(_) => {
+                if let Some(ghost) = self.ghosts.get_mut(&uid) {
+                    ghost.entry.location = Some(location);
+                }
+            }
+        }
+    }
+
+    /// Fills in what was found for the messages from `uid` on.
+    pub fn fill_locations(&mut self, uid: u32, count: usize, found: &HashMap<BodyId, Location>) {
+        let at = self.position(uid).unwrap_or_else(|at| at);
+        for entry in self
+            .entries
+            .iter_mut()
+            .skip(at)
+            .take(count)
+            .filter(|e| e.location.is_none())
+        {
+            entry.location = found.get(&entry.body).copied();
+        }
+    }
+
+    /// A change of a message is on its way to the disk.
+    pub fn submit(&mut self, uid: u32, entry: Option<Entry>) {
+        let overlay = self.overlay.entry(uid).or_insert(Overlay {
+            entry: None,
+            outstanding: 0,
+        });
+        overlay.entry = entry;
+        overlay.outstanding += 1;
+    }
+
+    fn settle(&mut self, uid: u32) {
+        if let Some(overlay) = self.overlay.get_mut(&uid) {
+            overlay.outstanding -= 1;
+            if overlay.outstanding == 0 {
+                self.overlay.remove(&uid);
+            }
+        }
+    }
+
+    /// A message became durable. `settles`: its pending state was in the overlay.
+    pub fn added(&mut self, entry: Entry) {
+        let uid = entry.uid;
+        match self.position(uid) {
+            Ok(at) => self.entries[at] = entry,
+            Err(at) => self.entries.insert(at, entry),
+        }
+        self.uids = None;
+        self.settle(uid);
+        self.record(Change::Added { uid });
+    }
+
+    /// New flags became durable.
+    pub fn flagged(&mut self, mut entry: Entry, origin: u64) {
+        let uid = entry.uid;
+        if let Ok(at) = self.position(uid) {
+            entry.location = entry.location.or(self.entries[at].location);
+            self.entries[at] = entry;
+            self.record(Change::Flags { uid, origin });
+        }
+        self.settle(uid);
+    }
+
+    /// A row changed in a way no session sees.
+    pub fn rewritten(&mut self, entry: Entry) {
+        let uid = entry.uid;
+        if let Ok(at) = self.position(uid) {
+            self.entries[at].shares_body = entry.shares_body;
+        }
+        self.settle(uid);
+    }
+
+    /// Expunges became durable. UIDs ascend.
+    pub fn removed(&mut self, uids: &[u32], erase: u64) {
+        let mut going = uids.iter().copied().peekable();
+        let mut removed = Vec::with_capacity(uids.len());
+        self.entries.retain(|entry| {
+            while going.peek().is_some_and(|uid| *uid < entry.uid) {
+                going.next();
+            }
+            let gone = going.peek() == Some(&entry.uid);
+            if gone {
+                removed.push(entry.clone());
+            }
+            !gone
+        });
+        self.uids = None;
+        for entry in removed {
+            let uid = entry.uid;
+            let position = self.log_end();
+            self.ghosts.insert(
+                uid,
+                Ghost {
+                    entry,
+                    position,
+                    erase,
+                },
+            );
+            self.record(Change::Removed { uid });
+        }
+        for uid in uids {
+            self.settle(*uid);
+        }
+    }
+
+    pub fn mailbox_gone(&mut self) {
+        self.record(Change::MailboxGone);
+    }
+
+    fn record(&mut self, change: Change) {
+        if self.readers.iter().any(|r| r.strong_count() > 0) {
+            self.log.push_back(change);
+        } else {
+            self.log_start += 1;
+        }
+    }
+
+    pub fn log_end(&self) -> u64 {
+        self.log_start + self.log.len() as u64
+    }
+
+    pub fn change(&self, position: u64) -> Option<&Change> {
+        position
+            .checked_sub(self.log_start)
+            .and_then(|at| self.log.get(at as usize))
+    }
+
+    pub fn reader(&mut self) -> Rc<Reader> {
+        self.readers.retain(|r| r.strong_count() > 0);
+        let reader = Rc::new(Reader {
+            position: Cell::new(self.log_end()),
+        });
+        self.readers.push(Rc::downgrade(&reader));
+        reader
+    }
+
+    /// Forgets what all sessions have been told; answers the erase rows of which no message is seen by anybody any more.
+    pub fn trim(&mut self) -> Vec<u64> {
+        let end = self.log_end();
+        let oldest = self
+            .readers
+            .iter()
+            .filter_map(Weak::upgrade)
+            .map(|r| r.position.get())
+            .min()
+            .unwrap_or(end);
+        let told = (oldest.saturating_sub(self.log_start) as usize).min(self.log.len());
+        self.log.drain(..told);
+        self.log_start += told as u64;
+        if self.ghosts.is_empty() {
+            return Vec::new();
+        }
+        let mut done: Vec<u64> = Vec::new();
+        self.ghosts.retain(|_, ghost| {
+            let seen = ghost.position >= oldest;
+            if !seen {
+                done.push(ghost.erase);
+            }
+            seen
+        });
+        done.sort_unstable();
+        done.dedup();
+        done.retain(|erase| !self.ghosts.values().any(|g| g.erase == *erase));
+        done
+    }
+
+    fn position(&self, uid: u32) -> Result<usize, usize> {
+        // New messages are the common case, and the last.
+        match self.entries.last() {
+            Some(last) if uid > last.uid => Err(self.entries.len()),
+            _ => self.entries.binary_search_by_key(&uid, |e| e.uid),
+        }
+    }
+}
