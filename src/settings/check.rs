@@ -7,15 +7,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Settings;
 use super::account::Account;
 use super::account_name::AccountName;
 use super::domains::{Domain, Domains};
-use super::load::{Fingerprint, Text, Texts};
+use super::model::Settings;
 use super::names::{AddressText, canonical_localpart};
 use super::parse::{locate, parse};
 use super::problem::{PROBLEMS_SHOWN_MAX, Problem, Problems};
 use super::server::Server;
+use super::text::{Fingerprint, Text, Texts};
 
 /// Reads all texts and checks them together.
 pub fn parse_and_check(texts: &Texts) -> Result<Settings, Problems> {

@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value};
 
-use super::Settings;
 use super::account::{Account, AccountAddress};
 use super::account_name::AccountName;
-use super::load::{Fingerprint, Text};
+use super::model::Settings;
 use super::names::{AddressText, MailboxName, canonical_localpart};
 use super::parse::parse;
 use super::problem::Problems;
 use super::replace;
+use super::text::{Fingerprint, Text};
 
 /// Why an edit was not made. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]

@@ -1,78 +1,16 @@
 //! Reads the files of the settings. The only file here that reads a disk; the result goes to the pure `check.rs`.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::hash::{DefaultHasher, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Settings;
 use super::check::parse_and_check;
+use super::model::Settings;
 use super::parse::parse;
 use super::problem::{Problem, Problems};
 use super::server::Server;
-
-/// A file as it was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Text {
-    /// Where it was.
-    pub path: PathBuf,
-    /// What it held.
-    pub content: String,
-}
-
-impl Text {
-    /// A text under a path; nothing is read.
-    pub fn new(path: impl Into<PathBuf>, content: impl Into<String>) -> Self {
-        Self {
-            path: path.into(),
-            content: content.into(),
-        }
-    }
-
-    /// Reads a file.
-    pub fn read(path: &Path) -> Result<Self, Problem> {
-        match fs::metadata(path).map(|m| m.len()) {
-            Ok(length) if length > FILE_MAX => {
-                return Err(Problem::of_file(
-                    path,
-                    format!("the file has {length} bytes, more than the {FILE_MAX} that are read"),
-                ));
-            }
-            _ => (),
-        }
-        let content = fs::read_to_string(path).map_err(|e| unreadable(path, &e))?;
-        Ok(Self::new(path, content))
-    }
-}
-
-/// All files of the settings as they were read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Texts {
-    /// The static file.
-    pub server: Text,
-    /// The domains file.
-    pub domains: Text,
-    /// The accounts, in order of their names.
-    pub accounts: Vec<Text>,
-}
-
-/// What a file held, reduced to a number: enough to notice an edit by hand. Not stable between versions; never stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fingerprint(u64);
-
-impl Fingerprint {
-    /// The fingerprint of a content.
-    pub fn of(content: &str) -> Self {
-        let mut hasher = DefaultHasher::new();
-        hasher.write(content.as_bytes());
-        Self(hasher.finish())
-    }
-}
-
-/// The fingerprint of each file, by path.
-pub type Fingerprints = BTreeMap<PathBuf, Fingerprint>;
+use super::text::{Text, Texts};
 
 /// Reads and checks the settings that a static file names. All mistakes of all files come back together.
 pub fn load(server_file: &Path) -> Result<Settings, Problems> {
@@ -81,14 +19,14 @@ pub fn load(server_file: &Path) -> Result<Settings, Problems> {
 
 /// Reads all files without checking them.
 pub fn read(server_file: &Path) -> Result<Texts, Problems> {
-    let server = Text::read(server_file)?;
+    let server = read_text(server_file)?;
     let mut problems = Vec::new();
     let Some(mut model) = parse::<Server>(&server, &mut problems) else {
         return Err(Problems(problems));
     };
     model.resolve_paths(server_file);
     let mut unread = Vec::new();
-    let domains = Text::read(&model.domains_file)
+    let domains = read_text(&model.domains_file)
         .map_err(|p| unread.push(p))
         .ok();
     let accounts = read_accounts(&model.accounts_dir, &mut unread);
@@ -103,6 +41,20 @@ pub fn read(server_file: &Path) -> Result<Texts, Problems> {
             Err(Problems(problems))
         }
     }
+}
+
+/// Reads one file.
+pub fn read_text(path: &Path) -> Result<Text, Problem> {
+    match fs::metadata(path).map(|m| m.len()) {
+        Ok(length) if length > FILE_MAX => {
+            let message =
+                format!("the file has {length} bytes, more than the {FILE_MAX} that are read");
+            return Err(Problem::of_file(path, message));
+        }
+        _ => (),
+    }
+    let content = fs::read_to_string(path).map_err(|e| unreadable(path, &e))?;
+    Ok(Text::new(path, content))
 }
 
 /// Reads `*.toml` of a folder in order of name. What begins with a dot is somebody's temporary file, ours among them.
@@ -123,7 +75,7 @@ pub(super) fn read_accounts(folder: &Path, problems: &mut Vec<Problem>) -> Vec<T
     paths.sort_unstable();
     let mut texts = Vec::with_capacity(paths.len());
     for path in paths {
-        match Text::read(&path) {
+        match read_text(&path) {
             Ok(text) => texts.push(text),
             Err(problem) => problems.push(problem),
         }
@@ -148,31 +100,6 @@ fn unreadable(path: &Path, error: &io::Error) -> Problem {
             problem.hint("the user who runs ringmail must be able to read it")
         }
         _ => problem,
-    }
-}
-
-impl Server {
-    /// Makes each relative path relative to the directory of the static file.
-    pub(super) fn resolve_paths(&mut self, server_file: &Path) {
-        let base = server_file.parent().unwrap_or(Path::new(""));
-        let certificates = self
-            .listener
-            .iter_mut()
-            .filter_map(|l| l.tls.as_mut())
-            .flat_map(|tls| &mut tls.certificates);
-        let files = certificates.flat_map(|pair| [&mut pair.cert, &mut pair.key]);
-        for path in [
-            &mut self.data_dir,
-            &mut self.domains_file,
-            &mut self.accounts_dir,
-        ]
-        .into_iter()
-        .chain(files)
-        {
-            if !path.as_os_str().is_empty() {
-                *path = base.join(&*path);
-            }
-        }
     }
 }
 

@@ -6,12 +6,13 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::Settings;
 use super::account_name::AccountName;
 use super::check::parse_and_check;
 use super::listener::Door;
-use super::load::{Text, Texts, read_accounts};
+use super::load::{read_accounts, read_text};
+use super::model::Settings;
 use super::problem::{Problem, Problems};
+use super::text::{Text, Texts};
 
 /// What `localserve` is told on its command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +94,7 @@ impl Local {
         };
         let domains_file = self.dir.join("domains.toml");
         let domains = if domains_file.exists() {
-            Text::read(&domains_file)
+            read_text(&domains_file)
         } else {
             Ok(Text::new(domains_file, DOMAINS))
         };

@@ -3,7 +3,7 @@
 //! RFC 5321 4.5.3 (minimum limits and timeouts), RFC 9051 5.4 (autologout).
 //! Not here: secrets (rows of the account's shard), address resolution (`directory/`), anything that changes while mail flows.
 //!
-//! `server`, `listener`, `limits` model the static file, `domains` the domains file, `account` one account's file.
+//! `model` is the whole: `server`, `listener`, `limits` model the static file, `domains` the domains file, `account` one account's file.
 //! `load` reads the files, `parse` turns a text into a model and finds all its errors, `check` looks at everything together,
 //! `problem` is how an error reads. `reload` says what a new version changes, `edit` writes the server's own changes,
 //! `example` prints every field, `local` is built in for `localserve`.
@@ -18,16 +18,15 @@ pub mod limits;
 pub mod listener;
 pub mod load;
 pub mod local;
+pub mod model;
 pub mod names;
 pub mod parse;
 pub mod problem;
 pub mod reload;
 mod replace;
 pub mod server;
+pub mod text;
 pub mod units;
-
-use std::collections::BTreeMap;
-use std::sync::Arc;
 
 pub use account::{Account, AccountAddress};
 pub use account_name::AccountName;
@@ -35,26 +34,13 @@ pub use check::parse_and_check;
 pub use domains::{Alias, Domain, Domains, Post, Postmaster};
 pub use limits::{AuthLimits, HttpLimits, ImapLimits, Limits, SmtpLimits, TlsLimits};
 pub use listener::{Certificate, Door, Endpoint, Listener, StartTls, Tls};
-pub use load::{Fingerprint, Text, Texts, load};
+pub use load::load;
 pub use local::Local;
+pub use model::Settings;
 pub use names::{DomainName, LocalpartText, MailboxName};
 pub use problem::{Place, Problem, Problems};
 pub use server::{
     Cores, HttpCore, InitialMailboxes, Log, LogFormat, LogLevel, Server, ShardCores, Storage,
 };
+pub use text::{Fingerprint, Fingerprints, Text, Texts};
 pub use units::{Bytes, PerNetwork, Secs};
-
-/// Everything the operator decided. Immutable: it lives in an `Arc` that is swapped as a whole at reload.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Settings {
-    /// The static file.
-    pub server: Server,
-    /// The domains file.
-    pub domains: Domains,
-    /// The accounts, by name. An `Arc` each, so that a reload which changes one account shares all others: they are read on every core.
-    pub accounts: BTreeMap<AccountName, Arc<Account>>,
-    /// Account that receives whatever has no account of its own, at any domain. Only `localserve` sets it; no file can.
-    pub everything_to: Option<AccountName>,
-    /// What each file held when it was read, so that an edit by hand is noticed and never overwritten.
-    pub fingerprints: load::Fingerprints,
-}

@@ -13,8 +13,8 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::load::Text;
 use super::problem::{Place, Problem};
+use super::text::Text;
 
 /// Reads a model, adding to `problems` whatever is wrong. `None` when not even a part of it can be read.
 pub(super) fn parse<M: DeserializeOwned>(text: &Text, problems: &mut Vec<Problem>) -> Option<M> {

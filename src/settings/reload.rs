@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use super::Settings;
 use super::account_name::AccountName;
+use super::model::Settings;
 use super::server::Server;
 
 /// The difference between two versions.

@@ -2,7 +2,7 @@
 //! Every struct's `Default` is the documented default; `config/ringmail.toml` explains each field.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -47,6 +47,29 @@ impl Server {
         self.hostname
             .as_ref()
             .map_or("localhost", DomainName::as_str)
+    }
+
+    /// Makes each relative path relative to the directory of the static file.
+    pub(super) fn resolve_paths(&mut self, server_file: &Path) {
+        let base = server_file.parent().unwrap_or(Path::new(""));
+        let certificates = self
+            .listener
+            .iter_mut()
+            .filter_map(|l| l.tls.as_mut())
+            .flat_map(|tls| &mut tls.certificates);
+        let files = certificates.flat_map(|pair| [&mut pair.cert, &mut pair.key]);
+        for path in [
+            &mut self.data_dir,
+            &mut self.domains_file,
+            &mut self.accounts_dir,
+        ]
+        .into_iter()
+        .chain(files)
+        {
+            if !path.as_os_str().is_empty() {
+                *path = base.join(&*path);
+            }
+        }
     }
 }
 
