@@ -11,11 +11,13 @@
 //! client), `transmit` bytes. See [`server::Session`] for the loop.
 
 mod address;
+pub mod client;
 mod command;
 mod grammar;
 pub mod limits;
 mod parameters;
 mod reply;
+mod reply_table;
 pub mod server;
 
 pub use address::{
