@@ -6,6 +6,7 @@
 //! - [`command`]: what a client asks; [`parse_command`] reads one.
 //! - [`server`]: [`server::Session`], octets in and events out.
 //! - [`response`]: what a server answers, written straight into the output.
+//! - [`client`]: the other side, for tests and the load tester.
 //!
 //! ```
 //! use ringmail_imap::server::{Config, Event, Session};
@@ -19,7 +20,9 @@
 //!
 //! Never here: sockets, clocks, storage, mechanisms of SASL, the parsing of messages.
 
+pub mod client;
 pub mod command;
+mod framing;
 mod grammar;
 pub mod limits;
 pub mod response;

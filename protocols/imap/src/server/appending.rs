@@ -1,9 +1,9 @@
 //! The messages of APPEND: announced, decided upon, streamed. RFC 9051 6.3.12, RFC 3502, RFC 7888 4 and 7.
 
 use super::Event;
-use super::framing::LiteralHeader;
 use super::session::{NonSynchronizing, Phase, Session};
 use crate::command::{CommandError, Rejected};
+use crate::framing::LiteralHeader;
 use crate::grammar::append;
 use crate::limits::{APPEND_MESSAGES_MAX, LITERAL_MINUS_MAX, NUMBER64_MAX};
 use crate::response::{self, Code, Condition};

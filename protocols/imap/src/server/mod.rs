@@ -1,12 +1,11 @@
 //! The server's side of a connection, without the connection: octets in, events out, decisions in, octets out.
-//! `session.rs` is the state machine and its interface, `framing.rs` finds lines and literals, `appending.rs` follows the
+//! `session.rs` is the state machine and its interface, `appending.rs` follows the
 //! messages of APPEND, `refusal.rs` words what the session itself answers. Input comes from anyone.
 //!
 //! Never here: sockets, clocks, accounts, mailboxes. RFC 9051 3 (states), 4.3 and RFC 7888 (literals).
 
 mod appending;
 mod event;
-mod framing;
 mod refusal;
 mod session;
 

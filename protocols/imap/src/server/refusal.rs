@@ -2,9 +2,9 @@
 
 use super::Event;
 use super::appending::Skip;
-use super::framing::LiteralHeader;
 use super::session::{Phase, Session, State};
 use crate::command::{CommandError, Rejected};
+use crate::framing::LiteralHeader;
 use crate::limits::{ECHO_MAX, SWALLOW_MAX};
 use crate::response::{self, Code, Condition};
 use crate::types::Tag;

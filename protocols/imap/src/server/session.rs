@@ -1,11 +1,12 @@
 //! The state machine of one connection and its interface.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use super::appending::{Append, Skip};
 use super::event::{AuthenticateResponse, Event};
-use super::framing::{LiteralHeader, append_arguments, strip_line_end};
 use crate::command::{AllowedIn, Request};
+use crate::framing::{LiteralHeader, append_arguments, strip_line_end};
 use crate::grammar::{decode_base64, parse_command};
 use crate::limits::{
     LINE_MAX, LITERAL_MAX, LITERAL_MINUS_MAX, LITERALS_BEFORE_LOGIN_MAX, LITERALS_MAX,
@@ -320,7 +321,7 @@ impl Session {
             }
             Some(taken) if self.buffer.is_empty() => {
                 let line = strip_line_end(&input[..taken]);
-                self.line_complete(line, 0);
+                self.line_complete(Cow::Borrowed(line), 0);
             }
             Some(taken) => {
                 let mut text = std::mem::take(&mut self.buffer);
@@ -328,26 +329,26 @@ impl Session {
                 let whole = strip_line_end(&text).len().max(self.line_start);
                 text.truncate(whole);
                 let line_start = std::mem::take(&mut self.line_start);
-                self.line_complete(&text, line_start);
+                self.line_complete(Cow::Owned(text), line_start);
             }
         }
         length
     }
 
     /// A line is whole: `text` is the command so far, of which the line is what follows `line_start`.
-    fn line_complete(&mut self, text: &[u8], line_start: usize) {
+    fn line_complete(&mut self, text: Cow<'_, [u8]>, line_start: usize) {
         let header = LiteralHeader::at_end_of(&text[line_start..]).map(|header| LiteralHeader {
             start: header.start + line_start,
             ..header
         });
         match std::mem::replace(&mut self.phase, Phase::Line) {
-            Phase::AuthenticateResponse => self.authenticate_response(text),
-            Phase::Idle(tag) => self.idle_line(&tag, text),
-            Phase::AppendBetween(append) => self.append_line(*append, text, header),
+            Phase::AuthenticateResponse => self.authenticate_response(&text),
+            Phase::Idle(tag) => self.idle_line(&tag, &text),
+            Phase::AppendBetween(append) => self.append_line(*append, &text, header),
             Phase::Skip(skip) => self.skipped_line(*skip, header),
             _ => match header {
                 Some(header) => self.literal(text, header),
-                None => self.command(text),
+                None => self.command(&text),
             },
         }
     }
@@ -373,12 +374,14 @@ impl Session {
     }
 
     /// A line of a command ends in a literal.
-    fn literal(&mut self, text: &[u8], header: LiteralHeader) {
+    fn literal(&mut self, text: Cow<'_, [u8]>, header: LiteralHeader) {
         let authenticated = self.state != State::NotAuthenticated;
-        if let Some(arguments) = append_arguments(text).filter(|_| authenticated)
-            && arguments < header.start
-        {
-            self.append_command(text, header);
+        if append_arguments(&text).is_some_and(|arguments| arguments < header.start) {
+            if authenticated {
+                self.append_command(&text, header);
+            } else {
+                self.refuse_literal(&text, header, None, "not allowed in this connection state");
+            }
             return;
         }
         let literals_max = if authenticated {
@@ -389,20 +392,20 @@ impl Session {
         let total = header.size.saturating_add(text.len() as u64);
         let minus = self.config.non_synchronizing == NonSynchronizing::Minus;
         if header.eight_bit {
-            self.refuse_literal(text, header, None, "no literal8 allowed here");
+            self.refuse_literal(&text, header, None, "no literal8 allowed here");
         } else if header.size > LITERAL_MAX
             || total > literals_max as u64
             || self.literals == LITERALS_MAX
         {
             self.refuse_literal(
-                text,
+                &text,
                 header,
                 Some(&Code::TooBig),
                 "literals too large or too many",
             );
         } else if minus && !header.synchronizing && header.size > LITERAL_MINUS_MAX {
             self.refuse_literal(
-                text,
+                &text,
                 header,
                 Some(&Code::TooBig),
                 "non-synchronizing literal above 4096 octets",
@@ -412,12 +415,12 @@ impl Session {
         }
     }
 
-    fn take_literal(&mut self, text: &[u8], header: LiteralHeader) {
+    fn take_literal(&mut self, text: Cow<'_, [u8]>, header: LiteralHeader) {
         if header.synchronizing {
             response::continuation(&mut self.output, "ready for literal");
         }
         self.literals += 1;
-        self.buffer = text.to_vec();
+        self.buffer = text.into_owned();
         self.buffer.extend_from_slice(b"\r\n");
         self.line_start = self.buffer.len();
         // At most LITERAL_MAX, which fits.

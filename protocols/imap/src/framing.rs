@@ -1,10 +1,10 @@
-//! Lines and the literal headers at their ends, RFC 9051 4.3 and RFC 7888 3.
+//! Lines and the literal headers at their ends, RFC 9051 4.3 and RFC 7888 3, for server and client.
 
 use crate::grammar::chars;
 
 /// `"{" number64 ["+"] "}"` or `"~{" .. "}"` at the end of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct LiteralHeader {
+pub(crate) struct LiteralHeader {
     /// Where its first octet (`{` or `~`) stands in the line.
     pub start: usize,
     /// Announced octets; `u64::MAX` when that many digits do not fit.
@@ -17,7 +17,7 @@ pub(super) struct LiteralHeader {
 
 impl LiteralHeader {
     /// The header at the end of a line, if there is one.
-    pub(super) fn at_end_of(line: &[u8]) -> Option<Self> {
+    pub(crate) fn at_end_of(line: &[u8]) -> Option<Self> {
         let inner = line.strip_suffix(b"}")?;
         let (inner, synchronizing) = match inner.strip_suffix(b"+") {
             Some(inner) => (inner, false),
@@ -48,19 +48,19 @@ impl LiteralHeader {
     }
 
     /// The octets `{` or `~{`, with which the grammar of APPEND ends.
-    pub(super) fn opening_len(&self) -> usize {
+    pub(crate) fn opening_len(&self) -> usize {
         1 + usize::from(self.eight_bit)
     }
 }
 
 /// The line without its CRLF. Quirk: a bare LF ends a line too (people at a terminal).
-pub(super) fn strip_line_end(line: &[u8]) -> &[u8] {
+pub(crate) fn strip_line_end(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 /// Where the arguments of an APPEND begin, if this is one: behind `tag SP "APPEND" SP`.
-pub(super) fn append_arguments(text: &[u8]) -> Option<usize> {
+pub(crate) fn append_arguments(text: &[u8]) -> Option<usize> {
     let tag = text
         .iter()
         .take_while(|&&octet| chars::is_tag(octet))
