@@ -67,4 +67,39 @@ mod tests {
         assert_eq!(to_utf8(b"", b"plain"), "plain");
         assert_eq!(to_utf8(b"\xff\xfe", b"plain\x80"), "plain€");
     }
+
+    #[test]
+    fn any_octets_with_any_label() {
+        let mut state = 1u64;
+        let labels = [
+            b"utf-7".as_slice(),
+            b"cp850",
+            b"ibm850",
+            b"utf-16",
+            b"utf-16be",
+            b"iso-2022-jp",
+            b"hz-gb-2312",
+            b"macintosh",
+            b"x",
+        ];
+        for round in 0..2000 {
+            let octets: Vec<u8> = (0..round % 60)
+                .map(|_| {
+                    state = state
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1);
+                    // Half of them from the alphabet of UTF-7.
+                    if state >> 63 == 0 {
+                        (state >> 40) as u8
+                    } else {
+                        b"+-AOk/&,\x1b$B(~{"[(state >> 40) as usize % 14]
+                    }
+                })
+                .collect();
+            labels
+                .iter()
+                .for_each(|label| drop(to_utf8(label, &octets)));
+        }
+        to_utf8(&[b'a'; 1000], b"\xff");
+    }
 }

@@ -163,7 +163,7 @@ fn time_of_day(word: &str) -> Option<u32> {
     let mut numbers = word.split(':').map(|number| number.parse::<u32>().ok());
     let (hour, minute) = (numbers.next()??, numbers.next()??);
     let second = numbers.next().flatten().unwrap_or(0);
-    (hour < 24 && minute < 60 && second <= 60).then_some(hour * 3600 + minute * 60 + second)
+    (hour < 24 && minute < 60 && second <= 60).then(|| hour * 3600 + minute * 60 + second)
 }
 
 // RFC 5322 3.3: zone = ("+" / "-") 4DIGIT; 4.3: names. Unknown names are -0000. A zone of 24 hours or more is taken as UTC.

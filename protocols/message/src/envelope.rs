@@ -63,18 +63,25 @@ impl EnvelopeFields {
 
     /// Of a text given twice the first counts; addresses given twice are joined (RFC 5322 3.6 allows neither).
     fn take(&mut self, field: HeaderField<'_>) {
-        let text = match field.name.to_ascii_lowercase().as_slice() {
-            b"date" => &mut self.date,
-            b"subject" => &mut self.subject,
-            b"in-reply-to" => &mut self.in_reply_to,
-            b"message-id" => &mut self.message_id,
-            b"from" => return add_addresses(&mut self.from_header, field),
-            b"sender" => return add_addresses(&mut self.sender, field),
-            b"reply-to" => return add_addresses(&mut self.reply_to, field),
-            b"to" => return add_addresses(&mut self.to_header, field),
-            b"cc" => return add_addresses(&mut self.cc, field),
-            b"bcc" => return add_addresses(&mut self.bcc, field),
-            _ => return,
+        let lists: [(&str, &mut Vec<EnvelopeAddress>); 6] = [
+            ("From", &mut self.from_header),
+            ("Sender", &mut self.sender),
+            ("Reply-To", &mut self.reply_to),
+            ("To", &mut self.to_header),
+            ("Cc", &mut self.cc),
+            ("Bcc", &mut self.bcc),
+        ];
+        if let Some((_, list)) = lists.into_iter().find(|(name, _)| field.is(name)) {
+            return add_addresses(list, field);
+        }
+        let texts: [(&str, &mut Option<Vec<u8>>); 4] = [
+            ("Date", &mut self.date),
+            ("Subject", &mut self.subject),
+            ("In-Reply-To", &mut self.in_reply_to),
+            ("Message-ID", &mut self.message_id),
+        ];
+        let Some((_, text)) = texts.into_iter().find(|(name, _)| field.is(name)) else {
+            return;
         };
         if text.is_none() {
             *text = Some(bounded_text(field));

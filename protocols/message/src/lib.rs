@@ -14,6 +14,7 @@
 //! ```
 
 pub mod address;
+pub mod binary;
 pub mod charset;
 pub mod compose;
 pub mod content_type;
@@ -30,6 +31,7 @@ pub mod section;
 pub mod structure;
 pub mod threading;
 
+pub use binary::BinaryError;
 pub use compose::{Received, ReceivedFrom};
 pub use content_type::{ContentType, Disposition, Parameter};
 pub use date::{MessageDate, SentDate};
