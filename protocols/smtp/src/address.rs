@@ -311,6 +311,21 @@ impl fmt::Display for ReversePath {
     }
 }
 
+impl FromStr for ReversePath {
+    type Err = PathError;
+
+    /// Parses what `Display` writes, all of the text.
+    fn from_str(text: &str) -> Result<Self, PathError> {
+        let mut cursor = Cursor(text);
+        let path = reverse_path(&mut cursor, false)?;
+        if cursor.is_empty() {
+            Ok(path)
+        } else {
+            Err(PathError::Syntax)
+        }
+    }
+}
+
 /// The argument of RCPT. `Display` writes it with brackets.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ForwardPath {
@@ -325,6 +340,21 @@ impl fmt::Display for ForwardPath {
         match self {
             ForwardPath::Postmaster => f.write_str("<Postmaster>"),
             ForwardPath::Address(address) => write!(f, "<{address}>"),
+        }
+    }
+}
+
+impl FromStr for ForwardPath {
+    type Err = PathError;
+
+    /// Parses what `Display` writes, all of the text.
+    fn from_str(text: &str) -> Result<Self, PathError> {
+        let mut cursor = Cursor(text);
+        let path = forward_path(&mut cursor, false)?;
+        if cursor.is_empty() {
+            Ok(path)
+        } else {
+            Err(PathError::Syntax)
         }
     }
 }

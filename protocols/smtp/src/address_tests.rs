@@ -3,13 +3,7 @@
 use super::*;
 
 fn reverse(text: &str) -> Result<ReversePath, PathError> {
-    let mut cursor = Cursor(text);
-    let path = reverse_path(&mut cursor, false)?;
-    if cursor.is_empty() {
-        Ok(path)
-    } else {
-        Err(PathError::Syntax)
-    }
+    text.parse()
 }
 
 #[test]
@@ -122,7 +116,12 @@ fn lengths() {
 
 #[test]
 fn postmaster() {
-    let forward = |text| forward_path(&mut Cursor(text), false);
+    let forward = |text: &str| text.parse::<ForwardPath>();
+    assert_eq!(
+        ForwardPath::Postmaster.to_string().parse(),
+        Ok(ForwardPath::Postmaster)
+    );
+    assert!(forward("<postmaster> ").is_err());
     assert_eq!(forward("<POSTMASTER>"), Ok(ForwardPath::Postmaster));
     assert!(matches!(
         forward("<Postmaster@x.example>"),

@@ -451,3 +451,59 @@ fn client_and_server() {
     ));
     assert!(server.is_closed());
 }
+
+#[test]
+fn random_replies() {
+    const FRAGMENTS: [&str; 14] = [
+        "250 ok\r\n",
+        "250-x\r\n",
+        "250 2.1.0 x\r\n",
+        "354 go\r\n",
+        "334 VXNl\r\n",
+        "334 !\r\n",
+        "421 bye\r\n",
+        "550 no\r\n",
+        "451-4.0.0 x\r\n",
+        "\r\n",
+        "\n",
+        "2",
+        "999 x\r\n",
+        "250-LIMITS RCPTMAX=3\r\n",
+    ];
+    let mut random = 88_172_645_463_325_252u64;
+    let mut below = |bound: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % bound as u64) as usize
+    };
+    for _ in 0..3000 {
+        let mut client = Session::new("c.example");
+        let mut input = String::from("220 hi\r\n250-mx\r\n250-PIPELINING\r\n250 x\r\n");
+        (0..below(20)).for_each(|_| input.push_str(FRAGMENTS[below(FRAGMENTS.len())]));
+        let input = input.as_bytes();
+        let mut at = 0;
+        let mut steps = 0;
+        while at < input.len() {
+            let end = (at + 1 + below(40)).min(input.len());
+            let (used, event) = client.receive(&input[at..end]);
+            assert!(used <= end - at);
+            at += used;
+            match event {
+                Err(_) => break,
+                Ok(None) => assert_eq!(at, end),
+                Ok(Some(Event::Ready)) => client.finish().unwrap(),
+                Ok(Some(_)) if client.is_waiting() => {}
+                Ok(Some(_)) => match below(5) {
+                    0 => client.hello(HelloKind::Extended),
+                    1 => client.begin(&envelope(&["a@b", "c@d"]), Transfer::Data),
+                    2 => client.begin(&envelope(&["a@b", "c@d"]), Transfer::Chunks),
+                    3 => client.auth("PLAIN", Some(b"")),
+                    _ => client.quit(),
+                },
+            }
+            steps += 1;
+            assert!(steps < 10_000, "no progress");
+        }
+    }
+}

@@ -277,7 +277,7 @@ impl Session {
     }
 
     /// Answers a bad command and counts it.
-    fn refuse(&mut self, reply: Reply) -> Outcome {
+    pub(super) fn refuse(&mut self, reply: Reply) -> Outcome {
         self.errors += 1;
         if self.errors > self.config.errors_max {
             return self.close_because(&Reply::too_many_errors(), CloseReason::TooManyErrors);

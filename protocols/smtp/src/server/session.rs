@@ -392,9 +392,8 @@ impl Session {
             None => (AuthAbort::Malformed, Reply::bare_line_feed()),
         };
         self.state = State::Command(Stage::Ready(HelloKind::Extended));
-        self.errors += 1;
-        self.say(&reply);
-        Some(Event::AuthAborted(abort))
+        // Too many of them close the session, which ends the exchange as well.
+        self.refuse(reply).or(Some(Event::AuthAborted(abort)))
     }
 
     fn data<'i>(

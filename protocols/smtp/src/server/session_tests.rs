@@ -395,6 +395,24 @@ fn authentication() {
 }
 
 #[test]
+fn cancelled_exchanges_are_counted() {
+    let mut driver = Driver::new(submission(), Link::Tls);
+    driver.say("EHLO c.example\r\n");
+    for _ in 0..20 {
+        driver.say_with("AUTH PLAIN\r\n*\r\n", &mut |_| Some(Reply::challenge(b"")));
+    }
+    assert_eq!(driver.log.last().unwrap(), "Closed(TooManyErrors)");
+    assert_eq!(
+        driver
+            .log
+            .iter()
+            .filter(|event| event.starts_with("AuthAborted"))
+            .count(),
+        10
+    );
+}
+
+#[test]
 fn long_lines() {
     let mut driver = driver(delivery());
     assert_eq!(
