@@ -105,3 +105,75 @@ fn unreadable(path: &Path, error: &io::Error) -> Problem {
 
 /// Largest file that is read: the domains file of 100,000 domains has a few MiB.
 const FILE_MAX: u64 = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::super::example::EXAMPLES;
+    use super::*;
+
+    /// A directory with the samples in it.
+    fn samples(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("ringmail-load-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(dir.join("accounts")).unwrap();
+        for example in EXAMPLES {
+            fs::write(dir.join(example.path), example.content).unwrap();
+        }
+        dir
+    }
+
+    fn mistakes(dir: &Path) -> Vec<String> {
+        let problems = load(&dir.join("ringmail.toml")).unwrap_err().0;
+        problems
+            .iter()
+            .map(|p| {
+                format!(
+                    "{}: {}",
+                    p.file.strip_prefix(dir).unwrap().display(),
+                    p.message
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_samples_load_and_other_peoples_files_are_passed_over() {
+        let dir = samples("right");
+        fs::write(dir.join("accounts/.example.toml.7.tmp"), "half a fi").unwrap();
+        fs::write(dir.join("accounts/.hidden.toml"), "half a fi").unwrap();
+        fs::write(dir.join("accounts/example.toml~"), "half a fi").unwrap();
+        let settings = load(&dir.join("ringmail.toml")).unwrap();
+        assert_eq!(settings.accounts.len(), 1);
+        assert_eq!(settings.fingerprints.len(), 3);
+        assert!(
+            settings
+                .fingerprints
+                .contains_key(&dir.join("accounts/example.toml"))
+        );
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn files_that_cannot_be_read_are_named_all_at_once() {
+        let dir = samples("wrong");
+        fs::write(dir.join("ringmail.toml"), "nonsense = 1\n").unwrap();
+        fs::remove_file(dir.join("domains.toml")).unwrap();
+        fs::write(dir.join("accounts/bytes.toml"), b"full_name = \"\xff\"\n").unwrap();
+        let found = mistakes(&dir);
+        assert_eq!(found[0], "ringmail.toml: unknown field \"nonsense\"");
+        assert!(
+            found[1].starts_with("domains.toml: cannot be read: No such file"),
+            "{found:?}"
+        );
+        assert!(
+            found[2].starts_with(
+                "accounts/bytes.toml: cannot be read: stream did not contain valid UTF-8"
+            ),
+            "{found:?}"
+        );
+        fs::remove_dir_all(&dir).unwrap();
+        assert!(mistakes(&dir)[0].starts_with("ringmail.toml: cannot be read"));
+    }
+}

@@ -28,16 +28,19 @@ pub mod server;
 pub mod text;
 pub mod units;
 
-pub use account::{Account, AccountAddress};
+pub use account::{Account, AccountAddress, LoginDisabled};
 pub use account_name::AccountName;
 pub use check::parse_and_check;
-pub use domains::{Alias, Domain, Domains, Post, Postmaster};
+pub use domains::{Alias, Domain, Domains, Post, Postmaster, Separator};
 pub use limits::{AuthLimits, HttpLimits, ImapLimits, Limits, SmtpLimits, TlsLimits};
-pub use listener::{Certificate, Door, Endpoint, Listener, StartTls, Tls};
+pub use listener::{
+    Certificate, Door, Endpoint, HttpService, ImplicitTlsService, Listener, SmtpService, StartTls,
+    StartTlsService, Tls, TlsVersion,
+};
 pub use load::load;
 pub use local::Local;
 pub use model::Settings;
-pub use names::{DomainName, LocalpartText, MailboxName};
+pub use names::{AddressText, DomainName, LocalpartText, MailboxName};
 pub use problem::{Place, Problem, Problems};
 pub use server::{
     Cores, HttpCore, InitialMailboxes, Log, LogFormat, LogLevel, Server, ShardCores, Storage,
