@@ -84,6 +84,18 @@ impl Structure {
                     || status.is("MESSAGE", "GLOBAL-DELIVERY-STATUS")
             })
     }
+
+    /// True if the header of any part has octets outside ASCII: sending the message on then needs SMTPUTF8 (RFC 6531 3.2, RFC 6532 3.2).
+    pub fn needs_smtputf8(&self, message: &[u8]) -> bool {
+        fn is_internationalized(part: &Part, message: &[u8]) -> bool {
+            !part.header_octets(message).is_ascii()
+                || part
+                    .children()
+                    .iter()
+                    .any(|child| is_internationalized(child, message))
+        }
+        is_internationalized(&self.root, message)
+    }
 }
 
 impl Part {

@@ -198,3 +198,13 @@ fn stored_form_damaged() {
         }
     }
 }
+
+#[test]
+fn smtputf8_is_needed_for_headers_only() {
+    let message = "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Description: x\r\n\r\né\r\n--b--\r\n";
+    let needs = |message: &str| {
+        Structure::of_message(message.as_bytes()).needs_smtputf8(message.as_bytes())
+    };
+    assert!(!needs(message));
+    assert!(needs(&message.replace('x', "é")) && needs(&format!("To: é@b\r\n{message}")));
+}
