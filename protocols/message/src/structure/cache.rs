@@ -187,7 +187,8 @@ impl Reader<'_> {
 
     fn part(&mut self, depth: usize) -> Option<Part> {
         self.parts += 1;
-        if depth > limits::DEPTH_MAX + 1 || self.parts > 2 * limits::PARTS_MAX {
+        // The walker counts no undecoded messages and, at its bound, still follows a chain of embedded ones.
+        if depth > limits::DEPTH_MAX + 1 || self.parts > 3 * limits::PARTS_MAX {
             return None;
         }
         let start = self.size()?;
