@@ -4,9 +4,6 @@
 /// the long UID sets that synchronising clients send.
 pub const LINE_MAX: usize = 16 * 1024;
 
-/// Longest line before login: a LOGIN, an AUTHENTICATE with an initial response, an ID.
-pub const LINE_BEFORE_LOGIN_MAX: usize = 16 * 1024;
-
 /// Largest literal that stands for a string (everything but the messages of APPEND).
 pub const LITERAL_MAX: u64 = 100 * 1024;
 

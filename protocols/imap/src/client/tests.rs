@@ -258,3 +258,60 @@ fn mutated_responses() {
         assert_eq!(whole, split, "{}", String::from_utf8_lossy(&input));
     }
 }
+
+#[test]
+fn a_session_reads_what_the_client_sends() {
+    use crate::command::Command;
+    use crate::server::{Config, Event as Asked, Session};
+    let letters: [&[u8]; 9] = [
+        b"a",
+        b"\"",
+        b"\\",
+        b" ",
+        b"{3}",
+        b"\r\n",
+        b"\xc3\xa9",
+        b"]",
+        b"(",
+    ];
+    for round in 0..2000usize {
+        let word = |shift: usize| -> Vec<u8> {
+            (0..round % 5)
+                .flat_map(|at| letters[(round / 7 + at * shift + round) % 9].to_vec())
+                .collect()
+        };
+        let (user, password) = (word(2), word(5));
+        let (mut client, mut session) = (Client::new(), Session::new(Config::default()));
+        client.literal_plus(round % 2 == 0);
+        let parts = [
+            Part::Text("LOGIN "),
+            Part::String(&user),
+            Part::Text(" "),
+            Part::String(&password),
+        ];
+        let tag = client.send(&parts);
+        let asked = (0..4).find_map(|_| {
+            let (mut up, mut down) = (Vec::new(), Vec::new());
+            client.transmit(&mut up);
+            assert_eq!(session.receive(&up), up.len());
+            session.transmit(&mut down);
+            client.receive(&down);
+            session.event()
+        });
+        let Some(Asked::Command {
+            tag: read,
+            command:
+                Command::Login {
+                    user: name,
+                    password: secret,
+                },
+        }) = asked
+        else {
+            panic!("{user:?} {password:?}")
+        };
+        assert_eq!(
+            (read, name.as_bytes(), secret.as_str().as_bytes()),
+            (tag, &user[..], &password[..])
+        );
+    }
+}

@@ -16,6 +16,8 @@ mod select;
 mod sequence;
 mod store;
 mod strings;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use parser::{PResult, Parser};
 #[cfg(test)]

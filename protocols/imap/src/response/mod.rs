@@ -12,6 +12,8 @@ mod list;
 mod search;
 mod status;
 mod strings;
+#[cfg(test)]
+mod tests;
 
 pub use body_structure::{BodyFields, BodyParameters, BodyStructure, Disposition, PartExtension};
 pub use code::Code;

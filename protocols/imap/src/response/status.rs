@@ -79,8 +79,11 @@ fn status(out: &mut Vec<u8>, condition: Condition, code: Option<&Code<'_>>, text
 }
 
 /// Text cannot hold line ends or NUL: they become spaces. What is not ASCII becomes `?`, as not every client has enabled UTF-8.
+/// Braces become parentheses: clients take `{5}` at the end of any line for the head of a literal, and would wait for it.
 fn push_text(out: &mut Vec<u8>, text: &str) {
     let safe = |character: char| match character {
+        '{' => b'(',
+        '}' => b')',
         ' '..='~' => character as u8,
         character if character.is_control() => b' ',
         _ => b'?',

@@ -1,7 +1,8 @@
 //! The messages of APPEND: announced, decided upon, streamed. RFC 9051 6.3.12, RFC 3502, RFC 7888 4 and 7.
 
 use super::Event;
-use super::session::{NonSynchronizing, Phase, Session};
+use super::session::{Phase, Session};
+use super::state::NonSynchronizing;
 use crate::command::{CommandError, Rejected};
 use crate::framing::LiteralHeader;
 use crate::grammar::append;

@@ -8,9 +8,11 @@ mod appending;
 mod event;
 mod refusal;
 mod session;
+mod state;
 
 #[cfg(test)]
 mod tests;
 
 pub use event::{AuthenticateResponse, Event};
-pub use session::{Awaits, Config, NonSynchronizing, Session, StartTls, State};
+pub use session::Session;
+pub use state::{Awaits, Config, NonSynchronizing, StartTls, State};

@@ -2,7 +2,8 @@
 
 use super::Event;
 use super::appending::Skip;
-use super::session::{Phase, Session, State};
+use super::session::{Phase, Session};
+use super::state::State;
 use crate::command::{CommandError, Rejected};
 use crate::framing::LiteralHeader;
 use crate::limits::{ECHO_MAX, SWALLOW_MAX};

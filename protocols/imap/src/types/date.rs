@@ -1,5 +1,7 @@
 //! `date-time` (internal date) and `date` (SEARCH), RFC 9051 9, checked against the calendar.
 
+use std::io::Write;
+
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
@@ -93,13 +95,13 @@ impl Date {
 
     /// Appends `date-text`, the form of SEARCH.
     pub fn write_to(self, out: &mut Vec<u8>) {
-        let text = format!(
+        let _ = write!(
+            out,
             "{}-{}-{:04}",
             self.day,
             MONTHS[usize::from(self.month) - 1],
             self.year
-        );
-        out.extend_from_slice(text.as_bytes());
+        ); // a Vec takes all
     }
 }
 
@@ -205,7 +207,8 @@ impl DateTime {
             self.zone_minutes.unsigned_abs(),
         );
         let leap = self.seconds_of_day - secs;
-        let text = format!(
+        let _ = write!(
+            out,
             "{:2}-{}-{:04} {:02}:{:02}:{:02} {}{:02}{:02}",
             self.date.day,
             MONTHS[usize::from(self.date.month) - 1],
@@ -216,8 +219,7 @@ impl DateTime {
             if self.zone_minutes < 0 { '-' } else { '+' },
             zone / 60,
             zone % 60
-        );
-        out.extend_from_slice(text.as_bytes());
+        ); // a Vec takes all
     }
 }
 

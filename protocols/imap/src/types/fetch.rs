@@ -28,11 +28,11 @@ pub enum FetchItem {
     InternalDate,
     /// RFC822.SIZE
     Rfc822Size,
-    /// RFC 3501: RFC822, like BODY[]. Sets `\Seen`.
+    /// RFC 3501: RFC822, like `BODY[]`. Sets `\Seen`.
     Rfc822,
-    /// RFC 3501: RFC822.HEADER, like BODY.PEEK[HEADER].
+    /// RFC 3501: RFC822.HEADER, like `BODY.PEEK[HEADER]`.
     Rfc822Header,
-    /// RFC 3501: RFC822.TEXT, like BODY[TEXT]. Sets `\Seen`.
+    /// RFC 3501: RFC822.TEXT, like `BODY[TEXT]`. Sets `\Seen`.
     Rfc822Text,
     /// BODY: the structure without extension data.
     Body,
