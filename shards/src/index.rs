@@ -80,14 +80,20 @@ impl Index {
             .worker_threads(1)
             .cache_size(cache_bytes)
             .max_cached_files(Some(64))
+            // Each batch asks for its own sync; without this fjall would also write the journal out before it.
             .manual_journal_persist(true)
+            .max_journaling_size(JOURNALS_MAX)
             .open()?;
-        let keyspace = |name: &str| database.keyspace(name, KeyspaceCreateOptions::default);
+        let keyspace = |name: &str, memtable: u64| {
+            database.keyspace(name, || {
+                KeyspaceCreateOptions::default().max_memtable_size(memtable)
+            })
+        };
         Ok(Index {
-            rows: keyspace("rows")?,
-            bodies: keyspace("bodies")?,
-            segments: keyspace("segments")?,
-            shard: keyspace("shard")?,
+            rows: keyspace("rows", ROWS_MEMTABLE)?,
+            bodies: keyspace("bodies", BODIES_MEMTABLE)?,
+            segments: keyspace("segments", SMALL_MEMTABLE)?,
+            shard: keyspace("shard", SMALL_MEMTABLE)?,
             database,
         })
     }
@@ -102,9 +108,22 @@ impl Index {
         }
     }
 
+    /// Changes that a later synced batch makes durable.
+    pub(crate) fn batch_unsynced(&self) -> IndexBatch {
+        IndexBatch {
+            batch: self.database.batch().durability(Some(PersistMode::Buffer)),
+        }
+    }
+
     /// Applies a group and syncs it.
     pub fn commit(&self, batch: IndexBatch) -> Result<(), IndexError> {
         Ok(batch.batch.commit()?)
+    }
+
+    /// Whether fjall still works: an error says that a flush or a sync of its failed.
+    pub fn healthy(&self) -> Result<(), IndexError> {
+        // Nothing is buffered between groups, so this only asks for fjall's own poison flag.
+        Ok(self.database.persist(PersistMode::Buffer)?)
     }
 
     /// One row.
@@ -192,11 +211,6 @@ impl Index {
             None => Progress::default(),
         })
     }
-
-    /// Memtables that wait to be flushed: fjall slows writers when they pile up, so the intake is slowed first.
-    pub fn flush_backlog(&self) -> usize {
-        self.database.outstanding_flushes()
-    }
 }
 
 impl IndexBatch {
@@ -236,4 +250,12 @@ impl IndexBatch {
     }
 }
 
+// Memory of one shard: up to four sealed memtables of a keyspace may wait beside the active one before fjall holds writers back,
+// so these bound a stuck flush to about 120 MiB and a working one to about 40. fjall's own default is 64 MiB for each of the four.
+// They are fixed when the index is made. The small ones hold one key or a few, rewritten with every group.
+const ROWS_MEMTABLE: u64 = 16 << 20;
+const BODIES_MEMTABLE: u64 = 4 << 20;
+const SMALL_MEMTABLE: u64 = 2 << 20;
+/// A journal is 64 MB; beyond two, the memtables that keep the oldest alive are flushed. Bounds disk and the time of opening.
+const JOURNALS_MAX: u64 = 128 << 20;
 const PROGRESS: &[u8] = b"progress";

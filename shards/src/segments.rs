@@ -136,6 +136,17 @@ impl RecordHeader {
         padded(RECORD_HEADER as u64 + u64::from(self.meta_length) + u64::from(self.body_length))
     }
 
+    /// The location of this record, found at `offset` of `segment`.
+    pub fn location(&self, segment: u32, offset: u32) -> Location {
+        Location {
+            segment,
+            offset,
+            meta_length: self.meta_length,
+            body_length: self.body_length,
+            external_length: self.external_length,
+        }
+    }
+
     fn checksum(&self, seed: u32, parts: &[&[u8]]) -> u32 {
         let bare = RecordHeader { crc: 0, ..*self };
         let mut crc = crc32c::crc32c_append(seed, &bare.to_bytes());
@@ -199,7 +210,7 @@ pub struct NewRecord<'a> {
     pub body: BodyId,
     /// Its kind, for the layer above.
     pub kind: u8,
-    /// Self-description, at most 64 KiB.
+    /// Self-description, at most [`META_MAX`].
     pub meta: &'a [u8],
     /// The content in parts, to spare joining them.
     pub parts: Vec<&'a [u8]>,
@@ -254,6 +265,16 @@ impl SegmentWriter {
     /// Appends records in one go; they are durable after [`SegmentWriter::sync`]. Nothing of them counts before a row names them.
     /// On an error the position does not advance: what was written is garbage that the next records overwrite.
     pub fn append(&mut self, group: u64, records: &[NewRecord<'_>]) -> io::Result<Vec<Location>> {
+        // A length that does not fit its field would make a record that is acknowledged and cannot be read.
+        if records
+            .iter()
+            .any(|r| r.meta.len() > META_MAX || record_length(r) > u64::from(RECORD_MAX))
+        {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a record is too long; this is a bug",
+            ));
+        }
         let total: u64 = records.iter().map(|r| padded(record_length(r))).sum();
         if self.end > SEGMENT_HEADER as u64 && self.end + total > self.segment_size {
             self.next_segment()?;
@@ -510,29 +531,39 @@ impl SegmentScan {
 
     /// The next record's group, hopping over bodies; whether it is sound is only checked for groups after `unless_after`.
     pub fn next_group(&mut self, unless_after: u64) -> io::Result<Option<(u64, bool)>> {
-        let header = match self.read_header()? {
-            Some(Ok(header))
-                if self.at + header.record_length() <= self.length.next_multiple_of(8) =>
-            {
-                header
+        loop {
+            let header = match self.read_header()? {
+                Some(Ok(header)) if self.at + header.record_length() <= padded(self.length) => {
+                    header
+                }
+                Some(Ok(_)) => match self.skip_damage(Damage::Short)? {
+                    Some(_) if self.at < self.length => continue,
+                    _ => return Ok(None),
+                },
+                Some(Err(damage)) => match self.skip_damage(damage)? {
+                    Some(_) if self.at < self.length => continue,
+                    _ => return Ok(None),
+                },
+                None => return Ok(None),
+            };
+            if header.group > unless_after && !self.is_sound(&header)? {
+                // Its length may be wrong too: the next record is looked for, not hopped to.
+                self.skip_damage(Damage::Checksum)?;
+                return Ok(Some((header.group, false)));
             }
-            Some(_) => {
-                return match self.skip_damage(Damage::Short)? {
-                    Some(_) if self.at < self.length => self.next_group(unless_after),
-                    _ => Ok(None),
-                };
-            }
-            None => return Ok(None),
-        };
-        let sound = header.group <= unless_after || {
-            let length =
-                RECORD_HEADER + usize::from(header.meta_length) + header.body_length as usize;
-            let mut bytes = vec![0; length];
-            self.file.read_exact_at(&mut bytes, self.at).is_ok()
-                && open_record(&bytes, self.seed, header.body).is_ok()
-        };
-        self.at += header.record_length();
-        Ok(Some((header.group, sound)))
+            self.at += header.record_length();
+            return Ok(Some((header.group, true)));
+        }
+    }
+
+    fn is_sound(&self, header: &RecordHeader) -> io::Result<bool> {
+        let length = RECORD_HEADER + usize::from(header.meta_length) + header.body_length as usize;
+        if self.at + length as u64 > self.length {
+            return Ok(false);
+        }
+        let mut bytes = vec![0; length];
+        self.file.read_exact_at(&mut bytes, self.at)?;
+        Ok(open_record(&bytes, self.seed, header.body).is_ok())
     }
 
     fn read_header(&mut self) -> io::Result<Option<Result<RecordHeader, Damage>>> {
@@ -554,7 +585,8 @@ impl SegmentScan {
             start + 8
         };
         zeros_only &= damage == Damage::NoRecord;
-        let mut buffer = vec![0; 64 << 10];
+        // Small at first: content full of false magics must not cost 64 KiB for each.
+        let mut buffer = vec![0; 512];
         while at < self.length {
             let want = buffer.len().min((self.length - at) as usize);
             self.file.read_exact_at(&mut buffer[..want], at)?;
@@ -570,6 +602,7 @@ impl SegmentScan {
                 zeros_only &= word.iter().all(|b| *b == 0);
             }
             at += want as u64;
+            buffer.resize(64 << 10, 0);
         }
         self.at = self.length;
         Ok(if zeros_only {
@@ -627,6 +660,10 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
 pub const RECORD_HEADER: usize = 48;
 /// Octets of a segment's header.
 pub const SEGMENT_HEADER: usize = 40;
+/// Octets of a record's self-description, at most.
+pub const META_MAX: usize = u16::MAX as usize;
+/// Octets of one record, at most: keeps every offset within 32 bits.
+const RECORD_MAX: u32 = 1 << 30;
 /// The smallest and largest size of a segment, in bytes: an offset has 32 bits.
 pub const SEGMENT_SIZE_RANGE: (u64, u64) = (1 << 20, 2 << 30);
 const SEGMENT_MAGIC: &[u8; 8] = b"RMSEG001";

@@ -4,8 +4,10 @@
 //! One group: link external content and sync its directory; append bodies and sync the segment; apply one index batch with
 //! all rows and the progress row, synced; answer. Any failure after the first write poisons the shard: nothing is retried over.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
+use std::os::unix::fs::FileExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,7 +25,8 @@ use crate::faults::shard_point;
 use crate::index::{Index, IndexError, Progress, SegmentUse};
 use crate::rt::sync_directory;
 use crate::segments::{
-    BodyId, Location, NewRecord, Scanned, SegmentScan, SegmentWriter, external_name, segment_name,
+    BodyId, Damage, Location, NewRecord, Scanned, SegmentScan, SegmentWriter, external_name,
+    segment_name,
 };
 
 /// What the owner core and whoever scrapes metrics see of a commit thread. Written by the thread alone, once a group.
@@ -78,14 +81,32 @@ pub(crate) struct CommitThread {
     pub work: Receiver<Work>,
     pub shared: Arc<Shared>,
     pub compaction: Option<Compaction>,
+    /// Damaged segments that compaction leaves alone.
+    pub kept: HashSet<u32>,
+    /// Free bytes of the disk at the last look.
+    pub free: u64,
     pub space_checked: Instant,
     pub marked: Instant,
+    pub compact_at: Instant,
 }
 
+/// One segment on its way out.
 pub(crate) struct Compaction {
     number: u32,
-    scan: SegmentScan,
+    /// Some place in it could not be read: only the index can say that nothing named lies there.
+    damaged: bool,
+    stage: Stage,
 }
+
+enum Stage {
+    /// Copying what lives, record by record.
+    Copy(Box<SegmentScan>),
+    /// Looking through all locations, from this body on, for one that still names the segment.
+    Verify(BodyId),
+}
+
+/// A record to be copied: header, meta, body.
+type Moved = (crate::segments::RecordHeader, Vec<u8>, Vec<u8>);
 
 #[derive(Debug, thiserror::Error)]
 enum GroupError {
@@ -118,7 +139,7 @@ impl CommitThread {
             match self.work.recv_timeout(self.idle_wait()) {
                 Ok(work) => break work,
                 Err(RecvTimeoutError::Disconnected) => return true,
-                Err(RecvTimeoutError::Timeout) => self.idle(),
+                Err(RecvTimeoutError::Timeout) => self.upkeep(),
             }
         };
         let mut next = Some(first);
@@ -142,42 +163,59 @@ impl CommitThread {
 
     fn idle_wait(&self) -> Duration {
         if self.shared.poison.get().is_some() {
-            IDLE_CHECK
-        } else if self.compaction.is_some() {
-            // The pause between slices is the rate limit.
-            Duration::from_secs_f64(
-                COMPACTION_SLICE as f64 / self.options.compaction_bytes_per_sec.max(1) as f64,
-            )
-        } else {
-            IDLE_CHECK
+            return IDLE_CHECK;
         }
+        self.compact_at
+            .saturating_duration_since(Instant::now())
+            .min(IDLE_CHECK)
     }
 
-    fn idle(&mut self) {
+    /// What is due beside groups; runs when idle and between groups, so that load cannot starve it.
+    fn upkeep(&mut self) {
         if self.shared.poison.get().is_some() {
             return;
         }
         self.check_space();
         self.write_mark(false);
-        if let Err(error) = self.compact_slice() {
-            self.poison(&format!("compaction: {error}"));
+        let now = Instant::now();
+        if now < self.compact_at {
+            return;
         }
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            // A flush that failed in the background is learnt here, not at the next mail.
+            self.index.healthy()?;
+            self.compact_slice()
+        }));
+        match result {
+            Ok(Ok(())) => (),
+            Ok(Err(error)) => drop(self.poison(&format!("compaction: {error}"))),
+            Err(_) => drop(self.poison("compaction panicked; this is a bug")),
+        }
+        // The pause between slices is the rate limit.
+        let pause = if self.compaction.is_some() {
+            let rate = self.options.compaction_bytes_per_sec.max(1);
+            Duration::from_secs_f64(COMPACTION_SLICE as f64 / rate as f64)
+        } else {
+            IDLE_CHECK
+        };
+        self.compact_at = Instant::now() + pause;
     }
 
     fn run_group(&mut self, group: &mut Vec<Batch>) {
         let batches = group.len();
         let answers = match self.shared.poison.get() {
             Some(reason) => Err(reason.clone()),
-            None => self
-                .commit_group(group)
-                .map_err(|error| self.poison(&error.to_string())),
+            // A panic must not end the thread: its owner would wait for ever.
+            None => match catch_unwind(AssertUnwindSafe(|| self.commit_group(group))) {
+                Ok(done) => done.map_err(|error| self.poison(&error.to_string())),
+                Err(_) => Err(self.poison("the commit thread panicked; this is a bug")),
+            },
         };
         group.clear();
         // Full only if more batches were under way than may be: a bug, and then the owner's deadline tells.
         let _ = self.shared.done.queue.push(GroupDone { answers, batches });
         self.shared.done.waker.wake();
-        self.check_space();
-        self.write_mark(false);
+        self.upkeep();
     }
 
     fn commit_group(&mut self, group: &mut [Batch]) -> Result<Vec<Committed>, GroupError> {
@@ -252,20 +290,24 @@ impl CommitThread {
         let mut touched = Vec::new();
         let mut answers = Vec::with_capacity(group.len());
         let mut next_location = locations.iter();
+        let dead: HashSet<BodyId> = group.iter().flat_map(|b| &b.dead).copied().collect();
         for batch in group.iter() {
             let mut committed = Committed::default();
             for (body, location) in batch.bodies.iter().zip(next_location.by_ref()) {
-                index_batch.put_location(&self.index, body.id, *location);
                 progress.next_body = progress.next_body.max(body.id.0 + 1);
                 let used = self.uses.entry(location.segment).or_default();
-                used.live += location.record_length();
+                // Born and dead in one group: never in the index, for two changes of a key have no order within one index batch.
+                if !dead.contains(&body.id) {
+                    index_batch.put_location(&self.index, body.id, *location);
+                    used.live += location.record_length();
+                }
                 used.written += location.record_length();
                 touched.push(location.segment);
                 committed.locations.push(*location);
             }
             answers.push(committed);
         }
-        let dead = self.bury(group, locations, &mut index_batch, &mut touched)?;
+        let dead = self.bury(group, dead, &mut index_batch, &mut touched)?;
         touched.sort_unstable();
         touched.dedup();
         for segment in touched {
@@ -281,6 +323,7 @@ impl CommitThread {
         index_batch.put_progress(&self.index, progress);
         self.index.commit(index_batch)?;
         self.progress = progress;
+        shard_point(self.shard, "rows.synced")?;
         self.remove_external(&dead);
         Ok(answers)
     }
@@ -289,11 +332,12 @@ impl CommitThread {
     fn bury(
         &mut self,
         group: &[Batch],
-        fresh: &[Location],
+        dead: HashSet<BodyId>,
         batch: &mut crate::index::IndexBatch,
         touched: &mut Vec<u32>,
     ) -> Result<Vec<BodyId>, GroupError> {
         let mut external = Vec::new();
+<<<<<<< Updated upstream
         let born: Vec<BodyId> = group.iter().flat_map(|b| &b.bodies).map(|b| b.id).collect();
         let mut dead: Vec<&BodyId> = group.iter().flat_map(|b| &b.dead).collect();
         dead.sort_unstable();
@@ -302,14 +346,27 @@ impl CommitThread {
             let location = match born.iter().position(|b| b == body) {
                 Some(at) => fresh.get(at).copied(),
                 None => self.index.location(*body)?,
+=======
+        let born: HashMap<BodyId, bool> = group
+            .iter()
+            .flat_map(|b| &b.bodies)
+            .map(|b| (b.id, b.external.is_some()))
+            .collect();
+        for body in dead {
+            if let Some(has_external) = born.get(&body) {
+                external.extend(has_external.then_some(body));
+                continue;
+            }
+            let Some(location) = self.index.location(body)? else {
+                continue;
+>>>>>>> Stashed changes
             };
-            let Some(location) = location else { continue };
-            batch.delete_location(&self.index, *body);
+            batch.delete_location(&self.index, body);
             let used = self.uses.entry(location.segment).or_default();
             used.live = used.live.saturating_sub(location.record_length());
             touched.push(location.segment);
             if location.external_length > 0 {
-                external.push(*body);
+                external.push(body);
             }
         }
         Ok(external)
@@ -338,8 +395,8 @@ impl CommitThread {
             Ok(stat) => stat.f_bavail * stat.f_frsize,
             Err(_) => return,
         };
-        let low = free < self.options.disk_reserve_bytes
-            || self.index.flush_backlog() > FLUSH_BACKLOG_MAX;
+        self.free = free;
+        let low = free < self.options.disk_reserve_bytes;
         if low != self.shared.low_space.swap(low, Ordering::Relaxed) {
             if low {
                 tracing::error!(shard = %self.shard, free, reserve = self.options.disk_reserve_bytes, "the disk is nearly full: new mail is refused with 452 until space is freed");
@@ -355,47 +412,52 @@ impl CommitThread {
             self.marked = Instant::now();
             let mut bytes = self.progress.last_group.to_le_bytes().to_vec();
             bytes.extend(crc32c::crc32c_append(self.seed, &bytes).to_le_bytes());
-            let _ = std::fs::write(self.path.join("mark"), bytes);
+            // In place and in one call, so that a kill leaves the old mark or the new one. Not synced: a mark may lag, never lead.
+            let written = std::fs::File::options()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(self.path.join("mark"))
+                .and_then(|file| file.write_all_at(&bytes, 0));
+            if let Err(error) = written {
+                tracing::warn!(shard = %self.shard, %error, "the mark file could not be written: loss of the last rows would go unnoticed");
+            }
         }
     }
 
     fn compact_slice(&mut self) -> Result<(), GroupError> {
+        // Copying takes space before it frees any: on a full disk it would poison the shard.
+        if self.free < COMPACTION_HEADROOM {
+            return Ok(());
+        }
         let Some(mut compaction) = self.compaction.take().or_else(|| self.begin_compaction())
         else {
             return Ok(());
         };
-        let mut moved = Vec::new();
-        let mut bytes = 0;
-        let mut ended = false;
-        while bytes < COMPACTION_SLICE {
-            match compaction.scan.next_record()? {
-                None => {
-                    ended = true;
-                    break;
+        let done = match &mut compaction.stage {
+            Stage::Copy(scan) => {
+                let (moved, ended, damaged) = self.read_slice(compaction.number, scan)?;
+                compaction.damaged |= damaged;
+                self.move_bodies(compaction.number, &moved)?;
+                if ended && (compaction.damaged || self.live(compaction.number) > 0) {
+                    compaction.stage = Stage::Verify(BodyId(0));
+                    false
+                } else {
+                    ended
                 }
-                Some(Scanned::Damaged { offset, damage }) => {
-                    tracing::warn!(shard = %self.shard, segment = compaction.number, offset, %damage, "compaction passes over a damaged place");
+            }
+            Stage::Verify(from) => {
+                let found = self.index.locations(*from, VERIFY_SLICE)?;
+                if found.iter().any(|(_, l)| l.segment == compaction.number) {
+                    tracing::error!(shard = %self.shard, segment = compaction.number, "a segment holds damaged bodies that are still named; it is kept. `ringmail check` lists them");
                     self.compaction_keep(compaction.number);
                     return Ok(());
                 }
-                Some(Scanned::Record {
-                    header,
-                    offset,
-                    meta,
-                    body,
-                }) => {
-                    let here = self.index.location(header.body)?;
-                    bytes += header.record_length();
-                    if here.is_some_and(|l| {
-                        l.segment == compaction.number && u64::from(l.offset) == offset
-                    }) {
-                        moved.push((header, meta, body));
-                    }
-                }
+                *from = found.last().map_or(*from, |(body, _)| BodyId(body.0 + 1));
+                found.len() < VERIFY_SLICE
             }
-        }
-        self.move_bodies(compaction.number, &moved)?;
-        if ended {
+        };
+        if done {
             self.remove_segment(compaction.number)?;
         } else {
             self.compaction = Some(compaction);
@@ -403,17 +465,69 @@ impl CommitThread {
         Ok(())
     }
 
+    fn live(&self, number: u32) -> u64 {
+        self.uses.get(&number).map_or(0, |used| used.live)
+    }
+
+    /// Reads on in the segment: what lives there, whether its end was reached, whether a place was damaged.
+    fn read_slice(
+        &self,
+        number: u32,
+        scan: &mut SegmentScan,
+    ) -> Result<(Vec<Moved>, bool, bool), GroupError> {
+        let mut moved = Vec::new();
+        let mut bytes = 0;
+        let mut damaged = false;
+        while bytes < COMPACTION_SLICE {
+            match scan.next_record()? {
+                None => return Ok((moved, true, damaged)),
+                Some(Scanned::Damaged { offset, damage }) => {
+                    // A torn end after a crash looks like this too, and is harmless: Stage::Verify tells them apart.
+                    tracing::debug!(shard = %self.shard, segment = number, offset, %damage, "compaction passes over a damaged place");
+                    damaged = true;
+                    bytes += DAMAGE_COST;
+                }
+                Some(Scanned::Record {
+                    header,
+                    offset,
+                    meta,
+                    body,
+                }) => {
+                    bytes += header.record_length();
+                    let here = self.index.location(header.body)?;
+                    if here.is_some_and(|l| l.segment == number && u64::from(l.offset) == offset) {
+                        moved.push((header, meta, body));
+                    }
+                }
+            }
+        }
+        Ok((moved, false, damaged))
+    }
+
     fn begin_compaction(&mut self) -> Option<Compaction> {
         let current = self.writer.number();
         let threshold = self.options.compaction_dead_percent.clamp(1, 100);
         let (number, _) = self.uses.iter().find(|(number, used)| {
             **number != current
-                && used.written != u64::MAX
+                && !self.kept.contains(number)
+                && used.live.saturating_mul(2) < self.free
                 && (used.written - used.live.min(used.written)) * 100 >= used.written * threshold
         })?;
         let number = *number;
-        match SegmentScan::open(&self.path.join("segments"), number, self.shard, self.seed) {
-            Ok((scan, None)) => Some(Compaction { number, scan }),
+        let (scan, damage) =
+            SegmentScan::open(&self.path.join("segments"), number, self.shard, self.seed)
+                .map_err(|error| tracing::warn!(shard = %self.shard, segment = number, %error, "compaction cannot open a segment"))
+                .ok()
+                .unzip();
+        match (scan, damage.flatten()) {
+            // Cut off: a crash while the file was made. It holds nothing, which Stage::Verify makes sure of.
+            (Some(scan), damage) if damage.as_ref().is_none_or(|d| *d == CUT_OFF) => {
+                Some(Compaction {
+                    number,
+                    damaged: damage.is_some(),
+                    stage: Stage::Copy(Box::new(scan)),
+                })
+            }
             _ => {
                 self.compaction_keep(number);
                 None
@@ -423,20 +537,10 @@ impl CommitThread {
 
     /// A damaged segment stays as it is, for salvage; it is not looked at again before the next start.
     fn compaction_keep(&mut self, number: u32) {
-        self.uses.insert(
-            number,
-            SegmentUse {
-                live: u64::MAX,
-                written: u64::MAX,
-            },
-        );
+        self.kept.insert(number);
     }
 
-    fn move_bodies(
-        &mut self,
-        from: u32,
-        moved: &[(crate::segments::RecordHeader, Vec<u8>, Vec<u8>)],
-    ) -> Result<(), GroupError> {
+    fn move_bodies(&mut self, from: u32, moved: &[Moved]) -> Result<(), GroupError> {
         if moved.is_empty() {
             return Ok(());
         }
@@ -530,8 +634,13 @@ pub(crate) fn read_mark(path: &Path, seed: u32) -> Option<u64> {
 /// Batches under way for one shard, at most.
 pub(crate) const QUEUE_MAX: usize = 4096;
 const COMPACTION_SLICE: u64 = 256 << 10;
+/// What one damaged place counts for in a slice, so that a segment full of them does not hold the thread.
+const DAMAGE_COST: u64 = 16 << 10;
+/// Locations looked at in one slice.
+const VERIFY_SLICE: usize = 4096;
+/// Compaction pauses below this much free space.
+const COMPACTION_HEADROOM: u64 = 8 << 20;
+const CUT_OFF: Damage = Damage::SegmentHeader("cut off");
 const IDLE_CHECK: Duration = Duration::from_millis(500);
 const SPACE_CHECK: Duration = Duration::from_millis(500);
 const MARK_EVERY: Duration = Duration::from_secs(2);
-/// Memtables waiting for their flush: fjall stalls writers at more than this.
-const FLUSH_BACKLOG_MAX: usize = 8;

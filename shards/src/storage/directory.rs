@@ -20,10 +20,13 @@ use std::time::Instant;
 use super::commit::{CommitThread, QUEUE_MAX, Shared, read_mark};
 use super::shard::{ShardParts, Watch};
 use crate::ShardId;
-use crate::faults::point;
+use crate::faults::{point, shard_point};
 use crate::index::{Index, IndexError, Progress, SegmentUse};
 use crate::rt::sync_directory;
-use crate::segments::{BodyId, Scanned, SegmentScan, SegmentWriter, list_segments, segment_name};
+use crate::segments::{
+    BodyId, Location, RecordHeader, Scanned, SegmentScan, SegmentWriter, list_segments,
+    segment_name,
+};
 
 /// Numbers of the store. The defaults are those of design and measurement; each can be set.
 #[derive(Clone, Debug)]
@@ -101,7 +104,7 @@ pub enum DirectoryError {
     },
     /// The index lost rows that were acknowledged.
     #[error(
-        "{shard}: {what}; nothing was changed. Run `ringmail salvage {directory}` to rebuild the index from the stored bodies"
+        "{shard}: {what}; the stored bodies were not touched. Run `ringmail salvage {directory}` to rebuild the index from the stored bodies"
     )]
     Lost {
         /// Which shard.
@@ -125,7 +128,7 @@ pub enum DirectoryError {
     },
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> DirectoryError + '_ {
+pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> DirectoryError + '_ {
     move |source| DirectoryError::Io {
         path: path.to_path_buf(),
         source,
@@ -228,6 +231,7 @@ fn parse_format(text: &str) -> Result<Format, String> {
             "damaged: {name} is missing; restore the file from a backup"
         ))
     };
+    // The version first: a newer one may compute the rest differently.
     match field("version")? {
         FORMAT_VERSION => (),
         other => {
@@ -235,6 +239,11 @@ fn parse_format(text: &str) -> Result<Format, String> {
                 "the directory has format version {other}, this program knows {FORMAT_VERSION}; use the version of ringmail that wrote it"
             ));
         }
+    }
+    let crc = field("crc")?;
+    let covered = text.find("crc").unwrap_or(text.len());
+    if crc != u64::from(crc32c::crc32c(&text.as_bytes()[..covered])) {
+        return Err("damaged: checksum does not match; restore the file from a backup".into());
     }
     let shards = u16::try_from(field("shards")?)
         .ok()
@@ -248,10 +257,12 @@ fn parse_format(text: &str) -> Result<Format, String> {
 }
 
 fn write_format(directory: &Path, format: &Format) -> Result<(), DirectoryError> {
-    let text = format!(
+    let mut text = format!(
         "# Written by ringmail at each start. Do not edit.\nversion = {FORMAT_VERSION}\nshards = {}\nseed = {}\nepoch = {}\n",
         format.shards, format.seed, format.epoch
     );
+    let crc = crc32c::crc32c(text.as_bytes());
+    text.push_str(&format!("crc = {crc}\n"));
     let (path, new) = (directory.join("format"), directory.join("format.new"));
     let write = || -> io::Result<()> {
         let mut file = File::create(&new)?;
@@ -278,15 +289,11 @@ pub fn open(
             epoch: format.epoch + 1,
             ..format
         },
-        None => {
-            refuse_foreign(directory)?;
-            Format {
-                shards: options.shards.max(1),
-                seed,
-                epoch: 1,
-            }
-        }
+        None => make_shards(directory, options.shards.max(1), seed)?,
     };
+    for number in 0..format.shards {
+        refuse_missing(directory, ShardId(number))?;
+    }
     let spool = directory.join("spool");
     fs::create_dir_all(&spool).map_err(at(&spool))?;
     empty_directory(&spool).map_err(at(&spool))?;
@@ -301,23 +308,67 @@ pub fn open(
         _lock: lock,
     };
     for number in 0..format.shards {
-        open_shard(directory, ShardId(number), format, options, &mut opened)?;
+        if let Err(error) = open_shard(directory, ShardId(number), format, options, &mut opened) {
+            // The lock goes only after the threads of the shards before.
+            opened.close();
+            return Err(error);
+        }
     }
     Ok(opened)
 }
 
+/// A new directory: the shards' directories are durable before the format file says that they are there.
+fn make_shards(directory: &Path, shards: u16, seed: u32) -> Result<Format, DirectoryError> {
+    refuse_foreign(directory)?;
+    for number in 0..shards {
+        let path = shard_path(directory, ShardId(number));
+        fs::create_dir_all(&path).map_err(at(&path))?;
+    }
+    sync_directory(directory).map_err(at(directory))?;
+    point("open.shards").map_err(at(directory))?;
+    // The directory's own name, for it may just have been made.
+    let parent = directory.canonicalize().map_err(at(directory))?;
+    if let Some(parent) = parent.parent() {
+        // A parent we may not read was not made by us.
+        let _ = sync_directory(parent);
+    }
+    Ok(Format {
+        shards,
+        seed,
+        epoch: 1,
+    })
+}
+
+/// A shard's directory that is gone (not mounted, moved away) must not be replaced by an empty one.
+fn refuse_missing(directory: &Path, shard: ShardId) -> Result<(), DirectoryError> {
+    let path = shard_path(directory, shard);
+    if path.exists() {
+        return Ok(());
+    }
+    Err(DirectoryError::Format {
+        path,
+        what: "missing, though the format file counts it; restore or mount it. Nothing was changed"
+            .into(),
+    })
+}
+
 /// A directory without a format file must hold nothing of ours: else the file was lost, and a new one would hide the mail.
 fn refuse_foreign(directory: &Path) -> Result<(), DirectoryError> {
-    if shard_path(directory, ShardId(0)).join("segments").exists()
-        && !list_segments(&shard_path(directory, ShardId(0)).join("segments"))
-            .unwrap_or_default()
-            .is_empty()
-    {
-        return Err(DirectoryError::Format {
-            path: directory.join("format"),
-            what: "missing, though there is mail in the directory; restore the file from a backup"
-                .into(),
-        });
+    for entry in fs::read_dir(directory).map_err(at(directory))? {
+        let path = entry.map_err(at(directory))?.path();
+        let is_shard = path
+            .file_name()
+            .is_some_and(|n| n.to_string_lossy().starts_with("shard-"));
+        // An empty one is left by a crash while the directory was made.
+        let holds = is_shard && fs::read_dir(&path).map_err(at(&path))?.next().is_some();
+        if holds {
+            return Err(DirectoryError::Format {
+                path: directory.join("format"),
+                what:
+                    "missing, though there is mail in the directory; restore the file from a backup"
+                        .into(),
+            });
+        }
     }
     Ok(())
 }
@@ -338,6 +389,9 @@ fn open_shard(
         .and_then(|()| sync_directory(directory))
         .map_err(at(&path))?;
     let numbers = list_segments(&segments).map_err(at(&segments))?;
+    if numbers.is_empty() && !path.join("mark").exists() {
+        remove_half_made_index(&path.join("rows")).map_err(at(&path))?;
+    }
     let index_is_new = !path.join("rows").exists();
     let index_error = |source| DirectoryError::Index {
         shard,
@@ -349,14 +403,24 @@ fn open_shard(
         what,
         directory: directory.to_path_buf(),
     };
+    if index_is_new && !numbers.is_empty() {
+        // A segment is made after the index.
+        return Err(lost(
+            "the index is missing, though the shard was in use".into(),
+        ));
+    }
     let index = Index::open(&path.join("rows"), options.cache_bytes).map_err(index_error)?;
+    // fjall syncs what is in `rows`, not the name itself.
+    sync_directory(&path).map_err(at(&path))?;
+    shard_point(shard, "open.index").map_err(at(&path))?;
     let progress = index.progress().map_err(index_error)?;
-    check_progress(&path, shard, format.seed, progress, &numbers, index_is_new)
+    check_progress(&path, shard, format.seed, progress, &numbers)
         .map_err(at(&path))?
         .map_or(Ok(()), |what| Err(lost(what)))?;
     sweep_large(&path, &index)
         .map_err(at(&path))?
         .map_err(index_error)?;
+    shard_point(shard, "open.swept").map_err(at(&path))?;
     let uses = segment_uses(&index, &segments, &numbers)
         .map_err(at(&segments))?
         .map_err(index_error)?;
@@ -398,8 +462,11 @@ fn start_commit_thread(
         work,
         shared: shared.clone(),
         compaction: None,
+        kept: HashSet::new(),
+        free: u64::MAX,
         space_checked: Instant::now(),
         marked: Instant::now(),
+        compact_at: Instant::now(),
     };
     let handle = std::thread::Builder::new()
         .name(format!("commit-{}", shard.0))
@@ -425,13 +492,12 @@ fn start_commit_thread(
 
 /// fjall opens a journal with corrupted bytes in its middle without an error and drops the rest. So its last group is compared with
 /// what the segments and the mark file say was made durable. A segment may be one group ahead: a crash between its sync and the index's.
-fn check_progress(
+pub(super) fn check_progress(
     path: &Path,
     shard: ShardId,
     seed: u32,
     progress: Progress,
     numbers: &[u32],
-    index_is_new: bool,
 ) -> io::Result<Option<String>> {
     if let Some(mark) = read_mark(path, seed)
         && mark > progress.last_group
@@ -448,12 +514,16 @@ fn check_progress(
             progress.last_group
         )));
     }
-    if index_is_new && written > 0 {
-        return Ok(Some(
-            "the index is missing, but there are stored bodies".into(),
-        ));
-    }
     Ok(None)
+}
+
+/// fjall writes its marker `version` last when it makes a database, and refuses to make one over the rest: a crash before it would
+/// leave a shard that never opens.
+fn remove_half_made_index(rows: &Path) -> io::Result<()> {
+    if rows.exists() && !rows.join("version").exists() {
+        fs::remove_dir_all(rows)?;
+    }
+    Ok(())
 }
 
 /// The highest group in the newest segments; only sound records count.
@@ -467,14 +537,13 @@ fn last_group_written(
     let mut highest = 0;
     for number in numbers.iter().rev() {
         let (mut scan, _) = SegmentScan::open(&path.join("segments"), *number, shard, seed)?;
-        let mut any = false;
+        // Groups ascend through the segments, so the newest sound record decides.
         while let Some((group, sound)) = scan.next_group(indexed)? {
-            any = true;
             if sound {
                 highest = highest.max(group);
             }
         }
-        if any {
+        if highest > 0 {
             break;
         }
     }
@@ -511,7 +580,12 @@ fn segment_uses(
         Err(e) => return Ok(Err(e)),
     };
     let present: HashSet<u32> = numbers.iter().copied().collect();
-    uses.retain(|number, _| present.contains(number));
+    for (number, used) in &uses {
+        // The row goes before the file does, so this is no crash of ours. Its bodies answer as damaged; the others live.
+        if !present.contains(number) && used.live > 0 {
+            tracing::error!(segment = %segments.join(segment_name(*number)).display(), bytes = used.live, "a segment file with live bodies is missing; restore it from a backup with the server stopped. `ringmail check` lists the bodies");
+        }
+    }
     for number in numbers {
         if !uses.contains_key(number) {
             let length = fs::metadata(segments.join(segment_name(*number)))?.len();
@@ -557,7 +631,24 @@ pub fn scan_shard(
     directory: &Path,
     shard: ShardId,
     seed: u32,
-    mut each: impl FnMut(crate::segments::RecordHeader, Vec<u8>, Vec<u8>),
+    mut each: impl FnMut(RecordHeader, Vec<u8>, Vec<u8>),
+    damaged: impl FnMut(u32, u64, String),
+) -> Result<(), DirectoryError> {
+    scan_places(
+        directory,
+        shard,
+        seed,
+        |_, header, meta, body| each(header, meta, body),
+        damaged,
+    )
+}
+
+/// [`scan_shard`] that also tells where each record lies, for [`super::IndexBuilder::put_body`].
+pub fn scan_places(
+    directory: &Path,
+    shard: ShardId,
+    seed: u32,
+    mut each: impl FnMut(Location, RecordHeader, Vec<u8>, Vec<u8>),
     mut damaged: impl FnMut(u32, u64, String),
 ) -> Result<(), DirectoryError> {
     let segments = shard_path(directory, shard).join("segments");
@@ -570,8 +661,11 @@ pub fn scan_shard(
         while let Some(step) = scan.next_record().map_err(at(&segments))? {
             match step {
                 Scanned::Record {
-                    header, meta, body, ..
-                } => each(header, meta, body),
+                    header,
+                    offset,
+                    meta,
+                    body,
+                } => each(header.location(number, offset as u32), header, meta, body),
                 Scanned::Damaged { offset, damage } => damaged(number, offset, damage.to_string()),
             }
         }

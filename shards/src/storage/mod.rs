@@ -4,15 +4,21 @@
 //! step of a group, of compaction and of opening, and what a crash there leaves. Nothing here knows what rows or bodies mean.
 
 mod batch;
+mod check;
 mod commit;
 mod directory;
 mod external;
+mod rebuild;
 mod shard;
 
 pub use batch::{Batch, Committed, External, NewBody, StorageError};
+pub use check::{
+    FINDINGS_MAX, Finding, Findings, SLICE_BODIES, check_index, check_slice, check_stopped,
+};
 pub use directory::{
-    DirectoryError, Format, Lock, Opened, StorageOptions, open, read_format, scan_shard,
-    set_index_aside, shard_path,
+    DirectoryError, Format, Lock, Opened, StorageOptions, open, read_format, scan_places,
+    scan_shard, set_index_aside, shard_path,
 };
 pub use external::{CHUNK, ExternalWriter, read_external_file};
+pub use rebuild::{IndexBuilder, Rebuilt};
 pub use shard::{BODY_MAX, Body, Permit, Shard, ShardStatus, Watch};

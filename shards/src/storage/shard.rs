@@ -377,13 +377,24 @@ impl Shard {
                 }
             }
         }
-        let location = self.current(body).await?;
-        self.read_at(body, location)
-            .await
-            .map_err(|missing| match missing {
-                Missing::Moved => self.damaged(body, "its segment is missing".into()),
-                Missing::Damaged(what) => self.damaged(body, what),
-            })
+        // Compaction may move it between the look into the index and the reading: then the index says something new.
+        let mut location = self.current(body).await?;
+        for _ in 0..MOVES_MAX {
+            let missing = match self.read_at(body, location).await {
+                Ok(found) => return Ok(found),
+                Err(missing) => missing,
+            };
+            let now = self.current(body).await?;
+            if now == location {
+                let what = match missing {
+                    Missing::Moved => "it is not where the index says".into(),
+                    Missing::Damaged(what) => what,
+                };
+                return Err(self.damaged(body, what));
+            }
+            location = now;
+        }
+        Err(StorageError::Busy)
     }
 
     fn damaged(&self, body: BodyId, what: Arc<str>) -> StorageError {
@@ -407,6 +418,14 @@ impl Shard {
             .map_err(|e| Missing::Damaged(e.to_string().into()))?;
         let start = RECORD_HEADER + usize::from(location.meta_length);
         match open_record(&record, self.seed, body) {
+            Ok((header, _, _))
+                if (header.meta_length, header.body_length)
+                    != (location.meta_length, location.body_length) =>
+            {
+                Err(Missing::Damaged(
+                    "the index and the record disagree about its length".into(),
+                ))
+            }
             Ok(_) => Ok(Body {
                 record,
                 start,
@@ -463,6 +482,8 @@ enum Missing {
 
 /// Octets of a body's parts in memory, at most; what is larger goes to a file of its own.
 pub const BODY_MAX: usize = 1 << 20;
+/// How often a body may be moved under one read.
+const MOVES_MAX: usize = 8;
 const OPEN_FILES_MAX: usize = 16;
 /// Panics here are ours.
 pub static ROOM: rt::Room = rt::Room::new("storage");

@@ -1,0 +1,287 @@
+//! Consistency of a shard below the rows: every location names a sound record of its body, large content is there and sound, the use
+//! of segments adds up, the progress row is sane. What the rows themselves mean is checked by the layer above.
+//!
+//! A running shard is checked in slices ([`check_slice`]) by the worker pool, one job a slice, so that it never holds a core. A stopped
+//! directory ([`check_stopped`]) is checked on a copy of the index, for opening fjall cuts its journal.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::directory::{DirectoryError, Lock, at, check_progress, read_format, shard_path};
+use super::external::{CHUNK, read_external_file};
+use crate::ShardId;
+use crate::index::{Index, IndexError};
+use crate::segments::{BodyId, Location, external_name, list_segments, open_record, segment_name};
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Where.
+    pub shard: ShardId,
+    /// The body it costs, if it is one body's.
+    pub body: Option<u64>,
+    /// What, for operators.
+    pub what: String,
+}
+
+/// What a check has seen so far.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    /// The first [`FINDINGS_MAX`] things wrong.
+    pub list: Vec<Finding>,
+    /// All things wrong.
+    pub total: u64,
+    /// Bodies checked.
+    pub bodies: u64,
+    /// Octets of records and large content read.
+    pub bytes: u64,
+    /// Bytes that locations name, by segment; for comparison with the index' own count at the end.
+    live: BTreeMap<u32, u64>,
+}
+
+impl Findings {
+    fn add(&mut self, shard: ShardId, body: Option<u64>, what: String) {
+        self.total += 1;
+        if self.list.len() < FINDINGS_MAX {
+            self.list.push(Finding { shard, body, what });
+        }
+    }
+}
+
+/// Checks at most `limit` bodies from number `from` on, and answers where to go on, or none at the end. `path` is the shard's
+/// directory. Bodies that die or move meanwhile are no finding.
+pub fn check_slice(
+    index: &Index,
+    path: &Path,
+    (shard, seed): (ShardId, u32),
+    from: BodyId,
+    limit: usize,
+    findings: &mut Findings,
+) -> Result<Option<BodyId>, IndexError> {
+    let locations = index.locations(from, limit)?;
+    let mut open: Option<(u32, io::Result<File>)> = None;
+    let next_body = index.progress()?.next_body;
+    for (body, location) in &locations {
+        findings.bodies += 1;
+        *findings.live.entry(location.segment).or_default() += location.record_length();
+        if body.0 >= next_body {
+            findings.add(
+                shard,
+                Some(body.0),
+                format!("its number is not below the next to be given out, {next_body}"),
+            );
+        }
+        if open.as_ref().is_none_or(|(n, _)| *n != location.segment) {
+            let name = path.join("segments").join(segment_name(location.segment));
+            open = Some((location.segment, File::open(name)));
+        }
+        let file = open.as_ref().map(|(_, file)| file);
+        let problem = match file {
+            Some(Ok(file)) => record_problem(file, seed, *body, location),
+            Some(Err(e)) => Some(format!("{}: {e}", segment_name(location.segment))),
+            None => None,
+        }
+        .or_else(|| external_problem(path, *body, location));
+        findings.bytes += location.record_length() + location.external_length;
+        if let Some(what) = problem
+            && index.location(*body)? == Some(*location)
+        {
+            findings.add(shard, Some(body.0), what);
+        }
+    }
+    Ok(locations
+        .last()
+        .filter(|_| locations.len() == limit)
+        .map(|(body, _)| BodyId(body.0 + 1)))
+}
+
+fn record_problem(file: &File, seed: u32, body: BodyId, location: &Location) -> Option<String> {
+    let place = || format!("{} at {}", segment_name(location.segment), location.offset);
+    let mut bytes = vec![0; location.checked_length()];
+    if let Err(e) = file.read_exact_at(&mut bytes, u64::from(location.offset)) {
+        return Some(format!("{}: {e}", place()));
+    }
+    match open_record(&bytes, seed, body) {
+        Err(damage) => Some(format!("{}: {damage}", place())),
+        Ok((header, _, _)) => (header.location(location.segment, location.offset) != *location)
+            .then(|| format!("{}: the index and the record disagree", place())),
+    }
+}
+
+fn external_problem(path: &Path, body: BodyId, location: &Location) -> Option<String> {
+    let total = location.external_length;
+    let name = external_name(body);
+    let file = path.join("large").join(&name);
+    let mut at = 0;
+    while at < total {
+        match read_external_file(&file, total, at, CHUNK) {
+            Ok(part) => at += part.len().max(1) as u64,
+            Err(e) => return Some(format!("large/{name} at {at}: {e}")),
+        }
+    }
+    None
+}
+
+/// Checks a whole shard of which the caller has the index, in slices, calling `progress` after each.
+pub fn check_index(
+    index: &Index,
+    path: &Path,
+    (shard, seed): (ShardId, u32),
+    progress: &mut dyn FnMut(&Findings),
+) -> Result<Findings, IndexError> {
+    let mut findings = Findings::default();
+    let before = index.progress()?;
+    let mut from = Some(BodyId(0));
+    while let Some(body) = from {
+        from = check_slice(
+            index,
+            path,
+            (shard, seed),
+            body,
+            SLICE_BODIES,
+            &mut findings,
+        )?;
+        progress(&findings);
+    }
+    // Only comparable if nothing was written meanwhile, compaction included.
+    let uses = segment_uses(index)?;
+    let problems = use_problems(path, &uses, &findings.live);
+    if index.progress()? == before && segment_uses(index)? == uses {
+        for what in problems {
+            findings.add(shard, None, what);
+        }
+    }
+    Ok(findings)
+}
+
+fn segment_uses(index: &Index) -> Result<BTreeMap<u32, u64>, IndexError> {
+    let rows = index.segment_uses()?;
+    Ok(rows.into_iter().map(|(n, used)| (n, used.live)).collect())
+}
+
+fn use_problems(
+    path: &Path,
+    counted: &BTreeMap<u32, u64>,
+    named: &BTreeMap<u32, u64>,
+) -> Vec<String> {
+    let mut problems = Vec::new();
+    let numbers: BTreeSet<u32> = counted.keys().chain(named.keys()).copied().collect();
+    for number in numbers {
+        let of = |map: &BTreeMap<u32, u64>| map.get(&number).copied().unwrap_or(0);
+        let (count, sum) = (of(counted), of(named));
+        let name = segment_name(number);
+        if count != sum {
+            problems.push(format!(
+                "{name}: counted {count} live bytes, but locations name {sum}"
+            ));
+        }
+        if !path.join("segments").join(&name).exists() {
+            problems.push(format!("{name}: missing"));
+        }
+    }
+    problems
+}
+
+/// Checks a directory that no process has open. `progress` is told the shard and what was seen of it so far.
+pub fn check_stopped(
+    directory: &Path,
+    progress: &mut dyn FnMut(ShardId, &Findings),
+) -> Result<Vec<(ShardId, Findings)>, DirectoryError> {
+    let Some(format) = read_format(directory)? else {
+        return Err(DirectoryError::Format {
+            path: directory.join("format"),
+            what: "missing: this is no data directory of ringmail".into(),
+        });
+    };
+    let _lock = Lock::take(directory)?;
+    let mut all = Vec::new();
+    for shard in (0..format.shards).map(ShardId) {
+        let path = shard_path(directory, shard);
+        let copy = path.join("rows.check");
+        let result = copy_index(&path.join("rows"), &copy).map_err(at(&copy));
+        let findings = result.map(|()| {
+            check_copy(&path, &copy, (shard, format.seed), &mut |f| {
+                progress(shard, f)
+            })
+        });
+        let _ = fs::remove_dir_all(&copy);
+        all.push((shard, findings?));
+    }
+    Ok(all)
+}
+
+fn check_copy(
+    path: &Path,
+    copy: &Path,
+    (shard, seed): (ShardId, u32),
+    progress: &mut dyn FnMut(&Findings),
+) -> Findings {
+    let mut check = || -> Result<Findings, IndexError> {
+        let index = Index::open(copy, CACHE)?;
+        let mut findings = check_index(&index, path, (shard, seed), progress)?;
+        let numbers = list_segments(&path.join("segments")).unwrap_or_default();
+        match check_progress(path, shard, seed, index.progress()?, &numbers) {
+            Ok(None) => (),
+            Ok(Some(lost)) => findings.add(
+                shard,
+                None,
+                format!("{lost}: rows were lost; `ringmail salvage` rebuilds them"),
+            ),
+            Err(e) => findings.add(shard, None, e.to_string()),
+        }
+        Ok(findings)
+    };
+    check().unwrap_or_else(|error| {
+        let mut findings = Findings::default();
+        findings.add(
+            shard,
+            None,
+            format!("{error}; `ringmail salvage` rebuilds it from the stored bodies"),
+        );
+        findings
+    })
+}
+
+/// Copies a directory tree; runs of zeros (fjall's journals are mostly that) stay holes.
+fn copy_index(from: &Path, to: &Path) -> io::Result<()> {
+    if to.exists() {
+        fs::remove_dir_all(to)?;
+    }
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_index(&entry.path(), &target)?;
+        } else {
+            copy_file(&entry.path(), &target)?;
+        }
+    }
+    Ok(())
+}
+
+fn copy_file(from: &Path, to: &Path) -> io::Result<()> {
+    let (mut source, mut target) = (File::open(from)?, File::create(to)?);
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let read = source.read(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        if buffer[..read].iter().all(|b| *b == 0) {
+            target.seek(SeekFrom::Current(read as i64))?;
+        } else {
+            target.write_all(&buffer[..read])?;
+        }
+    }
+    target.set_len(source.metadata()?.len())
+}
+
+/// Bodies in one slice: of 1 MiB each they are read in about 50 ms.
+pub const SLICE_BODIES: usize = 64;
+/// Findings that are listed; beyond, only counted.
+pub const FINDINGS_MAX: usize = 1000;
+const CACHE: u64 = 8 << 20;
