@@ -1,4 +1,13 @@
-//! The server.
+//! The server. Floors, from the ground: `settings`, `metrics`; `directory`, `login`; `live`; `store`; `queue`; `calls`, `percore`;
+//! `inbound`, `submission`; the doors `smtp_server`, `imap_server`, `web`; `serve`; `cli`. An import only goes down.
+
+pub mod calls;
 pub mod directory;
+pub mod handle;
+pub mod live;
+pub mod login;
+pub mod metrics;
+pub mod percore;
+pub mod queue;
 pub mod settings;
 pub mod store;

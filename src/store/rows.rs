@@ -163,6 +163,16 @@ pub fn decode<T: DeserializeOwned>(
     }
 }
 
+/// Key of a queue entry.
+pub fn queue_key(number: u64) -> Vec<u8> {
+    super::keys::queue(number)
+}
+
+/// Key of a fan-out entry.
+pub fn fan_out_key(number: u64) -> Vec<u8> {
+    super::keys::fan_out(number)
+}
+
 const VERSION: u8 = 1;
 /// The kind of a message's body record.
 pub const BODY_MESSAGE: u8 = 1;

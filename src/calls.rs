@@ -1,0 +1,209 @@
+//! What cores ask each other. Each call says which account or network it is about; the caller sends it to the owner that `routing`
+//! names, and the receiver serves it only if it is the owner. A lost answer and a repeat: told at each call.
+
+use std::sync::Arc;
+
+use sasl::Secret;
+use shards::net::Detached;
+
+use crate::live::Live;
+use crate::login::Credentials;
+use crate::login::limiter::{Networks, Refused};
+use crate::metrics::Samples;
+use crate::settings::AccountName;
+use crate::store::{NewMessage, StoreError};
+
+/// A call.
+pub enum Call {
+    /// Is this the account's password? Changes nothing; may be repeated.
+    Verify {
+        /// None: an unknown name, for which the same work is done.
+        account: Option<AccountName>,
+        /// What the client said.
+        password: Secret,
+    },
+    /// Stores new credentials. Absolute; may be repeated.
+    SetCredentials {
+        /// Whose.
+        account: AccountName,
+        /// What is stored.
+        credentials: Box<Credentials>,
+    },
+    /// Adds a message. A lost answer leaves open whether it was added: SMTP then answers 451 and the sender repeats, as it may; with
+    /// a transaction number the repeat adds nothing.
+    Deliver(Box<Deliver>),
+    /// The fan-out entry of these transactions is gone: forget that they were delivered. Losing it leaves small rows behind.
+    ForgetDelivered {
+        /// Whose.
+        account: AccountName,
+        /// Numbers of the transactions.
+        transactions: Vec<Transaction>,
+    },
+    /// Takes over a logged-in connection. A lost answer: the connection is closed, the client comes again.
+    Connection(Box<MovedConnection>),
+    /// Counts a connection in, or refuses it. A lost answer: the connection is let in.
+    Admit {
+        /// Whose.
+        networks: Networks,
+        /// At which kind of door.
+        door: LimitedDoor,
+    },
+    /// A connection counted in has ended.
+    Release {
+        /// Whose.
+        networks: Networks,
+        /// At which kind of door.
+        door: LimitedDoor,
+    },
+    /// A login failed or succeeded.
+    LoginResult {
+        /// Whose.
+        networks: Networks,
+        /// Success forgives earlier failures.
+        succeeded: bool,
+    },
+    /// New configuration. Absolute.
+    Live(Arc<Live>),
+    /// Counters of this core.
+    Scrape,
+    /// From the control socket: about accounts, queue and storage of this core's shards.
+    Control(Box<ControlCall>),
+}
+
+/// The answer to a [`Call`], by its kind.
+pub enum Answer {
+    /// To `Verify`.
+    Verified(Result<bool, StoreError>),
+    /// To `Deliver`: false if the transaction was delivered before.
+    Delivered(Result<bool, StoreError>),
+    /// To `Admit`.
+    Admitted(Result<(), Refused>),
+    /// To `Scrape`.
+    Samples(Samples),
+    /// To calls that only do something.
+    Done(Result<(), StoreError>),
+    /// To `Control`.
+    Control(Result<ControlAnswer, StoreError>),
+}
+
+/// Number of one recipient of one fan-out entry: shard, entry, index of the recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Transaction {
+    /// The shard of the entry.
+    pub shard: u16,
+    /// The entry.
+    pub entry: u64,
+    /// The recipient's position in it.
+    pub recipient: u16,
+}
+
+impl Transaction {
+    /// As part of a key.
+    pub fn to_bytes(self) -> [u8; 12] {
+        let mut bytes = [0; 12];
+        bytes[..2].copy_from_slice(&self.shard.to_be_bytes());
+        bytes[2..10].copy_from_slice(&self.entry.to_be_bytes());
+        bytes[10..].copy_from_slice(&self.recipient.to_be_bytes());
+        bytes
+    }
+}
+
+/// A delivery to one account.
+pub struct Deliver {
+    /// To whom.
+    pub account: AccountName,
+    /// Into which mailbox; made if it is missing.
+    pub mailbox: String,
+    /// What.
+    pub message: NewMessage,
+    /// Set for fan-out entries: such a message is accepted already, so the quota does not hold it back.
+    pub transaction: Option<Transaction>,
+}
+
+/// An IMAP connection on its way to its account's core.
+pub struct MovedConnection {
+    /// The socket with its TLS.
+    pub detached: Detached,
+    /// The protocol's state.
+    pub session: imap::server::Session,
+    /// Octets received and not yet given to the session.
+    pub unread: Vec<u8>,
+    /// Octets to be written first: the OK of the login.
+    pub unwritten: Vec<u8>,
+    /// Who logged in.
+    pub account: AccountName,
+    /// Facts that logs and limits need.
+    pub facts: ConnectionFacts,
+}
+
+/// What is known of a connection from its start.
+#[derive(Clone, Debug)]
+pub struct ConnectionFacts {
+    /// Its number, on each line of the log and in error replies.
+    pub id: String,
+    /// Its networks, to be released at the end.
+    pub networks: Networks,
+    /// Position of its listener in the settings at its start, for names and TLS.
+    pub listener: usize,
+}
+
+/// Doors whose connections are counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LimitedDoor {
+    /// Port 25.
+    Smtp,
+    /// Ports 587 and 465.
+    Submission,
+    /// Ports 143 and 993.
+    Imap,
+}
+
+/// What the control socket asks of a core.
+#[derive(Debug)]
+pub enum ControlCall {
+    /// Removes the stored mail of an account that is no longer configured.
+    RemoveAccount(AccountName),
+    /// Numbers of an account: (mailboxes, messages, octets).
+    AccountNumbers(AccountName),
+    /// Queue entries of this core's shards after a position, at most so many.
+    Queue {
+        /// (shard, number) of the last one told.
+        after: Option<(u16, u64)>,
+        /// How many.
+        limit: usize,
+    },
+    /// Checks a slice of one shard.
+    Check {
+        /// Which shard.
+        shard: u16,
+        /// Position to go on from, as answered before.
+        from: Vec<u8>,
+    },
+}
+
+/// What it gets.
+#[derive(Debug)]
+pub enum ControlAnswer {
+    /// Nothing to tell.
+    Done,
+    /// To `AccountNumbers`.
+    Numbers {
+        /// Mailboxes.
+        mailboxes: u64,
+        /// Messages.
+        messages: u64,
+        /// Octets of all messages.
+        octets: u64,
+    },
+    /// To `Queue`.
+    Queue(Vec<crate::queue::QueueItem>),
+    /// To `Check`: findings, and where to go on.
+    Check {
+        /// Findings in words.
+        findings: Vec<String>,
+        /// Things checked.
+        checked: u64,
+        /// None: done.
+        next: Option<Vec<u8>>,
+    },
+}

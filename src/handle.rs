@@ -1,0 +1,277 @@
+//! Serving the calls of other cores: the counterpart of `percore`.
+
+use std::rc::Rc;
+
+use shards::lanes::Incoming;
+
+use crate::calls::{Answer, Call, ControlAnswer, ControlCall, Deliver, LimitedDoor};
+use crate::login::limiter::{Networks, Refused};
+use crate::percore::{PerCore, monotonic};
+use crate::settings::AccountName;
+use crate::store::{Account, StoreError};
+
+impl PerCore {
+    /// Serves one call; what takes time goes into a task. `Connection` is the doors' and never comes here.
+    pub fn handle(self: &Rc<Self>, incoming: Incoming<Call, Answer>) {
+        let Incoming { call, responder } = incoming;
+        match call {
+            Call::Admit { networks, door } => {
+                responder.answer(Answer::Admitted(self.limit_connection(&networks, door)))
+            }
+            Call::Release { networks, door } => {
+                if let Some(limiter) = self.limiters.borrow_mut().connections.get_mut(&door) {
+                    limiter.release(&networks);
+                }
+                responder.answer(Answer::Done(Ok(())));
+            }
+            Call::LoginResult {
+                networks,
+                succeeded,
+            } => {
+                let now = self.wall_clock().max(0) as u64;
+                let failures = &mut self.limiters.borrow_mut().failures;
+                if succeeded {
+                    failures.succeeded(&networks)
+                } else {
+                    failures.failed(&networks, now)
+                }
+                responder.answer(Answer::Done(Ok(())));
+            }
+            Call::Live(live) => {
+                *self.live.borrow_mut() = live;
+                self.end_removed_accounts();
+                responder.answer(Answer::Done(Ok(())));
+            }
+            Call::Scrape => responder.answer(Answer::Samples(self.samples())),
+            Call::Connection(_) => (),
+            waiting => {
+                let core = self.clone();
+                shards::rt::spawn(
+                    &ROOM,
+                    async move { responder.answer(core.serve(waiting).await) },
+                );
+            }
+        }
+    }
+
+    async fn serve(self: &Rc<Self>, call: Call) -> Answer {
+        match call {
+            Call::Verify { account, password } => {
+                Answer::Verified(self.verify(account, password.as_ref()).await)
+            }
+            Call::SetCredentials {
+                account,
+                credentials,
+            } => Answer::Done(
+                async {
+                    self.account(account)
+                        .await?
+                        .set_credentials(&credentials)
+                        .await
+                }
+                .await,
+            ),
+            Call::Deliver(deliver) => Answer::Delivered(self.add_delivery(*deliver).await),
+            Call::ForgetDelivered {
+                account,
+                transactions,
+            } => Answer::Done(
+                async {
+                    let keys: Vec<[u8; 12]> = transactions.iter().map(|t| t.to_bytes()).collect();
+                    self.account(account).await?.forget_delivered(&keys).await
+                }
+                .await,
+            ),
+            Call::Control(call) => Answer::Control(self.control(*call).await),
+            _ => Answer::Done(Ok(())),
+        }
+    }
+
+    /// An account of this core, with its configured limits.
+    pub async fn account(&self, name: AccountName) -> Result<Rc<Account>, StoreError> {
+        let live = self.live();
+        let Some(settings) = live.settings.accounts.get(&name) else {
+            return Err(StoreError::AccountGone);
+        };
+        let account = self.accounts.open(name.as_str()).await?;
+        let quota = settings
+            .quota_bytes
+            .or(live.settings.server.quota_bytes)
+            .map(|b| b.get());
+        account.set_quota(quota);
+        Ok(account)
+    }
+
+    async fn verify(
+        &self,
+        account: Option<AccountName>,
+        password: &[u8],
+    ) -> Result<bool, StoreError> {
+        let (name, stored) = match account {
+            Some(account) => (
+                account.as_str().to_string(),
+                self.account(account).await?.credentials().await?,
+            ),
+            None => (String::new(), None),
+        };
+        let busy = |_| StoreError::Storage(shards::storage::StorageError::Busy);
+        self.verifier
+            .verify(&name, stored.as_ref(), password, &self.pool, monotonic())
+            .await
+            .map_err(busy)
+    }
+
+    async fn add_delivery(&self, deliver: Deliver) -> Result<bool, StoreError> {
+        let account = self.account(deliver.account).await?;
+        let transaction = deliver.transaction.map(|t| t.to_bytes());
+        let add = account
+            .add(
+                &deliver.mailbox,
+                vec![deliver.message.clone()],
+                transaction.as_ref().map(|t| t.as_slice()),
+            )
+            .await;
+        let added = match add {
+            Err(StoreError::NoMailbox) => {
+                account.ensure(&deliver.mailbox).await?;
+                account
+                    .add(
+                        &deliver.mailbox,
+                        vec![deliver.message],
+                        transaction.as_ref().map(|t| t.as_slice()),
+                    )
+                    .await?
+            }
+            other => other?,
+        };
+        Ok(added.is_some())
+    }
+
+    fn limit_connection(&self, networks: &Networks, door: LimitedDoor) -> Result<(), Refused> {
+        let live = self.live();
+        let limits = &live.settings.server.limits;
+        let now = self.wall_clock().max(0) as u64;
+        let mut limiters = self.limiters.borrow_mut();
+        let auth = &limits.auth;
+        let logs_in = door != LimitedDoor::Smtp;
+        if logs_in
+            && !limiters.failures.has_room(
+                networks,
+                now,
+                &auth.failures_per_minute_max,
+                &auth.failures_per_day_max,
+            )
+        {
+            return Err(Refused::Failures);
+        }
+        let (rate, open) = match door {
+            LimitedDoor::Imap => (
+                &limits.imap.connections_per_minute_max,
+                &limits.imap.connections_open_max,
+            ),
+            _ => (
+                &limits.smtp.connections_per_minute_max,
+                &limits.smtp.connections_open_max,
+            ),
+        };
+        limiters
+            .connections
+            .entry(door)
+            .or_default()
+            .admit(networks, now, rate, open)
+    }
+
+    /// Sessions of accounts that are no longer configured end.
+    fn end_removed_accounts(&self) {
+        let live = self.live();
+        for account in self.accounts.open_accounts() {
+            if !live
+                .settings
+                .accounts
+                .keys()
+                .any(|name| name.as_str() == account.name)
+            {
+                account.set_gone();
+            }
+        }
+    }
+
+    fn samples(&self) -> crate::metrics::Samples {
+        let mut samples = self.metrics.samples();
+        let none = crate::metrics::NONE;
+        samples.push((
+            ("ringmail_connections_open", none),
+            self.connections.get() as i64,
+        ));
+        for shard in &self.shards {
+            let status = shard.status();
+            samples.push((
+                ("ringmail_storage_groups_total", none),
+                status.groups as i64,
+            ));
+            samples.push((
+                ("ringmail_storage_batches_total", none),
+                status.batches as i64,
+            ));
+            samples.push((("ringmail_storage_syncs_total", none), status.syncs as i64));
+            samples.push((("ringmail_storage_bytes_total", none), status.bytes as i64));
+            samples.push((
+                ("ringmail_storage_bodies_compacted_total", none),
+                status.compacted as i64,
+            ));
+            samples.push((
+                ("ringmail_storage_shards_poisoned", none),
+                i64::from(status.poisoned.is_some()),
+            ));
+            samples.push((
+                ("ringmail_storage_shards_disk_low", none),
+                i64::from(status.disk_low),
+            ));
+        }
+        samples
+    }
+
+    async fn control(&self, call: ControlCall) -> Result<ControlAnswer, StoreError> {
+        match call {
+            ControlCall::RemoveAccount(name) => {
+                self.accounts.remove(name.as_str()).await?;
+                Ok(ControlAnswer::Done)
+            }
+            ControlCall::AccountNumbers(name) => {
+                let account = self.account(name).await?;
+                let all = account.mailboxes();
+                Ok(ControlAnswer::Numbers {
+                    mailboxes: all.len() as u64,
+                    messages: all.iter().map(|m| u64::from(m.counts.messages)).sum(),
+                    octets: all.iter().map(|m| m.counts.size).sum(),
+                })
+            }
+            ControlCall::Queue { after, limit } => {
+                let mut items = Vec::new();
+                for shard in self
+                    .shards
+                    .iter()
+                    .filter(|s| after.is_none_or(|(number, _)| s.id().0 >= number))
+                {
+                    let from = after
+                        .filter(|(number, _)| *number == shard.id().0)
+                        .map_or(0, |(_, number)| number + 1);
+                    items.extend(crate::queue::list(shard, from, limit - items.len()).await?);
+                    if items.len() >= limit {
+                        break;
+                    }
+                }
+                Ok(ControlAnswer::Queue(items))
+            }
+            ControlCall::Check { shard, from } => {
+                match self.shards.iter().find(|s| s.id().0 == shard) {
+                    Some(shard) => crate::store::check_slice(shard, from).await,
+                    None => Err(StoreError::NotAllowed("this core does not own the shard")),
+                }
+            }
+        }
+    }
+}
+
+/// Panics of tasks that serve calls.
+pub static ROOM: shards::rt::Room = shards::rt::Room::new("handle");

@@ -1,0 +1,58 @@
+//! The configuration in force: immutable, shared by all cores, replaced as a whole.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use shards::net::{ServerConfig, load_tls};
+
+use crate::directory::Directory;
+use crate::settings::Settings;
+
+/// Settings and what is derived from them.
+pub struct Live {
+    /// As the operator wrote them.
+    pub settings: Settings,
+    /// Who is who.
+    pub directory: Directory,
+    /// TLS by position of the listener.
+    pub tls: HashMap<usize, Arc<ServerConfig>>,
+}
+
+impl Live {
+    /// Derives everything; reads certificates (blocking). With `before`, a certificate that can't be read keeps the old one; the texts
+    /// say which. Without, it is an error.
+    pub fn new(settings: Settings, before: Option<&Live>) -> Result<(Live, Vec<String>), String> {
+        let mut tls = HashMap::new();
+        let mut kept = Vec::new();
+        for (position, listener) in settings.server.listener.iter().enumerate() {
+            let Some(section) = listener.tls.as_ref().filter(|t| !t.certificates.is_empty()) else {
+                continue;
+            };
+            let pairs: Vec<(PathBuf, PathBuf)> = section
+                .certificates
+                .iter()
+                .map(|c| (c.cert.clone(), c.key.clone()))
+                .collect();
+            match (load_tls(&pairs), before.and_then(|b| b.tls.get(&position))) {
+                (Ok(config), _) => {
+                    tls.insert(position, config);
+                }
+                (Err(error), Some(old)) => {
+                    kept.push(format!("{error}; the certificate in use is kept"));
+                    tls.insert(position, old.clone());
+                }
+                (Err(error), None) => return Err(error.to_string()),
+            }
+        }
+        let directory = Directory::new(&settings);
+        Ok((
+            Live {
+                settings,
+                directory,
+                tls,
+            },
+            kept,
+        ))
+    }
+}

@@ -1,0 +1,273 @@
+//! What one core has: its accounts, lanes, configuration and counters, and the calls the doors make through it.
+//!
+//! Doors get an `Rc<PerCore>`; it knows no protocol. Handling of calls that other cores send is in `handle.rs`.
+
+use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use sasl::Secret;
+use shards::lanes::{CallError, Lanes};
+use shards::pool::Pool;
+use shards::rt::Event;
+use shards::storage::{Shard, StorageError};
+use shards::{CoreId, owner_of, shard_of};
+
+use crate::calls::{Answer, Call, Deliver, LimitedDoor};
+use crate::live::Live;
+use crate::login::Verifier;
+use crate::login::limiter::{ConnectionLimiter, FailureLimiter, Networks, Refused};
+use crate::metrics::{Metrics, label};
+use crate::settings::AccountName;
+use crate::store::{Accounts, StoreError};
+
+/// One core's state, shared by its tasks.
+pub struct PerCore {
+    /// This core.
+    pub id: CoreId,
+    /// Cores that own shards; the one for HTTP comes after them.
+    pub shard_cores: u16,
+    /// Shards in the directory.
+    pub shard_count: u16,
+    /// Shards of this core.
+    pub shards: Vec<Rc<Shard>>,
+    /// To all cores.
+    pub lanes: Rc<Lanes<Call, Answer>>,
+    /// For what blocks or is heavy.
+    pub pool: Pool,
+    /// Accounts of this core's shards.
+    pub accounts: Accounts,
+    /// Password checks for accounts of this core.
+    pub verifier: Verifier,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Where large content is written before it is committed.
+    pub spool: PathBuf,
+    /// Set once the core is to stop: doors end what they do and say goodbye.
+    pub draining: Cell<bool>,
+    /// Notified when `draining` is set.
+    pub drain: Event,
+    /// Connections of all doors on this core.
+    pub connections: Cell<usize>,
+    /// Octets of messages being received that are held in memory.
+    pub body_memory: Cell<usize>,
+    pub(crate) live: RefCell<Arc<Live>>,
+    pub(crate) limiters: RefCell<Limiters>,
+    pub(crate) epoch: u64,
+    pub(crate) connection_number: Cell<u64>,
+    pub(crate) round: Cell<usize>,
+}
+
+/// Limiters of the networks this core owns.
+#[derive(Default)]
+pub(crate) struct Limiters {
+    pub connections: std::collections::HashMap<LimitedDoor, ConnectionLimiter>,
+    pub failures: FailureLimiter,
+}
+
+/// What came of a login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    /// Name and password fit.
+    Ok(AccountName),
+    /// Unknown name or wrong password: nobody can tell which.
+    Failed,
+    /// They fit, but the account may not log in; the operator's text.
+    Disabled(String),
+    /// Too many failures from this network; nothing was checked.
+    Limited,
+    /// Can't be checked now.
+    Unavailable,
+}
+
+impl PerCore {
+    /// The configuration in force now.
+    pub fn live(&self) -> Arc<Live> {
+        self.live.borrow().clone()
+    }
+
+    /// Seconds since 1970.
+    pub fn wall_clock(&self) -> i64 {
+        wall_clock()
+    }
+
+    /// The core that owns an account.
+    pub fn owner_of(&self, account: &str) -> CoreId {
+        owner_of(
+            shard_of(account.as_bytes(), self.shard_count),
+            self.shard_cores,
+        )
+    }
+
+    fn owner_of_network(&self, networks: &Networks) -> CoreId {
+        owner_of(
+            shard_of(&networks.widest(), self.shard_count),
+            self.shard_cores,
+        )
+    }
+
+    /// Calls another core (or this one) with the configured deadline.
+    pub async fn call(&self, to: CoreId, call: Call) -> Result<Answer, CallError> {
+        let limit = self
+            .live
+            .borrow()
+            .settings
+            .server
+            .cores
+            .call_timeout_secs
+            .duration();
+        self.lanes.call(to, call, limit).await
+    }
+
+    /// A number for a new connection: the opening, the core, a counter. The same in replies and in the log.
+    pub fn connection_id(&self) -> String {
+        let number = self.connection_number.get() + 1;
+        self.connection_number.set(number);
+        format!("{:x}-{}-{number:x}", self.epoch, self.id.0)
+    }
+
+    /// A shard of this core for work that belongs to no account; they take turns. None on the HTTP core.
+    pub fn next_shard(&self) -> Option<Rc<Shard>> {
+        let turn = self.round.get();
+        self.round.set(turn.wrapping_add(1));
+        (!self.shards.is_empty()).then(|| self.shards[turn % self.shards.len()].clone())
+    }
+
+    /// Counts a connection in, or says why it is turned away. A limiter that does not answer lets it in.
+    pub async fn admit(&self, networks: Networks, door: LimitedDoor) -> Result<(), Refused> {
+        match self
+            .call(
+                self.owner_of_network(&networks),
+                Call::Admit { networks, door },
+            )
+            .await
+        {
+            Ok(Answer::Admitted(result)) => result,
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts an admitted connection out. Does not wait.
+    pub fn release(self: &Rc<Self>, networks: Networks, door: LimitedDoor) {
+        self.tell(
+            self.owner_of_network(&networks),
+            Call::Release { networks, door },
+        );
+    }
+
+    fn tell(self: &Rc<Self>, to: CoreId, call: Call) {
+        let core = self.clone();
+        shards::rt::spawn(&ROOM, async move {
+            let _ = core.call(to, call).await;
+        });
+    }
+
+    /// Checks a name (a login address) and password. `protocol` and `mechanism` are for the counters.
+    pub async fn login(
+        self: &Rc<Self>,
+        address: &str,
+        password: Secret,
+        networks: Networks,
+        protocol: &'static str,
+        mechanism: &'static str,
+    ) -> Login {
+        let result = self.check_login(address, password).await;
+        let word = match &result {
+            Login::Ok(_) => "ok",
+            Login::Failed => "badcreds",
+            Login::Disabled(_) => "logindisabled",
+            Login::Limited => "limited",
+            Login::Unavailable => "error",
+        };
+        self.metrics.count(
+            "ringmail_authentication_total",
+            [("protocol", protocol), ("result", word)],
+        );
+        self.metrics.count(
+            "ringmail_authentication_mechanism_total",
+            [("mechanism", mechanism), ("result", word)],
+        );
+        match &result {
+            Login::Ok(_) => self.tell(
+                self.owner_of_network(&networks),
+                Call::LoginResult {
+                    networks,
+                    succeeded: true,
+                },
+            ),
+            Login::Failed => self.tell(
+                self.owner_of_network(&networks),
+                Call::LoginResult {
+                    networks,
+                    succeeded: false,
+                },
+            ),
+            _ => (),
+        }
+        result
+    }
+
+    async fn check_login(self: &Rc<Self>, address: &str, password: Secret) -> Login {
+        let live = self.live();
+        let account = live.directory.login(address);
+        // An unknown name asks the core of its own hash, so that it takes the same way.
+        let owner = self.owner_of(account.as_ref().map_or(address, |a| a.as_str()));
+        match self.call(owner, Call::Verify { account, password }).await {
+            Ok(Answer::Verified(Ok(true))) => match account {
+                Some(account) => match live
+                    .settings
+                    .accounts
+                    .get(&account)
+                    .and_then(|a| a.login_disabled.as_ref())
+                {
+                    Some(text) => Login::Disabled(text.as_str().to_string()),
+                    None => Login::Ok(account),
+                },
+                None => Login::Failed,
+            },
+            Ok(Answer::Verified(Ok(false))) => Login::Failed,
+            _ => Login::Unavailable,
+        }
+    }
+
+    /// Delivers to one account, wherever it lives. True: added; false: this transaction was added before.
+    pub async fn deliver(&self, deliver: Deliver) -> Result<bool, StoreError> {
+        let owner = self.owner_of(deliver.account.as_str());
+        match self.call(owner, Call::Deliver(Box::new(deliver))).await {
+            Ok(Answer::Delivered(result)) => result,
+            _ => Err(StoreError::Storage(StorageError::Busy)),
+        }
+    }
+
+    /// Waits until the core is to stop.
+    pub async fn drained(&self) {
+        while !self.draining.get() {
+            self.drain.wait(self.drain.count()).await;
+        }
+    }
+
+    /// Counts a panic-free end of something; shorthand for doors.
+    pub fn count(&self, name: &'static str, kind: &'static str) {
+        self.metrics.count(name, label("kind", kind));
+    }
+}
+
+/// Seconds since 1970; before that, 0.
+pub fn wall_clock() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs() as i64)
+}
+
+/// The monotonic clock.
+pub fn monotonic() -> Instant {
+    Instant::now()
+}
+
+/// How long a stop waits for what is under way before it closes connections.
+pub const DRAIN_STEP: Duration = Duration::from_millis(10);
+
+/// Panics of tasks that carry calls.
+pub static ROOM: shards::rt::Room = shards::rt::Room::new("percore");
