@@ -48,6 +48,7 @@ impl Session {
                     messages: 1,
                 };
                 if let Some((condition, code, words)) = self.unwanted(header) {
+                    self.count_refusal();
                     self.refuse_append(&append, condition, code.as_ref(), words);
                 } else {
                     self.push(Event::AppendBegin { tag, mailbox });
@@ -72,6 +73,7 @@ impl Session {
                     self.push(Event::AppendEnd);
                 }
                 Err(error) => {
+                    self.count_refusal();
                     let reply = self.rejection(
                         text,
                         &Rejected {
@@ -96,6 +98,7 @@ impl Session {
                     ..append
                 };
                 if let Some((condition, code, words)) = self.unwanted(header) {
+                    self.count_refusal();
                     self.push(Event::AppendAbort);
                     self.refuse_append(&append, condition, code.as_ref(), words);
                 } else if append.messages > APPEND_MESSAGES_MAX {
@@ -216,6 +219,7 @@ impl Session {
         header: LiteralHeader,
         error: CommandError,
     ) {
+        self.count_refusal();
         let end = text
             .iter()
             .position(|&octet| octet == b' ')

@@ -13,6 +13,7 @@ use crate::types::Tag;
 impl Session {
     /// A command line that does not parse.
     pub(super) fn reject(&mut self, text: &[u8], rejected: &Rejected) {
+        self.count_refusal();
         let malformed = matches!(
             rejected.error,
             CommandError::Tag | CommandError::Unknown | CommandError::Syntax { .. }
@@ -85,6 +86,7 @@ impl Session {
         code: Option<&Code<'_>>,
         words: &str,
     ) {
+        self.count_refusal();
         let end = text
             .iter()
             .position(|&octet| octet == b' ')

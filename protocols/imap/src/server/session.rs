@@ -55,6 +55,7 @@ pub struct Session {
     syntax: NameSyntax,
     /// Whether a valid command has been seen.
     introduced: bool,
+    refusals: u32,
     literals: u32,
     pub(super) phase: Phase,
     /// The command so far: lines with CRLF, and literals in place.
@@ -73,6 +74,7 @@ impl Session {
             state: config.state,
             syntax: NameSyntax::ModifiedUtf7,
             introduced: false,
+            refusals: 0,
             literals: 0,
             phase: Phase::Line,
             buffer: Vec::new(),
@@ -141,6 +143,7 @@ impl Session {
     pub fn tls_started(&mut self) {
         self.config.starttls = StartTls::NotOffered;
         self.buffer = Vec::new();
+        self.line_start = 0;
         self.answered();
     }
 
@@ -156,6 +159,7 @@ impl Session {
     pub fn close(&mut self) {
         self.phase = Phase::Closed;
         self.buffer = Vec::new();
+        self.line_start = 0;
     }
 
     /// The state of RFC 9051 3.
@@ -166,6 +170,11 @@ impl Session {
     /// How names are written on this connection.
     pub fn syntax(&self) -> NameSyntax {
         self.syntax
+    }
+
+    /// How many commands the session has refused by itself: malformed, too large, or not allowed in its state.
+    pub fn refusals(&self) -> u32 {
+        self.refusals
     }
 
     /// What the session waits for.
@@ -295,6 +304,7 @@ impl Session {
             self.phase = Phase::Busy;
             self.push(Event::IdleDone);
         } else {
+            self.count_refusal();
             response::tagged(&mut self.output, tag, Condition::Bad, None, "expected DONE");
             self.push(Event::IdleBroken);
         }
@@ -372,6 +382,7 @@ impl Session {
             }
             Ok((tag, _)) => {
                 self.introduced = true;
+                self.count_refusal();
                 // RFC 9051 3: BAD or NO, as the server likes.
                 response::tagged(
                     &mut self.output,
@@ -404,6 +415,7 @@ impl Session {
             }
             Request::StartTls => {
                 self.phase = Phase::Line;
+                self.count_refusal();
                 response::tagged(
                     &mut self.output,
                     &tag,
@@ -440,6 +452,10 @@ impl Session {
     /// Whether a valid command has been seen on this connection.
     pub(super) fn introduced(&self) -> bool {
         self.introduced
+    }
+
+    pub(super) fn count_refusal(&mut self) {
+        self.refusals = self.refusals.saturating_add(1);
     }
 
     pub(super) fn introduce(&mut self) {

@@ -95,6 +95,17 @@ impl NumberSet {
         self.ranges.iter().flat_map(|&(first, last)| first..=last)
     }
 
+    /// Takes a number out; RFC 5182 2.1: an expunged message leaves the saved result.
+    pub fn remove(&mut self, number: u32) {
+        let at = self.ranges.partition_point(|range| range.1 < number);
+        let Some(&(first, last)) = self.ranges.get(at).filter(|range| range.0 <= number) else {
+            return;
+        };
+        let before = (first < number).then(|| (first, number - 1));
+        let after = (number < last).then(|| (number + 1, last));
+        self.ranges.splice(at..=at, before.into_iter().chain(after));
+    }
+
     /// The numbers that both sets have.
     pub fn intersection(&self, other: &Self) -> Self {
         let (mut left, mut right) = (
@@ -196,6 +207,15 @@ mod tests {
             set.insert(number);
         }
         assert_eq!(set.to_string(), "1,5:9");
+    }
+
+    #[test]
+    fn remove_anywhere() {
+        let mut set = NumberSet::from_ranges(vec![(1, 5), (7, 7), (u32::MAX - 1, u32::MAX)]);
+        for number in [1, 3, 6, 7, u32::MAX, 9] {
+            set.remove(number);
+        }
+        assert_eq!(set.to_string(), "2,4:5,4294967294");
     }
 
     #[test]

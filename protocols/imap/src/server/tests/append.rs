@@ -144,6 +144,7 @@ fn malformed() {
             .give("a APPEND x {99999999999999999999}\r\n")
             .starts_with("a BAD [TOOBIG]")
     );
+    assert_eq!(owner.session.refusals(), 8);
     assert_eq!(owner.give("b NOOP\r\n"), "b OK NOOP\r\n");
 }
 

@@ -132,6 +132,7 @@ fn named_refusals() {
     );
     let deep = format!("a SEARCH {}ALL\r\n", "NOT ".repeat(40));
     assert!(owner.give(&deep).starts_with("a BAD [LIMIT] too many"));
+    assert_eq!(owner.session.refusals(), 3);
 }
 
 #[test]
