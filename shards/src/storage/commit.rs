@@ -337,16 +337,6 @@ impl CommitThread {
         touched: &mut Vec<u32>,
     ) -> Result<Vec<BodyId>, GroupError> {
         let mut external = Vec::new();
-<<<<<<< Updated upstream
-        let born: Vec<BodyId> = group.iter().flat_map(|b| &b.bodies).map(|b| b.id).collect();
-        let mut dead: Vec<&BodyId> = group.iter().flat_map(|b| &b.dead).collect();
-        dead.sort_unstable();
-        dead.dedup();
-        for body in dead {
-            let location = match born.iter().position(|b| b == body) {
-                Some(at) => fresh.get(at).copied(),
-                None => self.index.location(*body)?,
-=======
         let born: HashMap<BodyId, bool> = group
             .iter()
             .flat_map(|b| &b.bodies)
@@ -359,7 +349,6 @@ impl CommitThread {
             }
             let Some(location) = self.index.location(body)? else {
                 continue;
->>>>>>> Stashed changes
             };
             batch.delete_location(&self.index, body);
             let used = self.uses.entry(location.segment).or_default();
