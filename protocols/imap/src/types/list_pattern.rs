@@ -160,6 +160,41 @@ mod tests {
         );
     }
 
+    /// The definition, word for word.
+    fn defined(pattern: &[u8], name: &[u8]) -> bool {
+        match pattern.split_first() {
+            None => name.is_empty(),
+            Some((b'*', rest)) => (0..=name.len()).any(|at| defined(rest, &name[at..])),
+            Some((b'%', rest)) => (0..=name.len())
+                .take_while(|&at| at == 0 || name[at - 1] != b'/')
+                .any(|at| defined(rest, &name[at..])),
+            Some((symbol, rest)) => name.first() == Some(symbol) && defined(rest, &name[1..]),
+        }
+    }
+
+    #[test]
+    fn every_short_pattern_is_as_defined() {
+        let words = |letters: &[u8], length: u32| -> Vec<String> {
+            let count = letters.len();
+            (0..=length)
+                .flat_map(|length| (0..count.pow(length)).map(move |number| (length, number)))
+                .map(|(length, number)| {
+                    (0..length)
+                        .map(|at| char::from(letters[number / count.pow(at) % count]))
+                        .collect()
+                })
+                .collect()
+        };
+        let names = words(b"ab/", 5);
+        for pattern in words(b"a/%*", 5) {
+            let compiled = ListPattern::new(&pattern).unwrap();
+            for name in &names {
+                let expected = defined(pattern.as_bytes(), name.as_bytes());
+                assert_eq!(compiled.matches(name, b'/'), expected, "{pattern} {name}");
+            }
+        }
+    }
+
     #[test]
     fn hostile_patterns_stay_cheap() {
         let pattern = "*a%".repeat(300);
