@@ -15,12 +15,19 @@ use crate::types::Tag;
 pub struct Client {
     reader: Reader,
     output: Vec<u8>,
-    /// What waits for continuations, piece by piece.
-    held: VecDeque<Vec<u8>>,
+    /// What waits for continuations, piece by piece, and commands given meanwhile.
+    held: VecDeque<Piece>,
     event: Option<Event>,
     commands: u64,
     literal_plus: bool,
     failed: bool,
+}
+
+/// A part of a command up to a literal that must wait, or to its end.
+struct Piece {
+    tag: Tag,
+    octets: Vec<u8>,
+    last: bool,
 }
 
 /// What a server sent.
@@ -106,12 +113,28 @@ impl Client {
             }
         }
         last(&mut pieces).extend_from_slice(b"\r\n");
-        let mut pieces = pieces.into_iter();
-        if self.held.is_empty() {
-            self.output.extend(pieces.next().into_iter().flatten());
+        let waiting = !self.held.is_empty();
+        let count = pieces.len();
+        let pieces = pieces.into_iter().enumerate();
+        self.held.extend(pieces.map(|(index, octets)| Piece {
+            tag: tag.clone(),
+            octets,
+            last: index + 1 == count,
+        }));
+        if !waiting {
+            self.release();
         }
-        self.held.extend(pieces);
         tag
+    }
+
+    /// Sends what is held up to the next literal that must wait, or all of it.
+    fn release(&mut self) {
+        while let Some(piece) = self.held.pop_front() {
+            self.output.extend_from_slice(&piece.octets);
+            if !piece.last {
+                return;
+            }
+        }
     }
 
     fn literal(&self, pieces: &mut Vec<Vec<u8>>, octets: &[u8], open: &str) {
@@ -172,13 +195,11 @@ impl Client {
     fn response(&mut self, octets: &[u8]) {
         match parse::response(octets) {
             Some(Response::Continuation(_)) if !self.held.is_empty() => {
-                self.output
-                    .extend(self.held.pop_front().into_iter().flatten());
+                self.release();
             }
             Some(response) => {
-                if matches!(response, Response::Tagged(..)) {
-                    // A command that was refused before its literal: the rest is not wanted.
-                    self.held.clear();
+                if let Response::Tagged(tag, _) = &response {
+                    self.answered(tag);
                 }
                 self.event = Some(Event::Response(response));
             }
@@ -187,6 +208,14 @@ impl Client {
                     String::from_utf8_lossy(octets).into_owned(),
                 ))
             }
+        }
+    }
+
+    /// A command that was refused before its literal: the rest of it is not wanted, and the next one may go.
+    fn answered(&mut self, tag: &Tag) {
+        if self.held.front().is_some_and(|piece| piece.tag == *tag) {
+            self.held.retain(|piece| piece.tag != *tag);
+            self.release();
         }
     }
 

@@ -189,6 +189,29 @@ fn literals_wait_for_continuations() {
 }
 
 #[test]
+fn commands_behind_a_literal_wait_for_it() {
+    let mut client = Client::new();
+    let sent = |client: &mut Client| {
+        let mut out = Vec::new();
+        client.transmit(&mut out);
+        String::from_utf8(out).unwrap()
+    };
+    client.command("NOOP");
+    client.send(&[Part::Text("SELECT "), Part::Literal(b"a"), Part::Text(" x")]);
+    client.send(&[Part::Text("SELECT "), Part::Literal(b"b")]);
+    client.command("NOOP");
+    assert_eq!(sent(&mut client), "c1 NOOP\r\nc2 SELECT {1}\r\n");
+    client.receive(b"c1 OK done\r\n");
+    client.event();
+    assert_eq!(sent(&mut client), "");
+    client.receive(b"+ go\r\n");
+    assert_eq!(sent(&mut client), "a x\r\nc3 SELECT {1}\r\n");
+    client.receive(b"c3 BAD no\r\n");
+    client.event();
+    assert_eq!(sent(&mut client), "c4 NOOP\r\n");
+}
+
+#[test]
 fn malformed_and_endless() {
     for text in [
         "* 1 FETCH (UID x)",

@@ -44,7 +44,7 @@ pub enum NonSynchronizing {
     Minus,
 }
 
-/// States of a connection, RFC 9051 3. Logout is not one of them: see [`Session::close`].
+/// States of a connection, RFC 9051 3. Logout is not one of them: see [`Session::close`](super::Session::close).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// Nobody has logged in.
