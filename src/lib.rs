@@ -4,10 +4,15 @@
 pub mod calls;
 pub mod directory;
 pub mod handle;
+pub mod imap_server;
+pub mod inbound;
 pub mod live;
 pub mod login;
 pub mod metrics;
 pub mod percore;
 pub mod queue;
+pub mod serve;
 pub mod settings;
+pub mod smtp_server;
 pub mod store;
+pub mod web;

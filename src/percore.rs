@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sasl::Secret;
+use shards::engine::Core;
 use shards::lanes::{CallError, Lanes};
 use shards::pool::Pool;
 use shards::rt::Event;
@@ -21,7 +22,7 @@ use crate::login::Verifier;
 use crate::login::limiter::{ConnectionLimiter, FailureLimiter, Networks, Refused};
 use crate::metrics::{Metrics, label};
 use crate::settings::AccountName;
-use crate::store::{Accounts, StoreError};
+use crate::store::{Accounts, StoreError, StoreOptions};
 
 /// One core's state, shared by its tasks.
 pub struct PerCore {
@@ -83,6 +84,38 @@ pub enum Login {
 }
 
 impl PerCore {
+    /// Takes over what the engine gives a core.
+    pub fn new(
+        core: Core<Call, Answer>,
+        store: StoreOptions,
+        verifier: Verifier,
+        live: Arc<Live>,
+        spool: PathBuf,
+        epoch: u64,
+    ) -> Rc<PerCore> {
+        Rc::new(PerCore {
+            id: core.id,
+            shard_cores: core.shard_cores,
+            shard_count: core.shard_count,
+            accounts: Accounts::new(store, &core.shards, core.shard_count),
+            shards: core.shards,
+            lanes: core.lanes,
+            pool: core.pool,
+            verifier,
+            metrics: Metrics::default(),
+            spool,
+            draining: Cell::new(false),
+            drain: Event::new(),
+            connections: Cell::new(0),
+            body_memory: Cell::new(0),
+            live: RefCell::new(live),
+            limiters: RefCell::default(),
+            epoch,
+            connection_number: Cell::new(0),
+            round: Cell::new(usize::from(core.id.0)),
+        })
+    }
+
     /// The configuration in force now.
     pub fn live(&self) -> Arc<Live> {
         self.live.borrow().clone()

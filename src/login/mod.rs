@@ -7,4 +7,4 @@
 pub mod limiter;
 mod password;
 
-pub use password::{Credentials, HashCost, Verifier, hash_password};
+pub use password::{Credentials, HashCost, Verifier, hash_password, random};

@@ -81,7 +81,7 @@ impl Account {
             }
         }
         let mut changes = Changes::default();
-        let added = self.plan_add(mailbox, messages, &mut changes)?;
+        let added = self.plan_add(mailbox, messages, transaction.is_some(), &mut changes)?;
         if let Some(transaction) = transaction {
             changes
                 .batch
@@ -91,10 +91,12 @@ impl Account {
         Ok(Some(added))
     }
 
+    /// `accepted`: the message was answered for already, so the quota does not hold it back.
     fn plan_add(
         &self,
         mailbox: &str,
         messages: Vec<NewMessage>,
+        accepted: bool,
         changes: &mut Changes,
     ) -> Result<Added, StoreError> {
         let id = self.pending_id(mailbox)?;
@@ -104,10 +106,11 @@ impl Account {
             .sum();
         {
             let state = self.state.borrow();
-            if self
-                .quota
-                .get()
-                .is_some_and(|quota| state.row.used_bytes + total > quota)
+            if !accepted
+                && self
+                    .quota
+                    .get()
+                    .is_some_and(|quota| state.row.used_bytes + total > quota)
             {
                 return Err(StoreError::OverQuota);
             }
@@ -221,3 +224,27 @@ pub(super) fn uncount(counts: &mut super::MailboxCounts, flags: u16, size: u64) 
         .saturating_sub(u32::from(flags & system::DELETED != 0));
     counts.size = counts.size.saturating_sub(size);
 }
+
+/// What threads need of a message's header.
+pub fn thread_row(header: message::Header<'_>) -> ThreadRow {
+    let fields = message::ThreadFields::of_header(header);
+    let references = fields.references.iter().rev().take(REFERENCES_MAX).rev();
+    ThreadRow {
+        message_id: fields.message_id.as_deref().map_or(0, stable_hash),
+        references: references.map(|r| stable_hash(r)).collect(),
+        base_subject: stable_hash(&fields.base_subject.text),
+        is_response: fields.base_subject.is_response,
+        is_delivery_report: fields.is_delivery_report,
+    }
+}
+
+/// FNV-1a 64: it is stored, so it never changes. Never 0, which is none.
+fn stable_hash(text: &str) -> u64 {
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    hash.max(1)
+}
+
+/// References kept of a message: the closest ones.
+const REFERENCES_MAX: usize = 20;

@@ -25,7 +25,7 @@ mod table;
 
 pub use account::{Account, MailboxInfo};
 pub use accounts::{Accounts, ROOM, StoreOptions};
-pub use add::{Added, NewContent, NewMessage};
+pub use add::{Added, NewContent, NewMessage, thread_row};
 pub use body::MessageBody;
 pub use change::Update;
 pub use check::check_slice;

@@ -177,6 +177,11 @@ impl Shard {
         self.id
     }
 
+    /// Where the external content of a body lies once it is committed.
+    pub fn external_path(&self, body: BodyId) -> PathBuf {
+        self.path.join("large").join(segments::external_name(body))
+    }
+
     /// How it is doing.
     pub fn status(&self) -> ShardStatus {
         status(&self.shared)

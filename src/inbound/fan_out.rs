@@ -1,0 +1,341 @@
+//! One message for several accounts (or for accounts and the queue): committed once as a fan-out entry, then delivered to each owner.
+//!
+//! The entry decides: when it is durable the door answers 250. Each delivery carries the transaction (shard, entry, recipient), under which the
+//! owner adds it at most once. When all have answered, the entry goes and the owners forget the transactions. After a crash the
+//! entries found at start are delivered again from the first recipient; owners that have the message say so.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use shards::faults::point;
+use shards::rt;
+use shards::segments::BodyId;
+use shards::storage::{Batch, External, NewBody, Shard, StorageError};
+
+use crate::calls::{Call, Deliver, Transaction};
+use crate::percore::PerCore;
+use crate::queue::{self, QueueRow};
+use crate::settings::AccountName;
+use crate::store::{NewContent, NewMessage, StoreError, ThreadRow, rows};
+
+/// One account that gets the message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipient {
+    /// Who.
+    pub account: String,
+    /// Into which mailbox.
+    pub mailbox: String,
+    /// The address it was sent to: Delivered-To.
+    pub address: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Row {
+    body: u64,
+    recipients: Vec<Recipient>,
+    /// Header fields all recipients get, after Delivered-To.
+    prefix: Vec<u8>,
+    reverse_path: String,
+    received: i64,
+    thread: ThreadRow,
+}
+
+/// A message for its recipients.
+pub struct FanOut {
+    /// Accounts, without repeats.
+    pub recipients: Vec<Recipient>,
+    /// Addresses elsewhere, for the queue; with the account that submits.
+    pub remote: Option<QueueRow>,
+    /// Header fields for all: Return-Path and Received. Queued copies get `queue_prefix`.
+    pub prefix: Vec<u8>,
+    /// Header fields of queued copies.
+    pub queue_prefix: Vec<u8>,
+    /// The message.
+    pub content: NewContent,
+    /// SMTP reverse-path.
+    pub reverse_path: String,
+    /// Internal date.
+    pub received: i64,
+    /// For threads.
+    pub thread: ThreadRow,
+}
+
+impl FanOut {
+    /// Takes responsibility for the message: it is durable for all recipients when this returns.
+    pub async fn accept(self, core: &Rc<PerCore>) -> Result<(), StoreError> {
+        let single = match (self.recipients.as_slice(), &self.remote) {
+            ([recipient], None) => Some(recipient.clone()),
+            _ => None,
+        };
+        match single {
+            Some(recipient) => self.deliver_directly(core, recipient).await,
+            None => self.commit_entry(core).await,
+        }
+    }
+
+    async fn deliver_directly(
+        self,
+        core: &Rc<PerCore>,
+        recipient: Recipient,
+    ) -> Result<(), StoreError> {
+        let account: AccountName = recipient
+            .account
+            .parse()
+            .map_err(|_| StoreError::AccountGone)?;
+        let message = message(
+            core,
+            &recipient,
+            &self.prefix,
+            self.content,
+            self.reverse_path,
+            self.received,
+            self.thread,
+        );
+        core.deliver(Deliver {
+            account,
+            mailbox: recipient.mailbox,
+            message,
+            transaction: None,
+        })
+        .await
+        .map(|_| ())
+    }
+
+    async fn commit_entry(mut self, core: &Rc<PerCore>) -> Result<(), StoreError> {
+        if PENDING.get() >= PENDING_MAX {
+            return Err(StoreError::Storage(StorageError::Busy));
+        }
+        let shard = core
+            .next_shard()
+            .ok_or(StoreError::NotAllowed("this core has no shard"))?;
+        let bytes = (self.content.bytes.len() + 1024) * 2;
+        let permit = shard.permit(bytes, true, Duration::from_secs(30)).await?;
+        let mut batch = Batch::default();
+        if let Some(remote) = self.remote.take() {
+            queue::plan(&shard, &mut batch, remote, self.queue_prefix, &self.content);
+        }
+        let entry = (!self.recipients.is_empty()).then(|| {
+            let id = shard.next_body();
+            let row = Row {
+                body: id.0,
+                recipients: self.recipients,
+                prefix: self.prefix,
+                reverse_path: self.reverse_path,
+                received: self.received,
+                thread: self.thread,
+            };
+            let encoded = rows::encode(&row);
+            batch.bodies.push(NewBody {
+                id,
+                kind: rows::BODY_FAN_OUT,
+                meta: if encoded.len() <= META_MAX {
+                    encoded.clone()
+                } else {
+                    Vec::new()
+                },
+                parts: vec![self.content.bytes.clone()],
+                external: self.content.external.clone(),
+            });
+            batch.put(rows::fan_out_key(id.0), encoded);
+            (id, row)
+        });
+        shard.commit(permit, batch).await?;
+        let _ = point("fanout.committed");
+        if let Some((id, row)) = entry {
+            let content = placed(&shard, id, self.content);
+            start(core, shard, id, row, content);
+        }
+        Ok(())
+    }
+}
+
+/// Resumes the entries that a crash or stop left in a shard of this core.
+pub async fn resume(core: Rc<PerCore>, shard: Rc<Shard>) -> Result<(), StoreError> {
+    let mut from = rows::fan_out_key(0);
+    loop {
+        let found = shard.scan(b"f".to_vec(), from, RESUME_SLICE).await?;
+        let Some((last, _)) = found.last() else {
+            return Ok(());
+        };
+        from = [last.as_slice(), &[0]].concat();
+        for (key, value) in found {
+            let number = key
+                .get(1..9)
+                .and_then(|b| b.try_into().ok())
+                .map_or(0, u64::from_be_bytes);
+            let row: Row = rows::decode(&value, || {
+                format!("fan-out entry {number} of {}", shard.id())
+            })?;
+            let id = BodyId(number);
+            let body = match shard.read_body(id, None).await {
+                Ok(body) => body,
+                Err(error) => {
+                    tracing::error!(shard = %shard.id(), entry = number, %error, "a message for several accounts can't be read; it stays, see `ringmail check`");
+                    continue;
+                }
+            };
+            let external = (body.external_length() > 0).then(|| External {
+                path: shard.external_path(id),
+                length: body.external_length(),
+            });
+            let content = NewContent {
+                bytes: Arc::new(body.bytes().to_vec()),
+                external,
+            };
+            while PENDING.get() >= PENDING_MAX {
+                rt::sleep(Duration::from_millis(50)).await;
+            }
+            start(&core, shard.clone(), id, row, content);
+        }
+    }
+}
+
+/// External content is read from the entry's own file from now on: the spool's name of it goes.
+fn placed(shard: &Rc<Shard>, id: BodyId, mut content: NewContent) -> NewContent {
+    if let Some(external) = &mut content.external {
+        external.path = shard.external_path(id);
+    }
+    content
+}
+
+fn start(core: &Rc<PerCore>, shard: Rc<Shard>, id: BodyId, row: Row, content: NewContent) {
+    let core = core.clone();
+    PENDING.set(PENDING.get() + 1);
+    rt::spawn(&ROOM, async move {
+        let done = deliver_all(&core, &shard, id, row, content).await;
+        PENDING.set(PENDING.get() - 1);
+        if let Err(error) = done {
+            tracing::warn!(shard = %shard.id(), entry = id.0, %error, "a fan-out entry stays for the next start");
+        }
+    });
+}
+
+async fn deliver_all(
+    core: &Rc<PerCore>,
+    shard: &Rc<Shard>,
+    id: BodyId,
+    row: Row,
+    content: NewContent,
+) -> Result<(), StoreError> {
+    let mut told: Vec<(AccountName, Vec<Transaction>)> = Vec::new();
+    for (position, recipient) in row.recipients.iter().enumerate() {
+        let transaction = Transaction {
+            shard: shard.id().0,
+            entry: id.0,
+            recipient: position as u16,
+        };
+        let Ok(account) = recipient.account.parse::<AccountName>() else {
+            continue;
+        };
+        deliver_one(core, &row, recipient, account, transaction, &content).await;
+        let _ = point("fanout.delivered");
+        match told.iter_mut().find(|(a, _)| *a == account) {
+            Some((_, transactions)) => transactions.push(transaction),
+            None => told.push((account, vec![transaction])),
+        }
+    }
+    let permit = shard.permit(64, false, Duration::from_secs(30)).await?;
+    let mut batch = Batch::default();
+    batch.delete(rows::fan_out_key(id.0));
+    batch.dead.push(id);
+    shard.commit(permit, batch).await?;
+    let _ = point("fanout.removed");
+    for (account, transactions) in told {
+        let _ = core
+            .call(
+                core.owner_of(account.as_str()),
+                Call::ForgetDelivered {
+                    account,
+                    transactions,
+                },
+            )
+            .await;
+    }
+    Ok(())
+}
+
+/// Repeats until the owner has it: the message is answered for. An account that was removed meanwhile gets nothing.
+async fn deliver_one(
+    core: &Rc<PerCore>,
+    row: &Row,
+    recipient: &Recipient,
+    account: AccountName,
+    transaction: Transaction,
+    content: &NewContent,
+) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let message = message(
+            core,
+            recipient,
+            &row.prefix,
+            content.clone(),
+            row.reverse_path.clone(),
+            row.received,
+            row.thread.clone(),
+        );
+        let deliver = Deliver {
+            account,
+            mailbox: recipient.mailbox.clone(),
+            message,
+            transaction: Some(transaction),
+        };
+        match core.deliver(deliver).await {
+            Ok(_) => return,
+            Err(StoreError::AccountGone) => {
+                tracing::warn!(
+                    account = recipient.account,
+                    "the account was removed before a message for it was delivered"
+                );
+                return;
+            }
+            Err(error) => {
+                tracing::debug!(account = recipient.account, %error, "a delivery is tried again")
+            }
+        }
+        rt::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn message(
+    core: &PerCore,
+    recipient: &Recipient,
+    common: &[u8],
+    content: NewContent,
+    reverse_path: String,
+    received: i64,
+    thread: ThreadRow,
+) -> NewMessage {
+    let mut prefix = message::compose::delivered_to_field(&recipient.address).into_bytes();
+    prefix.extend_from_slice(common);
+    NewMessage {
+        prefix,
+        content,
+        flags: 0,
+        keywords: Vec::new(),
+        received,
+        saved: core.wall_clock(),
+        reverse_path,
+        recipient: recipient.address.clone(),
+        thread,
+    }
+}
+
+thread_local! {
+    /// Entries of this core being delivered.
+    static PENDING: Cell<usize> = const { Cell::new(0) };
+}
+
+/// More entries than this on one core: new ones are answered with 451 until some are done.
+const PENDING_MAX: usize = 2_000;
+const RESUME_SLICE: usize = 200;
+const META_MAX: usize = 60_000;
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Panics of fan-out tasks.
+pub static ROOM: rt::Room = rt::Room::new("inbound");

@@ -1,0 +1,11 @@
+//! Messages on their way into accounts: from the moment a door has one whole until it is durable.
+//!
+//! Called by `smtp_server` for port 25 and for submission. The doors have decided who gets it; here it is decided where it is
+//! committed first: with one recipient in that account's shard, with several as a fan-out entry of this core (`fan_out`).
+//! Not here: reply texts, checks of the sender.
+
+pub mod fan_out;
+mod spool;
+
+pub use fan_out::{FanOut, ROOM, Recipient};
+pub use spool::{Spool, SpoolError, remove_later};

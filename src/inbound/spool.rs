@@ -1,0 +1,220 @@
+//! A message while it is received: in memory up to a limit, then in a file. Counts against the core's budget.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use shards::pool::PoolError;
+use shards::storage::ExternalWriter;
+
+use crate::percore::PerCore;
+use crate::store::NewContent;
+
+/// Why a message can't be taken now. The door answers 451 or 452; the sender comes again.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// The disk.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// The worker pool is full or lost the job.
+    #[error("{0}")]
+    Pool(#[from] PoolError),
+}
+
+/// Collects one message's octets.
+pub struct Spool {
+    core: Rc<PerCore>,
+    memory: Vec<u8>,
+    /// Octets of `memory` counted in the core's budget.
+    counted: usize,
+    file: Option<File>,
+    memory_max: usize,
+}
+
+struct File {
+    /// None only while a worker has it.
+    writer: Option<ExternalWriter>,
+    /// The first octets, for looking at the header.
+    head: Vec<u8>,
+    path: std::path::PathBuf,
+}
+
+impl Spool {
+    /// An empty message of about `expected` octets, as the client announced (it may lie).
+    pub fn new(core: &Rc<PerCore>, expected: u64) -> Spool {
+        let live = core.live();
+        let memory_max = live
+            .settings
+            .server
+            .storage
+            .body_in_memory_max_bytes
+            .as_usize()
+            .min(shards::storage::BODY_MAX);
+        let mut memory = Vec::new();
+        // More than a segment's record is never reserved on a client's word alone.
+        memory.reserve((expected as usize + 1).min(RESERVE_MAX).min(memory_max));
+        Spool {
+            core: core.clone(),
+            memory,
+            counted: 0,
+            file: None,
+            memory_max,
+        }
+    }
+
+    /// Takes a piece; never waits. [`Spool::settle`] must follow before much more comes.
+    pub fn push(&mut self, piece: &[u8]) {
+        self.memory.extend_from_slice(piece);
+        self.count();
+    }
+
+    fn count(&mut self) {
+        let now = self.memory.len();
+        self.core
+            .body_memory
+            .set(self.core.body_memory.get() + now - self.counted);
+        self.counted = now;
+    }
+
+    /// Whether [`Spool::settle`] has something to do.
+    pub fn needs_settling(&self) -> bool {
+        self.memory.len() > self.limit()
+    }
+
+    fn limit(&self) -> usize {
+        if self.file.is_some() {
+            return FILE_PIECE;
+        }
+        // Over the core's budget, anything but small messages goes to disk at once.
+        let budget = self
+            .core
+            .live()
+            .settings
+            .server
+            .storage
+            .body_memory_budget_bytes
+            .as_usize();
+        if self.core.body_memory.get() > budget {
+            FILE_PIECE
+        } else {
+            self.memory_max
+        }
+    }
+
+    /// Writes to the file what is too much for memory.
+    pub async fn settle(&mut self) -> Result<(), SpoolError> {
+        if self.needs_settling() {
+            self.flush().await
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), SpoolError> {
+        let piece = std::mem::take(&mut self.memory);
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => {
+                let number = self.core.connection_number.get() + 1;
+                self.core.connection_number.set(number);
+                let path = self
+                    .core
+                    .spool
+                    .join(format!("{}-{}-{number}", self.core.epoch, self.core.id.0));
+                let head = piece[..piece.len().min(HEAD_MAX)].to_vec();
+                none.insert(File {
+                    writer: None,
+                    head,
+                    path,
+                })
+            }
+        };
+        let (path, writer) = (file.path.clone(), file.writer.take());
+        let writer = self
+            .core
+            .pool
+            .run(move || -> std::io::Result<ExternalWriter> {
+                let mut writer = match writer {
+                    Some(writer) => writer,
+                    None => ExternalWriter::create(path)?,
+                };
+                writer.write(&piece)?;
+                Ok(writer)
+            });
+        let writer = writer.await??;
+        file.writer = Some(writer);
+        self.core
+            .body_memory
+            .set(self.core.body_memory.get() - self.counted);
+        self.counted = 0;
+        Ok(())
+    }
+
+    /// The message's first octets: all of them while it is in memory.
+    pub fn head(&self) -> &[u8] {
+        self.file.as_ref().map_or(&self.memory, |f| &f.head)
+    }
+
+    /// Whether [`Spool::head`] is the whole message.
+    pub fn is_in_memory(&self) -> bool {
+        self.file.is_none()
+    }
+
+    /// The complete message, synced if it went to a file, and the file's path to be removed after the commit.
+    pub async fn finish(mut self) -> Result<(NewContent, Option<std::path::PathBuf>), SpoolError> {
+        if self.file.is_none() {
+            return Ok((
+                NewContent {
+                    bytes: Arc::new(std::mem::take(&mut self.memory)),
+                    external: None,
+                },
+                None,
+            ));
+        }
+        if !self.memory.is_empty() {
+            self.flush().await?;
+        }
+        let file = self.file.take();
+        let Some(File {
+            writer: Some(writer),
+            path,
+            ..
+        }) = file
+        else {
+            return Err(SpoolError::Pool(PoolError::Lost));
+        };
+        let external = self.core.pool.run(move || writer.finish()).await??;
+        Ok((
+            NewContent {
+                bytes: Arc::default(),
+                external: Some(external),
+            },
+            Some(path),
+        ))
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        self.core
+            .body_memory
+            .set(self.core.body_memory.get() - self.counted);
+        if let Some(file) = self.file.take() {
+            remove_later(&self.core, file.path);
+        }
+    }
+}
+
+/// Removes a spool file by the pool. What is left over by a crash is swept at the next start.
+pub fn remove_later(core: &Rc<PerCore>, path: std::path::PathBuf) {
+    let pool = core.pool.clone();
+    shards::rt::spawn(&super::ROOM, async move {
+        let _ = pool.run(move || std::fs::remove_file(path)).await;
+    });
+}
+
+/// Octets reserved on the client's announcement, at most.
+const RESERVE_MAX: usize = 256 << 10;
+/// Octets gathered before they are written to an open file.
+const FILE_PIECE: usize = 256 << 10;
+/// Octets kept for looking at the header.
+const HEAD_MAX: usize = 256 << 10;

@@ -1,0 +1,506 @@
+//! Composition: settings, storage, executors, rooms, listeners. The only file that knows all rooms; it decides nothing about mail.
+//!
+//! [`Server`] is the whole running program as the control thread sees it: start, calls, reload, stop.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use shards::CoreId;
+use shards::engine::{Core, Engine, EngineOptions, Service};
+use shards::lanes::{CallError, Incoming, Network};
+use shards::net::Connection;
+use shards::pool::Pool;
+use shards::rt::{self, Listener};
+use shards::storage::{StorageOptions, Watch};
+
+use crate::calls::{Answer, Call};
+use crate::inbound::fan_out;
+use crate::live::Live;
+use crate::login::{HashCost, Verifier};
+use crate::percore::{PerCore, wall_clock};
+use crate::settings::{Door, HttpCore, InitialMailboxes, Settings, ShardCores};
+use crate::store::{SpecialUse, StoreOptions};
+use crate::{imap_server, smtp_server, web};
+
+/// The running server.
+pub struct Server {
+    engine: Engine<Call, Answer>,
+    network: Network<Call, Answer>,
+    // Plain threads alone take it: the cores have their own copy of the Arc.
+    live: Mutex<Arc<Live>>,
+    watches: Vec<Watch>,
+    shard_count: u16,
+    shard_cores: u16,
+    addresses: Vec<(Door, SocketAddr)>,
+    pool: Pool,
+}
+
+impl Server {
+    /// Opens the storage, binds all ports and starts the executors; an error says what to do.
+    pub fn start(settings: Settings) -> Result<Server, String> {
+        let (live, _) = Live::new(settings, None)?;
+        let live = Arc::new(live);
+        let server = &live.settings.server;
+        let options = engine_options(&live.settings)?;
+        let (sockets, addresses) = bind(&live.settings, options.cores.len())?;
+        std::fs::create_dir_all(&server.data_dir)
+            .map_err(|e| format!("{}: {e}", server.data_dir.display()))?;
+        let seed = random_seed()?;
+        let opened = shards::storage::open(
+            &server.data_dir,
+            &storage_options(&live.settings, options.cores.len()),
+            seed,
+        )
+        .map_err(|e| e.to_string())?;
+        let threads = server
+            .cores
+            .pool_threads
+            .map_or_else(default_pool_threads, |n| n as usize);
+        let pool = Pool::start("pool", threads, server.cores.pool_jobs_max as usize)
+            .map_err(|e| format!("worker pool: {e}"))?;
+        let (watches, shard_count, epoch, spool) = (
+            opened.watches(),
+            opened.format.shards,
+            opened.format.epoch,
+            opened.spool.clone(),
+        );
+        let cost = hash_cost(&live.settings);
+        let decoy = Verifier::decoy(cost)?;
+        rt::warm_up();
+        let (for_cores, shard_cores) = (live.clone(), options.cores.len() as u16);
+        // Only while starting: each core takes its own sockets out of it.
+        let sockets = Mutex::new(sockets);
+        let engine = Engine::start(&options, opened, &pool, move |core| {
+            let mine = sockets
+                .lock()
+                .map_err(|_| "another core failed to start")?
+                .remove(&core.id.0)
+                .unwrap_or_default();
+            let auth = &for_cores.settings.server.limits.auth;
+            let verifier = Verifier::new(
+                auth.cache_entries_max as usize,
+                auth.cache_secs.duration(),
+                cost,
+                decoy.clone(),
+            )?;
+            Rooms::start(
+                core,
+                for_cores.clone(),
+                verifier,
+                mine,
+                spool.clone(),
+                epoch,
+            )
+        })?;
+        let network = engine.network();
+        Ok(Server {
+            network,
+            engine,
+            live: Mutex::new(live),
+            watches,
+            shard_count,
+            shard_cores,
+            addresses,
+            pool,
+        })
+    }
+
+    /// The configuration in force.
+    pub fn live(&self) -> Arc<Live> {
+        self.live
+            .lock()
+            .map(|live| live.clone())
+            .unwrap_or_else(|poisoned| poisoned.into_inner().clone())
+    }
+
+    /// What is listened on.
+    pub fn addresses(&self) -> &[(Door, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// Executors, the one for HTTP included: cores 0 to this number less one can be called.
+    pub fn cores(&self) -> u16 {
+        self.shard_cores + 1
+    }
+
+    /// Shards of the directory.
+    pub fn shards(&self) -> u16 {
+        self.shard_count
+    }
+
+    /// Views of the shards.
+    pub fn watches(&self) -> &[Watch] {
+        &self.watches
+    }
+
+    /// For heavy work of the control thread.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// The core that owns an account.
+    pub fn owner_of(&self, account: &str) -> CoreId {
+        shards::owner_of(
+            shards::shard_of(account.as_bytes(), self.shard_count),
+            self.shard_cores,
+        )
+    }
+
+    /// The core that owns a shard.
+    pub fn owner_of_shard(&self, shard: u16) -> CoreId {
+        shards::owner_of(shards::ShardId(shard), self.shard_cores)
+    }
+
+    /// Calls a core; blocks the calling thread until the answer.
+    pub fn call(&self, core: CoreId, call: Call) -> Result<Answer, CallError> {
+        self.network.call_blocking(core, call, CALL_LIMIT)
+    }
+
+    /// Puts new settings in force on all cores; certificates are read again. Answers what was kept as it was, in words.
+    pub fn reload(&self, settings: Settings) -> Result<Vec<String>, String> {
+        let before = self.live();
+        let (live, kept) = Live::new(settings, Some(&before))?;
+        let live = Arc::new(live);
+        if let Ok(mut current) = self.live.lock() {
+            *current = live.clone();
+        }
+        for core in 0..self.cores() {
+            self.call(CoreId(core), Call::Live(live.clone()))
+                .map_err(|e| format!("core {core} did not take the new configuration: {e}"))?;
+        }
+        Ok(kept)
+    }
+
+    /// Reads the certificates again; for when their files changed.
+    pub fn reload_certificates(&self) -> Result<Vec<String>, String> {
+        self.reload(self.live().settings.clone())
+    }
+
+    /// Stops accepting, lets transactions end within the configured time, syncs, stops.
+    pub fn stop(self) {
+        let grace = self.live().settings.server.shutdown_grace_secs.duration();
+        self.engine.stop(grace);
+    }
+}
+
+/// The rooms on one core.
+struct Rooms {
+    core: Rc<PerCore>,
+}
+
+impl Rooms {
+    fn start(
+        core: Core<Call, Answer>,
+        live: Arc<Live>,
+        verifier: Verifier,
+        sockets: Vec<Bound>,
+        spool: std::path::PathBuf,
+        epoch: u64,
+    ) -> Result<Rc<Rooms>, String> {
+        let server = &live.settings.server;
+        let options = StoreOptions {
+            cache_bytes: server.storage.mailbox_cache_bytes.as_usize()
+                / usize::from(core.shard_cores.max(1)),
+            initial_mailboxes: initial_mailboxes(&server.initial_mailboxes),
+            wall_clock,
+        };
+        let core = PerCore::new(core, options, verifier, live.clone(), spool, epoch);
+        for bound in sockets {
+            accept(&core, bound);
+        }
+        for shard in &core.shards {
+            let (core, shard) = (core.clone(), shard.clone());
+            rt::spawn(&fan_out::ROOM, async move {
+                let id = shard.id();
+                if let Err(error) = fan_out::resume(core, shard).await {
+                    tracing::error!(shard = %id, %error, "fan-out entries could not be resumed");
+                }
+            });
+        }
+        Ok(Rc::new(Rooms { core }))
+    }
+}
+
+impl Service for Rooms {
+    type Call = Call;
+    type Answer = Answer;
+
+    fn handle(self: &Rc<Self>, incoming: Incoming<Call, Answer>) {
+        match incoming.call {
+            Call::Connection(moved) => {
+                let (core, responder) = (self.core.clone(), incoming.responder);
+                count(&core, &imap_server::ROOM, async move |core| {
+                    imap_server::resume(core, moved, responder).await
+                });
+            }
+            call => self.core.handle(Incoming {
+                call,
+                responder: incoming.responder,
+            }),
+        }
+    }
+
+    async fn drain(self: Rc<Self>, limit: Duration) {
+        self.core.draining.set(true);
+        self.core.drain.notify();
+        let mut waited = Duration::ZERO;
+        while self.core.connections.get() > 0 && waited < limit {
+            rt::sleep(crate::percore::DRAIN_STEP).await;
+            waited += crate::percore::DRAIN_STEP;
+        }
+    }
+}
+
+/// A listening socket and what is served on it.
+struct Bound {
+    socket: OwnedFd,
+    service: Serves,
+    connections_max: u32,
+}
+
+#[derive(Clone)]
+enum Serves {
+    Smtp(smtp_server::Endpoint),
+    Imap(imap_server::Endpoint),
+    Http,
+}
+
+fn accept(core: &Rc<PerCore>, bound: Bound) {
+    let listener = Listener::new(bound.socket);
+    let core = core.clone();
+    rt::spawn(&crate::percore::ROOM, async move {
+        loop {
+            let next = async { Some(listener.accept().await) };
+            let stop = async {
+                core.drained().await;
+                None
+            };
+            let Some(accepted) = futures_lite::future::or(next, stop).await else {
+                return;
+            };
+            match accepted {
+                Ok(stream) if core.connections.get() >= bound.connections_max as usize => {
+                    // Too many for a polite word; the kernel says it.
+                    core.count("ringmail_connections_refused_total", "core_full");
+                    drop(stream);
+                }
+                Ok(stream) => serve(&core, stream, bound.service.clone()),
+                Err(error) => {
+                    tracing::warn!(%error, "accepting a connection failed; raise LimitNOFILE if files ran out")
+                }
+            }
+        }
+    });
+}
+
+fn serve(core: &Rc<PerCore>, stream: rt::Stream, service: Serves) {
+    match service {
+        Serves::Smtp(endpoint) => count(core, &smtp_server::ROOM, async move |core| {
+            if let Ok(connection) = Connection::new(stream) {
+                smtp_server::serve(core, connection, endpoint).await;
+            }
+        }),
+        Serves::Imap(endpoint) => count(core, &imap_server::ROOM, async move |core| {
+            if let Ok(connection) = Connection::new(stream) {
+                imap_server::serve(core, connection, endpoint).await;
+            }
+        }),
+        Serves::Http => count(core, &web::ROOM, async move |core| {
+            web::serve(core, stream).await
+        }),
+    }
+}
+
+/// Runs a connection's task and counts it while it runs, whatever becomes of it.
+fn count(
+    core: &Rc<PerCore>,
+    room: &'static rt::Room,
+    task: impl AsyncFnOnce(Rc<PerCore>) + 'static,
+) {
+    let counted = Counted(core.clone());
+    core.connections.set(core.connections.get() + 1);
+    rt::spawn(room, async move { task(counted.0.clone()).await });
+}
+
+struct Counted(Rc<PerCore>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.set(self.0.connections.get() - 1);
+    }
+}
+
+type Sockets = HashMap<u16, Vec<Bound>>;
+
+/// Binds every port, once for each core that accepts on it.
+fn bind(
+    settings: &Settings,
+    shard_cores: usize,
+) -> Result<(Sockets, Vec<(Door, SocketAddr)>), String> {
+    let mut sockets = Sockets::new();
+    let mut addresses = Vec::new();
+    let limits = &settings.server.limits;
+    for (position, listener) in settings.server.listener.iter().enumerate() {
+        let hostname: Arc<str> = listener
+            .hostname
+            .as_ref()
+            .map_or(settings.server.hostname(), |name| name.as_str())
+            .into();
+        for endpoint in listener.endpoints() {
+            let cores = if endpoint.door == Door::Http {
+                shard_cores..shard_cores + 1
+            } else {
+                0..shard_cores
+            };
+            let (service, connections_max) = match endpoint.door {
+                Door::Http => (Serves::Http, limits.http.connections_max),
+                Door::Imap | Door::Imaps => (
+                    Serves::Imap(imap_server::Endpoint {
+                        listener: position,
+                        implicit_tls: endpoint.door.implicit_tls(),
+                        starttls: endpoint.starttls,
+                        allow_plain_auth: endpoint.allow_plain_auth,
+                        hostname: hostname.clone(),
+                    }),
+                    limits.imap.connections_per_core_max,
+                ),
+                Door::Smtp | Door::Submission | Door::Submissions => (
+                    Serves::Smtp(smtp_server::Endpoint {
+                        listener: position,
+                        delivery: endpoint.door == Door::Smtp,
+                        implicit_tls: endpoint.door.implicit_tls(),
+                        starttls: endpoint.starttls,
+                        allow_plain_auth: endpoint.allow_plain_auth,
+                        hostname: hostname.clone(),
+                    }),
+                    limits.smtp.connections_per_core_max,
+                ),
+            };
+            for core in cores {
+                let socket = rt::listen(endpoint.address, BACKLOG).map_err(|e| e.to_string())?;
+                sockets.entry(core as u16).or_default().push(Bound {
+                    socket,
+                    service: service.clone(),
+                    connections_max,
+                });
+            }
+            addresses.push((endpoint.door, endpoint.address));
+        }
+    }
+    Ok((sockets, addresses))
+}
+
+fn engine_options(settings: &Settings) -> Result<EngineOptions, String> {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = &settings.server.cores;
+    let shard_cpus: Vec<Option<usize>> = match &cores.shards {
+        // HTTP has a core of its own from 4 up.
+        ShardCores::Auto => (0..if cpus >= 4 { cpus - 1 } else { cpus })
+            .map(Some)
+            .collect(),
+        ShardCores::Count(count) => (0..(*count).max(1) as usize)
+            .map(|n| (n < cpus).then_some(n))
+            .collect(),
+        ShardCores::Cpus(list) => list.iter().map(|cpu| Some(*cpu as usize)).collect(),
+    };
+    if let Some(Some(beyond)) = shard_cpus.iter().find(|cpu| cpu.is_some_and(|c| c >= cpus)) {
+        return Err(format!(
+            "cores.shards names CPU {beyond}, but this machine has CPUs 0 to {}",
+            cpus - 1
+        ));
+    }
+    let http_cpu = match cores.http {
+        HttpCore::Auto => Some(cpus - 1),
+        HttpCore::Cpu(cpu) => Some(cpu as usize),
+    };
+    Ok(EngineOptions {
+        cores: shard_cpus,
+        http_cpu,
+        ring_depth: cores.ring_depth as usize,
+        spin_before_park: Duration::from_micros(u64::from(cores.spin_before_park_us)),
+        lane_capacity: cores.lane_calls_max as usize,
+    })
+}
+
+fn storage_options(settings: &Settings, shard_cores: usize) -> StorageOptions {
+    let storage = &settings.server.storage;
+    let shards = storage.shards.map_or(shard_cores.max(4), |n| n as usize);
+    StorageOptions {
+        shards: shards.min(usize::from(u16::MAX)) as u16,
+        segment_size: storage.segment_size_bytes.get(),
+        cache_bytes: storage.index_cache_bytes.get() / shards as u64,
+        group_batches_max: storage.group_batches_max as usize,
+        group_bytes_max: storage.group_bytes_max.as_usize(),
+        disk_reserve_bytes: storage.disk_reserve_bytes.get(),
+        compaction_dead_percent: u64::from(storage.compaction_dead_percent),
+        compaction_bytes_per_sec: storage.compaction_rate_bytes.get(),
+        ..StorageOptions::default()
+    }
+}
+
+/// What hashing a password costs by these settings.
+pub fn hash_cost(settings: &Settings) -> HashCost {
+    let auth = &settings.server.limits.auth;
+    HashCost {
+        memory_kib: (auth.argon2_memory_bytes.get() / 1024) as u32,
+        passes: auth.argon2_passes,
+    }
+}
+
+fn initial_mailboxes(initial: &InitialMailboxes) -> Vec<(String, SpecialUse)> {
+    let none = SpecialUse::default();
+    let special = [
+        (&initial.sent, SpecialUse { sent: true, ..none }),
+        (
+            &initial.archive,
+            SpecialUse {
+                archive: true,
+                ..none
+            },
+        ),
+        (
+            &initial.trash,
+            SpecialUse {
+                trash: true,
+                ..none
+            },
+        ),
+        (
+            &initial.drafts,
+            SpecialUse {
+                drafts: true,
+                ..none
+            },
+        ),
+        (&initial.junk, SpecialUse { junk: true, ..none }),
+    ];
+    let special = special
+        .into_iter()
+        .filter_map(|(name, special)| Some((name.as_ref()?.as_str().to_string(), special)));
+    special
+        .chain(
+            initial
+                .regular
+                .iter()
+                .map(|name| (name.as_str().to_string(), none)),
+        )
+        .collect()
+}
+
+fn random_seed() -> Result<u32, String> {
+    let mut seed = [0; 4];
+    crate::login::random(&mut seed)?;
+    Ok(u32::from_le_bytes(seed))
+}
+
+fn default_pool_threads() -> usize {
+    // On 2 cores one thread at lower priority; hashing must not starve the executors.
+    (std::thread::available_parallelism().map_or(1, usize::from) / 2).max(1)
+}
+
+const BACKLOG: i32 = 1024;
+const CALL_LIMIT: Duration = Duration::from_secs(30);

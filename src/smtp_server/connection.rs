@@ -1,0 +1,581 @@
+//! One connection of the SMTP door: bytes to the session, its events to whoever decides, its replies back. Timeouts, delays, drain.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_lite::future;
+use shards::net::Connection;
+use shards::rt;
+use smtp::server::{CloseReason, Config, Deadline, Event, Kind, Link, Session};
+use smtp::{HelloKind, Reply};
+
+use super::Endpoint;
+use super::login::{Authentication, Outcome};
+use super::recipients;
+use super::replies;
+use super::transaction::{Facts, Transaction};
+use crate::calls::LimitedDoor;
+use crate::live::Live;
+use crate::login::limiter::Networks;
+use crate::metrics::label;
+use crate::percore::{PerCore, monotonic};
+use crate::settings::{AccountName, SmtpLimits, StartTls};
+
+/// Serves a connection to its end.
+pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endpoint) {
+    let networks = Networks::of(connection.peer().ip());
+    let door = if endpoint.delivery {
+        LimitedDoor::Smtp
+    } else {
+        LimitedDoor::Submission
+    };
+    let live = core.live();
+    if endpoint.implicit_tls && start_tls(&live, &endpoint, &mut connection).await.is_err() {
+        core.count("ringmail_tls_handshakes_failed_total", "submissions");
+        return;
+    }
+    let id = core.connection_id();
+    core.count(
+        "ringmail_smtp_connections_total",
+        if endpoint.delivery {
+            "smtp"
+        } else {
+            "submission"
+        },
+    );
+    tracing::debug!(connection = id, peer = %connection.peer(), "smtp connection");
+    let admitted = core.admit(networks, door).await;
+    let mut door_state = Door::new(&core, connection, endpoint, id, networks);
+    let result = match admitted {
+        Ok(()) if core.draining.get() => door_state.turn_away(Reply::shutting_down()).await,
+        Ok(()) => Box::pin(door_state.run()).await,
+        Err(refused) => {
+            core.count("ringmail_smtp_connections_refused_total", "limit");
+            door_state.turn_away(replies::turned_away(refused)).await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(connection = door_state.id, %error, "smtp connection ended early");
+    }
+    door_state.connection.close().await;
+    if admitted.is_ok() {
+        core.release(networks, door);
+    }
+}
+
+async fn start_tls(
+    live: &Live,
+    endpoint: &Endpoint,
+    connection: &mut Connection,
+) -> io::Result<()> {
+    let config = live.tls.get(&endpoint.listener).cloned();
+    let config = config.ok_or_else(|| io::Error::other("no certificate for this listener"))?;
+    connection
+        .start_tls(
+            config,
+            live.settings
+                .server
+                .limits
+                .tls
+                .handshake_timeout_secs
+                .duration(),
+        )
+        .await
+}
+
+struct Door<'c> {
+    core: &'c Rc<PerCore>,
+    connection: Connection,
+    endpoint: Endpoint,
+    session: Session,
+    id: String,
+    networks: Networks,
+    pending: Vec<u8>,
+    hello: (HelloKind, String),
+    submitter: Option<AccountName>,
+    authentication: Option<Authentication>,
+    transaction: Option<Box<Transaction>>,
+    data_deadline: Option<Instant>,
+    failed_logins: u32,
+    unknown_recipients: u32,
+    bad_transactions: u32,
+    good_transactions: u32,
+    slow: bool,
+}
+
+impl<'c> Door<'c> {
+    fn new(
+        core: &'c Rc<PerCore>,
+        connection: Connection,
+        endpoint: Endpoint,
+        id: String,
+        networks: Networks,
+    ) -> Door<'c> {
+        let live = core.live();
+        let limits = &live.settings.server.limits.smtp;
+        let link = if connection.tls().is_some() {
+            Link::Tls
+        } else {
+            Link::Plain
+        };
+        let config = session_config(&endpoint, limits, live.tls.contains_key(&endpoint.listener));
+        Door {
+            core,
+            session: Session::new(Arc::new(config), link, &id),
+            connection,
+            endpoint,
+            id,
+            networks,
+            pending: Vec::new(),
+            hello: (HelloKind::Plain, String::new()),
+            submitter: None,
+            authentication: None,
+            transaction: None,
+            data_deadline: None,
+            failed_logins: 0,
+            unknown_recipients: 0,
+            bad_transactions: 0,
+            good_transactions: 0,
+            slow: false,
+        }
+    }
+
+    async fn turn_away(&mut self, reply: Reply) -> io::Result<()> {
+        self.session.close(reply);
+        self.flush().await
+    }
+
+    async fn run(&mut self) -> io::Result<()> {
+        self.session.greet();
+        loop {
+            let (rest, event) = self.feed_pending();
+            match event {
+                Some(event) => self.handle(event).await,
+                None => {
+                    self.settle().await;
+                    self.flush().await?;
+                    if self.session.is_closed() {
+                        return Ok(());
+                    }
+                    if self.session.is_starting_tls() {
+                        self.upgrade().await?;
+                    } else if rest == 0 && !self.read().await? {
+                        return Ok(());
+                    }
+                }
+            }
+            rt::yield_if_needed().await;
+        }
+    }
+
+    /// Gives the session what is left of the input; answers how much is still left, and an event if there is one.
+    fn feed_pending(&mut self) -> (usize, Option<Event<'static>>) {
+        let mut input = std::mem::take(&mut self.pending);
+        let (used, event) = feed(self.core, &mut self.session, &mut self.transaction, &input);
+        if used == input.len() {
+            // An idle connection keeps no buffer.
+            return (0, event);
+        }
+        input.drain(..used);
+        self.pending = input;
+        (self.pending.len(), event)
+    }
+
+    async fn settle(&mut self) {
+        if let Some(transaction) = self.transaction.as_mut().filter(|t| t.needs_settling()) {
+            transaction.settle().await;
+        }
+    }
+
+    /// Reads once. False: the peer has gone, or was told to.
+    async fn read(&mut self) -> io::Result<bool> {
+        if self.slow {
+            rt::sleep(self.limits(|l| l.slow_delay_secs.duration())).await;
+        }
+        let wait = self.read_timeout();
+        let Door {
+            core,
+            connection,
+            session,
+            transaction,
+            pending,
+            ..
+        } = self;
+        let idle = !session.in_transaction();
+        let read = async {
+            let result = connection
+                .read_with(|input| {
+                    if input.is_empty() {
+                        return (true, None);
+                    }
+                    // Straight from the socket's buffer: message data is copied once, to where it stays.
+                    let (used, event) = feed(core, session, transaction, input);
+                    pending.extend_from_slice(&input[used..]);
+                    (false, event)
+                })
+                .await;
+            Some(result)
+        };
+        let drained = async {
+            if idle {
+                core.drained().await;
+            } else {
+                future::pending::<()>().await;
+            }
+            None
+        };
+        let result = rt::timeout(wait, future::or(read, drained)).await;
+        match result {
+            Ok(Some(Ok((true, _)))) => Ok(false),
+            Ok(Some(Ok((false, event)))) => {
+                if let Some(event) = event {
+                    self.handle(event).await;
+                }
+                Ok(true)
+            }
+            Ok(Some(Err(error))) => Err(error),
+            Ok(None) => {
+                self.session.close(Reply::shutting_down());
+                Ok(true)
+            }
+            Err(rt::Elapsed) => {
+                self.session.close(Reply::timeout());
+                Ok(true)
+            }
+        }
+    }
+
+    fn limits<T>(&self, pick: impl FnOnce(&SmtpLimits) -> T) -> T {
+        pick(&self.core.live().settings.server.limits.smtp)
+    }
+
+    fn read_timeout(&self) -> Duration {
+        let wait = self.limits(|l| match self.session.deadline() {
+            Deadline::DataBlock => l.data_block_timeout_secs.duration(),
+            _ => l.command_timeout_secs.duration(),
+        });
+        match self.data_deadline {
+            Some(end) => wait.min(end.saturating_duration_since(monotonic())),
+            None => wait,
+        }
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        if !self.session.has_output() {
+            return Ok(());
+        }
+        let mut output = Vec::new();
+        self.session.transmit(&mut output);
+        let limit = self.limits(|l| l.write_timeout_secs.duration());
+        if self.slow {
+            return self.write_slowly(&output, limit).await;
+        }
+        rt::timeout(limit, self.connection.write_all(&output))
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    }
+
+    /// To clients that guess passwords: a byte a second, the rest before the client gives up.
+    async fn write_slowly(&mut self, output: &[u8], limit: Duration) -> io::Result<()> {
+        let slow_bytes = output.len().min(SLOW_BYTES_MAX);
+        for byte in &output[..slow_bytes] {
+            self.connection
+                .write_all(std::slice::from_ref(byte))
+                .await?;
+            rt::sleep(Duration::from_secs(1)).await;
+        }
+        let rest = self.connection.write_all(&output[slow_bytes..]);
+        rt::timeout(limit, rest)
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    }
+
+    async fn upgrade(&mut self) -> io::Result<()> {
+        let live = self.core.live();
+        let result = start_tls(&live, &self.endpoint, &mut self.connection).await;
+        if result.is_err() {
+            self.core
+                .count("ringmail_tls_handshakes_failed_total", "starttls");
+        }
+        result?;
+        self.session.tls_started();
+        // RFC 3207 4.2: all that was learned before is forgotten.
+        self.submitter = None;
+        self.transaction = None;
+        self.authentication = None;
+        Ok(())
+    }
+
+    async fn handle(&mut self, event: Event<'static>) {
+        match event {
+            Event::Hello { kind, name } => {
+                self.hello = (kind, name.to_string());
+                self.transaction = None;
+                self.session.accept();
+            }
+            Event::Auth { mechanism, initial } => {
+                self.delay_login().await;
+                match Authentication::begin(&mechanism) {
+                    Some(authentication) => self.authenticate(authentication, initial).await,
+                    None => self.session.decide(Reply::mechanism_unknown()),
+                }
+            }
+            Event::AuthResponse(response) => match self.authentication.take() {
+                Some(authentication) => self.authenticate(authentication, Some(response)).await,
+                None => self.session.decide(Reply::bad_authentication_response()),
+            },
+            Event::AuthAborted(_) => self.authentication = None,
+            Event::StartTls => self.session.accept(),
+            Event::Mail {
+                reverse_path,
+                parameters,
+            } => self.mail(reverse_path, parameters),
+            Event::Recipient { forward_path } => self.recipient(&forward_path).await,
+            Event::DataStart => {
+                self.session.accept();
+                self.begin_data();
+            }
+            Event::Body(_) => (),
+            Event::EndOfMessage { defect, .. } => self.end_of_message(defect).await,
+            Event::Reset => {
+                self.transaction = None;
+                self.data_deadline = None;
+            }
+            Event::Closed(reason) => {
+                self.transaction = None;
+                if reason != CloseReason::Quit {
+                    tracing::debug!(connection = self.id, ?reason, "smtp session closed");
+                }
+            }
+        }
+    }
+
+    async fn delay_login(&self) {
+        // Spec 1.3: more than 3 failures on a connection: (n-3) seconds before the next is looked at.
+        let over = self.failed_logins.saturating_sub(3);
+        if over > 0 {
+            rt::sleep(Duration::from_secs(u64::from(over))).await;
+        }
+    }
+
+    async fn authenticate(
+        &mut self,
+        mut authentication: Authentication,
+        response: Option<sasl::Secret>,
+    ) {
+        match authentication
+            .step(self.core, self.networks, response.as_ref())
+            .await
+        {
+            Outcome::Challenge(reply) => {
+                self.authentication = Some(authentication);
+                self.session.decide(reply);
+            }
+            Outcome::Done(reply, account) => {
+                if account.is_some() {
+                    self.submitter = account;
+                    self.failed_logins = 0;
+                    self.slow = false;
+                } else {
+                    self.failed_logins += 1;
+                    let (slow_after, most) =
+                        self.limits(|l| (l.auth_failures_slow_after, l.auth_failures_max));
+                    self.slow = self.failed_logins >= slow_after;
+                    if self.failed_logins >= most {
+                        self.session.close(Reply::too_many_failures());
+                        return;
+                    }
+                }
+                self.session.decide(reply);
+            }
+        }
+    }
+
+    fn mail(&mut self, reverse_path: smtp::ReversePath, parameters: smtp::MailParameters) {
+        let most = self.limits(|l| l.bad_transactions_max);
+        if self.bad_transactions > most && self.good_transactions == 0 {
+            self.session.close(Reply::too_many_failures());
+            return;
+        }
+        if self.endpoint.starttls == StartTls::Required && self.session.link() == Link::Plain {
+            self.session.decide(Reply::start_tls_required());
+            return;
+        }
+        if let Some(account) = self.submitter
+            && let Err(reply) =
+                recipients::check_reverse_path(&self.core.live(), account, &reverse_path)
+        {
+            self.session.decide(reply);
+            return;
+        }
+        self.transaction = Some(Box::new(Transaction::new(reverse_path, parameters)));
+        self.session.accept();
+    }
+
+    async fn recipient(&mut self, forward_path: &smtp::ForwardPath) {
+        let Some(transaction) = &mut self.transaction else {
+            self.session.decide(Reply::bad_sequence("MAIL first"));
+            return;
+        };
+        if !transaction.has_room(self.submitter.is_some()) {
+            self.session.decide(Reply::one_recipient_for_notification());
+            return;
+        }
+        match recipients::resolve(&self.core.live(), forward_path, self.submitter) {
+            Ok(target) => {
+                transaction.add(target);
+                self.session.accept();
+            }
+            Err(reply) => {
+                if reply.code.number() == 550 {
+                    self.unknown_recipient().await;
+                }
+                self.session.decide(reply);
+            }
+        }
+    }
+
+    /// Guessing addresses is slow, and ends.
+    async fn unknown_recipient(&mut self) {
+        self.core.metrics.count(
+            "ringmail_smtp_recipients_refused_total",
+            label("kind", "unknown"),
+        );
+        self.unknown_recipients += 1;
+        let (most, delay) = self.limits(|l| {
+            (
+                l.unknown_recipients_max,
+                l.unknown_recipient_delay_secs.duration(),
+            )
+        });
+        // The first ones are typing errors.
+        if self.unknown_recipients > FREE_UNKNOWN && !delay.is_zero() {
+            rt::sleep(delay).await;
+        }
+        if self.unknown_recipients > most {
+            self.session.close(Reply::too_many_errors());
+        }
+    }
+
+    fn begin_data(&mut self) {
+        self.bad_transactions += 1;
+        self.data_deadline = Some(monotonic() + self.limits(|l| l.data_timeout_secs.duration()));
+    }
+
+    async fn end_of_message(&mut self, defect: Option<smtp::server::Defect>) {
+        let Some(transaction) = self.transaction.take() else {
+            self.session.decide(Reply::bad_sequence("no transaction"));
+            return;
+        };
+        if self.data_deadline.take().is_none() {
+            // BDAT has no event at its start.
+            self.bad_transactions += 1;
+        }
+        let (peer, local): (SocketAddr, SocketAddr) =
+            (self.connection.peer(), self.connection.local());
+        let facts = Facts {
+            hostname: &self.endpoint.hostname,
+            id: &self.id,
+            hello: (self.hello.0, &self.hello.1),
+            peer,
+            local,
+            tls: self.connection.tls(),
+            submitter: self.submitter,
+        };
+        let reply = Box::pin(transaction.finish(self.core, facts, defect)).await;
+        let accepted = reply.is_positive();
+        if accepted {
+            self.bad_transactions = self.bad_transactions.saturating_sub(1);
+            self.good_transactions += 1;
+        }
+        let door = if self.endpoint.delivery {
+            "delivery"
+        } else {
+            "submission"
+        };
+        let result = if accepted { "accepted" } else { "refused" };
+        self.core.metrics.count(
+            "ringmail_smtp_messages_total",
+            [("door", door), ("result", result)],
+        );
+        self.session.decide(reply);
+    }
+}
+
+/// Gives input to the session; message data goes straight to the transaction. Answers what was used, and the next other event.
+fn feed(
+    core: &Rc<PerCore>,
+    session: &mut Session,
+    transaction: &mut Option<Box<Transaction>>,
+    input: &[u8],
+) -> (usize, Option<Event<'static>>) {
+    let mut at = 0;
+    loop {
+        let (used, event) = session.receive(&input[at..]);
+        at += used;
+        match event {
+            Some(Event::Body(piece)) => {
+                if let Some(transaction) = transaction {
+                    transaction.push(core, piece);
+                }
+            }
+            Some(event) => return (at, Some(owned(event))),
+            None => return (at, None),
+        }
+    }
+}
+
+/// An event without its borrow: only `Body` has one, and it does not come here.
+fn owned(event: Event<'_>) -> Event<'static> {
+    match event {
+        Event::Hello { kind, name } => Event::Hello { kind, name },
+        Event::Auth { mechanism, initial } => Event::Auth { mechanism, initial },
+        Event::AuthResponse(response) => Event::AuthResponse(response),
+        Event::AuthAborted(why) => Event::AuthAborted(why),
+        Event::StartTls => Event::StartTls,
+        Event::Mail {
+            reverse_path,
+            parameters,
+        } => Event::Mail {
+            reverse_path,
+            parameters,
+        },
+        Event::Recipient { forward_path } => Event::Recipient { forward_path },
+        Event::DataStart => Event::DataStart,
+        Event::Body(_) => Event::Body(&[]),
+        Event::EndOfMessage { octets, defect } => Event::EndOfMessage { octets, defect },
+        Event::Reset => Event::Reset,
+        Event::Closed(reason) => Event::Closed(reason),
+    }
+}
+
+fn session_config(endpoint: &Endpoint, limits: &SmtpLimits, has_certificate: bool) -> Config {
+    let kind = if endpoint.delivery {
+        Kind::Delivery
+    } else {
+        Kind::Submission
+    };
+    let mut config = Config::new(&*endpoint.hostname, kind);
+    config.offer_starttls = endpoint.starttls != StartTls::Off && has_certificate;
+    if !endpoint.delivery {
+        config.auth_mechanisms = sasl::Mechanism::ALL
+            .iter()
+            .map(|m| m.name().to_string())
+            .collect();
+        config.auth_without_tls = endpoint.allow_plain_auth;
+    }
+    config.size_max = limits.message_size_max_bytes.get();
+    config.recipients_max = limits.recipients_max;
+    config.command_line_max = limits.command_line_max_bytes.as_usize();
+    config.auth_line_max = limits.auth_line_max_bytes.as_usize();
+    config.errors_max = limits.bad_commands_max;
+    config
+}
+
+/// Unknown recipients that cost the peer no time.
+const FREE_UNKNOWN: u32 = 2;
+/// Bytes of a reply that are written one a second.
+const SLOW_BYTES_MAX: usize = 20;

@@ -1,0 +1,76 @@
+//! One AUTH exchange: SASL steps until there are credentials, then their check. RFC 4954.
+
+use std::rc::Rc;
+
+use sasl::{Credentials, Exchange, Mechanism, Secret, Step};
+use smtp::Reply;
+
+use crate::login::limiter::Networks;
+use crate::percore::{Login, PerCore};
+use crate::settings::AccountName;
+
+/// An exchange under way.
+pub struct Authentication {
+    exchange: Exchange,
+    mechanism: &'static str,
+}
+
+/// What to do after a step.
+pub enum Outcome {
+    /// Ask on.
+    Challenge(Reply),
+    /// Over, with this reply; the account that is logged in now.
+    Done(Reply, Option<AccountName>),
+}
+
+impl Authentication {
+    /// Begins; none if we do not know the mechanism.
+    pub fn begin(mechanism: &str) -> Option<Authentication> {
+        let mechanism = Mechanism::parse(mechanism)?;
+        Some(Authentication {
+            exchange: Exchange::new(mechanism),
+            mechanism: mechanism.name(),
+        })
+    }
+
+    /// Takes what the client said.
+    pub async fn step(
+        &mut self,
+        core: &Rc<PerCore>,
+        networks: Networks,
+        response: Option<&Secret>,
+    ) -> Outcome {
+        let step = self.exchange.step(response.map(|s| s.as_ref()));
+        match step {
+            Ok(Step::Challenge(challenge)) => Outcome::Challenge(Reply::challenge(challenge)),
+            Ok(Step::Credentials(credentials)) => self.check(core, networks, credentials).await,
+            // RFC 4954 4: 501 for a response that the mechanism's grammar does not know.
+            Err(_) => Outcome::Done(Reply::bad_authentication_response(), None),
+        }
+    }
+
+    async fn check(
+        &self,
+        core: &Rc<PerCore>,
+        networks: Networks,
+        credentials: Credentials,
+    ) -> Outcome {
+        if !credentials.acts_as_itself() {
+            return Outcome::Done(Reply::authentication_failed(), None);
+        }
+        let Credentials {
+            authcid, password, ..
+        } = credentials;
+        match core
+            .login(&authcid, password, networks, "submission", self.mechanism)
+            .await
+        {
+            Login::Ok(account) => Outcome::Done(Reply::authenticated(), Some(account)),
+            Login::Failed => Outcome::Done(Reply::authentication_failed(), None),
+            Login::Disabled(text) => Outcome::Done(Reply::login_disabled(text), None),
+            Login::Limited | Login::Unavailable => {
+                Outcome::Done(Reply::authentication_unavailable(), None)
+            }
+        }
+    }
+}

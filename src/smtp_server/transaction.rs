@@ -1,0 +1,340 @@
+//! One mail transaction: from MAIL to the answer at the end of the message. RFC 5321 3.3, RFC 6409 for our own users.
+
+use std::rc::Rc;
+
+use message::compose::{Greeting, TlsNames, WithProtocol};
+use message::{FromAddress, Header, MessageDate, Received, ReceivedFrom};
+use shards::net::TlsFacts;
+use smtp::server::Defect;
+use smtp::{HelloKind, MailParameters, Reply, ReversePath};
+
+use super::recipients::{self, Target};
+use super::replies;
+use crate::inbound::{FanOut, Recipient, Spool, SpoolError};
+use crate::live::Live;
+use crate::percore::PerCore;
+use crate::queue::QueueRow;
+use crate::settings::AccountName;
+use crate::store::thread_row;
+
+/// What is known of the connection when a message ends.
+pub struct Facts<'a> {
+    /// Our name.
+    pub hostname: &'a str,
+    /// The connection's number.
+    pub id: &'a str,
+    /// Who said hello, and how.
+    pub hello: (HelloKind, &'a str),
+    /// The peer.
+    pub peer: std::net::SocketAddr,
+    /// Our end.
+    pub local: std::net::SocketAddr,
+    /// TLS.
+    pub tls: Option<TlsFacts>,
+    /// The account that is logged in, on submission.
+    pub submitter: Option<AccountName>,
+}
+
+/// A transaction under way.
+pub struct Transaction {
+    reverse_path: ReversePath,
+    parameters: MailParameters,
+    recipients: Vec<Recipient>,
+    /// Aliases only members may post to.
+    closed_aliases: Vec<String>,
+    remote: Vec<String>,
+    spool: Option<Spool>,
+    failed: Option<SpoolError>,
+}
+
+impl Transaction {
+    /// Begins with an accepted MAIL.
+    pub fn new(reverse_path: ReversePath, parameters: MailParameters) -> Transaction {
+        Transaction {
+            reverse_path,
+            parameters,
+            recipients: Vec::new(),
+            closed_aliases: Vec::new(),
+            remote: Vec::new(),
+            spool: None,
+            failed: None,
+        }
+    }
+
+    /// Whether a further recipient may be named: a notification (null path) has one. Spec 1.8.
+    pub fn has_room(&self, submission: bool) -> bool {
+        submission
+            || self.reverse_path != ReversePath::Null
+            || (self.recipients.is_empty() && self.remote.is_empty())
+    }
+
+    /// Adds what a RCPT led to; an account gets one copy for each mailbox.
+    pub fn add(&mut self, target: Target) {
+        match target {
+            Target::Local(recipients, closed) => {
+                for recipient in recipients {
+                    let known = self.recipients.iter().any(|r| {
+                        (&r.account, &r.mailbox) == (&recipient.account, &recipient.mailbox)
+                    });
+                    if !known {
+                        self.recipients.push(recipient);
+                    }
+                }
+                self.closed_aliases.extend(closed);
+            }
+            Target::Remote(address) if self.remote.contains(&address) => (),
+            Target::Remote(address) => self.remote.push(address),
+        }
+    }
+
+    /// Takes a piece of the message.
+    pub fn push(&mut self, core: &Rc<PerCore>, piece: &[u8]) {
+        if self.failed.is_none() {
+            let expected = self.parameters.size.unwrap_or(0);
+            self.spool
+                .get_or_insert_with(|| Spool::new(core, expected))
+                .push(piece);
+        }
+    }
+
+    /// Whether [`Transaction::settle`] must be called before more is read.
+    pub fn needs_settling(&self) -> bool {
+        self.spool.as_ref().is_some_and(Spool::needs_settling)
+    }
+
+    /// Moves what is too much for memory to a file. A failure is told at the end of the message, and the rest is not kept.
+    pub async fn settle(&mut self) {
+        if let Some(spool) = &mut self.spool
+            && let Err(error) = spool.settle().await
+        {
+            self.failed = Some(error);
+            self.spool = None;
+        }
+    }
+
+    /// The message is whole: takes responsibility for it or says why not.
+    pub async fn finish(
+        mut self,
+        core: &Rc<PerCore>,
+        facts: Facts<'_>,
+        defect: Option<Defect>,
+    ) -> Reply {
+        if let Some(defect) = defect {
+            return defect.reply();
+        }
+        let spool = match (self.failed.take(), self.spool.take()) {
+            (Some(error), _) => {
+                tracing::warn!(connection = facts.id, %error, "a message could not be written to the spool");
+                return spool_reply(&error);
+            }
+            (None, Some(spool)) => spool,
+            (None, None) => Spool::new(core, 0),
+        };
+        let live = core.live();
+        match self.check(&live, &facts, spool.head(), spool.is_in_memory()) {
+            Ok(added) => self.accept(core, &facts, spool, added).await,
+            Err(reply) => reply,
+        }
+    }
+
+    /// Checks the header; on submission answers the fields to add.
+    fn check(
+        &self,
+        live: &Live,
+        facts: &Facts<'_>,
+        head: &[u8],
+        whole: bool,
+    ) -> Result<String, Reply> {
+        let header = Header::of_message(head);
+        // RFC 5321 6.3: loops are found by counting Received fields.
+        if message::compose::received_count(header)
+            > live.settings.server.limits.smtp.received_fields_max as usize
+        {
+            return Err(Reply::loop_detected());
+        }
+        if self
+            .recipients
+            .iter()
+            .any(|r| message::compose::has_delivered_to(header, &r.address))
+        {
+            return Err(Reply::loop_detected());
+        }
+        match facts.submitter {
+            Some(account) => self.check_submission(live, account, facts, head, whole),
+            None => self.check_aliases(live, header).map(|()| String::new()),
+        }
+    }
+
+    fn check_aliases(&self, live: &Live, header: Header<'_>) -> Result<(), Reply> {
+        if self.closed_aliases.is_empty() {
+            return Ok(());
+        }
+        let author = message::single_from_address(header).ok();
+        let may = |alias: &String| {
+            author
+                .as_ref()
+                .is_some_and(|a| recipients::may_post(live, alias, &a.localpart, &a.domain))
+        };
+        // Spec 1.8: 550 5.7.2
+        if self.closed_aliases.iter().all(may) {
+            Ok(())
+        } else {
+            Err(Reply::new(
+                550,
+                (5, 7, 2),
+                "only members may post to this address",
+            ))
+        }
+    }
+
+    /// RFC 6409 6.1 and 8: the author must be the account's; missing Date and Message-ID are added.
+    fn check_submission(
+        &self,
+        live: &Live,
+        account: AccountName,
+        facts: &Facts<'_>,
+        head: &[u8],
+        whole: bool,
+    ) -> Result<String, Reply> {
+        if whole && !message::header::has_separator(head) {
+            return Err(Reply::bad_message(
+                "the message has no line between header and body",
+            ));
+        }
+        let header = Header::of_message(head);
+        let FromAddress {
+            localpart, domain, ..
+        } = message::single_from_address(header)
+            .map_err(|error| Reply::bad_message(format!("From field: {error}")))?;
+        recipients::check_sender(live, account, &localpart, &domain)?;
+        let mut added = String::new();
+        if header.first("Message-ID").is_none() {
+            let mut random = [0; 16];
+            // Without randomness a name of the connection and time is still unlike any other.
+            if crate::login::random(&mut random).is_err() {
+                random[..8].copy_from_slice(&(crate::percore::wall_clock() as u64).to_be_bytes());
+            }
+            added += &message::compose::message_id_field(&message::compose::message_id(
+                random,
+                facts.hostname,
+            ));
+        }
+        if header.first("Date").is_none() {
+            added += &message::compose::date_field(MessageDate::utc(crate::percore::wall_clock()));
+        }
+        Ok(added)
+    }
+
+    async fn accept(
+        self,
+        core: &Rc<PerCore>,
+        facts: &Facts<'_>,
+        spool: Spool,
+        added: String,
+    ) -> Reply {
+        let thread = thread_row(Header::of_message(spool.head()));
+        let (content, spooled) = match spool.finish().await {
+            Ok(finished) => finished,
+            Err(error) => return spool_reply(&error),
+        };
+        let received = self.received(facts) + &added;
+        let reverse_path = self
+            .reverse_path
+            .to_string()
+            .trim_start_matches('<')
+            .trim_end_matches('>')
+            .to_string();
+        let remote = (!self.remote.is_empty()).then(|| QueueRow {
+            body: 0,
+            size: 0,
+            prefix_length: 0,
+            account: facts
+                .submitter
+                .map(|a| a.as_str().to_string())
+                .unwrap_or_default(),
+            reverse_path: reverse_path.clone(),
+            recipients: self.remote,
+            smtputf8: self.parameters.smtputf8,
+            accepted: core.wall_clock(),
+        });
+        let fan_out = FanOut {
+            recipients: self.recipients,
+            remote,
+            prefix: (message::compose::return_path_field(&reverse_path) + &received).into_bytes(),
+            queue_prefix: received.into_bytes(),
+            content,
+            reverse_path,
+            received: core.wall_clock(),
+            thread,
+        };
+        let result = fan_out.accept(core).await;
+        // After a lost answer the commit may still need the file; then it stays until the next start.
+        let may_be_needed = matches!(
+            result,
+            Err(crate::store::StoreError::Storage(
+                shards::storage::StorageError::Busy
+            ))
+        );
+        if let Some(path) = spooled.filter(|_| !may_be_needed) {
+            crate::inbound::remove_later(core, path);
+        }
+        match result {
+            Ok(()) => Reply::message_accepted(),
+            Err(error) => {
+                tracing::info!(connection = facts.id, %error, "a message was not stored");
+                replies::not_stored(&error)
+            }
+        }
+    }
+
+    fn received(&self, facts: &Facts<'_>) -> String {
+        let (kind, name) = facts.hello;
+        let greeting = match (kind, self.parameters.smtputf8) {
+            (HelloKind::Extended, true) => Greeting::Utf8Smtp,
+            (HelloKind::Extended, false) => Greeting::Esmtp,
+            (HelloKind::Plain, _) => Greeting::Smtp,
+        };
+        let single = match (self.recipients.as_slice(), self.remote.as_slice()) {
+            ([recipient], []) => Some(recipient.address.as_str()),
+            ([], [address]) => Some(address.as_str()),
+            _ => None,
+        };
+        let source = match facts.submitter {
+            Some(_) => ReceivedFrom::Submission,
+            None => ReceivedFrom::Peer {
+                ehlo_name: name,
+                reverse_name: None,
+                address: facts.peer.ip().to_canonical(),
+            },
+        };
+        Received {
+            source,
+            by_host: facts.hostname,
+            by_address: facts
+                .submitter
+                .is_none()
+                .then(|| facts.local.ip().to_canonical()),
+            with: WithProtocol {
+                greeting,
+                tls: facts.tls.is_some(),
+                authenticated: facts.submitter.is_some(),
+            },
+            require_tls: false,
+            id: facts.id,
+            tls: facts.tls.as_ref().map(|t| TlsNames {
+                version: t.version,
+                cipher: &t.cipher,
+            }),
+            for_recipient: single,
+            date: MessageDate::utc(crate::percore::wall_clock()),
+        }
+        .to_field()
+    }
+}
+
+fn spool_reply(error: &SpoolError) -> Reply {
+    match error {
+        SpoolError::Io(e) if e.kind() == std::io::ErrorKind::StorageFull => Reply::system_full(),
+        _ => Reply::local_error(),
+    }
+}
