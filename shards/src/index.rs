@@ -2,6 +2,7 @@
 //!
 //! Blocking, and sometimes for long (back-pressure, compaction): commit threads, the worker pool and commands only.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
@@ -25,7 +26,7 @@ pub type Row = (Vec<u8>, Vec<u8>);
 /// One change of the rows. Puts are absolute.
 #[derive(Clone, Debug)]
 pub enum RowChange {
-    /// Writes a row.
+    /// Writes a row. The key has 1 to [`KEY_MAX`] octets.
     Put(Vec<u8>, Vec<u8>),
     /// Removes a row; removing what is not there is no error.
     Delete(Vec<u8>),
@@ -74,8 +75,32 @@ pub struct IndexBatch {
 }
 
 impl Index {
-    /// Opens or makes the index in `path`. Opening repairs (cuts) a torn end of fjall's journal.
+    /// Opens or makes the index in `path`. Opening repairs (cuts) a torn end of fjall's journal; a journal with batches out of order
+    /// is refused before that.
     pub fn open(path: &Path, cache_bytes: u64) -> Result<Index, IndexError> {
+        let disorder = crate::journal::out_of_order(path).map_err(|e| IndexError(e.to_string()))?;
+        if let Some((journal, offset)) = disorder {
+            return Err(IndexError(format!(
+                "{}: batches out of order at byte {offset}: it is damaged",
+                journal.display()
+            )));
+        }
+        Index::open_damaged(path, cache_bytes)
+    }
+
+    /// Opens what fjall itself can open of an index: for salvage, which reads what is left and trusts none of it.
+    pub fn open_damaged(path: &Path, cache_bytes: u64) -> Result<Index, IndexError> {
+        // fjall asserts here and there on what it reads.
+        catch_unwind(AssertUnwindSafe(|| Index::open_fjall(path, cache_bytes))).unwrap_or_else(
+            |_| {
+                Err(IndexError(
+                    "it is damaged: fjall panicked opening it".into(),
+                ))
+            },
+        )
+    }
+
+    fn open_fjall(path: &Path, cache_bytes: u64) -> Result<Index, IndexError> {
         let database = Database::builder(path)
             .worker_threads(1)
             .cache_size(cache_bytes)
@@ -258,4 +283,6 @@ const BODIES_MEMTABLE: u64 = 4 << 20;
 const SMALL_MEMTABLE: u64 = 2 << 20;
 /// A journal is 64 MB; beyond two, the memtables that keep the oldest alive are flushed. Bounds disk and the time of opening.
 const JOURNALS_MAX: u64 = 128 << 20;
+/// Octets of a row's key, at most: fjall's journal has 16 bits for it and checks nothing.
+pub const KEY_MAX: usize = u16::MAX as usize;
 const PROGRESS: &[u8] = b"progress";

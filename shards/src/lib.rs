@@ -6,6 +6,7 @@
 pub mod engine;
 pub mod faults;
 pub mod index;
+mod journal;
 pub mod lanes;
 pub mod net;
 pub mod pool;

@@ -185,13 +185,14 @@ const POINTS: &[(&str, &[u32])] = &[
     ("compaction.removed", &[1, 2]),
 ];
 
+/// `count`: more than the child comes to write before it passes the point.
 fn kill_at_points(points: &[(&str, &[u32])], count: u32) {
     for (point, passings) in points {
         let directory = tempfile::tempdir().unwrap();
         let mut ledger = Ledger::default();
         // Something to keep, to move and to sweep. The points of making a directory are for a bare one.
         if *point != "open.shards" {
-            run_child(directory.path(), &mut ledger, (0, count), "", None);
+            run_child(directory.path(), &mut ledger, (0, 24), "", None);
         }
         for (run, at) in passings.iter().enumerate() {
             let run = run as u32 + 1;
@@ -206,7 +207,7 @@ fn kill_at_points(points: &[(&str, &[u32])], count: u32) {
 
 #[test]
 fn a_kill_at_each_point_of_opening_loses_nothing() {
-    kill_at_points(&POINTS[..7], 90);
+    kill_at_points(&POINTS[..7], 3_000);
 }
 
 #[test]
@@ -216,7 +217,7 @@ fn a_kill_at_each_point_of_a_group_loses_nothing() {
 
 #[test]
 fn a_kill_at_each_point_of_compaction_loses_nothing() {
-    kill_at_points(&POINTS[17..], 90);
+    kill_at_points(&POINTS[17..], 3_000);
 }
 
 #[test]

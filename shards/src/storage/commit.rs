@@ -22,7 +22,7 @@ use super::batch::{Batch, Committed};
 use super::directory::StorageOptions;
 use crate::ShardId;
 use crate::faults::shard_point;
-use crate::index::{Index, IndexError, Progress, SegmentUse};
+use crate::index::{Index, IndexError, KEY_MAX, Progress, SegmentUse};
 use crate::rt::sync_directory;
 use crate::segments::{
     BodyId, Damage, Location, NewRecord, Scanned, SegmentScan, SegmentWriter, external_name,
@@ -221,6 +221,12 @@ impl CommitThread {
     fn commit_group(&mut self, group: &mut [Batch]) -> Result<Vec<Committed>, GroupError> {
         let shard = self.shard;
         shard_point(shard, "group.taken")?;
+        let keys = group.iter().flat_map(|b| &b.changes).map(|c| c.key().len());
+        if keys.clone().any(|length| length == 0 || length > KEY_MAX) {
+            return Err(
+                IndexError("a row's key is empty or too long; this is a bug".into()).into(),
+            );
+        }
         self.link_external(group)?;
         let number = self.progress.last_group + 1;
         let locations = self.append_bodies(number, group)?;

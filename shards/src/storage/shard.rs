@@ -170,6 +170,7 @@ impl Shard {
     /// Lets go of the index, so that the directory can be opened again. Reads fail from now on.
     pub fn close(&self) {
         self.index.borrow_mut().take();
+        self.files.borrow_mut().clear();
     }
 
     /// Its number.
