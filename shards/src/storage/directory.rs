@@ -410,8 +410,10 @@ fn open_shard(
         ));
     }
     let index = Index::open(&path.join("rows"), options.cache_bytes).map_err(index_error)?;
-    // fjall syncs what is in `rows`, not the name itself.
-    sync_directory(&path).map_err(at(&path))?;
+    // fjall syncs what is in `rows` and in each keyspace, not the names of the keyspaces and of `rows` itself.
+    sync_directory(&path.join("rows").join("keyspaces"))
+        .and_then(|()| sync_directory(&path))
+        .map_err(at(&path))?;
     shard_point(shard, "open.index").map_err(at(&path))?;
     let progress = index.progress().map_err(index_error)?;
     check_progress(&path, shard, format.seed, progress, &numbers)

@@ -134,6 +134,8 @@ impl IndexBuilder {
         rebuilt.unnamed = self.put_unnamed_aside(&path)?;
         let (directory, shard, new) = (self.directory, self.shard, self.path);
         drop((self.batch, self.index));
+        let keyspaces = new.join("keyspaces");
+        sync_directory(&keyspaces).map_err(at(&keyspaces))?;
         set_index_aside(&directory, shard, suffix)?;
         fs::rename(&new, path.join("rows")).map_err(at(&new))?;
         sync_directory(&path).map_err(at(&path))?;
