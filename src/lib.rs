@@ -1,4 +1,4 @@
-//! The server. Floors, from the ground: `settings`, `metrics`; `directory`, `login`; `live`; `store`; `queue`; `calls`, `percore`;
+//! The server. Floors, from the ground: `settings`, `metrics`, `telemetry`; `directory`, `login`; `live`; `store`; `queue`; `calls`, `percore`;
 //! `inbound`, `submission`; the doors `smtp_server`, `imap_server`, `web`; `serve`; `cli`. An import only goes down.
 
 pub mod calls;
@@ -15,4 +15,5 @@ pub mod serve;
 pub mod settings;
 pub mod smtp_server;
 pub mod store;
+pub mod telemetry;
 pub mod web;
