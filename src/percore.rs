@@ -19,7 +19,7 @@ use shards::{CoreId, owner_of, shard_of};
 use crate::calls::{Answer, Call, Deliver, LimitedDoor};
 use crate::live::Live;
 use crate::login::Verifier;
-use crate::login::limiter::{ConnectionLimiter, FailureLimiter, Networks, Refused};
+use crate::login::limiter::{ConnectionLimiter, FailureLimiter, Networks, Refused, RequestLimiter};
 use crate::metrics::{Metrics, label};
 use crate::settings::AccountName;
 use crate::store::{Accounts, StoreError, StoreOptions};
@@ -66,6 +66,8 @@ pub struct PerCore {
 pub(crate) struct Limiters {
     pub connections: std::collections::HashMap<LimitedDoor, ConnectionLimiter>,
     pub failures: FailureLimiter,
+    /// Of HTTP, whose connections all come to one core.
+    pub requests: RequestLimiter,
 }
 
 /// What came of a login.

@@ -266,7 +266,7 @@ struct Bound {
 enum Serves {
     Smtp(smtp_server::Endpoint),
     Imap(imap_server::Endpoint),
-    Http,
+    Http(web::Endpoint),
 }
 
 fn accept(core: &Rc<PerCore>, bound: Bound) {
@@ -309,8 +309,8 @@ fn serve(core: &Rc<PerCore>, stream: rt::Stream, service: Serves) {
                 imap_server::serve(core, connection, endpoint).await;
             }
         }),
-        Serves::Http => count(core, &web::ROOM, async move |core| {
-            web::serve(core, stream).await
+        Serves::Http(endpoint) => count(core, &web::ROOM, async move |core| {
+            web::serve(core, stream, endpoint).await
         }),
     }
 }
@@ -357,7 +357,14 @@ fn bind(
                 0..shard_cores
             };
             let (service, connections_max) = match endpoint.door {
-                Door::Http => (Serves::Http, limits.http.connections_max),
+                Door::Http => (
+                    Serves::Http(web::Endpoint {
+                        metrics: listener.http.as_ref().is_some_and(|h| h.metrics),
+                        health: listener.http.as_ref().is_some_and(|h| h.health),
+                        rooms: &ROOMS,
+                    }),
+                    limits.http.connections_max,
+                ),
                 Door::Imap | Door::Imaps => (
                     Serves::Imap(imap_server::Endpoint {
                         listener: position,
@@ -502,5 +509,61 @@ fn default_pool_threads() -> usize {
     (std::thread::available_parallelism().map_or(1, usize::from) / 2).max(1)
 }
 
+/// Every part of the program whose panics are caught and counted.
+static ROOMS: [&rt::Room; 9] = [
+    &shards::engine::ROOM,
+    &shards::storage::ROOM,
+    &crate::percore::ROOM,
+    &crate::handle::ROOM,
+    &crate::store::ROOM,
+    &fan_out::ROOM,
+    &smtp_server::ROOM,
+    &imap_server::ROOM,
+    &web::ROOM,
+];
+
 const BACKLOG: i32 = 1024;
 const CALL_LIMIT: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// A room of the source that is not in the list would be missing from `/metrics`.
+    #[test]
+    fn every_room_of_the_source_is_listed() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut found = Vec::new();
+        for folder in ["src", "shards/src"] {
+            rooms_below(&root.join(folder), &mut found);
+        }
+        found.sort();
+        let mut listed: Vec<String> = ROOMS.iter().map(|r| r.name.to_string()).collect();
+        listed.sort();
+        assert_eq!(found, listed);
+    }
+
+    fn rooms_below(folder: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                rooms_below(&path, found);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                // Those of tests are not public.
+                let text = std::fs::read_to_string(&path).unwrap();
+                let lines = text.lines().filter(|l| l.starts_with("pub static"));
+                found.extend(lines.filter_map(|l| {
+                    Some(
+                        l.split_once("Room::new(\"")?
+                            .1
+                            .split_once('"')?
+                            .0
+                            .to_string(),
+                    )
+                }));
+            }
+        }
+    }
+}

@@ -167,6 +167,34 @@ impl FailureLimiter {
     }
 }
 
+/// Requests: how many in this minute and in this hour.
+#[derive(Debug, Default)]
+pub struct RequestLimiter {
+    minute: Window,
+    hour: Window,
+}
+
+impl RequestLimiter {
+    /// Counts a request in, or refuses it.
+    pub fn admit(
+        &mut self,
+        networks: &Networks,
+        now_secs: u64,
+        per_minute: &PerNetwork,
+        per_hour: &PerNetwork,
+    ) -> bool {
+        self.minute.turn(now_secs, 60);
+        self.hour.turn(now_secs, 3600);
+        let room =
+            self.minute.has_room(networks, per_minute) && self.hour.has_room(networks, per_hour);
+        if room {
+            self.minute.add(networks);
+            self.hour.add(networks);
+        }
+        room
+    }
+}
+
 /// Networks counted in one window, at most: a flood from all of IPv6 must not fill the memory.
 const NETWORKS_MAX: usize = 200_000;
 
@@ -184,6 +212,16 @@ mod tests {
 
     fn networks(text: &str) -> Networks {
         Networks::of(text.parse().unwrap())
+    }
+
+    #[test]
+    fn requests_are_counted_by_minute_and_hour() {
+        let mut limiter = RequestLimiter::default();
+        let (minute, hour) = (limit(2, 9, 9), limit(3, 9, 9));
+        let one = networks("192.0.2.1");
+        let mut admit = |now| limiter.admit(&one, now, &minute, &hour);
+        assert_eq!([admit(0), admit(1), admit(2)], [true, true, false]);
+        assert_eq!([admit(60), admit(61), admit(3600)], [true, false, true]);
     }
 
     #[test]

@@ -1,11 +1,30 @@
-//! HTTP. (Being built.)
+//! HTTP: so far metrics and health. Called by `serve.rs` for each connection, on the executor without shards; its calls travel.
+//! Peers are untrusted. RFC 9110, RFC 9112 (hyper speaks them).
+//! Not here: rows of the storage, decisions about mail.
+//!
+//! `connection` runs one connection within its limits, `stream` fits our socket to hyper, `http` answers requests, `scrape` collects the
+//! metrics of all cores, `process` those of the process.
 
-use std::rc::Rc;
+mod connection;
+mod http;
+mod process;
+mod scrape;
+mod stream;
 
-use crate::percore::PerCore;
+use shards::rt::Room;
+
+pub use connection::serve;
+
+/// What a listening socket of this door offers.
+#[derive(Clone, Copy, Debug)]
+pub struct Endpoint {
+    /// `/metrics` answers.
+    pub metrics: bool,
+    /// `/healthz` and `/readyz` answer.
+    pub health: bool,
+    /// Parts of the program whose panics are told.
+    pub rooms: &'static [&'static Room],
+}
 
 /// Panics in connections of this door.
-pub static ROOM: shards::rt::Room = shards::rt::Room::new("web");
-
-/// Serves a connection.
-pub async fn serve(_core: Rc<PerCore>, _stream: shards::rt::Stream) {}
+pub static ROOM: Room = Room::new("web");

@@ -21,4 +21,4 @@ pub use directory::{
 };
 pub use external::{CHUNK, ExternalWriter, read_external_file};
 pub use rebuild::{IndexBuilder, Rebuilt};
-pub use shard::{BODY_MAX, Body, Permit, Shard, ShardStatus, Watch};
+pub use shard::{BODY_MAX, Body, Permit, ROOM, Shard, ShardStatus, Watch};

@@ -1,0 +1,87 @@
+//! One connection, from accept to close, within `limits.http`.
+
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::future::or;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use shards::rt::{self, Stream};
+
+use super::Endpoint;
+use super::http::{self, Finish, Text};
+use super::stream::{HttpStream, Phase, Progress};
+use crate::login::limiter::Networks;
+use crate::percore::{PerCore, monotonic};
+use crate::settings::HttpLimits;
+
+/// Serves a connection until it ends, is too slow, or the core stops.
+pub async fn serve(core: Rc<PerCore>, stream: Stream, endpoint: Endpoint) {
+    let Ok((peer, _)) = stream.addresses() else {
+        return;
+    };
+    let limits = core.live().settings.server.limits.http.clone();
+    let networks = Networks::of(peer.ip());
+    let progress = Progress::new();
+    let service = service_fn(|request| {
+        let (core, finish) = (core.clone(), Finish(progress.clone()));
+        progress.enter(Phase::Response);
+        async move {
+            let response = http::answer(&core, &request, networks, endpoint).await;
+            Ok::<_, std::convert::Infallible>(response.map(|body| Text::new(body, finish)))
+        }
+    });
+    let mut builder = http1::Builder::new();
+    builder
+        // Needs a clock that is Send; ours is `too_slow`.
+        .header_read_timeout(None)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size((limits.header_max_bytes.as_usize()).max(BUFFER_MIN));
+    let stream = HttpStream::new(stream, progress.clone());
+    let mut connection = pin!(builder.serve_connection(stream, service));
+    let ended = or(
+        async {
+            // What went wrong was said to the peer, if it could be said.
+            let _ = connection.as_mut().await;
+            true
+        },
+        or(too_slow(&progress, &limits), async {
+            core.drained().await;
+            false
+        }),
+    )
+    .await;
+    if !ended {
+        connection.as_mut().graceful_shutdown();
+        let _ = rt::timeout(GOODBYE, connection.as_mut()).await;
+    }
+}
+
+/// Ready once the peer, or the response, has taken longer than its phase allows.
+async fn too_slow(progress: &Progress, limits: &HttpLimits) -> bool {
+    loop {
+        let (phase, since) = progress.phase();
+        let limit = match phase {
+            Phase::Idle => limits.idle_timeout_secs,
+            Phase::Header => limits.header_timeout_secs,
+            Phase::Response => limits.request_timeout_secs,
+        };
+        let left = limit
+            .duration()
+            .saturating_sub(monotonic().saturating_duration_since(since));
+        if left.is_zero() {
+            return true;
+        }
+        rt::sleep(left.min(LOOK)).await;
+    }
+}
+
+/// Header fields of a request, at most.
+const HEADERS_MAX: usize = 100;
+/// hyper asks for no less.
+const BUFFER_MIN: usize = 8 << 10;
+/// A phase may end and a shorter one begin while the watch sleeps: so long at most.
+const LOOK: Duration = Duration::from_secs(1);
+/// For a response under way when the core stops.
+const GOODBYE: Duration = Duration::from_secs(2);

@@ -1,0 +1,234 @@
+//! What each path answers.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use hyper::body::{Body, Bytes, Frame, SizeHint};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::scrape::{self, Scrape};
+use super::stream::{Phase, Progress};
+use super::{Endpoint, process};
+use crate::login::limiter::Networks;
+use crate::percore::PerCore;
+
+/// The response to a request, and the counting of both.
+pub(super) async fn answer<B>(
+    core: &Rc<PerCore>,
+    request: &Request<B>,
+    networks: Networks,
+    endpoint: Endpoint,
+) -> Response<String> {
+    let page = Page::of(request.uri().path(), endpoint);
+    let response = if !has_room(core, &networks) {
+        too_many()
+    } else if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        wrong_method(page)
+    } else {
+        page.answer(core, endpoint).await
+    };
+    core.metrics.count(
+        "ringmail_http_requests_total",
+        [("page", page.word()), ("status", class(response.status()))],
+    );
+    tracing::debug!(
+        method = %request.method(),
+        page = page.word(),
+        status = response.status().as_u16(),
+        "HTTP request"
+    );
+    response
+}
+
+#[derive(Clone, Copy)]
+enum Page {
+    Index,
+    Metrics,
+    Alive,
+    Ready,
+    Unknown,
+}
+
+impl Page {
+    fn of(path: &str, endpoint: Endpoint) -> Page {
+        match path {
+            "/" => Page::Index,
+            "/metrics" if endpoint.metrics => Page::Metrics,
+            "/healthz" if endpoint.health => Page::Alive,
+            "/readyz" if endpoint.health => Page::Ready,
+            _ => Page::Unknown,
+        }
+    }
+
+    /// Its label in metrics.
+    fn word(self) -> &'static str {
+        match self {
+            Page::Index => "index",
+            Page::Metrics => "metrics",
+            Page::Alive => "healthz",
+            Page::Ready => "readyz",
+            Page::Unknown => "unknown",
+        }
+    }
+
+    async fn answer(self, core: &Rc<PerCore>, endpoint: Endpoint) -> Response<String> {
+        match self {
+            Page::Index => text(StatusCode::OK, index(endpoint)),
+            Page::Alive => text(StatusCode::OK, "alive\n".into()),
+            Page::Ready => ready(core).await,
+            Page::Metrics => metrics(core, endpoint).await,
+            Page::Unknown => text(
+                StatusCode::NOT_FOUND,
+                "There is nothing here. GET / lists what there is.\n".into(),
+            ),
+        }
+    }
+}
+
+/// Takes no notice of a proxy's word on who the client is: nothing here is for sale.
+fn has_room(core: &PerCore, networks: &Networks) -> bool {
+    let live = core.live();
+    let limits = &live.settings.server.limits.http;
+    let now = core.wall_clock().max(0) as u64;
+    core.limiters.borrow_mut().requests.admit(
+        networks,
+        now,
+        &limits.requests_per_minute_max,
+        &limits.requests_per_hour_max,
+    )
+}
+
+fn too_many() -> Response<String> {
+    // RFC 6585 4.
+    let mut response = text(
+        StatusCode::TOO_MANY_REQUESTS,
+        "Too many requests from your network. Wait a minute.\n".into(),
+    );
+    let headers = response.headers_mut();
+    headers.insert(RETRY_AFTER, HeaderValue::from_static("60"));
+    response
+}
+
+fn wrong_method(page: Page) -> Response<String> {
+    if let Page::Unknown = page {
+        return text(StatusCode::NOT_FOUND, "There is nothing here.\n".into());
+    }
+    // RFC 9110 15.5.6: a 405 names the methods that work.
+    let mut response = text(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "Only GET and HEAD work here.\n".into(),
+    );
+    let headers = response.headers_mut();
+    headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    response
+}
+
+fn index(endpoint: Endpoint) -> String {
+    let mut page = String::from("ringmail, a mail server.\n\n");
+    if endpoint.health {
+        page.push_str("/healthz  200 while the process lives\n");
+        page.push_str("/readyz   200 while it takes and serves mail, else 503 and why\n");
+    }
+    if endpoint.metrics {
+        page.push_str("/metrics  for Prometheus\n");
+    }
+    page
+}
+
+async fn ready(core: &Rc<PerCore>) -> Response<String> {
+    let reasons = scrape::scrape(core).await.reasons(core.draining.get());
+    if reasons.is_empty() {
+        return text(StatusCode::OK, "ready\n".into());
+    }
+    let mut body = String::from("not ready\n");
+    for reason in reasons {
+        body.push_str(&reason);
+        body.push('\n');
+    }
+    text(StatusCode::SERVICE_UNAVAILABLE, body)
+}
+
+async fn metrics(core: &Rc<PerCore>, endpoint: Endpoint) -> Response<String> {
+    let Scrape { samples, silent } = scrape::scrape(core).await;
+    let mut body = scrape::text(samples, endpoint.rooms, silent.len());
+    // Reads files of /proc, one of which lists every descriptor: not on an executor.
+    if let Ok(process) = core.pool.run(process::metrics).await {
+        body.push_str(&process);
+    }
+    let mut response = text(StatusCode::OK, body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROMETHEUS));
+    response
+}
+
+fn text(status: StatusCode, body: String) -> Response<String> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(PLAIN));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        "x-content-type-options",
+        HeaderValue::from_static("nosniff"),
+    );
+    response
+}
+
+fn class(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        200..300 => "2xx",
+        300..400 => "3xx",
+        400..500 => "4xx",
+        _ => "5xx",
+    }
+}
+
+/// A whole body at once.
+pub(super) struct Text {
+    text: Option<Bytes>,
+    _finish: Finish,
+}
+
+impl Text {
+    pub(super) fn new(text: String, finish: Finish) -> Text {
+        Text {
+            text: (!text.is_empty()).then(|| text.into()),
+            _finish: finish,
+        }
+    }
+}
+
+impl Body for Text {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.text.take().map(|text| Ok(Frame::data(text))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.text.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.text.as_ref().map_or(0, |text| text.len() as u64))
+    }
+}
+
+/// Ends the phase of the response when the body is dropped, sent or not.
+pub(super) struct Finish(pub(super) Progress);
+
+impl Drop for Finish {
+    fn drop(&mut self) {
+        self.0.enter(Phase::Idle);
+    }
+}
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
