@@ -11,7 +11,7 @@ use crate::login::Credentials;
 use crate::login::limiter::{Networks, Refused};
 use crate::metrics::Samples;
 use crate::settings::AccountName;
-use crate::store::{NewMessage, StoreError};
+use crate::store::{CheckSlice, NewMessage, StoreError};
 
 /// A call.
 pub enum Call {
@@ -197,13 +197,6 @@ pub enum ControlAnswer {
     },
     /// To `Queue`.
     Queue(Vec<crate::queue::QueueItem>),
-    /// To `Check`: findings, and where to go on.
-    Check {
-        /// Findings in words.
-        findings: Vec<String>,
-        /// Things checked.
-        checked: u64,
-        /// None: done.
-        next: Option<Vec<u8>>,
-    },
+    /// To `Check`.
+    Check(CheckSlice),
 }

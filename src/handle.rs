@@ -265,7 +265,9 @@ impl PerCore {
             }
             ControlCall::Check { shard, from } => {
                 match self.shards.iter().find(|s| s.id().0 == shard) {
-                    Some(shard) => crate::store::check_slice(shard, from).await,
+                    Some(shard) => crate::store::check_slice(shard, from)
+                        .await
+                        .map(ControlAnswer::Check),
                     None => Err(StoreError::NotAllowed("this core does not own the shard")),
                 }
             }

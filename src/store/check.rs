@@ -5,13 +5,19 @@ use std::rc::Rc;
 use shards::storage::Shard;
 
 use super::StoreError;
-use crate::calls::ControlAnswer;
+
+/// What one slice of a check found.
+#[derive(Clone, Debug, Default)]
+pub struct CheckSlice {
+    /// In words, with the remedy.
+    pub findings: Vec<String>,
+    /// Things checked.
+    pub checked: u64,
+    /// Where to go on; none when the shard is done.
+    pub next: Option<Vec<u8>>,
+}
 
 /// Checks a slice of a shard from a position on; answers findings and the next position.
-pub async fn check_slice(_shard: &Rc<Shard>, _from: Vec<u8>) -> Result<ControlAnswer, StoreError> {
-    Ok(ControlAnswer::Check {
-        findings: Vec::new(),
-        checked: 0,
-        next: None,
-    })
+pub async fn check_slice(_shard: &Rc<Shard>, _from: Vec<u8>) -> Result<CheckSlice, StoreError> {
+    Ok(CheckSlice::default())
 }
