@@ -1,7 +1,7 @@
 //! Named points where tests make the process die or a call fail. Compiled to nothing in release builds.
 //!
 //! `RINGMAIL_FAULTS=body.synced=kill@3,rows.commit=fail` kills the process (SIGKILL, as power loss would leave the page cache)
-//! the third time it passes `body.synced`, and makes every `rows.commit` fail with an I/O error. `shard-001/rows.commit` means
+//! the third time it passes `body.synced`, and makes every `rows.commit` fail with an I/O error (`panic` panics there). `shard-001/rows.commit` means
 //! that shard alone. docs/STORAGE.md lists the points.
 
 use std::io;
@@ -32,6 +32,7 @@ mod armed {
     enum Deed {
         Kill,
         Fail,
+        Panic,
     }
 
     struct Fault {
@@ -59,10 +60,10 @@ mod armed {
         let (deed, at) = deed.split_once('@').unwrap_or((deed, "1"));
         Fault {
             name: name.to_string(),
-            deed: if deed == "kill" {
-                Deed::Kill
-            } else {
-                Deed::Fail
+            deed: match deed {
+                "kill" => Deed::Kill,
+                "panic" => Deed::Panic,
+                _ => Deed::Fail,
             },
             at: at.parse().unwrap_or(1),
             passed: AtomicU64::new(0),
@@ -94,6 +95,7 @@ mod armed {
                         );
                         std::thread::sleep(std::time::Duration::from_secs(60));
                     }
+                    Deed::Panic => panic!("fault injected at {}", fault.name),
                     Deed::Fail => {
                         return Err(io::Error::other(format!(
                             "fault injected at {}",

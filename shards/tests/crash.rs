@@ -279,16 +279,17 @@ fn kills_at_random_lose_nothing() {
 
 #[test]
 fn a_failed_write_poisons_its_shard_alone() {
-    for point in [
-        "segment.sync",
-        "rows.commit",
-        "rows.synced",
-        "body.appended",
-        "large.linked",
+    for (point, deed) in [
+        ("segment.sync", "fail"),
+        ("rows.commit", "fail"),
+        ("rows.synced", "fail"),
+        ("body.appended", "fail"),
+        ("large.linked", "fail"),
+        ("rows.commit", "panic"),
     ] {
         let directory = tempfile::tempdir().unwrap();
         let mut ledger = Ledger::default();
-        let faults = format!("shard-001/{point}=fail@3");
+        let faults = format!("shard-001/{point}={deed}@3");
         let outcome = run_child(directory.path(), &mut ledger, (1, 24), &faults, None);
         assert!(!outcome.killed);
         assert_eq!(outcome.acknowledged[0], 24 * WRITERS as usize, "{point}");

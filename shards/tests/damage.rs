@@ -241,6 +241,36 @@ fn a_journal_cut_short_is_noticed_without_the_mark_too() {
     assert_whole(dir.path(), 40);
 }
 
+/// As after a crash in the middle of the last group's journal write: that group was never acknowledged.
+#[test]
+fn a_torn_end_of_the_journal_is_cut_and_written_over() {
+    for tear in 0..3u64 {
+        let dir = tempfile::tempdir().unwrap();
+        fill(dir.path(), 12);
+        fs::remove_file(shard_path(dir.path(), ShardId(0)).join("mark")).unwrap();
+        let (path, end) = journal(dir.path());
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        match tear {
+            0 => file.set_len(end - 40).unwrap(),
+            1 => file.write_all_at(&[0; 60], end - 60).unwrap(),
+            _ => file.write_all_at(&[0xee; 4], end - 3).unwrap(),
+        }
+        for round in 0..3 {
+            let store = Store::open(dir.path());
+            let (sound, errors) = survey(&store, 0, 12);
+            assert_eq!((sound.len(), errors.len()), (11, 0), "tear {tear}");
+            store.run(move |core| async move {
+                for earlier in 0..round {
+                    assert_eq!(read(&core, key(0, 100 + earlier)).await, Ok(true));
+                }
+                write(&core, key(0, 100 + round)).await.unwrap();
+            });
+            store.close();
+        }
+        assert_eq!(findings(dir.path()), Vec::<String>::new());
+    }
+}
+
 #[test]
 fn a_bit_flipped_in_a_table_is_noticed_and_the_index_is_rebuilt() {
     let dir = tempfile::tempdir().unwrap();
