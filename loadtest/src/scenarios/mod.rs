@@ -1,0 +1,14 @@
+//! One file per scenario: from options to traffic, from traffic to figures.
+
+pub mod idle;
+pub mod imap;
+pub mod smtp_accept;
+pub mod verify;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A name no other run has.
+fn run_name() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    format!("{:x}", now.map_or(0, |since| since.as_nanos()))
+}
