@@ -1,12 +1,13 @@
 //! One account: its mailboxes, its counters, and the way of every change from the pending to the committed view.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
 use shards::rt::Event;
-use shards::storage::{Batch, Committed, Permit, Shard, StorageError};
+use shards::segments::{BodyId, Location};
+use shards::storage::{Batch, Permit, Shard, StorageError};
 
 use super::rows::{
     AccountId, AccountRow, EraseRow, MailboxCounts, MailboxId, MailboxRow, ModSeq, SpecialUse,
@@ -26,6 +27,8 @@ pub struct Account {
     /// Mailboxes were made, renamed, deleted, (un)subscribed.
     pub mailboxes_changed: Event,
     pub(super) gone: Cell<bool>,
+    /// A delivery with a transaction number was answered.
+    pub(super) transaction_done: Event,
     /// Octets, at most; none is no limit.
     pub(super) quota: Cell<Option<u64>>,
     pub(super) sessions: Cell<u64>,
@@ -39,9 +42,18 @@ pub(super) struct State {
     /// Pending names.
     pub by_name: HashMap<String, MailboxId>,
     pub subscriptions: BTreeSet<String>,
-    /// Erase rows whose bodies are to be buried: number and row.
-    pub erasing: HashMap<u64, EraseRow>,
+    /// Erase rows whose bodies are to be buried, by number.
+    pub erasing: HashMap<u64, Erasing>,
+    /// Deliveries of transactions that are not answered yet.
+    pub transactions: HashSet<Vec<u8>>,
     pub changes_under_way: usize,
+}
+
+/// An erase row on its way out.
+pub(super) struct Erasing {
+    pub row: EraseRow,
+    /// Being carried out now.
+    pub under_way: bool,
 }
 
 pub(super) struct Mailbox {
@@ -50,15 +62,38 @@ pub(super) struct Mailbox {
     /// Committed; none until its making is durable.
     pub seen: Option<MailboxInfo>,
     pub table: TableState,
+    /// Its deletion is being worked out or under way: nothing new is planned for it.
+    pub deleting: bool,
     /// Something was committed.
     pub changed: Rc<Event>,
+}
+
+impl Mailbox {
+    /// One without messages in memory; `seen`: its row is durable.
+    pub fn new(id: MailboxId, row: MailboxRow, seen: bool) -> Mailbox {
+        Mailbox {
+            seen: seen.then(|| info(id, &row)),
+            row,
+            table: TableState::Unloaded,
+            deleting: false,
+            changed: Rc::new(Event::new()),
+        }
+    }
 }
 
 pub(super) enum TableState {
     Unloaded,
     /// Being read; what is committed meanwhile is applied afterwards.
-    Loading(Vec<Effect>),
+    Loading(Loading),
     Loaded(Table),
+}
+
+/// A table being read.
+#[derive(Default)]
+pub(super) struct Loading {
+    /// Messages from this UID on are not taken from the rows: their effects come.
+    pub uid_next: u32,
+    pub effects: Vec<Effect>,
 }
 
 /// What is durable of a mailbox.
@@ -123,6 +158,7 @@ impl Account {
             by_name: HashMap::new(),
             subscriptions: BTreeSet::new(),
             erasing: HashMap::new(),
+            transactions: HashSet::new(),
             changes_under_way: 0,
         };
         let prefix = keys::kind_prefix(id, b'm');
@@ -131,16 +167,9 @@ impl Account {
             let row: MailboxRow =
                 decode(&value, || format!("mailbox {} of account {name}", number.0))?;
             state.by_name.insert(row.name.clone(), number);
-            let seen = Some(info(number, &row));
-            state.mailboxes.insert(
-                number,
-                Mailbox {
-                    row,
-                    seen,
-                    table: TableState::Unloaded,
-                    changed: Rc::new(Event::new()),
-                },
-            );
+            state
+                .mailboxes
+                .insert(number, Mailbox::new(number, row, true));
         }
         let prefix = keys::kind_prefix(id, b's');
         for (key, _) in scan_all(&shard, &prefix).await? {
@@ -149,7 +178,8 @@ impl Account {
                 .insert(String::from_utf8_lossy(&key[prefix.len()..]).into_owned());
         }
         let account = Rc::new(Account::with_state(shard, id, name, state, clock));
-        account.erase_leftovers().await?;
+        account.load_erasing().await?;
+        account.bury_ready();
         Ok(Some(account))
     }
 
@@ -167,6 +197,7 @@ impl Account {
             state: RefCell::new(state),
             mailboxes_changed: Event::new(),
             gone: Cell::new(false),
+            transaction_done: Event::new(),
             quota: Cell::new(None),
             sessions: Cell::new(0),
             clock,
@@ -185,6 +216,11 @@ impl Account {
     /// Whether it was removed.
     pub fn is_gone(&self) -> bool {
         self.gone.get()
+    }
+
+    /// The UIDVALIDITY of the next mailbox.
+    pub(super) fn next_uid_validity(&self) -> u32 {
+        self.state.borrow().row.next_uid_validity
     }
 
     /// Sets the quota in octets, from the configuration.
@@ -220,16 +256,31 @@ impl Account {
         permit: Permit,
         changes: Changes,
     ) -> Result<(), StoreError> {
+        self.commit_then(permit, changes, || ()).await
+    }
+
+    /// The same; `then` runs at the answer, whether anybody still waits for it or not.
+    pub(super) async fn commit_then(
+        self: &Rc<Self>,
+        permit: Permit,
+        changes: Changes,
+        then: impl FnOnce() + 'static,
+    ) -> Result<(), StoreError> {
+        // Its rows are being removed: what came after that would stay for ever.
+        if self.gone.get() {
+            return Err(StoreError::AccountGone);
+        }
         let (sender, receiver) = futures_channel::oneshot::channel();
         self.submit(permit, changes, move |result| {
             let _ = sender.send(result);
+            then();
         });
         let result = receiver.await.unwrap_or(Err(StorageError::Busy));
         Ok(result?)
     }
 
     /// Submits a change; `then` runs when it is durable and visible. The account's own row goes along with every change.
-    pub(super) fn submit(
+    fn submit(
         self: &Rc<Self>,
         permit: Permit,
         changes: Changes,
@@ -237,28 +288,34 @@ impl Account {
     ) {
         let Changes { mut batch, effects } = changes;
         batch.put(keys::account(self.id), encode(&self.state.borrow().row));
+        let bodies: Vec<BodyId> = batch.bodies.iter().map(|b| b.id).collect();
         self.state.borrow_mut().changes_under_way += 1;
         let account = self.clone();
         self.shard.submit(permit, batch, move |result| {
             account.state.borrow_mut().changes_under_way -= 1;
             if let Ok(committed) = &result {
-                account.apply(effects, committed);
+                let locations = bodies.into_iter().zip(committed.locations.iter().copied());
+                account.apply(effects, &locations.collect());
             }
             then(result.map(|_| ()));
         });
     }
 
-    fn apply(self: &Rc<Self>, effects: Vec<Effect>, committed: &Committed) {
-        let mut locations = committed.locations.iter();
+    fn apply(self: &Rc<Self>, effects: Vec<Effect>, locations: &HashMap<BodyId, Location>) {
         let mut list_changed = false;
+        let mut may_bury = false;
         let mut touched: Vec<MailboxId> = Vec::new();
         let mut state = self.state.borrow_mut();
         for mut effect in effects {
-            if let Effect::Added(_, entry) = &mut effect {
-                // Copies bring no body of their own and have their location already.
-                if entry.location.is_none() {
-                    entry.location = locations.next().copied();
+            match &mut effect {
+                // Copies bring no body of their own; where theirs lies may be known already.
+                Effect::Added(_, entry) => {
+                    let stored = locations.get(&entry.body).copied();
+                    entry.location = stored.or(entry.location);
                 }
+                // The bodies of removed messages may have no reader at all, those of a deleted mailbox have none any more.
+                Effect::Erasing(..) | Effect::MailboxGone(_) => may_bury = true,
+                _ => (),
             }
             list_changed |= state.apply(effect, &mut touched);
         }
@@ -274,8 +331,13 @@ impl Account {
         if list_changed {
             self.mailboxes_changed.notify();
         }
+        let mut state = self.state.borrow_mut();
         for id in touched {
-            self.trim(id);
+            may_bury |= state.trim(id);
+        }
+        drop(state);
+        if may_bury {
+            self.bury_ready();
         }
     }
 
@@ -322,16 +384,16 @@ impl Account {
         self.state.borrow().subscriptions.iter().cloned().collect()
     }
 
-    /// Whether nobody needs it: no session, no change under way. Then it may be dropped from memory.
-    pub(super) fn is_unused(&self) -> bool {
-        let mut state = self.state.borrow_mut();
-        state.changes_under_way == 0
-            && state.erasing.is_empty()
-            && state.mailboxes.values_mut().all(|m| match &mut m.table {
-                TableState::Unloaded => true,
-                TableState::Loading(_) => false,
-                TableState::Loaded(table) => table.is_unused(),
-            })
+    /// Whether changes are submitted and not answered.
+    pub(super) fn is_changing(&self) -> bool {
+        self.state.borrow().changes_under_way > 0
+    }
+
+    /// Whether nothing is under way and no body waits to be buried.
+    #[cfg(test)]
+    pub(super) fn is_settled(&self) -> bool {
+        let state = self.state.borrow();
+        state.changes_under_way == 0 && state.erasing.is_empty()
     }
 
     /// Bytes in memory, about.
@@ -371,7 +433,11 @@ impl Account {
                         Some((mailbox.changed.clone(), mailbox.changed.count()))
                     }
                     TableState::Unloaded => {
-                        mailbox.table = TableState::Loading(Vec::new());
+                        // What is durable but not yet applied may be among the rows already, and would be added twice.
+                        mailbox.table = TableState::Loading(Loading {
+                            uid_next: mailbox.seen.as_ref().map_or(1, |s| s.uid_next),
+                            effects: Vec::new(),
+                        });
                         None
                     }
                 }
@@ -416,37 +482,36 @@ impl Account {
         }
     }
 
-    fn finish_load(&self, id: MailboxId, entries: Vec<Entry>) {
+    fn finish_load(&self, id: MailboxId, mut entries: Vec<Entry>) {
         let mut state = self.state.borrow_mut();
         let Some(mailbox) = state.mailboxes.get_mut(&id) else {
             return;
         };
-        let waiting =
-            std::mem::replace(&mut mailbox.table, TableState::Loaded(Table::new(entries)));
+        let TableState::Loading(loading) = &mut mailbox.table else {
+            return;
+        };
+        let Loading { uid_next, effects } = std::mem::take(loading);
+        entries.truncate(entries.partition_point(|e| e.uid < uid_next));
+        mailbox.table = TableState::Loaded(Table::new(entries));
         let changed = mailbox.changed.clone();
-        if let TableState::Loading(effects) = waiting {
-            let mut touched = Vec::new();
-            for effect in effects {
-                state.apply(effect, &mut touched);
-            }
+        let mut touched = Vec::new();
+        for effect in effects {
+            state.apply(effect, &mut touched);
         }
         drop(state);
         changed.notify();
     }
 
-    /// Buries bodies that nobody can see any more, in the background.
+    /// Forgets what every session was told, and buries the bodies that nobody can see any more.
     pub(super) fn trim(self: &Rc<Self>, id: MailboxId) {
-        let mut state = self.state.borrow_mut();
-        let Some(Mailbox {
-            table: TableState::Loaded(table),
-            ..
-        }) = state.mailboxes.get_mut(&id)
-        else {
-            return;
+        // Also called when a session is dropped, which may be while a panic unwinds.
+        let freed = match self.state.try_borrow_mut() {
+            Ok(mut state) => state.trim(id),
+            Err(_) => return,
         };
-        let done = table.trim();
-        drop(state);
-        self.bury_in_background(done);
+        if freed {
+            self.bury_ready();
+        }
     }
 }
 
@@ -471,9 +536,6 @@ impl State {
             Effect::Info(info) => return self.apply_info(*info, touched),
             Effect::MailboxGone(id) => {
                 if let Some(mailbox) = self.mailboxes.remove(&id) {
-                    if let TableState::Loaded(mut table) = mailbox.table {
-                        table.mailbox_gone();
-                    }
                     mailbox.changed.notify();
                 }
                 return true;
@@ -487,7 +549,8 @@ impl State {
                 return true;
             }
             Effect::Erasing(number, row) => {
-                self.erasing.insert(number, row);
+                let under_way = false;
+                self.erasing.insert(number, Erasing { row, under_way });
             }
             Effect::Buried(number) => {
                 self.erasing.remove(&number);
@@ -522,10 +585,10 @@ impl State {
             return;
         };
         let table = match &mut mailbox.table {
-            // The log of a table that nobody loaded has no readers; but erased bodies must still be buried.
+            // Nobody has read it. Only additions come here: other changes start from a table, which stays until they are answered.
             TableState::Unloaded => return,
-            TableState::Loading(effects) => {
-                effects.push(effect);
+            TableState::Loading(loading) => {
+                loading.effects.push(effect);
                 return;
             }
             TableState::Loaded(table) => table,
@@ -549,8 +612,46 @@ impl State {
         }
     }
 
+    /// A mailbox that changes may be planned for.
     pub(super) fn mailbox(&mut self, id: MailboxId) -> Result<&mut Mailbox, StoreError> {
-        self.mailboxes.get_mut(&id).ok_or(StoreError::NoMailbox)
+        self.mailboxes
+            .get_mut(&id)
+            .filter(|m| !m.deleting)
+            .ok_or(StoreError::NoMailbox)
+    }
+
+    fn ghosts(&self) -> impl Iterator<Item = (u64, BodyId)> {
+        let tables = self.mailboxes.values().filter_map(|m| match &m.table {
+            TableState::Loaded(table) => Some(table),
+            _ => None,
+        });
+        tables.flat_map(Table::ghosts)
+    }
+
+    /// Bodies of removed messages that some session may still see.
+    pub(super) fn ghost_bodies(&self) -> HashSet<u64> {
+        self.ghosts().map(|(_, body)| body.0).collect()
+    }
+
+    fn trim(&mut self, id: MailboxId) -> bool {
+        match self.table(id) {
+            Ok(table) => table.trim(),
+            Err(_) => false,
+        }
+    }
+
+    /// Erase rows that may be carried out now: no session can still see one of their messages, nor another message with the same
+    /// body (one that was moved, or a copy).
+    pub(super) fn erasable(&self) -> Vec<u64> {
+        let rows: HashSet<u64> = self.ghosts().map(|(row, _)| row).collect();
+        let bodies = self.ghost_bodies();
+        let free = |(number, erasing): &(&u64, &Erasing)| {
+            let sees = |(body, ..): &(u64, u64, bool)| bodies.contains(body);
+            !erasing.under_way && !rows.contains(*number) && !erasing.row.bodies.iter().any(sees)
+        };
+        let mut numbers: Vec<u64> = self.erasing.iter().filter(free).map(|(n, _)| *n).collect();
+        numbers.sort_unstable();
+        numbers
     }
 }
 

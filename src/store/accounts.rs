@@ -1,15 +1,18 @@
 //! The accounts of this core's shards: found, made, loaded once, kept in a bounded cache, removed.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
+use std::time::Duration;
 
 use shards::rt::Event;
+use shards::segments::BodyId;
 use shards::storage::{Batch, Shard};
 
-use super::account::{Account, Mailbox, State, TableState, info};
+use super::account::{Account, Mailbox, State, scan_all};
 use super::rows::{
-    AccountId, AccountRow, MailboxCounts, MailboxId, MailboxRow, SpecialUse, decode, encode,
+    AccountId, AccountRow, EraseRow, MailboxCounts, MailboxId, MailboxRow, MessageRow, SpecialUse,
+    decode, encode,
 };
 use super::{StoreError, keys};
 
@@ -31,12 +34,15 @@ pub struct Accounts {
     shard_count: u16,
     open: RefCell<HashMap<String, Slot>>,
     next_ids: RefCell<HashMap<u16, u64>>,
-    loaded: Event,
-    since_sweep: Cell<u32>,
+    freed: Event,
+    since_sweep: Cell<usize>,
+    /// Shards whose half-made removals were looked for.
+    resumed: RefCell<HashSet<u16>>,
 }
 
 enum Slot {
-    Loading,
+    /// Being loaded or removed.
+    Busy,
     Open(Rc<Account>),
 }
 
@@ -49,8 +55,9 @@ impl Accounts {
             shard_count,
             open: RefCell::default(),
             next_ids: RefCell::default(),
-            loaded: Event::new(),
+            freed: Event::new(),
             since_sweep: Cell::new(0),
+            resumed: RefCell::default(),
         }
     }
 
@@ -62,31 +69,53 @@ impl Accounts {
     /// The account of a name, made with its first mailboxes if it is new. The caller has checked that the name is configured
     /// and that this core owns its shard; a wrong core is a bug of ours and an error.
     pub async fn open(&self, name: &str) -> Result<Rc<Account>, StoreError> {
-        loop {
-            let seen = self.loaded.count();
-            match self.open.borrow().get(name) {
-                Some(Slot::Open(account)) => return Ok(account.clone()),
-                Some(Slot::Loading) => (),
-                None => break,
+        let slot = match self.slot(name).await {
+            Ok(account) => {
+                self.sweep();
+                return Ok(account);
             }
-            self.loaded.wait(seen).await;
+            Err(slot) => slot,
+        };
+        let shard = self.shard_of(name)?;
+        if slot.old.borrow().is_some() {
+            // It left the configuration and came back. What the old one has under way must be durable before the rows are read again.
+            let permit = shard.permit(0, false, PERMIT_LIMIT).await?;
+            shard.commit(permit, Batch::default()).await?;
+            slot.old.borrow_mut().take();
         }
-        self.open
-            .borrow_mut()
-            .insert(name.to_string(), Slot::Loading);
-        let guard = SlotGuard {
+        self.resume_removals(&shard);
+        let account = self.load_or_make(shard, name).await?;
+        let opened = Slot::Open(account.clone());
+        self.open.borrow_mut().insert(name.to_string(), opened);
+        drop(slot);
+        self.sweep();
+        Ok(account)
+    }
+
+    /// The open account, or the right to load or remove it.
+    async fn slot<'a>(&'a self, name: &'a str) -> Result<Rc<Account>, BusySlot<'a>> {
+        loop {
+            let seen = self.freed.count();
+            let old = match self.open.borrow().get(name) {
+                Some(Slot::Open(account)) if !account.is_gone() => return Ok(account.clone()),
+                Some(Slot::Open(account)) => Some(Some(account.clone())),
+                Some(Slot::Busy) => None,
+                None => Some(None),
+            };
+            if let Some(old) = old {
+                return Err(self.take(name, old));
+            }
+            self.freed.wait(seen).await;
+        }
+    }
+
+    fn take<'a>(&'a self, name: &'a str, old: Option<Rc<Account>>) -> BusySlot<'a> {
+        self.open.borrow_mut().insert(name.to_string(), Slot::Busy);
+        BusySlot {
             accounts: self,
             name,
-        };
-        let result = self.load_or_make(name).await;
-        if let Ok(account) = &result {
-            self.open
-                .borrow_mut()
-                .insert(name.to_string(), Slot::Open(account.clone()));
+            old: RefCell::new(old),
         }
-        drop(guard);
-        self.sweep();
-        result
     }
 
     /// Accounts open now; for checks and metrics.
@@ -111,8 +140,7 @@ impl Accounts {
             .ok_or(StoreError::NotAllowed("this core does not own the account"))
     }
 
-    async fn load_or_make(&self, name: &str) -> Result<Rc<Account>, StoreError> {
-        let shard = self.shard_of(name)?;
+    async fn load_or_make(&self, shard: Rc<Shard>, name: &str) -> Result<Rc<Account>, StoreError> {
         if let Some(bytes) = shard.get(keys::account_name(name)).await? {
             let id = decode(&bytes, || format!("number of account {name}"))?;
             if let Some(account) =
@@ -135,9 +163,11 @@ impl Accounts {
                 .entry(shard.id().0)
                 .or_insert(next);
         }
-        let permit = shard
-            .permit(4096, false, std::time::Duration::from_secs(30))
-            .await?;
+        let removed: Option<u32> = match shard.get(keys::removed(name)).await? {
+            Some(bytes) => Some(decode(&bytes, || format!("removed account {name}"))?),
+            None => None,
+        };
+        let permit = shard.permit(4096, false, PERMIT_LIMIT).await?;
         let id = {
             let mut ids = self.next_ids.borrow_mut();
             let next = ids.entry(shard.id().0).or_insert(1);
@@ -145,7 +175,7 @@ impl Accounts {
             *next += 1;
             id
         };
-        let (state, batch) = self.first_rows(id, name);
+        let (state, batch) = self.first_rows(id, name, removed.unwrap_or(1));
         shard.commit(permit, batch).await?;
         Ok(Rc::new(Account::with_state(
             shard,
@@ -156,9 +186,11 @@ impl Accounts {
         )))
     }
 
-    fn first_rows(&self, id: AccountId, name: &str) -> (State, Batch) {
-        // Two seconds' resolution, as 32 bits must last; a name used again gets a higher start.
+    fn first_rows(&self, id: AccountId, name: &str, validity_min: u32) -> (State, Batch) {
+        // RFC 9051 2.3.1.1: higher than that of an earlier mailbox of the name. Two seconds' resolution, as 32 bits must last; an
+        // account of this name that was removed has left its last one, for the clock may have been set back.
         let first_validity = (self.now() / 2).clamp(1, i64::from(u32::MAX / 2)) as u32;
+        let first_validity = first_validity.max(validity_min);
         let inbox = ("INBOX".to_string(), SpecialUse::default());
         let mut batch = Batch::default();
         let mut state = State {
@@ -174,6 +206,7 @@ impl Accounts {
             by_name: HashMap::new(),
             subscriptions: BTreeSet::new(),
             erasing: HashMap::new(),
+            transactions: HashSet::new(),
             changes_under_way: 0,
         };
         for (mailbox, special_use) in std::iter::once(&inbox).chain(&self.options.initial_mailboxes)
@@ -196,65 +229,73 @@ impl Accounts {
             batch.put(keys::subscription(id, mailbox), encode(&()));
             state.by_name.insert(mailbox.clone(), number);
             state.subscriptions.insert(mailbox.clone());
-            let seen = Some(info(number, &row));
-            state.mailboxes.insert(
-                number,
-                Mailbox {
-                    row,
-                    seen,
-                    table: TableState::Unloaded,
-                    changed: Rc::new(Event::new()),
-                },
-            );
+            state
+                .mailboxes
+                .insert(number, Mailbox::new(number, row, true));
         }
         batch.put(keys::account(id), encode(&state.row));
         batch.put(keys::account_name(name), encode(&id));
+        batch.delete(keys::removed(name));
         batch.put(keys::NEXT_ACCOUNT.to_vec(), encode(&(id.0 + 1)));
         (state, batch)
     }
 
     /// Removes an account: its name at once, so that nothing finds it; its rows and bodies in slices. Sessions see it is gone.
-    /// Crash safe: rows of an account that no name leads to are found by `ringmail check` and removed by repeating the command.
+    /// A crash in between leaves a row that says so; the removal is then finished when the shard is next used.
     pub async fn remove(&self, name: &str) -> Result<bool, StoreError> {
         let shard = self.shard_of(name)?;
+        let slot = match self.slot(name).await {
+            Ok(account) => {
+                account.set_gone();
+                self.take(name, Some(account))
+            }
+            Err(slot) => slot,
+        };
         let Some(bytes) = shard.get(keys::account_name(name)).await? else {
-            return Ok(false);
+            drop(slot);
+            return finish_removals(&shard, Some(name)).await;
         };
         let id: AccountId = decode(&bytes, || format!("number of account {name}"))?;
-        if let Some(Slot::Open(account)) = self.open.borrow_mut().remove(name) {
-            account.set_gone();
+        let pending = slot.old.borrow().as_ref().map(|a| a.next_uid_validity());
+        let next_validity = match pending {
+            Some(next) => next,
+            None => match shard.get(keys::account(id)).await? {
+                Some(bytes) => decode::<AccountRow>(&bytes, || format!("account {name}"))
+                    .map_or(1, |row| row.next_uid_validity),
+                None => 1,
+            },
+        };
+        let permit = shard.permit(256, false, PERMIT_LIMIT).await?;
+        let mut batch = Batch::default();
+        batch.delete(keys::account_name(name));
+        batch.put(keys::removal(id), encode(&name));
+        batch.put(keys::removed(name), encode(&next_validity));
+        // All that the old one had under way comes before it; and what is gone commits nothing more.
+        shard.commit(permit, batch).await?;
+        slot.old.borrow_mut().take();
+        drop(slot);
+        remove_rows(&shard, id).await?;
+        Ok(true)
+    }
+
+    /// Finishes removals that a stop cut short, once for each shard.
+    fn resume_removals(&self, shard: &Rc<Shard>) {
+        if !self.resumed.borrow_mut().insert(shard.id().0) {
+            return;
         }
-        loop {
-            let prefix = keys::account_prefix(id);
-            let rows = shard.scan(prefix.clone(), prefix, 1_000).await?;
-            let permit = shard
-                .permit(64 << 10, false, std::time::Duration::from_secs(30))
-                .await?;
-            let mut batch = Batch::default();
-            let last = rows.is_empty();
-            if last {
-                batch.delete(keys::account_name(name));
+        let shard = shard.clone();
+        shards::rt::spawn(&ROOM, async move {
+            if let Err(error) = finish_removals(&shard, None).await {
+                tracing::warn!(shard = %shard.id(), %error, "rows of removed accounts stay until the next start");
             }
-            let message_prefix = keys::kind_prefix(id, b'u');
-            for (key, value) in rows {
-                if key.starts_with(&message_prefix)
-                    && let Ok(row) = decode::<super::rows::MessageRow>(&value, String::new)
-                {
-                    batch.dead.push(shards::segments::BodyId(row.body));
-                }
-                batch.delete(key);
-            }
-            shard.commit(permit, batch).await?;
-            if last {
-                return Ok(true);
-            }
-        }
+        });
     }
 
     /// Keeps the cache within its bytes: drops tables nobody uses, then accounts nobody uses.
     fn sweep(&self) {
         self.since_sweep.set(self.since_sweep.get() + 1);
-        if self.since_sweep.get() < SWEEP_EVERY {
+        // In proportion to what it looks at.
+        if self.since_sweep.get() < SWEEP_EVERY.max(self.open.borrow().len()) {
             return;
         }
         self.since_sweep.set(0);
@@ -272,7 +313,9 @@ impl Accounts {
             }
             let before = account.bytes();
             account.drop_unused_tables();
-            let keep = Rc::strong_count(account) > 1 || !account.is_unused();
+            // Whoever uses it (a session, a change under way, bodies being buried) holds it too, on this core. Erase rows that could
+            // not be carried out are tried again when it is loaded.
+            let keep = Rc::strong_count(account) > 1 || account.is_changing();
             bytes -= if keep {
                 before - account.bytes()
             } else {
@@ -285,28 +328,82 @@ impl Accounts {
 
 fn slot_bytes(slot: &Slot) -> usize {
     match slot {
-        Slot::Loading => 0,
+        Slot::Busy => 0,
         Slot::Open(account) => account.bytes(),
     }
 }
 
-struct SlotGuard<'a> {
+/// The right to load or remove an account. Dropping it puts back what was there, unless that was taken out or replaced.
+struct BusySlot<'a> {
     accounts: &'a Accounts,
     name: &'a str,
+    old: RefCell<Option<Rc<Account>>>,
 }
 
-impl Drop for SlotGuard<'_> {
+impl Drop for BusySlot<'_> {
     fn drop(&mut self) {
         let mut open = self.accounts.open.borrow_mut();
-        if matches!(open.get(self.name), Some(Slot::Loading)) {
-            open.remove(self.name);
+        if matches!(open.get(self.name), Some(Slot::Busy)) {
+            match self.old.borrow_mut().take() {
+                Some(account) => drop(open.insert(self.name.to_string(), Slot::Open(account))),
+                None => drop(open.remove(self.name)),
+            }
         }
         drop(open);
-        self.accounts.loaded.notify();
+        self.accounts.freed.notify();
     }
 }
 
+/// Removes the rows of accounts whose removal was decided: of one name, or of all. Answers whether there were any.
+async fn finish_removals(shard: &Rc<Shard>, name: Option<&str>) -> Result<bool, StoreError> {
+    let mut found = false;
+    for (key, value) in scan_all(shard, keys::REMOVALS).await? {
+        let id = key.last_chunk::<8>().map_or(0, |b| u64::from_be_bytes(*b));
+        let of: String = decode(&value, || format!("removal of account {id}"))?;
+        if name.is_none_or(|name| name == of) {
+            found = true;
+            remove_rows(shard, AccountId(id)).await?;
+        }
+    }
+    Ok(found)
+}
+
+/// Removes all rows and bodies of an account that no name leads to, and at last the row that says so. May be repeated.
+async fn remove_rows(shard: &Rc<Shard>, id: AccountId) -> Result<(), StoreError> {
+    let prefix = keys::account_prefix(id);
+    let (messages, erase) = (keys::kind_prefix(id, b'u'), keys::kind_prefix(id, b'e'));
+    loop {
+        let rows = shard.scan(prefix.clone(), prefix.clone(), 1_000).await?;
+        let permit = shard.permit(64 << 10, false, PERMIT_LIMIT).await?;
+        let mut batch = Batch::default();
+        let last = rows.is_empty();
+        if last {
+            batch.delete(keys::removal(id));
+        }
+        for (key, value) in rows {
+            // The body of a row that can't be read stays, and is found by the check.
+            if key.starts_with(&messages)
+                && let Ok(row) = decode::<MessageRow>(&value, String::new)
+            {
+                batch.dead.push(BodyId(row.body));
+            } else if key.starts_with(&erase)
+                && let Ok(row) = decode::<EraseRow>(&value, String::new)
+            {
+                batch
+                    .dead
+                    .extend(row.bodies.iter().map(|(body, ..)| BodyId(*body)));
+            }
+            batch.delete(key);
+        }
+        shard.commit(permit, batch).await?;
+        if last {
+            return Ok(());
+        }
+    }
+}
+
+const PERMIT_LIMIT: Duration = Duration::from_secs(30);
 /// Openings between two looks at the cache.
-const SWEEP_EVERY: u32 = 64;
+const SWEEP_EVERY: usize = 64;
 /// Panics of the store's own tasks.
 pub static ROOM: shards::rt::Room = shards::rt::Room::new("store");

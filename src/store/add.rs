@@ -68,6 +68,11 @@ impl Account {
         messages: Vec<NewMessage>,
         transaction: Option<&[u8]>,
     ) -> Result<Option<Added>, StoreError> {
+        // Held until the answer: a repeat that comes meanwhile waits for it, and then finds the mark.
+        let turn = match transaction {
+            Some(transaction) => Some(self.transaction_turn(transaction).await),
+            None => None,
+        };
         let bytes: usize = messages
             .iter()
             .map(|m| m.prefix.len() + m.content.bytes.len() + 400)
@@ -75,7 +80,6 @@ impl Account {
         let permit = self.permit(bytes, true).await?;
         if let Some(transaction) = transaction {
             let key = keys::delivered(self.id, transaction);
-            // The caller delivers one transaction at a time to an account, so nothing of it can be under way here.
             if self.shard.get(key).await?.is_some() {
                 return Ok(None);
             }
@@ -87,8 +91,28 @@ impl Account {
                 .batch
                 .put(keys::delivered(self.id, transaction), encode(&()));
         }
-        self.commit(permit, changes).await?;
+        self.commit_then(permit, changes, move || drop(turn))
+            .await?;
         Ok(Some(added))
+    }
+
+    /// Waits until no delivery of this transaction is under way, and begins one.
+    async fn transaction_turn(self: &Rc<Self>, transaction: &[u8]) -> TransactionTurn {
+        loop {
+            let seen = self.transaction_done.count();
+            if self
+                .state
+                .borrow_mut()
+                .transactions
+                .insert(transaction.to_vec())
+            {
+                return TransactionTurn {
+                    account: self.clone(),
+                    transaction: transaction.to_vec(),
+                };
+            }
+            self.transaction_done.wait(seen).await;
+        }
     }
 
     /// `accepted`: the message was answered for already, so the quota does not hold it back.
@@ -196,12 +220,24 @@ impl Account {
 
     /// The pending mailbox of a name.
     pub(super) fn pending_id(&self, name: &str) -> Result<MailboxId, StoreError> {
-        self.state
-            .borrow()
-            .by_name
-            .get(name)
-            .copied()
-            .ok_or(StoreError::NoMailbox)
+        let state = self.state.borrow();
+        let id = state.by_name.get(name).copied();
+        id.ok_or(StoreError::NoMailbox)
+    }
+}
+
+/// The right to deliver one transaction.
+struct TransactionTurn {
+    account: Rc<Account>,
+    transaction: Vec<u8>,
+}
+
+impl Drop for TransactionTurn {
+    fn drop(&mut self) {
+        let mut state = self.account.state.borrow_mut();
+        state.transactions.remove(&self.transaction);
+        drop(state);
+        self.account.transaction_done.notify();
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use shards::segments::{BodyId, Location};
-use shards::storage::Body;
+use shards::storage::{Body, StorageError};
 
 use super::StoreError;
 use super::selected::Selected;
@@ -74,7 +74,13 @@ impl Selected {
             Some(location) => Some(location),
             None => self.find_location(entry).await?,
         };
-        let body = self.account.shard().read_body(entry.body, location).await?;
+        let body = match self.account.shard().read_body(entry.body, location).await {
+            // Gone is right for a message that is gone; for a live one it is damage.
+            Err(StorageError::Gone(..)) if self.is_expunged(entry.uid) => {
+                return Err(StoreError::MessageGone);
+            }
+            other => other?,
+        };
         if entry.location != Some(body.location()) {
             self.set_location(entry.uid, body.location());
         }

@@ -9,8 +9,6 @@ pub enum Change {
     Flags { uid: u32, origin: u64 },
     /// Messages expunged by one command.
     Removed { uid: u32 },
-    /// The mailbox itself was deleted.
-    MailboxGone,
 }
 
 /// What a session is to tell its client.
@@ -34,4 +32,7 @@ pub enum Update {
     },
     /// The mailbox was deleted; nothing more can be asked of it.
     MailboxGone,
+    /// The session was not told of more changes than are kept for it: its view can't be advanced any more and must be given up
+    /// (`BYE`, or the mailbox selected anew).
+    Overrun,
 }

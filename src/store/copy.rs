@@ -2,7 +2,7 @@
 
 use super::account::{Changes, Effect};
 use super::add::count;
-use super::flags::{SLICE, add_keywords, keyword_bits};
+use super::flags::{SLICE, add_keywords, ascending, keyword_bits};
 use super::rows::{MailboxId, encode};
 use super::selected::Selected;
 use super::table::Entry;
@@ -13,7 +13,7 @@ use super::{StoreError, keys};
 pub struct Copied {
     /// UIDVALIDITY of the destination.
     pub uid_validity: u32,
-    /// (source UID, new UID), in the order of the source.
+    /// (source UID, new UID), ascending.
     pub uids: Vec<(u32, u32)>,
 }
 
@@ -40,7 +40,7 @@ impl Selected {
                 .uid_validity,
             uids: Vec::new(),
         };
-        for slice in uids.chunks(SLICE) {
+        for slice in ascending(uids).chunks(SLICE) {
             let permit = self.account.permit(slice.len() * 300, false).await?;
             let mut changes = Changes::default();
             let pairs = self.plan_copy(slice, target, moving, &mut changes)?;
@@ -83,7 +83,7 @@ impl Selected {
             && account
                 .quota
                 .get()
-                .is_some_and(|quota| state.row.used_bytes + total > quota)
+                .is_some_and(|quota| state.row.used_bytes.saturating_add(total) > quota)
         {
             return Err(StoreError::OverQuota);
         }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use shards::segments::BodyId;
 
-use super::account::{Account, Changes, Effect, scan_all};
+use super::account::{Account, Changes, Effect, Erasing, scan_all};
 use super::add::uncount;
 use super::flags::{SLICE, system};
 use super::rows::{EraseRow, MailboxId, TombstoneRow, decode, encode};
@@ -131,53 +131,74 @@ impl Account {
         Ok(gone)
     }
 
-    pub(super) fn bury_in_background(self: &Rc<Self>, numbers: Vec<u64>) {
+    /// Carries out, in the background, the erase rows whose messages nobody can see any more.
+    pub(super) fn bury_ready(self: &Rc<Self>) {
+        let numbers = {
+            let mut state = self.state.borrow_mut();
+            if state.erasing.is_empty() {
+                return;
+            }
+            let numbers = state.erasable();
+            for number in &numbers {
+                if let Some(erasing) = state.erasing.get_mut(number) {
+                    erasing.under_way = true;
+                }
+            }
+            numbers
+        };
         if numbers.is_empty() {
             return;
         }
         let account = self.clone();
         shards::rt::spawn(&super::accounts::ROOM, async move {
             for number in numbers {
-                // A failure leaves the erase row for the next opening.
                 if let Err(error) = account.bury(number).await {
-                    tracing::debug!(account = account.name, %error, "bodies stay until the account is opened again");
+                    // Tried again with the next removal, or when the account is opened again.
+                    tracing::debug!(account = account.name, %error, "bodies of removed messages stay for now");
+                    if let Some(erasing) = account.state.borrow_mut().erasing.get_mut(&number) {
+                        erasing.under_way = false;
+                    }
                 }
             }
         });
     }
 
     async fn bury(self: &Rc<Self>, number: u64) -> Result<(), StoreError> {
-        let Some(row) = self.state.borrow().erasing.get(&number).cloned() else {
-            return Ok(());
+        let bodies = match self.state.borrow().erasing.get(&number) {
+            Some(erasing) => erasing.row.bodies.clone(),
+            None => return Ok(()),
         };
         let mut dead = Vec::new();
-        for (body, _, shares) in &row.bodies {
-            if *shares
-                && !self
-                    .shard
-                    .scan(keys::shared_prefix(self.id, *body), Vec::new(), 1)
-                    .await?
-                    .is_empty()
-            {
-                continue;
+        for (body, _, shares) in &bodies {
+            if !*shares || !self.is_shared(*body).await? {
+                dead.push(BodyId(*body));
             }
-            dead.push(BodyId(*body));
         }
         let permit = self.permit(dead.len() * 16, false).await?;
         let mut changes = Changes::default();
         changes.batch.dead = dead;
         changes.batch.delete(keys::erase(self.id, number));
         changes.effects.push(Effect::Buried(number));
+        if self.gone.get() {
+            return Err(StoreError::AccountGone);
+        }
         {
             let mut state = self.state.borrow_mut();
-            let bytes: u64 = row.bodies.iter().map(|(_, size, _)| size).sum();
+            let bytes: u64 = bodies.iter().map(|(_, size, _)| size).sum();
             state.row.used_bytes = state.row.used_bytes.saturating_sub(bytes);
         }
         self.commit(permit, changes).await
     }
 
-    /// Carries out erase rows that a crash left: nobody has a session on an account that is being opened.
-    pub(super) async fn erase_leftovers(self: &Rc<Self>) -> Result<(), StoreError> {
+    /// Whether a message still has this body. Nobody gains it while this is asked: only live messages are copied, and each of those
+    /// that share it has a durable row that says so.
+    async fn is_shared(&self, body: u64) -> Result<bool, StoreError> {
+        let prefix = keys::shared_prefix(self.id, body);
+        Ok(!self.shard.scan(prefix, Vec::new(), 1).await?.is_empty())
+    }
+
+    /// Reads the erase rows that a crash or an earlier closing left: nobody has a session on an account that is being opened.
+    pub(super) async fn load_erasing(&self) -> Result<(), StoreError> {
         let prefix = keys::kind_prefix(self.id, b'e');
         for (key, value) in scan_all(&self.shard, &prefix).await? {
             let number = key
@@ -187,8 +208,9 @@ impl Account {
             let row: EraseRow = decode(&value, || {
                 format!("erase row {number} of account {}", self.name)
             })?;
-            self.state.borrow_mut().erasing.insert(number, row);
-            self.bury(number).await?;
+            let under_way = false;
+            let erasing = Erasing { row, under_way };
+            self.state.borrow_mut().erasing.insert(number, erasing);
         }
         Ok(())
     }

@@ -75,6 +75,7 @@ impl Selected {
         unchanged_since: Option<ModSeq>,
     ) -> Result<FlagsStored, StoreError> {
         let mut result = FlagsStored::default();
+        let uids = &ascending(uids);
         for slice in uids.chunks(SLICE) {
             let permit = self.account.permit(slice.len() * 150, false).await?;
             let mut changes = Changes::default();
@@ -190,6 +191,10 @@ impl Selected {
 pub(super) fn add_keywords(known: &mut Vec<String>, wanted: &[&str]) -> Result<(), StoreError> {
     let mut new: Vec<String> = Vec::new();
     for word in wanted {
+        // They go into the description of each body, which is bounded.
+        if word.len() > KEYWORD_LENGTH_MAX {
+            return Err(StoreError::Limit("a keyword has at most 200 octets"));
+        }
         let is = |k: &String| k.eq_ignore_ascii_case(word);
         if !known.iter().any(is) && !new.iter().any(is) {
             new.push((*word).to_string());
@@ -213,7 +218,16 @@ pub(super) fn keyword_bits(known: &[String], wanted: &[String]) -> u64 {
     wanted.iter().map(bit).fold(0, |all, bit: u64| all | bit)
 }
 
+/// Each UID once: a second look at one would take this command's own change for another's.
+pub(super) fn ascending(uids: &[u32]) -> Vec<u32> {
+    let mut uids = uids.to_vec();
+    uids.sort_unstable();
+    uids.dedup();
+    uids
+}
+
 /// Different keywords in one mailbox.
 pub const KEYWORDS_MAX: usize = 64;
+const KEYWORD_LENGTH_MAX: usize = 200;
 /// Messages changed by one batch: a command over a whole mailbox must not hold the core or the group for long.
 pub(super) const SLICE: usize = 1_000;

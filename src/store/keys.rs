@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `N` | next account id |
 //! | `n` name | account id of a name |
+//! | `v` name | of a removed account: the UIDVALIDITY its next namesake starts with |
+//! | `R` id | account that is being removed: its name |
 //! | `a` id `i` | account: counters, quota |
 //! | `a` id `m` mailbox | mailbox |
 //! | `a` id `s` name | subscription |
@@ -24,6 +26,17 @@ pub const NEXT_ACCOUNT: &[u8] = b"N";
 
 pub fn account_name(name: &str) -> Vec<u8> {
     [b"n", name.as_bytes()].concat()
+}
+
+/// Accounts being removed.
+pub const REMOVALS: &[u8] = b"R";
+
+pub fn removal(account: AccountId) -> Vec<u8> {
+    with(REMOVALS.to_vec(), &[&account.0.to_be_bytes()])
+}
+
+pub fn removed(name: &str) -> Vec<u8> {
+    [b"v", name.as_bytes()].concat()
 }
 
 pub fn account_prefix(account: AccountId) -> Vec<u8> {

@@ -2,10 +2,9 @@
 
 use std::rc::Rc;
 
-use shards::rt::Event;
 use shards::segments::BodyId;
 
-use super::account::{Account, Changes, Effect, Mailbox, TableState, scan_all};
+use super::account::{Account, Changes, Effect, Mailbox, scan_all};
 use super::rows::{MailboxCounts, MailboxId, MailboxRow, MessageRow, SpecialUse, decode, encode};
 use super::{StoreError, keys};
 
@@ -71,15 +70,7 @@ impl Account {
                 .put(keys::subscription(self.id, new), encode(&()));
             changes.effects.push(Effect::Subscribed(new.clone(), true));
             // `seen` stays empty until the effect above: nobody sees the mailbox before it is durable.
-            state.mailboxes.insert(
-                id,
-                Mailbox {
-                    row,
-                    seen: None,
-                    table: TableState::Unloaded,
-                    changed: Rc::new(Event::new()),
-                },
-            );
+            state.mailboxes.insert(id, Mailbox::new(id, row, false));
         }
         Ok(missing)
     }
@@ -90,33 +81,22 @@ impl Account {
         if name == INBOX {
             return Err(StoreError::NotAllowed("INBOX can't be deleted"));
         }
+        self.refuse_children(name)?;
         let id = self.pending_id(name)?;
-        let child = format!("{name}/");
-        if self
-            .state
-            .borrow()
-            .by_name
-            .keys()
-            .any(|n| n.starts_with(&child))
-        {
-            return Err(StoreError::NotAllowed(
-                "the mailbox has children; delete them first",
-            ));
-        }
-        let uid_next = self.state.borrow_mut().mailbox(id)?.row.uid_next;
+        // From here on nothing new is planned for it; given back if the deletion fails.
+        self.state.borrow_mut().mailbox(id)?.deleting = true;
+        let guard = DeletingGuard { account: self, id };
         // What is under way for it must be among the rows that are read below.
         self.barrier().await?;
         let messages = scan_all(&self.shard, &keys::messages(self.id, id)).await?;
         let tombstones = scan_all(&self.shard, &keys::tombstones(self.id, id)).await?;
         let permit = self.permit(messages.len() * 60 + 1024, false).await?;
-        if self.pending_id(name)? != id
-            || self.state.borrow_mut().mailbox(id)?.row.uid_next != uid_next
-        {
-            return Err(StoreError::NotAllowed("the mailbox is changing; try again"));
-        }
+        self.refuse_children(name)?;
         let mut changes = Changes::default();
         let mut bytes = 0;
         let mut shared = Vec::new();
+        // A message moved away may still be seen where it was; its body must stay as long.
+        let seen = self.state.borrow().ghost_bodies();
         for (key, value) in messages {
             let uid = uid_of(&key);
             let row: MessageRow = decode(&value, || format!("message {uid} of mailbox {name}"))?;
@@ -131,6 +111,8 @@ impl Account {
                     .batch
                     .delete(keys::shared(self.id, row.body, id, uid));
                 shared.push((row.body, 0, true));
+            } else if seen.contains(&row.body) {
+                shared.push((row.body, 0, false));
             } else {
                 changes.batch.dead.push(BodyId(row.body));
             }
@@ -154,21 +136,21 @@ impl Account {
                 changes.effects.push(Effect::Erasing(number, row));
             }
         }
-        let erasing: Vec<u64> = changes
-            .effects
-            .iter()
-            .filter_map(|e| {
-                if let Effect::Erasing(n, _) = e {
-                    Some(*n)
-                } else {
-                    None
-                }
-            })
-            .collect();
         changes.batch.delete(keys::mailbox(self.id, id));
         changes.effects.push(Effect::MailboxGone(id));
-        self.commit(permit, changes).await?;
-        self.bury_in_background(erasing);
+        // Submitted, or refused because the account is gone: the mailbox never comes back.
+        std::mem::forget(guard);
+        self.commit(permit, changes).await
+    }
+
+    fn refuse_children(&self, name: &str) -> Result<(), StoreError> {
+        let child = format!("{name}/");
+        let state = self.state.borrow();
+        if state.by_name.keys().any(|n| n.starts_with(&child)) {
+            return Err(StoreError::NotAllowed(
+                "the mailbox has children; delete them first",
+            ));
+        }
         Ok(())
     }
 
@@ -205,6 +187,9 @@ impl Account {
             if !state.by_name.contains_key(from) {
                 return Err(StoreError::NoMailbox);
             }
+            if from == to {
+                return Err(StoreError::MailboxExists);
+            }
             let renamed = |old: &str| format!("{to}{}", &old[from.len()..]);
             let all = state
                 .by_name
@@ -222,8 +207,9 @@ impl Account {
                 return Err(StoreError::MailboxExists);
             }
         }
-        for (_, new, _) in &moving {
+        for (_, new, id) in &moving {
             check_name(new)?;
+            self.state.borrow_mut().mailbox(*id)?;
         }
         let missing: Vec<String> = {
             let state = self.state.borrow();
@@ -296,6 +282,20 @@ impl Account {
         match self.create(name, SpecialUse::default()).await {
             Ok(_) | Err(StoreError::MailboxExists) => Ok(()),
             Err(e) => Err(e),
+        }
+    }
+}
+
+struct DeletingGuard<'a> {
+    account: &'a Account,
+    id: MailboxId,
+}
+
+impl Drop for DeletingGuard<'_> {
+    fn drop(&mut self) {
+        let mut state = self.account.state.borrow_mut();
+        if let Some(mailbox) = state.mailboxes.get_mut(&self.id) {
+            mailbox.deleting = false;
         }
     }
 }

@@ -13,6 +13,7 @@ mod add;
 mod body;
 mod change;
 mod check;
+mod consistency;
 mod copy;
 mod credentials;
 mod expunge;
@@ -22,6 +23,8 @@ mod mailboxes;
 pub mod rows;
 mod selected;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use account::{Account, MailboxInfo};
 pub use accounts::{Accounts, ROOM, StoreOptions};

@@ -9,7 +9,7 @@ use super::StoreError;
 use super::account::{Account, MailboxInfo};
 use super::change::{Change, Update};
 use super::rows::MailboxId;
-use super::table::{Entry, Reader};
+use super::table::{DETACHED, Entry, Reader, Table};
 
 /// One session's view of one mailbox. Dropping it unselects.
 pub struct Selected {
@@ -19,8 +19,8 @@ pub struct Selected {
     reader: Rc<Reader>,
     /// UIDs by sequence number, shared with other sessions while nothing differs.
     view: RefCell<Rc<Vec<u32>>>,
-    /// First and last UID that is `\Recent` for this session; empty if first > last.
-    recent: Cell<(u32, u32)>,
+    /// First and last UIDs of what is `\Recent` for this session, ascending.
+    recent: RefCell<Vec<(u32, u32)>>,
     read_only: bool,
     gone: Cell<bool>,
 }
@@ -32,6 +32,9 @@ impl Account {
         name: &str,
         read_only: bool,
     ) -> Result<Selected, StoreError> {
+        if self.is_gone() {
+            return Err(StoreError::AccountGone);
+        }
         let id = self.mailbox(name).ok_or(StoreError::NoMailbox)?.id;
         self.load_table(id).await?;
         let session = self.next_session();
@@ -40,23 +43,21 @@ impl Account {
         let reader = table.reader();
         let view = table.uids();
         let mailbox = state.mailbox(id)?;
-        let next = view.last().map_or(1, |uid| uid + 1);
-        let recent = (mailbox.row.recent_from, next.saturating_sub(1));
-        if !read_only {
-            // Written with the mailbox's next change; losing it means some messages are recent twice, which RFC 3501 allows.
-            mailbox.row.recent_from = mailbox.row.recent_from.max(next);
-        }
-        drop(state);
-        Ok(Selected {
+        let last = view.last().copied().unwrap_or(0);
+        let selected = Selected {
             account: self.clone(),
             mailbox: id,
             session,
             reader,
             view: RefCell::new(view),
-            recent: Cell::new(recent),
+            recent: RefCell::default(),
             read_only,
             gone: Cell::new(false),
-        })
+        };
+        // Written with the mailbox's next change; losing it means some messages are recent twice, which RFC 3501 allows.
+        selected.take_recent(&mut mailbox.row.recent_from, last);
+        drop(state);
+        Ok(selected)
     }
 }
 
@@ -139,23 +140,29 @@ impl Selected {
 
     /// Whether a message is `\Recent` for this session.
     pub fn is_recent(&self, uid: u32) -> bool {
-        let (first, last) = self.recent.get();
-        (first..=last).contains(&uid)
+        let recent = self.recent.borrow();
+        recent
+            .iter()
+            .rev()
+            .any(|(first, last)| (*first..=*last).contains(&uid))
     }
 
     /// Number of `\Recent` messages in the view.
     pub fn recent_count(&self) -> u32 {
         let view = self.view.borrow();
-        let (first, last) = self.recent.get();
-        view.iter()
-            .rev()
-            .take_while(|uid| **uid >= first)
-            .filter(|uid| **uid <= last)
-            .count() as u32
+        let below = |uid: u32| view.partition_point(|v| *v < uid) as u32;
+        let recent = self.recent.borrow();
+        recent
+            .iter()
+            .map(|(first, last)| below(last + 1) - below(*first))
+            .sum()
     }
 
     /// Whether [`Selected::updates`] would have something.
     pub fn has_updates(&self) -> bool {
+        if self.reader.overrun.get() {
+            return !self.gone.get();
+        }
         let mut state = self.account.state.borrow_mut();
         match state.table(self.mailbox) {
             Ok(table) => table.log_end() > self.reader.position.get(),
@@ -167,56 +174,25 @@ impl Selected {
     /// first removal: sequence numbers must not move during FETCH, STORE and SEARCH (RFC 9051 7.5.1). Flag changes that this session made
     /// itself are left out: STORE has told them.
     pub fn updates(&self, expunges: bool) -> Vec<Update> {
-        let mut updates = Vec::new();
-        let mut state = self.account.state.borrow_mut();
+        if self.reader.overrun.get() {
+            return self.end_view(Update::Overrun);
+        }
+        let mut guard = self.account.state.borrow_mut();
+        let state = &mut *guard;
         let Ok(table) = state.table(self.mailbox) else {
-            if !self.gone.replace(true) {
-                updates.push(Update::MailboxGone);
-            }
-            return updates;
+            drop(guard);
+            return self.end_view(Update::MailboxGone);
         };
-        let mut position = self.reader.position.get();
+        let mut updates = Vec::new();
         let mut view = self.view.borrow_mut();
-        let mut added = false;
-        while let Some(change) = table.change(position) {
-            match change {
-                Change::Added { uid } => {
-                    Rc::make_mut(&mut view).push(*uid);
-                    added = true;
-                }
-                Change::Flags { uid, origin } => {
-                    if *origin != self.session
-                        && let Ok(at) = view.binary_search(uid)
-                    {
-                        updates.push(Update::Flags {
-                            sequence: at as u32 + 1,
-                            uid: *uid,
-                        });
-                    }
-                }
-                Change::Removed { .. } if !expunges => break,
-                Change::Removed { uid } => {
-                    if let Ok(at) = view.binary_search(uid) {
-                        if std::mem::take(&mut added) {
-                            updates.push(Update::Exists(view.len() as u32));
-                        }
-                        Rc::make_mut(&mut view).remove(at);
-                        updates.push(Update::Expunge {
-                            sequence: at as u32 + 1,
-                            uid: *uid,
-                        });
-                    }
-                }
-                Change::MailboxGone => {
-                    self.gone.set(true);
-                    updates.push(Update::MailboxGone);
-                }
-            }
-            position += 1;
-        }
-        if added {
-            updates.push(Update::Exists(view.len() as u32));
-        }
+        let position = advance(
+            table,
+            self.reader.position.get(),
+            &mut view,
+            self.session,
+            expunges,
+            &mut updates,
+        );
         let moved = position != self.reader.position.replace(position);
         if position == table.log_end() {
             // Up to date: share the table's list again.
@@ -224,24 +200,43 @@ impl Selected {
         }
         let last = view.last().copied().unwrap_or(0);
         drop(view);
-        if !self.read_only
-            && let Ok(mailbox) = state.mailbox(self.mailbox)
-        {
-            if last >= mailbox.row.recent_from {
-                let first = if self.recent.get().0 > self.recent.get().1 {
-                    mailbox.row.recent_from
-                } else {
-                    self.recent.get().0
-                };
-                self.recent.set((first, last));
-                mailbox.row.recent_from = last + 1;
-            }
+        if let Ok(mailbox) = state.mailbox(self.mailbox) {
+            self.take_recent(&mut mailbox.row.recent_from, last);
         }
-        drop(state);
+        drop(guard);
         if moved {
             self.account.trim(self.mailbox);
         }
         dedup_flags(updates)
+    }
+
+    /// Nothing more can be told; says so once.
+    fn end_view(&self, why: Update) -> Vec<Update> {
+        if self.gone.replace(true) {
+            Vec::new()
+        } else {
+            vec![why]
+        }
+    }
+
+    /// RFC 3501 2.3.2: `\Recent` for the first session that is told. One that may only read sees them, and leaves them to others.
+    fn take_recent(&self, recent_from: &mut u32, last: u32) {
+        let mut recent = self.recent.borrow_mut();
+        let seen = recent.last().map_or(0, |(_, last)| *last);
+        let first = (*recent_from).max(seen + 1);
+        if last < first {
+            return;
+        }
+        let full = recent.len() >= RECENT_RANGES_MAX;
+        match recent.last_mut() {
+            Some(range) if range.1 + 1 == first => range.1 = last,
+            // Then a few more are recent than should be, which RFC 3501 allows.
+            Some(range) if full => range.1 = last,
+            _ => recent.push((first, last)),
+        }
+        if !self.read_only {
+            *recent_from = last + 1;
+        }
     }
 
     /// Waits until something may have changed in the mailbox (or the account is gone).
@@ -273,9 +268,82 @@ impl Selected {
 impl Drop for Selected {
     fn drop(&mut self) {
         // From now on this session keeps no expunged message readable.
-        self.reader.position.set(u64::MAX);
+        self.reader.position.set(DETACHED);
         self.account.trim(self.mailbox);
     }
+}
+
+/// Walks through the log from `position` on; answers where it stopped.
+fn advance(
+    table: &Table,
+    mut position: u64,
+    view: &mut Rc<Vec<u32>>,
+    session: u64,
+    expunges: bool,
+    updates: &mut Vec<Update>,
+) -> u64 {
+    let mut told = view.len();
+    // A client must know of a message before something is said of it.
+    let tell_exists = |view: &Rc<Vec<u32>>, told: &mut usize, updates: &mut Vec<Update>| {
+        if view.len() > *told {
+            updates.push(Update::Exists(view.len() as u32));
+            *told = view.len();
+        }
+    };
+    while let Some(change) = table.change(position) {
+        match change {
+            Change::Added { uid } => Rc::make_mut(view).push(*uid),
+            Change::Flags { origin, .. } if *origin == session => (),
+            Change::Flags { uid, .. } => {
+                if let Ok(at) = view.binary_search(uid) {
+                    if at >= told {
+                        tell_exists(view, &mut told, updates);
+                    }
+                    let sequence = at as u32 + 1;
+                    updates.push(Update::Flags {
+                        sequence,
+                        uid: *uid,
+                    });
+                }
+            }
+            Change::Removed { .. } if !expunges => break,
+            Change::Removed { .. } => {
+                tell_exists(view, &mut told, updates);
+                position = remove_run(table, position, view, updates);
+                told = view.len();
+                continue;
+            }
+        }
+        position += 1;
+    }
+    tell_exists(view, &mut told, updates);
+    position
+}
+
+/// Takes removals with ascending UIDs, as one EXPUNGE makes them, out of the view in one go; answers the position after them.
+fn remove_run(
+    table: &Table,
+    mut position: u64,
+    view: &mut Rc<Vec<u32>>,
+    updates: &mut Vec<Update>,
+) -> u64 {
+    let mut gone: Vec<u32> = Vec::new();
+    while let Some(Change::Removed { uid }) = table.change(position)
+        && gone.last().is_none_or(|last| last < uid)
+    {
+        if let Ok(at) = view.binary_search(uid) {
+            let sequence = (at - gone.len()) as u32 + 1;
+            updates.push(Update::Expunge {
+                sequence,
+                uid: *uid,
+            });
+            gone.push(*uid);
+        }
+        position += 1;
+    }
+    let mut going = gone.iter().copied().peekable();
+    Rc::make_mut(view).retain(|uid| going.next_if_eq(uid).is_none());
+    position
 }
 
 /// Of several flag changes of one message only the last is told: the flags are read when it is told.
@@ -291,3 +359,6 @@ fn dedup_flags(updates: Vec<Update>) -> Vec<Update> {
         .filter(|u| !matches!(u, Update::Flags { uid, .. } if !seen.insert(*uid)))
         .collect()
 }
+
+/// Ranges of recent UIDs of one session: they only part when sessions take turns in being told first.
+const RECENT_RANGES_MAX: usize = 1_000;

@@ -90,7 +90,10 @@ struct Ghost {
 
 /// Cursor of one session in the log; the table forgets it when the session drops it.
 pub(super) struct Reader {
+    /// The next change it has not been told; [`DETACHED`] if it holds nothing any more.
     pub position: Cell<u64>,
+    /// It was behind by more than [`LOG_MAX`] changes, which are gone.
+    pub overrun: Cell<bool>,
 }
 
 /// The messages of one mailbox.
@@ -199,15 +202,18 @@ impl Table {
         }
     }
 
-    /// A message became durable. `settles`: its pending state was in the overlay.
+    /// A message became durable.
     pub fn added(&mut self, entry: Entry) {
         let uid = entry.uid;
         match self.position(uid) {
-            Ok(at) => self.entries[at] = entry,
+            // A view that got it twice would have wrong sequence numbers for ever.
+            Ok(_) => {
+                debug_assert!(false, "UID {uid} was added twice");
+                return;
+            }
             Err(at) => self.entries.insert(at, entry),
         }
         self.uids = None;
-        self.settle(uid);
         self.record(Change::Added { uid });
     }
 
@@ -249,14 +255,12 @@ impl Table {
         for entry in removed {
             let uid = entry.uid;
             let position = self.log_end();
-            self.ghosts.insert(
-                uid,
-                Ghost {
-                    entry,
-                    position,
-                    erase,
-                },
-            );
+            let ghost = Ghost {
+                entry,
+                position,
+                erase,
+            };
+            self.ghosts.insert(uid, ghost);
             self.record(Change::Removed { uid });
         }
         for uid in uids {
@@ -264,16 +268,47 @@ impl Table {
         }
     }
 
-    pub fn mailbox_gone(&mut self) {
-        self.record(Change::MailboxGone);
+    fn record(&mut self, change: Change) {
+        if !self.readers.iter().any(|r| r.strong_count() > 0) {
+            self.log_start += 1;
+            return;
+        }
+        self.log.push_back(change);
+        if self.log.len() > self.log_max() {
+            self.cut_off();
+        }
     }
 
-    fn record(&mut self, change: Change) {
-        if self.readers.iter().any(|r| r.strong_count() > 0) {
-            self.log.push_back(change);
-        } else {
-            self.log_start += 1;
+    /// One command over all messages, even flags and removal of all, must not cost a session its view.
+    fn log_max(&self) -> usize {
+        LOG_MAX.max(3 * (self.entries.len() + self.ghosts.len()))
+    }
+
+    /// Gives up the sessions that hold the older half of the log, so that it stays bounded.
+    fn cut_off(&mut self) {
+        let half = self.log_start + self.log.len() as u64 / 2;
+        for reader in self.readers.iter().filter_map(Weak::upgrade) {
+            if reader.position.get() < half {
+                reader.position.set(DETACHED);
+                reader.overrun.set(true);
+            }
         }
+        self.drop_told();
+    }
+
+    /// Drops changes that every session was told; answers the position of the oldest that is kept.
+    fn drop_told(&mut self) -> u64 {
+        let end = self.log_end();
+        let readers = self.readers.iter().filter_map(Weak::upgrade);
+        let oldest = readers
+            .map(|r| r.position.get())
+            .min()
+            .unwrap_or(end)
+            .min(end);
+        let told = (oldest.saturating_sub(self.log_start) as usize).min(self.log.len());
+        self.log.drain(..told);
+        self.log_start += told as u64;
+        oldest
     }
 
     pub fn log_end(&self) -> u64 {
@@ -290,39 +325,46 @@ impl Table {
         self.readers.retain(|r| r.strong_count() > 0);
         let reader = Rc::new(Reader {
             position: Cell::new(self.log_end()),
+            overrun: Cell::new(false),
         });
         self.readers.push(Rc::downgrade(&reader));
         reader
     }
 
-    /// Forgets what all sessions have been told; answers the erase rows of which no message is seen by anybody any more.
-    pub fn trim(&mut self) -> Vec<u64> {
-        let end = self.log_end();
-        let oldest = self
-            .readers
-            .iter()
-            .filter_map(Weak::upgrade)
-            .map(|r| r.position.get())
-            .min()
-            .unwrap_or(end);
-        let told = (oldest.saturating_sub(self.log_start) as usize).min(self.log.len());
-        self.log.drain(..told);
-        self.log_start += told as u64;
-        if self.ghosts.is_empty() {
-            return Vec::new();
+    /// Forgets what all sessions have been told; answers whether a removed message is seen by nobody any more.
+    pub fn trim(&mut self) -> bool {
+        let oldest = self.drop_told();
+        let before = self.ghosts.len();
+        self.ghosts.retain(|_, ghost| ghost.position >= oldest);
+        self.ghosts.len() < before
+    }
+
+    /// Erase row and body of each removed message that some session may still see.
+    pub fn ghosts(&self) -> impl Iterator<Item = (u64, BodyId)> {
+        self.ghosts.values().map(|g| (g.erase, g.entry.body))
+    }
+
+    /// What must be true at any time; more when nothing is under way. For tests and debug builds.
+    pub fn problems(&self, quiet: bool) -> Vec<String> {
+        let mut problems = Vec::new();
+        if !self.entries.is_sorted_by(|a, b| a.uid < b.uid) {
+            problems.push("UIDs do not ascend".into());
         }
-        let mut done: Vec<u64> = Vec::new();
-        self.ghosts.retain(|_, ghost| {
-            let seen = ghost.position >= oldest;
-            if !seen {
-                done.push(ghost.erase);
-            }
-            seen
-        });
-        done.sort_unstable();
-        done.dedup();
-        done.retain(|erase| !self.ghosts.values().any(|g| g.erase == *erase));
-        done
+        if let Some(uids) = &self.uids
+            && !uids.iter().copied().eq(self.entries.iter().map(|e| e.uid))
+        {
+            problems.push("the shared list of UIDs is stale".into());
+        }
+        if let Some(uid) = self.ghosts.keys().find(|uid| self.is_live(**uid)) {
+            problems.push(format!("UID {uid} is live and removed"));
+        }
+        if quiet && !self.overlay.is_empty() {
+            problems.push("changes are pending though none is under way".into());
+        }
+        if self.log.len() > self.log_max() {
+            problems.push("the log is over its bound".into());
+        }
+        problems
     }
 
     fn position(&self, uid: u32) -> Result<usize, usize> {
@@ -333,3 +375,8 @@ impl Table {
         }
     }
 }
+
+/// The position of a reader that holds nothing.
+pub(super) const DETACHED: u64 = u64::MAX;
+/// Changes kept for sessions that have not been told, at least: about 2 MB. A session further behind is cut off.
+pub(super) const LOG_MAX: usize = 100_000;
