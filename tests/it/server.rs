@@ -1,0 +1,180 @@
+//! A server on free loopback ports with a fixed small configuration, for the length of a test.
+//!
+//! Domain `example.test` (separator `+`): account `anna` (anna@, anna.b@), `bert` (bert@, quota 300,000 octets), `carl` (login disabled);
+//! alias `all@` (anna, bert; for everyone), `team@` (anna, bert; for members); postmaster is anna. Passwords: `<name>-password`.
+//! Domain `off.test` is disabled.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use ringmail::calls::{Answer, Call};
+use ringmail::login::{HashCost, hash_password};
+use ringmail::serve::Server;
+use ringmail::settings::{Door, Text, Texts, parse_and_check};
+
+/// A running server; stops when dropped.
+pub struct TestServer {
+    server: Option<Server>,
+    _directory: Option<tempfile::TempDir>,
+}
+
+impl TestServer {
+    /// Starts with an empty data directory.
+    pub fn start() -> TestServer {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut server = TestServer::on(directory.path(), "");
+        server._directory = Some(directory);
+        server
+    }
+
+    /// Starts on a directory that may hold mail; `extra` goes into the static file.
+    pub fn on(directory: &Path, extra: &str) -> TestServer {
+        let settings = parse_and_check(&texts(directory, extra)).unwrap_or_else(|e| panic!("{e}"));
+        let server = Server::start(settings).unwrap_or_else(|e| panic!("{e}"));
+        for name in ["anna", "bert", "carl"] {
+            let cost = HashCost {
+                memory_kib: 64,
+                passes: 1,
+            };
+            let credentials = hash_password(format!("{name}-password").as_bytes(), cost).unwrap();
+            let account = name.parse().unwrap();
+            let call = Call::SetCredentials {
+                account,
+                credentials: Box::new(credentials),
+            };
+            match server.call(server.owner_of(name), call) {
+                Ok(Answer::Done(Ok(()))) => (),
+                _ => panic!("the password of {name} was not set"),
+            }
+        }
+        TestServer {
+            server: Some(server),
+            _directory: None,
+        }
+    }
+
+    /// Where a door listens.
+    pub fn address(&self, door: Door) -> SocketAddr {
+        let server = self.server.as_ref().expect("running until dropped");
+        server
+            .addresses()
+            .iter()
+            .find(|(d, _)| *d == door)
+            .expect("all doors are open")
+            .1
+    }
+
+    /// A connection to a door.
+    pub fn connect(&self, door: Door) -> TcpStream {
+        let stream = TcpStream::connect(self.address(door)).expect("the server listens");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
+    }
+
+    /// The server itself.
+    pub fn server(&self) -> &Server {
+        self.server.as_ref().expect("running until dropped")
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop();
+        }
+    }
+}
+
+fn texts(directory: &Path, extra: &str) -> Texts {
+    let [smtp, submission, imap, http] = free_ports();
+    let static_text = format!(
+        r#"
+data_dir = "data"
+hostname = "mail.example.test"
+shutdown_grace_secs = "1s"
+{extra}
+[storage]
+segment_size_bytes = "4MiB"
+body_in_memory_max_bytes = "256KiB"
+disk_reserve_bytes = "1MiB"
+[limits.smtp]
+unknown_recipient_delay_secs = "0s"
+slow_delay_secs = "0s"
+connections_per_minute_max = [100000, 100000, 100000]
+connections_open_max = [100000, 100000, 100000]
+[limits.imap]
+slow_delay_secs = "0s"
+connections_per_minute_max = [100000, 100000, 100000]
+connections_open_max = [100000, 100000, 100000]
+[limits.auth]
+failures_per_minute_max = [100000, 100000, 100000]
+failures_per_day_max = [100000, 100000, 100000]
+argon2_memory_bytes = "64KiB"
+argon2_passes = 1
+[[listener]]
+name = "test"
+addresses = ["127.0.0.1"]
+smtp = {{ port = {smtp} }}
+submission = {{ port = {submission}, allow_plain_auth = true }}
+imap = {{ port = {imap}, allow_plain_auth = true }}
+http = {{ port = {http}, metrics = true, health = true }}
+"#
+    );
+    let domains = r#"
+[postmaster]
+account = "anna"
+[domain."example.test"]
+separators = ["+"]
+[domain."example.test".aliases.all]
+members = ["anna@example.test", "bert@example.test"]
+post = "public"
+[domain."example.test".aliases.team]
+members = ["anna@example.test", "bert@example.test"]
+post = "members"
+allow_from = true
+[domain."off.test"]
+disabled = true
+"#;
+    let account = |name: &str, content: &str| {
+        Text::new(directory.join(format!("accounts/{name}.toml")), content)
+    };
+    Texts {
+        server: Text::new(directory.join("ringmail.toml"), static_text),
+        domains: Text::new(directory.join("domains.toml"), domains),
+        accounts: vec![
+            account(
+                "anna",
+                r#"addresses = [{ address = "anna@example.test" }, { address = "anna.b@example.test" }]"#,
+            ),
+            account(
+                "bert",
+                "addresses = [{ address = \"bert@example.test\" }]\nquota_bytes = 300000",
+            ),
+            account(
+                "carl",
+                "addresses = [{ address = \"carl@example.test\" }]\nlogin_disabled = \"Closed, ask the postmaster\"",
+            ),
+        ],
+    }
+}
+
+/// Ports nobody uses now. Tests of one run get different ones.
+fn free_ports() -> [u16; 4] {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = 20_000 + (std::process::id() as u16 % 300) * 100;
+    std::array::from_fn(|_| {
+        loop {
+            let port = start
+                .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed))
+                .max(10_000);
+            if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+                return port;
+            }
+        }
+    })
+}

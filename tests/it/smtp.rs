@@ -1,0 +1,212 @@
+//! What a dialog can't say: what is stored after SMTP, many connections at once, hostile bytes.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use ringmail::calls::{Answer, Call, ControlAnswer, ControlCall};
+use ringmail::settings::Door;
+
+use crate::server::TestServer;
+
+fn talk(stream: &mut TcpStream, send: &[u8], until: &str) -> String {
+    stream.write_all(send).unwrap();
+    let mut got = String::new();
+    let mut buffer = [0; 4096];
+    while !got.contains(until) {
+        let read = match stream.read(&mut buffer) {
+            // The executors of a server in the same process interrupt system calls of other threads.
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+            result => result.unwrap(),
+        };
+        assert!(read > 0, "closed after: {got}");
+        got += &String::from_utf8_lossy(&buffer[..read]);
+    }
+    got
+}
+
+/// (messages, octets) of an account.
+pub fn numbers(server: &TestServer, account: &str) -> (u64, u64) {
+    let running = server.server();
+    let call = Call::Control(Box::new(ControlCall::AccountNumbers(
+        account.parse().unwrap(),
+    )));
+    match running.call(running.owner_of(account), call) {
+        Ok(Answer::Control(Ok(ControlAnswer::Numbers {
+            messages, octets, ..
+        }))) => (messages, octets),
+        _ => panic!("no numbers of {account}"),
+    }
+}
+
+fn send(server: &TestServer, recipients: &[&str], body: &str) -> String {
+    let mut stream = server.connect(Door::Smtp);
+    talk(&mut stream, b"", "220 ");
+    talk(&mut stream, b"EHLO client.example\r\n", "250 ");
+    let mut envelope = "MAIL FROM:<sender@example.org>\r\n".to_string();
+    for recipient in recipients {
+        envelope += &format!("RCPT TO:<{recipient}>\r\n");
+    }
+    let replies = talk(&mut stream, envelope.as_bytes(), "\n");
+    assert!(replies.starts_with("250"), "{replies}");
+    let mut all = replies;
+    while all.lines().count() < recipients.len() + 1 {
+        all += &talk(&mut stream, b"", "\n");
+    }
+    talk(&mut stream, b"DATA\r\n", "354 ");
+    let reply = talk(&mut stream, format!("{body}\r\n.\r\n").as_bytes(), "\r\n");
+    talk(&mut stream, b"QUIT\r\n", "221 ");
+    reply
+}
+
+const BODY: &str = "From: sender@example.org\r\nSubject: test\r\n\r\nhello";
+
+fn wait_for(mut done: impl FnMut() -> bool) {
+    for _ in 0..500 {
+        if done() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("waited 5 s in vain");
+}
+
+#[test]
+fn each_account_gets_one_copy_of_a_message_for_several() {
+    let server = TestServer::start();
+    let reply = send(
+        &server,
+        &[
+            "anna@example.test",
+            "all@example.test",
+            "anna+x@example.test",
+            "carl@example.test",
+        ],
+        BODY,
+    );
+    assert!(reply.starts_with("250"), "{reply}");
+    wait_for(|| {
+        ["anna", "bert", "carl"]
+            .iter()
+            .all(|name| numbers(&server, name).0 >= 1)
+    });
+    // A fan-out that delivers twice would show a little later.
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    for name in ["anna", "bert", "carl"] {
+        assert_eq!(numbers(&server, name).0, 1, "{name}");
+    }
+}
+
+#[test]
+fn what_was_accepted_is_there_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = TestServer::on(directory.path(), "");
+    for _ in 0..20 {
+        assert!(send(&server, &["anna@example.test"], BODY).starts_with("250"));
+    }
+    assert!(send(&server, &["anna@example.test", "bert@example.test"], BODY).starts_with("250"));
+    let before = numbers(&server, "anna");
+    drop(server);
+    let server = TestServer::on(directory.path(), "");
+    wait_for(|| numbers(&server, "anna").0 == 21 && numbers(&server, "bert").0 == 1);
+    assert!(numbers(&server, "anna").1 >= before.1);
+}
+
+#[test]
+fn a_message_over_the_quota_is_refused_and_one_that_fits_is_not() {
+    let server = TestServer::start();
+    let large = format!("{BODY}\r\n{}", "x".repeat(70).repeat(5_000));
+    let lines: String = large
+        .as_bytes()
+        .chunks(900)
+        .map(|c| String::from_utf8_lossy(c).into_owned() + "\r\n")
+        .collect();
+    let body = format!("Subject: large\r\n\r\n{lines}");
+    assert!(send(&server, &["bert@example.test"], &body).starts_with("452 4.2.2"));
+    assert!(send(&server, &["bert@example.test"], BODY).starts_with("250"));
+    assert_eq!(numbers(&server, "bert").0, 1);
+}
+
+#[test]
+fn large_messages_go_through_the_spool_and_leave_nothing_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = TestServer::on(directory.path(), "");
+    let line = format!("{}\r\n", "y".repeat(76));
+    let body = format!("Subject: large\r\n\r\n{}", line.repeat(40_000));
+    assert!(send(&server, &["anna@example.test"], &body).starts_with("250"));
+    assert!(send(&server, &["anna@example.test", "carl@example.test"], &body).starts_with("250"));
+    wait_for(|| numbers(&server, "carl").0 == 1 && numbers(&server, "anna").0 == 2);
+    assert!(numbers(&server, "anna").1 > 6_000_000);
+    let spool = directory.path().join("data/spool");
+    wait_for(|| std::fs::read_dir(&spool).unwrap().count() == 0);
+}
+
+#[test]
+fn random_bytes_get_an_answer_or_a_close_and_harm_nobody() {
+    let server = TestServer::start();
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    for door in [Door::Smtp, Door::Submission, Door::Imap] {
+        for _ in 0..20 {
+            let mut bytes = Vec::new();
+            for _ in 0..500 {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                bytes.push(state as u8);
+            }
+            let mut stream = server.connect(door);
+            let _ = stream.write_all(&bytes);
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer);
+        }
+    }
+    assert!(send(&server, &["anna@example.test"], BODY).starts_with("250"));
+}
+
+#[test]
+fn submitted_mail_for_elsewhere_is_in_the_queue_before_the_250() {
+    let server = TestServer::start();
+    let mut stream = server.connect(Door::Submission);
+    talk(&mut stream, b"", "220 ");
+    talk(&mut stream, b"EHLO x\r\n", "250 ");
+    // \0anna@example.test\0anna-password
+    talk(
+        &mut stream,
+        b"AUTH PLAIN AGFubmFAZXhhbXBsZS50ZXN0AGFubmEtcGFzc3dvcmQ=\r\n",
+        "235 ",
+    );
+    talk(&mut stream, b"MAIL FROM:<anna@example.test>\r\n", "250 ");
+    talk(
+        &mut stream,
+        b"RCPT TO:<someone@elsewhere.example>\r\n",
+        "250 ",
+    );
+    talk(&mut stream, b"RCPT TO:<bert@example.test>\r\n", "250 ");
+    talk(&mut stream, b"DATA\r\n", "354 ");
+    talk(
+        &mut stream,
+        b"From: anna@example.test\r\nSubject: out\r\n\r\nhello\r\n.\r\n",
+        "250 ",
+    );
+    let running = server.server();
+    let queued: usize = (0..running.cores() - 1)
+        .map(|core| {
+            let call = Call::Control(Box::new(ControlCall::Queue {
+                after: None,
+                limit: 100,
+            }));
+            match running.call(shards::CoreId(core), call) {
+                Ok(Answer::Control(Ok(ControlAnswer::Queue(items)))) => {
+                    for item in &items {
+                        assert_eq!(item.row.recipients, ["someone@elsewhere.example"]);
+                        assert_eq!(item.row.reverse_path, "anna@example.test");
+                    }
+                    items.len()
+                }
+                _ => panic!("no queue"),
+            }
+        })
+        .sum();
+    assert_eq!(queued, 1);
+    wait_for(|| numbers(&server, "bert").0 == 1);
+}
