@@ -278,14 +278,19 @@ impl<'c> Door<'c> {
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     }
 
-    /// To clients that guess passwords: a byte a second, the rest before the client gives up.
+    /// To clients that guess passwords: a byte at a time, the rest before the client gives up.
     async fn write_slowly(&mut self, output: &[u8], limit: Duration) -> io::Result<()> {
-        let slow_bytes = output.len().min(SLOW_BYTES_MAX);
+        let pause = self.limits(|l| l.slow_delay_secs.duration());
+        let slow_bytes = if pause.is_zero() {
+            0
+        } else {
+            output.len().min(SLOW_BYTES_MAX)
+        };
         for byte in &output[..slow_bytes] {
             self.connection
                 .write_all(std::slice::from_ref(byte))
                 .await?;
-            rt::sleep(Duration::from_secs(1)).await;
+            rt::sleep(pause).await;
         }
         let rest = self.connection.write_all(&output[slow_bytes..]);
         rt::timeout(limit, rest)

@@ -89,7 +89,7 @@ fn run(file: &Path, default: Door) -> Result<(), String> {
 
 fn connection_name(line: &str) -> (char, &str) {
     match line.as_bytes() {
-        [name @ b'A'..=b'Z', b'.', ..] => (char::from(*name), &line[2..]),
+        [name @ b'A'..=b'Z', b'.', b'C' | b'S' | b'p', ..] => (char::from(*name), &line[2..]),
         _ => ('A', line),
     }
 }

@@ -178,3 +178,15 @@ fn free_ports() -> [u16; 4] {
         }
     })
 }
+
+#[test]
+fn starts_and_stops_quickly_enough() {
+    let start = std::time::Instant::now();
+    let server = TestServer::start();
+    let started = start.elapsed();
+    drop(server);
+    println!(
+        "started in {started:?}, stopped in {:?}",
+        start.elapsed() - started
+    );
+}
