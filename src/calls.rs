@@ -165,6 +165,13 @@ pub enum ControlCall {
     RemoveAccount(AccountName),
     /// Numbers of an account: (mailboxes, messages, octets).
     AccountNumbers(AccountName),
+    /// Sets the password of those accounts that have none. May be repeated.
+    SetMissingCredentials {
+        /// Accounts of this core.
+        accounts: Vec<AccountName>,
+        /// The same for all.
+        credentials: Box<Credentials>,
+    },
     /// Queue entries of this core's shards after a position, at most so many.
     Queue {
         /// (shard, number) of the last one told.

@@ -1,10 +1,13 @@
 //! Serving the calls of other cores: the counterpart of `percore`.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use shards::lanes::Incoming;
+use shards::rt::Event;
 
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall, Deliver, LimitedDoor};
+use crate::login::Credentials;
 use crate::login::limiter::{Networks, Refused};
 use crate::percore::{PerCore, monotonic};
 use crate::settings::AccountName;
@@ -231,7 +234,39 @@ impl PerCore {
         samples
     }
 
-    async fn control(&self, call: ControlCall) -> Result<ControlAnswer, StoreError> {
+    /// All at once, so that their commits share syncs.
+    async fn set_missing(
+        self: &Rc<Self>,
+        accounts: Vec<AccountName>,
+        credentials: &Credentials,
+    ) -> Result<ControlAnswer, StoreError> {
+        let (done, failed) = (Rc::new(Event::new()), Rc::new(RefCell::new(None)));
+        let count = accounts.len() as u64;
+        for name in accounts {
+            let (core, done, failed) = (self.clone(), done.clone(), failed.clone());
+            let credentials = credentials.clone();
+            shards::rt::spawn(&ROOM, async move {
+                let set = async {
+                    let account = core.account(name).await?;
+                    match account.credentials().await? {
+                        Some(_) => Ok(()),
+                        None => account.set_credentials(&credentials).await,
+                    }
+                };
+                if let Err(error) = set.await {
+                    *failed.borrow_mut() = Some(error);
+                }
+                done.notify();
+            });
+        }
+        while done.count() < count {
+            done.wait(done.count()).await;
+        }
+        let failed = failed.borrow_mut().take();
+        failed.map_or(Ok(ControlAnswer::Done), Err)
+    }
+
+    async fn control(self: &Rc<Self>, call: ControlCall) -> Result<ControlAnswer, StoreError> {
         match call {
             ControlCall::RemoveAccount(name) => {
                 self.accounts.remove(name.as_str()).await?;
@@ -246,6 +281,10 @@ impl PerCore {
                     octets: all.iter().map(|m| m.counts.size).sum(),
                 })
             }
+            ControlCall::SetMissingCredentials {
+                accounts,
+                credentials,
+            } => self.set_missing(accounts, &credentials).await,
             ControlCall::Queue { after, limit } => {
                 let mut items = Vec::new();
                 for shard in self

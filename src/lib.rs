@@ -1,7 +1,8 @@
-//! The server. Floors, from the ground: `settings`, `metrics`, `telemetry`; `directory`, `login`; `live`; `store`; `queue`; `calls`, `percore`;
-//! `inbound`, `submission`; the doors `smtp_server`, `imap_server`, `web`; `serve`; `cli`. An import only goes down.
+//! The server. Floors, from the ground: `settings`, `metrics`; `directory`, `telemetry`; `login`; `live`; `store`; `queue`; `calls`, `percore`;
+//! `inbound`, `submission`; the doors `smtp_server`, `imap_server`, `web`; `serve`; `control`; `cli`. An import only goes down.
 
 pub mod calls;
+pub mod control;
 pub mod directory;
 pub mod handle;
 pub mod imap_server;

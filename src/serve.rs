@@ -28,7 +28,8 @@ use crate::{imap_server, smtp_server, web};
 
 /// The running server.
 pub struct Server {
-    engine: Engine<Call, Answer>,
+    /// None once it has stopped.
+    engine: Mutex<Option<Engine<Call, Answer>>>,
     network: Network<Call, Answer>,
     // Plain threads alone take it: the cores have their own copy of the Arc.
     live: Mutex<Arc<Live>>,
@@ -99,7 +100,7 @@ impl Server {
         let network = engine.network();
         Ok(Server {
             network,
-            engine,
+            engine: Mutex::new(Some(engine)),
             live: Mutex::new(live),
             watches,
             shard_count,
@@ -107,6 +108,17 @@ impl Server {
             addresses,
             pool,
         })
+    }
+
+    /// For a command on a stopped directory: no listeners, one core.
+    pub fn start_alone(mut settings: Settings) -> Result<Server, String> {
+        // A directory that is made now gets the shards the server would give it.
+        let cores = engine_options(&settings)?.cores.len();
+        let server = &mut settings.server;
+        server.storage.shards.get_or_insert(cores.max(4) as u32);
+        server.cores.shards = ShardCores::Count(1);
+        server.listener.clear();
+        Server::start(settings)
     }
 
     /// The configuration in force.
@@ -180,10 +192,13 @@ impl Server {
         self.reload(self.live().settings.clone())
     }
 
-    /// Stops accepting, lets transactions end within the configured time, syncs, stops.
-    pub fn stop(self) {
+    /// Stops accepting, lets transactions end within the configured time, syncs, stops. Calls made later time out.
+    pub fn stop(&self) {
         let grace = self.live().settings.server.shutdown_grace_secs.duration();
-        self.engine.stop(grace);
+        let engine = self.engine.lock().ok().and_then(|mut engine| engine.take());
+        if let Some(engine) = engine {
+            engine.stop(grace);
+        }
     }
 }
 
@@ -387,6 +402,7 @@ fn bind(
                     limits.smtp.connections_per_core_max,
                 ),
             };
+            refuse_shared(endpoint.address)?;
             for core in cores {
                 let socket = rt::listen(endpoint.address, BACKLOG).map_err(|e| e.to_string())?;
                 sockets.entry(core as u16).or_default().push(Bound {
@@ -399,6 +415,17 @@ fn bind(
         }
     }
     Ok((sockets, addresses))
+}
+
+/// SO_REUSEPORT lets each core have its own socket, and would let a second server of the same user take half of our connections.
+fn refuse_shared(address: SocketAddr) -> Result<(), String> {
+    match std::net::TcpListener::bind(address) {
+        Err(source) if source.kind() == std::io::ErrorKind::AddrInUse => {
+            Err(rt::BindError { address, source }.to_string())
+        }
+        // Other errors come back from the real attempt.
+        _ => Ok(()),
+    }
 }
 
 fn engine_options(settings: &Settings) -> Result<EngineOptions, String> {

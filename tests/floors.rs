@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 /// Floors of `src`, from the ground. A room imports only from floors below it, or from itself.
 const ROOMS: &[&[&str]] = &[
-    &["settings", "metrics", "telemetry"],
-    &["directory"],
+    &["settings", "metrics"],
+    &["directory", "telemetry"],
     &["login", "live"],
     &["store"],
     &["queue"],

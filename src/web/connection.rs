@@ -37,7 +37,8 @@ pub async fn serve(core: Rc<PerCore>, stream: Stream, endpoint: Endpoint) {
         // Needs a clock that is Send; ours is `too_slow`.
         .header_read_timeout(None)
         .max_headers(HEADERS_MAX)
-        .max_buf_size((limits.header_max_bytes.as_usize()).max(BUFFER_MIN));
+        .max_header_size(limits.header_max_bytes.as_usize())
+        .max_buf_size(limits.header_max_bytes.as_usize().max(BUFFER_MIN));
     let stream = HttpStream::new(stream, progress.clone());
     let mut connection = pin!(builder.serve_connection(stream, service));
     let ended = or(

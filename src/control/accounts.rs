@@ -1,0 +1,203 @@
+//! Accounts: added, removed, listed, given a password.
+
+use std::ops::Bound;
+
+use serde_json::{Value, json};
+
+use super::commands::{BROKEN, Control, lost};
+use super::protocol::PAGE_MAX;
+use crate::calls::{Answer, Call, ControlAnswer, ControlCall};
+use crate::login::hash_password;
+use crate::serve::hash_cost;
+use crate::settings::{Account, AccountAddress, AccountName, MailboxName, Settings, edit};
+
+pub(super) fn add(control: &Control, name: &str, addresses: &[String]) -> Result<Value, String> {
+    let _one = control.edits.lock().map_err(|_| BROKEN)?;
+    let next = add_to(&control.server.live().settings, name, addresses)?;
+    let messages = control.put_in_force(next)?;
+    Ok(json!({"name": name, "messages": messages}))
+}
+
+/// Writes the file of a new account; answers the next version of the settings. For commands too, when no server runs.
+pub fn add_to(settings: &Settings, name: &str, addresses: &[String]) -> Result<Settings, String> {
+    let name = parse_name(name)?;
+    let addresses = addresses
+        .iter()
+        .map(|text| parse_address(text))
+        .collect::<Result<Vec<_>, _>>()?;
+    edit::add_account(settings, name, &addresses).map_err(|e| e.to_string())
+}
+
+/// The file first, then the mail: a crash between leaves mail nobody can reach, never an account without its mail.
+pub(super) fn remove(control: &Control, name: &str) -> Result<Value, String> {
+    let name = parse_name(name)?;
+    let _one = control.edits.lock().map_err(|_| BROKEN)?;
+    let next =
+        edit::remove_account(&control.server.live().settings, name).map_err(|e| e.to_string())?;
+    control.put_in_force(next)?;
+    let owner = control.server.owner_of(name.as_str());
+    control.ask(owner, ControlCall::RemoveAccount(name))?;
+    Ok(json!({"name": name.as_str()}))
+}
+
+pub(super) fn list(
+    control: &Control,
+    after: Option<&str>,
+    limit: usize,
+    numbers: bool,
+    item: &mut dyn FnMut(Value) -> Result<(), String>,
+) -> Result<Value, String> {
+    let live = control.server.live();
+    let (page, next) = page(&live.settings, after, limit);
+    for (name, account) in page {
+        let mut line = describe(name, account);
+        if numbers {
+            let owner = control.server.owner_of(name.as_str());
+            if let ControlAnswer::Numbers {
+                mailboxes,
+                messages,
+                octets,
+            } = control.ask(owner, ControlCall::AccountNumbers(*name))?
+            {
+                line["mailboxes"] = mailboxes.into();
+                line["messages"] = messages.into();
+                line["octets"] = octets.into();
+            }
+        }
+        item(line)?;
+    }
+    Ok(json!({"next": next}))
+}
+
+type Page<'s> = (Vec<(&'s AccountName, &'s Account)>, Option<&'s str>);
+
+/// The accounts after a name, and where the page after this one begins.
+fn page<'s>(settings: &'s Settings, after: Option<&str>, limit: usize) -> Page<'s> {
+    let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    let mut rest = settings.accounts.range::<str, _>((from, Bound::Unbounded));
+    let page: Vec<_> = rest
+        .by_ref()
+        .take(limit.clamp(1, PAGE_MAX))
+        .map(|(name, account)| (name, &**account))
+        .collect();
+    let next = rest.next().and(page.last()).map(|(name, _)| name.as_str());
+    (page, next)
+}
+
+/// An account as it is listed.
+pub fn describe(name: &AccountName, account: &Account) -> Value {
+    let addresses: Vec<String> = account
+        .addresses
+        .iter()
+        .map(|held| held.address.to_string())
+        .collect();
+    json!({
+        "name": name.as_str(),
+        "addresses": addresses,
+        "full_name": account.full_name,
+        "login_disabled": account.login_disabled.as_ref().map(|text| text.as_str()),
+    })
+}
+
+pub(super) fn password(control: &Control, name: &str, password: &str) -> Result<Value, String> {
+    let name = parse_name(name)?;
+    let live = control.server.live();
+    if !live.settings.accounts.contains_key(&name) {
+        return Err(format!(
+            "there is no account {name}; ringmail account list names those there are"
+        ));
+    }
+    check_password(password)?;
+    // Heavy, and here on a plain thread of its own.
+    let credentials = hash_password(password.as_bytes(), hash_cost(&live.settings))?;
+    let owner = control.server.owner_of(name.as_str());
+    let call = Call::SetCredentials {
+        account: name,
+        credentials: Box::new(credentials),
+    };
+    match control.server.call(owner, call) {
+        Ok(Answer::Done(result)) => result.map_err(|e| e.to_string())?,
+        Ok(_) => return Err("a core gave an answer to another question; this is a bug".into()),
+        Err(error) => return Err(lost(owner, error)),
+    }
+    Ok(json!({"name": name.as_str()}))
+}
+
+/// RFC 4616 2: no NUL. NIST SP 800-63B 3.1.1.2 asks for at least 8 characters and no rule about kinds of them.
+fn check_password(password: &str) -> Result<(), String> {
+    let length = password.chars().count();
+    if length < PASSWORD_MIN {
+        return Err(format!(
+            "the password has {length} characters; it needs at least {PASSWORD_MIN}"
+        ));
+    }
+    if password.len() > PASSWORD_MAX {
+        return Err(format!("the password has more than {PASSWORD_MAX} octets"));
+    }
+    if password.chars().any(char::is_control) {
+        return Err("the password has a control character in it".into());
+    }
+    Ok(())
+}
+
+fn parse_name(text: &str) -> Result<AccountName, String> {
+    text.parse()
+        .map_err(|e| format!("{text:?} is no account name: {e}"))
+}
+
+fn parse_address(text: &str) -> Result<AccountAddress, String> {
+    Ok(AccountAddress {
+        address: text
+            .parse()
+            .map_err(|e| format!("{text:?} is no address: {e}"))?,
+        mailbox: MailboxName::inbox(),
+    })
+}
+
+const PASSWORD_MIN: usize = 8;
+/// The login of every protocol has room for it.
+const PASSWORD_MAX: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Local;
+
+    #[test]
+    fn pages_join_without_gap_or_overlap() {
+        let local = Local {
+            accounts: 6,
+            ..Local::new("/nowhere")
+        };
+        let settings = local.load().unwrap();
+        let mut names = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let (accounts, next) = page(&settings, after.as_deref(), 3);
+            names.extend(accounts.iter().map(|(name, _)| name.to_string()));
+            match next {
+                Some(next) => after = Some(next.to_string()),
+                None => break,
+            }
+        }
+        assert_eq!(names, ["ringmail", "u1", "u2", "u3", "u4", "u5", "u6"]);
+        assert_eq!(page(&settings, Some("u6"), 3).0.len(), 0);
+        assert_eq!(page(&settings, None, 0).0.len(), 1);
+        assert!(page(&settings, None, 7).1.is_none());
+    }
+
+    #[test]
+    fn passwords_that_no_client_could_send_are_refused() {
+        assert!(check_password("ringmailringmail").is_ok());
+        assert!(check_password("pässwörd").is_ok());
+        for wrong in [
+            "",
+            "short12",
+            "with\0nul-in-it",
+            "line\nbreak",
+            &"x".repeat(513),
+        ] {
+            assert!(check_password(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

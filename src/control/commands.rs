@@ -1,0 +1,205 @@
+//! What the commands do. The same code serves the control socket of a running server and a command that opened a stopped directory.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use shards::CoreId;
+use shards::lanes::CallError;
+
+use super::protocol::Request;
+use super::source::Source;
+use super::supervise::Wish;
+use super::{accounts, check, queue};
+use crate::calls::{Answer, Call, ControlAnswer, ControlCall};
+use crate::serve::Server;
+use crate::settings::Settings;
+use crate::settings::reload::compare;
+use crate::telemetry;
+
+/// A server and what commands need beside it.
+pub struct Control {
+    pub(super) server: Server,
+    pub(super) source: Source,
+    pub(super) started: Instant,
+    /// Edits and reloads come one after the other: each begins with the settings the one before left.
+    pub(super) edits: Mutex<()>,
+    /// Long commands look here between their steps. An atomic: told by the main thread to those of clients.
+    pub(super) stopping: AtomicBool,
+    pub(super) wishes: Option<Sender<Wish>>,
+}
+
+impl Control {
+    /// For a command that opened the directory itself.
+    pub fn direct(server: Server, source: Source) -> Control {
+        Control::new(server, source, None)
+    }
+
+    pub(super) fn new(server: Server, source: Source, wishes: Option<Sender<Wish>>) -> Control {
+        Control {
+            server,
+            source,
+            started: Instant::now(),
+            edits: Mutex::new(()),
+            stopping: AtomicBool::new(false),
+            wishes,
+        }
+    }
+
+    /// The server.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// A control call to a core, with errors in words.
+    pub(super) fn ask(&self, core: CoreId, call: ControlCall) -> Result<ControlAnswer, String> {
+        match self.server.call(core, Call::Control(Box::new(call))) {
+            Ok(Answer::Control(result)) => result.map_err(|e| e.to_string()),
+            Ok(_) => Err("a core gave an answer to another question; this is a bug".into()),
+            Err(error) => Err(lost(core, error)),
+        }
+    }
+
+    /// Reads the settings again and puts them in force; answers what the operator should know.
+    pub fn reload(&self) -> Result<Vec<String>, String> {
+        let _one = self.edits.lock().map_err(|_| BROKEN)?;
+        let next = self.source.load().map_err(|e| e.to_string())?;
+        self.put_in_force(next)
+    }
+
+    /// Puts settings in force. The caller holds `edits`.
+    pub(super) fn put_in_force(&self, mut next: Settings) -> Result<Vec<String>, String> {
+        let live = self.server.live();
+        let change = compare(&live.settings, &mut next);
+        keep_until_restart(&mut next, &live.settings);
+        telemetry::reload(&next.server.log);
+        let mut words = self.server.reload(next)?;
+        words.extend(change.restart_needed.iter().map(|field| {
+            format!("{field} changed; that takes effect when the server is started again")
+        }));
+        for word in &words {
+            tracing::warn!("reload: {word}");
+        }
+        tracing::info!(
+            accounts_added = change.accounts_added.len(),
+            accounts_removed = change.accounts_removed.len(),
+            accounts_changed = change.accounts_changed.len(),
+            domains_changed = change.domains_changed,
+            server_changed = ?change.server_changed,
+            "settings are in force"
+        );
+        Ok(words)
+    }
+
+    fn status(&self) -> Value {
+        let live = self.server.live();
+        let addresses = self.server.addresses().iter();
+        let listening: Vec<Value> = addresses
+            .map(|(door, address)| json!({"door": door.as_str(), "address": address.to_string()}))
+            .collect();
+        let states = self
+            .server
+            .watches()
+            .iter()
+            .map(|watch| (watch.id, watch.status()));
+        let mut troubles = Vec::new();
+        for (shard, state) in states {
+            if let Some(why) = state.poisoned {
+                troubles.push(format!("{shard} is out of service: {why}"));
+            }
+            if state.disk_low {
+                troubles.push(format!(
+                    "{shard} takes no new mail: the disk is nearly full"
+                ));
+            }
+        }
+        let connections: i64 = (0..self.server.cores())
+            .filter_map(|core| match self.server.call(CoreId(core), Call::Scrape) {
+                Ok(Answer::Samples(samples)) => Some(samples),
+                _ => {
+                    troubles.push(format!("core {core} does not answer"));
+                    None
+                }
+            })
+            .flatten()
+            .filter(|((name, _), _)| *name == "ringmail_connections_open")
+            .map(|(_, value)| value)
+            .sum();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+            "uptime_secs": self.started.elapsed().as_secs(),
+            "data_dir": live.settings.server.data_dir.display().to_string(),
+            "cores": self.server.cores(),
+            "shards": self.server.shards(),
+            "accounts": live.settings.accounts.len(),
+            "connections": connections,
+            "listening": listening,
+            "troubles": troubles,
+            "stopping": self.is_stopping(),
+        })
+    }
+}
+
+/// Carries out a request; items go to `item` as they come. An error of `item` (the client is gone) ends it.
+pub fn run(
+    control: &Control,
+    request: Request,
+    item: &mut dyn FnMut(Value) -> Result<(), String>,
+) -> Result<Value, String> {
+    match request {
+        Request::Ping {} => Ok(json!({})),
+        Request::Status {} => Ok(control.status()),
+        Request::Reload {} => Ok(json!({"messages": control.reload()?})),
+        Request::Stop {} => {
+            let wishes = control.wishes.as_ref().ok_or("no server is running here")?;
+            wishes
+                .send(Wish::Stop)
+                .map_err(|_| "it is stopping already")?;
+            Ok(json!({"pid": std::process::id()}))
+        }
+        Request::AccountAdd { name, addresses } => accounts::add(control, &name, &addresses),
+        Request::AccountRemove { name } => accounts::remove(control, &name),
+        Request::AccountList {
+            after,
+            limit,
+            numbers,
+        } => accounts::list(control, after.as_deref(), limit, numbers, item),
+        Request::AccountPassword { name, password } => {
+            accounts::password(control, &name, &password)
+        }
+        Request::QueueList { after, limit } => queue::list(control, after, limit, item),
+        Request::Check {} => check::check(control, item),
+    }
+}
+
+/// What takes a restart stays as it is until then: sockets, for one, are where the old listeners said.
+fn keep_until_restart(next: &mut Settings, old: &Settings) {
+    let (next, old) = (&mut next.server, &old.server);
+    next.data_dir.clone_from(&old.data_dir);
+    next.hostname.clone_from(&old.hostname);
+    next.cores = old.cores.clone();
+    next.storage = old.storage.clone();
+    next.listener.clone_from(&old.listener);
+}
+
+/// A call without an answer, in words.
+pub(super) fn lost(core: CoreId, error: CallError) -> String {
+    match error {
+        CallError::Full => format!("core {} is too busy; try again", core.0),
+        CallError::TimedOut => format!(
+            "core {} gave no answer in time; it may still carry it out. Look before you repeat it",
+            core.0
+        ),
+        CallError::Dropped => format!("core {} dropped the call; the log says why", core.0),
+    }
+}
+
+/// A thread panicked while it edited.
+pub(super) const BROKEN: &str = "an edit before broke off; restart the server, then try again";

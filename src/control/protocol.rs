@@ -1,0 +1,203 @@
+//! Lines on the control socket, one JSON object each. The client sends a request; the server answers any number of items and then how
+//! it ended. Several requests may follow each other on one connection.
+//!
+//! ```text
+//! > {"command":"account-list","after":null,"limit":2}
+//! < {"item":{"name":"anna","addresses":["anna@example.org"]}}
+//! < {"item":{"name":"ben","addresses":["ben@example.org"]}}
+//! < {"done":{"next":"ben"}}
+//! > {"command":"account-remove","name":"nobody"}
+//! < {"error":"there is no account nobody"}
+//! ```
+
+use std::io::{self, BufRead, Read, Write};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What may be asked.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// Is somebody there?
+    Ping {},
+    /// How it is.
+    Status {},
+    /// Read the settings again.
+    Reload {},
+    /// End. The connection closes when the process does.
+    Stop {},
+    /// Write an account's file and take it into service.
+    AccountAdd {
+        /// Its name.
+        name: String,
+        /// Its addresses, at least one.
+        addresses: Vec<String>,
+    },
+    /// Remove an account's file and its mail.
+    AccountRemove {
+        /// Whose.
+        name: String,
+    },
+    /// A page of the accounts, by name.
+    AccountList {
+        /// The last name of the page before.
+        #[serde(default)]
+        after: Option<String>,
+        /// Length of the page; at most [`PAGE_MAX`].
+        #[serde(default = "page_max")]
+        limit: usize,
+        /// With mailboxes, messages and octets of each: opens each account.
+        #[serde(default)]
+        numbers: bool,
+    },
+    /// Set an account's password.
+    AccountPassword {
+        /// Whose.
+        name: String,
+        /// The new one.
+        password: String,
+    },
+    /// A page of the queue.
+    QueueList {
+        /// `next` of the page before.
+        #[serde(default)]
+        after: Option<QueuePosition>,
+        /// Length of the page; at most [`PAGE_MAX`].
+        #[serde(default = "page_max")]
+        limit: usize,
+    },
+    /// Check everything that is stored. Items tell progress and findings.
+    Check {},
+}
+
+/// A place between two pages of the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueuePosition {
+    /// The core whose entries were told last.
+    pub core: u16,
+    /// The last entry's shard and number; none: that core's first is next.
+    pub entry: Option<(u16, u64)>,
+}
+
+/// A line of an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Response {
+    /// One of several.
+    Item(Value),
+    /// The end, and what there is to say in all.
+    Done(Value),
+    /// It could not be done, or not be finished; what to do about it.
+    Error(String),
+}
+
+/// Writes a line.
+pub fn write_line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
+    let mut text = serde_json::to_vec(line)?;
+    text.push(b'\n');
+    out.write_all(&text)
+}
+
+/// Reads a line; none at the end. A line longer than [`LINE_MAX`], or one that is not what is expected, is an error that says so.
+pub fn read_line<T: DeserializeOwned>(input: &mut impl BufRead) -> io::Result<Option<T>> {
+    let mut line = Vec::new();
+    let mut bounded = Read::take(&mut *input, LINE_MAX as u64 + 1);
+    bounded.read_until(b'\n', &mut line)?;
+    if line.is_empty() {
+        return Ok(None);
+    }
+    if line.len() > LINE_MAX {
+        return Err(invalid(format!("a line has more than {LINE_MAX} octets")));
+    }
+    serde_json::from_slice(&line)
+        .map(Some)
+        .map_err(|e| invalid(format!("not a line of this protocol: {e}")))
+}
+
+fn invalid(text: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+fn page_max() -> usize {
+    PAGE_MAX
+}
+
+/// Name of the socket in the directory.
+pub const SOCKET: &str = "ctl";
+/// Longest line, in octets: a queue entry with a thousand recipients fits.
+pub const LINE_MAX: usize = 1 << 20;
+/// Items on a page, at most.
+pub const PAGE_MAX: usize = 500;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(text: &str) -> io::Result<Option<Request>> {
+        read_line(&mut text.as_bytes())
+    }
+
+    #[test]
+    fn requests_read_as_documented() {
+        assert!(matches!(
+            request("{\"command\":\"ping\"}\n"),
+            Ok(Some(Request::Ping {}))
+        ));
+        match request("{\"command\":\"account-list\",\"limit\":2}\n") {
+            Ok(Some(Request::AccountList {
+                after: None,
+                limit: 2,
+                numbers: false,
+            })) => (),
+            _ => panic!("account-list"),
+        }
+        match request("{\"command\":\"queue-list\",\"after\":{\"core\":1,\"entry\":[3,7]}}") {
+            Ok(Some(Request::QueueList {
+                after: Some(after),
+                limit: PAGE_MAX,
+            })) => {
+                assert_eq!((after.core, after.entry), (1, Some((3, 7))));
+            }
+            _ => panic!("queue-list"),
+        }
+        assert!(matches!(request(""), Ok(None)));
+    }
+
+    #[test]
+    fn what_is_not_a_request_is_an_error_in_words() {
+        for wrong in [
+            "x\n",
+            "{}\n",
+            "\n",
+            "{\"command\":\"dance\"}\n",
+            "{\"command\":\"account-remove\"}\n",
+            "{\"command\":\"stop\",\"now\":true}\n",
+            "[1,2]\n",
+        ] {
+            let error = request(wrong).err().map(|e| e.to_string());
+            assert!(
+                error.is_some_and(|e| e.starts_with("not a line of this protocol: ")),
+                "{wrong}"
+            );
+        }
+        let long = format!("{{\"command\":\"{}\"}}\n", "x".repeat(LINE_MAX));
+        let error = request(&long).err().unwrap().to_string();
+        assert!(error.contains("more than 1048576 octets"), "{error}");
+    }
+
+    #[test]
+    fn answers_survive_the_way() {
+        for line in [
+            Response::Item(serde_json::json!({"name": "a\nb"})),
+            Response::Done(serde_json::json!({})),
+            Response::Error("no".into()),
+        ] {
+            let mut bytes = Vec::new();
+            write_line(&mut bytes, &line).unwrap();
+            assert_eq!(bytes.iter().filter(|b| **b == b'\n').count(), 1);
+            assert_eq!(read_line(&mut &bytes[..]).unwrap(), Some(line));
+        }
+    }
+}
