@@ -2,6 +2,7 @@
 //! `inbound`, `submission`; the doors `smtp_server`, `imap_server`, `web`; `serve`; `control`; `cli`. An import only goes down.
 
 pub mod calls;
+pub mod cli;
 pub mod control;
 pub mod directory;
 pub mod handle;

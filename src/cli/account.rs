@@ -1,0 +1,147 @@
+//! `ringmail account`: add, remove, list, password.
+
+use serde_json::Value;
+
+use super::arguments::Arguments;
+use super::which::{Open, Which};
+use super::{Failure, password, print};
+use crate::control::accounts::{add_to, describe};
+use crate::control::protocol::{PAGE_MAX, Request};
+use crate::settings::Settings;
+
+pub(super) fn add(arguments: &Arguments) -> Result<(), Failure> {
+    let which = Which::of(arguments)?;
+    let (name, addresses) = (arguments.rest[0].clone(), arguments.rest[1..].to_vec());
+    let done = match which.running()? {
+        Some(mut client) => {
+            let request = Request::AccountAdd {
+                name: name.clone(),
+                addresses,
+            };
+            client.request(&request, &mut |_| Ok(()))?
+        }
+        // The file is all there is to it; the data directory may not even be made yet.
+        None => {
+            let _lock = which.lock()?;
+            add_to(&which.settings()?, &name, &addresses)?;
+            Value::Null
+        }
+    };
+    let mut text = format!(
+        "Account {name} is there. Give it a password: ringmail account password {} {name}\n",
+        which.named
+    );
+    for message in done["messages"].as_array().into_iter().flatten() {
+        text.push_str(&format!("Note: {}\n", message.as_str().unwrap_or_default()));
+    }
+    print(&text)
+}
+
+pub(super) fn remove(arguments: &Arguments) -> Result<(), Failure> {
+    let which = Which::of(arguments)?;
+    let name = arguments.rest[0].clone();
+    let request = Request::AccountRemove { name: name.clone() };
+    which.open()?.request(&request, &mut |_| Ok(()))?;
+    print(&format!("Account {name} and its mail are gone.\n"))
+}
+
+pub(super) fn list(arguments: &Arguments) -> Result<(), Failure> {
+    let which = Which::of(arguments)?;
+    let mut open = match which.running()? {
+        Some(client) => Open::Running(client),
+        None if arguments.numbers => which.open()?,
+        None => return list_settings(&which.settings()?, arguments.json),
+    };
+    let mut after = None;
+    loop {
+        let request = Request::AccountList {
+            after,
+            limit: PAGE_MAX,
+            numbers: arguments.numbers,
+        };
+        let mut page = String::new();
+        let done = open.request(&request, &mut |item| {
+            page.push_str(&line(&item, arguments.json));
+            Ok(())
+        })?;
+        print(&page)?;
+        match done["next"].as_str() {
+            Some(next) => after = Some(next.to_string()),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Without a server the files say it all.
+fn list_settings(settings: &Settings, json: bool) -> Result<(), Failure> {
+    let accounts = settings.accounts.iter();
+    let lines = accounts.map(|(name, account)| line(&describe(name, account), json));
+    print(&lines.collect::<String>())
+}
+
+fn line(item: &Value, json: bool) -> String {
+    if json {
+        return format!("{item}\n");
+    }
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+    let addresses = item["addresses"].as_array().into_iter().flatten().map(text);
+    let mut line = format!(
+        "{:<24} {}",
+        text(&item["name"]),
+        addresses.collect::<Vec<_>>().join(" ")
+    );
+    if let Some(messages) = item["messages"].as_u64() {
+        line.push_str(&format!(
+            "  {} mailboxes, {messages} messages, {} octets",
+            item["mailboxes"], item["octets"]
+        ));
+    }
+    if let Some(disabled) = item["login_disabled"].as_str() {
+        line.push_str(&format!("  (no login: {disabled})"));
+    }
+    line.push('\n');
+    line
+}
+
+pub(super) fn password(arguments: &Arguments) -> Result<(), Failure> {
+    let which = Which::of(arguments)?;
+    let name = arguments.rest[0].clone();
+    // Before it is asked for: a wrong name or a server of another user should not cost typing.
+    let mut open = which.open()?;
+    let password = if arguments.generate {
+        password::generate()?
+    } else {
+        password::ask(&name)?
+    };
+    let request = Request::AccountPassword {
+        name: name.clone(),
+        password: password.clone(),
+    };
+    open.request(&request, &mut |_| Ok(()))?;
+    if arguments.generate {
+        print(&format!("{password}\n"))
+    } else {
+        print(&format!("The password of {name} is set.\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_tells_what_there_is() {
+        let mut item = serde_json::json!({"name": "anna", "addresses": ["a@x", "b@x"], "login_disabled": null});
+        assert_eq!(line(&item, false), "anna                     a@x b@x\n");
+        item["mailboxes"] = 6.into();
+        item["messages"] = 2.into();
+        item["octets"] = 99.into();
+        item["login_disabled"] = "on leave".into();
+        assert!(
+            line(&item, false)
+                .ends_with("b@x  6 mailboxes, 2 messages, 99 octets  (no login: on leave)\n")
+        );
+        let back: Value = serde_json::from_str(&line(&item, true)).unwrap();
+        assert_eq!(back, item);
+    }
+}

@@ -1,0 +1,77 @@
+//! The certificate of `localserve`: our own, for the names of this machine's loopback.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, date_time_ymd};
+
+/// Writes a new ECDSA P-256 key and a certificate for `localhost`, `127.0.0.1` and `::1`, good for ten years.
+pub(super) fn write_self_signed(cert: &Path, key: &Path) -> Result<(), String> {
+    let failed = |e: rcgen::Error| format!("the certificate could not be made: {e}");
+    let names = ["localhost", "127.0.0.1", "::1"].map(String::from);
+    let mut params = CertificateParams::new(names).map_err(failed)?;
+    params.distinguished_name = DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "ringmail localserve");
+    let year = this_year();
+    params.not_before = date_time_ymd(year - 1, 1, 1);
+    params.not_after = date_time_ymd(year + 10, 1, 1);
+    let pair = KeyPair::generate().map_err(failed)?;
+    let certificate = params.self_signed(&pair).map_err(failed)?;
+    // The key first: a certificate without it would look complete at the next start.
+    write(key, "PRIVATE KEY", &pair.serialize_der(), 0o600)?;
+    write(cert, "CERTIFICATE", certificate.der(), 0o644)
+}
+
+/// RFC 7468 2: base64 in lines of 64 between two labels.
+fn write(path: &Path, label: &str, der: &[u8], mode: u32) -> Result<(), String> {
+    let encoded = STANDARD.encode(der);
+    let mut text = format!("-----BEGIN {label}-----\n");
+    for line in encoded.as_bytes().chunks(64) {
+        // Base64 is ASCII.
+        text.push_str(&String::from_utf8_lossy(line));
+        text.push('\n');
+    }
+    text.push_str(&format!("-----END {label}-----\n"));
+    let mut options = OpenOptions::new();
+    let opened = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(path);
+    opened
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|e| format!("{}: {e}", path.display()))
+}
+
+fn this_year() -> i32 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    // A day more or less at the turn of the year does not matter.
+    1970 + (now.as_secs() / SECONDS_PER_YEAR) as i32
+}
+
+const SECONDS_PER_YEAR: u64 = 31_556_952;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rustls_takes_it() {
+        let dir = std::env::temp_dir().join(format!("ringmail-cert-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let (cert, key) = (dir.join("c"), dir.join("k"));
+        write_self_signed(&cert, &key).unwrap();
+        assert!(shards::net::load_tls(&[(cert, key)]).is_ok());
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}

@@ -1,0 +1,91 @@
+//! `ringmail check`: a running server through its socket, a stopped directory by reading it.
+
+use std::io::{IsTerminal, Write};
+
+use serde_json::{Value, json};
+
+use super::arguments::Arguments;
+use super::which::Which;
+use super::{Failure, print};
+use crate::control::protocol::Request;
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let which = Which::of(arguments)?;
+    let mut report = Report {
+        json: arguments.json,
+        live: std::io::stderr().is_terminal(),
+    };
+    let done = match which.running()? {
+        Some(mut client) => client.request(&Request::Check {}, &mut |item| report.item(&item))?,
+        None => stopped(&which, &mut report)?,
+    };
+    report.end(&done)
+}
+
+/// Of a stopped directory; the caller sees the same lines as from a server.
+fn stopped(which: &Which, report: &mut Report) -> Result<Value, Failure> {
+    let mut failed = None;
+    let results = shards::storage::check_stopped(&which.data_dir, &mut |shard, findings| {
+        let item = json!({"shard": shard.0, "checked": findings.bodies});
+        failed = report.item(&item).err();
+    })
+    .map_err(|e| e.to_string())?;
+    if let Some(failure) = failed {
+        return Err(failure);
+    }
+    let (mut checked, mut found) = (0, 0);
+    for (shard, findings) in &results {
+        for finding in &findings.list {
+            report.item(&json!({"shard": shard.0, "finding": finding.what}))?;
+        }
+        checked += findings.bodies;
+        found += findings.total;
+    }
+    Ok(json!({"checked": checked, "findings": found}))
+}
+
+struct Report {
+    json: bool,
+    /// Standard error is a terminal: progress overwrites itself.
+    live: bool,
+}
+
+impl Report {
+    fn item(&mut self, item: &Value) -> Result<(), Failure> {
+        if let Some(finding) = item["finding"].as_str() {
+            return if self.json {
+                print(&format!("{item}\n"))
+            } else {
+                print(&format!("{finding}\n"))
+            };
+        }
+        let end = if self.live { "\r" } else { "\n" };
+        // Progress nobody sees is no error.
+        let _ = write!(
+            std::io::stderr(),
+            "shard {}: {} checked   {end}",
+            item["shard"],
+            item["checked"]
+        );
+        Ok(())
+    }
+
+    fn end(&self, done: &Value) -> Result<(), Failure> {
+        if self.live {
+            let _ = writeln!(std::io::stderr());
+        }
+        let found = done["findings"].as_u64().unwrap_or(0);
+        let checked = &done["checked"];
+        match (self.json, found) {
+            (true, _) => print(&format!("{done}\n"))?,
+            (false, 0) => print(&format!("{checked} checked, nothing is wrong.\n"))?,
+            (false, 1) => print(&format!("{checked} checked, 1 thing is wrong.\n"))?,
+            (false, n) => print(&format!("{checked} checked, {n} things are wrong.\n"))?,
+        }
+        if found > 0 {
+            Err(Failure::Found)
+        } else {
+            Ok(())
+        }
+    }
+}

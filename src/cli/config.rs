@@ -1,0 +1,39 @@
+//! `ringmail config`: check and example.
+
+use super::arguments::Arguments;
+use super::{Failure, print};
+use crate::settings::example::EXAMPLES;
+use crate::settings::load;
+
+pub(super) fn check(arguments: &Arguments) -> Result<(), Failure> {
+    let file = arguments
+        .config
+        .as_ref()
+        .ok_or_else(|| Failure::Usage("config check needs --config FILE".into()))?;
+    let settings = load(file).map_err(|e| e.to_string())?;
+    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    print(&format!(
+        "{}: no mistake; {}, {}, {}\n",
+        file.display(),
+        count(settings.server.listener.len(), "listener"),
+        count(settings.domains.domain.len(), "domain"),
+        count(settings.accounts.len(), "account"),
+    ))
+}
+
+pub(super) fn example(arguments: &Arguments) -> Result<(), Failure> {
+    if let Some(path) = arguments.rest.first() {
+        let example = EXAMPLES.iter().find(|e| e.path == path).ok_or_else(|| {
+            let known: Vec<&str> = EXAMPLES.iter().map(|e| e.path).collect();
+            Failure::Usage(format!(
+                "no sample {path:?}; there are {}",
+                known.join(", ")
+            ))
+        })?;
+        return print(example.content);
+    }
+    let all = EXAMPLES
+        .iter()
+        .map(|e| format!("##### {}\n\n{}", e.path, e.content));
+    print(&all.collect::<Vec<_>>().join("\n"))
+}

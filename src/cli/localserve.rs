@@ -1,0 +1,155 @@
+//! `ringmail localserve`: a whole server in one directory on loopback.
+
+use std::fmt::Write as _;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use shards::CoreId;
+
+use super::arguments::Arguments;
+use super::{Failure, certificate, print};
+use crate::calls::{Answer, Call, ControlCall};
+use crate::control::{Control, Source, supervise};
+use crate::login::hash_password;
+use crate::serve::{Server, hash_cost};
+use crate::settings::local::{LOCAL_ACCOUNT, LOCAL_CERT, LOCAL_KEY, LOCAL_PASSWORD, PORT_OFFSET};
+use crate::settings::{AccountName, Door, Local};
+use crate::telemetry;
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let dir = match &arguments.dir {
+        Some(dir) => dir.clone(),
+        None => default_directory()?,
+    };
+    let local = Local {
+        dir,
+        port_offset: arguments.port_offset.unwrap_or(PORT_OFFSET),
+        accounts: arguments.accounts.unwrap_or(0),
+    };
+    let settings = local.load().map_err(|e| e.to_string())?;
+    prepare(&local.dir)?;
+    telemetry::start(&settings.server.log)?;
+    let ready = |control: &Control| {
+        set_passwords(control.server(), &local)?;
+        // Somebody may have closed standard output; the server serves all the same.
+        let _ = print(&welcome(&local));
+        Ok(())
+    };
+    let source = Source::Local(local.clone());
+    let result = Server::start(settings).and_then(|server| supervise(server, source, ready));
+    telemetry::flush();
+    Ok(result?)
+}
+
+/// XDG Base Directory Specification: data of the user.
+fn default_directory() -> Result<PathBuf, Failure> {
+    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    // A relative path there is to be ignored, says the specification.
+    let data = variable("XDG_DATA_HOME").filter(|path| path.is_absolute());
+    let data = data.or_else(|| Some(variable("HOME")?.join(".local/share")));
+    data.map(|data| data.join("ringmail/localserve"))
+        .ok_or_else(|| {
+            Failure::Usage("neither HOME nor XDG_DATA_HOME is set; use --dir DIR".into())
+        })
+}
+
+fn prepare(dir: &Path) -> Result<(), String> {
+    let at = |e| format!("{}: {e}", dir.display());
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(at)?;
+    let (cert, key) = (dir.join(LOCAL_CERT), dir.join(LOCAL_KEY));
+    if !cert.exists() || !key.exists() {
+        certificate::write_self_signed(&cert, &key)?;
+    }
+    Ok(())
+}
+
+/// Gives each account without a password the one that is printed. Hashed once for all: it is no secret.
+fn set_passwords(server: &Server, local: &Local) -> Result<(), String> {
+    let settings = &server.live().settings;
+    let credentials = hash_password(LOCAL_PASSWORD.as_bytes(), hash_cost(settings))?;
+    let mut by_core: Vec<Vec<AccountName>> = vec![Vec::new(); usize::from(server.cores())];
+    for name in local.account_names() {
+        by_core[usize::from(server.owner_of(name.as_str()).0)].push(name);
+    }
+    std::thread::scope(|scope| {
+        let set = |(core, names): (usize, Vec<AccountName>)| {
+            let credentials = &credentials;
+            scope.spawn(move || {
+                names.chunks(AT_ONCE).try_for_each(|names| {
+                    let call = ControlCall::SetMissingCredentials {
+                        accounts: names.to_vec(),
+                        credentials: Box::new(credentials.clone()),
+                    };
+                    match server.call(CoreId(core as u16), Call::Control(Box::new(call))) {
+                        Ok(Answer::Control(Ok(_))) => Ok(()),
+                        Ok(Answer::Control(Err(e))) => Err(e.to_string()),
+                        Ok(_) => Err("a core gave an answer to another question".to_string()),
+                        Err(e) => Err(e.to_string()),
+                    }
+                })
+            })
+        };
+        let threads: Vec<_> = by_core.into_iter().enumerate().map(set).collect();
+        threads.into_iter().try_for_each(|thread| {
+            let result = thread
+                .join()
+                .unwrap_or_else(|_| Err("a thread panicked".into()));
+            result.map_err(|e| format!("the passwords could not be set: {e}"))
+        })
+    })
+}
+
+fn welcome(local: &Local) -> String {
+    let mut text = format!(
+        "ringmail localserve is ready; its directory is {}\n\n",
+        local.dir.display()
+    );
+    for (door, scheme, note) in [
+        (Door::Smtp, "smtp", "receives mail, STARTTLS"),
+        (Door::Submission, "smtp", "sends mail after login, STARTTLS"),
+        (Door::Submissions, "smtps", "the same with TLS"),
+        (Door::Imap, "imap", "reads mail, STARTTLS"),
+        (Door::Imaps, "imaps", "the same with TLS"),
+        (Door::Http, "http", "/metrics /healthz /readyz"),
+    ] {
+        let url = format!("{scheme}://localhost:{}", local.port(door));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {:<12} {url:<24} {note}", door.as_str());
+    }
+    let others = match local.accounts {
+        0 => String::new(),
+        1 => " and u1@localhost".to_string(),
+        n => format!(" and u1@localhost to u{n}@localhost"),
+    };
+    let _ = write!(
+        text,
+        "
+Login {LOCAL_ACCOUNT}@localhost{others}, password {LOCAL_PASSWORD}
+Mail to any other address goes to {LOCAL_ACCOUNT}@localhost; nothing leaves this machine.
+The certificate is {cert}
+
+Send a message:
+  swaks --server localhost:{smtp} --from you@example.org --to {LOCAL_ACCOUNT}@localhost
+  printf 'Subject: hello\\r\\n\\r\\nFirst mail.\\r\\n' | curl smtp://localhost:{smtp} --mail-from you@example.org --mail-rcpt {LOCAL_ACCOUNT}@localhost -T -
+Submit one:
+  swaks --server localhost:{submission} --auth PLAIN --auth-user {LOCAL_ACCOUNT}@localhost --auth-password {LOCAL_PASSWORD} --from {LOCAL_ACCOUNT}@localhost --to friend@example.org
+Read the first:
+  curl 'imap://localhost:{imap}/INBOX;MAILINDEX=1' -u {LOCAL_ACCOUNT}@localhost:{LOCAL_PASSWORD}
+Stop: Ctrl-C, or ringmail stop --dir {dir}
+",
+        cert = local.dir.join(LOCAL_CERT).display(),
+        smtp = local.port(Door::Smtp),
+        submission = local.port(Door::Submission),
+        imap = local.port(Door::Imap),
+        dir = local.dir.display(),
+    );
+    text
+}
+
+/// Accounts in one call: a call has a deadline.
+const AT_ONCE: usize = 256;

@@ -1,0 +1,116 @@
+//! The command line: one file for each command or family. Commands call the running server through its control socket, or rooms directly
+//! when none runs. Input is the operator's: trusted. Not here: rules of mail.
+//!
+//! `table` lists every command with its options and help; `arguments` reads a command line by that table; `which` finds the server that
+//! `--config` or `--dir` means and runs a request there.
+
+mod account;
+mod arguments;
+mod certificate;
+mod check;
+mod client;
+mod config;
+mod localserve;
+mod password;
+mod queue;
+mod running;
+mod salvage;
+mod serve;
+mod table;
+mod which;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use arguments::{Arguments, Parsed};
+use table::Command;
+
+/// Runs a command line, program name first. Exit codes: 0 done, 1 failed or something found, 2 not understood.
+pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let parsed = match arguments::parse(words) {
+        Ok(parsed) => parsed,
+        Err(text) => return report(Failure::Usage(text)),
+    };
+    let result = match parsed {
+        Parsed::Print(text) => print(&text),
+        Parsed::Run(command, arguments) => run(command, &arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => report(failure),
+    }
+}
+
+fn run(command: Command, arguments: &Arguments) -> Result<(), Failure> {
+    match command {
+        Command::Localserve => localserve::run(arguments),
+        Command::Serve => serve::run(arguments),
+        Command::ConfigCheck => config::check(arguments),
+        Command::ConfigExample => config::example(arguments),
+        Command::AccountAdd => account::add(arguments),
+        Command::AccountRemove => account::remove(arguments),
+        Command::AccountList => account::list(arguments),
+        Command::AccountPassword => account::password(arguments),
+        Command::QueueList => queue::list(arguments),
+        Command::Check => check::run(arguments),
+        Command::Salvage => salvage::run(arguments),
+        Command::Reload => running::reload(arguments),
+        Command::Stop => running::stop(arguments),
+        Command::Status => running::status(arguments),
+    }
+}
+
+/// Why a command did not do what was asked. The text says what to do next.
+#[derive(Debug)]
+enum Failure {
+    /// The command line makes no sense.
+    Usage(String),
+    /// It could not be done.
+    Failed(String),
+    /// It was done and found something wrong; all is said already.
+    Found,
+    /// Nobody reads our output any more.
+    OutputGone,
+}
+
+impl From<String> for Failure {
+    fn from(text: String) -> Failure {
+        Failure::Failed(text)
+    }
+}
+
+impl From<io::Error> for Failure {
+    /// Only of writing to standard output: other errors of files carry a path and become texts where they happen.
+    fn from(error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::OutputGone,
+            _ => Failure::Failed(format!("standard output: {error}")),
+        }
+    }
+}
+
+fn report(failure: Failure) -> ExitCode {
+    // When standard error is gone too, the exit code says it.
+    let say = |text: &str| drop(writeln!(io::stderr(), "ringmail: {text}"));
+    match failure {
+        Failure::Usage(text) => {
+            say(&text);
+            ExitCode::from(2)
+        }
+        Failure::Failed(text) => {
+            say(&text);
+            ExitCode::FAILURE
+        }
+        Failure::Found => ExitCode::FAILURE,
+        Failure::OutputGone => ExitCode::SUCCESS,
+    }
+}
+
+/// Writes to standard output, with an error instead of a panic when it is gone.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}

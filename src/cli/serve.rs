@@ -1,0 +1,19 @@
+//! `ringmail serve`.
+
+use super::Failure;
+use super::arguments::Arguments;
+use crate::control::{Source, supervise};
+use crate::serve::Server;
+use crate::telemetry;
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let file = arguments.config.clone().ok_or_else(|| {
+        Failure::Usage("serve needs --config FILE; ringmail config example prints one".into())
+    })?;
+    let source = Source::File(file);
+    let settings = source.load().map_err(|e| e.to_string())?;
+    telemetry::start(&settings.server.log)?;
+    let result = Server::start(settings).and_then(|server| supervise(server, source, |_| Ok(())));
+    telemetry::flush();
+    Ok(result?)
+}

@@ -1,0 +1,342 @@
+//! Every command: its words, arguments, options and help. What `--help` prints and what the parser takes both come from here.
+
+/// A command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Command {
+    Localserve,
+    Serve,
+    ConfigCheck,
+    ConfigExample,
+    AccountAdd,
+    AccountRemove,
+    AccountList,
+    AccountPassword,
+    QueueList,
+    Check,
+    Salvage,
+    Reload,
+    Stop,
+    Status,
+}
+
+/// An option. Each means the same in every command that takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opt {
+    Config,
+    Dir,
+    Json,
+    PortOffset,
+    Accounts,
+    Generate,
+    Numbers,
+}
+
+impl Opt {
+    /// As written, with the name of its value.
+    pub(super) fn written(self) -> &'static str {
+        match self {
+            Opt::Config => "--config FILE",
+            Opt::Dir => "--dir DIR",
+            Opt::Json => "--json",
+            Opt::PortOffset => "--port-offset N",
+            Opt::Accounts => "--accounts N",
+            Opt::Generate => "--generate",
+            Opt::Numbers => "--numbers",
+        }
+    }
+
+    fn help(self) -> &'static str {
+        match self {
+            Opt::Config => "the server whose static file this is",
+            Opt::Dir => "the server whose directory this is (of localserve, or a data directory)",
+            Opt::Json => "one JSON object a line",
+            Opt::PortOffset => "added to each standard port (default 1000)",
+            Opt::Accounts => "further accounts u1 to uN, with the same password",
+            Opt::Generate => "makes a password and prints it",
+            Opt::Numbers => "with mailboxes, messages and octets of each account",
+        }
+    }
+}
+
+/// A command's row.
+pub(super) struct Row {
+    pub(super) command: Command,
+    pub(super) words: &'static [&'static str],
+    /// Names of its arguments; one in brackets may be left out, one with dots repeats.
+    pub(super) arguments: &'static [&'static str],
+    pub(super) options: &'static [Opt],
+    /// One line.
+    summary: &'static str,
+    /// The rest of its help.
+    details: &'static str,
+}
+
+impl Row {
+    /// `account add`.
+    pub(super) fn name(&self) -> String {
+        self.words.join(" ")
+    }
+
+    /// How many arguments it takes: at least, at most.
+    pub(super) fn argument_range(&self) -> (usize, usize) {
+        let optional = |a: &&&str| a.starts_with('[');
+        let least = self.arguments.len() - self.arguments.iter().filter(optional).count();
+        let repeats = self.arguments.iter().any(|a| a.contains("..."));
+        (
+            least,
+            if repeats {
+                usize::MAX
+            } else {
+                self.arguments.len()
+            },
+        )
+    }
+
+    fn usage(&self) -> String {
+        let mut line = format!("ringmail {}", self.name());
+        let both = [Opt::Config, Opt::Dir]
+            .iter()
+            .all(|o| self.options.contains(o));
+        if both {
+            line.push_str(" (--config FILE | --dir DIR)");
+        }
+        for option in self.options {
+            match option {
+                Opt::Config | Opt::Dir if both => (),
+                Opt::Config => line.push_str(" --config FILE"),
+                other => line.push_str(&format!(" [{}]", other.written())),
+            }
+        }
+        for argument in self.arguments {
+            line.push(' ');
+            line.push_str(argument);
+        }
+        line
+    }
+
+    /// What `--help` prints for it.
+    pub(super) fn help(&self) -> String {
+        let mut text = format!("{}\n\nUsage: {}\n", self.summary, self.usage());
+        if !self.details.is_empty() {
+            text.push_str(&format!("\n{}\n", self.details));
+        }
+        text.push_str("\nOptions:\n");
+        for option in self.options {
+            text.push_str(&format!("  {:<18}{}\n", option.written(), option.help()));
+        }
+        text.push_str(&format!("  {:<18}{}\n", "--help", "this text"));
+        text
+    }
+}
+
+/// What `ringmail --help` prints, or `ringmail account --help` for the commands that begin so.
+pub(super) fn overview(beginning: &[String]) -> String {
+    let mut text = String::from("ringmail, a mail server\n\nUsage: ringmail COMMAND [OPTIONS]\n\n");
+    for row in ROWS.iter().filter(|row| begins(row, beginning)) {
+        let mut left = row.name();
+        for argument in row.arguments {
+            left.push(' ');
+            left.push_str(argument);
+        }
+        text.push_str(&format!("  {left:<30}{}\n", row.summary));
+    }
+    text.push_str(CLOSING);
+    text
+}
+
+/// Whether a command's words begin with these.
+pub(super) fn begins(row: &Row, beginning: &[String]) -> bool {
+    beginning.len() <= row.words.len() && row.words.iter().zip(beginning).all(|(a, b)| a == b)
+}
+
+const CLOSING: &str = "
+ringmail COMMAND --help explains a command. ringmail --version prints the version.
+
+To try it: ringmail localserve
+To run it: ringmail config example, edit, ringmail config check, ringmail serve
+
+Exit code: 0 done; 1 failed, or something was found; 2 the command line makes no sense.
+";
+
+const WHICH: &[Opt] = &[Opt::Config, Opt::Dir];
+const WHICH_JSON: &[Opt] = &[Opt::Config, Opt::Dir, Opt::Json];
+
+/// All commands, in the order of the help.
+pub(super) const ROWS: [Row; 14] = [
+    Row {
+        command: Command::Localserve,
+        words: &["localserve"],
+        arguments: &[],
+        options: &[Opt::Dir, Opt::PortOffset, Opt::Accounts],
+        summary: "Runs a whole mail server on this machine, to try and to test",
+        details: "\
+Every standard port plus the offset, on 127.0.0.1: SMTP 1025, submission 1587,
+submissions 1465, IMAP 1143, IMAPS 1993, HTTP 1080 (metrics and health).
+ringmail@localhost, password ringmailringmail, receives mail to any address
+that has no account of its own. Nothing leaves this machine.
+DIR is made at the first start and used again at the next; by default it is
+ringmail/localserve below the user's data directory ($XDG_DATA_HOME, else
+~/.local/share). The certificate is DIR/localhost.crt, made by ourselves.",
+    },
+    Row {
+        command: Command::Serve,
+        words: &["serve"],
+        arguments: &[],
+        options: &[Opt::Config],
+        summary: "Runs the server",
+        details: "\
+FILE names the data directory, the domains file and the accounts folder.
+It logs to standard error. SIGTERM and SIGINT stop it, a second one at once;
+SIGHUP reads the settings again. It tells systemd when it is ready.",
+    },
+    Row {
+        command: Command::ConfigCheck,
+        words: &["config", "check"],
+        arguments: &[],
+        options: &[Opt::Config],
+        summary: "Checks the settings and shows every mistake",
+        details: "\
+Reads the static file and the files it names. Touches nothing; a server that
+runs goes on with what it has.",
+    },
+    Row {
+        command: Command::ConfigExample,
+        words: &["config", "example"],
+        arguments: &["[FILE]"],
+        options: &[],
+        summary: "Prints sample files that explain every field",
+        details: "\
+FILE is ringmail.toml, domains.toml or accounts/example.toml; without it all
+three are printed.",
+    },
+    Row {
+        command: Command::AccountAdd,
+        words: &["account", "add"],
+        arguments: &["NAME", "ADDRESS..."],
+        options: WHICH,
+        summary: "Adds an account with its addresses",
+        details: "\
+Writes the account's file and, when the server runs, takes it into service.
+Give it a password next: ringmail account password NAME.",
+    },
+    Row {
+        command: Command::AccountRemove,
+        words: &["account", "remove"],
+        arguments: &["NAME"],
+        options: WHICH,
+        summary: "Removes an account and all its mail",
+        details: "There is no way back but a backup. Its open sessions end.",
+    },
+    Row {
+        command: Command::AccountList,
+        words: &["account", "list"],
+        arguments: &[],
+        options: &[Opt::Config, Opt::Dir, Opt::Numbers, Opt::Json],
+        summary: "Lists the accounts and their addresses",
+        details: "",
+    },
+    Row {
+        command: Command::AccountPassword,
+        words: &["account", "password"],
+        arguments: &["NAME"],
+        options: &[Opt::Config, Opt::Dir, Opt::Generate],
+        summary: "Sets an account's password",
+        details: "\
+The password is asked for on the terminal without showing it, or is the first
+line of standard input. It has at least 8 characters.",
+    },
+    Row {
+        command: Command::QueueList,
+        words: &["queue", "list"],
+        arguments: &[],
+        options: WHICH_JSON,
+        summary: "Lists mail on its way out",
+        details: "",
+    },
+    Row {
+        command: Command::Check,
+        words: &["check"],
+        arguments: &[],
+        options: WHICH_JSON,
+        summary: "Checks everything that is stored",
+        details: "\
+Reads all that is stored and compares it: checksums, counts, numbers,
+references. A running server goes on meanwhile. Progress goes to standard
+error, findings to standard output. Changes nothing.",
+    },
+    Row {
+        command: Command::Salvage,
+        words: &["salvage"],
+        arguments: &["DIR"],
+        options: &[],
+        summary: "Rebuilds the index of a damaged directory from the stored mail",
+        details: "\
+For a directory that does not open any more. No server may run on it. What is
+damaged is set aside, not removed; make a copy of DIR first all the same.",
+    },
+    Row {
+        command: Command::Reload,
+        words: &["reload"],
+        arguments: &[],
+        options: WHICH,
+        summary: "Has a running server read its settings again",
+        details: "\
+Settings with a mistake change nothing. What takes effect at the next start
+only is named.",
+    },
+    Row {
+        command: Command::Stop,
+        words: &["stop"],
+        arguments: &[],
+        options: WHICH,
+        summary: "Stops a running server and waits until it has ended",
+        details: "",
+    },
+    Row {
+        command: Command::Status,
+        words: &["status"],
+        arguments: &[],
+        options: WHICH_JSON,
+        summary: "Tells how a running server is",
+        details: "Exit code 1 when none runs or something is wrong with it.",
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_overview_names_each_command_and_each_help_its_options() {
+        let overview = overview(&[]);
+        for row in &ROWS {
+            assert!(
+                overview.contains(&format!("\n  {} ", row.name())),
+                "{}",
+                row.name()
+            );
+            let help = row.help();
+            for option in row.options {
+                assert!(
+                    help.contains(&format!("\n  {}", option.written())),
+                    "{help}"
+                );
+            }
+            assert!(help.lines().all(|line| line.len() <= 100), "{help}");
+        }
+    }
+
+    #[test]
+    fn arguments_are_counted_from_their_names() {
+        let range = |command| {
+            ROWS.iter()
+                .find(|r| r.command == command)
+                .unwrap()
+                .argument_range()
+        };
+        assert_eq!(range(Command::Stop), (0, 0));
+        assert_eq!(range(Command::ConfigExample), (0, 1));
+        assert_eq!(range(Command::AccountAdd), (2, usize::MAX));
+        assert_eq!(range(Command::Salvage), (1, 1));
+    }
+}
