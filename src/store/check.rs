@@ -1,10 +1,32 @@
-//! Checking what is stored against itself, slice by slice, so that a running server can be checked.
+//! Checking what is stored against itself: a running shard slice by slice, each one job of the worker pool; a stopped directory on
+//! copies of its indexes. Finds, never repairs; each finding says what to do.
+//!
+//! Order: stored bodies (checksums; `shards` does that), names of accounts, each account (its own rows in [`Step::Start`], its
+//! messages, the rows that lead to messages), then bodies that no row names. What changes while a running shard is checked is
+//! looked at again before it is called wrong. Spec B7.
 
+mod account;
+mod bodies;
+mod position;
+
+use std::path::Path;
 use std::rc::Rc;
 
-use shards::storage::Shard;
+use shards::index::{Index, IndexError};
+use shards::segments::BodyId;
+use shards::storage::{DirectoryError, SLICE_BODIES, Shard, check_stopped_with};
 
 use super::StoreError;
+use position::{Kind, Position, Stage};
+
+/// What a check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// What is wrong, in words, with the remedy; at most 20 of each kind are spelled out.
+    pub findings: Vec<String>,
+    /// Rows and bodies looked at.
+    pub checked: u64,
+}
 
 /// What one slice of a check found.
 #[derive(Clone, Debug, Default)]
@@ -17,7 +39,105 @@ pub struct CheckSlice {
     pub next: Option<Vec<u8>>,
 }
 
-/// Checks a slice of a shard from a position on; answers findings and the next position.
-pub async fn check_slice(_shard: &Rc<Shard>, _from: Vec<u8>) -> Result<CheckSlice, StoreError> {
-    Ok(CheckSlice::default())
+/// Checks a slice of a shard from a position on (empty: from its start); answers findings and the next position. Positions are
+/// for the caller to hand back, within one run of the server.
+pub async fn check_slice(shard: &Rc<Shard>, from: Vec<u8>) -> Result<CheckSlice, StoreError> {
+    let mut position = Position::from_bytes(&from)?;
+    let mut report = Report::default();
+    let next = if let Stage::Bodies(body) = position.stage {
+        let (found, next) = shard.check_slice(BodyId(body), SLICE_BODIES).await?;
+        report.checked = found.bodies;
+        for finding in found.list {
+            let text = match finding.body {
+                Some(body) => format!("body {body}: {}", finding.what),
+                None => finding.what,
+            };
+            position.tell(Kind::Body, || text, &mut report);
+        }
+        position.stage = next.map_or(Stage::names(), |body| Stage::Bodies(body.0));
+        Some(position)
+    } else {
+        let (found, next) = shard.read(move |index| slice(index, position)).await?;
+        report = found;
+        next
+    };
+    let shard = shard.id();
+    Ok(CheckSlice {
+        findings: report
+            .findings
+            .iter()
+            .map(|f| format!("{shard}: {f}"))
+            .collect(),
+        checked: report.checked,
+        next: next.map(|p| p.to_bytes()),
+    })
+}
+
+/// Checks a directory that no process has open, bodies included. `progress` is told how many rows and bodies were looked at.
+pub fn check_stopped(
+    directory: &Path,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Report, DirectoryError> {
+    let mut report = Report::default();
+    let mut rows = 0;
+    let below = check_stopped_with(directory, &mut |_, _| (), &mut |shard, index| {
+        match check_rows(index) {
+            Ok(found) => {
+                rows += found.checked;
+                let named = found.findings.into_iter().map(|f| format!("{shard}: {f}"));
+                report.findings.extend(named);
+            }
+            Err(error) => report.findings.push(format!("{shard}: {error}")),
+        }
+        progress(rows);
+    })?;
+    for (shard, found) in below {
+        report.checked += found.bodies;
+        for finding in found.list.iter().take(position::TOLD_MAX as usize) {
+            let body = finding
+                .body
+                .map_or(String::new(), |b| format!("body {b}: "));
+            report
+                .findings
+                .push(format!("{shard}: {body}{}", finding.what));
+        }
+        if found.total > u64::from(position::TOLD_MAX) {
+            report.findings.push(format!(
+                "{shard}: {} findings about bodies in all",
+                found.total
+            ));
+        }
+    }
+    report.checked += rows;
+    Ok(report)
+}
+
+fn check_rows(index: &Index) -> Result<Report, IndexError> {
+    let mut report = Report::default();
+    let mut position = Some(Position::at(Stage::names()));
+    while let Some(at) = position {
+        let (found, next) = slice(index, at)?;
+        report.findings.extend(found.findings);
+        report.checked += found.checked;
+        position = next;
+    }
+    Ok(report)
+}
+
+/// One slice of the rows: a few thousand of them at most.
+fn slice(index: &Index, mut position: Position) -> Result<(Report, Option<Position>), IndexError> {
+    let mut report = Report::default();
+    let stage = std::mem::replace(&mut position.stage, Stage::End);
+    position.stage = match stage {
+        Stage::Bodies(_) | Stage::End => Stage::End,
+        Stage::Names(names) => account::names(index, names, &mut position, &mut report)?,
+        Stage::Account(step) => account::step(index, step, &mut position, &mut report)?,
+        Stage::Naming(naming) => bodies::naming(index, naming, &mut report)?,
+        Stage::Unnamed(unnamed) => bodies::unnamed(index, unnamed, &mut position, &mut report)?,
+    };
+    if matches!(position.stage, Stage::End) {
+        position.tell_rest(&mut report);
+        return Ok((report, None));
+    }
+    Ok((report, Some(position)))
 }

@@ -31,7 +31,7 @@ pub use accounts::{Accounts, ROOM, StoreOptions};
 pub use add::{Added, NewContent, NewMessage, thread_row};
 pub use body::MessageBody;
 pub use change::Update;
-pub use check::{CheckSlice, check_slice};
+pub use check::{CheckSlice, Report, check_slice, check_stopped};
 pub use copy::Copied;
 pub use flags::{FlagAction, FlagsStored, KEYWORDS_MAX, system};
 pub use mailboxes::{INBOX, check_name};

@@ -190,6 +190,15 @@ pub fn check_stopped(
     directory: &Path,
     progress: &mut dyn FnMut(ShardId, &Findings),
 ) -> Result<Vec<(ShardId, Findings)>, DirectoryError> {
+    check_stopped_with(directory, progress, &mut |_, _| ())
+}
+
+/// The same; `rows` gets the copy of each index that can be read, to check what its rows mean.
+pub fn check_stopped_with(
+    directory: &Path,
+    progress: &mut dyn FnMut(ShardId, &Findings),
+    rows: &mut dyn FnMut(ShardId, &Index),
+) -> Result<Vec<(ShardId, Findings)>, DirectoryError> {
     let Some(format) = read_format(directory)? else {
         return Err(DirectoryError::Format {
             path: directory.join("format"),
@@ -203,9 +212,8 @@ pub fn check_stopped(
         let copy = path.join("rows.check");
         let result = copy_index(&path.join("rows"), &copy).map_err(at(&copy));
         let findings = result.map(|()| {
-            check_copy(&path, &copy, (shard, format.seed), &mut |f| {
-                progress(shard, f)
-            })
+            let mut progress = |f: &Findings| progress(shard, f);
+            check_copy(&path, &copy, (shard, format.seed), &mut progress, rows)
         });
         let _ = fs::remove_dir_all(&copy);
         all.push((shard, findings?));
@@ -218,6 +226,7 @@ fn check_copy(
     copy: &Path,
     (shard, seed): (ShardId, u32),
     progress: &mut dyn FnMut(&Findings),
+    rows: &mut dyn FnMut(ShardId, &Index),
 ) -> Findings {
     let mut check = || -> Result<Findings, IndexError> {
         let index = Index::open(copy, CACHE)?;
@@ -232,6 +241,7 @@ fn check_copy(
             ),
             Err(e) => findings.add(shard, None, e.to_string()),
         }
+        rows(shard, &index);
         Ok(findings)
     };
     check().unwrap_or_else(|error| {

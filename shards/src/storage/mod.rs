@@ -14,6 +14,7 @@ mod shard;
 pub use batch::{Batch, Committed, External, NewBody, StorageError};
 pub use check::{
     FINDINGS_MAX, Finding, Findings, SLICE_BODIES, check_index, check_slice, check_stopped,
+    check_stopped_with,
 };
 pub use directory::{
     DirectoryError, Format, Lock, Opened, StorageOptions, open, read_format, scan_places,

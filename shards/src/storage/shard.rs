@@ -346,6 +346,21 @@ impl Shard {
             .await
     }
 
+    /// Checks stored bodies from a number on, at most `limit`, by the pool; answers what is wrong and where to go on.
+    pub async fn check_slice(
+        &self,
+        from: BodyId,
+        limit: usize,
+    ) -> Result<(super::Findings, Option<BodyId>), StorageError> {
+        let (path, shard) = (self.path.clone(), (self.id, self.seed));
+        self.read(move |index| {
+            let mut findings = super::Findings::default();
+            let next = super::check_slice(index, &path, shard, from, limit, &mut findings)?;
+            Ok((findings, next))
+        })
+        .await
+    }
+
     /// Any read of the index, by the pool.
     pub async fn read<T: Send + 'static>(
         &self,

@@ -1,6 +1,7 @@
 //! The store on a real directory: an engine whose first core runs closures. Each closing asserts that every open account is
 //! consistent, and that the directory is.
 
+mod check;
 mod races;
 mod sessions;
 mod whole;
@@ -149,8 +150,9 @@ impl Store {
     /// Stops, with all assertions, and checks what is stored.
     pub fn close(self) {
         let panics = TEST.panics();
-        self.stop();
+        let directory = self.stop();
         assert_eq!(TEST.panics(), panics);
+        assert_eq!(findings(&directory), Vec::<String>::new());
     }
 
     fn stop(self) -> std::path::PathBuf {
@@ -168,6 +170,11 @@ impl Store {
         self.engine.stop(Duration::from_secs(1));
         self.directory
     }
+}
+
+/// What is wrong in a stopped directory.
+pub fn findings(directory: &Path) -> Vec<String> {
+    check_stopped(directory, &mut |_| ()).unwrap().findings
 }
 
 /// A directory for one test, opened.
