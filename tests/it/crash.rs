@@ -283,7 +283,7 @@ fn crash_at_random_under_load_loses_and_doubles_nothing() {
         .ok()
         .and_then(|n| n.parse().ok())
         .unwrap_or(6);
-    let seed = std::env::var("RINGMAIL_SEED")
+    let seed: Option<u64> = std::env::var("RINGMAIL_SEED")
         .ok()
         .and_then(|n| n.parse().ok());
     let mut state: u64 = seed.unwrap_or_else(|| std::process::id().into()) | 1;
