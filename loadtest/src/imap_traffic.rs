@@ -42,6 +42,8 @@ pub struct ImapDialog {
     literal_plus: bool,
     exists: u32,
     begun: Instant,
+    /// Whether the next octet begins a response.
+    at_response: bool,
 }
 
 /// What is awaited.
@@ -267,6 +269,7 @@ impl Traffic for ImapTraffic {
                 literal_plus: false,
                 exists: 0,
                 begun: now,
+                at_response: true,
             },
             to: self.to,
             source,
@@ -282,10 +285,19 @@ impl Traffic for ImapTraffic {
         now: Instant,
     ) -> Result<Turn, String> {
         while !input.is_empty() {
+            if dialog.at_response && matches!(dialog.stage, Stage::Command(_)) {
+                let skimmed = dialog.task.skim(input);
+                input = &input[skimmed..];
+                if input.is_empty() {
+                    break;
+                }
+            }
             let used = dialog.client.receive(input);
+            dialog.at_response = false;
             match dialog.client.event() {
                 Some(Event::Literal(range)) => dialog.task.literal(&input[range]),
                 Some(Event::Response(response)) => {
+                    dialog.at_response = true;
                     let turn = self.response(dialog, response, output, now)?;
                     if turn != Turn::Stay {
                         return Ok(turn);

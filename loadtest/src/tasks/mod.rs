@@ -25,6 +25,12 @@ pub trait Task {
     /// Sends the next command; what does not go through the client is written to `output`.
     fn begin(&mut self, client: &mut Client, literal_plus: bool, output: &mut Vec<u8>) -> Tag;
 
+    /// At the start of a response: takes whole responses that it can check by itself, and says how many octets they have.
+    /// For bulk answers, where the client's parser would cost more than the server's work; the rest goes to the client.
+    fn skim(&mut self, _input: &[u8]) -> usize {
+        0
+    }
+
     /// Octets of a large literal.
     fn literal(&mut self, _octets: &[u8]) {}
 
