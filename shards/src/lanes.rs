@@ -191,7 +191,22 @@ impl<C: Send + 'static, A: Send + 'static> Lanes<C, A> {
 
     /// Calls the core `to` (which may be this one) and waits for its answer, at most `limit` in all.
     pub async fn call(&self, to: CoreId, call: C, limit: Duration) -> Result<A, CallError> {
-        let ticket = self.send(to, call, limit).await?;
+        self.offer(to, call, limit)
+            .await
+            .map_err(|(error, _)| error)
+    }
+
+    /// Like [`Lanes::call`], but a call that was not sent comes back to the caller.
+    pub async fn offer(
+        &self,
+        to: CoreId,
+        call: C,
+        limit: Duration,
+    ) -> Result<A, (CallError, Option<C>)> {
+        let ticket = match self.send(to, call, limit).await {
+            Ok(ticket) => ticket,
+            Err(call) => return Err((CallError::Full, Some(call))),
+        };
         let abandon = Abandon {
             lanes: self,
             ticket,
@@ -199,15 +214,15 @@ impl<C: Send + 'static, A: Send + 'static> Lanes<C, A> {
         let answer = rt::timeout(limit, poll_fn(|cx| self.poll_answer(ticket, cx.waker()))).await;
         std::mem::forget(abandon);
         match answer {
-            Ok(answer) => answer.ok_or(CallError::Dropped),
+            Ok(answer) => answer.ok_or((CallError::Dropped, None)),
             Err(rt::Elapsed) => {
                 self.abandon(ticket);
-                Err(CallError::TimedOut)
+                Err((CallError::TimedOut, None))
             }
         }
     }
 
-    async fn send(&self, to: CoreId, call: C, limit: Duration) -> Result<u64, CallError> {
+    async fn send(&self, to: CoreId, call: C, limit: Duration) -> Result<u64, C> {
         let target = &self.network.post.boxes[usize::from(to.0)];
         let mut call = call;
         let mut pause = FIRST_PAUSE;
@@ -234,7 +249,7 @@ impl<C: Send + 'static, A: Send + 'static> Lanes<C, A> {
                 }
             }
             if waited >= limit {
-                return Err(CallError::Full);
+                return Err(call);
             }
             // Backs off instead of queueing: the caller holds its own socket back meanwhile.
             rt::sleep(pause).await;
