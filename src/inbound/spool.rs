@@ -49,9 +49,9 @@ impl Spool {
             .body_in_memory_max_bytes
             .as_usize()
             .min(shards::storage::BODY_MAX);
-        let mut memory = Vec::new();
         // More than a segment's record is never reserved on a client's word alone.
-        memory.reserve((expected as usize + 1).min(RESERVE_MAX).min(memory_max));
+        let reserved = (expected as usize + 1).min(RESERVE_MAX).min(memory_max);
+        let memory = Vec::with_capacity(reserved);
         Spool {
             core: core.clone(),
             memory,
@@ -65,6 +65,13 @@ impl Spool {
     pub fn push(&mut self, piece: &[u8]) {
         self.memory.extend_from_slice(piece);
         self.count();
+    }
+
+    /// Like [`Spool::push`], for what is changed on its way: `fill` appends to the octets.
+    pub fn push_with<T>(&mut self, fill: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let result = fill(&mut self.memory);
+        self.count();
+        result
     }
 
     fn count(&mut self) {

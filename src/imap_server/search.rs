@@ -1,0 +1,229 @@
+//! SEARCH and its results. RFC 9051 6.4.4 and 7.3.4, RFC 4731 (ESEARCH), RFC 5182 (SEARCHRES), RFC 7162 3.1.5.
+//! Keys that the table can decide are decided there; a body is read only for messages that this leaves open.
+
+use std::rc::Rc;
+
+use imap::response::SearchResult;
+use imap::types::{ModSeq, NumberSet, Numbering, Search, SearchKey, SearchReturn, Tag};
+use message::Structure;
+use shards::rt;
+use shards::storage::StorageError;
+
+use super::client::Client;
+use super::fetch::{LARGE, header_octets};
+use super::responses::{Done, Refusal, Trouble};
+use super::search_key::{Key, Mailbox, Message, header_only};
+use crate::store::{Entry, Selected, StoreError};
+
+/// What was found.
+#[derive(Default)]
+struct Found {
+    /// Sequence numbers or UIDs, as asked, ascending.
+    numbers: Vec<u32>,
+    uids: Vec<u32>,
+    /// The highest MODSEQ of them.
+    mod_seq: u64,
+    /// The lowest and highest MODSEQ of the first and last of them, for MIN and MAX.
+    first_mod_seq: u64,
+    last_mod_seq: u64,
+}
+
+impl Client {
+    pub(super) async fn search(&mut self, tag: &Tag, search: Search) -> Result<Done, Trouble> {
+        let save = search.options.is_some_and(|options| options.save);
+        let result = self.run_search(tag, &search).await;
+        if save && result.is_err() {
+            // RFC 5182 2.1: a search that fails with NO empties the result.
+            self.saved = NumberSet::new();
+        }
+        result
+    }
+
+    async fn run_search(&mut self, tag: &Tag, search: &Search) -> Result<Done, Trouble> {
+        let selected = self.selected()?;
+        let by_mod_seq = search
+            .key
+            .any(&mut |key| matches!(key, SearchKey::ModSeq(_)));
+        if by_mod_seq {
+            self.use_condstore();
+        }
+        self.check_numbers(&selected, &search.key)?;
+        let keywords = selected.keywords();
+        let key = Key::of(
+            &search.key,
+            &Mailbox {
+                selected: &selected,
+                saved: &self.saved,
+                keywords: &keywords,
+                now: self.core.wall_clock(),
+            },
+        );
+        let found = find(&selected, &key, search.numbering).await?;
+        let mod_seq = by_mod_seq.then_some(());
+        match search.options {
+            // RFC 9051 6.4.4: rev2 has no other form of result.
+            options if options.is_some() || self.enabled.rev2 => {
+                let options = options.unwrap_or_default();
+                self.esearch(tag, search.numbering, options, found, mod_seq.is_some());
+            }
+            _ => {
+                let mod_seq = mod_seq.and_then(|()| ModSeq::new(found.mod_seq));
+                self.encoder().search(found.numbers, mod_seq);
+            }
+        }
+        Ok(Done::ok("SEARCH done"))
+    }
+
+    /// A sequence number that does not exist is BAD, like in other commands.
+    fn check_numbers(&self, selected: &Rc<Selected>, key: &SearchKey) -> Result<(), Trouble> {
+        let count = selected.uids().len() as u32;
+        let outside = key.any(&mut |key| match key {
+            SearchKey::Sequence(set) => !set.fits(count) && count > 0,
+            _ => false,
+        });
+        match outside {
+            true => Err(Refusal::bad("no message has that sequence number").into()),
+            false => Ok(()),
+        }
+    }
+
+    fn esearch(
+        &mut self,
+        tag: &Tag,
+        numbering: Numbering,
+        options: SearchReturn,
+        found: Found,
+        mod_seq: bool,
+    ) {
+        let SearchReturn {
+            min,
+            max,
+            all,
+            count,
+            save,
+        } = options;
+        if save {
+            self.saved = saved(&found.uids, options);
+        }
+        // RFC 5182 2.1: SAVE alone says nothing but the tag; RFC 4731 3.1: no option at all means ALL.
+        let all = all || !(min || max || count || save);
+        let numbers: NumberSet = match all {
+            true => found.numbers.iter().copied().collect(),
+            false => NumberSet::new(),
+        };
+        // RFC 7162 3.1.5: with MIN or MAX alone the MODSEQ of that message, else the highest of all.
+        let shown_mod_seq = match (min, max) {
+            _ if found.numbers.is_empty() => None,
+            (true, false) if !all && !count => Some(found.first_mod_seq),
+            (false, true) if !all && !count => Some(found.last_mod_seq),
+            (true, true) if !all && !count => Some(found.first_mod_seq.max(found.last_mod_seq)),
+            _ => Some(found.mod_seq),
+        };
+        let result = SearchResult {
+            tag,
+            numbering,
+            min: found.numbers.first().copied().filter(|_| min),
+            max: found.numbers.last().copied().filter(|_| max),
+            all: all.then_some(&numbers),
+            count: count.then_some(found.numbers.len() as u32),
+            mod_seq: shown_mod_seq.and_then(ModSeq::new).filter(|_| mod_seq),
+        };
+        if save && !(min || max || all || count) {
+            return;
+        }
+        self.encoder().esearch(&result);
+    }
+}
+
+/// RFC 5182 2.4: with MIN or MAX but not ALL or COUNT only those are saved.
+fn saved(uids: &[u32], options: SearchReturn) -> NumberSet {
+    if options.all || options.count || !(options.min || options.max) {
+        return uids.iter().copied().collect();
+    }
+    let first = uids.first().filter(|_| options.min);
+    let last = uids.last().filter(|_| options.max);
+    first.into_iter().chain(last).copied().collect()
+}
+
+async fn find(selected: &Rc<Selected>, key: &Key, numbering: Numbering) -> Result<Found, Trouble> {
+    let view = selected.uids();
+    let mut found = Found::default();
+    let mut open: Vec<Entry> = Vec::new();
+    for (slice_number, slice) in view.chunks(SLICE).enumerate() {
+        let mut hits: Vec<(u32, u64)> = Vec::new();
+        selected.for_entries(slice, |entry| {
+            match key.by_table(entry, selected.is_recent(entry.uid)) {
+                Some(true) => hits.push((entry.uid, entry.modseq)),
+                Some(false) => (),
+                None => open.push(entry.clone()),
+            }
+        });
+        for entry in open.drain(..) {
+            if matches(selected, key, &entry).await? {
+                hits.push((entry.uid, entry.modseq));
+            }
+            rt::yield_if_needed().await;
+        }
+        hits.sort_unstable();
+        let base = slice_number * SLICE;
+        let mut at = 0;
+        for (uid, mod_seq) in hits {
+            at += slice[at..].partition_point(|u| *u < uid);
+            found.add((base + at) as u32 + 1, uid, mod_seq, numbering);
+        }
+        rt::yield_if_needed().await;
+    }
+    Ok(found)
+}
+
+impl Found {
+    fn add(&mut self, sequence: u32, uid: u32, mod_seq: u64, numbering: Numbering) {
+        if self.uids.is_empty() {
+            self.first_mod_seq = mod_seq;
+        }
+        self.last_mod_seq = mod_seq;
+        self.mod_seq = self.mod_seq.max(mod_seq);
+        self.uids.push(uid);
+        self.numbers.push(match numbering {
+            Numbering::Sequence => sequence,
+            Numbering::Uid => uid,
+        });
+    }
+}
+
+/// Looks into the message. One that is gone or damaged does not match: it costs itself alone, not the search.
+async fn matches(selected: &Selected, key: &Key, entry: &Entry) -> Result<bool, Trouble> {
+    let recent = selected.is_recent(entry.uid);
+    if entry.size > LARGE && !key.needs_structure() {
+        let octets = match header_octets(selected, entry).await {
+            Ok(octets) => octets,
+            Err(error) => return unreadable(selected, entry, error),
+        };
+        let structure = header_only(&octets);
+        return Ok(key.by_message(entry, recent, &mut Message::new(&octets, &structure)));
+    }
+    let body = match selected.body(entry).await {
+        Ok(body) => body,
+        Err(error) => return unreadable(selected, entry, error),
+    };
+    let octets = body.octets();
+    let structure = match key.needs_structure() {
+        true => Structure::of_message(octets),
+        false => header_only(octets),
+    };
+    Ok(key.by_message(entry, recent, &mut Message::new(octets, &structure)))
+}
+
+fn unreadable(selected: &Selected, entry: &Entry, error: StoreError) -> Result<bool, Trouble> {
+    match error {
+        StoreError::MessageGone | StoreError::Storage(StorageError::Gone(..)) => Ok(false),
+        StoreError::Storage(StorageError::Damaged { .. }) => {
+            tracing::error!(account = selected.account().name, uid = entry.uid, %error, "a message is damaged");
+            Ok(false)
+        }
+        error => Err(error.into()),
+    }
+}
+
+/// Messages looked at before others may run.
+const SLICE: usize = 512;

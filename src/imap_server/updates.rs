@@ -1,0 +1,120 @@
+//! What is new in the selected mailbox, as untagged responses. RFC 9051 7.4.1 and 7.5.1, RFC 7162 3.2.4.
+
+use imap::response::{Code, Condition, Encoder};
+use imap::types::{ModSeq, SequenceNumber, SystemFlags, Uid};
+
+use super::client::Client;
+use super::flags;
+use super::talk::End;
+use crate::store::{Entry, Selected, Update};
+
+impl Client {
+    /// Tells what became durable since the client was last told; without `expunges` only up to the first removal.
+    pub(super) fn tell_updates(&mut self, expunges: bool) -> Result<(), End> {
+        let Some(selected) = self.selected.clone() else {
+            return Ok(());
+        };
+        let mut updates = selected.updates(expunges);
+        if updates.is_empty() {
+            return Ok(());
+        }
+        self.tell_keywords(&selected);
+        let keywords = selected.keywords();
+        for update in updates.drain(..) {
+            match update {
+                Update::Exists(count) => {
+                    let recent = (!self.enabled.rev2).then(|| selected.recent_count());
+                    let mut encoder = self.encoder();
+                    encoder.exists(count);
+                    if let Some(recent) = recent {
+                        encoder.recent(recent);
+                    }
+                }
+                Update::Expunge { sequence, .. } => {
+                    if let Some(number) = SequenceNumber::new(sequence) {
+                        self.encoder().expunge(number);
+                    }
+                }
+                Update::Flags { sequence, uid } => {
+                    if let Some(entry) = selected.entry(uid) {
+                        self.tell_flags(&selected, sequence, &entry, &keywords);
+                    }
+                }
+                // Commands on it get NO [NONEXISTENT] from now on; RFC 2180 3.
+                Update::MailboxGone => {
+                    self.encoder().untagged(
+                        Condition::No,
+                        None,
+                        "the selected mailbox was deleted",
+                    );
+                }
+                Update::Overrun => {
+                    return Err(End::Bye(
+                        Some(Code::Limit),
+                        "too many changes that were not asked for; connect again".into(),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// FETCH with the flags of one message.
+    pub(super) fn tell_flags(
+        &mut self,
+        selected: &Selected,
+        sequence: u32,
+        entry: &Entry,
+        known: &[String],
+    ) {
+        let shown = Shown {
+            flags: true,
+            mod_seq: self.enabled.condstore,
+            recent: !self.enabled.rev2 && selected.is_recent(entry.uid),
+        };
+        write_flags(&mut self.encoder(), sequence, entry, known, &shown);
+    }
+
+    /// FLAGS, if the mailbox has keywords that the client has not heard of.
+    pub(super) fn tell_keywords(&mut self, selected: &Selected) {
+        let known = selected.keywords();
+        if known.len() > self.keywords_told {
+            self.keywords_told = known.len();
+            self.encoder()
+                .flags(SystemFlags::EVERY, flags::all_keywords(&known));
+        }
+    }
+}
+
+/// What a FETCH response about flags shows beside the UID.
+pub(super) struct Shown {
+    pub flags: bool,
+    pub mod_seq: bool,
+    /// With `\Recent`.
+    pub recent: bool,
+}
+
+/// FETCH with UID, and flags and MODSEQ as asked.
+pub(super) fn write_flags(
+    encoder: &mut Encoder<'_>,
+    sequence: u32,
+    entry: &Entry,
+    known: &[String],
+    shown: &Shown,
+) {
+    let (Some(number), Some(uid)) = (SequenceNumber::new(sequence), Uid::new(entry.uid)) else {
+        return;
+    };
+    let mut writer = encoder.fetch(number);
+    writer.uid(uid);
+    if shown.flags {
+        writer.flags(
+            flags::system_flags(entry.flags),
+            flags::keywords(entry, known, shown.recent),
+        );
+    }
+    if let (true, Some(mod_seq)) = (shown.mod_seq, ModSeq::new(entry.modseq)) {
+        writer.mod_seq(mod_seq);
+    }
+    writer.end();
+}

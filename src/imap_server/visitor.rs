@@ -1,0 +1,503 @@
+//! A connection before login: handshake, limits, greeting, STARTTLS, LOGIN and AUTHENTICATE; then it is handed to the account's core.
+//! RFC 9051 6.1 and 6.2, RFC 4959. Wrong passwords cost time: spec A1.3.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_lite::FutureExt;
+use imap::command::{Command, InitialResponse};
+use imap::response::{Code, Condition, Encoder, tagged, untagged};
+use imap::server::{AuthenticateResponse, Awaits, Config, Event, Session};
+use imap::types::{NameSyntax, Tag};
+use sasl::{Exchange, Mechanism, Secret, Step};
+use shards::net::{Connection, ServerConfig};
+use shards::rt;
+
+use super::Endpoint;
+use super::admitted::Admitted;
+use super::capabilities::Announced;
+use super::talk::{End, Talk};
+use crate::calls::{Answer, Call, ConnectionFacts, LimitedDoor, MovedConnection};
+use crate::login::limiter::{Networks, Refused};
+use crate::percore::{Login, PerCore};
+use crate::settings::{AccountName, ImapLimits, StartTls};
+
+/// A connection that has not logged in.
+struct Visitor {
+    core: Rc<PerCore>,
+    talk: Talk,
+    endpoint: Endpoint,
+    facts: ConnectionFacts,
+    /// Set when TLS is active.
+    tls: Option<Arc<ServerConfig>>,
+    /// Failed logins.
+    failures: u32,
+    /// AUTHENTICATE under way.
+    exchange: Option<(Tag, Mechanism, Exchange)>,
+}
+
+/// Serves a connection from its start until it has logged in or ended.
+pub(super) async fn serve(core: Rc<PerCore>, connection: Connection, endpoint: Endpoint) {
+    let networks = Networks::of(connection.peer().ip());
+    let facts = ConnectionFacts {
+        id: core.connection_id(),
+        networks,
+        listener: endpoint.listener,
+    };
+    tracing::debug!(connection = facts.id, peer = %connection.peer(), "connected");
+    let service = if endpoint.implicit_tls {
+        "imaps"
+    } else {
+        "imap"
+    };
+    core.metrics.count(
+        "ringmail_imap_connections_total",
+        crate::metrics::label("service", service),
+    );
+    let bye_limit = limits(&core, |l| l.bye_timeout_secs.duration());
+    let mut visitor = Visitor::new(core, connection, endpoint, facts);
+    let mut admitted = None;
+    let end = match visitor.enter(networks).await {
+        Ok(pass) => {
+            admitted = Some(pass);
+            visitor.converse().await
+        }
+        Err(end) => Err(end),
+    };
+    match (end, admitted) {
+        (Ok(account), Some(admitted)) => visitor.hand_over(account, admitted).await,
+        (Ok(_), None) => (),
+        (Err(end), _admitted) => {
+            tracing::debug!(connection = visitor.facts.id, ?end, "ended before login");
+            visitor.talk.end(end, bye_limit).await;
+        }
+    }
+}
+
+fn limits<T>(core: &PerCore, pick: impl FnOnce(&ImapLimits) -> T) -> T {
+    pick(&core.live().settings.server.limits.imap)
+}
+
+impl Visitor {
+    fn new(
+        core: Rc<PerCore>,
+        connection: Connection,
+        endpoint: Endpoint,
+        facts: ConnectionFacts,
+    ) -> Visitor {
+        let (write_limit, line_max) = limits(&core, |l| {
+            (
+                l.login_write_timeout_secs.duration(),
+                l.line_max_bytes.get(),
+            )
+        });
+        let session = Session::new(Config {
+            starttls: match offers_starttls(&core, &endpoint) {
+                true => imap::server::StartTls::Offered,
+                false => imap::server::StartTls::NotOffered,
+            },
+            line_max: u32::try_from(line_max).unwrap_or(u32::MAX),
+            ..Config::default()
+        });
+        Visitor {
+            talk: Talk::new(connection, session, write_limit),
+            core,
+            endpoint,
+            facts,
+            tls: None,
+            failures: 0,
+            exchange: None,
+        }
+    }
+
+    /// Handshake, limits, greeting. Spec A1.3 has the limits after the handshake, so that a BYE can be read.
+    async fn enter(&mut self, networks: Networks) -> Result<Admitted, End> {
+        if self.endpoint.implicit_tls {
+            self.start_tls().await?;
+        }
+        if self.core.draining.get() {
+            return Err(shutting_down());
+        }
+        self.core
+            .admit(networks, LimitedDoor::Imap)
+            .await
+            .map_err(|refused| {
+                self.core.metrics.count(
+                    "ringmail_imap_refused_total",
+                    crate::metrics::label("reason", refused_word(refused)),
+                );
+                End::bye(refused_text(refused))
+            })?;
+        let admitted = Admitted::new(self.core.clone(), networks);
+        let words = self.announced(true).words();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let text = format!(
+            "{} ringmail ready, connection {}",
+            self.endpoint.hostname, self.facts.id
+        );
+        untagged(
+            &mut self.talk.wire.out,
+            Condition::Ok,
+            Some(&Code::Capability(&words)),
+            &text,
+        );
+        Ok(admitted)
+    }
+
+    async fn start_tls(&mut self) -> Result<(), End> {
+        let live = self.core.live();
+        let Some(config) = live.tls.get(&self.endpoint.listener).cloned() else {
+            return Err(End::Gone);
+        };
+        let limit = live
+            .settings
+            .server
+            .limits
+            .tls
+            .handshake_timeout_secs
+            .duration();
+        drop(live);
+        Box::pin(self.talk.wire.start_tls(config.clone(), limit)).await?;
+        self.tls = Some(config);
+        Ok(())
+    }
+
+    fn announced(&self, before_login: bool) -> Announced {
+        Announced {
+            before_login,
+            starttls: self.tls.is_none() && offers_starttls(&self.core, &self.endpoint),
+            passwords: self.may_send_password(),
+            append_limit: limits(&self.core, |l| l.message_size_max_bytes.get()),
+        }
+    }
+
+    fn may_send_password(&self) -> bool {
+        self.tls.is_some()
+            || (self.endpoint.allow_plain_auth && self.endpoint.starttls != StartTls::Required)
+    }
+
+    /// Commands, until a login succeeds.
+    async fn converse(&mut self) -> Result<AccountName, End> {
+        loop {
+            while let Some(event) = self.talk.next_event(&mut None) {
+                if let Some(account) = Box::pin(self.handle(event)).await? {
+                    return Ok(account);
+                }
+            }
+            self.talk.wire.flush().await?;
+            if self.talk.session.awaits() == Awaits::Closed {
+                return Err(End::Said);
+            }
+            if self.talk.session.refusals() > limits(&self.core, |l| l.bad_commands_max) {
+                return Err(End::bye("too many bad commands"));
+            }
+            self.wait().await?;
+        }
+    }
+
+    async fn wait(&mut self) -> Result<(), End> {
+        let limit = limits(&self.core, |l| self.talk.patience(l, false));
+        let core = self.core.clone();
+        let drained = async {
+            core.drained().await;
+            Err(shutting_down())
+        };
+        let mut nothing = None;
+        let read = self.talk.read(&mut nothing).or(drained);
+        match rt::timeout(limit, read).await {
+            Ok(result) => result,
+            Err(rt::Elapsed) => Err(End::bye("inactive")),
+        }
+    }
+
+    /// Some: logged in.
+    async fn handle(&mut self, event: Event) -> Result<Option<AccountName>, End> {
+        match event {
+            Event::Command { tag, command } => return self.command(tag, command).await,
+            Event::StartTls { tag } => self.upgrade(tag).await?,
+            Event::Authenticate {
+                tag,
+                mechanism,
+                initial_response,
+            } => return self.authenticate(tag, &mechanism, initial_response).await,
+            Event::AuthenticateResponse(response) => return self.respond(response).await,
+            Event::Close => return Err(End::Said),
+            // The session lets nothing else through before login.
+            _ => (),
+        }
+        Ok(None)
+    }
+
+    async fn command(&mut self, tag: Tag, command: Command) -> Result<Option<AccountName>, End> {
+        let syntax = NameSyntax::ModifiedUtf7;
+        let words = self.announced(true).words();
+        let mut encoder = Encoder::new(&mut self.talk.wire.out, syntax);
+        match command {
+            Command::Login { user, password } => {
+                if !self.may_send_password() {
+                    self.privacy_required(&tag);
+                    return Ok(None);
+                }
+                let secret = Secret::from(password.as_str().as_bytes());
+                return self.log_in(tag, &user, secret, "login-command").await;
+            }
+            Command::Capability => {
+                let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                encoder.capability(&words);
+            }
+            // Before login the name alone: whoever looks for old versions gets no help.
+            Command::Id(_) => encoder.id(&[("name", Some("ringmail"))]),
+            Command::Logout => {
+                encoder.untagged(Condition::Bye, None, "until next time");
+                encoder.tagged(&tag, Condition::Ok, None, "LOGOUT done");
+                return Err(End::Said);
+            }
+            _ => (),
+        }
+        self.answer(&tag, Condition::Ok, None, "done");
+        Ok(None)
+    }
+
+    fn answer(&mut self, tag: &Tag, condition: Condition, code: Option<Code<'_>>, text: &str) {
+        tagged(&mut self.talk.wire.out, tag, condition, code.as_ref(), text);
+        self.talk.session.answered();
+    }
+
+    fn privacy_required(&mut self, tag: &Tag) {
+        self.answer(
+            tag,
+            Condition::No,
+            Some(Code::PrivacyRequired),
+            "TLS is required for login",
+        );
+    }
+
+    async fn upgrade(&mut self, tag: Tag) -> Result<(), End> {
+        // RFC 9051 6.2.1, 11.3: what came ahead in plain text may be someone else's words.
+        if self.talk.has_unread() {
+            return Err(End::bye("octets after STARTTLS before TLS"));
+        }
+        let text = format!("begin TLS, connection {}", self.facts.id);
+        tagged(&mut self.talk.wire.out, &tag, Condition::Ok, None, &text);
+        self.talk.wire.flush().await?;
+        self.start_tls().await?;
+        self.talk.session.tls_started();
+        Ok(())
+    }
+
+    async fn authenticate(
+        &mut self,
+        tag: Tag,
+        mechanism: &str,
+        initial: Option<InitialResponse>,
+    ) -> Result<Option<AccountName>, End> {
+        let Some(mechanism) = Mechanism::parse(mechanism) else {
+            self.answer(&tag, Condition::No, None, "mechanism is not supported");
+            return Ok(None);
+        };
+        if mechanism.reveals_password() && !self.may_send_password() {
+            self.privacy_required(&tag);
+            return Ok(None);
+        }
+        self.exchange = Some((tag, mechanism, Exchange::new(mechanism)));
+        self.step(initial.as_ref().map(|r| r.0.as_slice())).await
+    }
+
+    async fn respond(
+        &mut self,
+        response: AuthenticateResponse,
+    ) -> Result<Option<AccountName>, End> {
+        let text = match response {
+            AuthenticateResponse::Octets(octets) => return self.step(Some(&octets)).await,
+            AuthenticateResponse::Cancelled => "authentication cancelled",
+            AuthenticateResponse::BadBase64 => "not base64",
+        };
+        if let Some((tag, ..)) = self.exchange.take() {
+            self.answer(&tag, Condition::Bad, None, text);
+        }
+        Ok(None)
+    }
+
+    async fn step(&mut self, response: Option<&[u8]>) -> Result<Option<AccountName>, End> {
+        let Some((tag, mechanism, mut exchange)) = self.exchange.take() else {
+            return Ok(None);
+        };
+        match exchange.step(response) {
+            Ok(Step::Challenge(challenge)) => {
+                self.talk.session.challenge(challenge);
+                self.exchange = Some((tag, mechanism, exchange));
+                Ok(None)
+            }
+            Ok(Step::Credentials(credentials)) if credentials.acts_as_itself() => {
+                let kind = match mechanism {
+                    Mechanism::Plain => "plain",
+                    Mechanism::Login => "login",
+                };
+                self.log_in(tag, &credentials.authcid, credentials.password, kind)
+                    .await
+            }
+            Ok(Step::Credentials(_)) => {
+                self.answer(
+                    &tag,
+                    Condition::No,
+                    Some(Code::AuthorizationFailed),
+                    "nobody may act for another",
+                );
+                Ok(None)
+            }
+            Err(error) => {
+                self.answer(&tag, Condition::Bad, None, &error.to_string());
+                Ok(None)
+            }
+        }
+    }
+
+    async fn log_in(
+        &mut self,
+        tag: Tag,
+        user: &str,
+        password: Secret,
+        mechanism: &'static str,
+    ) -> Result<Option<AccountName>, End> {
+        // Spec A1.3: from the fifth attempt on the check itself waits.
+        let earlier = self
+            .failures
+            .saturating_sub(limits(&self.core, |l| l.auth_failures_slow_after));
+        if earlier > 0 {
+            rt::sleep(Duration::from_secs(u64::from(earlier))).await;
+        }
+        let login = self
+            .core
+            .login(user, password, self.facts.networks, "imap", mechanism)
+            .await;
+        match login {
+            Login::Ok(account) => {
+                self.talk.wire.slow = None;
+                self.welcome(&tag);
+                return Ok(Some(account));
+            }
+            Login::Failed => self.failed(&tag)?,
+            // No code: with AUTHENTICATIONFAILED the client would ask for another password.
+            Login::Disabled(text) => self.answer(&tag, Condition::No, None, &text),
+            Login::Limited => return Err(End::bye(refused_text(Refused::Failures))),
+            Login::Unavailable => self.answer(
+                &tag,
+                Condition::No,
+                Some(Code::Unavailable),
+                "logins can not be checked now, try again later",
+            ),
+        }
+        Ok(None)
+    }
+
+    fn failed(&mut self, tag: &Tag) -> Result<(), End> {
+        self.failures += 1;
+        let (slow_after, most, delay) = limits(&self.core, |l| {
+            (
+                l.auth_failures_slow_after,
+                l.auth_failures_max,
+                l.slow_delay_secs.duration(),
+            )
+        });
+        self.answer(
+            tag,
+            Condition::No,
+            Some(Code::AuthenticationFailed),
+            "login failed",
+        );
+        if self.failures >= most {
+            return Err(End::bye("too many failed logins"));
+        }
+        if self.failures >= slow_after {
+            self.talk.wire.slow = Some(delay);
+        }
+        Ok(())
+    }
+
+    /// The OK of the login; it is written by the account's core.
+    fn welcome(&mut self, tag: &Tag) {
+        let words = self.announced(false).words();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        self.talk.session.authenticated();
+        self.answer(
+            tag,
+            Condition::Ok,
+            Some(Code::Capability(&words)),
+            "logged in",
+        );
+    }
+
+    /// To the core that owns the account, which may be this one: the way is the same.
+    async fn hand_over(mut self, account: AccountName, admitted: Admitted) {
+        let bye_limit = limits(&self.core, |l| l.bye_timeout_secs.duration());
+        let owner = self.core.owner_of(account.as_str());
+        let unwritten = std::mem::take(&mut self.talk.wire.out);
+        let (connection, session, unread) = self.talk.into_parts();
+        let Ok(detached) = connection.detach(self.tls) else {
+            return;
+        };
+        let moved = MovedConnection {
+            detached,
+            session,
+            unread,
+            unwritten,
+            account,
+            facts: self.facts,
+        };
+        let limit = self
+            .core
+            .live()
+            .settings
+            .server
+            .cores
+            .call_timeout_secs
+            .duration();
+        let call = Call::Connection(Box::new(moved));
+        match self.core.lanes.offer(owner, call, limit).await {
+            Err((_, Some(Call::Connection(moved)))) => {
+                let MovedConnection {
+                    detached, session, ..
+                } = *moved;
+                if let Ok(connection) = detached.attach().await {
+                    let busy = End::Bye(Some(Code::Unavailable), "server busy, try again".into());
+                    Talk::new(connection, session, bye_limit)
+                        .end(busy, bye_limit)
+                        .await;
+                }
+            }
+            Ok(Answer::Done(_)) | Ok(_) | Err(_) => admitted.moved(),
+        }
+    }
+}
+
+/// Whether a connection that comes in here can get TLS later.
+fn offers_starttls(core: &PerCore, endpoint: &Endpoint) -> bool {
+    !endpoint.implicit_tls
+        && endpoint.starttls != StartTls::Off
+        && core.live().tls.contains_key(&endpoint.listener)
+}
+
+/// BYE of a server that stops.
+pub(super) fn shutting_down() -> End {
+    End::Bye(
+        Some(Code::Unavailable),
+        "the server is shutting down".into(),
+    )
+}
+
+fn refused_word(refused: Refused) -> &'static str {
+    match refused {
+        Refused::Rate => "rate",
+        Refused::Open => "open",
+        Refused::Failures => "failures",
+    }
+}
+
+fn refused_text(refused: Refused) -> &'static str {
+    match refused {
+        Refused::Rate => "connection rate from your network too high",
+        Refused::Open => "too many open connections from your network",
+        Refused::Failures => "too many authentication failures from your network",
+    }
+}
