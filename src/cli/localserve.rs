@@ -134,10 +134,10 @@ Mail to any other address goes to {LOCAL_ACCOUNT}@localhost; nothing leaves this
 The certificate is {cert}
 
 Send a message:
-  swaks --server localhost:{smtp} --from you@example.org --to {LOCAL_ACCOUNT}@localhost
+  swaks --server 127.0.0.1:{smtp} --from you@example.org --to {LOCAL_ACCOUNT}@localhost
   printf 'Subject: hello\\r\\n\\r\\nFirst mail.\\r\\n' | curl smtp://localhost:{smtp} --mail-from you@example.org --mail-rcpt {LOCAL_ACCOUNT}@localhost -T -
 Submit one:
-  swaks --server localhost:{submission} --auth PLAIN --auth-user {LOCAL_ACCOUNT}@localhost --auth-password {LOCAL_PASSWORD} --from {LOCAL_ACCOUNT}@localhost --to friend@example.org
+  swaks --server 127.0.0.1:{submission} --auth PLAIN --auth-user {LOCAL_ACCOUNT}@localhost --auth-password {LOCAL_PASSWORD} --from {LOCAL_ACCOUNT}@localhost --to friend@example.org
 Read the first:
   curl 'imap://localhost:{imap}/INBOX;MAILINDEX=1' -u {LOCAL_ACCOUNT}@localhost:{LOCAL_PASSWORD}
 Stop: Ctrl-C, or ringmail stop --dir {dir}

@@ -136,7 +136,8 @@ impl Control {
             "pid": std::process::id(),
             "uptime_secs": self.started.elapsed().as_secs(),
             "data_dir": live.settings.server.data_dir.display().to_string(),
-            "cores": self.server.cores(),
+            // Without the executor for HTTP, which owns nothing.
+            "cores": self.server.cores() - 1,
             "shards": self.server.shards(),
             "accounts": live.settings.accounts.len(),
             "connections": connections,

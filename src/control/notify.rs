@@ -23,7 +23,10 @@ fn send(socket: &OsString, state: &str) -> io::Result<()> {
         Some(name) => SocketAddr::from_abstract_name(name)?,
         None => SocketAddr::from_pathname(socket)?,
     };
-    UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address)?;
+    let datagram = UnixDatagram::unbound()?;
+    // A service manager that does not read must not hold us back.
+    datagram.set_write_timeout(Some(SEND_LIMIT))?;
+    datagram.send_to_addr(state.as_bytes(), &address)?;
     Ok(())
 }
 
@@ -36,6 +39,8 @@ pub fn watchdog_period() -> Option<Duration> {
     let period = Duration::from_micros(number("WATCHDOG_USEC")? / 2);
     (!period.is_zero()).then_some(period)
 }
+
+const SEND_LIMIT: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {

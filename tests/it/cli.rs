@@ -2,14 +2,15 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::program::{Localserve, ringmail, ringmail_with_input};
+use crate::program::{Localserve, command, port_offset, ringmail, ringmail_with_input};
 
 #[test]
 fn help_and_mistakes_on_the_command_line() {
@@ -393,4 +394,132 @@ fn signals_stop_and_reload() {
     );
     signal("-TERM");
     assert_eq!(server.ended(), 0);
+}
+
+/// Reads JSON lines of the log until one has this text; answers it.
+fn logged(lines: &mut dyn Iterator<Item = String>, text: &str) -> Value {
+    for line in lines {
+        let value: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        if value["msg"].as_str().is_some_and(|msg| msg.contains(text)) {
+            return value;
+        }
+    }
+    panic!("the log ended before {text:?}")
+}
+
+#[test]
+fn serve_tells_systemd_logs_json_and_rereads_certificates() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let port = port_offset();
+    std::fs::create_dir(at("accounts")).unwrap();
+    std::fs::write(
+        at("accounts/anna.toml"),
+        "addresses = [\"anna@example.test\"]\n",
+    )
+    .unwrap();
+    std::fs::write(
+        at("domains.toml"),
+        "postmaster = { account = \"anna\" }\n[domain.\"example.test\"]\n",
+    )
+    .unwrap();
+    let pairs: Vec<_> = ["one", "two"].map(|name| certificate(&at(name))).into();
+    let install = |pair: &(Vec<u8>, Vec<u8>)| {
+        std::fs::write(at("key.pem"), &pair.1).unwrap();
+        std::fs::write(at("cert.pem"), &pair.0).unwrap();
+    };
+    install(&pairs[0]);
+    std::fs::write(
+        at("ringmail.toml"),
+        format!(
+            "data_dir = \"data\"\nhostname = \"mail.example.test\"\n[log]\nformat = \"json\"\n[[listener]]\nname = \"test\"\naddresses = [\"127.0.0.1\"]\n\
+             tls = {{ certificates = [{{ cert = \"cert.pem\", key = \"key.pem\" }}], reread_secs = \"1s\" }}\nsmtp = {{ port = {port} }}\n"
+        ),
+    )
+    .unwrap();
+    let notify = UnixDatagram::bind(at("notify")).unwrap();
+    // Read all the time: the kernel queues few datagrams.
+    let (sender, states) = channel();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 64];
+        while let Ok(length) = notify.recv(&mut buffer) {
+            let _ = sender.send(String::from_utf8_lossy(&buffer[..length]).into_owned());
+        }
+    });
+    let told = |expected: &str| {
+        while states.recv_timeout(Duration::from_secs(30)).unwrap() != expected {}
+    };
+    let config = at("ringmail.toml");
+    let config = config.to_str().unwrap();
+    let mut child = command(&["serve", "--config", config])
+        .env("NOTIFY_SOCKET", at("notify"))
+        .env("WATCHDOG_USEC", "400000")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap())
+        .lines()
+        .map_while(Result::ok);
+    told("READY=1");
+    told("WATCHDOG=1");
+    let ready = logged(&mut log, "ready");
+    assert_eq!(
+        (&ready["level"], &ready["module"]),
+        (&"info".into(), &"control::supervise".into())
+    );
+    assert!(ready["time"].as_str().unwrap().ends_with('Z'));
+
+    install(&pairs[1]);
+    logged(&mut log, "certificates changed and were read");
+    std::fs::write(at("cert.pem"), "nonsense").unwrap();
+    assert_eq!(
+        logged(&mut log, "the certificate in use is kept")["level"],
+        "error"
+    );
+    let status = ringmail(&["status", "--config", config]);
+    assert_eq!(status.code, 0, "{}{}", status.out, status.err);
+    install(&pairs[0]);
+    logged(&mut log, "certificates changed and were read");
+
+    // What takes a restart is said, and waits for it.
+    let text = std::fs::read_to_string(config).unwrap();
+    std::fs::write(
+        config,
+        text.replace("mail.example.test", "other.example.test"),
+    )
+    .unwrap();
+    let reload = ringmail(&["reload", "--config", config]);
+    assert!(
+        reload
+            .out
+            .contains("hostname changed; that takes effect when"),
+        "{}{}",
+        reload.out,
+        reload.err
+    );
+
+    let stop = ringmail(&["stop", "--dir", at("data").to_str().unwrap()]);
+    assert_eq!(stop.code, 0, "{}", stop.err);
+    told("STOPPING=1");
+    assert!(child.wait().unwrap().success());
+    // A data directory alone says nothing of accounts.
+    let list = ringmail(&["account", "list", "--dir", at("data").to_str().unwrap()]);
+    assert_eq!(list.code, 1);
+    assert!(list.err.contains("use --config FILE"), "{}", list.err);
+}
+
+/// A certificate and its key, as a `localserve` that can't start leaves them.
+fn certificate(dir: &Path) -> (Vec<u8>, Vec<u8>) {
+    std::fs::create_dir(dir).unwrap();
+    std::fs::write(dir.join("data"), "in the way").unwrap();
+    let ran = ringmail(&[
+        "localserve",
+        "--dir",
+        dir.to_str().unwrap(),
+        "--port-offset",
+        &port_offset().to_string(),
+    ]);
+    assert_eq!(ran.code, 1);
+    let read = |name: &str| std::fs::read(dir.join(name)).unwrap();
+    (read("localhost.crt"), read("localhost.key"))
 }
