@@ -8,6 +8,7 @@ use super::arguments::Arguments;
 use super::which::Which;
 use super::{Failure, print};
 use crate::control::protocol::Request;
+use crate::store::check_stopped;
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let which = Which::of(arguments)?;
@@ -24,24 +25,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Of a stopped directory; the caller sees the same lines as from a server.
 fn stopped(which: &Which, report: &mut Report) -> Result<Value, Failure> {
-    let mut failed = None;
-    let results = shards::storage::check_stopped(&which.data_dir, &mut |shard, findings| {
-        let item = json!({"shard": shard.0, "checked": findings.bodies});
-        failed = report.item(&item).err();
+    let found = check_stopped(&which.data_dir, &mut |checked| {
+        report.progress(&format!("{checked} checked"));
     })
     .map_err(|e| e.to_string())?;
-    if let Some(failure) = failed {
-        return Err(failure);
+    for finding in &found.findings {
+        report.item(&json!({"finding": finding}))?;
     }
-    let (mut checked, mut found) = (0, 0);
-    for (shard, findings) in &results {
-        for finding in &findings.list {
-            report.item(&json!({"shard": shard.0, "finding": finding.what}))?;
-        }
-        checked += findings.bodies;
-        found += findings.total;
-    }
-    Ok(json!({"checked": checked, "findings": found}))
+    Ok(json!({"checked": found.checked, "findings": found.findings.len()}))
 }
 
 struct Report {
@@ -59,15 +50,17 @@ impl Report {
                 print(&format!("{finding}\n"))
             };
         }
-        let end = if self.live { "\r" } else { "\n" };
-        // Progress nobody sees is no error.
-        let _ = write!(
-            std::io::stderr(),
-            "shard {}: {} checked   {end}",
-            item["shard"],
-            item["checked"]
-        );
+        self.progress(&format!(
+            "shard {}: {} checked",
+            item["shard"], item["checked"]
+        ));
         Ok(())
+    }
+
+    fn progress(&self, text: &str) {
+        let end = if self.live { "   \r" } else { "\n" };
+        // Progress nobody sees is no error.
+        let _ = write!(std::io::stderr(), "{text}{end}");
     }
 
     fn end(&self, done: &Value) -> Result<(), Failure> {
