@@ -121,8 +121,11 @@ fn send_until_broken(
             command(&mut talk, &format!("RCPT TO:<{name}@example.test>\r\n"))?;
         }
         command(&mut talk, "DATA\r\n")?;
-        let filler =
-            "crash test line\r\n".repeat(if large && token % 7 == 0 { 20_000 } else { 20 });
+        let filler = "crash test line\r\n".repeat(if large && token.is_multiple_of(7) {
+            20_000
+        } else {
+            20
+        });
         let answer = command(
             &mut talk,
             &format!("Subject: token {token} end\r\n\r\n{filler}.\r\n"),
