@@ -135,7 +135,7 @@ fn what_is_shown_as_a_default_is_one() {
         &full::<Account>(account),
         &serde_json::to_value(Account::default()).unwrap(),
     );
-    assert_eq!(AccountAddress::default().mailbox.as_str(), "Inbox");
+    assert_eq!(AccountAddress::default().mailbox.as_str(), "INBOX");
 }
 
 /// Walks the commented fields of a sample: the shown value is the default, or the text above says that there is none.

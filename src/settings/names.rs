@@ -211,7 +211,7 @@ impl fmt::Display for AddressText {
     }
 }
 
-/// A mailbox that the settings name, such as `Inbox` or `Lists/Dev`. `INBOX` in any case is `Inbox` (RFC 9051 5.1).
+/// A mailbox that the settings name, such as `INBOX` or `Lists/Dev`. `inbox` in any case is `INBOX` (RFC 9051 5.1), also as a first level.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct MailboxName(Box<str>);
@@ -219,7 +219,7 @@ pub struct MailboxName(Box<str>);
 impl MailboxName {
     /// The mailbox into which mail goes unless something else is said.
     pub fn inbox() -> Self {
-        Self("Inbox".into())
+        Self("INBOX".into())
     }
 
     /// The name as text.
@@ -251,7 +251,7 @@ impl TryFrom<String> for MailboxName {
         match name.split_once('/') {
             None if name.eq_ignore_ascii_case("inbox") => Ok(Self::inbox()),
             Some((top, rest)) if top.eq_ignore_ascii_case("inbox") => {
-                Ok(Self(format!("Inbox/{rest}").into()))
+                Ok(Self(format!("INBOX/{rest}").into()))
             }
             _ => Ok(Self(name.into())),
         }
@@ -360,8 +360,8 @@ mod tests {
     #[test]
     fn mailboxes_are_names_without_wildcards() {
         for (written, name) in [
-            ("INBOX", "Inbox"),
-            ("inbox/Lists", "Inbox/Lists"),
+            ("Inbox", "INBOX"),
+            ("inbox/Lists", "INBOX/Lists"),
             ("Lists/Dev", "Lists/Dev"),
             ("Entwürfe", "Entwürfe"),
         ] {

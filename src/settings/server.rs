@@ -243,7 +243,7 @@ impl Default for Storage {
     }
 }
 
-/// Mailboxes of a new account beside the Inbox, all subscribed. RFC 6154 2: the special uses. An empty name leaves that mailbox out.
+/// Mailboxes of a new account beside INBOX, all subscribed. RFC 6154 2: the special uses. An empty name leaves that mailbox out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct InitialMailboxes {
