@@ -59,7 +59,7 @@ impl Which {
     }
 
     /// The directory of `localserve` has the data in `data`, a data directory has its `format` file at the top.
-    fn of_directory(dir: &Path) -> Result<Which, Failure> {
+    pub(super) fn of_directory(dir: &Path) -> Result<Which, Failure> {
         let named = format!("--dir {}", dir.display());
         let data = dir.join("data");
         let (data_dir, source) = if dir.join("format").exists() {

@@ -154,6 +154,14 @@ fn a_server_from_start_to_stop() {
         second.err
     );
 
+    let salvage = ringmail(&["salvage", server.dir()]);
+    assert_eq!(salvage.code, 1);
+    assert!(
+        salvage.err.contains("stop it first: ringmail stop --dir"),
+        "{}",
+        salvage.err
+    );
+
     let stop = run(&["stop"]);
     assert_eq!(
         (stop.code, stop.out.as_str()),
