@@ -112,7 +112,7 @@ pub fn check_stopped(
     Ok(report)
 }
 
-fn check_rows(index: &Index) -> Result<Report, IndexError> {
+pub(super) fn check_rows(index: &Index) -> Result<Report, IndexError> {
     let mut report = Report::default();
     let mut position = Some(Position::at(Stage::names()));
     while let Some(at) = position {

@@ -304,7 +304,7 @@ fn uid_of(key: &[u8]) -> u32 {
     key.last_chunk::<4>().map_or(0, |b| u32::from_be_bytes(*b))
 }
 
-fn parents(name: &str) -> impl Iterator<Item = &str> {
+pub(super) fn parents(name: &str) -> impl Iterator<Item = &str> {
     name.match_indices('/').map(|(at, _)| &name[..at])
 }
 

@@ -21,6 +21,7 @@ mod flags;
 mod keys;
 mod mailboxes;
 pub mod rows;
+mod salvage;
 mod selected;
 mod table;
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub use copy::Copied;
 pub use flags::{FlagAction, FlagsStored, KEYWORDS_MAX, system};
 pub use mailboxes::{INBOX, check_name};
 pub use rows::{AccountId, MailboxCounts, MailboxId, ModSeq, SpecialUse, ThreadRow};
+pub use salvage::{Salvaged, Scope, salvage};
 pub use selected::Selected;
 pub use table::Entry;
 

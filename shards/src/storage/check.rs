@@ -209,6 +209,14 @@ pub fn check_stopped_with(
     let mut all = Vec::new();
     for shard in (0..format.shards).map(ShardId) {
         let path = shard_path(directory, shard);
+        if !path.join("rows").exists() && path.join("segments").exists() {
+            let mut findings = Findings::default();
+            let what =
+                "the index is missing; `ringmail salvage` rebuilds it from the stored bodies";
+            findings.add(shard, None, what.into());
+            all.push((shard, findings));
+            continue;
+        }
         let copy = path.join("rows.check");
         let result = copy_index(&path.join("rows"), &copy).map_err(at(&copy));
         let findings = result.map(|()| {

@@ -2,7 +2,9 @@
 //! consistent, and that the directory is.
 
 mod check;
+mod crash;
 mod races;
+mod salvage;
 mod sessions;
 mod whole;
 

@@ -1,0 +1,87 @@
+//! What an old index still tells, if fjall opens it: taken only where bodies say nothing, and never against them.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use shards::index::{Index, Progress, Row};
+
+use super::super::keys;
+use super::super::rows::{AccountId, AccountRow, MailboxRow, decode};
+
+pub(super) struct OldIndex {
+    pub progress: Progress,
+    pub accounts: HashMap<String, OldAccount>,
+    /// Rows of removed accounts' names.
+    pub removed: Vec<Row>,
+}
+
+pub(super) struct OldAccount {
+    pub row: Option<AccountRow>,
+    pub mailboxes: Vec<MailboxRow>,
+    pub subscriptions: Vec<Vec<u8>>,
+    pub credentials: Option<Vec<u8>>,
+}
+
+impl OldIndex {
+    /// Reads what can be read; nothing here is trusted to be complete.
+    pub fn read(path: &Path) -> Option<OldIndex> {
+        // The database was not finished, or set aside by an earlier try.
+        if !path.join("version").exists() {
+            return None;
+        }
+        // fjall asserts here and there on what it reads.
+        let read = || {
+            let index = Index::open_damaged(path, CACHE).ok()?;
+            let names = scan(&index, &keys::account_name(""));
+            let account = |(key, value): Row| {
+                let name = String::from_utf8(key[1..].to_vec()).ok()?;
+                let id = decode::<AccountId>(&value, String::new).ok()?;
+                Some((name, OldAccount::read(&index, id)))
+            };
+            Some(OldIndex {
+                progress: index.progress().ok()?,
+                accounts: names.into_iter().filter_map(account).collect(),
+                removed: scan(&index, &keys::removed("")),
+            })
+        };
+        catch_unwind(AssertUnwindSafe(read)).ok().flatten()
+    }
+}
+
+impl OldAccount {
+    fn read(index: &Index, id: AccountId) -> OldAccount {
+        let get = |key: Vec<u8>| index.get(&key).ok().flatten();
+        let rows = |kind| scan(index, &keys::kind_prefix(id, kind));
+        let subscription = |(key, _): Row| key[keys::kind_prefix(id, b's').len()..].to_vec();
+        OldAccount {
+            row: get(keys::account(id)).and_then(|b| decode(&b, String::new).ok()),
+            mailboxes: rows(b'm')
+                .iter()
+                .filter_map(|(_, value)| decode(value, String::new).ok())
+                .collect(),
+            subscriptions: rows(b's').into_iter().map(subscription).collect(),
+            credentials: get(keys::credentials(id)),
+        }
+    }
+}
+
+/// All rows of a prefix, up to the first that can't be read.
+fn scan(index: &Index, prefix: &[u8]) -> Vec<Row> {
+    let mut all = Vec::new();
+    let mut from = prefix.to_vec();
+    while let Ok(rows) = index.scan(prefix, &from, SLICE) {
+        let more = rows.len() == SLICE;
+        if let Some((key, _)) = rows.last() {
+            from = [key.as_slice(), &[0]].concat();
+        }
+        all.extend(rows);
+        if !more {
+            break;
+        }
+    }
+    all
+}
+
+const CACHE: u64 = 8 << 20;
+const SLICE: usize = 4_096;

@@ -1,0 +1,142 @@
+//! An index that is gone, damaged or sound is built anew from the stored bodies.
+
+use std::fs;
+
+use super::whole::settle;
+use super::*;
+
+async fn fill(context: &Context, name: &str) {
+    let account = context.account(name).await;
+    account
+        .set_credentials(&crate::login::Credentials {
+            argon2id: name.into(),
+        })
+        .await
+        .unwrap();
+    for n in 0..4 {
+        add(&account, "INBOX", &format!("{name} {n}")).await;
+    }
+    account.create("a/b", SpecialUse::default()).await.unwrap();
+    let mut new = message("flagged");
+    new.flags = system::FLAGGED | system::SEEN;
+    new.keywords = vec!["Blue".into()];
+    account.add("a/b", vec![new], None).await.unwrap();
+    account.create("Old", SpecialUse::default()).await.unwrap();
+    add(&account, "Old", "in an old mailbox").await;
+    account.delete("Old").await.unwrap();
+    account.create("Old", SpecialUse::default()).await.unwrap();
+    add(&account, "Old", "in its namesake").await;
+    let inbox = account.select("INBOX", false).await.unwrap();
+    inbox
+        .store_flags(&[1], FlagAction::Add, system::DELETED, &[], None)
+        .await
+        .unwrap();
+    inbox.expunge(None).await.unwrap();
+    inbox.copy(&[2], "Sent").await.unwrap();
+    inbox.updates(true);
+    drop(inbox);
+    settle(&account).await;
+}
+
+fn filled() -> tempfile::TempDir {
+    let (directory, store) = store();
+    store.run(|context| async move {
+        for name in ["u", "v", "w"] {
+            fill(&context, name).await;
+        }
+        context.account("empty").await;
+    });
+    store.close();
+    directory
+}
+
+/// What must be there whatever was left of the index.
+fn judge(directory: &Path) {
+    assert_eq!(findings(directory), Vec::<String>::new());
+    let store = Store::open(directory);
+    store.run(|context| async move {
+        for name in ["u", "v", "w"] {
+            let account = context.account(name).await;
+            let inbox = account.select("INBOX", false).await.unwrap();
+            for uid in 2..=4 {
+                assert_eq!(
+                    content(&inbox, uid).await.unwrap(),
+                    format!("{name} {}", uid - 1)
+                );
+            }
+            let ab = account.select("a/b", true).await.unwrap();
+            let entry = ab.entry(1).unwrap();
+            assert_eq!(ab.flag_words(entry.flags, entry.keywords).len(), 3);
+            let old = account.select("Old", true).await.unwrap();
+            assert_eq!(content(&old, 1).await.unwrap(), "in its namesake");
+            // It goes on as any account does.
+            let next = account.mailbox("INBOX").unwrap();
+            let uid = add(&account, "INBOX", "new").await;
+            assert!(uid == next.uid_next && uid > 4);
+            assert!(account.mailbox("INBOX").unwrap().modseq > next.modseq);
+            account.ensure("another").await.unwrap();
+        }
+    });
+    store.close();
+}
+
+#[test]
+fn an_index_that_is_gone_is_built_from_the_bodies() {
+    let directory = filled();
+    for shard in 0..SHARDS {
+        fs::remove_dir_all(directory.path().join(format!("shard-{shard:03}/rows"))).unwrap();
+    }
+    assert_eq!(findings(directory.path()).len(), usize::from(SHARDS));
+    let salvaged = salvage(directory.path(), Scope::Damaged, &mut |_| ()).unwrap();
+    assert_eq!((salvaged.accounts, salvaged.shards), (3, u64::from(SHARDS)));
+    assert_eq!(salvaged.without_password, ["u", "v", "w"]);
+    assert_eq!(salvaged.lost, Vec::<String>::new());
+    // The expunged come back, and those of the deleted mailbox.
+    assert_eq!((salvaged.messages, salvaged.renumbered), (3 * 7, 3));
+    judge(directory.path());
+}
+
+#[test]
+fn a_sound_index_gives_passwords_names_and_numbers_and_stays_unless_all_is_asked() {
+    let directory = filled();
+    let none = salvage(directory.path(), Scope::Damaged, &mut |_| ()).unwrap();
+    assert_eq!(none, Salvaged::default());
+    let mut records = 0;
+    let first = salvage(directory.path(), Scope::All, &mut |n| records = n).unwrap();
+    assert!(records >= first.messages);
+    assert_eq!(first.without_password, ["empty"]);
+    assert_eq!(first.accounts, 4);
+    // A stop in between, or a second thought: it may be repeated.
+    let second = salvage(directory.path(), Scope::All, &mut |_| ()).unwrap();
+    assert_eq!(first, second);
+    judge(directory.path());
+    let third = salvage(directory.path(), Scope::All, &mut |_| ()).unwrap();
+    assert_eq!(third.messages, first.messages + 3);
+    judge(directory.path());
+}
+
+#[test]
+fn a_damaged_record_is_listed_and_costs_that_message_alone() {
+    let directory = filled();
+    let needle = b"in its namesake";
+    let files = (0..SHARDS).flat_map(|shard| {
+        let segments = directory.path().join(format!("shard-{shard:03}/segments"));
+        fs::read_dir(segments).unwrap().map(|f| f.unwrap().path())
+    });
+    let place = |path: std::path::PathBuf| {
+        let bytes = fs::read(&path).unwrap();
+        let at = bytes.windows(needle.len()).position(|w| w == needle)?;
+        Some((path, bytes, at))
+    };
+    let (path, mut bytes, at) = files.filter_map(place).next().unwrap();
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+    assert_eq!(findings(directory.path()).len(), 1);
+    let salvaged = salvage(directory.path(), Scope::All, &mut |_| ()).unwrap();
+    assert_eq!(
+        (salvaged.lost.len(), salvaged.messages),
+        (1, 3 * 7 - 1),
+        "{salvaged:?}"
+    );
+    assert_eq!(findings(directory.path()), Vec::<String>::new());
+}
