@@ -124,7 +124,11 @@ impl PerCore {
             .map_err(busy)
     }
 
-    async fn add_delivery(&self, deliver: Deliver) -> Result<bool, StoreError> {
+    async fn add_delivery(&self, mut deliver: Deliver) -> Result<bool, StoreError> {
+        // RFC 9051 5.1: INBOX in any case is the one mailbox; the configuration may spell it as it likes.
+        if deliver.mailbox.eq_ignore_ascii_case(crate::store::INBOX) {
+            deliver.mailbox = crate::store::INBOX.to_string();
+        }
         let account = self.account(deliver.account).await?;
         let transaction = deliver.transaction.map(|t| t.to_bytes());
         let add = account

@@ -1,6 +1,6 @@
 //! A server on free loopback ports with a fixed small configuration, for the length of a test.
 //!
-//! Domain `example.test` (separator `+`): account `anna` (anna@, anna.b@), `bert` (bert@, quota 300,000 octets), `carl` (login disabled);
+//! Domain `example.test` (separator `+`): account `anna` (anna@, anna.b@), `bert` (bert@, quota 300,000 octets), `carl` (login disabled), `dora`;
 //! alias `all@` (anna, bert; for everyone), `team@` (anna, bert; for members); postmaster is anna. Passwords: `<name>-password`.
 //! Domain `off.test` is disabled.
 
@@ -33,7 +33,7 @@ impl TestServer {
     pub fn on(directory: &Path, extra: &str) -> TestServer {
         let settings = parse_and_check(&texts(directory, extra)).unwrap_or_else(|e| panic!("{e}"));
         let server = Server::start(settings).unwrap_or_else(|e| panic!("{e}"));
-        for name in ["anna", "bert", "carl"] {
+        for name in ["anna", "bert", "carl", "dora"] {
             let cost = HashCost {
                 memory_kib: 64,
                 passes: 1,
@@ -155,6 +155,7 @@ disabled = true
                 "bert",
                 "addresses = [{ address = \"bert@example.test\" }]\nquota_bytes = 300000",
             ),
+            account("dora", "addresses = [{ address = \"dora@example.test\" }]"),
             account(
                 "carl",
                 "addresses = [{ address = \"carl@example.test\" }]\nlogin_disabled = \"Closed, ask the postmaster\"",
