@@ -176,6 +176,10 @@ impl Store {
 
 /// What is wrong in a stopped directory.
 pub fn findings(directory: &Path) -> Vec<String> {
+    if !directory.join("format").exists() {
+        // Killed while it was made.
+        return Vec::new();
+    }
     check_stopped(directory, &mut |_| ()).unwrap().findings
 }
 
