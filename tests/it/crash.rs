@@ -33,14 +33,15 @@ fn crash_child() {
     }
 }
 
-struct Running {
-    child: Child,
-    smtp: SocketAddr,
-    imap: SocketAddr,
+/// The server in a child process.
+pub struct Running {
+    pub child: Child,
+    pub smtp: SocketAddr,
+    pub imap: SocketAddr,
 }
 
 /// Starts the child; none if it died at a fault before it was ready.
-fn start(directory: &Path, faults: &str) -> Option<Running> {
+pub fn start(directory: &Path, faults: &str) -> Option<Running> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
@@ -72,7 +73,7 @@ fn start(directory: &Path, faults: &str) -> Option<Running> {
 }
 
 impl Running {
-    fn kill(mut self) {
+    pub fn kill(mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -137,12 +138,12 @@ fn send_until_broken(
     Ok(())
 }
 
-fn command(talk: &mut BufReader<TcpStream>, text: &str) -> std::io::Result<String> {
+pub fn command(talk: &mut BufReader<TcpStream>, text: &str) -> std::io::Result<String> {
     talk.get_mut().write_all(text.as_bytes())?;
     reply(talk)
 }
 
-fn reply(talk: &mut BufReader<TcpStream>) -> std::io::Result<String> {
+pub fn reply(talk: &mut BufReader<TcpStream>) -> std::io::Result<String> {
     loop {
         let mut line = String::new();
         if talk.read_line(&mut line)? == 0 {
