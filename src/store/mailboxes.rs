@@ -44,6 +44,14 @@ impl Account {
         }
         let modseq = state.row.next_modseq;
         state.row.next_modseq += 1;
+        // Spec A7.2: each use is that of one mailbox at most; the new one takes it over.
+        for (id, mailbox) in &mut state.mailboxes {
+            let rest = mailbox.row.special_use.without(special_use);
+            if rest != mailbox.row.special_use {
+                (mailbox.row.special_use, mailbox.row.modseq) = (rest, modseq);
+                changes.put_mailbox(self.id, *id, &mailbox.row);
+            }
+        }
         for new in &missing {
             let id = MailboxId(state.row.next_mailbox);
             let row = MailboxRow {

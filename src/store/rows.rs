@@ -32,6 +32,20 @@ pub struct SpecialUse {
     pub trash: bool,
 }
 
+impl SpecialUse {
+    /// These uses but those of `other`.
+    #[must_use]
+    pub fn without(self, other: SpecialUse) -> SpecialUse {
+        SpecialUse {
+            archive: self.archive && !other.archive,
+            drafts: self.drafts && !other.drafts,
+            junk: self.junk && !other.junk,
+            sent: self.sent && !other.sent,
+            trash: self.trash && !other.trash,
+        }
+    }
+}
+
 /// The account's counters.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AccountRow {
