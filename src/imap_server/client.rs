@@ -3,6 +3,7 @@
 //! While nothing happens a client holds no buffer: ten thousand of them wait on one core.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures_lite::FutureExt;
 use imap::command::Command;
@@ -57,6 +58,21 @@ pub(super) async fn resume(
     moved: Box<MovedConnection>,
     responder: Responder<Answer>,
 ) {
+    // Boxed, as all that is large: what stays in this future is what an idle connection costs.
+    let Some(mut client) = Box::pin(arrive(core, moved, responder)).await else {
+        return;
+    };
+    let Err(end) = client.converse().await;
+    tracing::debug!(connection = client.facts.id, ?end, "ended");
+    Box::pin(leave(client, end)).await;
+}
+
+/// Puts the connection on this core and opens its account.
+async fn arrive(
+    core: Rc<PerCore>,
+    moved: Box<MovedConnection>,
+    responder: Responder<Answer>,
+) -> Option<Box<Client>> {
     let MovedConnection {
         detached,
         session,
@@ -68,28 +84,31 @@ pub(super) async fn resume(
     let admitted = Admitted::new(core.clone(), facts.networks);
     let attached = detached.attach().await;
     responder.answer(Answer::Done(Ok(())));
-    let Ok(connection) = attached else {
-        return;
+    let connection = attached.ok()?;
+    let write_limit = {
+        let live = core.live();
+        live.settings
+            .server
+            .limits
+            .imap
+            .write_timeout_secs
+            .duration()
     };
-    let live = core.live();
-    let limits = &live.settings.server.limits.imap;
-    let (write_limit, bye_limit) = (
-        limits.write_timeout_secs.duration(),
-        limits.bye_timeout_secs.duration(),
-    );
-    drop(live);
     let mut talk = Talk::new(connection, session, write_limit).with_unread(unread);
     let opened = match core.draining.get() {
         true => Err(shutting_down()),
-        false => Box::pin(core.account(account)).await.map_err(not_opened),
+        false => core.account(account).await.map_err(not_opened),
     };
     let account = match opened {
         Ok(account) => account,
-        Err(end) => return talk.end(end, bye_limit).await,
+        Err(end) => {
+            talk.end(end, bye_limit(&core)).await;
+            return None;
+        }
     };
     talk.wire.out = unwritten;
     tracing::debug!(connection = facts.id, account = account.name, "logged in");
-    let mut client = Client {
+    Some(Box::new(Client {
         core,
         talk,
         facts,
@@ -101,11 +120,25 @@ pub(super) async fn resume(
         idle: None,
         appending: None,
         _admitted: admitted,
-    };
-    let Err(end) = client.converse().await;
-    tracing::debug!(connection = client.facts.id, ?end, "ended");
-    client.selected = None;
-    Box::pin(client.talk.end(end, bye_limit)).await;
+    }))
+}
+
+async fn leave(client: Box<Client>, end: End) {
+    let Client {
+        core,
+        talk,
+        selected,
+        _admitted: admitted,
+        ..
+    } = *client;
+    drop(selected);
+    talk.end(end, bye_limit(&core)).await;
+    drop(admitted);
+}
+
+fn bye_limit(core: &PerCore) -> Duration {
+    let live = core.live();
+    live.settings.server.limits.imap.bye_timeout_secs.duration()
 }
 
 fn not_opened(error: StoreError) -> End {
