@@ -64,6 +64,8 @@ pub enum Call {
     },
     /// New configuration. Absolute.
     Live(Arc<Live>),
+    /// All is prepared: `/readyz` may say so. Absolute.
+    Serving,
     /// Counters of this core.
     Scrape,
     /// From the control socket: about accounts, queue and storage of this core's shards.

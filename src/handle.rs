@@ -45,6 +45,10 @@ impl PerCore {
                 self.end_removed_accounts();
                 responder.answer(Answer::Done(Ok(())));
             }
+            Call::Serving => {
+                self.serving.set(true);
+                responder.answer(Answer::Done(Ok(())));
+            }
             Call::Scrape => responder.answer(Answer::Samples(self.samples())),
             Call::Connection(_) => (),
             waiting => {

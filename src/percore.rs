@@ -46,6 +46,8 @@ pub struct PerCore {
     pub metrics: Metrics,
     /// Where large content is written before it is committed.
     pub spool: PathBuf,
+    /// Set once all is prepared, such as the passwords of a first `localserve`.
+    pub serving: Cell<bool>,
     /// Set once the core is to stop: doors end what they do and say goodbye.
     pub draining: Cell<bool>,
     /// Notified when `draining` is set.
@@ -106,6 +108,7 @@ impl PerCore {
             verifier,
             metrics: Metrics::default(),
             spool,
+            serving: Cell::new(false),
             draining: Cell::new(false),
             drain: Event::new(),
             connections: Cell::new(0),

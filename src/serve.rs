@@ -172,6 +172,11 @@ impl Server {
         self.network.call_blocking(core, call, CALL_LIMIT)
     }
 
+    /// All is prepared; `/readyz`, which the last core answers, may say so. A core that does not take this is told of by `/readyz` itself.
+    pub fn serving(&self) {
+        let _ = self.call(CoreId(self.shard_cores), Call::Serving);
+    }
+
     /// Puts new settings in force on all cores; certificates are read again. Answers what was kept as it was, in words.
     pub fn reload(&self, settings: Settings) -> Result<Vec<String>, String> {
         let before = self.live();

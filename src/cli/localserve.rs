@@ -32,6 +32,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     telemetry::start(&settings.server.log)?;
     let ready = |control: &Control| {
         set_passwords(control.server(), &local)?;
+        control.server().serving();
         // Somebody may have closed standard output; the server serves all the same.
         let _ = print(&welcome(&local));
         Ok(())

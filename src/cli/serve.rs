@@ -2,7 +2,7 @@
 
 use super::Failure;
 use super::arguments::Arguments;
-use crate::control::{Source, supervise};
+use crate::control::{Control, Source, supervise};
 use crate::serve::Server;
 use crate::telemetry;
 
@@ -13,7 +13,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let source = Source::File(file);
     let settings = source.load().map_err(|e| e.to_string())?;
     telemetry::start(&settings.server.log)?;
-    let result = Server::start(settings).and_then(|server| supervise(server, source, |_| Ok(())));
+    let ready = |control: &Control| {
+        control.server().serving();
+        Ok(())
+    };
+    let result = Server::start(settings).and_then(|server| supervise(server, source, ready));
     telemetry::flush();
     Ok(result?)
 }

@@ -28,7 +28,8 @@ pub(super) enum Wish {
     Reload,
 }
 
-/// Runs a started server until it is told to stop, and stops it. `ready` is called once everything serves.
+/// Runs a started server until it is told to stop, and stops it. `ready` is called once everything is open; it prepares
+/// what is still missing and ends with [`Server::serving`].
 pub fn supervise(
     server: Server,
     source: Source,

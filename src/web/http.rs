@@ -139,7 +139,10 @@ fn index(endpoint: Endpoint) -> String {
 }
 
 async fn ready(core: &Rc<PerCore>) -> Response<String> {
-    let reasons = scrape::scrape(core).await.reasons(core.draining.get());
+    let mut reasons = scrape::scrape(core).await.reasons(core.draining.get());
+    if !core.serving.get() {
+        reasons.insert(0, "starting".into());
+    }
     if reasons.is_empty() {
         return text(StatusCode::OK, "ready\n".into());
     }
