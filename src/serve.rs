@@ -467,7 +467,7 @@ fn engine_options(settings: &Settings) -> Result<EngineOptions, String> {
 
 fn storage_options(settings: &Settings, shard_cores: usize) -> StorageOptions {
     let storage = &settings.server.storage;
-    let shards = storage.shards.map_or(shard_cores.max(4), |n| n as usize);
+    let shards = storage.shards.map_or(shard_cores.max(2), |n| n as usize);
     StorageOptions {
         shards: shards.min(usize::from(u16::MAX)) as u16,
         segment_size: storage.segment_size_bytes.get(),

@@ -101,6 +101,7 @@ shutdown_grace_secs = "1s"
 [storage]
 segment_size_bytes = "4MiB"
 body_in_memory_max_bytes = "256KiB"
+shards = 4
 disk_reserve_bytes = "1MiB"
 [limits.smtp]
 unknown_recipient_delay_secs = "0s"

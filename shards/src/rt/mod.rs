@@ -4,7 +4,7 @@
 //! database, hashing) is not here: it goes to [`crate::pool`].
 //!
 //! Traps of the runtime handled here: a panicking task would kill its executor's thread ([`spawn`] catches and counts it); an
-//! executor may park while a task is runnable (a 100 ms ticker bounds that, [`run`]); the first sleep in a process is late
+//! executor may park while a task is runnable (a ticker of 250 ms bounds that, [`run`]); the first sleep in a process is late
 //! (a throw-away executor runs first, [`warm_up`]); a task's reference count has 16 bits (one task for each connection, no wide select).
 
 mod event;
@@ -175,7 +175,7 @@ pub async fn yield_now() {
     glommio::executor().yield_now().await;
 }
 
-const TICK: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
 mod tests {

@@ -19,6 +19,7 @@ use std::time::Instant;
 
 use super::commit::{CommitThread, QUEUE_MAX, Shared, read_mark};
 use super::shard::{ShardParts, Watch};
+use super::work::{WorkQueue, WorkSender};
 use crate::ShardId;
 use crate::faults::{point, shard_point};
 use crate::index::{Index, IndexError, Progress, SegmentUse};
@@ -176,10 +177,7 @@ pub struct Opened {
     /// Where content is written before it is committed.
     pub spool: PathBuf,
     pub(crate) shards: Vec<Option<ShardParts>>,
-    threads: Vec<(
-        crossbeam_channel::Sender<super::commit::Work>,
-        std::thread::JoinHandle<()>,
-    )>,
+    threads: Vec<(WorkSender<super::commit::Work>, std::thread::JoinHandle<()>)>,
     watches: Vec<Watch>,
     _lock: Lock,
 }
@@ -193,7 +191,10 @@ impl Opened {
     /// Lets the commit threads finish what was submitted, and waits for them. The lock is free afterwards.
     pub fn close(self) {
         for (work, thread) in self.threads {
-            let _ = work.send(super::commit::Work::Stop);
+            // Full only while a stalled disk holds the thread: it must end all the same.
+            while work.try_send(super::commit::Work::Stop).is_err() && !thread.is_finished() {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
             let _ = thread.join();
         }
     }
@@ -451,7 +452,7 @@ fn start_commit_thread(
     opened: &mut Opened,
 ) -> Result<(), DirectoryError> {
     let shared = Arc::new(Shared::default());
-    let (sender, work) = crossbeam_channel::bounded(QUEUE_MAX + 1);
+    let queue = WorkQueue::new(QUEUE_MAX + 1);
     let thread = CommitThread {
         shard,
         path: path.clone(),
@@ -461,7 +462,7 @@ fn start_commit_thread(
         writer,
         progress,
         uses,
-        work,
+        work: queue.receiver(),
         shared: shared.clone(),
         compaction: None,
         kept: HashSet::new(),
@@ -474,6 +475,7 @@ fn start_commit_thread(
         .name(format!("commit-{}", shard.0))
         .spawn(move || thread.run())
         .map_err(at(&path))?;
+    let sender = queue.sender(handle.thread().clone());
     opened.threads.push((sender.clone(), handle));
     opened.watches.push(Watch {
         id: shard,

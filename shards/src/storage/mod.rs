@@ -10,6 +10,7 @@ mod directory;
 mod external;
 mod rebuild;
 mod shard;
+mod work;
 
 pub use batch::{Batch, Committed, External, NewBody, StorageError};
 pub use check::{

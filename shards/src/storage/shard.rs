@@ -10,11 +10,10 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
-
 use super::batch::{Batch, Committed, StorageError};
 use super::commit::{Done, QUEUE_MAX, Shared, Work};
 use super::external::read_external_file;
+use super::work::WorkSender;
 use crate::index::{Index, IndexError, Row};
 use crate::pool::{Pool, PoolError};
 use crate::rt::{self, Event, File};
@@ -31,13 +30,16 @@ pub struct Shard {
     /// None after [`Shard::close`].
     index: RefCell<Option<Index>>,
     pool: Pool,
-    work: Sender<Work>,
+    work: WorkSender<Work>,
     shared: Arc<Shared>,
     waiting: RefCell<VecDeque<(usize, Then)>>,
     bytes: Cell<usize>,
     permits: Cell<usize>,
     bytes_max: usize,
     room: Event,
+    /// Batches were submitted since the commit thread was last woken.
+    unsent: Cell<bool>,
+    wake: Event,
     next_body: Cell<u64>,
     files: RefCell<VecDeque<(u32, Rc<File>)>>,
 }
@@ -137,7 +139,7 @@ pub(crate) struct ShardParts {
     pub path: PathBuf,
     pub seed: u32,
     pub index: Index,
-    pub work: Sender<Work>,
+    pub work: WorkSender<Work>,
     pub shared: Arc<Shared>,
     pub next_body: u64,
     pub bytes_max: usize,
@@ -159,11 +161,15 @@ impl Shard {
             permits: Cell::new(0),
             bytes_max: parts.bytes_max,
             room: Event::new(),
+            unsent: Cell::new(false),
+            wake: Event::new(),
             next_body: Cell::new(parts.next_body),
             files: RefCell::default(),
         });
         let serving = shard.clone();
         rt::spawn(&ROOM, async move { serving.serve().await });
+        let waking = shard.clone();
+        rt::spawn(&ROOM, async move { waking.wake_when_submitted().await });
         shard
     }
 
@@ -255,9 +261,22 @@ impl Shard {
         permit.shard = None;
         let bytes = permit.bytes;
         self.waiting.borrow_mut().push_back((bytes, Box::new(then)));
-        if self.work.try_send(Work::Batch(batch)).is_err() {
+        if self.work.push(Work::Batch(batch)).is_err() {
             // The queue holds as many batches as there are permits, so only a stopped thread is left: everything waiting fails.
             self.fail_waiting("the commit thread has stopped");
+        }
+        // Woken once for all that the tasks of this round submit: larger groups, fewer syncs and fewer system calls.
+        if !self.unsent.replace(true) {
+            self.wake.notify();
+        }
+    }
+
+    async fn wake_when_submitted(self: Rc<Self>) {
+        let mut seen = 0;
+        loop {
+            seen = self.wake.wait(seen).await;
+            self.unsent.set(false);
+            self.work.wake();
         }
     }
 
