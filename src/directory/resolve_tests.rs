@@ -74,7 +74,7 @@ fn an_address_leads_to_its_account_and_mailbox() {
     let directory = directory();
     assert_eq!(
         found(&directory, "anna", "example.org"),
-        "anna Inbox Address"
+        "anna INBOX Address"
     );
     assert_eq!(
         found(&directory, "sales", "example.org"),
@@ -94,12 +94,12 @@ fn case_is_folded_unless_the_domain_distinguishes() {
     let directory = directory();
     assert_eq!(
         found(&directory, "ANNA", "EXAMPLE.ORG"),
-        "anna Inbox Address"
+        "anna INBOX Address"
     );
-    assert_eq!(found(&directory, "bob", "example.net"), "bob Inbox Address");
+    assert_eq!(found(&directory, "bob", "example.net"), "bob INBOX Address");
     assert_eq!(
         found(&directory, "Bob", "example.net"),
-        "bob Inbox Catchall"
+        "bob INBOX Catchall"
     );
 }
 
@@ -116,7 +116,7 @@ fn detail_after_a_separator_is_dropped() {
     ] {
         assert_eq!(
             found(&directory, localpart, "example.org"),
-            "anna Inbox Address",
+            "anna INBOX Address",
             "{localpart}"
         );
     }
@@ -129,7 +129,7 @@ fn detail_after_a_separator_is_dropped() {
     }
     assert_eq!(
         found(&directory, "bob+x", "example.net"),
-        "bob Inbox Catchall"
+        "bob INBOX Catchall"
     );
 }
 
@@ -143,7 +143,7 @@ fn unicode_addresses_meet_in_every_form() {
     ] {
         assert_eq!(
             found(&directory, localpart, domain),
-            "anna Inbox Address",
+            "anna INBOX Address",
             "{localpart}@{domain}"
         );
     }
@@ -163,8 +163,8 @@ fn an_alias_brings_its_members_with_their_mailboxes() {
     assert_eq!(
         members,
         [
-            ("anna", "Inbox", "Anna@example.org"),
-            ("bob", "Inbox", "bob@example.net")
+            ("anna", "INBOX", "Anna@example.org"),
+            ("bob", "INBOX", "bob@example.net")
         ]
     );
     assert_eq!(&*alias.address, "team@example.org");
@@ -183,11 +183,11 @@ fn postmaster_is_reached_everywhere() {
     // A domain's own postmaster beats its catchall, its catchall beats the host's postmaster.
     assert_eq!(
         found(&directory, "postmaster", "own.example"),
-        "anna Inbox Postmaster"
+        "anna INBOX Postmaster"
     );
     assert_eq!(
         found(&directory, "postmaster", "example.net"),
-        "bob Inbox Catchall"
+        "bob INBOX Catchall"
     );
     assert_eq!(
         found(&directory, "postmaster", "elsewhere.example"),
@@ -203,7 +203,7 @@ fn nobody_is_nobody() {
     assert_eq!(found(&directory, "carl", "example.org"), "Unknown");
     assert_eq!(
         found(&directory, "carl", "own.example"),
-        "bob Inbox Catchall"
+        "bob INBOX Catchall"
     );
     assert_eq!(found(&directory, "anna", "off.example"), "Disabled");
     for (localpart, domain) in [
@@ -274,7 +274,7 @@ fn everything_can_go_to_one_account() {
     let directory = Directory::new(&settings);
     assert_eq!(
         found(&directory, "anna", "example.org"),
-        "anna Inbox Address"
+        "anna INBOX Address"
     );
     for (localpart, domain) in [
         ("who", "example.org"),
@@ -284,7 +284,7 @@ fn everything_can_go_to_one_account() {
     ] {
         assert_eq!(
             found(&directory, localpart, domain),
-            "root Inbox Everything"
+            "root INBOX Everything"
         );
     }
     assert_eq!(directory.login("who@example.com"), None);
@@ -319,7 +319,7 @@ fn a_hundred_thousand_accounts_are_found() {
     );
     assert_eq!(
         found(&directory, "U99999", "own.example"),
-        "u99999 Inbox Address"
+        "u99999 INBOX Address"
     );
     assert_eq!(
         directory.login("u12345@own.example"),
