@@ -5,13 +5,13 @@
 pub const LINE_MAX: usize = 16 * 1024;
 
 /// Largest literal that stands for a string (everything but the messages of APPEND).
-pub const LITERAL_MAX: u64 = 100 * 1024;
+pub const LITERAL_MAX: u32 = 100 * 1024;
 
 /// All string literals of one command together.
-pub const LITERALS_TOTAL_MAX: usize = 1000 * 1024;
+pub const LITERALS_TOTAL_MAX: u32 = 1000 * 1024;
 
 /// All string literals of one command before login: a stranger may not make us hold a megabyte.
-pub const LITERALS_BEFORE_LOGIN_MAX: usize = 16 * 1024;
+pub const LITERALS_BEFORE_LOGIN_MAX: u32 = 16 * 1024;
 
 /// Number of literals in one command.
 pub const LITERALS_MAX: u32 = 1000;
@@ -20,7 +20,7 @@ pub const LITERALS_MAX: u32 = 1000;
 pub const LITERAL_MINUS_MAX: u64 = 4096;
 
 /// How much of a refused non-synchronizing literal is read and thrown away, per command, before we rather say BYE.
-pub const SWALLOW_MAX: u64 = 1_000_000;
+pub const SWALLOW_MAX: u32 = 1_000_000;
 
 /// RFC 9051 9: number64 is a 63-bit integer.
 pub const NUMBER64_MAX: u64 = i64::MAX as u64;

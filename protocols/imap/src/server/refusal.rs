@@ -6,7 +6,7 @@ use super::session::{Phase, Session};
 use super::state::State;
 use crate::command::{CommandError, Rejected};
 use crate::framing::LiteralHeader;
-use crate::limits::{ECHO_MAX, SWALLOW_MAX};
+use crate::limits::ECHO_MAX;
 use crate::response::{self, Code, Condition};
 use crate::types::Tag;
 
@@ -106,7 +106,7 @@ impl Session {
         if synchronizing {
             self.output.extend_from_slice(&reply);
             self.phase = Phase::Line;
-        } else if size > SWALLOW_MAX {
+        } else if size > u64::from(self.config.discard_max) {
             self.bye(&Code::TooBig, "literal too large");
         } else {
             self.phase = Phase::Skip(Box::new(Skip {
@@ -123,7 +123,7 @@ impl Session {
             Some(header) => {
                 skip.swallowed = skip.swallowed.saturating_add(header.size);
                 skip.remaining = header.size;
-                if skip.swallowed > SWALLOW_MAX {
+                if skip.swallowed > u64::from(self.config.discard_max) {
                     self.bye(&Code::TooBig, "literals too large");
                 } else {
                     self.phase = Phase::Skip(Box::new(skip));

@@ -9,9 +9,7 @@ use super::state::{Awaits, Config, NonSynchronizing, StartTls, State};
 use crate::command::{AllowedIn, Request};
 use crate::framing::{LiteralHeader, append_arguments, strip_line_end};
 use crate::grammar::{decode_base64, parse_command};
-use crate::limits::{
-    LITERAL_MAX, LITERAL_MINUS_MAX, LITERALS_BEFORE_LOGIN_MAX, LITERALS_MAX, LITERALS_TOTAL_MAX,
-};
+use crate::limits::{LITERAL_MINUS_MAX, LITERALS_BEFORE_LOGIN_MAX};
 use crate::response::{self, Code, Condition};
 use crate::types::{NameSyntax, Tag};
 
@@ -322,17 +320,17 @@ impl Session {
             return;
         }
         let literals_max = if authenticated {
-            LITERALS_TOTAL_MAX
+            self.config.literals_total_max
         } else {
-            LITERALS_BEFORE_LOGIN_MAX
+            LITERALS_BEFORE_LOGIN_MAX.min(self.config.literals_total_max)
         };
         let total = header.size.saturating_add(text.len() as u64);
         let minus = self.config.non_synchronizing == NonSynchronizing::Minus;
         if header.eight_bit {
             self.refuse_literal(&text, header, None, "no literal8 allowed here");
-        } else if header.size > LITERAL_MAX
-            || total > literals_max as u64
-            || self.literals == LITERALS_MAX
+        } else if header.size > u64::from(self.config.literal_max)
+            || total > u64::from(literals_max)
+            || self.literals >= self.config.literals_max
         {
             self.refuse_literal(
                 &text,
@@ -360,7 +358,7 @@ impl Session {
         self.buffer = text.into_owned();
         self.buffer.extend_from_slice(b"\r\n");
         self.line_start = self.buffer.len();
-        // At most LITERAL_MAX, which fits.
+        // At most `literal_max`, which fits.
         self.phase = if header.size == 0 {
             Phase::Line
         } else {

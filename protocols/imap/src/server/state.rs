@@ -1,6 +1,6 @@
 //! What a session is told about its connection, and the states it can be in.
 
-use crate::limits::LINE_MAX;
+use crate::limits::{LINE_MAX, LITERAL_MAX, LITERALS_MAX, LITERALS_TOTAL_MAX, SWALLOW_MAX};
 
 /// What a session must know about its connection and about what the server announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +13,15 @@ pub struct Config {
     pub state: State,
     /// Longest line of a command without its literals, in octets.
     pub line_max: u32,
+    /// Largest literal that stands for a string, in octets.
+    pub literal_max: u32,
+    /// All string literals of one command together, in octets; strangers get
+    /// [`LITERALS_BEFORE_LOGIN_MAX`](crate::limits::LITERALS_BEFORE_LOGIN_MAX) if that is less.
+    pub literals_total_max: u32,
+    /// Number of string literals in one command.
+    pub literals_max: u32,
+    /// Octets of refused non-synchronizing literals that are read and thrown away, per command; for more there is BYE.
+    pub discard_max: u32,
 }
 
 impl Default for Config {
@@ -22,6 +31,10 @@ impl Default for Config {
             non_synchronizing: NonSynchronizing::Plus,
             state: State::NotAuthenticated,
             line_max: LINE_MAX as u32,
+            literal_max: LITERAL_MAX,
+            literals_total_max: LITERALS_TOTAL_MAX,
+            literals_max: LITERALS_MAX,
+            discard_max: SWALLOW_MAX,
         }
     }
 }

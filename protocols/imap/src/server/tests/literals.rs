@@ -79,3 +79,33 @@ fn octets_of_a_literal_are_never_commands() {
     assert!(answer.starts_with("a BAD unknown command\r\n"), "{answer}");
     assert!(answer.ends_with("c OK NOOP\r\n"), "{answer}");
 }
+
+#[test]
+fn bounds_come_with_the_configuration() {
+    let session = Session::new(Config {
+        state: State::Authenticated,
+        literal_max: 10,
+        literals_total_max: 60,
+        literals_max: 2,
+        discard_max: 20,
+        ..Config::default()
+    });
+    let mut owner = Owner {
+        session,
+        ..Owner::new(State::Authenticated)
+    };
+    let refused = "BAD [TOOBIG] literals too large or too many\r\n";
+    assert_eq!(owner.give("a LSUB {11}\r\n"), format!("a {refused}"));
+    assert_eq!(
+        owner.give("b STATUS {5+}\r\nINBOX (MESSAGES)\r\n"),
+        "b OK STATUS\r\n"
+    );
+    assert_eq!(
+        owner.give("c LIST {1+}\r\na {1+}\r\nb {1}\r\n"),
+        format!("c {refused}")
+    );
+    assert_eq!(
+        owner.give("d LSUB {21+}\r\n"),
+        "* BYE [TOOBIG] literal too large\r\n"
+    );
+}
