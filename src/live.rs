@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use shards::net::{ServerConfig, load_tls};
+use shards::net::{OldestTls, ServerConfig, load_tls};
 
 use crate::directory::Directory;
-use crate::settings::Settings;
+use crate::settings::{Settings, TlsVersion};
 
 /// Settings and what is derived from them.
 pub struct Live {
@@ -34,7 +34,12 @@ impl Live {
                 .iter()
                 .map(|c| (c.cert.clone(), c.key.clone()))
                 .collect();
-            match (load_tls(&pairs), before.and_then(|b| b.tls.get(&position))) {
+            let oldest = match section.min_version {
+                TlsVersion::V1_2 => OldestTls::V1_2,
+                TlsVersion::V1_3 => OldestTls::V1_3,
+            };
+            let old = before.and_then(|b| b.tls.get(&position));
+            match (load_tls(&pairs, oldest), old) {
                 (Ok(config), _) => {
                     tls.insert(position, config);
                 }

@@ -12,7 +12,7 @@ use sasl::Secret;
 use shards::engine::Core;
 use shards::lanes::{CallError, Lanes};
 use shards::pool::Pool;
-use shards::rt::Event;
+use shards::rt::{self, Event, Turn, Turns};
 use shards::storage::{Shard, StorageError};
 use shards::{CoreId, owner_of, shard_of};
 
@@ -54,6 +54,8 @@ pub struct PerCore {
     pub drain: Event,
     /// Connections of all doors on this core.
     pub connections: Cell<usize>,
+    /// TLS handshakes under way.
+    pub handshakes: Rc<Turns>,
     /// Octets of messages being received that are held in memory.
     pub body_memory: Cell<usize>,
     pub(crate) live: RefCell<Arc<Live>>,
@@ -112,6 +114,7 @@ impl PerCore {
             draining: Cell::new(false),
             drain: Event::new(),
             connections: Cell::new(0),
+            handshakes: Rc::default(),
             body_memory: Cell::new(0),
             live: RefCell::new(live),
             limiters: RefCell::default(),
@@ -268,6 +271,21 @@ impl PerCore {
             Ok(Answer::Verified(Ok(false))) => Login::Failed,
             _ => Login::Unavailable,
         }
+    }
+
+    /// Waits for a turn at a TLS handshake, at most as long as a handshake may take; answers that time as well. None: the core is
+    /// too busy with the handshakes of others.
+    pub async fn handshake_turn(&self) -> Option<(Turn, Duration)> {
+        let (limit, most) = {
+            let live = self.live.borrow();
+            let tls = &live.settings.server.limits.tls;
+            (
+                tls.handshake_timeout_secs.duration(),
+                tls.handshakes_per_core_max as usize,
+            )
+        };
+        let turn = rt::timeout(limit, self.handshakes.take(most)).await.ok()?;
+        Some((turn, limit))
     }
 
     /// Delivers to one account, wherever it lives. True: added; false: this transaction was added before.

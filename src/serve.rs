@@ -325,6 +325,8 @@ fn serve(core: &Rc<PerCore>, stream: rt::Stream, service: Serves) {
             }
         }),
         Serves::Imap(endpoint) => count(core, &imap_server::ROOM, async move |core| {
+            let keepalive = core.live().settings.server.limits.imap.keepalive_secs;
+            stream.keep_alive(keepalive.duration());
             if let Ok(connection) = Connection::new(stream) {
                 imap_server::serve(core, connection, endpoint).await;
             }
@@ -462,6 +464,7 @@ fn engine_options(settings: &Settings) -> Result<EngineOptions, String> {
         ring_depth: cores.ring_depth as usize,
         spin_before_park: Duration::from_micros(u64::from(cores.spin_before_park_us)),
         lane_capacity: cores.lane_calls_max as usize,
+        io_memory: cores.io_memory_bytes.as_usize(),
     })
 }
 
@@ -471,6 +474,7 @@ fn storage_options(settings: &Settings, shard_cores: usize) -> StorageOptions {
     StorageOptions {
         shards: shards.min(usize::from(u16::MAX)) as u16,
         segment_size: storage.segment_size_bytes.get(),
+        zero_ahead: storage.zero_ahead_bytes.get(),
         cache_bytes: storage.index_cache_bytes.get() / shards as u64,
         group_batches_max: storage.group_batches_max as usize,
         group_bytes_max: storage.group_bytes_max.as_usize(),

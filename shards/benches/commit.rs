@@ -96,6 +96,7 @@ fn main() {
         ring_depth: 1024,
         spin_before_park: Duration::ZERO,
         lane_capacity: 64,
+        io_memory: 64 << 10,
     };
     let engine = Engine::start(&engine, opened, &pool, |core: Core<Run, Duration>| {
         // The executor for HTTP owns no shard; nobody calls it here.

@@ -60,6 +60,8 @@ pub struct EngineOptions {
     pub spin_before_park: Duration,
     /// Calls a core may have waiting, and may have under way.
     pub lane_capacity: usize,
+    /// See [`ExecutorOptions`].
+    pub io_memory: usize,
 }
 
 /// A running engine.
@@ -148,7 +150,7 @@ impl<C: Send + 'static, A: Send + 'static> Engine<C, A> {
                 },
                 cpu,
                 ring_depth: options.ring_depth,
-                io_memory: IO_MEMORY,
+                io_memory: options.io_memory,
                 spin_before_park: options.spin_before_park,
             };
             let (network, pool, stop, build, report) = (
@@ -262,8 +264,6 @@ async fn serve<S: Service>(
 
 const DRAIN: u8 = 1;
 const EXIT: u8 = 2;
-/// Registered (locked) memory of each executor; the default of the runtime would lock 10 MiB.
-const IO_MEMORY: usize = 64 << 10;
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// Panics in the lanes' handlers.
 pub static ROOM: rt::Room = rt::Room::new("engine");

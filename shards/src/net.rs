@@ -226,9 +226,33 @@ pub enum TlsError {
     },
 }
 
+/// The oldest version of TLS that a server takes. RFC 8996: none before 1.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OldestTls {
+    /// RFC 5246.
+    V1_2,
+    /// RFC 8446.
+    V1_3,
+}
+
+impl OldestTls {
+    fn and_newer(self) -> &'static [&'static rustls::SupportedProtocolVersion] {
+        match self {
+            OldestTls::V1_2 => rustls::ALL_VERSIONS,
+            OldestTls::V1_3 => {
+                static NEWEST: [&rustls::SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
+                &NEWEST
+            }
+        }
+    }
+}
+
 /// Reads pairs of (certificate chain, private key) PEM files into a server's configuration; the certificate is chosen by SNI, the
 /// first one when no name fits. Blocking.
-pub fn load_tls(pairs: &[(PathBuf, PathBuf)]) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn load_tls(
+    pairs: &[(PathBuf, PathBuf)],
+    oldest: OldestTls,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let mut keys = Vec::new();
     for (certificate, key) in pairs {
         keys.push(certified_key(certificate, key)?);
@@ -239,7 +263,7 @@ pub fn load_tls(pairs: &[(PathBuf, PathBuf)]) -> Result<Arc<ServerConfig>, TlsEr
     })?;
     let config =
         ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(oldest.and_newer())
             .map_err(|e| TlsError::File {
                 path: PathBuf::new(),
                 what: e.to_string(),

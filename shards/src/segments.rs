@@ -218,13 +218,22 @@ pub struct NewRecord<'a> {
     pub external_length: u64,
 }
 
+/// How large segments become, in octets.
+#[derive(Clone, Copy, Debug)]
+pub struct SegmentSizes {
+    /// A segment that would grow beyond it is left, and the next one begun.
+    pub segment: u64,
+    /// How far beyond the last record a segment is filled with zeros.
+    pub zero_ahead: u64,
+}
+
 /// Writes segments of one shard, one after the other.
 pub struct SegmentWriter {
     directory: PathBuf,
     shard: ShardId,
     seed: u32,
     epoch: u64,
-    segment_size: u64,
+    sizes: SegmentSizes,
     number: u32,
     file: File,
     end: u64,
@@ -240,7 +249,7 @@ impl SegmentWriter {
         number: u32,
         seed: u32,
         epoch: u64,
-        segment_size: u64,
+        sizes: SegmentSizes,
     ) -> io::Result<Self> {
         let file = create_segment(directory, shard, number, seed, epoch)?;
         Ok(SegmentWriter {
@@ -248,7 +257,7 @@ impl SegmentWriter {
             shard,
             seed,
             epoch,
-            segment_size,
+            sizes,
             number,
             file,
             end: SEGMENT_HEADER as u64,
@@ -276,7 +285,7 @@ impl SegmentWriter {
             ));
         }
         let total: u64 = records.iter().map(|r| padded(record_length(r))).sum();
-        if self.end > SEGMENT_HEADER as u64 && self.end + total > self.segment_size {
+        if self.end > SEGMENT_HEADER as u64 && self.end + total > self.sizes.segment {
             self.next_segment()?;
         }
         self.zero_ahead(self.end + total)?;
@@ -353,7 +362,7 @@ impl SegmentWriter {
         if needed <= self.zeroed {
             return Ok(());
         }
-        let to = (needed + ZERO_AHEAD).min(self.segment_size.max(needed));
+        let to = (needed + self.sizes.zero_ahead).min(self.sizes.segment.max(needed));
         let mut at = self.zeroed;
         while at < to {
             let part = ((to - at) as usize).min(ZEROS.len());
@@ -671,15 +680,19 @@ const RECORD_MAGIC: u32 = 0x5245_4d52;
 const RECORD_VERSION: u8 = 1;
 const LOCATION_VERSION: u8 = 1;
 const LOCATION_BYTES: usize = 23;
-const ZERO_AHEAD: u64 = 4 << 20;
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const SIZES: SegmentSizes = SegmentSizes {
+        segment: 1 << 20,
+        zero_ahead: 4 << 20,
+    };
+
     fn write(directory: &Path, bodies: &[&[u8]]) -> Vec<Location> {
-        let mut writer = SegmentWriter::start(directory, ShardId(3), 1, 77, 1, 1 << 20).unwrap();
+        let mut writer = SegmentWriter::start(directory, ShardId(3), 1, 77, 1, SIZES).unwrap();
         let records: Vec<NewRecord<'_>> = bodies
             .iter()
             .enumerate()
@@ -763,7 +776,7 @@ mod tests {
     #[test]
     fn a_full_segment_is_followed_by_the_next() {
         let dir = tempfile::tempdir().unwrap();
-        let mut writer = SegmentWriter::start(dir.path(), ShardId(3), 1, 77, 1, 1 << 20).unwrap();
+        let mut writer = SegmentWriter::start(dir.path(), ShardId(3), 1, 77, 1, SIZES).unwrap();
         let body = vec![1; 400_000];
         for n in 0..5 {
             let record = NewRecord {

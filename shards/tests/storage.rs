@@ -77,6 +77,7 @@ fn start(directory: &Path) -> Engine<Call, Option<Vec<u8>>> {
         ring_depth: 256,
         spin_before_park: Duration::ZERO,
         lane_capacity: 64,
+        io_memory: 64 << 10,
     };
     Engine::start(
         &engine,

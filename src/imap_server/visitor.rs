@@ -21,7 +21,7 @@ use super::talk::{End, Talk};
 use crate::calls::{Answer, Call, ConnectionFacts, LimitedDoor, MovedConnection};
 use crate::login::limiter::{Networks, Refused};
 use crate::percore::{Login, PerCore};
-use crate::settings::{AccountName, ImapLimits, StartTls};
+use crate::settings::{AccountName, Bytes, ImapLimits, StartTls};
 
 /// A connection that has not logged in.
 struct Visitor {
@@ -86,20 +86,17 @@ impl Visitor {
         endpoint: Endpoint,
         facts: ConnectionFacts,
     ) -> Visitor {
-        let (write_limit, line_max) = limits(&core, |l| {
+        let starttls = match offers_starttls(&core, &endpoint) {
+            true => imap::server::StartTls::Offered,
+            false => imap::server::StartTls::NotOffered,
+        };
+        let (write_limit, config) = limits(&core, |l| {
             (
                 l.login_write_timeout_secs.duration(),
-                l.line_max_bytes.get(),
+                session_config(l, starttls),
             )
         });
-        let session = Session::new(Config {
-            starttls: match offers_starttls(&core, &endpoint) {
-                true => imap::server::StartTls::Offered,
-                false => imap::server::StartTls::NotOffered,
-            },
-            line_max: u32::try_from(line_max).unwrap_or(u32::MAX),
-            ..Config::default()
-        });
+        let session = Session::new(config);
         Visitor {
             talk: Talk::new(connection, session, write_limit),
             core,
@@ -146,18 +143,10 @@ impl Visitor {
     }
 
     async fn start_tls(&mut self) -> Result<(), End> {
-        let live = self.core.live();
-        let Some(config) = live.tls.get(&self.endpoint.listener).cloned() else {
-            return Err(End::Gone);
-        };
-        let limit = live
-            .settings
-            .server
-            .limits
-            .tls
-            .handshake_timeout_secs
-            .duration();
-        drop(live);
+        let config = self.core.live().tls.get(&self.endpoint.listener).cloned();
+        let config = config.ok_or(End::Gone)?;
+        let turn = Box::pin(self.core.handshake_turn()).await;
+        let (_turn, limit) = turn.ok_or(End::Gone)?;
         Box::pin(self.talk.wire.start_tls(config.clone(), limit)).await?;
         self.tls = Some(config);
         Ok(())
@@ -468,6 +457,19 @@ impl Visitor {
             }
             Ok(Answer::Done(_)) | Ok(_) | Err(_) => admitted.moved(),
         }
+    }
+}
+
+fn session_config(limits: &ImapLimits, starttls: imap::server::StartTls) -> Config {
+    let octets = |bytes: Bytes| u32::try_from(bytes.get()).unwrap_or(u32::MAX);
+    Config {
+        starttls,
+        line_max: octets(limits.line_max_bytes),
+        literal_max: octets(limits.literal_max_bytes),
+        literals_total_max: octets(limits.literals_max_bytes),
+        literals_max: limits.literals_max,
+        discard_max: octets(limits.discard_max_bytes),
+        ..Config::default()
     }
 }
 

@@ -185,8 +185,6 @@ pub struct HttpLimits {
     pub request_timeout_secs: Secs,
     /// Largest head of a request.
     pub header_max_bytes: Bytes,
-    /// Largest body of a request.
-    pub body_max_bytes: Bytes,
     /// Requests per minute and network.
     pub requests_per_minute_max: PerNetwork,
     /// Requests per hour and network.
@@ -202,7 +200,6 @@ impl Default for HttpLimits {
             idle_timeout_secs: Secs::new(65),
             request_timeout_secs: Secs::minutes(5),
             header_max_bytes: Bytes::kib(64),
-            body_max_bytes: Bytes::mib(1),
             requests_per_minute_max: PerNetwork::new(1000, 3000, 9000),
             requests_per_hour_max: PerNetwork::new(5000, 15_000, 45_000),
             connections_max: 1000,

@@ -18,7 +18,6 @@ use super::recipients;
 use super::replies;
 use super::transaction::{Facts, Transaction};
 use crate::calls::LimitedDoor;
-use crate::live::Live;
 use crate::login::limiter::Networks;
 use crate::metrics::label;
 use crate::percore::{PerCore, monotonic};
@@ -32,8 +31,7 @@ pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endp
     } else {
         LimitedDoor::Submission
     };
-    let live = core.live();
-    if endpoint.implicit_tls && start_tls(&live, &endpoint, &mut connection).await.is_err() {
+    if endpoint.implicit_tls && start_tls(&core, &endpoint, &mut connection).await.is_err() {
         core.count("ringmail_tls_handshakes_failed_total", "submissions");
         return;
     }
@@ -67,23 +65,15 @@ pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endp
 }
 
 async fn start_tls(
-    live: &Live,
+    core: &PerCore,
     endpoint: &Endpoint,
     connection: &mut Connection,
 ) -> io::Result<()> {
-    let config = live.tls.get(&endpoint.listener).cloned();
+    let config = core.live().tls.get(&endpoint.listener).cloned();
     let config = config.ok_or_else(|| io::Error::other("no certificate for this listener"))?;
-    connection
-        .start_tls(
-            config,
-            live.settings
-                .server
-                .limits
-                .tls
-                .handshake_timeout_secs
-                .duration(),
-        )
-        .await
+    let turn = core.handshake_turn().await;
+    let (_turn, limit) = turn.ok_or(io::ErrorKind::TimedOut)?;
+    connection.start_tls(config, limit).await
 }
 
 struct Door<'c> {
@@ -299,8 +289,7 @@ impl<'c> Door<'c> {
     }
 
     async fn upgrade(&mut self) -> io::Result<()> {
-        let live = self.core.live();
-        let result = start_tls(&live, &self.endpoint, &mut self.connection).await;
+        let result = start_tls(self.core, &self.endpoint, &mut self.connection).await;
         if result.is_err() {
             self.core
                 .count("ringmail_tls_handshakes_failed_total", "starttls");

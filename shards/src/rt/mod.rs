@@ -10,11 +10,13 @@
 mod event;
 mod file;
 mod net;
+mod turns;
 
 pub use event::Event;
 pub use file::File;
 pub(crate) use file::sync_directory;
 pub use net::{BindError, Listener, Stream, detach_stream, listen, with_scratch};
+pub use turns::{Turn, Turns};
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;

@@ -76,12 +76,6 @@ impl Listener {
         match self.0.accept().await.map_err(io::Error::from) {
             Ok(stream) => {
                 let _ = stream.set_nodelay(true);
-                let keepalive = TcpKeepalive::new()
-                    .with_time(KEEPALIVE)
-                    .with_interval(KEEPALIVE_INTERVAL);
-                // Safe to borrow: the stream owns the descriptor.
-                let _ = SockRef::from(&BorrowedSocket(stream.as_raw_fd()))
-                    .set_tcp_keepalive(&keepalive);
                 Ok(Stream(stream))
             }
             Err(error) => {
@@ -109,6 +103,22 @@ impl Stream {
     pub fn new(socket: OwnedFd) -> Stream {
         // Safe because the descriptor is owned and handed on.
         Stream(unsafe { TcpStream::from_raw_fd(socket.into_raw_fd()) })
+    }
+
+    /// Lets the kernel ask a peer that is silent for so long whether it still lives; it asks again each minute (or sooner, if the
+    /// time is shorter) and then ends the connection. Zero turns it off. For protocols whose own timeouts are long.
+    pub fn keep_alive(&self, after: Duration) {
+        let borrowed = BorrowedSocket(self.0.as_raw_fd());
+        let socket = SockRef::from(&borrowed);
+        // A kernel that refuses leaves us the protocol's own timeout.
+        let _ = if after.is_zero() {
+            socket.set_keepalive(false)
+        } else {
+            let keepalive = TcpKeepalive::new()
+                .with_time(after)
+                .with_interval(after.min(KEEPALIVE_INTERVAL));
+            socket.set_tcp_keepalive(&keepalive)
+        };
     }
 
     /// Connects from any local address. Only numeric addresses: resolving a name would block.
@@ -172,7 +182,6 @@ pub fn with_scratch<T>(use_it: impl FnOnce(&mut [u8]) -> T) -> T {
 }
 
 const SCRATCH_SIZE: usize = 64 << 10;
-const KEEPALIVE: Duration = Duration::from_secs(300);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
 /// When accepting fails for want of descriptors or memory, the next try waits this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

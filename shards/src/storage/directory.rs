@@ -25,8 +25,8 @@ use crate::faults::{point, shard_point};
 use crate::index::{Index, IndexError, Progress, SegmentUse};
 use crate::rt::sync_directory;
 use crate::segments::{
-    BodyId, Location, RecordHeader, Scanned, SegmentScan, SegmentWriter, list_segments,
-    segment_name,
+    BodyId, Location, RecordHeader, Scanned, SegmentScan, SegmentSizes, SegmentWriter,
+    list_segments, segment_name,
 };
 
 /// Numbers of the store. The defaults are those of design and measurement; each can be set.
@@ -36,6 +36,8 @@ pub struct StorageOptions {
     pub shards: u16,
     /// Size of a segment file, in bytes (1 MiB to 2 GiB).
     pub segment_size: u64,
+    /// How far ahead a segment file is zeroed, in bytes.
+    pub zero_ahead: u64,
     /// Memory for fjall's cache, in bytes, for each shard.
     pub cache_bytes: u64,
     /// Batches in one group, at most.
@@ -57,6 +59,7 @@ impl Default for StorageOptions {
         StorageOptions {
             shards: 4,
             segment_size: 256 << 20,
+            zero_ahead: 4 << 20,
             cache_bytes: 32 << 20,
             group_batches_max: 256,
             group_bytes_max: 1 << 20,
@@ -428,11 +431,12 @@ fn open_shard(
         .map_err(at(&segments))?
         .map_err(index_error)?;
     let number = uses.keys().chain(&numbers).max().copied().unwrap_or(0) + 1;
-    let size = options.segment_size.clamp(
-        crate::segments::SEGMENT_SIZE_RANGE.0,
-        crate::segments::SEGMENT_SIZE_RANGE.1,
-    );
-    let writer = SegmentWriter::start(&segments, shard, number, format.seed, format.epoch, size)
+    let (least, most) = crate::segments::SEGMENT_SIZE_RANGE;
+    let sizes = SegmentSizes {
+        segment: options.segment_size.clamp(least, most),
+        zero_ahead: options.zero_ahead.min(most),
+    };
+    let writer = SegmentWriter::start(&segments, shard, number, format.seed, format.epoch, sizes)
         .map_err(at(&segments))?;
     start_commit_thread(
         path, shard, format, options, index, progress, uses, writer, opened,

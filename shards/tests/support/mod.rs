@@ -92,6 +92,7 @@ impl Store {
             ring_depth: 128,
             spin_before_park: Duration::ZERO,
             lane_capacity: 64,
+            io_memory: 64 << 10,
         };
         let engine = Engine::start(&engine, opened, &pool, move |core: Core<Job, Answer>| {
             Ok(Rc::new(Runner(Core0 {

@@ -106,6 +106,7 @@ impl Store {
             ring_depth: 128,
             spin_before_park: Duration::ZERO,
             lane_capacity: 64,
+            io_memory: 64 << 10,
         };
         let options = StoreOptions {
             cache_bytes,
