@@ -1,6 +1,7 @@
 //! What cores ask each other. Each call says which account or network it is about; the caller sends it to the owner that `routing`
 //! names, and the receiver serves it only if it is the owner. A lost answer and a repeat: told at each call.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use sasl::Secret;
@@ -143,6 +144,8 @@ pub struct MovedConnection {
 pub struct ConnectionFacts {
     /// Its number, on each line of the log and in error replies.
     pub id: String,
+    /// The client's address.
+    pub peer: IpAddr,
     /// Its networks, to be released at the end.
     pub networks: Networks,
     /// Position of its listener in the settings at its start, for names and TLS.

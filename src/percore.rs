@@ -3,6 +3,7 @@
 //! Doors get an `Rc<PerCore>`; it knows no protocol. Handling of calls that other cores send is in `handle.rs`.
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -72,6 +73,21 @@ pub(crate) struct Limiters {
     pub failures: FailureLimiter,
     /// Of HTTP, whose connections all come to one core.
     pub requests: RequestLimiter,
+}
+
+/// Where a login comes from: for limits, counters and the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    /// The number of the connection.
+    pub connection: &'a str,
+    /// The client's address.
+    pub peer: IpAddr,
+    /// Its networks.
+    pub networks: Networks,
+    /// `submission` or `imap`.
+    pub protocol: &'static str,
+    /// SASL mechanism, or `login-command`.
+    pub mechanism: &'static str,
 }
 
 /// What came of a login.
@@ -205,15 +221,19 @@ impl PerCore {
         });
     }
 
-    /// Checks a name (a login address) and password. `protocol` and `mechanism` are for the counters.
+    /// Checks a name (a login address) and password.
     pub async fn login(
         self: &Rc<Self>,
         address: &str,
         password: Secret,
-        networks: Networks,
-        protocol: &'static str,
-        mechanism: &'static str,
+        attempt: Attempt<'_>,
     ) -> Login {
+        let Attempt {
+            networks,
+            protocol,
+            mechanism,
+            ..
+        } = attempt;
         let result = self.check_login(address, password).await;
         let word = match &result {
             Login::Ok(_) => "ok",
@@ -222,6 +242,19 @@ impl PerCore {
             Login::Limited => "limited",
             Login::Unavailable => "error",
         };
+        if matches!(result, Login::Failed | Login::Disabled(_) | Login::Limited) {
+            // docs/OPERATING.md shows this line for fail2ban: its words and fields stay. The password is not in it; the name is what the
+            // client wrote, quoted by the log.
+            tracing::info!(
+                peer = %attempt.peer,
+                protocol,
+                mechanism,
+                result = word,
+                login = address.get(..address.floor_char_boundary(LOGGED_NAME_MAX)).unwrap_or_default(),
+                connection = attempt.connection,
+                "login failed"
+            );
+        }
         self.metrics.count(
             "ringmail_authentication_total",
             [("protocol", protocol), ("result", word)],
@@ -324,6 +357,9 @@ pub fn monotonic() -> Instant {
 
 /// How long a stop waits for what is under way before it closes connections.
 pub const DRAIN_STEP: Duration = Duration::from_millis(10);
+
+/// Octets of a name in the log. RFC 5321 4.5.3.1.3: a path has at most 256.
+const LOGGED_NAME_MAX: usize = 256;
 
 /// Panics of tasks that carry calls.
 pub static ROOM: shards::rt::Room = shards::rt::Room::new("percore");

@@ -20,7 +20,7 @@ use super::capabilities::Announced;
 use super::talk::{End, Talk};
 use crate::calls::{Answer, Call, ConnectionFacts, LimitedDoor, MovedConnection};
 use crate::login::limiter::{Networks, Refused};
-use crate::percore::{Login, PerCore};
+use crate::percore::{Attempt, Login, PerCore};
 use crate::settings::{AccountName, Bytes, ImapLimits, StartTls};
 
 /// A connection that has not logged in.
@@ -42,6 +42,7 @@ pub(super) async fn serve(core: Rc<PerCore>, connection: Connection, endpoint: E
     let networks = Networks::of(connection.peer().ip());
     let facts = ConnectionFacts {
         id: core.connection_id(),
+        peer: connection.peer().ip(),
         networks,
         listener: endpoint.listener,
     };
@@ -319,12 +320,13 @@ impl Visitor {
                 Ok(None)
             }
             Ok(Step::Credentials(credentials)) if credentials.acts_as_itself() => {
-                let kind = match mechanism {
-                    Mechanism::Plain => "plain",
-                    Mechanism::Login => "login",
-                };
-                self.log_in(tag, &credentials.authcid, credentials.password, kind)
-                    .await
+                self.log_in(
+                    tag,
+                    &credentials.authcid,
+                    credentials.password,
+                    mechanism.name(),
+                )
+                .await
             }
             Ok(Step::Credentials(_)) => {
                 self.answer(
@@ -356,10 +358,14 @@ impl Visitor {
         if earlier > 0 {
             rt::sleep(Duration::from_secs(u64::from(earlier))).await;
         }
-        let login = self
-            .core
-            .login(user, password, self.facts.networks, "imap", mechanism)
-            .await;
+        let attempt = Attempt {
+            connection: &self.facts.id,
+            peer: self.facts.peer,
+            networks: self.facts.networks,
+            protocol: "imap",
+            mechanism,
+        };
+        let login = self.core.login(user, password, attempt).await;
         match login {
             Login::Ok(account) => {
                 self.talk.wire.slow = None;

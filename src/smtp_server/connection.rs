@@ -20,7 +20,7 @@ use super::transaction::{Facts, Transaction};
 use crate::calls::LimitedDoor;
 use crate::login::limiter::Networks;
 use crate::metrics::label;
-use crate::percore::{PerCore, monotonic};
+use crate::percore::{Attempt, PerCore, monotonic};
 use crate::settings::{AccountName, SmtpLimits, StartTls};
 
 /// Serves a connection to its end.
@@ -360,8 +360,15 @@ impl<'c> Door<'c> {
         mut authentication: Authentication,
         response: Option<sasl::Secret>,
     ) {
+        let attempt = Attempt {
+            connection: &self.id,
+            peer: self.connection.peer().ip(),
+            networks: self.networks,
+            protocol: "submission",
+            mechanism: authentication.mechanism(),
+        };
         match authentication
-            .step(self.core, self.networks, response.as_ref())
+            .step(self.core, attempt, response.as_ref())
             .await
         {
             Outcome::Challenge(reply) => {

@@ -5,8 +5,7 @@ use std::rc::Rc;
 use sasl::{Credentials, Exchange, Mechanism, Secret, Step};
 use smtp::Reply;
 
-use crate::login::limiter::Networks;
-use crate::percore::{Login, PerCore};
+use crate::percore::{Attempt, Login, PerCore};
 use crate::settings::AccountName;
 
 /// An exchange under way.
@@ -33,17 +32,22 @@ impl Authentication {
         })
     }
 
+    /// The mechanism's registered name.
+    pub fn mechanism(&self) -> &'static str {
+        self.mechanism
+    }
+
     /// Takes what the client said.
     pub async fn step(
         &mut self,
         core: &Rc<PerCore>,
-        networks: Networks,
+        attempt: Attempt<'_>,
         response: Option<&Secret>,
     ) -> Outcome {
         let step = self.exchange.step(response.map(|s| s.as_ref()));
         match step {
             Ok(Step::Challenge(challenge)) => Outcome::Challenge(Reply::challenge(challenge)),
-            Ok(Step::Credentials(credentials)) => self.check(core, networks, credentials).await,
+            Ok(Step::Credentials(credentials)) => self.check(core, attempt, credentials).await,
             // RFC 4954 4: 501 for a response that the mechanism's grammar does not know.
             Err(_) => Outcome::Done(Reply::bad_authentication_response(), None),
         }
@@ -52,7 +56,7 @@ impl Authentication {
     async fn check(
         &self,
         core: &Rc<PerCore>,
-        networks: Networks,
+        attempt: Attempt<'_>,
         credentials: Credentials,
     ) -> Outcome {
         if !credentials.acts_as_itself() {
@@ -61,10 +65,7 @@ impl Authentication {
         let Credentials {
             authcid, password, ..
         } = credentials;
-        match core
-            .login(&authcid, password, networks, "submission", self.mechanism)
-            .await
-        {
+        match core.login(&authcid, password, attempt).await {
             Login::Ok(account) => Outcome::Done(Reply::authenticated(), Some(account)),
             Login::Failed => Outcome::Done(Reply::authentication_failed(), None),
             Login::Disabled(text) => Outcome::Done(Reply::login_disabled(text), None),

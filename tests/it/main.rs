@@ -4,6 +4,7 @@
 mod cli;
 mod crash;
 mod dialogs;
+mod failed_logins;
 mod faults;
 mod program;
 mod server;

@@ -69,12 +69,25 @@ pub struct Localserve {
 impl Localserve {
     /// Starts one and waits until it is ready.
     pub fn start(dir: &Path, more: &[&str]) -> Localserve {
+        Localserve::with_log(dir, more, Stdio::inherit())
+    }
+
+    /// The same with its log in a file.
+    pub fn logging_to(dir: &Path, more: &[&str], log: &Path) -> Localserve {
+        Localserve::with_log(dir, more, std::fs::File::create(log).unwrap().into())
+    }
+
+    fn with_log(dir: &Path, more: &[&str], log: Stdio) -> Localserve {
         let offset = port_offset();
         let offset_text = offset.to_string();
         let mut arguments = vec!["localserve", "--dir", dir.to_str().unwrap()];
         arguments.extend(["--port-offset", &offset_text]);
         arguments.extend(more);
-        let mut child = command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = command(&arguments)
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
         std::thread::spawn(move || {
