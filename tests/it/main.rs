@@ -9,3 +9,4 @@ mod faults;
 mod program;
 mod server;
 mod smtp;
+mod tls;

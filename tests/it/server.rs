@@ -31,7 +31,21 @@ impl TestServer {
 
     /// Starts on a directory that may hold mail; `extra` goes into the static file.
     pub fn on(directory: &Path, extra: &str) -> TestServer {
-        let settings = parse_and_check(&texts(directory, extra)).unwrap_or_else(|e| panic!("{e}"));
+        TestServer::with(&texts(directory, extra, ""))
+    }
+
+    /// Starts with TLS on every door, from `cert.pem` and `key.pem` in the directory.
+    pub fn with_tls(directory: &Path) -> TestServer {
+        let [submissions, imaps] = free_ports();
+        let listener = format!(
+            "submissions = {{ port = {submissions} }}\nimaps = {{ port = {imaps} }}\n\
+             tls = {{ certificates = [{{ cert = \"cert.pem\", key = \"key.pem\" }}] }}\n"
+        );
+        TestServer::with(&texts(directory, "", &listener))
+    }
+
+    fn with(texts: &Texts) -> TestServer {
+        let settings = parse_and_check(texts).unwrap_or_else(|e| panic!("{e}"));
         let server = Server::start(settings).unwrap_or_else(|e| panic!("{e}"));
         for name in ["anna", "bert", "carl", "dora"] {
             let cost = HashCost {
@@ -90,7 +104,7 @@ impl Drop for TestServer {
     }
 }
 
-fn texts(directory: &Path, extra: &str) -> Texts {
+fn texts(directory: &Path, extra: &str, listener: &str) -> Texts {
     let [smtp, submission, imap, http] = free_ports();
     let static_text = format!(
         r#"
@@ -124,7 +138,7 @@ smtp = {{ port = {smtp} }}
 submission = {{ port = {submission}, allow_plain_auth = true }}
 imap = {{ port = {imap}, allow_plain_auth = true }}
 http = {{ port = {http}, metrics = true, health = true }}
-"#
+{listener}"#
     );
     let domains = r#"
 [postmaster]
@@ -166,7 +180,7 @@ disabled = true
 }
 
 /// Ports nobody uses now. Tests of one run get different ones.
-fn free_ports() -> [u16; 4] {
+fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = 20_000 + (std::process::id() as u16 % 300) * 100;
     std::array::from_fn(|_| {
