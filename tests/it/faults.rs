@@ -24,7 +24,7 @@ fn deliver(smtp: SocketAddr, name: &str) -> String {
 }
 
 /// Two accounts that live in different shards of a directory with four.
-fn apart() -> (&'static str, &'static str, u16) {
+pub fn apart() -> (&'static str, &'static str, u16) {
     let shard = |name: &str| shards::shard_of(name.as_bytes(), 4).0;
     let names = ["anna", "bert", "dora"];
     let other = names
