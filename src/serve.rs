@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -48,7 +49,11 @@ impl Server {
         let server = &live.settings.server;
         let options = engine_options(&live.settings)?;
         let (sockets, addresses) = bind(&live.settings, options.cores.len())?;
-        std::fs::create_dir_all(&server.data_dir)
+        // Mail and password hashes: nobody else's to read. A directory the operator made keeps the mode it has.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&server.data_dir)
             .map_err(|e| format!("{}: {e}", server.data_dir.display()))?;
         let seed = random_seed()?;
         let opened = shards::storage::open(

@@ -47,11 +47,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn default_directory() -> Result<PathBuf, Failure> {
     let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
     // A relative path there is to be ignored, says the specification.
-    let data = variable("XDG_DATA_HOME").filter(|path| path.is_absolute());
-    let data = data.or_else(|| Some(variable("HOME")?.join(".local/share")));
+    let absolute = |name: &str| variable(name).filter(|path| path.is_absolute());
+    let data = absolute("XDG_DATA_HOME");
+    let data = data.or_else(|| Some(absolute("HOME")?.join(".local/share")));
     data.map(|data| data.join("ringmail/localserve"))
         .ok_or_else(|| {
-            Failure::Usage("neither HOME nor XDG_DATA_HOME is set; use --dir DIR".into())
+            Failure::Usage("neither XDG_DATA_HOME nor HOME names a directory; use --dir DIR".into())
         })
 }
 

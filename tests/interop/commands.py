@@ -82,6 +82,9 @@ def wrong_words(_):
         code, out, err = command(binary(), *words)
         same((code, out), (exit_code, ""), words)
         expect(said in err and "panicked" not in err, words, "said", err)
+    code, out, err = command(binary(), "localserve", env={"HOME": ""})
+    same((code, out), (2, ""), "localserve without a home")
+    expect("use --dir DIR" in err, err)
     same(command(binary(), "--version")[0], 0, "--version")
     expect("localserve" in succeed(binary(), "--help"), "--help")
 
@@ -139,6 +142,7 @@ def a_real_server(server):
     misspelled(serve)
     try:
         serve.start()
+        same((server.scratch / "data").stat().st_mode & 0o777, 0o700, "mode of the data directory")
         accounts(serve)
         reload(serve)
         queue(serve)
