@@ -10,7 +10,7 @@ use shards::net::Detached;
 use crate::live::Live;
 use crate::login::Credentials;
 use crate::login::limiter::{Networks, Refused};
-use crate::metrics::Samples;
+use crate::metrics::{DurationSamples, Samples};
 use crate::settings::AccountName;
 use crate::store::{CheckSlice, NewMessage, StoreError};
 
@@ -82,7 +82,7 @@ pub enum Answer {
     /// To `Admit`.
     Admitted(Result<(), Refused>),
     /// To `Scrape`.
-    Samples(Samples),
+    Samples(Samples, DurationSamples),
     /// To calls that only do something.
     Done(Result<(), StoreError>),
     /// To `Control`.

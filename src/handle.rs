@@ -49,7 +49,9 @@ impl PerCore {
                 self.serving.set(true);
                 responder.answer(Answer::Done(Ok(())));
             }
-            Call::Scrape => responder.answer(Answer::Samples(self.samples())),
+            Call::Scrape => {
+                responder.answer(Answer::Samples(self.samples(), self.durations.samples()))
+            }
             Call::Connection(_) => (),
             waiting => {
                 let core = self.clone();

@@ -1,8 +1,12 @@
 //! Counters of one core, without atomics; merged when somebody scrapes. Rooms say what happened, this file knows no rooms.
 
+mod durations;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::Write;
+
+pub use durations::{DurationKey, DurationSamples, Durations, histograms};
 
 /// A counter's name and up to two labels.
 pub type Key = (&'static str, Labels);

@@ -21,7 +21,7 @@ use crate::calls::{Answer, Call, Deliver, LimitedDoor};
 use crate::live::Live;
 use crate::login::Verifier;
 use crate::login::limiter::{ConnectionLimiter, FailureLimiter, Networks, Refused, RequestLimiter};
-use crate::metrics::{Metrics, label};
+use crate::metrics::{Durations, Metrics, label};
 use crate::settings::AccountName;
 use crate::store::{Accounts, StoreError, StoreOptions};
 
@@ -45,6 +45,8 @@ pub struct PerCore {
     pub verifier: Verifier,
     /// Counters.
     pub metrics: Metrics,
+    /// How long commands took.
+    pub durations: Durations,
     /// Where large content is written before it is committed.
     pub spool: PathBuf,
     /// Set once all is prepared, such as the passwords of a first `localserve`.
@@ -125,6 +127,7 @@ impl PerCore {
             pool: core.pool,
             verifier,
             metrics: Metrics::default(),
+            durations: Durations::default(),
             spool,
             serving: Cell::new(false),
             draining: Cell::new(false),
@@ -335,6 +338,19 @@ impl PerCore {
         while !self.draining.get() {
             self.drain.wait(self.drain.count()).await;
         }
+    }
+
+    /// Counts an IMAP command with what came of it, and how long it took since `began`.
+    pub fn imap_command(&self, command: &'static str, result: &'static str, began: Instant) {
+        let labels = [("cmd", command), ("result", result)];
+        self.metrics.count("ringmail_imap_commands_total", labels);
+        self.durations.observe(
+            (
+                "ringmail_imap_command_duration_seconds",
+                [labels[0], labels[1], ("", "")],
+            ),
+            began.elapsed(),
+        );
     }
 
     /// Counts a panic-free end of something; shorthand for doors.

@@ -121,7 +121,7 @@ impl Control {
         }
         let connections: i64 = (0..self.server.cores())
             .filter_map(|core| match self.server.call(CoreId(core), Call::Scrape) {
-                Ok(Answer::Samples(samples)) => Some(samples),
+                Ok(Answer::Samples(samples, _)) => Some(samples),
                 _ => {
                     troubles.push(format!("core {core} does not answer"));
                     None

@@ -95,7 +95,7 @@ fn all_cores_answer(server: &Server) -> bool {
     (0..server.cores()).all(|core| {
         let answers = matches!(
             server.call(CoreId(core), Call::Scrape),
-            Ok(Answer::Samples(_))
+            Ok(Answer::Samples(..))
         );
         if !answers {
             tracing::error!(core, "a core does not answer");

@@ -191,10 +191,7 @@ impl Client {
     /// The whole APPEND fails; the session swallows what is still to come.
     fn refuse_append(&mut self, refusal: Refusal) {
         self.appending = None;
-        self.core.metrics.count(
-            "ringmail_imap_commands_total",
-            [("command", "APPEND"), ("result", "usererror")],
-        );
+        self.core.imap_command("APPEND", "usererror", self.began);
         self.talk
             .session
             .refuse_message(refusal.condition, refusal.code.as_ref(), &refusal.text);

@@ -3,7 +3,7 @@
 //! While nothing happens a client holds no buffer: ten thousand of them wait on one core.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt;
 use imap::command::Command;
@@ -17,10 +17,10 @@ use super::admitted::Admitted;
 use super::append::Appending;
 use super::capabilities::Announced;
 use super::responses::{Done, Refusal, Trouble, account_gone};
-use super::talk::{End, OUTPUT_MAX, Talk};
+use super::talk::{End, OUTPUT_MAX, RefusalsCounted, Talk};
 use super::visitor::shutting_down;
 use crate::calls::{Answer, ConnectionFacts, MovedConnection};
-use crate::percore::PerCore;
+use crate::percore::{PerCore, monotonic};
 use crate::store::{Account, Selected, StoreError};
 
 /// A logged-in connection.
@@ -38,6 +38,9 @@ pub(super) struct Client {
     /// The tag of IDLE, while idling.
     idle: Option<Tag>,
     pub appending: Option<Box<Appending>>,
+    /// When the event that is worked on began; the command's duration counts from there, without the client's share.
+    pub began: Instant,
+    refusals: RefusalsCounted,
     _admitted: Admitted,
 }
 
@@ -94,6 +97,7 @@ async fn arrive(
             .write_timeout_secs
             .duration()
     };
+    let refusals = RefusalsCounted::all_of(&session);
     let mut talk = Talk::new(connection, session, write_limit).with_unread(unread);
     let opened = match core.draining.get() {
         true => Err(shutting_down()),
@@ -119,6 +123,8 @@ async fn arrive(
         keywords_told: 0,
         idle: None,
         appending: None,
+        began: monotonic(),
+        refusals,
         _admitted: admitted,
     }))
 }
@@ -128,9 +134,11 @@ async fn leave(client: Box<Client>, end: End) {
         core,
         talk,
         selected,
+        mut refusals,
         _admitted: admitted,
         ..
     } = *client;
+    refusals.count_new(&core, &talk.session);
     drop(selected);
     talk.end(end, bye_limit(&core)).await;
     drop(admitted);
@@ -174,6 +182,7 @@ impl Client {
             }
             self.talk.wire.flush().await?;
             self.talk.wire.out = Vec::new();
+            self.refusals.count_new(&self.core, &self.talk.session);
             if self.talk.session.awaits() == Awaits::Closed {
                 return Err(End::Said);
             }
@@ -242,6 +251,7 @@ impl Client {
     }
 
     async fn handle(&mut self, event: Event) -> Result<(), End> {
+        self.began = monotonic();
         match event {
             Event::Command { tag, command } => self.command(tag, command).await?,
             Event::Idle { tag } => {
@@ -302,10 +312,7 @@ impl Client {
             Err(Trouble::Refused(_)) => "usererror",
             Err(Trouble::End(_)) => "end",
         };
-        self.core.metrics.count(
-            "ringmail_imap_commands_total",
-            [("command", name), ("result", word)],
-        );
+        self.core.imap_command(name, word, self.began);
         if self.account.is_gone() {
             return Err(account_gone());
         }

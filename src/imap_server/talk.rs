@@ -11,6 +11,7 @@ use shards::net::{Connection, ServerConfig};
 use shards::rt;
 
 use super::append::Appending;
+use crate::percore::PerCore;
 use crate::settings::ImapLimits;
 
 /// Why a connection ends.
@@ -213,6 +214,30 @@ impl Talk {
             if self.wire.flush().await.is_ok() {
                 let _ = rt::timeout(limit, self.wire.connection.close()).await;
             }
+        }
+    }
+}
+
+/// How many of the commands that the session refuses by itself are in the counters.
+#[derive(Default)]
+pub(super) struct RefusalsCounted(u32);
+
+impl RefusalsCounted {
+    /// Those so far are counted already.
+    pub fn all_of(session: &Session) -> RefusalsCounted {
+        RefusalsCounted(session.refusals())
+    }
+
+    /// Counts those that came since.
+    pub fn count_new(&mut self, core: &PerCore, session: &Session) {
+        let new = session.refusals() - self.0;
+        if new > 0 {
+            core.metrics.add(
+                "ringmail_imap_commands_total",
+                [("cmd", "(unrecognized)"), ("result", "badsyntax")],
+                i64::from(new),
+            );
+            self.0 += new;
         }
     }
 }

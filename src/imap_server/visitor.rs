@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt;
 use imap::command::{Command, InitialResponse};
@@ -17,10 +17,10 @@ use shards::rt;
 use super::Endpoint;
 use super::admitted::Admitted;
 use super::capabilities::Announced;
-use super::talk::{End, Talk};
+use super::talk::{End, RefusalsCounted, Talk};
 use crate::calls::{Answer, Call, ConnectionFacts, LimitedDoor, MovedConnection};
 use crate::login::limiter::{Networks, Refused};
-use crate::percore::{Attempt, Login, PerCore};
+use crate::percore::{Attempt, Login, PerCore, monotonic};
 use crate::settings::{AccountName, Bytes, ImapLimits, StartTls};
 
 /// A connection that has not logged in.
@@ -35,6 +35,10 @@ struct Visitor {
     failures: u32,
     /// AUTHENTICATE under way.
     exchange: Option<(Tag, Mechanism, Exchange)>,
+    /// The command that is worked on, and since when.
+    command: &'static str,
+    began: Instant,
+    refusals: RefusalsCounted,
 }
 
 /// Serves a connection from its start until it has logged in or ended.
@@ -66,6 +70,9 @@ pub(super) async fn serve(core: Rc<PerCore>, connection: Connection, endpoint: E
         }
         Err(end) => Err(end),
     };
+    visitor
+        .refusals
+        .count_new(&visitor.core, &visitor.talk.session);
     match (end, admitted) {
         (Ok(account), Some(admitted)) => visitor.hand_over(account, admitted).await,
         (Ok(_), None) => (),
@@ -106,6 +113,9 @@ impl Visitor {
             tls: None,
             failures: 0,
             exchange: None,
+            command: "(greeting)",
+            began: monotonic(),
+            refusals: RefusalsCounted::default(),
         }
     }
 
@@ -176,6 +186,7 @@ impl Visitor {
                 }
             }
             self.talk.wire.flush().await?;
+            self.refusals.count_new(&self.core, &self.talk.session);
             if self.talk.session.awaits() == Awaits::Closed {
                 return Err(End::Said);
             }
@@ -203,6 +214,12 @@ impl Visitor {
 
     /// Some: logged in.
     async fn handle(&mut self, event: Event) -> Result<Option<AccountName>, End> {
+        self.began = monotonic();
+        self.command = match &event {
+            Event::Command { command, .. } => command.name(),
+            Event::StartTls { .. } => "STARTTLS",
+            _ => "AUTHENTICATE",
+        };
         match event {
             Event::Command { tag, command } => return self.command(tag, command).await,
             Event::StartTls { tag } => self.upgrade(tag).await?,
@@ -251,6 +268,11 @@ impl Visitor {
 
     fn answer(&mut self, tag: &Tag, condition: Condition, code: Option<Code<'_>>, text: &str) {
         tagged(&mut self.talk.wire.out, tag, condition, code.as_ref(), text);
+        let result = match condition {
+            Condition::Ok => "ok",
+            _ => "usererror",
+        };
+        self.core.imap_command(self.command, result, self.began);
         self.talk.session.answered();
     }
 

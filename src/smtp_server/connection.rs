@@ -304,6 +304,31 @@ impl<'c> Door<'c> {
     }
 
     async fn handle(&mut self, event: Event<'static>) {
+        let (began, command) = (monotonic(), command_word(&event));
+        self.decide(event).await;
+        if let Some(command) = command {
+            self.observe(command, began);
+        }
+    }
+
+    /// How long a command took, without the peer's share; those the session answers by itself take no time worth measuring.
+    fn observe(&self, command: &'static str, began: Instant) {
+        let kind = if self.endpoint.delivery {
+            "smtp"
+        } else {
+            "submission"
+        };
+        let code = self.session.last_code().map_or(0, |code| code.number());
+        let labels = [
+            ("kind", kind),
+            ("cmd", command),
+            ("code", replies::code_word(code)),
+        ];
+        let key = ("ringmail_smtp_command_duration_seconds", labels);
+        self.core.durations.observe(key, began.elapsed());
+    }
+
+    async fn decide(&mut self, event: Event<'static>) {
         match event {
             Event::Hello { kind, name } => {
                 self.hello = (kind, name.to_string());
@@ -503,6 +528,24 @@ impl<'c> Door<'c> {
             [("door", door), ("result", result)],
         );
         self.session.decide(reply);
+    }
+}
+
+/// The command behind an event, as a label; `DATA` and `BDAT` end as `(message)`.
+fn command_word(event: &Event<'_>) -> Option<&'static str> {
+    match event {
+        Event::Hello {
+            kind: HelloKind::Extended,
+            ..
+        } => Some("EHLO"),
+        Event::Hello { .. } => Some("HELO"),
+        Event::Auth { .. } | Event::AuthResponse(_) | Event::AuthAborted(_) => Some("AUTH"),
+        Event::StartTls => Some("STARTTLS"),
+        Event::Mail { .. } => Some("MAIL"),
+        Event::Recipient { .. } => Some("RCPT"),
+        Event::DataStart => Some("DATA"),
+        Event::EndOfMessage { .. } => Some("(message)"),
+        Event::Body(_) | Event::Reset | Event::Closed(_) => None,
     }
 }
 

@@ -13,6 +13,7 @@ use super::scrape::{self, Scrape};
 use super::stream::{Phase, Progress};
 use super::{Endpoint, process};
 use crate::login::limiter::Networks;
+use crate::metrics::histograms;
 use crate::percore::PerCore;
 
 /// The response to a request, and the counting of both.
@@ -155,8 +156,13 @@ async fn ready(core: &Rc<PerCore>) -> Response<String> {
 }
 
 async fn metrics(core: &Rc<PerCore>, endpoint: Endpoint) -> Response<String> {
-    let Scrape { samples, silent } = scrape::scrape(core).await;
+    let Scrape {
+        samples,
+        durations,
+        silent,
+    } = scrape::scrape(core).await;
     let mut body = scrape::text(samples, endpoint.rooms, silent.len());
+    body.push_str(&histograms(&durations));
     // Reads files of /proc, one of which lists every descriptor: not on an executor.
     if let Ok(process) = core.pool.run(process::metrics).await {
         body.push_str(&process);

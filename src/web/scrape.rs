@@ -7,7 +7,7 @@ use shards::CoreId;
 use shards::rt::Room;
 
 use crate::calls::{Answer, Call};
-use crate::metrics::{Samples, prometheus};
+use crate::metrics::{DurationSamples, Samples, prometheus};
 use crate::percore::PerCore;
 use crate::telemetry;
 
@@ -15,6 +15,7 @@ use crate::telemetry;
 #[derive(Default)]
 pub(super) struct Scrape {
     pub(super) samples: Vec<Samples>,
+    pub(super) durations: Vec<DurationSamples>,
     /// Cores without an answer in time.
     pub(super) silent: Vec<CoreId>,
 }
@@ -24,7 +25,10 @@ pub(super) async fn scrape(core: &Rc<PerCore>) -> Scrape {
     let mut scrape = Scrape::default();
     for id in (0..=core.shard_cores).map(CoreId) {
         match core.call(id, Call::Scrape).await {
-            Ok(Answer::Samples(samples)) => scrape.samples.push(samples),
+            Ok(Answer::Samples(samples, durations)) => {
+                scrape.samples.push(samples);
+                scrape.durations.push(durations);
+            }
             _ => scrape.silent.push(id),
         }
     }
@@ -112,7 +116,7 @@ mod tests {
     fn each_trouble_is_a_reason() {
         let well = Scrape {
             samples: vec![vec![(("ringmail_storage_shards_poisoned", NONE), 0)]],
-            silent: Vec::new(),
+            ..Scrape::default()
         };
         assert!(well.reasons(false).is_empty());
         assert_eq!(well.reasons(true).len(), 1);
@@ -122,6 +126,7 @@ mod tests {
                 vec![(("ringmail_storage_shards_disk_low", NONE), 2)],
             ],
             silent: vec![CoreId(3)],
+            ..Scrape::default()
         };
         let reasons = ill.reasons(false);
         assert_eq!(reasons.len(), 3);

@@ -225,3 +225,30 @@ fn who_guesses_passwords_is_slowed_and_then_told_to_go() {
     Client::login(server.address(Door::Imap), "anna");
     assert!(before.elapsed() < slow);
 }
+
+#[test]
+fn commands_are_counted_and_timed() {
+    let server = TestServer::start();
+    let mut client = Client(BufReader::new(server.connect(Door::Imap)));
+    client.line();
+    client.say(b"a NOOP\r\n", "a");
+    client.say(b"b NONSENSE\r\n", "b");
+    client.say(b"c LOGIN anna@example.test anna-password\r\n", "c");
+    client.say(b"d SELECT INBOX\r\n", "d");
+    client.say(b"e FETCH nothing\r\n", "e");
+    assert!(client.append(&message("x", 1)).starts_with("p OK"));
+    let mut http = server.connect(Door::Http);
+    http.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut text = String::new();
+    BufReader::new(http).read_to_string(&mut text).unwrap();
+    for expected in [
+        "ringmail_imap_commands_total{cmd=\"(unrecognized)\",result=\"badsyntax\"} 2\n",
+        "ringmail_imap_commands_total{cmd=\"LOGIN\",result=\"ok\"} 1\n",
+        "# TYPE ringmail_imap_command_duration_seconds histogram\n",
+        "ringmail_imap_command_duration_seconds_bucket{cmd=\"SELECT\",result=\"ok\",le=\"+Inf\"} 1\n",
+        "ringmail_imap_command_duration_seconds_count{cmd=\"APPEND\",result=\"ok\"} 1\n",
+    ] {
+        assert!(text.contains(expected), "{expected} in {text}");
+    }
+}

@@ -210,3 +210,27 @@ fn submitted_mail_for_elsewhere_is_in_the_queue_before_the_250() {
     assert_eq!(queued, 1);
     wait_for(|| numbers(&server, "bert").0 == 1);
 }
+
+#[test]
+fn commands_are_timed_by_code() {
+    let server = TestServer::start();
+    assert!(send(&server, &["anna@example.test"], BODY).starts_with("250"));
+    let mut http = server.connect(Door::Http);
+    let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    http.write_all(request).unwrap();
+    let mut text = String::new();
+    std::io::BufReader::new(http)
+        .read_to_string(&mut text)
+        .unwrap();
+    for (command, code) in [
+        ("EHLO", 250),
+        ("RCPT", 250),
+        ("DATA", 354),
+        ("(message)", 250),
+    ] {
+        let expected = format!(
+            "ringmail_smtp_command_duration_seconds_count{{kind=\"smtp\",cmd=\"{command}\",code=\"{code}\"}} 1\n"
+        );
+        assert!(text.contains(&expected), "{expected} in {text}");
+    }
+}

@@ -16,7 +16,7 @@ use super::hello;
 use super::state::{Chunk, Fate, Question, Stage, State};
 use crate::command::HelloKind;
 use crate::limits::OUTPUT_MAX;
-use crate::reply::Reply;
+use crate::reply::{Code, Reply};
 
 /// One SMTP session, seen from the server.
 ///
@@ -64,6 +64,7 @@ pub struct Session {
     /// Beginning of a line whose end is not there yet.
     line: Vec<u8>,
     pub(super) output: Vec<u8>,
+    last_code: Option<Code>,
 }
 
 /// What a part of the input led to.
@@ -93,6 +94,7 @@ impl Session {
             draining: false,
             line: Vec::new(),
             output: Vec::new(),
+            last_code: None,
         }
     }
 
@@ -143,6 +145,7 @@ impl Session {
             _ => reply,
         };
         self.state = self.after(question, &reply);
+        self.last_code = Some(reply.code);
         match question {
             Question::Hello { kind, .. } if reply.is_positive() => {
                 hello::write(&self.config, kind, self.link, &mut self.output);
@@ -247,6 +250,11 @@ impl Session {
         self.authenticated
     }
 
+    /// The code of the last reply, for logs and metrics.
+    pub fn last_code(&self) -> Option<Code> {
+        self.last_code
+    }
+
     /// Whether the bytes come through TLS.
     pub fn link(&self) -> Link {
         self.link
@@ -303,6 +311,7 @@ impl Session {
     }
 
     pub(super) fn say(&mut self, reply: &Reply) {
+        self.last_code = Some(reply.code);
         reply.write_to(&self.connection_id, &mut self.output);
     }
 
