@@ -252,3 +252,32 @@ fn commands_are_counted_and_timed() {
         assert!(text.contains(expected), "{expected} in {text}");
     }
 }
+
+#[test]
+fn a_session_that_never_asks_for_news_is_told_to_connect_again() {
+    let server = TestServer::start();
+    let mut busy = Client::login(server.address(Door::Imap), "anna");
+    // RFC 3502: many at once.
+    let append = format!(
+        "p APPEND INBOX{}\r\n",
+        " {8+}\r\nA: b\r\n\r\n".repeat(1_000)
+    );
+    let (_, last) = busy.say(append.as_bytes(), "p");
+    assert!(last.starts_with("p OK"), "{last}");
+    let mut slow = Client::login(server.address(Door::Imap), "anna");
+    for client in [&mut busy, &mut slow] {
+        client.say(b"b SELECT INBOX\r\n", "b");
+    }
+    // More than 100,000 changes, none of which the slow one has asked for.
+    for n in 0..102 {
+        let sign = if n % 2 == 0 { '+' } else { '-' };
+        let store = format!("c STORE 1:* {sign}FLAGS.SILENT (\\Flagged)\r\n");
+        let (_, last) = busy.say(store.as_bytes(), "c");
+        assert!(last.starts_with("c OK"), "{last}");
+    }
+    slow.0.get_mut().write_all(b"d NOOP\r\n").unwrap();
+    let line = slow.line();
+    assert!(line.starts_with("* BYE [LIMIT]"), "{line}");
+    let (_, last) = busy.say(b"d NOOP\r\n", "d");
+    assert!(last.starts_with("d OK"), "others go on: {last}");
+}
