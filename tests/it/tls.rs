@@ -368,3 +368,25 @@ fn a_replaced_certificate_is_used_and_a_broken_one_is_not() {
     assert_eq!(kept.len(), 1, "{kept:?}");
     assert_eq!(Client::implicit(&server, Door::Imaps).certificate, second);
 }
+
+#[test]
+fn handshakes_beyond_the_bound_wait_for_those_before() {
+    let (server, _directory, _) = server();
+    let mut settings = server.server().live().settings.clone();
+    settings.server.limits.tls.handshakes_per_core_max = 1;
+    server.server().reload(settings).unwrap();
+    for door in [Door::Imaps, Door::Submissions] {
+        // So many that each core has one; they say nothing.
+        let silent: Vec<TcpStream> = (0..64).map(|_| server.connect(door)).collect();
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                Client::implicit(&server, door);
+            });
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            assert!(!waiting.is_finished(), "{door:?}: it waits");
+            drop(silent);
+            waiting.join().expect("and then gets its turn");
+        });
+    }
+}
