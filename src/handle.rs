@@ -125,7 +125,7 @@ impl PerCore {
         };
         let busy = |_| StoreError::Storage(shards::storage::StorageError::Busy);
         self.verifier
-            .verify(&name, stored.as_ref(), password, &self.pool, monotonic())
+            .verify(&name, stored.as_ref(), password, monotonic())
             .await
             .map_err(busy)
     }

@@ -21,7 +21,7 @@ use shards::storage::{StorageOptions, Watch};
 use crate::calls::{Answer, Call};
 use crate::inbound::fan_out;
 use crate::live::Live;
-use crate::login::{HashCost, Verifier};
+use crate::login::{HASHES_WAITING_MAX, HashCost, Verifier, hashing_pool};
 use crate::percore::{PerCore, wall_clock};
 use crate::settings::{Door, HttpCore, InitialMailboxes, Settings, ShardCores};
 use crate::store::{SpecialUse, StoreOptions};
@@ -76,6 +76,8 @@ impl Server {
         );
         let cost = hash_cost(&live.settings);
         let decoy = Verifier::decoy(cost)?;
+        let hashing = hashing_pool(default_pool_threads(), HASHES_WAITING_MAX)
+            .map_err(|e| format!("threads for passwords: {e}"))?;
         rt::warm_up();
         let (for_cores, shard_cores) = (live.clone(), options.cores.len() as u16);
         // Only while starting: each core takes its own sockets out of it.
@@ -92,6 +94,7 @@ impl Server {
                 auth.cache_secs.duration(),
                 cost,
                 decoy.clone(),
+                hashing.clone(),
             )?;
             Rooms::start(
                 core,
@@ -546,7 +549,7 @@ fn random_seed() -> Result<u32, String> {
 }
 
 fn default_pool_threads() -> usize {
-    // On 2 cores one thread at lower priority; hashing must not starve the executors.
+    // On 2 cores one thread at lower priority: they must not starve the executors.
     (std::thread::available_parallelism().map_or(1, usize::from) / 2).max(1)
 }
 

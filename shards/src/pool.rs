@@ -29,6 +29,16 @@ pub struct Pool {
 impl Pool {
     /// Starts `threads` threads named `name`, at lower priority (`nice` 5), with room for `capacity` waiting jobs.
     pub fn start(name: &str, threads: usize, capacity: usize) -> std::io::Result<Pool> {
+        Pool::start_at(NICE, name, threads, capacity)
+    }
+
+    /// Like [`Pool::start`], at a priority of its own: `nice` 1 to 19, the larger the less urgent.
+    pub fn start_at(
+        nice: i32,
+        name: &str,
+        threads: usize,
+        capacity: usize,
+    ) -> std::io::Result<Pool> {
         let (sender, receiver) = bounded::<Job>(capacity);
         for n in 0..threads.max(1) {
             let receiver = receiver.clone();
@@ -36,7 +46,7 @@ impl Pool {
                 .name(format!("{name}-{n}"))
                 .spawn(move || {
                     // On Linux this changes the calling thread alone.
-                    let _ = rustix::process::nice(5);
+                    let _ = rustix::process::nice(nice);
                     for job in receiver {
                         // The job's panic reaches its caller as `Lost`; the thread lives on.
                         let _ = catch_unwind(AssertUnwindSafe(job));
@@ -69,6 +79,9 @@ impl Pool {
         self.jobs.len()
     }
 }
+
+/// Priority of workers: below the executors'.
+const NICE: i32 = 5;
 
 #[cfg(test)]
 mod tests {

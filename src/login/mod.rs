@@ -1,10 +1,12 @@
 //! Logins: stored credentials, their check, the cache that spares the hashing, and who tries too often.
 //!
-//! Called by the doors. Names and passwords are untrusted. A check runs on the core that owns the account; hashing runs in the
-//! worker pool. An unknown name takes the same steps and the same time as a known one with a wrong password.
+//! Called by the doors. Names and passwords are untrusted. A check runs on the core that owns the account; hashing runs in
+//! threads of its own. An unknown name takes the same steps and the same time as a known one with a wrong password.
 //! RFC 4422, 4616. Not here: the mechanisms' grammar (`protocols/sasl`), the wording of refusals (the doors).
 
 pub mod limiter;
 mod password;
 
-pub use password::{Credentials, HashCost, Verifier, hash_password, random};
+pub use password::{
+    Credentials, HASHES_WAITING_MAX, HashCost, Verifier, hash_password, hashing_pool, random,
+};

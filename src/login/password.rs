@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 use serde::{Deserialize, Serialize};
+use shards::pool::{Pool, PoolError};
 
 /// What is stored of an account's secrets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -62,6 +63,12 @@ fn matches(stored: &str, password: &[u8]) -> bool {
         .is_ok_and(|hash| Argon2::default().verify_password(password, &hash).is_ok())
 }
 
+/// The threads that check passwords. They are not those of storage, and less urgent: whoever guesses passwords waits for himself and
+/// for other logins, never does mail wait for him. `waiting_max` checks may wait; the next is refused at once.
+pub fn hashing_pool(threads: usize, waiting_max: usize) -> std::io::Result<Pool> {
+    Pool::start_at(HASHING_NICE, "hash", threads, waiting_max)
+}
+
 /// Checks passwords on one core.
 pub struct Verifier {
     key: ring::hmac::Key,
@@ -70,6 +77,7 @@ pub struct Verifier {
     keep: Duration,
     cost: HashCost,
     decoy: String,
+    pool: Pool,
 }
 
 struct Cached {
@@ -80,12 +88,13 @@ struct Cached {
 
 impl Verifier {
     /// A verifier with an empty cache. An error is the operating system's randomness failing. `decoy` is a hash of
-    /// [`Verifier::decoy`], made once for all cores.
+    /// [`Verifier::decoy`], made once for all cores; `pool` is [`hashing_pool`]'s, shared by them.
     pub fn new(
         entries_max: usize,
         keep: Duration,
         cost: HashCost,
         decoy: String,
+        pool: Pool,
     ) -> Result<Verifier, String> {
         let key =
             ring::hmac::Key::generate(ring::hmac::HMAC_SHA256, &ring::rand::SystemRandom::new())
@@ -97,6 +106,7 @@ impl Verifier {
             keep,
             cost,
             decoy,
+            pool,
         })
     }
 
@@ -112,15 +122,15 @@ impl Verifier {
         self.cost
     }
 
-    /// Whether the password is right for what is stored (none: an unknown or passwordless account). Hashes in the pool.
+    /// Whether the password is right for what is stored (none: an unknown or passwordless account). Hashes in the pool;
+    /// [`PoolError::Full`] if too many wait for that already.
     pub async fn verify(
         &self,
         account: &str,
         stored: Option<&Credentials>,
         password: &[u8],
-        pool: &shards::pool::Pool,
         now: Instant,
-    ) -> Result<bool, shards::pool::PoolError> {
+    ) -> Result<bool, PoolError> {
         let hash = stored.map_or(&self.decoy, |c| &c.argon2id);
         let digest = self.digest(account, password);
         if stored.is_some() && self.is_cached(account, hash, &digest, now) {
@@ -128,7 +138,8 @@ impl Verifier {
         }
         let (hash, secret) = (hash.clone(), sasl::Secret::new(password.to_vec()));
         let to_check = hash.clone();
-        let right = pool
+        let right = self
+            .pool
             .run(move || matches(&to_check, secret.as_ref()))
             .await?;
         if right && stored.is_some() {
@@ -177,54 +188,83 @@ impl Verifier {
     }
 }
 
+/// Checks that may wait, for all cores: at 25 ms each, the last of them waits about 3 s with one thread.
+pub const HASHES_WAITING_MAX: usize = 128;
+
+/// Below the pool of storage, which has 5.
+const HASHING_NICE: i32 = 10;
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shards::pool::Pool;
 
     const CHEAP: HashCost = HashCost {
         memory_kib: 64,
         passes: 1,
     };
 
+    fn verifier(pool: Pool) -> Verifier {
+        let decoy = Verifier::decoy(CHEAP).unwrap();
+        Verifier::new(10, Duration::from_secs(60), CHEAP, decoy, pool).unwrap()
+    }
+
+    #[test]
+    fn what_waits_for_a_check_is_bounded_and_the_cache_needs_no_turn() {
+        let pool = hashing_pool(1, 1).unwrap();
+        let verifier = verifier(pool.clone());
+        let stored = hash_password(b"right", CHEAP).unwrap();
+        let now = Instant::now();
+        shards::rt::block_on(async {
+            let check =
+                |password: &'static [u8]| verifier.verify("a", Some(&stored), password, now);
+            assert_eq!(check(b"right").await, Ok(true));
+            // The one thread is held up, and the one place to wait is taken.
+            let (hold, held) = std::sync::mpsc::channel::<()>();
+            let (began, begun) = std::sync::mpsc::channel();
+            let mut busy = Box::pin(pool.run(move || {
+                let _ = began.send(());
+                let _ = held.recv();
+            }));
+            assert!(futures_lite::future::poll_once(&mut busy).await.is_none());
+            begun.recv().unwrap();
+            let mut waiting = Box::pin(pool.run(|| ()));
+            assert!(
+                futures_lite::future::poll_once(&mut waiting)
+                    .await
+                    .is_none()
+            );
+            assert_eq!(check(b"wrong").await, Err(PoolError::Full));
+            assert_eq!(check(b"right").await, Ok(true));
+            drop(hold);
+            assert_eq!((busy.await, waiting.await), (Ok(()), Ok(())));
+            assert_eq!(check(b"wrong").await, Ok(false));
+        })
+        .unwrap();
+    }
+
     #[test]
     fn only_the_right_password_fits_and_the_cache_forgets_a_changed_one() {
-        let pool = Pool::start("test", 1, 8).unwrap();
-        let verifier = Verifier::new(
-            10,
-            Duration::from_secs(60),
-            CHEAP,
-            Verifier::decoy(CHEAP).unwrap(),
-        )
-        .unwrap();
+        let verifier = verifier(hashing_pool(1, 8).unwrap());
         let old = hash_password(b"old password", CHEAP).unwrap();
         let new = hash_password(b"new password", CHEAP).unwrap();
         shards::rt::block_on(async {
             let now = Instant::now();
             for _ in 0..2 {
                 assert_eq!(
-                    verifier
-                        .verify("a", Some(&old), b"old password", &pool, now)
-                        .await,
+                    verifier.verify("a", Some(&old), b"old password", now).await,
                     Ok(true)
                 );
                 assert_eq!(
-                    verifier
-                        .verify("a", Some(&old), b"new password", &pool, now)
-                        .await,
+                    verifier.verify("a", Some(&old), b"new password", now).await,
                     Ok(false)
                 );
             }
             assert_eq!(
-                verifier
-                    .verify("a", Some(&new), b"old password", &pool, now)
-                    .await,
+                verifier.verify("a", Some(&new), b"old password", now).await,
                 Ok(false)
             );
             assert_eq!(
-                verifier
-                    .verify("b", None, b"old password", &pool, now)
-                    .await,
+                verifier.verify("b", None, b"old password", now).await,
                 Ok(false)
             );
             assert_eq!(verifier.cache.borrow().len(), 1);
