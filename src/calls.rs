@@ -97,13 +97,13 @@ pub struct Transaction {
     /// The entry.
     pub entry: u64,
     /// The recipient's position in it.
-    pub recipient: u16,
+    pub recipient: u32,
 }
 
 impl Transaction {
     /// As part of a key.
-    pub fn to_bytes(self) -> [u8; 12] {
-        let mut bytes = [0; 12];
+    pub fn to_bytes(self) -> [u8; 14] {
+        let mut bytes = [0; 14];
         bytes[..2].copy_from_slice(&self.shard.to_be_bytes());
         bytes[2..10].copy_from_slice(&self.entry.to_be_bytes());
         bytes[10..].copy_from_slice(&self.recipient.to_be_bytes());

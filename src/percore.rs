@@ -57,6 +57,8 @@ pub struct PerCore {
     pub drain: Event,
     /// Connections of all doors on this core.
     pub connections: Cell<usize>,
+    /// The same, door by door: each has a maximum of its own, so that none shuts out another.
+    pub door_connections: [Cell<usize>; 3],
     /// TLS handshakes under way.
     pub handshakes: Rc<Turns>,
     /// Octets of messages being received that are held in memory.
@@ -133,6 +135,7 @@ impl PerCore {
             draining: Cell::new(false),
             drain: Event::new(),
             connections: Cell::new(0),
+            door_connections: Default::default(),
             handshakes: Rc::default(),
             body_memory: Cell::new(0),
             live: RefCell::new(live),
@@ -190,9 +193,16 @@ impl PerCore {
 
     /// A shard of this core for work that belongs to no account; they take turns. None on the HTTP core.
     pub fn next_shard(&self) -> Option<Rc<Shard>> {
+        let sound = |shard: &&Rc<Shard>| {
+            let status = shard.status();
+            status.poisoned.is_none() && !status.disk_low
+        };
         let turn = self.round.get();
         self.round.set(turn.wrapping_add(1));
-        (!self.shards.is_empty()).then(|| self.shards[turn % self.shards.len()].clone())
+        let count = self.shards.len().max(1);
+        let in_turn = self.shards.iter().cycle().skip(turn % count).take(count);
+        // If none is sound, any says why not.
+        in_turn.clone().find(sound).or(self.shards.first()).cloned()
     }
 
     /// Counts a connection in, or says why it is turned away. A limiter that does not answer lets it in.

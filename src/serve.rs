@@ -261,7 +261,7 @@ impl Service for Rooms {
         match incoming.call {
             Call::Connection(moved) => {
                 let (core, responder) = (self.core.clone(), incoming.responder);
-                count(&core, &imap_server::ROOM, async move |core| {
+                count(&core, &imap_server::ROOM, IMAP, async move |core| {
                     imap_server::resume(core, moved, responder).await
                 });
             }
@@ -311,7 +311,10 @@ fn accept(core: &Rc<PerCore>, bound: Bound) {
                 return;
             };
             match accepted {
-                Ok(stream) if core.connections.get() >= bound.connections_max as usize => {
+                Ok(stream)
+                    if core.door_connections[bound.service.door()].get()
+                        >= bound.connections_max as usize =>
+                {
                     // Too many for a polite word; the kernel says it.
                     core.count("ringmail_connections_refused_total", "core_full");
                     drop(stream);
@@ -327,19 +330,19 @@ fn accept(core: &Rc<PerCore>, bound: Bound) {
 
 fn serve(core: &Rc<PerCore>, stream: rt::Stream, service: Serves) {
     match service {
-        Serves::Smtp(endpoint) => count(core, &smtp_server::ROOM, async move |core| {
+        Serves::Smtp(endpoint) => count(core, &smtp_server::ROOM, SMTP, async move |core| {
             if let Ok(connection) = Connection::new(stream) {
                 smtp_server::serve(core, connection, endpoint).await;
             }
         }),
-        Serves::Imap(endpoint) => count(core, &imap_server::ROOM, async move |core| {
+        Serves::Imap(endpoint) => count(core, &imap_server::ROOM, IMAP, async move |core| {
             let keepalive = core.live().settings.server.limits.imap.keepalive_secs;
             stream.keep_alive(keepalive.duration());
             if let Ok(connection) = Connection::new(stream) {
                 imap_server::serve(core, connection, endpoint).await;
             }
         }),
-        Serves::Http(endpoint) => count(core, &web::ROOM, async move |core| {
+        Serves::Http(endpoint) => count(core, &web::ROOM, HTTP, async move |core| {
             web::serve(core, stream, endpoint).await
         }),
     }
@@ -349,18 +352,38 @@ fn serve(core: &Rc<PerCore>, stream: rt::Stream, service: Serves) {
 fn count(
     core: &Rc<PerCore>,
     room: &'static rt::Room,
+    door: usize,
     task: impl AsyncFnOnce(Rc<PerCore>) + 'static,
 ) {
-    let counted = Counted(core.clone());
+    let counted = Counted(core.clone(), door);
     core.connections.set(core.connections.get() + 1);
+    core.door_connections[door].set(core.door_connections[door].get() + 1);
     rt::spawn(room, async move { task(counted.0.clone()).await });
 }
 
-struct Counted(Rc<PerCore>);
+/// A connection of a door.
+struct Counted(Rc<PerCore>, usize);
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.connections.set(self.0.connections.get() - 1);
+        let Counted(core, door) = self;
+        core.connections.set(core.connections.get() - 1);
+        core.door_connections[*door].set(core.door_connections[*door].get() - 1);
+    }
+}
+
+/// Positions in [`PerCore::door_connections`].
+const SMTP: usize = 0;
+const IMAP: usize = 1;
+const HTTP: usize = 2;
+
+impl Serves {
+    fn door(&self) -> usize {
+        match self {
+            Serves::Smtp(_) => SMTP,
+            Serves::Imap(_) => IMAP,
+            Serves::Http(_) => HTTP,
+        }
     }
 }
 

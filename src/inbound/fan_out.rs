@@ -166,24 +166,21 @@ pub async fn resume(core: Rc<PerCore>, shard: Rc<Shard>) -> Result<(), StoreErro
                 .get(1..9)
                 .and_then(|b| b.try_into().ok())
                 .map_or(0, u64::from_be_bytes);
-            let row: Row = rows::decode(&value, || {
-                format!("fan-out entry {number} of {}", shard.id())
-            })?;
+            let name = || format!("fan-out entry {number} of {}", shard.id());
+            let row: Row = match rows::decode(&value, name) {
+                Ok(row) => row,
+                Err(error) => {
+                    tracing::error!(shard = %shard.id(), %error, "a fan-out entry can't be read; it stays, the others go on");
+                    continue;
+                }
+            };
             let id = BodyId(number);
-            let body = match shard.read_body(id, None).await {
-                Ok(body) => body,
+            let content = match read_content(&shard, id).await {
+                Ok(content) => content,
                 Err(error) => {
                     tracing::error!(shard = %shard.id(), entry = number, %error, "a message for several accounts can't be read; it stays, see `ringmail check`");
                     continue;
                 }
-            };
-            let external = (body.external_length() > 0).then(|| External {
-                path: shard.external_path(id),
-                length: body.external_length(),
-            });
-            let content = NewContent {
-                bytes: Arc::new(body.bytes().to_vec()),
-                external,
             };
             while PENDING.get() >= PENDING_MAX {
                 rt::sleep(Duration::from_millis(50)).await;
@@ -203,10 +200,9 @@ fn placed(shard: &Rc<Shard>, id: BodyId, mut content: NewContent) -> NewContent 
 
 fn start(core: &Rc<PerCore>, shard: Rc<Shard>, id: BodyId, row: Row, content: NewContent) {
     let core = core.clone();
-    PENDING.set(PENDING.get() + 1);
+    let held = Held::new(&core, content);
     rt::spawn(&ROOM, async move {
-        let done = deliver_all(&core, &shard, id, row, content).await;
-        PENDING.set(PENDING.get() - 1);
+        let done = deliver_all(&core, &shard, id, row, held).await;
         if let Err(error) = done {
             tracing::warn!(shard = %shard.id(), entry = id.0, %error, "a fan-out entry stays for the next start");
         }
@@ -218,86 +214,147 @@ async fn deliver_all(
     shard: &Rc<Shard>,
     id: BodyId,
     row: Row,
-    content: NewContent,
+    held: Held,
 ) -> Result<(), StoreError> {
-    let mut told: Vec<(AccountName, Vec<Transaction>)> = Vec::new();
-    for (position, recipient) in row.recipients.iter().enumerate() {
-        let transaction = Transaction {
-            shard: shard.id().0,
-            entry: id.0,
-            recipient: position as u16,
+    let recipients = (0u32..).zip(&row.recipients);
+    let mut left: Vec<(Transaction, AccountName, &Recipient)> = recipients
+        .filter_map(|(recipient, r)| {
+            let transaction = Transaction {
+                shard: shard.id().0,
+                entry: id.0,
+                recipient,
+            };
+            Some((transaction, r.account.parse().ok()?, r))
+        })
+        .collect();
+    let all: Vec<(AccountName, Transaction)> = left.iter().map(|(t, a, _)| (*a, *t)).collect();
+    let mut held = Some(held);
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let content = match &held {
+            Some(held) => held.content.clone(),
+            None => read_content(shard, id).await?,
         };
-        let Ok(account) = recipient.account.parse::<AccountName>() else {
-            continue;
-        };
-        deliver_one(core, &row, recipient, account, transaction, &content).await;
-        let _ = point("fanout.delivered");
-        match told.iter_mut().find(|(a, _)| *a == account) {
-            Some((_, transactions)) => transactions.push(transaction),
-            None => told.push((account, vec![transaction])),
+        // Round by round: a recipient whose shard is out of service holds up no other.
+        let mut still = Vec::new();
+        for (transaction, account, recipient) in left {
+            if !deliver_once(core, &row, recipient, account, transaction, &content).await {
+                still.push((transaction, account, recipient));
+            }
+            let _ = point("fanout.delivered");
+        }
+        left = still;
+        if left.is_empty() {
+            break;
+        }
+        rt::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        if pause == LONGEST_PAUSE {
+            // It may take until the next start: what it holds is given back, and read again for each try.
+            held = None;
         }
     }
+    drop(held);
     let permit = shard.permit(64, false, Duration::from_secs(30)).await?;
     let mut batch = Batch::default();
     batch.delete(rows::fan_out_key(id.0));
     batch.dead.push(id);
     shard.commit(permit, batch).await?;
     let _ = point("fanout.removed");
-    for (account, transactions) in told {
-        let _ = core
-            .call(
-                core.owner_of(account.as_str()),
-                Call::ForgetDelivered {
-                    account,
-                    transactions,
-                },
-            )
-            .await;
-    }
+    forget(core, all).await;
     Ok(())
 }
 
-/// Repeats until the owner has it: the message is answered for. An account that was removed meanwhile gets nothing.
-async fn deliver_one(
+/// The owners forget the transactions of an entry that is gone.
+async fn forget(core: &Rc<PerCore>, mut all: Vec<(AccountName, Transaction)>) {
+    all.sort_by_key(|(account, _)| *account);
+    for of_one in all.chunk_by(|(a, _), (b, _)| a == b) {
+        let account = of_one[0].0;
+        let transactions = of_one.iter().map(|(_, t)| *t).collect();
+        let call = Call::ForgetDelivered {
+            account,
+            transactions,
+        };
+        let _ = core.call(core.owner_of(account.as_str()), call).await;
+    }
+}
+
+/// Whether the owner has it now. An account that was removed meanwhile gets nothing, and that is the end of it.
+async fn deliver_once(
     core: &Rc<PerCore>,
     row: &Row,
     recipient: &Recipient,
     account: AccountName,
     transaction: Transaction,
     content: &NewContent,
-) {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let message = message(
-            core,
-            recipient,
-            &row.prefix,
-            content.clone(),
-            row.reverse_path.clone(),
-            row.received,
-            row.thread.clone(),
-        );
-        let deliver = Deliver {
-            account,
-            mailbox: recipient.mailbox.clone(),
-            message,
-            transaction: Some(transaction),
-        };
-        match core.deliver(deliver).await {
-            Ok(_) => return,
-            Err(StoreError::AccountGone) => {
-                tracing::warn!(
-                    account = recipient.account,
-                    "the account was removed before a message for it was delivered"
-                );
-                return;
-            }
-            Err(error) => {
-                tracing::debug!(account = recipient.account, %error, "a delivery is tried again")
-            }
+) -> bool {
+    let message = message(
+        core,
+        recipient,
+        &row.prefix,
+        content.clone(),
+        row.reverse_path.clone(),
+        row.received,
+        row.thread.clone(),
+    );
+    let deliver = Deliver {
+        account,
+        mailbox: recipient.mailbox.clone(),
+        message,
+        transaction: Some(transaction),
+    };
+    match core.deliver(deliver).await {
+        Ok(_) => true,
+        Err(StoreError::AccountGone) => {
+            tracing::warn!(
+                account = recipient.account,
+                "the account was removed before a message for it was delivered"
+            );
+            true
         }
-        rt::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        Err(error) => {
+            tracing::debug!(account = recipient.account, %error, "a delivery is tried again");
+            false
+        }
+    }
+}
+
+/// The content as it was committed with the entry.
+async fn read_content(shard: &Rc<Shard>, id: BodyId) -> Result<NewContent, StoreError> {
+    let body = shard.read_body(id, None).await?;
+    let external = (body.external_length() > 0).then(|| External {
+        path: shard.external_path(id),
+        length: body.external_length(),
+    });
+    Ok(NewContent {
+        bytes: Arc::new(body.bytes().to_vec()),
+        external,
+    })
+}
+
+/// An entry whose content is in memory: counted, in number and in the core's budget for octets.
+struct Held {
+    core: Rc<PerCore>,
+    content: NewContent,
+}
+
+impl Held {
+    fn new(core: &Rc<PerCore>, content: NewContent) -> Held {
+        PENDING.set(PENDING.get() + 1);
+        let octets = content.bytes.len();
+        core.body_memory.set(core.body_memory.get() + octets);
+        Held {
+            core: core.clone(),
+            content,
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        PENDING.set(PENDING.get() - 1);
+        let left = self.core.body_memory.get() - self.content.bytes.len();
+        self.core.body_memory.set(left);
     }
 }
 

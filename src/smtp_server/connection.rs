@@ -46,6 +46,9 @@ pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endp
     );
     tracing::debug!(connection = id, peer = %connection.peer(), "smtp connection");
     let admitted = core.admit(networks, door).await;
+    let _counted = admitted
+        .is_ok()
+        .then(|| Admitted(core.clone(), networks, door));
     let mut door_state = Door::new(&core, connection, endpoint, id, networks);
     let result = match admitted {
         Ok(()) if core.draining.get() => door_state.turn_away(Reply::shutting_down()).await,
@@ -59,8 +62,14 @@ pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endp
         tracing::debug!(connection = door_state.id, %error, "smtp connection ended early");
     }
     door_state.connection.close().await;
-    if admitted.is_ok() {
-        core.release(networks, door);
+}
+
+/// The limiter has counted a connection in; dropping this counts it out, after a panic too.
+struct Admitted(Rc<PerCore>, Networks, LimitedDoor);
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.0.release(self.1, self.2);
     }
 }
 
@@ -175,8 +184,15 @@ impl<'c> Door<'c> {
     }
 
     async fn settle(&mut self) {
-        if let Some(transaction) = self.transaction.as_mut().filter(|t| t.needs_settling()) {
+        let Some(transaction) = &mut self.transaction else {
+            return;
+        };
+        if transaction.needs_settling() {
             transaction.settle().await;
+        }
+        // BDAT has no event at its start, but the same time for all of the message.
+        if transaction.is_receiving() && self.data_deadline.is_none() {
+            self.begin_data();
         }
     }
 
@@ -276,12 +292,19 @@ impl<'c> Door<'c> {
         } else {
             output.len().min(SLOW_BYTES_MAX)
         };
-        for byte in &output[..slow_bytes] {
-            self.connection
-                .write_all(std::slice::from_ref(byte))
-                .await?;
-            rt::sleep(pause).await;
-        }
+        let slowly = async {
+            for byte in &output[..slow_bytes] {
+                self.connection
+                    .write_all(std::slice::from_ref(byte))
+                    .await?;
+                rt::sleep(pause).await;
+            }
+            io::Result::Ok(())
+        };
+        let all = limit + pause * slow_bytes as u32;
+        rt::timeout(all, slowly)
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         let rest = self.connection.write_all(&output[slow_bytes..]);
         rt::timeout(limit, rest)
             .await
@@ -459,7 +482,10 @@ impl<'c> Door<'c> {
                 if reply.code.number() == 550 {
                     self.unknown_recipient().await;
                 }
-                self.session.decide(reply);
+                // Unless that was one too many, and all is said.
+                if !self.session.is_closed() {
+                    self.session.decide(reply);
+                }
             }
         }
     }

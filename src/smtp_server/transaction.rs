@@ -97,6 +97,11 @@ impl Transaction {
         }
     }
 
+    /// Whether octets of the message have come.
+    pub fn is_receiving(&self) -> bool {
+        self.spool.is_some() || self.failed.is_some()
+    }
+
     /// Whether [`Transaction::settle`] must be called before more is read.
     pub fn needs_settling(&self) -> bool {
         self.spool.as_ref().is_some_and(Spool::needs_settling)
@@ -157,7 +162,8 @@ impl Transaction {
             .iter()
             .any(|r| message::compose::has_delivered_to(header, &r.address))
         {
-            return Err(Reply::loop_detected());
+            return Err(Reply::loop_detected()
+                .with_text("this message was delivered to the same address before"));
         }
         match facts.submitter {
             Some(account) => self.check_submission(live, account, facts, head, whole),
@@ -257,6 +263,8 @@ impl Transaction {
             smtputf8: self.parameters.smtputf8,
             accepted: core.wall_clock(),
         });
+        let (from, octets) = (reverse_path.clone(), content.length());
+        let recipients = self.recipients.len() + remote.as_ref().map_or(0, |r| r.recipients.len());
         let fan_out = FanOut {
             recipients: self.recipients,
             remote,
@@ -279,7 +287,17 @@ impl Transaction {
             crate::inbound::remove_later(core, path);
         }
         match result {
-            Ok(()) => Reply::message_accepted(),
+            Ok(()) => {
+                // What an operator asks for first: did it arrive?
+                tracing::info!(
+                    connection = facts.id,
+                    from,
+                    recipients,
+                    octets,
+                    "message accepted"
+                );
+                Reply::message_accepted()
+            }
             Err(error) => {
                 tracing::info!(connection = facts.id, %error, "a message was not stored");
                 replies::not_stored(&error)

@@ -34,7 +34,7 @@ impl Account {
     /// Forgets that fan-out transactions were delivered: their entries are gone, so nobody repeats them.
     pub async fn forget_delivered(
         self: &Rc<Self>,
-        transactions: &[[u8; 12]],
+        transactions: &[[u8; 14]],
     ) -> Result<(), StoreError> {
         let permit = self.permit(transactions.len() * 32, false).await?;
         let mut changes = Changes::default();

@@ -80,6 +80,68 @@ fn a_failed_shard_answers_451_while_others_serve_and_is_sound_after_a_restart() 
     }
 }
 
+#[test]
+fn a_failed_shard_holds_up_no_other_recipient_of_a_message() {
+    let (failing, serving, shard) = apart();
+    let directory = tempfile::tempdir().unwrap();
+    start(directory.path(), "").unwrap().kill();
+    let server = start(
+        directory.path(),
+        &format!("shard-{shard:03}/rows.commit=fail@8"),
+    )
+    .unwrap();
+    while deliver(server.smtp, failing).starts_with("250") {}
+    let before = count(server.imap, serving);
+    let several = format!("{failing}@example.test>\r\nRCPT TO:<{serving}");
+    for _ in 0..8 {
+        // Entries go round the shards of the core; those of the failed one must not be chosen.
+        let answer = deliver_to_several(server.smtp, &several);
+        assert!(
+            answer.starts_with("250") || answer.starts_with("451"),
+            "{answer}"
+        );
+    }
+    let end = std::time::Instant::now() + Duration::from_secs(20);
+    while count(server.imap, serving) == before {
+        assert!(
+            std::time::Instant::now() < end,
+            "the healthy recipient waits for the failed one"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    server.kill();
+    let server = start(directory.path(), "").unwrap();
+    let end = std::time::Instant::now() + Duration::from_secs(20);
+    let all = count(server.imap, serving) - before;
+    while count(server.imap, failing) < all {
+        assert!(
+            std::time::Instant::now() < end,
+            "delivered after the restart"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    server.kill();
+}
+
+fn deliver_to_several(smtp: SocketAddr, recipients: &str) -> String {
+    let stream = TcpStream::connect(smtp).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    let mut talk = BufReader::new(stream);
+    reply(&mut talk).unwrap();
+    command(&mut talk, "EHLO client.example\r\n").unwrap();
+    command(&mut talk, "MAIL FROM:<a@example.org>\r\n").unwrap();
+    command(
+        &mut talk,
+        &format!("RCPT TO:<{recipients}@example.test>\r\n"),
+    )
+    .unwrap();
+    reply(&mut talk).unwrap();
+    command(&mut talk, "DATA\r\n").unwrap();
+    command(&mut talk, "Subject: several\r\n\r\nhello\r\n.\r\n").unwrap()
+}
+
 fn count(imap: SocketAddr, name: &str) -> usize {
     let mut stream = BufReader::new(TcpStream::connect(imap).unwrap());
     let commands =
