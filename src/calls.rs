@@ -56,6 +56,11 @@ pub enum Call {
         /// At which kind of door.
         door: LimitedDoor,
     },
+    /// May another login be tried? Changes nothing. A lost answer: it may.
+    MayLogIn {
+        /// Who tries.
+        networks: Networks,
+    },
     /// A login failed or succeeded.
     LoginResult {
         /// Whose.
@@ -81,6 +86,8 @@ pub enum Answer {
     Delivered(Result<bool, StoreError>),
     /// To `Admit`.
     Admitted(Result<(), Refused>),
+    /// To `MayLogIn`.
+    MayLogIn(bool),
     /// To `Scrape`.
     Samples(Samples, DurationSamples),
     /// To calls that only do something.

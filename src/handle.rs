@@ -27,6 +27,9 @@ impl PerCore {
                 }
                 responder.answer(Answer::Done(Ok(())));
             }
+            Call::MayLogIn { networks } => {
+                responder.answer(Answer::MayLogIn(self.has_login_room(&networks)))
+            }
             Call::LoginResult {
                 networks,
                 succeeded,
@@ -164,17 +167,7 @@ impl PerCore {
         let live = self.live();
         let limits = &live.settings.server.limits;
         let now = self.wall_clock().max(0) as u64;
-        let mut limiters = self.limiters.borrow_mut();
-        let auth = &limits.auth;
-        let logs_in = door != LimitedDoor::Smtp;
-        if logs_in
-            && !limiters.failures.has_room(
-                networks,
-                now,
-                &auth.failures_per_minute_max,
-                &auth.failures_per_day_max,
-            )
-        {
+        if door != LimitedDoor::Smtp && !self.has_login_room(networks) {
             return Err(Refused::Failures);
         }
         let (rate, open) = match door {
@@ -187,11 +180,25 @@ impl PerCore {
                 &limits.smtp.connections_open_max,
             ),
         };
-        limiters
+        self.limiters
+            .borrow_mut()
             .connections
             .entry(door)
             .or_default()
             .admit(networks, now, rate, open)
+    }
+
+    /// Whether few enough logins of these networks have failed.
+    fn has_login_room(&self, networks: &Networks) -> bool {
+        let live = self.live();
+        let auth = &live.settings.server.limits.auth;
+        let now = self.wall_clock().max(0) as u64;
+        self.limiters.borrow_mut().failures.has_room(
+            networks,
+            now,
+            &auth.failures_per_minute_max,
+            &auth.failures_per_day_max,
+        )
     }
 
     /// Sessions of accounts that are no longer configured end.

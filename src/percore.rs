@@ -247,7 +247,11 @@ impl PerCore {
             mechanism,
             ..
         } = attempt;
-        let result = self.check_login(address, password).await;
+        // Asked at each attempt: connections that are open already must not go on guessing.
+        let result = match self.may_log_in(networks).await {
+            true => self.check_login(address, password).await,
+            false => Login::Limited,
+        };
         let word = match &result {
             Login::Ok(_) => "ok",
             Login::Failed => "badcreds",
@@ -294,6 +298,15 @@ impl PerCore {
             _ => (),
         }
         result
+    }
+
+    /// Whether the networks' failed logins leave room for a try. A limiter that does not answer lets it be made.
+    async fn may_log_in(&self, networks: Networks) -> bool {
+        let owner = self.owner_of_network(&networks);
+        !matches!(
+            self.call(owner, Call::MayLogIn { networks }).await,
+            Ok(Answer::MayLogIn(false))
+        )
     }
 
     async fn check_login(self: &Rc<Self>, address: &str, password: Secret) -> Login {

@@ -5,6 +5,8 @@ use std::rc::Rc;
 use sasl::{Credentials, Exchange, Mechanism, Secret, Step};
 use smtp::Reply;
 
+use super::replies::turned_away;
+use crate::login::limiter::Refused;
 use crate::percore::{Attempt, Login, PerCore};
 use crate::settings::AccountName;
 
@@ -69,9 +71,9 @@ impl Authentication {
             Login::Ok(account) => Outcome::Done(Reply::authenticated(), Some(account)),
             Login::Failed => Outcome::Done(Reply::authentication_failed(), None),
             Login::Disabled(text) => Outcome::Done(Reply::login_disabled(text), None),
-            Login::Limited | Login::Unavailable => {
-                Outcome::Done(Reply::authentication_unavailable(), None)
-            }
+            // 421: whoever is over the limit must come back later, and finds the door closed until then.
+            Login::Limited => Outcome::Done(turned_away(Refused::Failures), None),
+            Login::Unavailable => Outcome::Done(Reply::authentication_unavailable(), None),
         }
     }
 }

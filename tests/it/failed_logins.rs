@@ -3,7 +3,10 @@
 use std::io::{BufRead, BufReader, Write};
 use std::time::Duration;
 
+use ringmail::settings::{Door, PerNetwork};
+
 use crate::program::Localserve;
+use crate::server::TestServer;
 
 fn say(port: u16, server: &Localserve, lines: &[&str]) {
     let mut talk = BufReader::new(server.connect(port));
@@ -61,4 +64,49 @@ fn each_failed_login_is_one_line_with_the_address_and_without_the_password() {
         assert!(line.starts_with(expected), "{line}");
     }
     assert!(!text.contains("secret-"), "{text}");
+}
+
+#[test]
+fn a_connection_that_is_open_already_may_not_go_on_guessing() {
+    let server = TestServer::start();
+    let mut settings = server.server().live().settings.clone();
+    settings.server.limits.auth.failures_per_minute_max = PerNetwork::new(3, 9, 9);
+    // A limit of 24 hours, so that no turn of the minute gets in the way.
+    settings.server.limits.auth.failures_per_day_max = PerNetwork::new(3, 9, 9);
+    server.server().reload(settings).unwrap();
+    let mut imap = BufReader::new(server.connect(Door::Imap));
+    let mut submission = BufReader::new(server.connect(Door::Submission));
+    let ask = |talk: &mut BufReader<std::net::TcpStream>, line: &str| {
+        talk.get_mut().write_all(line.as_bytes()).unwrap();
+        let mut answer = String::new();
+        while !answer.lines().any(|l| {
+            l.starts_with("* BYE") || !l.starts_with("* ") && l.as_bytes().get(3) != Some(&b'-')
+        }) {
+            assert!(talk.read_line(&mut answer).unwrap() > 0, "{answer}");
+        }
+        answer
+    };
+    ask(&mut submission, "");
+    ask(&mut submission, "EHLO client.example\r\n");
+    for number in 0..3 {
+        let answer = ask(
+            &mut imap,
+            &format!("a{number} LOGIN anna@example.test wrong{number}\r\n"),
+        );
+        assert!(answer.contains("NO [AUTHENTICATIONFAILED]"), "{answer}");
+    }
+    // What failed is counted by a call that nobody waits for.
+    std::thread::sleep(Duration::from_millis(300));
+    // RFC 4616: anna@example.test with anna-password, which is right.
+    let right = "AUTH PLAIN AGFubmFAZXhhbXBsZS50ZXN0AGFubmEtcGFzc3dvcmQ=\r\n";
+    let answer = ask(&mut submission, right);
+    assert!(
+        answer.starts_with("421 4.7.0 too many failed logins"),
+        "{answer}"
+    );
+    let answer = ask(&mut imap, "b LOGIN anna@example.test anna-password\r\n");
+    assert!(
+        answer.contains("* BYE too many authentication failures"),
+        "{answer}"
+    );
 }
