@@ -72,10 +72,11 @@ impl Wire {
         if let Some(pause) = self.slow {
             for octet in out.drain(..) {
                 rt::sleep(pause).await;
-                self.connection
-                    .write_all(&[octet])
-                    .await
-                    .map_err(|_| End::Gone)?;
+                // For each octet, so that our own pauses do not count.
+                match rt::timeout(self.write_limit, self.connection.write_all(&[octet])).await {
+                    Ok(Ok(())) => (),
+                    _ => return Err(End::Gone),
+                }
             }
             return Ok(());
         }
