@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use imap::response::{Code, Condition, tagged};
+use imap::response::{Code, Condition, refusal, tagged};
 use imap::types::{ModSeq, NumberSet, Tag, UidValidity};
 use shards::storage::StorageError;
 
@@ -96,12 +96,8 @@ impl Refusal {
 
     /// Writes the tagged response. `connection` helps the operator to find the lines of the log that belong to it.
     pub fn write_to(&self, out: &mut Vec<u8>, tag: &Tag, connection: &str) {
-        if self.is_ours() {
-            let text = format!("{} (connection {connection})", self.text);
-            tagged(out, tag, self.condition, self.code.as_ref(), &text);
-        } else {
-            tagged(out, tag, self.condition, self.code.as_ref(), &self.text);
-        }
+        let code = self.code.as_ref();
+        refusal(out, Some(tag), self.condition, code, &self.text, connection);
     }
 
     /// Whether the server is at fault, not the client.

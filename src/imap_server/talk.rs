@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use imap::response::{Code, Condition, untagged};
+use imap::response::{Code, Condition, refusal};
 use imap::server::{Awaits, Event, Session};
 use shards::net::{Connection, ServerConfig};
 use shards::rt;
@@ -205,7 +205,9 @@ impl Talk {
             End::Gone => false,
             End::Said => true,
             End::Bye(code, text) => {
-                untagged(&mut self.wire.out, Condition::Bye, code.as_ref(), &text);
+                let id = self.session.connection_id();
+                let out = &mut self.wire.out;
+                refusal(out, None, Condition::Bye, code.as_ref(), &text, id);
                 true
             }
         };

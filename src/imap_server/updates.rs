@@ -1,6 +1,6 @@
 //! What is new in the selected mailbox, as untagged responses. RFC 9051 7.4.1 and 7.5.1, RFC 7162 3.2.4.
 
-use imap::response::{Code, Condition, Encoder};
+use imap::response::{Code, Condition, Encoder, refusal};
 use imap::types::{ModSeq, SequenceNumber, SystemFlags, Uid};
 
 use super::client::Client;
@@ -42,11 +42,9 @@ impl Client {
                 }
                 // Commands on it get NO [NONEXISTENT] from now on; RFC 2180 3.
                 Update::MailboxGone => {
-                    self.encoder().untagged(
-                        Condition::No,
-                        None,
-                        "the selected mailbox was deleted",
-                    );
+                    let text = "the selected mailbox was deleted";
+                    let out = &mut self.talk.wire.out;
+                    refusal(out, None, Condition::No, None, text, &self.facts.id);
                 }
                 Update::Overrun => {
                     return Err(End::Bye(

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt;
 use imap::command::{Command, InitialResponse};
-use imap::response::{Code, Condition, Encoder, tagged, untagged};
+use imap::response::{Code, Condition, Encoder, refusal, tagged, untagged};
 use imap::server::{AuthenticateResponse, Awaits, Config, Event, Session};
 use imap::types::{NameSyntax, Tag};
 use sasl::{Exchange, Mechanism, Secret, Step};
@@ -104,7 +104,7 @@ impl Visitor {
                 session_config(l, starttls),
             )
         });
-        let session = Session::new(config);
+        let session = Session::new(config).with_connection_id(&facts.id);
         Visitor {
             talk: Talk::new(connection, session, write_limit),
             core,
@@ -267,7 +267,18 @@ impl Visitor {
     }
 
     fn answer(&mut self, tag: &Tag, condition: Condition, code: Option<Code<'_>>, text: &str) {
-        tagged(&mut self.talk.wire.out, tag, condition, code.as_ref(), text);
+        let out = &mut self.talk.wire.out;
+        match condition {
+            Condition::Ok => tagged(out, tag, condition, code.as_ref(), text),
+            _ => refusal(
+                out,
+                Some(tag),
+                condition,
+                code.as_ref(),
+                text,
+                &self.facts.id,
+            ),
+        }
         let result = match condition {
             Condition::Ok => "ok",
             _ => "usererror",

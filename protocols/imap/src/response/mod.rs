@@ -22,5 +22,5 @@ pub use envelope::{Address, EnvelopeFields};
 pub use fetch::FetchWriter;
 pub use list::{ListItem, MailboxAttribute};
 pub use search::SearchResult;
-pub use status::{Condition, challenge, continuation, tagged, untagged};
+pub use status::{Condition, challenge, continuation, refusal, tagged, untagged};
 pub use strings::{push_astring, push_nstring, push_number, push_quoted, push_string};

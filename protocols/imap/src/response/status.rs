@@ -49,6 +49,24 @@ pub fn untagged(out: &mut Vec<u8>, condition: Condition, code: Option<&Code<'_>>
     status(out, condition, code, text);
 }
 
+/// NO, BAD or BYE; untagged without a tag. The number of the connection ends the text in parentheses, unless it is empty: whoever runs
+/// the server finds the lines of the log by it.
+pub fn refusal(
+    out: &mut Vec<u8>,
+    tag: Option<&Tag>,
+    condition: Condition,
+    code: Option<&Code<'_>>,
+    text: &str,
+    connection_id: &str,
+) {
+    out.extend_from_slice(tag.map_or("*", Tag::as_str).as_bytes());
+    if connection_id.is_empty() {
+        status(out, condition, code, text);
+    } else {
+        status(out, condition, code, &format!("{text} ({connection_id})"));
+    }
+}
+
 /// continue-req = "+" SP resp-text CRLF
 pub fn continuation(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(b"+ ");

@@ -178,8 +178,7 @@ impl Session {
             Phase::AppendData(append) | Phase::AppendBetween(append) => {
                 self.forget_events();
                 // The client has been told to send: all of it must be read, whatever its size.
-                let mut reply = Vec::new();
-                response::tagged(&mut reply, &append.tag, condition, code, words);
+                let reply = self.refusal(Some(&append.tag), condition, code, words);
                 self.phase = Phase::Skip(Box::new(Skip {
                     remaining: append.remaining,
                     swallowed: 0,
@@ -207,8 +206,7 @@ impl Session {
         code: Option<&Code<'_>>,
         words: &str,
     ) {
-        let mut reply = Vec::new();
-        response::tagged(&mut reply, &append.tag, condition, code, words);
+        let reply = self.refusal(Some(&append.tag), condition, code, words);
         self.refuse_rest(reply, append.remaining, append.synchronizing);
     }
 

@@ -7,7 +7,7 @@ use super::state::State;
 use crate::command::{CommandError, Rejected};
 use crate::framing::LiteralHeader;
 use crate::limits::ECHO_MAX;
-use crate::response::{self, Code, Condition};
+use crate::response::{Code, Condition};
 use crate::types::Tag;
 
 impl Session {
@@ -29,7 +29,6 @@ impl Session {
 
     /// The response to a command line that does not parse.
     pub(super) fn rejection(&self, text: &[u8], rejected: &Rejected) -> Vec<u8> {
-        let mut reply = Vec::new();
         let words = self.describe(text, rejected.error);
         let (condition, code) = match rejected.error {
             CommandError::Charset => (
@@ -42,11 +41,7 @@ impl Session {
                 (Condition::Bad, None)
             }
         };
-        match &rejected.tag {
-            Some(tag) => response::tagged(&mut reply, tag, condition, code.as_ref(), &words),
-            None => response::untagged(&mut reply, condition, code.as_ref(), &words),
-        }
-        reply
+        self.refusal(rejected.tag.as_ref(), condition, code.as_ref(), &words)
     }
 
     /// What is wrong and, after login, where. Before login nothing of the input comes back: it may be a password, or
@@ -91,11 +86,8 @@ impl Session {
             .iter()
             .position(|&octet| octet == b' ')
             .unwrap_or(text.len());
-        let mut reply = Vec::new();
-        match Tag::new(&text[..end]) {
-            Some(tag) => response::tagged(&mut reply, &tag, Condition::Bad, code, words),
-            None => response::untagged(&mut reply, Condition::Bad, code, words),
-        }
+        let tag = Tag::new(&text[..end]);
+        let reply = self.refusal(tag.as_ref(), Condition::Bad, code, words);
         self.refuse_rest(reply, header.size, header.synchronizing);
     }
 
@@ -140,7 +132,8 @@ impl Session {
     }
 
     fn say_bye(&mut self, code: Option<&Code<'_>>, words: &str) {
-        response::untagged(&mut self.output, Condition::Bye, code, words);
+        let reply = self.refusal(None, Condition::Bye, code, words);
+        self.output.extend_from_slice(&reply);
         self.close();
         self.push(Event::Close);
     }

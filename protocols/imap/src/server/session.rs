@@ -53,6 +53,7 @@ pub struct Session {
     syntax: NameSyntax,
     /// Whether a valid command has been seen.
     introduced: bool,
+    connection_id: Box<str>,
     refusals: u32,
     literals: u32,
     pub(super) phase: Phase,
@@ -72,6 +73,7 @@ impl Session {
             state: config.state,
             syntax: NameSyntax::ModifiedUtf7,
             introduced: false,
+            connection_id: Box::default(),
             refusals: 0,
             literals: 0,
             phase: Phase::Line,
@@ -80,6 +82,30 @@ impl Session {
             output: Vec::new(),
             events: VecDeque::new(),
         }
+    }
+
+    /// From now on `connection_id` ends each NO, BAD and BYE in parentheses, unless it is empty.
+    pub fn with_connection_id(mut self, connection_id: &str) -> Self {
+        self.connection_id = connection_id.into();
+        self
+    }
+
+    /// What ends each NO, BAD and BYE.
+    pub fn connection_id(&self) -> &str {
+        &self.connection_id
+    }
+
+    /// NO, BAD or BYE, as the session writes it.
+    pub(super) fn refusal(
+        &self,
+        tag: Option<&Tag>,
+        condition: Condition,
+        code: Option<&Code<'_>>,
+        words: &str,
+    ) -> Vec<u8> {
+        let mut reply = Vec::new();
+        response::refusal(&mut reply, tag, condition, code, words, &self.connection_id);
+        reply
     }
 
     /// Reads input and says how many octets it used. Unused octets are to be given again, once the events are dealt with.
@@ -303,7 +329,8 @@ impl Session {
             self.push(Event::IdleDone);
         } else {
             self.count_refusal();
-            response::tagged(&mut self.output, tag, Condition::Bad, None, "expected DONE");
+            let reply = self.refusal(Some(tag), Condition::Bad, None, "expected DONE");
+            self.output.extend_from_slice(&reply);
             self.push(Event::IdleBroken);
         }
     }
@@ -382,13 +409,9 @@ impl Session {
                 self.introduced = true;
                 self.count_refusal();
                 // RFC 9051 3: BAD or NO, as the server likes.
-                response::tagged(
-                    &mut self.output,
-                    &tag,
-                    Condition::No,
-                    None,
-                    "not allowed in this connection state",
-                );
+                let words = "not allowed in this connection state";
+                let reply = self.refusal(Some(&tag), Condition::No, None, words);
+                self.output.extend_from_slice(&reply);
             }
             Err(rejected) => self.reject(text, &rejected),
         }
@@ -414,13 +437,9 @@ impl Session {
             Request::StartTls => {
                 self.phase = Phase::Line;
                 self.count_refusal();
-                response::tagged(
-                    &mut self.output,
-                    &tag,
-                    Condition::Bad,
-                    None,
-                    "STARTTLS is not offered",
-                );
+                let words = "STARTTLS is not offered";
+                let reply = self.refusal(Some(&tag), Condition::Bad, None, words);
+                self.output.extend_from_slice(&reply);
             }
             Request::Idle => {
                 response::continuation(&mut self.output, "idling");

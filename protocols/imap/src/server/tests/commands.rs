@@ -197,7 +197,8 @@ fn starttls_leaves_injected_octets() {
     let mut session = Session::new(Config {
         starttls: StartTls::Offered,
         ..Config::default()
-    });
+    })
+    .with_connection_id("1-0-5");
     let input = b"a STARTTLS\r\nb LOGIN x y\r\n";
     assert_eq!(session.receive(input), 12);
     assert!(matches!(session.event(), Some(Event::StartTls { .. })));
@@ -206,7 +207,7 @@ fn starttls_leaves_injected_octets() {
     assert_eq!(session.receive(b"a STARTTLS\r\n"), 12);
     let mut out = Vec::new();
     session.transmit(&mut out);
-    assert_eq!(out, b"a BAD STARTTLS is not offered\r\n");
+    assert_eq!(out, b"a BAD STARTTLS is not offered (1-0-5)\r\n");
 }
 
 #[test]
