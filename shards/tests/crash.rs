@@ -306,3 +306,28 @@ fn a_failed_write_poisons_its_shard_alone() {
         ledger.judge(directory.path());
     }
 }
+
+#[test]
+fn a_segment_that_cannot_be_read_is_not_compacted_and_stops_no_mail() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut ledger = Ledger::default();
+    let outcome = run_child(
+        directory.path(),
+        &mut ledger,
+        (1, 400),
+        "compaction.read=fail",
+        None,
+    );
+    assert!(!outcome.killed);
+    assert_eq!(outcome.errors, Vec::<String>::new());
+    assert_eq!(
+        outcome.acknowledged,
+        [400 * WRITERS as usize; SHARDS as usize]
+    );
+    ledger.judge(directory.path());
+    // What was kept is compacted after the next start: the point that follows is passed.
+    let faults = "compaction.moved=kill";
+    let outcome = run_child(directory.path(), &mut ledger, (2, 3_000), faults, None);
+    assert!(outcome.killed);
+    ledger.judge(directory.path());
+}

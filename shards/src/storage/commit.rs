@@ -81,7 +81,7 @@ pub(crate) struct CommitThread {
     pub work: WorkReceiver<Work>,
     pub shared: Arc<Shared>,
     pub compaction: Option<Compaction>,
-    /// Damaged segments that compaction leaves alone.
+    /// Segments, damaged or unreadable, that compaction leaves alone.
     pub kept: HashSet<u32>,
     /// Free bytes of the disk at the last look.
     pub free: u64,
@@ -437,7 +437,16 @@ impl CommitThread {
         };
         let done = match &mut compaction.stage {
             Stage::Copy(scan) => {
-                let (moved, ended, damaged) = self.read_slice(compaction.number, scan)?;
+                let (moved, ended, damaged) = match self.read_slice(compaction.number, scan) {
+                    Ok(read) => read,
+                    // Nothing was written and nothing is lost: mail must not stop because garbage cannot be collected.
+                    Err(GroupError::Io(error)) => {
+                        tracing::error!(shard = %self.shard, segment = compaction.number, %error, "a segment cannot be read to compact it; it is kept until the next start. Check the disk");
+                        self.compaction_keep(compaction.number);
+                        return Ok(());
+                    }
+                    Err(error) => return Err(error),
+                };
                 compaction.damaged |= damaged;
                 self.move_bodies(compaction.number, &moved)?;
                 if ended && (compaction.damaged || self.live(compaction.number) > 0) {
@@ -476,6 +485,7 @@ impl CommitThread {
         number: u32,
         scan: &mut SegmentScan,
     ) -> Result<(Vec<Moved>, bool, bool), GroupError> {
+        shard_point(self.shard, "compaction.read")?;
         let mut moved = Vec::new();
         let mut bytes = 0;
         let mut damaged = false;
@@ -536,7 +546,7 @@ impl CommitThread {
         }
     }
 
-    /// A damaged segment stays as it is, for salvage; it is not looked at again before the next start.
+    /// A segment that is damaged or cannot be read stays as it is, for salvage; it is not looked at again before the next start.
     fn compaction_keep(&mut self, number: u32) {
         self.kept.insert(number);
     }
