@@ -2,17 +2,19 @@
 
 mod support;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use ringmail_shards::index::{Index, RowChange};
 use ringmail_shards::segments::{BodyId, Location, list_segments, segment_name};
 use ringmail_shards::storage::{
-    DirectoryError, IndexBuilder, Lock, StorageError, StorageOptions, check_stopped, open,
-    scan_places, set_index_aside, shard_path,
+    Batch, DirectoryError, ExternalWriter, IndexBuilder, Lock, NewBody, StorageError,
+    StorageOptions, check_stopped, open, scan_places, set_index_aside, shard_path,
 };
 use ringmail_shards::{ShardId, rt};
 use support::{Key, SEED, SHARDS, Store, keys, options, read, remove, write};
@@ -673,6 +675,48 @@ fn bodies_stay_readable_through_compaction_under_load() {
     assert!(moved > 0, "load must not starve compaction");
     store.close();
     assert_eq!(findings(dir.path()), Vec::<String>::new());
+}
+
+#[test]
+fn a_large_file_is_somebodys_until_its_batch_is_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path());
+    store.run(|core| async move {
+        let path = core.spool.join("large");
+        let write = move || {
+            let mut writer = ExternalWriter::create(path)?;
+            writer.write(&[7; 100_000])?;
+            writer.finish()
+        };
+        let external = core.pool.run(write).await.unwrap().unwrap();
+        assert!(external.is_the_last());
+        let shard = &core.shards[0];
+        let permit = shard
+            .permit(10, true, Duration::from_secs(20))
+            .await
+            .unwrap();
+        let mut batch = Batch::default();
+        batch.bodies.push(NewBody {
+            id: shard.next_body(),
+            kind: 1,
+            meta: Vec::new(),
+            parts: Vec::new(),
+            external: Some(external.clone()),
+        });
+        let answered = Rc::new(Cell::new(false));
+        let then = answered.clone();
+        // Nobody waits for the answer, as after a call that timed out.
+        shard.submit(permit, batch, move |result| then.set(result.is_ok()));
+        assert!(!external.is_the_last());
+        while !external.is_the_last() {
+            rt::sleep(Duration::from_millis(1)).await;
+        }
+        std::fs::remove_file(&external.path).unwrap();
+        while !answered.get() {
+            rt::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    store.close();
 }
 
 #[test]

@@ -2,7 +2,6 @@
 //! RFC 7889. Line ends as at submission: a bare LF becomes CRLF, a bare CR is refused; a literal8 keeps its octets.
 //! Small messages wait in memory under the core's budget, others in a file of the spool.
 
-use std::path::PathBuf;
 use std::rc::Rc;
 
 use imap::response::Code;
@@ -13,7 +12,9 @@ use super::client::Client;
 use super::flags;
 use super::responses::{Done, DoneCode, Refusal, Trouble};
 use super::talk::End;
-use crate::inbound::{Spool, SpoolError, remove_later};
+use shards::storage::External;
+
+use crate::inbound::{Spool, SpoolError, remove_unused};
 use crate::percore::PerCore;
 use crate::store::{Added, NewMessage, StoreError, thread_row};
 
@@ -29,7 +30,7 @@ pub(super) struct Appending {
     /// Octets of all complete messages.
     total: u64,
     /// Files of complete messages, to be removed at the end.
-    files: Vec<PathBuf>,
+    files: Vec<External>,
 }
 
 /// The message that is coming in.
@@ -141,7 +142,7 @@ impl Drop for Appending {
         memory.set(memory.get().saturating_sub(self.held));
         // Also when the messages were added: then the files have moved on and there is nothing to remove.
         for file in self.files.drain(..) {
-            remove_later(&self.core, file);
+            remove_unused(&self.core, file);
         }
     }
 }
@@ -223,10 +224,6 @@ impl Client {
             .account
             .add(appending.mailbox.as_str(), messages, None)
             .await;
-        if let Err(StoreError::Storage(_)) = added {
-            // The commit may still be under way; what it leaves is swept at the next opening.
-            appending.files.clear();
-        }
         let result = appended(added);
         self.answer(&appending.tag, "APPEND", true, result)
     }

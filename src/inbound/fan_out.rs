@@ -15,6 +15,7 @@ use shards::rt;
 use shards::segments::BodyId;
 use shards::storage::{Batch, External, NewBody, Shard, StorageError};
 
+use super::spool::until_last;
 use crate::calls::{Call, Deliver, Transaction};
 use crate::percore::PerCore;
 use crate::queue::{self, QueueRow};
@@ -193,7 +194,7 @@ pub async fn resume(core: Rc<PerCore>, shard: Rc<Shard>) -> Result<(), StoreErro
 /// External content is read from the entry's own file from now on: the spool's name of it goes.
 fn placed(shard: &Rc<Shard>, id: BodyId, mut content: NewContent) -> NewContent {
     if let Some(external) = &mut content.external {
-        external.path = shard.external_path(id);
+        external.path = shard.external_path(id).into();
     }
     content
 }
@@ -228,12 +229,17 @@ async fn deliver_all(
         })
         .collect();
     let all: Vec<(AccountName, Transaction)> = left.iter().map(|(t, a, _)| (*a, *t)).collect();
+    // One for all tries: its copies are counted.
+    let external = held.content.external.clone();
     let mut held = Some(held);
     let mut pause = FIRST_PAUSE;
     loop {
         let content = match &held {
             Some(held) => held.content.clone(),
-            None => read_content(shard, id).await?,
+            None => NewContent {
+                external: external.clone(),
+                ..read_content(shard, id).await?
+            },
         };
         // Round by round: a recipient whose shard is out of service holds up no other.
         let mut still = Vec::new();
@@ -255,6 +261,10 @@ async fn deliver_all(
         }
     }
     drop(held);
+    // The entry's file goes with it. A delivery whose answer was lost may still wait to link it, also when a later one was answered.
+    if let Some(external) = &external {
+        until_last(external).await;
+    }
     let permit = shard.permit(64, false, Duration::from_secs(30)).await?;
     let mut batch = Batch::default();
     batch.delete(rows::fan_out_key(id.0));
@@ -323,7 +333,7 @@ async fn deliver_once(
 async fn read_content(shard: &Rc<Shard>, id: BodyId) -> Result<NewContent, StoreError> {
     let body = shard.read_body(id, None).await?;
     let external = (body.external_length() > 0).then(|| External {
-        path: shard.external_path(id),
+        path: shard.external_path(id).into(),
         length: body.external_length(),
     });
     Ok(NewContent {

@@ -8,4 +8,4 @@ pub mod fan_out;
 mod spool;
 
 pub use fan_out::{FanOut, ROOM, Recipient};
-pub use spool::{Spool, SpoolError, remove_later};
+pub use spool::{Spool, SpoolError, remove_unused};

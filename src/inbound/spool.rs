@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use shards::pool::PoolError;
-use shards::storage::ExternalWriter;
+use shards::storage::{External, ExternalWriter};
 
 use crate::percore::PerCore;
 use crate::store::NewContent;
@@ -166,8 +167,8 @@ impl Spool {
         self.file.is_none()
     }
 
-    /// The complete message, synced if it went to a file, and the file's path to be removed after the commit.
-    pub async fn finish(mut self) -> Result<(NewContent, Option<std::path::PathBuf>), SpoolError> {
+    /// The complete message, synced if it went to a file, and the file, for [`remove_unused`] after the commit.
+    pub async fn finish(mut self) -> Result<(NewContent, Option<External>), SpoolError> {
         if self.file.is_none() {
             return Ok((
                 NewContent {
@@ -183,7 +184,6 @@ impl Spool {
         let file = self.file.take();
         let Some(File {
             writer: Some(writer),
-            path,
             ..
         }) = file
         else {
@@ -193,9 +193,9 @@ impl Spool {
         Ok((
             NewContent {
                 bytes: Arc::default(),
-                external: Some(external),
+                external: Some(external.clone()),
             },
-            Some(path),
+            Some(external),
         ))
     }
 }
@@ -211,14 +211,34 @@ impl Drop for Spool {
     }
 }
 
+/// Removes a finished spool file once no delivery holds it: one that was given up, its answer late, may still be committed.
+pub fn remove_unused(core: &Rc<PerCore>, external: External) {
+    let core = core.clone();
+    shards::rt::spawn(&super::ROOM, async move {
+        until_last(&external).await;
+        remove_later(&core, external.path.to_path_buf());
+    });
+}
+
+/// Waits until no delivery holds a copy.
+pub(super) async fn until_last(external: &External) {
+    let mut pause = FIRST_LOOK;
+    while !external.is_the_last() {
+        shards::rt::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_LOOK);
+    }
+}
+
 /// Removes a spool file by the pool. What is left over by a crash is swept at the next start.
-pub fn remove_later(core: &Rc<PerCore>, path: std::path::PathBuf) {
+fn remove_later(core: &Rc<PerCore>, path: std::path::PathBuf) {
     let pool = core.pool.clone();
     shards::rt::spawn(&super::ROOM, async move {
         let _ = pool.run(move || std::fs::remove_file(path)).await;
     });
 }
 
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+const LONGEST_LOOK: Duration = Duration::from_secs(1);
 /// Octets reserved on the client's announcement, at most.
 const RESERVE_MAX: usize = 256 << 10;
 /// Octets gathered before they are written to an open file.

@@ -276,15 +276,8 @@ impl Transaction {
             thread,
         };
         let result = fan_out.accept(core).await;
-        // After a lost answer the commit may still need the file; then it stays until the next start.
-        let may_be_needed = matches!(
-            result,
-            Err(crate::store::StoreError::Storage(
-                shards::storage::StorageError::Busy
-            ))
-        );
-        if let Some(path) = spooled.filter(|_| !may_be_needed) {
-            crate::inbound::remove_later(core, path);
+        if let Some(external) = spooled {
+            crate::inbound::remove_unused(core, external);
         }
         match result {
             Ok(()) => {

@@ -1,6 +1,6 @@
 //! What is submitted to a shard and what comes back.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::index::RowChange;
@@ -70,10 +70,17 @@ impl NewBody {
 /// A file written by [`super::ExternalWriter`], synced, in the same directory tree.
 #[derive(Clone, Debug)]
 pub struct External {
-    /// Where it lies; the commit links it into the shard, its maker removes this name afterwards.
-    pub path: PathBuf,
+    /// Where it lies; the commit links it into the shard, its maker removes this name when [`External::is_the_last`] says so.
+    pub path: Arc<Path>,
     /// Octets of content in it, without the checksums.
     pub length: u64,
+}
+
+impl External {
+    /// No other copy of this is left, so no batch that waits will link the name. A batch whose name is gone would poison its shard.
+    pub fn is_the_last(&self) -> bool {
+        Arc::strong_count(&self.path) == 1
+    }
 }
 
 /// The durable batch.

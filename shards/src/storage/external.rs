@@ -64,7 +64,7 @@ impl ExternalWriter {
         crate::faults::point("large.sync")?;
         self.file.sync_data()?;
         Ok(External {
-            path: self.path,
+            path: self.path.into(),
             length: self.length,
         })
     }
