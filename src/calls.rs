@@ -175,6 +175,8 @@ pub enum LimitedDoor {
 pub enum ControlCall {
     /// Removes the stored mail of an account that is no longer configured.
     RemoveAccount(AccountName),
+    /// Whether rows of the name are stored, configured or not.
+    AccountIsStored(AccountName),
     /// Numbers of an account: (mailboxes, messages, octets).
     AccountNumbers(AccountName),
     /// Sets the password of those accounts that have none. May be repeated.
@@ -205,6 +207,8 @@ pub enum ControlCall {
 pub enum ControlAnswer {
     /// Nothing to tell.
     Done,
+    /// To `RemoveAccount` and `AccountIsStored`: whether there was anything.
+    Found(bool),
     /// To `AccountNumbers`.
     Numbers {
         /// Mailboxes.

@@ -286,8 +286,12 @@ impl PerCore {
     async fn control(self: &Rc<Self>, call: ControlCall) -> Result<ControlAnswer, StoreError> {
         match call {
             ControlCall::RemoveAccount(name) => {
-                self.accounts.remove(name.as_str()).await?;
-                Ok(ControlAnswer::Done)
+                let found = self.accounts.remove(name.as_str()).await?;
+                Ok(ControlAnswer::Found(found))
+            }
+            ControlCall::AccountIsStored(name) => {
+                let found = self.accounts.is_stored(name.as_str()).await?;
+                Ok(ControlAnswer::Found(found))
             }
             ControlCall::AccountNumbers(name) => {
                 let account = self.account(name).await?;

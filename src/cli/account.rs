@@ -12,20 +12,17 @@ use crate::settings::Settings;
 pub(super) fn add(arguments: &Arguments) -> Result<(), Failure> {
     let which = Which::of(arguments)?;
     let (name, addresses) = (arguments.rest[0].clone(), arguments.rest[1..].to_vec());
-    let done = match which.running()? {
-        Some(mut client) => {
-            let request = Request::AccountAdd {
-                name: name.clone(),
-                addresses,
-            };
-            client.request(&request, &mut |_| Ok(()))?
-        }
-        // The file is all there is to it; the data directory may not even be made yet.
-        None => {
-            let _lock = which.lock()?;
-            add_to(&which.settings()?, &name, &addresses)?;
-            Value::Null
-        }
+    let done = if which.running()?.is_some() || which.has_data() {
+        let request = Request::AccountAdd {
+            name: name.clone(),
+            addresses,
+            keep: arguments.keep,
+        };
+        which.open()?.request(&request, &mut |_| Ok(()))?
+    } else {
+        // The data directory is not made yet: the file is all there is to it.
+        add_to(&which.settings()?, &name, &addresses)?;
+        Value::Null
     };
     let mut text = format!(
         "Account {name} is there. Give it a password: ringmail account password {} {name}\n",

@@ -28,6 +28,7 @@ pub(super) enum Opt {
     PortOffset,
     Accounts,
     Generate,
+    Keep,
     Numbers,
 }
 
@@ -41,6 +42,7 @@ impl Opt {
             Opt::PortOffset => "--port-offset N",
             Opt::Accounts => "--accounts N",
             Opt::Generate => "--generate",
+            Opt::Keep => "--keep",
             Opt::Numbers => "--numbers",
         }
     }
@@ -53,6 +55,7 @@ impl Opt {
             Opt::PortOffset => "added to each standard port (default 1000)",
             Opt::Accounts => "further accounts u1 to uN, with the same password",
             Opt::Generate => "makes a password and prints it",
+            Opt::Keep => "takes over mail and password of an earlier account of the name",
             Opt::Numbers => "with mailboxes, messages and octets of each account",
         }
     }
@@ -213,11 +216,12 @@ three are printed.",
         command: Command::AccountAdd,
         words: &["account", "add"],
         arguments: &["NAME", "ADDRESS..."],
-        options: WHICH,
+        options: &[Opt::Config, Opt::Dir, Opt::Keep],
         summary: "Adds an account with its addresses",
         details: "\
 Writes the account's file and, when the server runs, takes it into service.
-Give it a password next: ringmail account password NAME.",
+Give it a password next: ringmail account password NAME.
+Refused while mail of an earlier account of the name is stored, unless --keep.",
     },
     Row {
         command: Command::AccountRemove,
@@ -225,7 +229,9 @@ Give it a password next: ringmail account password NAME.",
         arguments: &["NAME"],
         options: WHICH,
         summary: "Removes an account and all its mail",
-        details: "There is no way back but a backup. Its open sessions end.",
+        details: "\
+There is no way back but a backup. Its open sessions end. Mail left of an account
+whose file was removed by hand goes too.",
     },
     Row {
         command: Command::AccountList,

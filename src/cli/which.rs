@@ -113,9 +113,14 @@ impl Which {
         source.load().map_err(|e| Failure::Failed(e.to_string()))
     }
 
+    /// Whether the data directory was made already.
+    pub(super) fn has_data(&self) -> bool {
+        self.data_dir.join("format").exists()
+    }
+
     /// Keeps a server from starting while the settings' files are edited.
     pub(super) fn lock(&self) -> Result<Option<Lock>, Failure> {
-        if !self.data_dir.join("format").exists() {
+        if !self.has_data() {
             return Ok(None);
         }
         self.check_user()?;

@@ -11,9 +11,23 @@ use crate::login::hash_password;
 use crate::serve::hash_cost;
 use crate::settings::{Account, AccountAddress, AccountName, MailboxName, Settings, edit};
 
-pub(super) fn add(control: &Control, name: &str, addresses: &[String]) -> Result<Value, String> {
+/// `keep`: mail and password stored under the name before are taken over. Else they are a reason to refuse: whoever gets the name would
+/// get another's mail, and another would log in with the old password.
+pub(super) fn add(
+    control: &Control,
+    name: &str,
+    addresses: &[String],
+    keep: bool,
+) -> Result<Value, String> {
     let _one = control.edits.lock().map_err(|_| BROKEN)?;
-    let next = add_to(&control.server.live().settings, name, addresses)?;
+    let live = control.server.live();
+    if !keep && !live.settings.accounts.contains_key(name) && is_stored(control, parse_name(name)?)?
+    {
+        return Err(format!(
+            "mail of an earlier account {name} is still stored, and its password. Add it with --keep to take them over, or remove them first: ringmail account remove {name}"
+        ));
+    }
+    let next = add_to(&live.settings, name, addresses)?;
     let messages = control.put_in_force(next)?;
     Ok(json!({"name": name, "messages": messages}))
 }
@@ -28,13 +42,22 @@ pub fn add_to(settings: &Settings, name: &str, addresses: &[String]) -> Result<S
     edit::add_account(settings, name, &addresses).map_err(|e| e.to_string())
 }
 
-/// The file first, then the mail: a crash between leaves mail nobody can reach, never an account without its mail.
+fn is_stored(control: &Control, name: AccountName) -> Result<bool, String> {
+    let owner = control.server.owner_of(name.as_str());
+    let answer = control.ask(owner, ControlCall::AccountIsStored(name))?;
+    Ok(matches!(answer, ControlAnswer::Found(true)))
+}
+
+/// The file first, then the mail: a crash between leaves mail nobody can reach, never an account without its mail. Mail without a file,
+/// from such a crash or a file removed by hand, is removed too.
 pub(super) fn remove(control: &Control, name: &str) -> Result<Value, String> {
     let name = parse_name(name)?;
     let _one = control.edits.lock().map_err(|_| BROKEN)?;
-    let next =
-        edit::remove_account(&control.server.live().settings, name).map_err(|e| e.to_string())?;
-    control.put_in_force(next)?;
+    let live = control.server.live();
+    if live.settings.accounts.contains_key(&name) || !is_stored(control, name)? {
+        let next = edit::remove_account(&live.settings, name).map_err(|e| e.to_string())?;
+        control.put_in_force(next)?;
+    }
     let owner = control.server.owner_of(name.as_str());
     control.ask(owner, ControlCall::RemoveAccount(name))?;
     Ok(json!({"name": name.as_str()}))

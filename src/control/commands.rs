@@ -165,7 +165,11 @@ pub fn run(
                 .map_err(|_| "it is stopping already")?;
             Ok(json!({"pid": std::process::id()}))
         }
-        Request::AccountAdd { name, addresses } => accounts::add(control, &name, &addresses),
+        Request::AccountAdd {
+            name,
+            addresses,
+            keep,
+        } => accounts::add(control, &name, &addresses, keep),
         Request::AccountRemove { name } => accounts::remove(control, &name),
         Request::AccountList {
             after,

@@ -34,6 +34,9 @@ pub enum Request {
         name: String,
         /// Its addresses, at least one.
         addresses: Vec<String>,
+        /// Takes over mail and password of an earlier account of the name; else they are a reason to refuse.
+        #[serde(default)]
+        keep: bool,
     },
     /// Remove an account's file and its mail.
     AccountRemove {

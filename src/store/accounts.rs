@@ -240,6 +240,12 @@ impl Accounts {
         (state, batch)
     }
 
+    /// Whether rows of an account of this name are there; makes none.
+    pub async fn is_stored(&self, name: &str) -> Result<bool, StoreError> {
+        let row = self.shard_of(name)?.get(keys::account_name(name)).await?;
+        Ok(row.is_some())
+    }
+
     /// Removes an account: its name at once, so that nothing finds it; its rows and bodies in slices. Sessions see it is gone.
     /// A crash in between leaves a row that says so; the removal is then finished when the shard is next used.
     pub async fn remove(&self, name: &str) -> Result<bool, StoreError> {

@@ -230,6 +230,7 @@ fn accounts(server: &Localserve, run: &dyn Fn(&[&str]) -> crate::program::Ran) {
         "{}",
         numbers.out
     );
+    orphaned(&file, run);
     let removed = run(&["account", "remove", "anna"]);
     assert_eq!(removed.code, 0, "{}", removed.err);
     assert!(!file.exists());
@@ -243,6 +244,31 @@ fn accounts(server: &Localserve, run: &dyn Fn(&[&str]) -> crate::program::Ran) {
             .err
             .contains("postmaster")
     );
+}
+
+/// The account's file was removed by hand: its name is nobody's to take by accident.
+fn orphaned(file: &Path, run: &dyn Fn(&[&str]) -> crate::program::Ran) {
+    let again = ["account", "add", "anna", "anna@localhost"];
+    std::fs::remove_file(file).unwrap();
+    assert_eq!(run(&["reload"]).code, 0);
+    let refused = run(&again);
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused
+            .err
+            .contains("or remove them first: ringmail account remove anna"),
+        "{}",
+        refused.err
+    );
+    assert!(!file.exists());
+    let kept = run(&[&again[..], &["--keep"]].concat());
+    assert_eq!(kept.code, 0, "{}", kept.err);
+    std::fs::remove_file(file).unwrap();
+    assert_eq!(run(&["reload"]).code, 0);
+    let removed = run(&["account", "remove", "anna"]);
+    assert_eq!(removed.code, 0, "{}", removed.err);
+    let added = run(&again);
+    assert_eq!(added.code, 0, "{}", added.err);
 }
 
 /// The same directory without a server.
@@ -270,6 +296,11 @@ fn stopped(dir: &Path) {
     assert_eq!(run(&["queue", "list"]).out, "The queue is empty.\n");
     let check = run(&["check", "--json"]);
     assert_eq!(check.code, 0, "{}{}", check.out, check.err);
+    std::fs::remove_file(dir.join("accounts/carl.toml")).unwrap();
+    let refused = run(&["account", "add", "carl", "carl@localhost"]);
+    assert!(refused.err.contains("--keep"), "{}", refused.err);
+    assert_eq!(run(&["account", "remove", "carl"]).code, 0);
+    assert_eq!(run(&["account", "add", "carl", "carl@localhost"]).code, 0);
     assert_eq!(run(&["account", "remove", "carl"]).code, 0);
 }
 
