@@ -193,11 +193,20 @@ impl Server {
         if let Ok(mut current) = self.live.lock() {
             *current = live.clone();
         }
-        for core in 0..self.cores() {
-            self.call(CoreId(core), Call::Live(live.clone()))
-                .map_err(|e| format!("core {core} did not take the new configuration: {e}"))?;
+        // All are asked, whatever one answers: the fewer that go on with the old ones the better.
+        let failed: Vec<String> = (0..self.cores())
+            .filter_map(|core| {
+                let taken = self.call(CoreId(core), Call::Live(live.clone()));
+                let error = taken.err()?;
+                Some(format!(
+                    "core {core} did not take the new settings: {error}"
+                ))
+            })
+            .collect();
+        if failed.is_empty() {
+            return Ok(kept);
         }
-        Ok(kept)
+        Err(format!("{}; reload again", failed.join("; ")))
     }
 
     /// Reads the certificates again; for when their files changed.
