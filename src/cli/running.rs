@@ -18,7 +18,16 @@ pub(super) fn reload(arguments: &Arguments) -> Result<(), Failure> {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "Note: {}", message.as_str().unwrap_or_default());
     }
-    print(&text)
+    let failed = done["failed"].as_array().into_iter().flatten();
+    let failed: Vec<&str> = failed.filter_map(Value::as_str).collect();
+    for message in &failed {
+        let _ = writeln!(text, "Failed: {message}");
+    }
+    print(&text)?;
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Found)
 }
 
 pub(super) fn stop(arguments: &Arguments) -> Result<(), Failure> {

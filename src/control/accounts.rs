@@ -28,7 +28,7 @@ pub(super) fn add(
         ));
     }
     let next = add_to(&live.settings, name, addresses)?;
-    let messages = control.put_in_force(next)?;
+    let messages = control.put_in_force(next)?.messages();
     Ok(json!({"name": name, "messages": messages}))
 }
 

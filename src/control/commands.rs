@@ -31,6 +31,21 @@ pub struct Control {
     pub(super) wishes: Option<Sender<Wish>>,
 }
 
+/// What the operator should know of settings that are in force now.
+pub struct InForce {
+    /// Could not be read, and stayed as it was.
+    pub kept: Vec<String>,
+    /// Waits for a restart.
+    pub notes: Vec<String>,
+}
+
+impl InForce {
+    /// Everything.
+    pub(super) fn messages(self) -> Vec<String> {
+        [self.kept, self.notes].concat()
+    }
+}
+
 impl Control {
     /// For a command that opened the directory itself.
     pub fn direct(server: Server, source: Source) -> Control {
@@ -67,23 +82,23 @@ impl Control {
     }
 
     /// Reads the settings again and puts them in force; answers what the operator should know.
-    pub fn reload(&self) -> Result<Vec<String>, String> {
+    pub fn reload(&self) -> Result<InForce, String> {
         let _one = self.edits.lock().map_err(|_| BROKEN)?;
         let next = self.source.load().map_err(|e| e.to_string())?;
         self.put_in_force(next)
     }
 
     /// Puts settings in force. The caller holds `edits`.
-    pub(super) fn put_in_force(&self, mut next: Settings) -> Result<Vec<String>, String> {
+    pub(super) fn put_in_force(&self, mut next: Settings) -> Result<InForce, String> {
         let live = self.server.live();
         let change = compare(&live.settings, &mut next);
         keep_until_restart(&mut next, &live.settings);
         telemetry::reload(&next.server.log);
-        let mut words = self.server.reload(next)?;
-        words.extend(change.restart_needed.iter().map(|field| {
-            format!("{field} changed; that takes effect when the server is started again")
-        }));
-        for word in &words {
+        let kept = self.server.reload(next)?;
+        let restart =
+            |field| format!("{field} changed; that takes effect when the server is started again");
+        let notes: Vec<String> = change.restart_needed.iter().map(restart).collect();
+        for word in kept.iter().chain(&notes) {
             tracing::warn!("reload: {word}");
         }
         tracing::info!(
@@ -94,7 +109,7 @@ impl Control {
             server_changed = ?change.server_changed,
             "settings are in force"
         );
-        Ok(words)
+        Ok(InForce { kept, notes })
     }
 
     fn status(&self) -> Value {
@@ -157,7 +172,10 @@ pub fn run(
     match request {
         Request::Ping {} => Ok(json!({})),
         Request::Status {} => Ok(control.status()),
-        Request::Reload {} => Ok(json!({"messages": control.reload()?})),
+        Request::Reload {} => {
+            let InForce { kept, notes } = control.reload()?;
+            Ok(json!({"messages": notes, "failed": kept}))
+        }
         Request::Stop {} => {
             let wishes = control.wishes.as_ref().ok_or("no server is running here")?;
             wishes

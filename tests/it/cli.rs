@@ -517,6 +517,14 @@ fn serve_tells_systemd_logs_json_and_rereads_certificates() {
     );
     let status = ringmail(&["status", "--config", config]);
     assert_eq!(status.code, 0, "{}{}", status.out, status.err);
+    let reload = ringmail(&["reload", "--config", config]);
+    assert_eq!(reload.code, 1, "{}{}", reload.out, reload.err);
+    assert!(reload.out.contains("Failed: "), "{}", reload.out);
+    assert!(
+        reload.out.contains("the certificate in use is kept"),
+        "{}",
+        reload.out
+    );
     install(&pairs[0]);
     logged(&mut log, "certificates changed and were read");
 
