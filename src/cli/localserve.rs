@@ -31,7 +31,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     prepare(&local.dir)?;
     telemetry::start(&settings.server.log)?;
     let ready = |control: &Control| {
-        set_passwords(control.server(), &local)?;
+        // A shard out of service is no reason to keep the others' mail from everybody.
+        if let Err(error) = set_passwords(control.server(), &local) {
+            tracing::warn!(%error, "some accounts may have no password yet; start the server again when the reason is gone");
+        }
         control.server().serving();
         // Somebody may have closed standard output; the server serves all the same.
         let _ = print(&welcome(&local));
@@ -82,7 +85,7 @@ fn set_passwords(server: &Server, local: &Local) -> Result<(), String> {
         let set = |(core, names): (usize, Vec<AccountName>)| {
             let credentials = &credentials;
             scope.spawn(move || {
-                names.chunks(AT_ONCE).try_for_each(|names| {
+                let set = |names: &[AccountName]| {
                     let call = ControlCall::SetMissingCredentials {
                         accounts: names.to_vec(),
                         credentials: Box::new(credentials.clone()),
@@ -93,7 +96,9 @@ fn set_passwords(server: &Server, local: &Local) -> Result<(), String> {
                         Ok(_) => Err("a core gave an answer to another question".to_string()),
                         Err(e) => Err(e.to_string()),
                     }
-                })
+                };
+                // All of them, whatever becomes of some; the first error is told.
+                names.chunks(AT_ONCE).map(set).fold(Ok(()), Result::and)
             })
         };
         let threads: Vec<_> = by_core.into_iter().enumerate().map(set).collect();

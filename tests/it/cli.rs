@@ -393,6 +393,27 @@ fn the_control_socket_speaks_json_lines() {
 }
 
 #[test]
+fn localserve_starts_although_shards_are_out_of_service() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().to_str().unwrap();
+    let offset = port_offset().to_string();
+    let mut child = command(&["localserve", "--dir", dir, "--port-offset", &offset])
+        .env("RINGMAIL_FAULTS", "rows.commit=fail")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let ready = lines.map_while(Result::ok).any(|l| l.starts_with("Stop: "));
+    let status = ringmail(&["status", "--dir", dir]);
+    let _ = child.kill();
+    let _ = child.wait();
+    assert!(ready);
+    assert_eq!(status.code, 1);
+    assert!(status.out.contains("is out of service"), "{}", status.out);
+}
+
+#[test]
 fn signals_stop_and_reload() {
     let dir = tempfile::tempdir().unwrap();
     let server = Localserve::start(dir.path(), &[]);
