@@ -29,6 +29,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let settings = local.load().map_err(|e| e.to_string())?;
     prepare(&local.dir)?;
+    super::keep_files_private();
     telemetry::start(&settings.server.log)?;
     let ready = |control: &Control| {
         // A shard out of service is no reason to keep the others' mail from everybody.

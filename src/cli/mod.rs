@@ -107,6 +107,11 @@ fn report(failure: Failure) -> ExitCode {
     }
 }
 
+/// What a server makes is for its user alone. Once at its start: the umask is the whole process's, and other threads make files.
+fn keep_files_private() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+}
+
 /// Writes to standard output, with an error instead of a panic when it is gone.
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();

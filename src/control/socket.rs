@@ -34,11 +34,8 @@ impl Bound {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => (),
         }
-        // The mode is right before the socket listens: bind makes it with the umask's, so the umask is as strict meanwhile.
-        let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
-        let listener = UnixListener::bind(&short);
-        rustix::process::umask(before);
-        let listener = listener?;
+        // Nobody else can connect meanwhile either: the program's umask is strict from its start.
+        let listener = UnixListener::bind(&short)?;
         fs::set_permissions(&short, fs::Permissions::from_mode(0o600))?;
         Ok(Bound {
             listener,

@@ -3,12 +3,13 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Makes a file that must not exist yet. Fails with `AlreadyExists` when it does, and leaves it as it is.
 pub(super) fn create(path: &Path, content: &str) -> io::Result<()> {
-    let temporary = write_temporary(path, content, None)?;
+    let permissions = fs::Permissions::from_mode(FILE_MODE);
+    let temporary = write_temporary(path, content, Some(permissions))?;
     // A link, other than a rename, never takes the place of a file that somebody made meanwhile.
     let linked = fs::hard_link(&temporary, path);
     let removed = fs::remove_file(&temporary);
@@ -86,5 +87,5 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Mode of a new file: the owner writes, the group reads.
+/// Mode of a new file, whatever the umask: the owner writes, the group reads.
 const FILE_MODE: u32 = 0o640;

@@ -106,6 +106,12 @@ fn a_server_from_start_to_stop() {
         0o600
     );
 
+    let format = Path::new(server.dir()).join("data/format");
+    assert_eq!(
+        std::fs::metadata(&format).unwrap().permissions().mode() & 0o077,
+        0
+    );
+
     let status = run(&["status", "--json"]);
     assert_eq!(status.code, 0, "{}", status.err);
     let status: Value = serde_json::from_str(&status.out).unwrap();
