@@ -99,7 +99,7 @@ mod tests {
         flags.insert(Keyword::new(b"Blue").unwrap());
         assert_eq!(
             to_store(&flags),
-            (system::DRAFT | system::JUNK, vec!["blue".to_string()])
+            (system::DRAFT | system::JUNK, vec!["Blue".to_string()])
         );
         assert_eq!(system_flags(system::DRAFT | system::JUNK), flags.system);
     }

@@ -1,6 +1,8 @@
 //! Message flags, RFC 9051 2.3.2: five system flags as bits, and keywords.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use crate::grammar::chars;
 use crate::limits::KEYWORD_MAX;
@@ -116,9 +118,9 @@ impl SystemFlags {
     }
 }
 
-/// A keyword: RFC 9051 flag-keyword. Keywords are equal whatever their case, so one spelling is kept: the registered one for
-/// those that every client knows (`$Forwarded`), lower case for all others.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A keyword: RFC 9051 flag-keyword. Keywords are equal whatever their case. The spelling is the registered one for those that every
+/// client knows (`$Forwarded`), the client's for all others.
+#[derive(Debug, Clone)]
 pub struct Keyword(Box<str>);
 
 impl Keyword {
@@ -147,14 +149,44 @@ impl Keyword {
         {
             return Some(Self((*known).into()));
         }
-        String::from_utf8(octets.to_ascii_lowercase())
+        std::str::from_utf8(octets)
             .ok()
             .map(|text| Self(text.into()))
     }
 
-    /// The kept spelling.
+    fn folded(&self) -> impl Iterator<Item = u8> + '_ {
+        self.0.bytes().map(|octet| octet.to_ascii_lowercase())
+    }
+
+    /// The spelling.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl PartialEq for Keyword {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl Eq for Keyword {}
+
+impl PartialOrd for Keyword {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Keyword {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.folded().cmp(other.folded())
+    }
+}
+
+impl Hash for Keyword {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.folded().for_each(|octet| octet.hash(state));
     }
 }
 
