@@ -146,7 +146,7 @@ pub struct Cores {
     pub ring_depth: u32,
     /// Registered I/O memory of each executor; it is locked memory.
     pub io_memory_bytes: Bytes,
-    /// Threads for what blocks or is heavy. `None`: half of the cores, at least 1, at most 4.
+    /// Threads for what blocks. `None`: half of the cores, at least 1.
     pub pool_threads: Option<u32>,
     /// Jobs that may wait for the pool; the next is refused.
     pub pool_jobs_max: u32,
@@ -206,7 +206,7 @@ pub struct Storage {
     pub zero_ahead_bytes: Bytes,
     /// Cache of the row index, for all shards together.
     pub index_cache_bytes: Bytes,
-    /// Cache of mailbox tables, for each core.
+    /// Cache of mailbox tables, for all cores together.
     pub mailbox_cache_bytes: Bytes,
     /// Batches that may share one sync.
     pub group_batches_max: u32,
@@ -216,7 +216,7 @@ pub struct Storage {
     pub disk_reserve_bytes: Bytes,
     /// Largest body held in memory; a larger one streams to a file of its own.
     pub body_in_memory_max_bytes: Bytes,
-    /// Octets of bodies each core may hold in memory at once.
+    /// Octets of bodies each core may hold in memory at once; beyond that they stream to files.
     pub body_memory_budget_bytes: Bytes,
     /// A segment is compacted when more of its octets are dead than this, in percent.
     pub compaction_dead_percent: u8,
