@@ -1,5 +1,5 @@
 //! The server. Floors, from the ground: `settings`, `metrics`; `directory`, `telemetry`; `login`; `live`; `store`; `queue`; `calls`, `percore`;
-//! `inbound`, `submission`; the doors `smtp_server`, `imap_server`, `web`; `serve`; `control`; `cli`. An import only goes down.
+//! `handle`, `inbound`; the doors `smtp_server`, `imap_server`, `web`; `serve`; `control`; `cli`. An import only goes down.
 
 pub mod calls;
 pub mod cli;

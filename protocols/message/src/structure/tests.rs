@@ -1,3 +1,5 @@
+//! The structure of messages, sound and broken: RFC examples first, then hostile ones.
+
 use super::*;
 
 /// `TYPE/SUBTYPE "body"` of each leaf in order, with the depth as indentation.
