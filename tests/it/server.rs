@@ -194,15 +194,3 @@ fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
         }
     })
 }
-
-#[test]
-fn starts_and_stops_quickly_enough() {
-    let start = std::time::Instant::now();
-    let server = TestServer::start();
-    let started = start.elapsed();
-    drop(server);
-    println!(
-        "started in {started:?}, stopped in {:?}",
-        start.elapsed() - started
-    );
-}
