@@ -115,3 +115,32 @@ fn what_was_committed_is_there_after_reopening() {
     }
     engine.stop(Duration::from_secs(1));
 }
+
+/// A child that another thread starts holds copies of all descriptors until its exec; a lock that was just let go must not seem taken.
+#[test]
+fn a_lock_just_let_go_is_free_while_children_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    assert!(
+                        std::process::Command::new("true")
+                            .status()
+                            .unwrap()
+                            .success()
+                    );
+                }
+            });
+        }
+        for n in 0..2000 {
+            let taken = ringmail_shards::storage::Lock::take(directory.path());
+            if taken.is_err() {
+                stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+            assert!(taken.is_ok(), "at {n}");
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}

@@ -15,7 +15,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::commit::{CommitThread, QUEUE_MAX, Shared, read_mark};
 use super::shard::{ShardParts, Watch};
@@ -150,7 +150,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock or says who has it. The directory is made if it is not there.
+    /// Takes the lock, waiting for it at most a second. The directory is made if it is not there.
     pub fn take(directory: &Path) -> Result<Lock, DirectoryError> {
         fs::create_dir_all(directory).map_err(at(directory))?;
         let path = directory.join("lock");
@@ -160,15 +160,20 @@ impl Lock {
             .write(true)
             .open(&path)
             .map_err(at(&path))?;
-        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Lock { _file: file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                Err(DirectoryError::Locked(directory.to_path_buf()))
+        let until = Instant::now() + LOCK_WAIT;
+        loop {
+            match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Lock { _file: file }),
+                // Holders that are about to end: a server that was just killed, or a process between its fork and its exec, which
+                // has a copy of all descriptors of the process it came from.
+                Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < until => {
+                    std::thread::sleep(LOCK_RETRY);
+                }
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    return Err(DirectoryError::Locked(directory.to_path_buf()));
+                }
+                Err(e) => return Err(at(&path)(e.into())),
             }
-            Err(e) => Err(DirectoryError::Io {
-                path,
-                source: e.into(),
-            }),
         }
     }
 }
@@ -682,3 +687,5 @@ pub fn scan_places(
 }
 
 const FORMAT_VERSION: u64 = 1;
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+const LOCK_RETRY: Duration = Duration::from_millis(5);
