@@ -242,6 +242,15 @@ impl Reply {
         Reply::new(550, (5, 5, 2), "bare CR or LF in message")
     }
 
+    /// RFC 5322 4, RFC 2045 2.7 and 2.8; RFC 3463 3.7: X.6.0, the message is malformed.
+    pub fn nul_in_message() -> Self {
+        Reply::new(
+            550,
+            (5, 6, 0),
+            "NUL in message, which takes BDAT and BODY=BINARYMIME",
+        )
+    }
+
     /// RFC 5321 3.8: 421, the channel closes.
     pub fn too_many_errors() -> Self {
         Reply::new(421, (4, 7, 0), "too many errors")

@@ -1,10 +1,11 @@
-//! Message data on its way in: dots, end of data, bare CR and LF, size.
+//! Message data on its way in: dots, end of data, bare CR and LF, NUL, size.
 //!
 //! Called by `session.rs` with what the peer sent after 354 or BDAT. This is the hot path: content is handed on as slices
 //! of the input, found with memchr. The result does not depend on where reads cut the input.
-//! RFC 5321 4.1.1.4 (only CRLF.CRLF ends data), 4.5.2 (dots), 2.3.8 (bare CR and LF); RFC 3030 (chunks).
+//! RFC 5321 4.1.1.4 (only CRLF.CRLF ends data), 4.5.2 (dots), 2.3.8 (bare CR and LF); RFC 2045 2.7 and 2.8 (no NUL in 7bit and 8bit
+//! data); RFC 3030 (chunks).
 
-use memchr::memchr2;
+use memchr::memchr3;
 
 use super::config::{Config, Kind};
 use crate::parameters::BodyKind;
@@ -17,6 +18,9 @@ pub enum Defect {
     BareCr,
     /// A LF without CR, on delivery. RFC 5321 2.3.8, 4.1.1.4.
     BareLf,
+    /// A NUL without BODY=BINARYMIME. RFC 5321 4.5.2 would carry it, but RFC 5322 4 has taken it out of messages, and neither 7BIT nor
+    /// 8BITMIME data may have it (RFC 2045 2.7 and 2.8): filters and readers disagree on what follows it.
+    Nul,
     /// More than the size announced. RFC 1870 6.1.
     TooBig,
 }
@@ -26,6 +30,7 @@ impl Defect {
     pub fn reply(self) -> Reply {
         match self {
             Defect::BareCr | Defect::BareLf => Reply::bare_cr_or_lf(),
+            Defect::Nul => Reply::nul_in_message(),
             Defect::TooBig => Reply::message_too_big(),
         }
     }
@@ -74,7 +79,8 @@ pub(super) struct Decoder {
     normalize_lf: bool,
     size_max: u64,
     octets: u64,
-    bare: Option<Defect>,
+    /// The first flaw of its octets.
+    flaw: Option<Defect>,
 }
 
 impl Decoder {
@@ -101,7 +107,7 @@ impl Decoder {
             normalize_lf: config.kind == Kind::Submission,
             size_max: config.size_max,
             octets: 0,
-            bare: None,
+            flaw: None,
         }
     }
 
@@ -114,7 +120,7 @@ impl Decoder {
         if self.octets > self.size_max {
             Some(Defect::TooBig)
         } else {
-            self.bare
+            self.flaw
         }
     }
 
@@ -159,8 +165,13 @@ impl Decoder {
 
     /// Content from the beginning of `input`, of which lines end before `at`.
     fn lines<'i>(&mut self, input: &'i [u8], mut at: usize) -> Step<'i> {
-        while let Some(found) = memchr2(b'\r', b'\n', &input[at..]) {
+        while let Some(found) = memchr3(b'\r', b'\n', 0, &input[at..]) {
             let line_end = at + found;
+            if input[line_end] == 0 {
+                self.flaw(Defect::Nul);
+                at = line_end + 1;
+                continue;
+            }
             if input[line_end] == b'\n' {
                 if self.normalize_lf {
                     return self.bare_lf(input, line_end);
@@ -243,7 +254,7 @@ impl Decoder {
         }
     }
 
-    fn flaw(&mut self, bare: Defect) {
-        self.bare.get_or_insert(bare);
+    fn flaw(&mut self, flaw: Defect) {
+        self.flaw.get_or_insert(flaw);
     }
 }

@@ -64,8 +64,7 @@ fn reference(
     // With the CRLF of the command and that of the last line.
     let text = &whole[2..(end + 2).max(2)];
     let mut content = Vec::new();
-    let mut bare_cr = None;
-    let mut bare_lf = None;
+    let mut defect = None;
     for at in 0..text.len() {
         let before = if at == 0 { b'\n' } else { text[at - 1] };
         let two_before = if at < 2 {
@@ -76,24 +75,20 @@ fn reference(
         let after = text.get(at + 1).copied();
         match text[at] {
             b'.' if at == 0 || (before == b'\n' && two_before == b'\r' && at >= 2) => {}
-            b'\r' if after != Some(b'\n') => bare_cr = bare_cr.or(Some(at)),
+            b'\r' if after != Some(b'\n') => defect = defect.or(Some(Defect::BareCr)),
             b'\n' if at == 0 || before != b'\r' => {
-                bare_lf = bare_lf.or(Some(at));
+                if kind == Kind::Delivery {
+                    defect = defect.or(Some(Defect::BareLf));
+                }
                 content.extend_from_slice(b"\r\n");
+            }
+            0 => {
+                defect = defect.or(Some(Defect::Nul));
+                content.push(0);
             }
             octet => content.push(octet),
         }
     }
-    let defect = match (kind, bare_cr, bare_lf) {
-        (Kind::Delivery, Some(cr), Some(lf)) => Some(if cr < lf {
-            Defect::BareCr
-        } else {
-            Defect::BareLf
-        }),
-        (Kind::Delivery, None, Some(_)) => Some(Defect::BareLf),
-        (_, Some(_), _) => Some(Defect::BareCr),
-        _ => None,
-    };
     let defect = if defect.is_none() && content.len() as u64 > size_max {
         Some(Defect::TooBig)
     } else {
@@ -146,11 +141,11 @@ fn check(kind: Kind, size_max: u64, stream: &[u8], cuts: &[usize]) {
 
 #[test]
 fn every_short_stream_every_cut() {
-    // All streams of up to seven of CR, LF, dot, letter; each with its end, whole and octet by octet.
-    for length in 0..=7u32 {
-        for number in 0..4u32.pow(length) {
+    // All streams of up to six of CR, LF, dot, letter, NUL; each with its end, whole and octet by octet.
+    for length in 0..=6u32 {
+        for number in 0..5u32.pow(length) {
             let mut stream: Vec<u8> = (0..length)
-                .map(|at| b"\r\n.a"[(number / 4u32.pow(at) % 4) as usize])
+                .map(|at| b"\r\n.a\0"[(number / 5u32.pow(at) % 5) as usize])
                 .collect();
             stream.extend_from_slice(b"\r\n.\r\n");
             let all: Vec<usize> = (1..stream.len()).collect();
@@ -218,6 +213,10 @@ fn examples() {
     assert_eq!(
         outcome(Kind::Submission, "a\rb\r\n.\r\n"),
         (None, Some(Defect::BareCr))
+    );
+    assert_eq!(
+        outcome(Kind::Submission, "a\0b\r\n.\r\n"),
+        (None, Some(Defect::Nul))
     );
     assert_eq!(
         outcome(Kind::Delivery, "123456789012345678\r\n.\r\n").1,
