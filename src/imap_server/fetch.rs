@@ -10,7 +10,7 @@ use shards::rt;
 use shards::storage::StorageError;
 
 use super::client::Client;
-use super::fetch_item::{Needs, Shown, needs};
+use super::fetch_item::{Needs, Shown, needs, push_text};
 use super::responses::{Done, Refusal, Trouble};
 use super::talk::{End, Wire};
 use super::targets::Targets;
@@ -258,7 +258,7 @@ impl Fetching {
             while at < range.end {
                 let end = (at + STREAM_SLICE).min(range.end);
                 match self.selected.octets(entry, at..end).await {
-                    Ok(octets) => writer.out().extend_from_slice(&octets),
+                    Ok(octets) => push_text(writer.out(), &octets),
                     // The length has been announced: there is no way back.
                     Err(error) => {
                         tracing::error!(%error, "a message broke off while it was sent");

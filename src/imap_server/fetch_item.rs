@@ -96,18 +96,18 @@ impl<'m> Shown<'m> {
             }
             FetchItem::Rfc822 => {
                 writer.rfc822(self.octets.len() as u64);
-                writer.out().extend_from_slice(self.octets);
+                push_text(writer.out(), self.octets);
             }
             FetchItem::Rfc822Header => {
                 let header = Header::of_message(self.octets).octets();
                 writer.rfc822_header(header.len() as u64);
-                writer.out().extend_from_slice(header);
+                push_text(writer.out(), header);
             }
             FetchItem::Rfc822Text => {
                 let header = Header::of_message(self.octets).octets().len();
                 let text = &self.octets[header..];
                 writer.rfc822_text(text.len() as u64);
-                writer.out().extend_from_slice(text);
+                push_text(writer.out(), text);
             }
             FetchItem::BodySection {
                 section, partial, ..
@@ -214,7 +214,21 @@ fn write_section(
 ) {
     let shown = clip(octets, partial);
     writer.body_section(section, partial.map(|p| p.offset), shown.len() as u64);
-    writer.out().extend_from_slice(shown);
+    push_text(writer.out(), shown);
+}
+
+/// Octets of a literal that is no literal8, which may have no NUL: each is shown as 0x80, so that sizes, partials and the parts of
+/// BODYSTRUCTURE stay what they are.
+// RFC 9051 4.3.1 would have base64 instead, which makes another message of it; BINARY[..] has the octets as they are.
+pub(super) fn push_text(out: &mut Vec<u8>, octets: &[u8]) {
+    let start = out.len();
+    out.extend_from_slice(octets);
+    // Looked for first: that is fast, and nearly always all there is to do.
+    if out[start..].contains(&0) {
+        for octet in out[start..].iter_mut().filter(|octet| **octet == 0) {
+            *octet = 0x80;
+        }
+    }
 }
 
 fn clip(octets: &[u8], partial: Option<Partial>) -> &[u8] {
