@@ -168,16 +168,17 @@ impl<'m> Shown<'m> {
         partial: Option<Partial>,
     ) -> Result<(), Refusal> {
         let octets = self.octets;
+        let origin = partial.map(|p| p.offset);
         match self.structure().binary(octets, part) {
             Ok(decoded) => {
                 let shown = clip(&decoded, partial);
-                // RFC 3516 4.2: literal8 if there is a NUL.
-                writer.binary(part, shown.len() as u64, shown.contains(&0));
+                // RFC 3516 4.3: literal8 if there is a NUL.
+                writer.binary(part, origin, shown.len() as u64, shown.contains(&0));
                 writer.out().extend_from_slice(shown);
                 Ok(())
             }
             Err(BinaryError::NoSuchPart) => {
-                writer.binary_nil(part);
+                writer.binary_nil(part, origin);
                 Ok(())
             }
             Err(error) => Err(not_binary(error)),

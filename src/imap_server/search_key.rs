@@ -21,6 +21,8 @@ pub(super) enum Key {
     Keyword(u64),
     Recent(bool),
     Header(String, SearchString),
+    /// BCC, CC, FROM, TO.
+    Addresses(&'static str, SearchString),
     Body(SearchString),
     Text(SearchString),
     Received(Days),
@@ -79,10 +81,10 @@ impl Key {
             ]),
             SearchKey::Old => Key::Recent(false),
             SearchKey::Recent => Key::Recent(true),
-            SearchKey::Bcc(text) => header("Bcc", text),
-            SearchKey::Cc(text) => header("Cc", text),
-            SearchKey::From(text) => header("From", text),
-            SearchKey::To(text) => header("To", text),
+            SearchKey::Bcc(text) => addresses("Bcc", text),
+            SearchKey::Cc(text) => addresses("Cc", text),
+            SearchKey::From(text) => addresses("From", text),
+            SearchKey::To(text) => addresses("To", text),
             SearchKey::Subject(text) => header("Subject", text),
             SearchKey::Header(name, text) => header(name, text),
             SearchKey::Body(text) => Key::Body(SearchString::new(text)),
@@ -122,7 +124,9 @@ impl Key {
             Key::Flags { set, unset } => entry.flags & set == *set && entry.flags & unset == 0,
             Key::Keyword(bit) => entry.keywords & bit != 0,
             Key::Recent(wanted) => recent == *wanted,
-            Key::Header(..) | Key::Body(_) | Key::Text(_) | Key::Sent(_) => return None,
+            Key::Header(..) | Key::Addresses(..) | Key::Body(_) | Key::Text(_) | Key::Sent(_) => {
+                return None;
+            }
             Key::Received(days) => days.contain(day_of(entry.received)),
             Key::Saved(days) => days.contain(day_of(entry.saved)),
             Key::Larger(octets) => entry.size > *octets,
@@ -163,6 +167,7 @@ impl Key {
     pub fn by_message(&self, entry: &Entry, recent: bool, message: &mut Message<'_>) -> bool {
         match self {
             Key::Header(name, text) => message.header_contains(name, text),
+            Key::Addresses(name, text) => message.searched().address_contains(name, text),
             Key::Body(text) => message.searched().body_contains(text),
             Key::Text(text) => message.searched().text_contains(text),
             Key::Sent(days) => message.sent_day().is_some_and(|day| days.contain(day)),
@@ -257,6 +262,10 @@ fn keyword(word: &imap::types::Keyword, mailbox: &Mailbox<'_>) -> Key {
 
 fn header(name: &str, text: &str) -> Key {
     Key::Header(name.to_string(), SearchString::new(text))
+}
+
+fn addresses(name: &'static str, text: &str) -> Key {
+    Key::Addresses(name, SearchString::new(text))
 }
 
 fn uids(numbering: Numbering, set: &imap::types::SequenceSet, mailbox: &Mailbox<'_>) -> Key {

@@ -79,6 +79,15 @@ impl Mailbox {
             changed: Rc::new(Event::new()),
         }
     }
+
+    /// The durable numbers. What sessions were told of as `\Recent` is written with the next change only, but true at once.
+    fn shown(&self) -> Option<MailboxInfo> {
+        let seen = self.seen.clone()?;
+        Some(MailboxInfo {
+            recent_from: self.row.recent_from,
+            ..seen
+        })
+    }
 }
 
 pub(super) enum TableState {
@@ -361,7 +370,7 @@ impl Account {
         let mut all: Vec<MailboxInfo> = state
             .mailboxes
             .values()
-            .filter_map(|m| m.seen.clone())
+            .filter_map(Mailbox::shown)
             .collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
@@ -374,8 +383,7 @@ impl Account {
         state
             .mailboxes
             .get(id)?
-            .seen
-            .clone()
+            .shown()
             .filter(|seen| seen.name == name)
     }
 

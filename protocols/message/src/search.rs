@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use memchr::memmem;
 
+use crate::address::{AddressItem, MailboxAddress, parse_list};
 use crate::charset;
 use crate::date::SentDate;
 use crate::decode::TransferEncoding;
@@ -75,12 +76,23 @@ impl<'m> SearchedMessage<'m> {
         }
     }
 
-    /// `HEADER name string`, and with the name filled in BCC, CC, FROM, SUBJECT, TO. The empty string asks whether the field exists.
+    /// `HEADER name string`, and SUBJECT. The empty string asks whether the field exists.
     pub fn header_contains(&self, name: &str, string: &SearchString) -> bool {
         let header = Header::of_section(self.structure.root.header_octets(self.message));
         header
             .all(name)
             .any(|field| string.is_empty() || string.is_in(&fold(Cow::Owned(field.text()))))
+    }
+
+    /// BCC, CC, FROM, TO: RFC 9051 6.4.4 looks into the field of the envelope, where an address has lost its comments, quotes and
+    /// line ends. What the field itself shows is looked into as well.
+    pub fn address_contains(&self, name: &str, string: &SearchString) -> bool {
+        let header = Header::of_section(self.structure.root.header_octets(self.message));
+        self.header_contains(name, string) || header.all(name).any(|field| {
+            parse_list(field.value).iter().any(
+                |item| matches!(item, AddressItem::Mailbox(mailbox) if is_address(mailbox, string)),
+            )
+        })
     }
 
     /// `BODY string`.
@@ -116,6 +128,12 @@ impl<'m> SearchedMessage<'m> {
             string.is_in(folded)
         })
     }
+}
+
+fn is_address(mailbox: &MailboxAddress, string: &SearchString) -> bool {
+    let domain = mailbox.domain.as_deref().unwrap_or_default();
+    let address = [mailbox.localpart.as_slice(), domain].join(&b'@');
+    string.is_in(&fold(String::from_utf8_lossy(&address)))
 }
 
 fn collect<'m>(part: &'m Part, haystacks: &mut Vec<Haystack<'m>>) {
@@ -261,6 +279,20 @@ mod tests {
             |message, string| message.header_contains("x-none", string),
             ""
         ));
+    }
+
+    #[test]
+    fn address_keys_see_the_envelope_too() {
+        let message =
+            b"From: <ann (at home)@ (the) example.org>, Bob <\"b b\"@example.org>\r\n\r\n";
+        let structure = Structure::of_message(message);
+        let searched = SearchedMessage::new(message, &structure);
+        let from = |text: &str| searched.address_contains("From", &SearchString::new(text));
+        for found in ["ANN@example", "b b@example.org", "at home", "bob", ""] {
+            assert!(from(found), "{found}");
+        }
+        assert!(!from("ann@b") && !searched.address_contains("To", &SearchString::new("")));
+        assert!(!searched.header_contains("From", &SearchString::new("ann@example")));
     }
 
     #[test]

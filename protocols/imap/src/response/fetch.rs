@@ -123,20 +123,19 @@ impl<'a> FetchWriter<'a> {
         self.out.extend_from_slice(b" NIL");
     }
 
-    /// Begins BINARY[..] of so many decoded octets, which the caller appends. With `has_nul` they go as a literal8,
-    /// RFC 3516 4.2.
-    pub fn binary(&mut self, part: &[u32], octets: u64, has_nul: bool) {
-        let out = self.item("BINARY[");
-        push_part(out, part);
-        out.extend_from_slice(if has_nul { b"] ~" } else { b"] " });
-        push_literal_header(out, octets);
+    /// Begins BINARY[..] of so many decoded octets, which the caller appends; `origin` is the offset of a partial. With `has_nul`
+    /// they go as a literal8, RFC 3516 4.3.
+    pub fn binary(&mut self, part: &[u32], origin: Option<u64>, octets: u64, has_nul: bool) {
+        self.binary_name(part, origin);
+        self.out
+            .extend_from_slice(if has_nul { b" ~" } else { b" " });
+        push_literal_header(self.out, octets);
     }
 
     /// BINARY[..] NIL: there is no such part.
-    pub fn binary_nil(&mut self, part: &[u32]) {
-        let out = self.item("BINARY[");
-        push_part(out, part);
-        out.extend_from_slice(b"] NIL");
+    pub fn binary_nil(&mut self, part: &[u32], origin: Option<u64>) {
+        self.binary_name(part, origin);
+        self.out.extend_from_slice(b" NIL");
     }
 
     /// BINARY.SIZE[..]
@@ -162,6 +161,15 @@ impl<'a> FetchWriter<'a> {
         push_literal_header(self.item("RFC822.TEXT "), octets);
     }
 
+    /// `"BINARY" section-binary ["<" number ">"]`
+    // RFC 9051 7.5.2 and RFC 3516 4.3 have the number in their prose; the grammar of both forgot it.
+    fn binary_name(&mut self, part: &[u32], origin: Option<u64>) {
+        let out = self.item("BINARY[");
+        push_part(out, part);
+        out.push(b']');
+        push_origin(out, origin);
+    }
+
     /// `"BODY" section ["<" number ">"]`
     fn section_name(&mut self, section: &Section, origin: Option<u64>) {
         let syntax = self.syntax;
@@ -174,11 +182,15 @@ impl<'a> FetchWriter<'a> {
             push_section_text(out, text, syntax);
         }
         out.push(b']');
-        if let Some(origin) = origin {
-            out.push(b'<');
-            push_number(out, origin);
-            out.push(b'>');
-        }
+        push_origin(out, origin);
+    }
+}
+
+fn push_origin(out: &mut Vec<u8>, origin: Option<u64>) {
+    if let Some(origin) = origin {
+        out.push(b'<');
+        push_number(out, origin);
+        out.push(b'>');
     }
 }
 

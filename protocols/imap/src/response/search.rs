@@ -40,10 +40,14 @@ impl SearchResult<'_> {
         item(" MIN ", self.min.map(u64::from));
         item(" MAX ", self.max.map(u64::from));
         item(" COUNT ", self.count.map(u64::from));
-        item(" MODSEQ ", self.mod_seq.map(ModSeq::value));
         if let Some(all) = self.all.filter(|all| !all.is_empty()) {
             out.extend_from_slice(b" ALL ");
             all.write_to(out);
+        }
+        // Last, as in the examples of RFC 7162 3.1.5: some readers know no other order.
+        if let Some(mod_seq) = self.mod_seq {
+            out.extend_from_slice(b" MODSEQ ");
+            push_number(out, mod_seq.value());
         }
         out.extend_from_slice(b"\r\n");
     }

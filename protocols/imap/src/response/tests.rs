@@ -333,23 +333,23 @@ fn fetch_contents() {
             },
             None,
         );
-        f.binary(&[1], 2, true);
+        f.binary(&[1], Some(7), 2, true);
         f.out().extend_from_slice(b"\0{");
-        f.binary_nil(&[]);
+        f.binary_nil(&[], None);
         f.rfc822_header(1);
         f.out().push(b'x');
     });
     assert_eq!(
         text,
         "* 12 FETCH (BODY[]<3> {5}\r\na\r\n)} BODY[1.2.HEADER.FIELDS.NOT (To \"a b\")] {0}\r\n \
-         BODY[9.MIME] NIL BINARY[1] ~{2}\r\n\0{ BINARY[] NIL RFC822.HEADER {1}\r\nx)\r\n"
+         BODY[9.MIME] NIL BINARY[1]<7> ~{2}\r\n\0{ BINARY[] NIL RFC822.HEADER {1}\r\nx)\r\n"
     );
     assert_eq!(
         data.item("BODY[]<3>"),
         Some(&Value::Octets(b"a\r\n)}".to_vec()))
     );
     assert_eq!(
-        data.item("BINARY[1]"),
+        data.item("BINARY[1]<7>"),
         Some(&Value::Octets(b"\0{".to_vec()))
     );
     assert_eq!(data.items.len(), 6);
