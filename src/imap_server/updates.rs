@@ -20,14 +20,16 @@ impl Client {
         }
         self.tell_keywords(&selected);
         let keywords = selected.keywords();
-        for update in updates.drain(..) {
+        let is_exists = |update: &Update| matches!(update, Update::Exists(_));
+        let last_exists = updates.iter().rposition(is_exists);
+        for (at, update) in updates.drain(..).enumerate() {
             match update {
                 Update::Exists(count) => {
-                    let recent = (!self.enabled.rev2).then(|| selected.recent_count());
-                    let mut encoder = self.encoder();
-                    encoder.exists(count);
-                    if let Some(recent) = recent {
-                        encoder.recent(recent);
+                    self.encoder().exists(count);
+                    // The count of what is recent at the end: an EXISTS before may be of fewer messages. RFC 3501 7.3.2.
+                    if last_exists == Some(at) && !self.enabled.rev2 {
+                        let recent = selected.recent_count();
+                        self.encoder().recent(recent);
                     }
                 }
                 Update::Expunge { sequence, .. } => {
