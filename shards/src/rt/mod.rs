@@ -7,11 +7,13 @@
 //! executor may park while a task is runnable (a ticker of 250 ms bounds that, [`run`]); the first sleep in a process is late
 //! (a throw-away executor runs first, [`warm_up`]); a task's reference count has 16 bits (one task for each connection, no wide select).
 
+mod budget;
 mod event;
 mod file;
 mod net;
 mod turns;
 
+pub use budget::{Budget, Share};
 pub use event::Event;
 pub use file::File;
 pub(crate) use file::sync_directory;
