@@ -2,10 +2,11 @@
 //! RFC 3516 4, RFC 9051 6.4.5. Not here: the encodings (`decode.rs`), numbering (`section.rs`).
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::decode::{TransferEncoding, UnknownTransferEncoding};
 use crate::header::{Header, subset};
-use crate::structure::{Content, Part, Structure};
+use crate::structure::{Content, Structure};
 
 /// Why a part has no binary form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,61 +22,77 @@ pub enum BinaryError {
     UnknownTransferEncoding(#[from] UnknownTransferEncoding),
 }
 
+/// Where the octets of `BINARY[numbers]` are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BinaryPlace {
+    /// A header section that comes first, see [`BinaryPlace::pick`].
+    pub header: Option<Range<usize>>,
+    /// What is decoded.
+    pub body: Range<usize>,
+    /// How.
+    pub encoding: TransferEncoding,
+}
+
 impl Structure {
-    /// The octets of `BINARY[numbers]`. Without numbers: the message with its body decoded and Content-Transfer-Encoding left out; a
+    /// Where `BINARY[numbers]` is. Without numbers: the message with its body decoded and Content-Transfer-Encoding left out; a
     /// message of several parts comes as it is.
+    pub fn binary_place(&self, numbers: &[u32]) -> Result<BinaryPlace, BinaryError> {
+        let part = match numbers {
+            [] => &self.root,
+            _ => self.part(numbers).ok_or(BinaryError::NoSuchPart)?.part,
+        };
+        let encoding = match part.content {
+            Content::Leaf => part.decoder()?,
+            _ if numbers.is_empty() => TransferEncoding::Identity,
+            Content::Multipart(_) | Content::Message(_) => return Err(BinaryError::NotALeaf),
+        };
+        Ok(match numbers {
+            [] if encoding == TransferEncoding::Identity => BinaryPlace {
+                header: None,
+                body: part.header.start..part.body.end,
+                encoding,
+            },
+            _ => BinaryPlace {
+                header: numbers.is_empty().then(|| part.header.clone()),
+                body: part.body.clone(),
+                encoding,
+            },
+        })
+    }
+
+    /// The octets of `BINARY[numbers]`, see [`Structure::binary_place`].
     pub fn binary<'m>(
         &self,
         message: &'m [u8],
         numbers: &[u32],
     ) -> Result<Cow<'m, [u8]>, BinaryError> {
-        if !numbers.is_empty() {
-            let (part, decoder) = self.binary_part(numbers)?;
-            return Ok(decoder.decode(part.body_octets(message)));
-        }
-        let decoder = self.root_decoder()?;
-        if decoder == TransferEncoding::Identity {
-            return Ok(Cow::Borrowed(message));
-        }
-        let mut decoded = self.header_without_encoding(message);
-        decoder.decode_to(self.root.body_octets(message), |octets| {
-            decoded.extend_from_slice(octets)
-        });
+        let place = self.binary_place(numbers)?;
+        let body = message.get(place.body).unwrap_or_default();
+        let Some(header) = place.header else {
+            return Ok(place.encoding.decode(body));
+        };
+        let mut decoded = BinaryPlace::pick(message.get(header).unwrap_or_default());
+        place
+            .encoding
+            .decode_to(body, |octets| decoded.extend_from_slice(octets));
         Ok(Cow::Owned(decoded))
     }
 
     /// The length of [`Structure::binary`], without making it: `BINARY.SIZE[numbers]`.
     pub fn binary_size(&self, message: &[u8], numbers: &[u32]) -> Result<u64, BinaryError> {
-        if !numbers.is_empty() {
-            let (part, decoder) = self.binary_part(numbers)?;
-            return Ok(decoder.decoded_size(part.body_octets(message)));
-        }
-        let decoder = self.root_decoder()?;
-        if decoder == TransferEncoding::Identity {
-            return Ok(message.len() as u64);
-        }
-        let header_size = self.header_without_encoding(message).len() as u64;
-        Ok(header_size + decoder.decoded_size(self.root.body_octets(message)))
+        let place = self.binary_place(numbers)?;
+        let header = place.header.map_or(0, |header| {
+            BinaryPlace::pick(message.get(header).unwrap_or_default()).len()
+        });
+        let body = message.get(place.body).unwrap_or_default();
+        Ok(header as u64 + place.encoding.decoded_size(body))
     }
+}
 
-    fn binary_part(&self, numbers: &[u32]) -> Result<(&Part, TransferEncoding), BinaryError> {
-        let part = self.part(numbers).ok_or(BinaryError::NoSuchPart)?.part;
-        match part.content {
-            Content::Leaf => Ok((part, part.decoder()?)),
-            Content::Multipart(_) | Content::Message(_) => Err(BinaryError::NotALeaf),
-        }
-    }
-
-    fn root_decoder(&self) -> Result<TransferEncoding, BinaryError> {
-        match self.root.content {
-            Content::Leaf => Ok(self.root.decoder()?),
-            Content::Multipart(_) | Content::Message(_) => Ok(TransferEncoding::Identity),
-        }
-    }
-
-    fn header_without_encoding(&self, message: &[u8]) -> Vec<u8> {
-        let header = Header::of_section(self.root.header_octets(message));
-        subset(header, |name| {
+impl BinaryPlace {
+    /// The header section as it stands before a decoded body.
+    pub fn pick(header: &[u8]) -> Vec<u8> {
+        subset(Header::of_section(header), |name| {
             !name.eq_ignore_ascii_case(b"Content-Transfer-Encoding")
         })
     }

@@ -64,33 +64,112 @@ impl TransferEncoding {
 
     /// Hands the decoded content to `sink` in pieces.
     pub fn decode_to(self, body: &[u8], mut sink: impl FnMut(&[u8])) {
-        match self {
-            Self::Identity => sink(body),
-            Self::QuotedPrintable => quoted_printable(body, &mut sink),
-            Self::Base64 => base64(body, &mut sink),
+        let mut decoder = Decoder::new(self);
+        decoder.push(body, &mut sink);
+        decoder.finish(&mut sink);
+    }
+}
+
+/// Decodes a body that comes in pieces; where it is cut makes no difference (but see `HELD_MAX`).
+#[derive(Debug)]
+pub struct Decoder(State);
+
+#[derive(Debug)]
+enum State {
+    Identity,
+    /// The end of what came: it depends on what follows.
+    QuotedPrintable(Vec<u8>),
+    Base64(Group),
+}
+
+/// The digits of an unfinished group.
+#[derive(Clone, Copy, Debug, Default)]
+struct Group {
+    bits: u32,
+    digits: u32,
+}
+
+impl Decoder {
+    /// At the start of a body.
+    pub fn new(encoding: TransferEncoding) -> Self {
+        Self(match encoding {
+            TransferEncoding::Identity => State::Identity,
+            TransferEncoding::QuotedPrintable => State::QuotedPrintable(Vec::new()),
+            TransferEncoding::Base64 => State::Base64(Group::default()),
+        })
+    }
+
+    /// Takes the next piece and hands what is decided to `sink`.
+    pub fn push(&mut self, piece: &[u8], sink: &mut impl FnMut(&[u8])) {
+        match &mut self.0 {
+            State::Identity => sink(piece),
+            State::QuotedPrintable(held) => quoted_printable(held, piece, sink),
+            State::Base64(group) => base64(group, piece, sink),
+        }
+    }
+
+    /// The body is complete.
+    pub fn finish(self, sink: &mut impl FnMut(&[u8])) {
+        match self.0 {
+            State::Identity => {}
+            State::QuotedPrintable(held) => quoted_printable_end(&held, sink),
+            State::Base64(group) => {
+                let mut buffer = [0; 3];
+                let octets = flush_group(group.bits, group.digits, &mut buffer);
+                sink(&buffer[..octets]);
+            }
         }
     }
 }
 
+/// Decodes what can be decided; `held` keeps the rest: blanks and escapes at the end.
+fn quoted_printable(held: &mut Vec<u8>, mut piece: &[u8], sink: &mut impl FnMut(&[u8])) {
+    if !held.is_empty() {
+        let (line, after) = piece.split_at(crate::header::line_len(piece));
+        held.extend_from_slice(line);
+        piece = after;
+        let joined = std::mem::take(held);
+        *held = quoted_printable_lines(&joined, sink).to_vec();
+    }
+    if !piece.is_empty() {
+        // A whole line came before, so nothing is held.
+        *held = quoted_printable_lines(piece, sink).to_vec();
+    }
+    if held.len() > HELD_MAX {
+        quoted_printable_line(&std::mem::take(held), sink);
+    }
+}
+
+/// Decodes whole lines and what is certain of the last one; returns what is not.
 // RFC 2045 6.7: rule 3, white space at the end of a line was added on the way and goes; rule 5, "=" at the end of a line joins it to the next.
-fn quoted_printable(body: &[u8], sink: &mut impl FnMut(&[u8])) {
-    let mut rest = body;
-    while !rest.is_empty() {
+fn quoted_printable_lines<'a>(mut rest: &'a [u8], sink: &mut impl FnMut(&[u8])) -> &'a [u8] {
+    loop {
         let (line, after) = rest.split_at(crate::header::line_len(rest));
+        if !line.ends_with(b"\n") {
+            break;
+        }
+        quoted_printable_end(line, sink);
         rest = after;
-        let text = line.strip_suffix(b"\n").unwrap_or(line);
-        let line_end = &line[text
-            .strip_suffix(b"\r")
-            .unwrap_or(text)
-            .len()
-            .min(text.len())..];
-        let text = trim_blanks_end(&line[..line.len() - line_end.len()]);
-        match text.strip_suffix(b"=") {
-            Some(text) => quoted_printable_line(text, sink),
-            None => {
-                quoted_printable_line(text, sink);
-                sink(line_end);
-            }
+    }
+    let certain = trim_blanks_end(rest.strip_suffix(b"\r").unwrap_or(rest));
+    let tail = certain.len().saturating_sub(2);
+    let escape = memchr(b'=', &certain[tail..]).map(|at| tail + at);
+    let (certain, uncertain) = rest.split_at(escape.unwrap_or(certain.len()));
+    quoted_printable_line(certain, sink);
+    uncertain
+}
+
+/// The end of a line, or of the body.
+fn quoted_printable_end(line: &[u8], sink: &mut impl FnMut(&[u8])) {
+    let text = line.strip_suffix(b"\n").unwrap_or(line);
+    let text = text.strip_suffix(b"\r").unwrap_or(text);
+    let line_end = &line[text.len()..];
+    let text = trim_blanks_end(text);
+    match text.strip_suffix(b"=") {
+        Some(text) => quoted_printable_line(text, sink),
+        None => {
+            quoted_printable_line(text, sink);
+            sink(line_end);
         }
     }
 }
@@ -127,11 +206,14 @@ pub(crate) fn hex_pair(text: &[u8]) -> Option<u8> {
 }
 
 // RFC 2045 6.8: octets outside the alphabet are ignored. "=" ends a group; another may follow where encoded texts were joined.
-fn base64(body: &[u8], sink: &mut impl FnMut(&[u8])) {
+fn base64(unfinished: &mut Group, piece: &[u8], sink: &mut impl FnMut(&[u8])) {
     let mut buffer = [0u8; 3 * 256];
     let mut filled = 0;
-    let (mut group, mut digits) = (0u32, 0);
-    for octet in body {
+    let Group {
+        bits: mut group,
+        mut digits,
+    } = *unfinished;
+    for octet in piece {
         let value = BASE64[*octet as usize];
         if value < 64 {
             group = group << 6 | u32::from(value);
@@ -150,8 +232,11 @@ fn base64(body: &[u8], sink: &mut impl FnMut(&[u8])) {
             filled = 0;
         }
     }
-    filled += flush_group(group, digits, &mut buffer[filled..]);
     sink(&buffer[..filled]);
+    *unfinished = Group {
+        bits: group,
+        digits,
+    };
 }
 
 /// Writes the octets of an unfinished group of 2 or 3 digits.
@@ -165,6 +250,9 @@ fn flush_group(group: u32, digits: u32, buffer: &mut [u8]) -> usize {
     buffer[..octets].copy_from_slice(&aligned[1..1 + octets]);
     octets
 }
+
+/// Blanks at the end of a line that may wait for what follows; of more, which nobody writes, they are content.
+const HELD_MAX: usize = 64 << 10;
 
 const BASE64: [u8; 256] = {
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -187,7 +275,17 @@ mod tests {
             encoding.decoded_size(body),
             encoding.decode(body).len() as u64
         );
-        encoding.decode(body).into_owned()
+        let whole = encoding.decode(body).into_owned();
+        for size in [1, 2, 3, 5, 64] {
+            let mut decoder = Decoder::new(encoding);
+            let mut pieces = Vec::new();
+            for piece in body.chunks(size) {
+                decoder.push(piece, &mut |octets| pieces.extend_from_slice(octets));
+            }
+            decoder.finish(&mut |octets| pieces.extend_from_slice(octets));
+            assert_eq!(pieces, whole, "in pieces of {size}");
+        }
+        whole
     }
 
     #[test]
@@ -229,5 +327,29 @@ mod tests {
         assert_eq!(decoded(b"Quoted-Printable", b"a\nb = \nc"), b"a\nb c");
         assert_eq!(decoded(b"quoted-printable", b"a\r"), b"a\r");
         assert_eq!(decoded(b"quoted-printable", b"\r\n\r\n"), b"\r\n\r\n");
+    }
+
+    #[test]
+    fn quoted_printable_in_pieces() {
+        // All texts of up to six of what matters, whole and cut everywhere.
+        for length in 0..=6u32 {
+            for number in 0..7u32.pow(length) {
+                let text: Vec<u8> = (0..length)
+                    .map(|at| b"=4 \t\r\nx"[(number / 7u32.pow(at) % 7) as usize])
+                    .collect();
+                decoded(b"quoted-printable", &text);
+            }
+        }
+        let blanks = [b"a".as_slice(), &b" \t".repeat(HELD_MAX), b"\r\nb"].concat();
+        let mut decoder = Decoder::new(TransferEncoding::QuotedPrintable);
+        let mut octets = 0;
+        for piece in blanks.chunks(1000) {
+            decoder.push(piece, &mut |decoded| octets += decoded.len());
+            let State::QuotedPrintable(held) = &decoder.0 else {
+                unreachable!("not changed")
+            };
+            assert!(held.len() <= HELD_MAX);
+        }
+        assert!(octets >= HELD_MAX);
     }
 }

@@ -61,6 +61,31 @@ impl EnvelopeFields {
         envelope
     }
 
+    /// About how many octets of memory they take.
+    pub(crate) fn weight(&self) -> usize {
+        let texts = [
+            &self.date,
+            &self.subject,
+            &self.in_reply_to,
+            &self.message_id,
+        ];
+        let lists = [
+            &self.from_header,
+            &self.sender,
+            &self.reply_to,
+            &self.to_header,
+            &self.cc,
+            &self.bcc,
+        ];
+        let address = |a: &EnvelopeAddress| {
+            let texts = [&a.name, &a.route, &a.mailbox, &a.host];
+            size_of_val(a) + texts.into_iter().flatten().map(Vec::len).sum::<usize>()
+        };
+        size_of_val(self)
+            + texts.into_iter().flatten().map(Vec::len).sum::<usize>()
+            + lists.into_iter().flatten().map(address).sum::<usize>()
+    }
+
     /// Of a text given twice the first counts; addresses given twice are joined (RFC 5322 3.6 allows neither).
     fn take(&mut self, field: HeaderField<'_>) {
         let lists: [(&str, &mut Vec<EnvelopeAddress>); 6] = [

@@ -31,11 +31,11 @@ pub mod section;
 pub mod structure;
 pub mod threading;
 
-pub use binary::BinaryError;
+pub use binary::{BinaryError, BinaryPlace};
 pub use compose::{Received, ReceivedFrom};
 pub use content_type::{ContentType, Disposition, Parameter};
 pub use date::{MessageDate, SentDate};
-pub use decode::{TransferEncoding, UnknownTransferEncoding};
+pub use decode::{Decoder, TransferEncoding, UnknownTransferEncoding};
 pub use envelope::{EnvelopeAddress, EnvelopeFields};
 pub use from_addresses::{FromAddress, FromError, from_addresses, single_from_address};
 pub use header::{Header, HeaderField};

@@ -88,11 +88,12 @@ impl<'m> SearchedMessage<'m> {
     /// line ends. What the field itself shows is looked into as well.
     pub fn address_contains(&self, name: &str, string: &SearchString) -> bool {
         let header = Header::of_section(self.structure.root.header_octets(self.message));
-        self.header_contains(name, string) || header.all(name).any(|field| {
-            parse_list(field.value).iter().any(
+        self.header_contains(name, string)
+            || header.all(name).any(|field| {
+                parse_list(field.value).iter().any(
                 |item| matches!(item, AddressItem::Mailbox(mailbox) if is_address(mailbox, string)),
             )
-        })
+            })
     }
 
     /// `BODY string`.

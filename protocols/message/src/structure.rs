@@ -10,7 +10,7 @@ mod walk;
 
 use std::ops::Range;
 
-use crate::content_type::{ContentType, Disposition};
+use crate::content_type::{ContentType, Disposition, Parameter};
 use crate::decode::{TransferEncoding, UnknownTransferEncoding};
 use crate::envelope::EnvelopeFields;
 
@@ -72,6 +72,11 @@ impl Structure {
         }
     }
 
+    /// About how many octets of memory it takes.
+    pub fn weight(&self) -> usize {
+        self.root.weight()
+    }
+
     /// True for a report about delivery: multipart/report with a delivery-status part (RFC 3461, RFC 6522, RFC 6533).
     pub fn is_delivery_report(&self) -> bool {
         let Content::Multipart(parts) = &self.root.content else {
@@ -107,6 +112,30 @@ impl Part {
     /// The octets of the body, still transfer-encoded.
     pub fn body_octets<'m>(&self, message: &'m [u8]) -> &'m [u8] {
         message.get(self.body.clone()).unwrap_or_default()
+    }
+
+    fn weight(&self) -> usize {
+        let parameters = |list: &[Parameter]| {
+            let one = |p: &Parameter| size_of::<Parameter>() + p.name.len() + p.value.len();
+            list.iter().map(one).sum::<usize>()
+        };
+        let texts = [
+            &self.content_id,
+            &self.description,
+            &self.md5,
+            &self.location,
+        ];
+        let texts: usize = texts.into_iter().flatten().map(Vec::len).sum();
+        let languages = self.languages.iter().map(|l| size_of_val(l) + l.len());
+        let disposition = self.disposition.as_ref().map(|d| parameters(&d.parameters));
+        let inside = self.children().iter().map(Part::weight).sum::<usize>();
+        size_of::<Part>()
+            + texts
+            + languages.sum::<usize>()
+            + parameters(&self.content_type.parameters)
+            + disposition.unwrap_or(0)
+            + self.envelope.as_ref().map_or(0, |e| e.weight())
+            + inside
     }
 
     /// How the body is encoded.

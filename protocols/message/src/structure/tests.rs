@@ -210,3 +210,30 @@ fn smtputf8_is_needed_for_headers_only() {
     assert!(!needs(message));
     assert!(needs(&message.replace('x', "é")) && needs(&format!("To: é@b\r\n{message}")));
 }
+
+#[test]
+fn weight_follows_what_is_kept() {
+    let weight = |message: &str| Structure::of_message(message.as_bytes()).weight();
+    let plain = weight("\r\n");
+    assert!((size_of::<Part>()..4096).contains(&plain), "{plain}");
+    // Octets of the body are not kept, those of these fields are.
+    assert_eq!(weight(&format!("\r\n{}", "x".repeat(100_000))), plain);
+    let long = "x".repeat(10_000);
+    for field in [
+        "Subject",
+        "To",
+        "Content-Id",
+        "Content-Language",
+        "Content-Location",
+    ] {
+        let heavy = weight(&format!("{field}: {long}\r\n\r\n"));
+        assert!(heavy >= plain + 10_000, "{field}: {heavy}");
+    }
+    let parameter = weight(&format!("Content-Disposition: x; filename={long}\r\n\r\n"));
+    assert!(parameter >= plain + 10_000);
+    let parts = "--b\r\n\r\n".repeat(1000);
+    let many = weight(&format!(
+        "Content-Type: multipart/mixed; boundary=b\r\n\r\n{parts}"
+    ));
+    assert!(many >= 1000 * size_of::<Part>());
+}
