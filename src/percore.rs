@@ -13,7 +13,7 @@ use sasl::Secret;
 use shards::engine::Core;
 use shards::lanes::{CallError, Lanes};
 use shards::pool::Pool;
-use shards::rt::{self, Event, Turn, Turns};
+use shards::rt::{self, Budget, Event, Share, Turn, Turns};
 use shards::storage::{Shard, StorageError};
 use shards::{CoreId, owner_of, shard_of};
 
@@ -23,7 +23,7 @@ use crate::login::Verifier;
 use crate::login::limiter::{ConnectionLimiter, FailureLimiter, Networks, Refused, RequestLimiter};
 use crate::metrics::{Durations, Metrics, label};
 use crate::settings::AccountName;
-use crate::store::{Accounts, StoreError, StoreOptions};
+use crate::store::{Accounts, StoreError, StoreOptions, Structures};
 
 /// One core's state, shared by its tasks.
 pub struct PerCore {
@@ -63,6 +63,12 @@ pub struct PerCore {
     pub handshakes: Rc<Turns>,
     /// Octets of messages being received that are held in memory.
     pub body_memory: Cell<usize>,
+    /// Octets of stored messages that are read and shown.
+    pub message_memory: Rc<Budget>,
+    /// For taking long messages apart: other threads than `pool` has, so that nobody waits who only reads.
+    pub parsing: Pool,
+    /// Structures of large messages.
+    pub structures: Structures,
     pub(crate) live: RefCell<Arc<Live>>,
     pub(crate) limiters: RefCell<Limiters>,
     pub(crate) epoch: u64,
@@ -118,6 +124,7 @@ impl PerCore {
         live: Arc<Live>,
         spool: PathBuf,
         epoch: u64,
+        parsing: Pool,
     ) -> Rc<PerCore> {
         Rc::new(PerCore {
             id: core.id,
@@ -138,6 +145,9 @@ impl PerCore {
             door_connections: Default::default(),
             handshakes: Rc::default(),
             body_memory: Cell::new(0),
+            message_memory: Rc::default(),
+            parsing,
+            structures: Structures::default(),
             live: RefCell::new(live),
             limiters: RefCell::default(),
             epoch,
@@ -149,6 +159,19 @@ impl PerCore {
     /// The configuration in force now.
     pub fn live(&self) -> Arc<Live> {
         self.live.borrow().clone()
+    }
+
+    /// Waits until so many octets of stored messages may be held beside what others hold; None if never.
+    pub async fn message_share(&self, octets: u64) -> Option<Share> {
+        let most = self
+            .live()
+            .settings
+            .server
+            .limits
+            .imap
+            .message_memory_max_bytes;
+        let octets = usize::try_from(octets).unwrap_or(usize::MAX);
+        self.message_memory.take(octets, most.as_usize()).await
     }
 
     /// Seconds since 1970.

@@ -78,6 +78,8 @@ impl Server {
         let decoy = Verifier::decoy(cost)?;
         let hashing = hashing_pool(default_pool_threads(), HASHES_WAITING_MAX)
             .map_err(|e| format!("threads for passwords: {e}"))?;
+        let parsing = Pool::start("parse", default_pool_threads(), PARSING_WAITING_MAX)
+            .map_err(|e| format!("threads for long messages: {e}"))?;
         rt::warm_up();
         let (for_cores, shard_cores) = (live.clone(), options.cores.len() as u16);
         // Only while starting: each core takes its own sockets out of it.
@@ -103,6 +105,7 @@ impl Server {
                 mine,
                 spool.clone(),
                 epoch,
+                parsing.clone(),
             )
         })?;
         let network = engine.network();
@@ -237,6 +240,7 @@ impl Rooms {
         sockets: Vec<Bound>,
         spool: std::path::PathBuf,
         epoch: u64,
+        parsing: Pool,
     ) -> Result<Rc<Rooms>, String> {
         let server = &live.settings.server;
         let options = StoreOptions {
@@ -245,7 +249,8 @@ impl Rooms {
             initial_mailboxes: initial_mailboxes(&server.initial_mailboxes),
             wall_clock,
         };
-        let core = PerCore::new(core, options, verifier, live.clone(), spool, epoch);
+        let live = live.clone();
+        let core = PerCore::new(core, options, verifier, live, spool, epoch, parsing);
         for bound in sockets {
             accept(&core, bound);
         }
@@ -600,6 +605,8 @@ static ROOMS: [&rt::Room; 9] = [
 
 const BACKLOG: i32 = 1024;
 const CALL_LIMIT: Duration = Duration::from_secs(30);
+/// Long messages that wait to be taken apart. Each holds its share of a budget of memory, so this is not what bounds them.
+const PARSING_WAITING_MAX: usize = 4096;
 
 #[cfg(test)]
 mod tests {

@@ -1,23 +1,28 @@
 //! FETCH: which messages, what they need to be read for, in which order it is written. RFC 9051 6.4.5, RFC 7162 3.1.4.
-//! What the mailbox's table knows is answered from it alone. Bodies pass with one copy; those over 1 MiB in slices.
+//! What the mailbox's table knows is answered from it alone. Bodies pass with one copy; those over 1 MiB in slices (`fetch_large.rs`).
+//! What is held of them counts in the core's budget, so a client that asks and does not read keeps others waiting, not the server full.
 
 use std::ops::Range;
 use std::rc::Rc;
 
 use imap::response::{Code, Encoder};
-use imap::types::{Fetch, FetchItem, ModSeq, NameSyntax, Partial, Section, SequenceNumber, Uid};
+use imap::types::{Fetch, FetchItem, ModSeq, NameSyntax, SequenceNumber, Uid};
+use message::Structure;
 use shards::rt;
 use shards::storage::StorageError;
 
 use super::client::Client;
-use super::fetch_item::{Needs, Shown, needs, push_text};
+use super::fetch_item::{Needs, Shown, needs};
+use super::fetch_large::{Large, message_share};
 use super::responses::{Done, Refusal, Trouble};
 use super::talk::{End, Wire};
 use super::targets::Targets;
-use crate::store::{Entry, FlagAction, Selected, StoreError, system};
+use crate::percore::PerCore;
+use crate::store::{Entry, FlagAction, MessageBody, Selected, StoreError, system};
 
 /// A FETCH under way.
 struct Fetching {
+    core: Rc<PerCore>,
     selected: Rc<Selected>,
     targets: Targets,
     /// Without UID, which always comes first.
@@ -49,6 +54,7 @@ impl Client {
             items.push(FetchItem::ModSeq);
         }
         let mut fetching = Fetching {
+            core: self.core.clone(),
             needs: items.iter().map(needs).max().unwrap_or(Needs::Table),
             targets,
             items,
@@ -130,7 +136,7 @@ impl Fetching {
             }
             let recent = self.rev1 && self.selected.is_recent(entry.uid);
             let mut shown = Shown::new(entry, &known, recent, &[]);
-            write_message(out, self.syntax, at, &mut shown, &self.items, false);
+            write_row(out, self.syntax, at, &mut shown, &self.items);
         });
         if missing > 0 || at < slice.end {
             self.refuse(gone());
@@ -170,110 +176,93 @@ impl Fetching {
         wire: &mut Wire,
         out: &mut Vec<u8>,
     ) -> Result<Result<(), StoreError>, End> {
-        let large = entry.size > LARGE;
-        if large && self.needs == Needs::Octets {
-            return Box::pin(self.stream(sequence, entry, known, wire, out)).await;
-        }
-        let (body, head);
-        let octets = match large && self.needs == Needs::Header {
-            true => match header_octets(&self.selected, entry).await {
-                Ok(octets) => {
-                    head = octets;
-                    head.as_slice()
-                }
-                Err(error) => return Ok(Err(error)),
-            },
-            false => match self.selected.body(entry).await {
-                Ok(octets) => {
-                    body = octets;
-                    body.octets()
-                }
-                Err(error) => return Ok(Err(error)),
-            },
-        };
         let recent = self.rev1 && self.selected.is_recent(entry.uid);
-        let mut shown = Shown::new(entry, known, recent, octets);
-        let add_flags = self.shows_seen(entry.uid);
-        let refusal = write_message(
-            out,
-            self.syntax,
-            sequence,
-            &mut shown,
-            &self.items,
-            add_flags,
-        );
-        if let Some(refusal) = refusal {
-            self.refuse(refusal);
+        let (core, selected) = (self.core.clone(), self.selected.clone());
+        if entry.size > LARGE {
+            // Boxed: few messages are, and the others should not carry it along.
+            return Box::pin(async {
+                let mut large = match Large::open(&core, &selected, entry, &self.items).await {
+                    Ok(large) => large,
+                    Err(error) => return Ok(Err(error)),
+                };
+                let head = std::mem::take(&mut large.head);
+                let shown =
+                    Shown::new(entry, known, recent, &head).with_structure(large.structure());
+                self.write(sequence, shown, Some(&mut large), wire, out)
+                    .await?;
+                Ok(Ok(()))
+            })
+            .await;
         }
+        // As read, and as it waits for the client; what is found in it may weigh as much again.
+        let held = match self.needs {
+            Needs::Message => 4 * entry.size,
+            _ => 2 * entry.size,
+        };
+        let _share = match message_share(&core, held).await {
+            Ok(share) => share,
+            Err(error) => return Ok(Err(error)),
+        };
+        let (body, structure) = match self.read(entry).await {
+            Ok(read) => read,
+            Err(error) => return Ok(Err(error)),
+        };
+        let shown = Shown::new(entry, known, recent, body.octets()).with_structure(structure);
+        self.write(sequence, shown, None, wire, out).await?;
         Ok(Ok(()))
     }
 
-    /// A large message, of which whole octets and what the table knows are asked.
-    async fn stream(
+    /// The message, and its structure if it takes long to find and is needed.
+    async fn read(
+        &self,
+        entry: &Entry,
+    ) -> Result<(MessageBody, Option<Rc<Structure>>), StoreError> {
+        let body = self.selected.body(entry).await?;
+        if self.needs < Needs::Message || entry.size <= PARSED_HERE_MAX {
+            return Ok((body, None));
+        }
+        let parsing = self.core.parsing.run(move || {
+            let structure = Structure::of_message(body.octets());
+            (body, structure)
+        });
+        let (body, structure) = parsing.await.map_err(|_| StorageError::Busy)?;
+        Ok((body, Some(Rc::new(structure))))
+    }
+
+    /// The FETCH response of one message, item by item, for the client may be slower than we are; an item that can't be made is left out.
+    async fn write(
         &mut self,
         sequence: usize,
-        entry: &Entry,
-        known: &[String],
+        mut shown: Shown<'_>,
+        mut large: Option<&mut Large<'_>>,
         wire: &mut Wire,
         out: &mut Vec<u8>,
-    ) -> Result<Result<(), StoreError>, End> {
-        let head = match header_octets(&self.selected, entry).await {
-            Ok(head) => head,
-            Err(error) => return Ok(Err(error)),
+    ) -> Result<(), End> {
+        let numbers = (
+            SequenceNumber::new(sequence as u32),
+            Uid::new(shown.entry.uid),
+        );
+        let (Some(number), Some(uid)) = numbers else {
+            return Ok(());
         };
-        let recent = self.rev1 && self.selected.is_recent(entry.uid);
-        let mut shown = Shown::new(entry, known, recent, &head);
-        let (Some(number), Some(uid)) = (SequenceNumber::new(sequence as u32), Uid::new(entry.uid))
-        else {
-            return Ok(Ok(()));
-        };
-        let add_flags = self.shows_seen(entry.uid);
         let mut encoder = Encoder::new(out, self.syntax);
         let mut writer = encoder.fetch(number);
         writer.uid(uid);
         for item in &self.items {
-            let range = match item {
-                FetchItem::Rfc822 => {
-                    writer.rfc822(entry.size);
-                    0..entry.size
-                }
-                FetchItem::BodySection {
-                    section, partial, ..
-                } if *section == Section::default() => {
-                    let range = partial.map_or(0..entry.size, |p: Partial| p.clip(entry.size));
-                    writer.body_section(
-                        section,
-                        partial.map(|p| p.offset),
-                        range.end - range.start,
-                    );
-                    range
-                }
-                item => {
-                    // Nothing but BINARY can fail, and that needs the message as a whole.
-                    let _ = shown.write(&mut writer, item);
-                    continue;
-                }
+            let written = match &mut large {
+                Some(large) => large.write(&mut writer, item, &mut shown, wire).await?,
+                None => shown.write(&mut writer, item),
             };
-            let mut at = range.start;
-            while at < range.end {
-                let end = (at + STREAM_SLICE).min(range.end);
-                match self.selected.octets(entry, at..end).await {
-                    Ok(octets) => push_text(writer.out(), &octets),
-                    // The length has been announced: there is no way back.
-                    Err(error) => {
-                        tracing::error!(%error, "a message broke off while it was sent");
-                        return Err(End::Gone);
-                    }
-                }
-                wire.relieve(writer.out()).await?;
-                at = end;
+            if let Err(refusal) = written {
+                self.refusal.get_or_insert(refusal);
             }
+            wire.relieve(writer.out()).await?;
         }
-        if add_flags {
+        if self.shows_seen(shown.entry.uid) {
             let _ = shown.write(&mut writer, &FetchItem::Flags);
         }
         writer.end();
-        Ok(Ok(()))
+        Ok(())
     }
 
     fn shows_seen(&self, uid: u32) -> bool {
@@ -303,58 +292,35 @@ impl Fetching {
     }
 }
 
-/// The first octets of a large message: more is read until its header is whole.
-pub(super) async fn header_octets(
-    selected: &Selected,
-    entry: &Entry,
-) -> Result<Vec<u8>, StoreError> {
-    let mut most = HEADER_FIRST;
-    loop {
-        let octets = selected.octets(entry, 0..most).await?;
-        if most >= entry.size || message::header::has_separator(&octets) {
-            return Ok(octets);
-        }
-        most *= 4;
-    }
-}
-
 /// RFC 2180 4.1: an expunge that this session has not been told of.
 fn gone() -> Refusal {
     Refusal::no(Some(Code::ExpungeIssued), "some messages are gone")
 }
 
-/// The FETCH response of one message; an item that can't be made is left out.
-fn write_message(
+/// The FETCH response of one message, of items that the table knows.
+fn write_row(
     out: &mut Vec<u8>,
     syntax: NameSyntax,
     sequence: usize,
     shown: &mut Shown<'_>,
     items: &[FetchItem],
-    add_flags: bool,
-) -> Option<Refusal> {
+) -> Option<()> {
     let number = SequenceNumber::new(sequence as u32)?;
     let uid = Uid::new(shown.entry.uid)?;
-    let mut refusal = None;
     let mut encoder = Encoder::new(out, syntax);
     let mut writer = encoder.fetch(number);
     writer.uid(uid);
     for item in items {
-        if let Err(error) = shown.write(&mut writer, item) {
-            refusal.get_or_insert(error);
-        }
-    }
-    if add_flags {
-        let _ = shown.write(&mut writer, &FetchItem::Flags);
+        // None of them can fail.
+        let _ = shown.write(&mut writer, item);
     }
     writer.end();
-    refusal
+    Some(())
 }
 
 /// Messages looked up in the table in one go.
 const SLICE: usize = 256;
 /// Messages above this many octets are not read as a whole unless an item needs it.
 pub(super) const LARGE: u64 = 1 << 20;
-/// Octets of a large message read at a time.
-const STREAM_SLICE: u64 = 1 << 20;
-/// Octets read of a large message for its header at first.
-const HEADER_FIRST: u64 = 64 << 10;
+/// Messages above this many octets are taken apart by another thread.
+const PARSED_HERE_MAX: u64 = 64 << 10;

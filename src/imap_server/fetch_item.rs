@@ -1,6 +1,8 @@
 //! One FETCH data item of one message, written straight into the output. RFC 9051 6.4.5 and 7.5.2, RFC 3516, RFC 7162, RFC 8514.
 //! Not here: which messages, and reading their octets (`fetch.rs`).
 
+use std::rc::Rc;
+
 use imap::response::{Code, FetchWriter};
 use imap::types::{DateTime, FetchItem, ModSeq, Partial, Section, SectionText};
 use message::{BinaryError, EnvelopeFields, Header, SectionPlace, Structure};
@@ -32,7 +34,7 @@ pub(super) struct Shown<'m> {
     pub recent: bool,
     /// Its octets, as far as the items need them.
     pub octets: &'m [u8],
-    structure: Option<Structure>,
+    structure: Option<Rc<Structure>>,
 }
 
 /// What this item needs.
@@ -64,6 +66,11 @@ impl<'m> Shown<'m> {
             octets,
             structure: None,
         }
+    }
+
+    /// With the structure, if it is known already.
+    pub fn with_structure(self, structure: Option<Rc<Structure>>) -> Shown<'m> {
+        Shown { structure, ..self }
     }
 
     /// Writes one item; UID is the caller's. An item that can't be made is left out and the reason returned.
@@ -121,7 +128,7 @@ impl<'m> Shown<'m> {
     fn structure(&mut self) -> &Structure {
         let octets = self.octets;
         self.structure
-            .get_or_insert_with(|| Structure::of_message(octets))
+            .get_or_insert_with(|| Rc::new(Structure::of_message(octets)))
     }
 
     fn section(
@@ -197,7 +204,7 @@ impl<'m> Shown<'m> {
 }
 
 /// RFC 3516 4.3.
-fn not_binary(error: BinaryError) -> Refusal {
+pub(super) fn not_binary(error: BinaryError) -> Refusal {
     match error {
         BinaryError::UnknownTransferEncoding(_) => Refusal::no(
             Some(Code::UnknownCte),
@@ -207,7 +214,7 @@ fn not_binary(error: BinaryError) -> Refusal {
     }
 }
 
-fn write_section(
+pub(super) fn write_section(
     writer: &mut FetchWriter<'_>,
     section: &Section,
     partial: Option<Partial>,
@@ -242,7 +249,7 @@ fn clip(octets: &[u8], partial: Option<Partial>) -> &[u8] {
     }
 }
 
-fn section_text(section: &Section) -> Option<message::SectionText<'_>> {
+pub(super) fn section_text(section: &Section) -> Option<message::SectionText<'_>> {
     section.text.as_ref().map(|text| match text {
         SectionText::Header => message::SectionText::Header,
         SectionText::HeaderFields(names) => message::SectionText::HeaderFields(names),

@@ -11,6 +11,7 @@ mod capabilities;
 mod client;
 mod fetch;
 mod fetch_item;
+mod fetch_large;
 mod flags;
 mod list;
 mod mailboxes;

@@ -2,17 +2,19 @@
 //! Keys that the table can decide are decided there; a body is read only for messages that this leaves open.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use imap::response::SearchResult;
 use imap::types::{ModSeq, NumberSet, Numbering, Search, SearchKey, SearchReturn, Tag};
-use message::Structure;
 use shards::rt;
 use shards::storage::StorageError;
 
 use super::client::Client;
-use super::fetch::{LARGE, header_octets};
+use super::fetch::LARGE;
+use super::fetch_large::{HEAD_MAX, header_octets, message_share, whole_header};
 use super::responses::{Done, Refusal, Trouble};
-use super::search_key::{Key, Mailbox, Message, header_only};
+use super::search_key::{Facts, Key, Mailbox};
+use crate::percore::PerCore;
 use crate::store::{Entry, Selected, StoreError};
 
 /// What was found.
@@ -58,7 +60,9 @@ impl Client {
                 now: self.core.wall_clock(),
             },
         );
-        let found = find(&selected, &key, search.numbering).await?;
+        // Shared with the threads that look into long messages.
+        let key = Arc::new(key);
+        let found = find(&self.core, &selected, &key, search.numbering).await?;
         let mod_seq = by_mod_seq.then_some(());
         match search.options {
             // RFC 9051 6.4.4: rev2 has no other form of result.
@@ -145,21 +149,26 @@ fn saved(uids: &[u32], options: SearchReturn) -> NumberSet {
     first.into_iter().chain(last).copied().collect()
 }
 
-async fn find(selected: &Rc<Selected>, key: &Key, numbering: Numbering) -> Result<Found, Trouble> {
+async fn find(
+    core: &PerCore,
+    selected: &Rc<Selected>,
+    key: &Arc<Key>,
+    numbering: Numbering,
+) -> Result<Found, Trouble> {
     let view = selected.uids();
     let mut found = Found::default();
     let mut open: Vec<Entry> = Vec::new();
     for (slice_number, slice) in view.chunks(SLICE).enumerate() {
         let mut hits: Vec<(u32, u64)> = Vec::new();
         selected.for_entries(slice, |entry| {
-            match key.by_table(entry, selected.is_recent(entry.uid)) {
+            match key.by_table(&Facts::of(entry, selected.is_recent(entry.uid))) {
                 Some(true) => hits.push((entry.uid, entry.modseq)),
                 Some(false) => (),
                 None => open.push(entry.clone()),
             }
         });
         for entry in open.drain(..) {
-            if matches(selected, key, &entry).await? {
+            if matches(core, selected, key, &entry).await? {
                 hits.push((entry.uid, entry.modseq));
             }
             rt::yield_if_needed().await;
@@ -192,26 +201,51 @@ impl Found {
 }
 
 /// Looks into the message. One that is gone or damaged does not match: it costs itself alone, not the search.
-async fn matches(selected: &Selected, key: &Key, entry: &Entry) -> Result<bool, Trouble> {
-    let recent = selected.is_recent(entry.uid);
-    if entry.size > LARGE && !key.needs_structure() {
-        let octets = match header_octets(selected, entry).await {
-            Ok(octets) => octets,
-            Err(error) => return unreadable(selected, entry, error),
-        };
-        let structure = header_only(&octets);
-        return Ok(key.by_message(entry, recent, &mut Message::new(&octets, &structure)));
+async fn matches(
+    core: &PerCore,
+    selected: &Selected,
+    key: &Arc<Key>,
+    entry: &Entry,
+) -> Result<bool, Trouble> {
+    match look_into(core, selected, key, entry).await {
+        Ok(matches) => Ok(matches),
+        Err(error) => unreadable(selected, entry, error),
     }
-    let body = match selected.body(entry).await {
-        Ok(body) => body,
-        Err(error) => return unreadable(selected, entry, error),
+}
+
+async fn look_into(
+    core: &PerCore,
+    selected: &Selected,
+    key: &Arc<Key>,
+    entry: &Entry,
+) -> Result<bool, StoreError> {
+    let facts = Facts::of(entry, selected.is_recent(entry.uid));
+    if entry.size > LARGE && !key.needs_structure() {
+        let mut _share = message_share(core, HEAD_MAX).await?;
+        let octets = match header_octets(selected, entry, HEAD_MAX).await? {
+            Some(octets) => octets,
+            None => {
+                drop(_share);
+                _share = message_share(core, entry.size).await?;
+                whole_header(selected, entry).await?
+            }
+        };
+        return Ok(key.looks_at(&facts, &octets));
+    }
+    // With what is decoded of it, if there can be so much.
+    let _share = match core.message_share(2 * entry.size).await {
+        Some(share) => share,
+        None => message_share(core, entry.size).await?,
     };
-    let octets = body.octets();
-    let structure = match key.needs_structure() {
-        true => Structure::of_message(octets),
-        false => header_only(octets),
-    };
-    Ok(key.by_message(entry, recent, &mut Message::new(octets, &structure)))
+    let body = selected.body(entry).await?;
+    if entry.size <= SEARCHED_HERE_MAX {
+        return Ok(key.looks_at(&facts, body.octets()));
+    }
+    let key = key.clone();
+    let looking = core
+        .parsing
+        .run(move || key.looks_at(&facts, body.octets()));
+    Ok(looking.await.map_err(|_| StorageError::Busy)?)
 }
 
 fn unreadable(selected: &Selected, entry: &Entry, error: StoreError) -> Result<bool, Trouble> {
@@ -225,5 +259,7 @@ fn unreadable(selected: &Selected, entry: &Entry, error: StoreError) -> Result<b
     }
 }
 
+/// Messages above this many octets are looked into by another thread.
+const SEARCHED_HERE_MAX: u64 = 64 << 10;
 /// Messages looked at before others may run.
 const SLICE: usize = 512;

@@ -57,6 +57,34 @@ pub(super) struct Mailbox<'a> {
     pub now: i64,
 }
 
+/// What the table knows of a message, as far as keys ask.
+#[derive(Clone, Copy)]
+pub(super) struct Facts {
+    uid: u32,
+    modseq: u64,
+    flags: u16,
+    keywords: u64,
+    size: u64,
+    received: i64,
+    saved: i64,
+    recent: bool,
+}
+
+impl Facts {
+    pub fn of(entry: &Entry, recent: bool) -> Facts {
+        Facts {
+            uid: entry.uid,
+            modseq: entry.modseq,
+            flags: entry.flags,
+            keywords: entry.keywords,
+            size: entry.size,
+            received: entry.received,
+            saved: entry.saved,
+            recent,
+        }
+    }
+}
+
 impl Key {
     /// Makes a program ready. Sequence numbers become UIDs; those that do not exist match nothing.
     pub fn of(key: &SearchKey, mailbox: &Mailbox<'_>) -> Key {
@@ -117,39 +145,34 @@ impl Key {
     }
 
     /// Whether a message matches, by the table alone; none if its octets must be looked at.
-    pub fn by_table(&self, entry: &Entry, recent: bool) -> Option<bool> {
+    pub fn by_table(&self, facts: &Facts) -> Option<bool> {
         Some(match self {
             Key::All => true,
             Key::Nothing => false,
-            Key::Flags { set, unset } => entry.flags & set == *set && entry.flags & unset == 0,
-            Key::Keyword(bit) => entry.keywords & bit != 0,
-            Key::Recent(wanted) => recent == *wanted,
+            Key::Flags { set, unset } => facts.flags & set == *set && facts.flags & unset == 0,
+            Key::Keyword(bit) => facts.keywords & bit != 0,
+            Key::Recent(wanted) => facts.recent == *wanted,
             Key::Header(..) | Key::Addresses(..) | Key::Body(_) | Key::Text(_) | Key::Sent(_) => {
                 return None;
             }
-            Key::Received(days) => days.contain(day_of(entry.received)),
-            Key::Saved(days) => days.contain(day_of(entry.saved)),
-            Key::Larger(octets) => entry.size > *octets,
-            Key::Smaller(octets) => entry.size < *octets,
-            Key::ReceivedUntil(secs) => entry.received <= *secs,
-            Key::ReceivedFrom(secs) => entry.received >= *secs,
-            Key::ModSeq(mod_seq) => entry.modseq >= *mod_seq,
-            Key::Uids(uids) => uids.contains(entry.uid),
-            Key::Not(key) => !key.by_table(entry, recent)?,
-            Key::Or(keys) => {
-                match (
-                    keys.0.by_table(entry, recent),
-                    keys.1.by_table(entry, recent),
-                ) {
-                    (Some(true), _) | (_, Some(true)) => true,
-                    (Some(false), Some(false)) => false,
-                    _ => return None,
-                }
-            }
+            Key::Received(days) => days.contain(day_of(facts.received)),
+            Key::Saved(days) => days.contain(day_of(facts.saved)),
+            Key::Larger(octets) => facts.size > *octets,
+            Key::Smaller(octets) => facts.size < *octets,
+            Key::ReceivedUntil(secs) => facts.received <= *secs,
+            Key::ReceivedFrom(secs) => facts.received >= *secs,
+            Key::ModSeq(mod_seq) => facts.modseq >= *mod_seq,
+            Key::Uids(uids) => uids.contains(facts.uid),
+            Key::Not(key) => !key.by_table(facts)?,
+            Key::Or(keys) => match (keys.0.by_table(facts), keys.1.by_table(facts)) {
+                (Some(true), _) | (_, Some(true)) => true,
+                (Some(false), Some(false)) => false,
+                _ => return None,
+            },
             Key::And(keys) => {
                 let mut open = false;
                 for key in keys {
-                    match key.by_table(entry, recent) {
+                    match key.by_table(facts) {
                         Some(false) => return Some(false),
                         Some(true) => (),
                         None => open = true,
@@ -164,28 +187,31 @@ impl Key {
     }
 
     /// Whether a message matches, with its octets at hand.
-    pub fn by_message(&self, entry: &Entry, recent: bool, message: &mut Message<'_>) -> bool {
+    pub fn by_message(&self, facts: &Facts, message: &mut Message<'_>) -> bool {
         match self {
             Key::Header(name, text) => message.header_contains(name, text),
             Key::Addresses(name, text) => message.searched().address_contains(name, text),
             Key::Body(text) => message.searched().body_contains(text),
             Key::Text(text) => message.searched().text_contains(text),
             Key::Sent(days) => message.sent_day().is_some_and(|day| days.contain(day)),
-            Key::Not(key) => !key.by_message(entry, recent, message),
-            Key::Or(keys) => {
-                keys.0.by_message(entry, recent, message)
-                    || keys.1.by_message(entry, recent, message)
-            }
+            Key::Not(key) => !key.by_message(facts, message),
+            Key::Or(keys) => keys.0.by_message(facts, message) || keys.1.by_message(facts, message),
             // What is cheap goes first.
             Key::And(keys) => {
-                keys.iter()
-                    .all(|key| key.by_table(entry, recent) != Some(false))
-                    && keys
-                        .iter()
-                        .all(|key| key.by_message(entry, recent, message))
+                keys.iter().all(|key| key.by_table(facts) != Some(false))
+                    && keys.iter().all(|key| key.by_message(facts, message))
             }
-            key => key.by_table(entry, recent) == Some(true),
+            key => key.by_table(facts) == Some(true),
         }
+    }
+
+    /// Whether a message matches, of which these are the octets: all, or its header if no key needs more.
+    pub fn looks_at(&self, facts: &Facts, octets: &[u8]) -> bool {
+        let structure = match self.needs_structure() {
+            true => Structure::of_message(octets),
+            false => header_only(octets),
+        };
+        self.by_message(facts, &mut Message::new(octets, &structure))
     }
 
     /// Whether some message may need all of its octets, not only its header.

@@ -126,6 +126,8 @@ pub struct ImapLimits {
     pub literals_max: u32,
     /// Largest message that APPEND takes, announced with APPENDLIMIT (RFC 7889).
     pub message_size_max_bytes: Bytes,
+    /// Octets of stored messages that a core holds at once for FETCH and SEARCH; others wait for their turn.
+    pub message_memory_max_bytes: Bytes,
     /// Octets of a refused literal that are read and thrown away to keep the connection.
     pub discard_max_bytes: Bytes,
     /// New connections per minute and network.
@@ -161,6 +163,8 @@ impl Default for ImapLimits {
             literals_max_bytes: Bytes::kib(1000),
             literals_max: 1000,
             message_size_max_bytes: Bytes::mib(256),
+            // The largest message of APPEND, and some.
+            message_memory_max_bytes: Bytes::mib(320),
             discard_max_bytes: Bytes::kib(1000),
             connections_per_minute_max: PerNetwork::new(300, 900, 2700),
             connections_open_max: PerNetwork::new(30, 90, 270),

@@ -1,7 +1,12 @@
 //! Reading a message's octets.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::ops::Range;
+use std::rc::Rc;
 
+use message::Structure;
+use shards::ShardId;
 use shards::segments::{BodyId, Location};
 use shards::storage::{Body, StorageError};
 
@@ -26,7 +31,40 @@ impl MessageBody {
     }
 }
 
+/// Structures of large messages, which take long to find: those used last, if they are small.
+#[derive(Default)]
+pub struct Structures(RefCell<VecDeque<(BodyKey, Rc<Structure>)>>);
+
+/// Names a body among those of a core.
+pub type BodyKey = (ShardId, BodyId);
+
+impl Structures {
+    /// The structure, if it is remembered.
+    pub fn get(&self, key: BodyKey) -> Option<Rc<Structure>> {
+        let mut all = self.0.borrow_mut();
+        let at = all.iter().position(|(known, _)| *known == key)?;
+        let found = all.remove(at)?;
+        let structure = found.1.clone();
+        all.push_front(found);
+        Some(structure)
+    }
+
+    /// Remembers one, unless its weight is unusual.
+    pub fn put(&self, key: BodyKey, structure: &Rc<Structure>, weight: usize) {
+        let mut all = self.0.borrow_mut();
+        if weight <= STRUCTURE_WEIGHT_MAX && all.iter().all(|(known, _)| *known != key) {
+            all.push_front((key, structure.clone()));
+            all.truncate(STRUCTURES_MAX);
+        }
+    }
+}
+
 impl Selected {
+    /// Names the message's body, which never changes.
+    pub fn body_key(&self, entry: &Entry) -> BodyKey {
+        (self.account.shard().id(), entry.body)
+    }
+
     /// The whole message. Large ones (over 1 MiB) are read into memory as a whole: see [`Selected::octets`] for parts.
     pub async fn body(&self, entry: &Entry) -> Result<MessageBody, StoreError> {
         let body = self.record(entry).await?;
@@ -107,4 +145,7 @@ impl Selected {
 
 /// Locations read by one job of the pool.
 const AHEAD: usize = 512;
+/// Structures that a core remembers, and the memory each may take.
+const STRUCTURES_MAX: usize = 64;
+const STRUCTURE_WEIGHT_MAX: usize = 64 << 10;
 const EXTERNAL_SLICE: u64 = 1 << 20;

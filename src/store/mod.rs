@@ -30,7 +30,7 @@ mod tests;
 pub use account::{Account, MailboxInfo};
 pub use accounts::{Accounts, ROOM, StoreOptions};
 pub use add::{Added, NewContent, NewMessage, thread_row};
-pub use body::MessageBody;
+pub use body::{BodyKey, MessageBody, Structures};
 pub use change::Update;
 pub use check::{CheckSlice, Report, check_slice, check_stopped};
 pub use copy::Copied;

@@ -12,10 +12,10 @@ use crate::faults::apart;
 use crate::server::TestServer;
 
 /// A client that reads literals as octets.
-struct Client(BufReader<TcpStream>);
+pub struct Client(pub BufReader<TcpStream>);
 
 impl Client {
-    fn login(address: SocketAddr, name: &str) -> Client {
+    pub fn login(address: SocketAddr, name: &str) -> Client {
         let stream = TcpStream::connect(address).unwrap();
         stream
             .set_read_timeout(Some(Duration::from_secs(60)))
@@ -28,7 +28,7 @@ impl Client {
     }
 
     /// Writes, and reads up to the tagged response; answers the literals on the way and that response.
-    fn say(&mut self, command: &[u8], tag: &str) -> (Vec<Vec<u8>>, String) {
+    pub fn say(&mut self, command: &[u8], tag: &str) -> (Vec<Vec<u8>>, String) {
         self.0.get_mut().write_all(command).unwrap();
         let mut literals = Vec::new();
         loop {
@@ -48,7 +48,7 @@ impl Client {
     }
 
     /// The executors of a server in the same process interrupt system calls of other threads; `read_line` goes on by itself.
-    fn line(&mut self) -> String {
+    pub fn line(&mut self) -> String {
         let mut line = String::new();
         assert!(self.0.read_line(&mut line).unwrap() > 0, "closed");
         line

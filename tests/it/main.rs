@@ -6,6 +6,7 @@ mod crash;
 mod dialogs;
 mod failed_logins;
 mod faults;
+mod imap_large;
 mod imap_more;
 mod program;
 mod server;

@@ -31,7 +31,12 @@ impl TestServer {
 
     /// Starts on a directory that may hold mail; `extra` goes into the static file.
     pub fn on(directory: &Path, extra: &str) -> TestServer {
-        TestServer::with(&texts(directory, extra, ""))
+        TestServer::with(&texts(directory, extra, "", ""))
+    }
+
+    /// Starts with other bounds of IMAP.
+    pub fn with_imap_limits(directory: &Path, limits: &str) -> TestServer {
+        TestServer::with(&texts(directory, "", limits, ""))
     }
 
     /// Starts with TLS on every door, from `cert.pem` and `key.pem` in the directory.
@@ -41,7 +46,7 @@ impl TestServer {
             "submissions = {{ port = {submissions} }}\nimaps = {{ port = {imaps} }}\n\
              tls = {{ certificates = [{{ cert = \"cert.pem\", key = \"key.pem\" }}] }}\n"
         );
-        TestServer::with(&texts(directory, "", &listener))
+        TestServer::with(&texts(directory, "", "", &listener))
     }
 
     fn with(texts: &Texts) -> TestServer {
@@ -104,7 +109,7 @@ impl Drop for TestServer {
     }
 }
 
-fn texts(directory: &Path, extra: &str, listener: &str) -> Texts {
+fn texts(directory: &Path, extra: &str, imap_limits: &str, listener: &str) -> Texts {
     let [smtp, submission, imap, http] = free_ports();
     let static_text = format!(
         r#"
@@ -123,6 +128,7 @@ slow_delay_secs = "0s"
 connections_per_minute_max = [100000, 100000, 100000]
 connections_open_max = [100000, 100000, 100000]
 [limits.imap]
+{imap_limits}
 slow_delay_secs = "0s"
 connections_per_minute_max = [100000, 100000, 100000]
 connections_open_max = [100000, 100000, 100000]

@@ -231,6 +231,8 @@ fn ranges(server: &Server) -> Vec<(&'static str, u64, u64, u64)> {
         ("limits.imap.literals_max_bytes", imap.literals_max_bytes.0, imap.literal_max_bytes.0, 1 << 32),
         ("limits.imap.literals_max", imap.literals_max.into(), 2, 1 << 20),
         ("limits.imap.message_size_max_bytes", imap.message_size_max_bytes.0, 64 << 10, 1 << 40),
+        // Else some messages could be stored but not read.
+        ("limits.imap.message_memory_max_bytes", imap.message_memory_max_bytes.0, imap.message_size_max_bytes.0.max(8 << 20), ANY),
         ("limits.imap.connections_per_core_max", imap.connections_per_core_max.into(), 1, ANY),
         ("limits.imap.bad_commands_max", imap.bad_commands_max.into(), 1, ANY),
         ("limits.imap.auth_failures_max", imap.auth_failures_max.into(), 1, ANY),
