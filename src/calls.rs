@@ -70,7 +70,7 @@ pub enum Call {
     },
     /// New configuration. Absolute.
     Live(Arc<Live>),
-    /// All is prepared: `/readyz` may say so. Absolute.
+    /// All is prepared: mail doors may accept, and `/readyz` may say so. Absolute.
     Serving,
     /// Counters of this core.
     Scrape,

@@ -50,6 +50,7 @@ impl PerCore {
             }
             Call::Serving => {
                 self.serving.set(true);
+                self.prepared.notify();
                 responder.answer(Answer::Done(Ok(())));
             }
             Call::Scrape => {

@@ -49,8 +49,9 @@ pub struct PerCore {
     pub durations: Durations,
     /// Where large content is written before it is committed.
     pub spool: PathBuf,
-    /// Set once all is prepared, such as the passwords of a first `localserve`.
+    /// Set once all is prepared, such as the passwords of a first `localserve`: mail doors accept from then on.
     pub serving: Cell<bool>,
+    pub(crate) prepared: Event,
     /// Set once the core is to stop: doors end what they do and say goodbye.
     pub draining: Cell<bool>,
     /// Notified when `draining` is set.
@@ -139,6 +140,7 @@ impl PerCore {
             durations: Durations::default(),
             spool,
             serving: Cell::new(false),
+            prepared: Event::new(),
             draining: Cell::new(false),
             drain: Event::new(),
             connections: Cell::new(0),
@@ -376,6 +378,13 @@ impl PerCore {
         match self.call(owner, Call::Deliver(Box::new(deliver))).await {
             Ok(Answer::Delivered(result)) => result,
             _ => Err(StoreError::Storage(StorageError::Busy)),
+        }
+    }
+
+    /// Waits until all is prepared.
+    pub async fn prepared(&self) {
+        while !self.serving.get() {
+            self.prepared.wait(self.prepared.count()).await;
         }
     }
 

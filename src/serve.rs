@@ -42,7 +42,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the storage, binds all ports and starts the executors; an error says what to do.
+    /// Opens the storage, binds all ports and starts the executors; an error says what to do. The mail doors accept after
+    /// [`Server::serving`].
     pub fn start(settings: Settings) -> Result<Server, String> {
         let (live, _) = Live::new(settings, None)?;
         let live = Arc::new(live);
@@ -183,9 +184,14 @@ impl Server {
         self.network.call_blocking(core, call, CALL_LIMIT)
     }
 
-    /// All is prepared; `/readyz`, which the last core answers, may say so. A core that does not take this is told of by `/readyz` itself.
-    pub fn serving(&self) {
-        let _ = self.call(CoreId(self.shard_cores), Call::Serving);
+    /// All is prepared: the mail doors accept from now on, and `/readyz`, which the last core answers, says so. Until then clients wait in
+    /// the sockets' backlogs; a login that came before its password would be refused, and counted as a guess.
+    pub fn serving(&self) -> Result<(), String> {
+        for core in 0..self.cores() {
+            self.call(CoreId(core), Call::Serving)
+                .map_err(|error| format!("core {core} does not start to serve: {error}"))?;
+        }
+        Ok(())
     }
 
     /// Puts new settings in force on all cores; certificates are read again. Answers what was kept as it was, in words.
@@ -315,6 +321,10 @@ fn accept(core: &Rc<PerCore>, bound: Bound) {
     let listener = Listener::new(bound.socket);
     let core = core.clone();
     rt::spawn(&crate::percore::ROOM, async move {
+        // Health is told from the start.
+        if bound.service.door() != HTTP {
+            futures_lite::future::or(core.prepared(), core.drained()).await;
+        }
         loop {
             let next = async { Some(listener.accept().await) };
             let stop = async {

@@ -36,7 +36,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         if let Err(error) = set_passwords(control.server(), &local) {
             tracing::warn!(%error, "some accounts may have no password yet; start the server again when the reason is gone");
         }
-        control.server().serving();
+        control.server().serving()?;
         // Somebody may have closed standard output; the server serves all the same.
         let _ = print(&welcome(&local));
         Ok(())

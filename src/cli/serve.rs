@@ -14,10 +14,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let settings = source.load().map_err(|e| e.to_string())?;
     super::keep_files_private();
     telemetry::start(&settings.server.log)?;
-    let ready = |control: &Control| {
-        control.server().serving();
-        Ok(())
-    };
+    let ready = |control: &Control| control.server().serving();
     let result = Server::start(settings).and_then(|server| supervise(server, source, ready));
     telemetry::flush();
     Ok(result?)

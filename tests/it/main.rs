@@ -11,4 +11,5 @@ mod imap_more;
 mod program;
 mod server;
 mod smtp;
+mod start;
 mod tls;

@@ -50,8 +50,28 @@ impl TestServer {
     }
 
     fn with(texts: &Texts) -> TestServer {
+        let server = TestServer::unprepared(texts);
+        server.prepare();
+        server
+    }
+
+    /// Starts as far as [`Server::start`] goes: no passwords, not serving.
+    pub fn starting(directory: &Path) -> TestServer {
+        TestServer::unprepared(&texts(directory, "", ""))
+    }
+
+    fn unprepared(texts: &Texts) -> TestServer {
         let settings = parse_and_check(texts).unwrap_or_else(|e| panic!("{e}"));
         let server = Server::start(settings).unwrap_or_else(|e| panic!("{e}"));
+        TestServer {
+            server: Some(server),
+            _directory: None,
+        }
+    }
+
+    /// Sets the passwords and lets the doors accept.
+    pub fn prepare(&self) {
+        let server = self.server();
         for name in ["anna", "bert", "carl", "dora"] {
             let cost = HashCost {
                 memory_kib: 64,
@@ -68,10 +88,7 @@ impl TestServer {
                 _ => panic!("the password of {name} was not set"),
             }
         }
-        TestServer {
-            server: Some(server),
-            _directory: None,
-        }
+        server.serving().unwrap();
     }
 
     /// Where a door listens.

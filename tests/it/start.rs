@@ -1,0 +1,79 @@
+//! What clients see of a server that is about to serve.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use ringmail::settings::Door;
+
+use crate::server::TestServer;
+
+/// Reads until this is there, or the end.
+fn until(stream: &mut TcpStream, text: &str) -> String {
+    let mut got = String::new();
+    let mut buffer = [0; 4096];
+    while !got.contains(text) {
+        match stream.read(&mut buffer) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+            Err(e) if e.kind() == ErrorKind::ConnectionReset => break,
+            Ok(0) => break,
+            read => got += &String::from_utf8_lossy(&buffer[..read.unwrap()]),
+        }
+    }
+    got
+}
+
+fn ready(server: &TestServer) -> String {
+    let mut stream = server.connect(Door::Http);
+    stream
+        .write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    until(&mut stream, "never")
+}
+
+#[test]
+fn a_login_waits_until_the_passwords_are_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = TestServer::starting(dir.path());
+    let mut imap = server.connect(Door::Imap);
+    imap.write_all(b"a LOGIN anna@example.test anna-password\r\n")
+        .unwrap();
+    let mut submission = server.connect(Door::Submission);
+    // RFC 4616: anna@example.test with her password.
+    submission
+        .write_all(b"EHLO c\r\nAUTH PLAIN AGFubmFAZXhhbXBsZS50ZXN0AGFubmEtcGFzc3dvcmQ=\r\n")
+        .unwrap();
+    let answer = ready(&server);
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains("starting"), "{answer}");
+    // Nothing is said to either, however long they wait.
+    for stream in [&mut imap, &mut submission] {
+        stream
+            .set_read_timeout(Some(Duration::from_millis(200)))
+            .unwrap();
+        let early = stream.read(&mut [0]).map_err(|e| e.kind());
+        assert!(
+            matches!(early, Err(ErrorKind::WouldBlock | ErrorKind::Interrupted)),
+            "{early:?}"
+        );
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+    }
+    server.prepare();
+    let answer = until(&mut imap, "a OK");
+    assert!(answer.contains("a OK"), "{answer}");
+    let answer = until(&mut submission, "235 ");
+    assert!(answer.contains("235 "), "{answer}");
+    assert!(ready(&server).starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn a_server_that_never_served_stops_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = TestServer::starting(dir.path());
+    let mut waiting = server.connect(Door::Smtp);
+    drop(server);
+    // The backlog went with the socket.
+    assert!(!until(&mut waiting, "220 ").contains("220 "));
+}
