@@ -10,6 +10,7 @@ mod imap_large;
 mod imap_more;
 mod program;
 mod server;
+mod service;
 mod smtp;
 mod start;
 mod tls;
