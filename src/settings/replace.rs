@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// Makes a file that must not exist yet. Fails with `AlreadyExists` when it does, and leaves it as it is.
@@ -20,7 +20,11 @@ pub(super) fn create(path: &Path, content: &str) -> io::Result<()> {
 /// Makes a folder that may be there already; its parent must be.
 pub(super) fn create_folder(path: &Path) -> io::Result<()> {
     match fs::create_dir(path) {
-        Ok(()) => sync_folder(path),
+        Ok(()) => {
+            fs::set_permissions(path, fs::Permissions::from_mode(FOLDER_MODE))?;
+            give_to_owner_of_folder(&File::open(path)?, path)?;
+            sync_folder(path)
+        }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
     }
@@ -74,18 +78,32 @@ fn write_synced(
     if let Some(permissions) = permissions {
         file.set_permissions(permissions)?;
     }
+    give_to_owner_of_folder(&file, path)?;
     file.write_all(content.as_bytes())?;
     file.sync_all()
 }
 
+/// What root makes is for whoever owns the folder: the server's user could not read it else, and the server would not start.
+fn give_to_owner_of_folder(file: &File, path: &Path) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let folder = fs::metadata(folder_of(path))?;
+    fchown(file, Some(folder.uid()), Some(folder.gid()))
+}
+
 /// A new name is durable only once its directory is.
 fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path
-        .parent()
+    File::open(folder_of(path))?.sync_all()
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent()
         .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
+        .unwrap_or(Path::new("."))
 }
 
 /// Mode of a new file, whatever the umask: the owner writes, the group reads.
 const FILE_MODE: u32 = 0o640;
+/// The same for a new folder.
+const FOLDER_MODE: u32 = 0o750;
