@@ -1,18 +1,21 @@
 //! `ringmail account`: add, remove, list, password.
 
+use std::io::Write;
+
 use serde_json::Value;
 
 use super::arguments::Arguments;
 use super::which::{Open, Which};
 use super::{Failure, password, print};
-use crate::control::accounts::{add_to, describe};
+use crate::control::accounts::{add_to, describe, remove_from};
 use crate::control::protocol::{PAGE_MAX, Request};
-use crate::settings::Settings;
+use crate::settings::{Problem, Problems, Settings};
 
 pub(super) fn add(arguments: &Arguments) -> Result<(), Failure> {
     let which = Which::of(arguments)?;
     let (name, addresses) = (arguments.rest[0].clone(), arguments.rest[1..].to_vec());
-    let done = if which.running()?.is_some() || which.has_data() {
+    let runs = which.running()?.is_some();
+    let done = if runs || which.has_data() {
         let request = Request::AccountAdd {
             name: name.clone(),
             addresses,
@@ -21,7 +24,7 @@ pub(super) fn add(arguments: &Arguments) -> Result<(), Failure> {
         which.open()?.request(&request, &mut |_| Ok(()))?
     } else {
         // The data directory is not made yet: the file is all there is to it.
-        add_to(&which.settings()?, &name, &addresses)?;
+        add_to(&which.unfinished()?.settings, &name, &addresses)?;
         Value::Null
     };
     let mut text = format!(
@@ -31,12 +34,33 @@ pub(super) fn add(arguments: &Arguments) -> Result<(), Failure> {
     for message in done["messages"].as_array().into_iter().flatten() {
         text.push_str(&format!("Note: {}\n", message.as_str().unwrap_or_default()));
     }
-    print(&text)
+    print(&text)?;
+    if !runs {
+        say_missing(&which.unfinished()?.missing);
+    }
+    Ok(())
+}
+
+/// What keeps a server from starting still. On standard error: the command did what it was to do.
+fn say_missing(missing: &[Problem]) {
+    if !missing.is_empty() {
+        // Nobody may read it any more.
+        let _ = writeln!(
+            std::io::stderr(),
+            "{}\nThe server starts when that is put right",
+            Problems(missing.to_vec())
+        );
+    }
 }
 
 pub(super) fn remove(arguments: &Arguments) -> Result<(), Failure> {
     let which = Which::of(arguments)?;
     let name = arguments.rest[0].clone();
+    if which.running()?.is_none() && !which.has_data() {
+        // The file is all there is to it.
+        remove_from(&which.unfinished()?.settings, &name)?;
+        return print(&format!("Account {name} is gone.\n"));
+    }
     let request = Request::AccountRemove { name: name.clone() };
     which.open()?.request(&request, &mut |_| Ok(()))?;
     print(&format!("Account {name} and its mail are gone.\n"))
@@ -46,8 +70,13 @@ pub(super) fn list(arguments: &Arguments) -> Result<(), Failure> {
     let which = Which::of(arguments)?;
     let mut open = match which.running()? {
         Some(client) => Open::Running(client),
-        None if arguments.numbers => which.open()?,
-        None => return list_settings(&which.settings()?, arguments.json),
+        None if arguments.numbers => which.open_to_read()?,
+        None => {
+            let unfinished = which.unfinished()?;
+            list_settings(&unfinished.settings, arguments.json)?;
+            say_missing(&unfinished.missing);
+            return Ok(());
+        }
     };
     let mut after = None;
     loop {
@@ -104,6 +133,7 @@ pub(super) fn password(arguments: &Arguments) -> Result<(), Failure> {
     let which = Which::of(arguments)?;
     let name = arguments.rest[0].clone();
     // Before it is asked for: a wrong name or a server of another user should not cost typing.
+    which.must_name_an_account(&name)?;
     let mut open = which.open()?;
     let password = if arguments.generate {
         password::generate()?

@@ -18,7 +18,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let done = match which.running()? {
         Some(mut client) => client.request(&Request::Check {}, &mut |item| report.item(&item))?,
-        None => stopped(&which, &mut report)?,
+        None => {
+            which.must_have_data()?;
+            which.must_be_free()?;
+            stopped(&which, &mut report)?
+        }
     };
     report.end(&done)
 }

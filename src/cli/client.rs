@@ -11,6 +11,18 @@ use super::Failure;
 use crate::control::protocol::{Request, Response, read_line, write_line};
 use crate::control::socket;
 
+/// Before a server is started: that none is there. Its lock and its ports would keep the second out too, with less to go by.
+pub(super) fn must_not_run(directory: &Path) -> Result<(), Failure> {
+    let directory_named = directory.display();
+    match Client::connect(directory) {
+        Ok(Some(_)) => Err(Failure::Failed(format!(
+            "a server runs on {directory_named} already; see it: ringmail status --dir {directory_named}, or stop it: ringmail stop --dir {directory_named}"
+        ))),
+        // Whoever may not open the socket is told so by what follows.
+        _ => Ok(()),
+    }
+}
+
 /// A connection to a running server.
 pub(super) struct Client(BufReader<UnixStream>);
 

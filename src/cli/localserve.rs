@@ -28,8 +28,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         accounts: arguments.accounts.unwrap_or(0),
     };
     let settings = local.load().map_err(|e| e.to_string())?;
+    super::client::must_not_run(&local.dir)?;
     prepare(&local.dir)?;
-    super::keep_files_private();
     telemetry::start(&settings.server.log)?;
     let ready = |control: &Control| {
         // A shard out of service is no reason to keep the others' mail from everybody.
@@ -61,6 +61,12 @@ fn default_directory() -> Result<PathBuf, Failure> {
 }
 
 fn prepare(dir: &Path) -> Result<(), String> {
+    if dir.join("format").exists() {
+        return Err(format!(
+            "{} is the data directory of ringmail serve; give localserve a directory of its own with --dir",
+            dir.display()
+        ));
+    }
     let at = |e| format!("{}: {e}", dir.display());
     DirBuilder::new()
         .recursive(true)

@@ -43,6 +43,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run(command: Command, arguments: &Arguments) -> Result<(), Failure> {
+    keep_files_private();
     match command {
         Command::Localserve => localserve::run(arguments),
         Command::Serve => serve::run(arguments),
@@ -72,6 +73,17 @@ enum Failure {
     Found,
     /// Nobody reads our output any more.
     OutputGone,
+}
+
+impl Failure {
+    /// The same with a further way out.
+    fn and(self, more: &str) -> Failure {
+        match self {
+            Failure::Usage(text) => Failure::Usage(format!("{text}, {more}")),
+            Failure::Failed(text) => Failure::Failed(format!("{text}, {more}")),
+            other => other,
+        }
+    }
 }
 
 impl From<String> for Failure {
@@ -107,7 +119,8 @@ fn report(failure: Failure) -> ExitCode {
     }
 }
 
-/// What a server makes is for its user alone. Once at its start: the umask is the whole process's, and other threads make files.
+/// What a server makes is for its user alone, and what a command makes in its place. Once at the start: the umask is the whole process's,
+/// and other threads make files.
 fn keep_files_private() {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
 }

@@ -9,7 +9,7 @@ use crate::control::protocol::{PAGE_MAX, QueuePosition, Request};
 
 pub(super) fn list(arguments: &Arguments) -> Result<(), Failure> {
     let which = Which::of(arguments)?;
-    let mut open = which.open()?;
+    let mut open = which.open_to_read()?;
     let mut after: Option<QueuePosition> = None;
     let mut count = 0;
     loop {

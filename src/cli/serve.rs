@@ -12,7 +12,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     })?;
     let source = Source::File(file);
     let settings = source.load().map_err(|e| e.to_string())?;
-    super::keep_files_private();
+    super::client::must_not_run(source.socket_directory(&settings))?;
     telemetry::start(&settings.server.log)?;
     let ready = |control: &Control| control.server().serving();
     let result = Server::start(settings).and_then(|server| supervise(server, source, ready));

@@ -220,7 +220,8 @@ three are printed.",
         summary: "Adds an account with its addresses",
         details: "\
 Writes the account's file and, when the server runs, takes it into service.
-Give it a password next: ringmail account password NAME.
+Works before the first start too, while the domains file names accounts that
+are not there yet. Give it a password next: ringmail account password NAME.
 Refused while mail of an earlier account of the name is stored, unless --keep.",
     },
     Row {
@@ -249,7 +250,8 @@ whose file was removed by hand goes too.",
         summary: "Sets an account's password",
         details: "\
 The password is asked for on the terminal without showing it, or is the first
-line of standard input. It has at least 8 characters.",
+line of standard input. It has at least 8 characters. Before the first start
+only the server's own user can set it; afterwards root can too.",
     },
     Row {
         command: Command::QueueList,

@@ -10,10 +10,10 @@ use shards::storage::Lock;
 use super::Failure;
 use super::arguments::Arguments;
 use super::client::Client;
-use crate::control::protocol::Request;
+use crate::control::protocol::{Request, SOCKET};
 use crate::control::{Control, Source, run};
 use crate::serve::Server;
-use crate::settings::{Local, Settings};
+use crate::settings::{Local, Settings, Unfinished, load_data_dir};
 
 /// A server, running or not.
 pub(super) struct Which {
@@ -39,22 +39,23 @@ impl Which {
                     .into(),
             )),
             (Some(file), None) => Which::of_config(file),
-            (None, Some(dir)) => Which::of_directory(dir),
+            (None, Some(dir)) => Which::of_directory(dir)
+                .map_err(|failure| failure.and("or name the settings with --config FILE")),
         }
     }
 
+    /// Asks no more of the settings than where the data lies: a server that runs can be stopped whatever became of its files.
     fn of_config(file: &Path) -> Result<Which, Failure> {
-        let source = Source::File(file.to_path_buf());
-        let settings = source.load().map_err(|problems| {
+        let data_dir = load_data_dir(file).map_err(|problems| {
             format!(
                 "{problems}\nCorrect that first. A server that runs can also be reached by --dir and its data directory"
             )
         })?;
         Ok(Which {
             named: format!("--config {}", file.display()),
-            socket_directory: settings.server.data_dir.clone(),
-            data_dir: settings.server.data_dir,
-            source: Some(source),
+            socket_directory: data_dir.clone(),
+            data_dir,
+            source: Some(Source::File(file.to_path_buf())),
         })
     }
 
@@ -68,7 +69,7 @@ impl Which {
             (data, Some(Source::Local(Local::new(dir))))
         } else {
             return Err(Failure::Failed(format!(
-                "{} is neither a directory of localserve nor a data directory; name the right one, or the settings with --config FILE",
+                "{} is neither a directory of localserve nor a data directory that a server has started on; name the right one",
                 dir.display()
             )));
         };
@@ -87,30 +88,53 @@ impl Which {
 
     /// The running server, or an error that says it must run.
     pub(super) fn must_run(&self) -> Result<Client, Failure> {
-        self.running()?.ok_or_else(|| {
-            let start = match &self.source {
-                Some(Source::Local(local)) => {
-                    format!("ringmail localserve --dir {}", local.dir.display())
-                }
-                Some(Source::File(file)) => format!("ringmail serve --config {}", file.display()),
-                None => "ringmail serve --config FILE".to_string(),
-            };
-            Failure::Failed(format!(
-                "no server runs on {}; start it with: {start}",
-                self.data_dir.display()
-            ))
-        })
+        if let Some(client) = self.running()? {
+            return Ok(client);
+        }
+        self.must_be_free()?;
+        Err(Failure::Failed(format!(
+            "no server runs on {}; start it with: {}",
+            self.data_dir.display(),
+            self.start()
+        )))
     }
 
-    /// What the settings say, for commands that need no data.
-    pub(super) fn settings(&self) -> Result<Settings, Failure> {
-        let source = self.source.as_ref().ok_or_else(|| {
+    /// How the server is started.
+    fn start(&self) -> String {
+        match &self.source {
+            Some(Source::Local(local)) => {
+                format!("ringmail localserve --dir {}", local.dir.display())
+            }
+            Some(Source::File(file)) => format!("ringmail serve --config {}", file.display()),
+            None => "ringmail serve --config FILE".to_string(),
+        }
+    }
+
+    /// That nobody has the directory although no server answers: then neither "it runs" nor "it does not" would be true.
+    pub(super) fn must_be_free(&self) -> Result<(), Failure> {
+        if !Lock::is_taken(&self.data_dir).map_err(|e| Failure::Failed(e.to_string()))? {
+            return Ok(());
+        }
+        let data = self.data_dir.display();
+        Err(Failure::Failed(format!(
+            "a ringmail process has {data} open and does not answer on {}/{SOCKET}: a server that starts or stops, another command, or a server whose socket was removed. Try again in a moment; if that does not help, fuser {data}/lock names the process: end it, and start the server again",
+            self.socket_directory.display()
+        )))
+    }
+
+    /// What the settings say. For those who add accounts and look at them: that some are missing is no error yet.
+    pub(super) fn unfinished(&self) -> Result<Unfinished, Failure> {
+        let loaded = self.source()?.load_unfinished();
+        loaded.map_err(|e| Failure::Failed(e.to_string()))
+    }
+
+    fn source(&self) -> Result<&Source, Failure> {
+        self.source.as_ref().ok_or_else(|| {
             Failure::Failed(format!(
                 "no server runs on {}, and a data directory does not say what its settings are; use --config FILE",
                 self.data_dir.display()
             ))
-        })?;
-        source.load().map_err(|e| Failure::Failed(e.to_string()))
+        })
     }
 
     /// Whether the data directory was made already.
@@ -124,18 +148,65 @@ impl Which {
             return Ok(None);
         }
         self.check_user()?;
+        self.must_be_free()?;
         Lock::take(&self.data_dir)
             .map(Some)
             .map_err(|e| Failure::Failed(e.to_string()))
     }
 
+    /// That there is something to look at: a command that only reads makes no directory.
+    pub(super) fn must_have_data(&self) -> Result<(), Failure> {
+        // Shards without a format file are damage, which opening names.
+        if self.has_data() || self.data_dir.join("shard-000").exists() {
+            return Ok(());
+        }
+        Err(Failure::Failed(format!(
+            "there is nothing in {} yet; the first start makes it: {}",
+            self.data_dir.display(),
+            self.start()
+        )))
+    }
+
+    /// That there is an account of the name, as far as files say: the numbered ones of `localserve` have none, and a server that runs on
+    /// a data directory knows best.
+    pub(super) fn must_name_an_account(&self, name: &str) -> Result<(), Failure> {
+        let Some(Source::File(_)) = &self.source else {
+            return Ok(());
+        };
+        match self.unfinished() {
+            Ok(unfinished) if !unfinished.settings.accounts.contains_key(name) => {
+                Err(Failure::Failed(format!(
+                    "there is no account {name}; ringmail account list {} names those there are, ringmail account add {} {name} ADDRESS adds it",
+                    self.named, self.named
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// A way to have requests carried out: the running server's socket, or the stopped directory opened for it.
     pub(super) fn open(&self) -> Result<Open, Failure> {
-        if let Some(client) = self.running()? {
-            return Ok(Open::Running(client));
+        match self.running()? {
+            Some(client) => Ok(Open::Running(client)),
+            None => self.open_stopped(self.unfinished()?.settings),
         }
-        let settings = self.settings()?;
+    }
+
+    /// The same for a command that only reads.
+    pub(super) fn open_to_read(&self) -> Result<Open, Failure> {
+        match self.running()? {
+            Some(client) => Ok(Open::Running(client)),
+            None => {
+                self.must_have_data()?;
+                self.open_stopped(self.unfinished()?.settings)
+            }
+        }
+    }
+
+    /// Opens the directory with settings of the caller; no server runs there.
+    fn open_stopped(&self, settings: Settings) -> Result<Open, Failure> {
         self.check_user()?;
+        self.must_be_free()?;
         let server = Server::start_alone(settings)?;
         let source = self
             .source
@@ -156,7 +227,8 @@ impl Which {
                 "{data} belongs to user {owner} and no server runs; run this as that user, for what root writes there that user could not read"
             ))),
             Err(_) => Err(Failure::Failed(format!(
-                "{data} is not there yet; start the server first, or run this as the user it runs as"
+                "{data} is not there yet. Start the server ({}) and repeat this: it carries it out. Or run this as the user the server runs as, who could not read what root makes there",
+                self.start()
             ))),
         }
     }

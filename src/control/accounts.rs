@@ -42,6 +42,11 @@ pub fn add_to(settings: &Settings, name: &str, addresses: &[String]) -> Result<S
     edit::add_account(settings, name, &addresses).map_err(|e| e.to_string())
 }
 
+/// Removes the file of an account; answers the next version of the settings. For commands too, when there is no mail yet.
+pub fn remove_from(settings: &Settings, name: &str) -> Result<Settings, String> {
+    edit::remove_account(settings, parse_name(name)?).map_err(|e| e.to_string())
+}
+
 fn is_stored(control: &Control, name: AccountName) -> Result<bool, String> {
     let owner = control.server.owner_of(name.as_str());
     let answer = control.ask(owner, ControlCall::AccountIsStored(name))?;
@@ -55,7 +60,7 @@ pub(super) fn remove(control: &Control, name: &str) -> Result<Value, String> {
     let _one = control.edits.lock().map_err(|_| BROKEN)?;
     let live = control.server.live();
     if live.settings.accounts.contains_key(&name) || !is_stored(control, name)? {
-        let next = edit::remove_account(&live.settings, name).map_err(|e| e.to_string())?;
+        let next = remove_from(&live.settings, name.as_str())?;
         control.put_in_force(next)?;
     }
     let owner = control.server.owner_of(name.as_str());

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::settings::{Local, Problems, Settings, load};
+use crate::settings::{Local, Problems, Settings, Unfinished, load, load_unfinished};
 
 /// Files the operator wrote, or those built in.
 #[derive(Clone, Debug)]
@@ -19,6 +19,14 @@ impl Source {
         match self {
             Source::File(file) => load(file),
             Source::Local(local) => local.load(),
+        }
+    }
+
+    /// The same for those who add accounts: that some are missing is no error yet.
+    pub fn load_unfinished(&self) -> Result<Unfinished, Problems> {
+        match self {
+            Source::File(file) => load_unfinished(file),
+            Source::Local(local) => local.load_unfinished(),
         }
     }
 

@@ -16,6 +16,7 @@ use signal_hook::iterator::Signals;
 
 use super::commands::Control;
 use super::notify::{notify, watchdog_period};
+use super::protocol::SOCKET;
 use super::socket::Bound;
 use super::source::Source;
 use crate::calls::{Answer, Call};
@@ -42,7 +43,12 @@ pub fn supervise(
     let control = Arc::new(Control::new(server, source, Some(wishes)));
     let socket = Bound::bind(&directory)
         .and_then(|bound| bound.serve(control.clone()))
-        .map_err(|e| format!("control socket in {}: {e}", directory.display()));
+        .map_err(|e| {
+            format!(
+                "control socket {}/{SOCKET}: {e}; what lies there must go, and this user must be able to write there",
+                directory.display()
+            )
+        });
     let served = socket.and_then(|socket| {
         ready(&control)?;
         notify("READY=1");

@@ -13,12 +13,17 @@ use super::domains::{Domain, Domains};
 use super::model::Settings;
 use super::names::{AddressText, canonical_localpart};
 use super::parse::{locate, parse};
-use super::problem::{PROBLEMS_SHOWN_MAX, Problem, Problems};
+use super::problem::{PROBLEMS_SHOWN_MAX, Problem, Problems, Unfinished};
 use super::server::Server;
 use super::text::{Fingerprint, Text, Texts};
 
 /// Reads all texts and checks them together.
 pub fn parse_and_check(texts: &Texts) -> Result<Settings, Problems> {
+    parse_and_check_unfinished(texts)?.finished()
+}
+
+/// The same for those who add accounts: that some are missing is no error yet.
+pub fn parse_and_check_unfinished(texts: &Texts) -> Result<Unfinished, Problems> {
     let mut problems = Vec::new();
     let server: Option<Server> = parse(&texts.server, &mut problems);
     let domains: Option<Domains> = parse(&texts.domains, &mut problems);
@@ -43,7 +48,7 @@ pub fn parse_and_check(texts: &Texts) -> Result<Settings, Problems> {
         check.accounts();
     }
     let problems = check.problems;
-    if !problems.is_empty() {
+    if !problems.iter().all(|p| p.awaits_account) {
         return Err(Problems(problems));
     }
     settings.server.resolve_paths(&texts.server.path);
@@ -52,7 +57,10 @@ pub fn parse_and_check(texts: &Texts) -> Result<Settings, Problems> {
         .chain(&texts.accounts)
         .map(|t| (t.path.clone(), Fingerprint::of(&t.content)))
         .collect();
-    Ok(settings)
+    Ok(Unfinished {
+        settings,
+        missing: problems,
+    })
 }
 
 /// The accounts by name, and whether every file could be read as a whole.
@@ -100,17 +108,23 @@ type Holders = HashMap<(String, String), String>;
 
 impl Check<'_> {
     fn report(&mut self, text: &Text, path: &[&str], message: String, hint: &str) {
+        let problem = self.problem(text, path, message, hint);
+        self.problems.push(problem);
+    }
+
+    fn problem(&self, text: &Text, path: &[&str], message: String, hint: &str) -> Problem {
         let path: Vec<String> = path.iter().map(|step| (*step).to_owned()).collect();
         // Finding a place parses the file again: done for as many as are shown.
         let shown = self.problems.len() < PROBLEMS_SHOWN_MAX;
         let place = shown.then(|| locate(&text.content, &path).0).flatten();
         let hint = (!hint.is_empty()).then(|| hint.to_owned());
-        self.problems.push(Problem {
+        Problem {
             file: text.path.clone(),
             place,
             message,
             hint,
-        });
+            awaits_account: false,
+        }
     }
 
     /// Reports a field that is not there, unless it is there and was wrong, which has been said.
@@ -162,14 +176,13 @@ impl Check<'_> {
             .collect();
         let hint = match super::parse::nearest(account.as_str(), &names) {
             Some(near) => format!("did you mean {near}?"),
-            None => format!("an account is a file {account}.toml in accounts_dir"),
+            None => format!(
+                "ringmail account add {account} ADDRESS adds it, as a file {account}.toml in accounts_dir"
+            ),
         };
-        self.report(
-            &self.texts.domains,
-            path,
-            format!("there is no account {:?}", account.as_str()),
-            &hint,
-        );
+        let message = format!("there is no account {:?}", account.as_str());
+        let problem = self.problem(&self.texts.domains, path, message, &hint);
+        self.problems.push(problem.awaits_account());
     }
 
     fn accounts(&mut self) {
@@ -287,12 +300,15 @@ impl Check<'_> {
                     && self.accounts_whole
                 {
                     let message = format!("{member} is not an address of any account");
-                    self.report(
-                        text,
-                        &path,
-                        message,
-                        "members are addresses of accounts here, not aliases and not elsewhere",
-                    );
+                    let hint =
+                        "members are addresses of accounts here, not aliases and not elsewhere";
+                    let problem = self.problem(text, &path, message, hint);
+                    // An address elsewhere is one no account can have.
+                    let problem = match key {
+                        Some(_) => problem.awaits_account(),
+                        None => problem,
+                    };
+                    self.problems.push(problem);
                 }
                 if seen.contains(&key) && key.is_some() {
                     self.report(text, &path, format!("{member} is a member twice"), "");

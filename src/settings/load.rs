@@ -5,20 +5,20 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::check::parse_and_check;
+use super::check::parse_and_check_unfinished;
 use super::model::Settings;
 use super::parse::parse;
-use super::problem::{Problem, Problems};
+use super::problem::{Problem, Problems, Unfinished};
 use super::server::Server;
 use super::text::{Text, Texts};
 
 /// Reads and checks the settings that a static file names. All mistakes of all files come back together.
 pub fn load(server_file: &Path) -> Result<Settings, Problems> {
-    parse_and_check(&read(server_file)?)
+    load_unfinished(server_file)?.finished()
 }
 
-/// Reads all files without checking them.
-pub fn read(server_file: &Path) -> Result<Texts, Problems> {
+/// The same for those who add accounts: that some are missing is no error yet.
+pub fn load_unfinished(server_file: &Path) -> Result<Unfinished, Problems> {
     let server = read_text(server_file)?;
     let mut problems = Vec::new();
     let Some(mut model) = parse::<Server>(&server, &mut problems) else {
@@ -31,15 +31,36 @@ pub fn read(server_file: &Path) -> Result<Texts, Problems> {
         .ok();
     let accounts = read_accounts(&model.accounts_dir, &mut unread);
     match domains {
-        Some(domains) if unread.is_empty() => Ok(Texts {
-            server,
-            domains,
-            accounts,
-        }),
+        Some(domains) if unread.iter().all(|p| p.awaits_account) => {
+            let mut unfinished = parse_and_check_unfinished(&Texts {
+                server,
+                domains,
+                accounts,
+            })?;
+            unfinished.missing.splice(..0, unread);
+            Ok(unfinished)
+        }
         _ => {
             problems.extend(unread);
             Err(Problems(problems))
         }
+    }
+}
+
+/// The data directory that a static file names, whatever else is wrong in it: a server that runs there has settings of its own.
+pub fn load_data_dir(server_file: &Path) -> Result<PathBuf, Problems> {
+    let text = read_text(server_file)?;
+    let mut problems = Vec::new();
+    match parse::<Server>(&text, &mut problems) {
+        Some(mut server) if !server.data_dir.as_os_str().is_empty() => {
+            server.resolve_paths(server_file);
+            Ok(server.data_dir)
+        }
+        _ if problems.is_empty() => {
+            let problem = Problem::of_file(server_file, "missing field \"data_dir\"");
+            Err(problem.hint("the directory of all data").into())
+        }
+        _ => Err(Problems(problems)),
     }
 }
 
@@ -62,6 +83,12 @@ pub(super) fn read_accounts(folder: &Path, problems: &mut Vec<Problem>) -> Vec<T
     let entries =
         match fs::read_dir(folder).and_then(|entries| entries.collect::<io::Result<Vec<_>>>()) {
             Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let problem = Problem::of_file(folder, "this folder of the accounts is not there");
+                let hint = "ringmail account add NAME ADDRESS makes it with its first account";
+                problems.push(problem.hint(hint).awaits_account());
+                return Vec::new();
+            }
             Err(error) => {
                 problems.push(unreadable(folder, &error));
                 return Vec::new();

@@ -7,11 +7,11 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::account_name::AccountName;
-use super::check::parse_and_check;
+use super::check::parse_and_check_unfinished;
 use super::listener::Door;
 use super::load::{read_accounts, read_text};
 use super::model::Settings;
-use super::problem::{Problem, Problems};
+use super::problem::{Problem, Problems, Unfinished};
 use super::text::{Text, Texts};
 
 /// What `localserve` is told on its command line.
@@ -42,13 +42,19 @@ impl Local {
 
     /// The settings: the built-in texts and the files of the directory, checked together.
     pub fn load(&self) -> Result<Settings, Problems> {
+        self.load_unfinished()?.finished()
+    }
+
+    /// The same for those who add accounts: that some are missing is no error yet.
+    pub fn load_unfinished(&self) -> Result<Unfinished, Problems> {
         self.check_range()?;
         let texts = self.read()?;
-        let mut settings = parse_and_check(&texts)?;
+        let mut unfinished = parse_and_check_unfinished(&texts)?;
+        let settings = &mut unfinished.settings;
         settings.everything_to = Some(local_account());
         // A built-in text is no file that an edit could find changed.
         settings.fingerprints.retain(|path, _| path.exists());
-        Ok(settings)
+        Ok(unfinished)
     }
 
     /// The names of the built-in accounts.

@@ -30,18 +30,18 @@ pub mod units;
 
 pub use account::{Account, AccountAddress, LoginDisabled};
 pub use account_name::AccountName;
-pub use check::parse_and_check;
+pub use check::{parse_and_check, parse_and_check_unfinished};
 pub use domains::{Alias, Domain, Domains, Post, Postmaster, Separator};
 pub use limits::{AuthLimits, HttpLimits, ImapLimits, Limits, SmtpLimits, TlsLimits};
 pub use listener::{
     Certificate, Door, Endpoint, HttpService, ImplicitTlsService, Listener, SmtpService, StartTls,
     StartTlsService, Tls, TlsVersion,
 };
-pub use load::load;
+pub use load::{load, load_data_dir, load_unfinished};
 pub use local::Local;
 pub use model::Settings;
 pub use names::{AddressText, DomainName, LocalpartText, MailboxName};
-pub use problem::{Place, Problem, Problems};
+pub use problem::{Place, Problem, Problems, Unfinished};
 pub use server::{
     Cores, HttpCore, InitialMailboxes, Log, LogFormat, LogLevel, Server, ShardCores, Storage,
 };

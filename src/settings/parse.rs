@@ -107,6 +107,7 @@ fn problem(text: &Text, error: &toml::de::Error) -> Problem {
         .span()
         .map(|span| Place::of_offset(&text.content, span.start));
     Problem {
+        awaits_account: false,
         file: text.path.clone(),
         place,
         message,

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::model::Settings;
+
 /// One mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -14,6 +16,8 @@ pub struct Problem {
     pub message: String,
     /// What would be right.
     pub hint: Option<String>,
+    /// An account that is not there yet would put it right.
+    pub awaits_account: bool,
 }
 
 /// A place in a file.
@@ -50,6 +54,7 @@ impl Problem {
             place: None,
             message: message.into(),
             hint: None,
+            awaits_account: false,
         }
     }
 
@@ -57,6 +62,13 @@ impl Problem {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same, put right by an account that is not there yet.
+    #[must_use]
+    pub fn awaits_account(mut self) -> Self {
+        self.awaits_account = true;
         self
     }
 }
@@ -108,6 +120,26 @@ impl fmt::Display for Problems {
                 "{n} mistakes in the settings, the first {PROBLEMS_SHOWN_MAX} are shown"
             ),
             n => write!(f, "{n} mistakes in the settings"),
+        }
+    }
+}
+
+/// Settings in which the domains file may name accounts that are not there yet, and what says so.
+#[derive(Clone, Debug)]
+pub struct Unfinished {
+    /// The settings; what the missing accounts would get leads nowhere.
+    pub settings: Settings,
+    /// All of them await an account. Empty when nothing is missing.
+    pub missing: Vec<Problem>,
+}
+
+impl Unfinished {
+    /// The settings, if nothing is missing.
+    pub fn finished(self) -> Result<Settings, Problems> {
+        if self.missing.is_empty() {
+            Ok(self.settings)
+        } else {
+            Err(Problems(self.missing))
         }
     }
 }

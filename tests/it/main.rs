@@ -8,6 +8,7 @@ mod failed_logins;
 mod faults;
 mod imap_large;
 mod imap_more;
+mod operator;
 mod program;
 mod server;
 mod service;

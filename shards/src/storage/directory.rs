@@ -150,6 +150,18 @@ pub struct Lock {
 }
 
 impl Lock {
+    /// Whether another process has the directory, and keeps it for longer than a moment. Makes nothing.
+    pub fn is_taken(directory: &Path) -> Result<bool, DirectoryError> {
+        if !directory.join("lock").exists() {
+            return Ok(false);
+        }
+        match Lock::take(directory) {
+            Ok(_) => Ok(false),
+            Err(DirectoryError::Locked(_)) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Takes the lock, waiting for it at most a second. The directory is made if it is not there.
     pub fn take(directory: &Path) -> Result<Lock, DirectoryError> {
         fs::create_dir_all(directory).map_err(at(directory))?;

@@ -1,0 +1,314 @@
+//! The way of a new operator, from nothing to a running server, and the ways beside it.
+
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::process::Child;
+
+use crate::program::{Localserve, Ran, command, port_offset, ringmail, ringmail_with_input};
+
+/// A folder with settings in which the postmaster, a catchall and a member have no account yet.
+struct Folder {
+    dir: tempfile::TempDir,
+    config: String,
+    smtp: u16,
+}
+
+impl Folder {
+    fn new() -> Folder {
+        let dir = tempfile::tempdir().unwrap();
+        let smtp = port_offset();
+        std::fs::write(
+            dir.path().join("ringmail.toml"),
+            format!(
+                "data_dir = \"data\"\nhostname = \"mail.example.test\"\n[storage]\nsegment_size_bytes = \"4MiB\"\ndisk_reserve_bytes = \"1MiB\"\n\
+                 [[listener]]\nname = \"test\"\naddresses = [\"127.0.0.1\"]\nsmtp = {{ port = {smtp} }}\n"
+            ),
+        )
+        .unwrap();
+        let domains = "[postmaster]\naccount = \"anna\"\n[domain.\"example.test\"]\ncatchall = \"bert\"\n\
+                       [domain.\"example.test\".aliases.all]\nmembers = [\"anna@example.test\", \"bert@example.test\"]\n";
+        std::fs::write(dir.path().join("domains.toml"), domains).unwrap();
+        let config = dir.path().join("ringmail.toml");
+        Folder {
+            config: config.to_str().unwrap().to_string(),
+            dir,
+            smtp,
+        }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn arguments<'a>(&'a self, words: &[&'a str]) -> Vec<&'a str> {
+        [words, &["--config", &self.config]].concat()
+    }
+
+    fn run(&self, words: &[&str]) -> Ran {
+        ringmail(&self.arguments(words))
+    }
+
+    fn serve(&self) -> Serving {
+        let log = std::fs::File::create(self.at("log")).unwrap();
+        let child = command(&self.arguments(&["serve"]))
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let serving = Serving(child);
+        // Until it answers on its socket.
+        for _ in 0..600 {
+            if self.at("data/ctl").exists() && self.run(&["status"]).code == 0 {
+                return serving;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        panic!("{}", std::fs::read_to_string(self.at("log")).unwrap());
+    }
+}
+
+struct Serving(Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[track_caller]
+fn done(ran: &Ran) -> &str {
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    &ran.out
+}
+
+#[track_caller]
+fn refused(ran: &Ran, why: &str) {
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{}", ran.err);
+    assert!(ran.err.contains(why), "{}", ran.err);
+}
+
+#[test]
+fn the_first_accounts_are_added_one_by_one_then_the_server_starts() {
+    let folder = Folder::new();
+    refused(
+        &folder.run(&["config", "check"]),
+        "ringmail account add NAME ADDRESS makes it",
+    );
+    refused(
+        &folder.run(&["serve"]),
+        "ringmail account add anna ADDRESS adds it",
+    );
+    // A list of what is there already, which is nothing, and what is missing.
+    let list = folder.run(&["account", "list"]);
+    assert_eq!(done(&list), "");
+    assert!(list.err.contains("there is no account \"anna\""));
+
+    let anna = folder.run(&["account", "add", "anna", "anna@example.test"]);
+    assert!(done(&anna).contains("ringmail account password --config "));
+    assert!(
+        !anna.err.contains("account \"anna\"") && anna.err.contains("there is no account \"bert\""),
+        "{}",
+        anna.err
+    );
+    refused(
+        &folder.run(&["account", "add", "ben", "ben@elsewhere.test"]),
+        "is not ours",
+    );
+    let bert = folder.run(&["account", "add", "bert", "bert@example.test"]);
+    assert_eq!((done(&bert).lines().count(), bert.err.as_str()), (1, ""));
+    assert!(done(&folder.run(&["config", "check"])).contains("2 accounts"));
+
+    // One too many is taken back; the postmaster is not.
+    done(&folder.run(&["account", "add", "carl", "carl@example.test"]));
+    assert_eq!(
+        done(&folder.run(&["account", "remove", "carl"])),
+        "Account carl is gone.\n"
+    );
+    refused(
+        &folder.run(&["account", "remove", "anna"]),
+        "account anna is the postmaster",
+    );
+    let list = folder.run(&["account", "list", "--json"]);
+    let lines: Vec<serde_json::Value> = done(&list)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!((lines.len(), lines[1]["name"].as_str()), (2, Some("bert")));
+
+    before_the_first_start(&folder);
+    let _serving = folder.serve();
+    for name in ["anna", "bert"] {
+        let words = folder.arguments(&["account", "password", name]);
+        let set = ringmail_with_input(&words, "correct horse\n");
+        assert_eq!(done(&set), format!("The password of {name} is set.\n"));
+    }
+    refused(
+        &folder.run(&["serve"]),
+        "already; see it: ringmail status --dir",
+    );
+    assert_eq!(
+        done(&folder.run(&["queue", "list"])),
+        "The queue is empty.\n"
+    );
+    assert_eq!(done(&folder.run(&["queue", "list", "--json"])), "");
+    done(&folder.run(&["check"]));
+    let check = folder.run(&["check", "--json"]);
+    let last: serde_json::Value =
+        serde_json::from_str(done(&check).lines().last().unwrap()).unwrap();
+    assert_eq!(last["findings"], 0);
+    done(&folder.run(&["reload"]));
+    assert!(done(&folder.run(&["status"])).contains(&format!("127.0.0.1:{}", folder.smtp)));
+    done(&folder.run(&["stop"]));
+    refused(
+        &folder.run(&["stop"]),
+        "start it with: ringmail serve --config",
+    );
+}
+
+/// Commands that need data make no directory, and say what does.
+fn before_the_first_start(folder: &Folder) {
+    for words in [
+        &["queue", "list"][..],
+        &["queue", "list", "--json"],
+        &["check"],
+        &["check", "--json"],
+        &["account", "list", "--numbers"],
+    ] {
+        refused(
+            &folder.run(words),
+            "yet; the first start makes it: ringmail serve --config",
+        );
+    }
+    for words in [
+        &["stop"][..],
+        &["reload"],
+        &["status"],
+        &["status", "--json"],
+    ] {
+        refused(&folder.run(words), "start it with: ringmail serve --config");
+    }
+    refused(
+        &folder.run(&["account", "password", "dora", "--generate"]),
+        "adds it",
+    );
+    assert!(!folder.at("data").exists());
+    // Root's files would be in the way of the server's user; anybody else is that user.
+    let made = folder.run(&["account", "password", "anna", "--generate"]);
+    if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
+        refused(&made, "Start the server (ringmail serve --config");
+        assert!(!folder.at("data").exists());
+    } else {
+        assert_eq!(done(&made).trim().len(), 20);
+    }
+}
+
+#[test]
+fn files_that_root_makes_belong_to_the_owner_of_their_folder() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.at("accounts")).unwrap();
+    let root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    if root {
+        chown(folder.at("accounts"), Some(7), Some(8)).unwrap();
+    }
+    done(&folder.run(&["account", "add", "anna", "anna@example.test"]));
+    let owner = |name: &str| {
+        let metadata = std::fs::metadata(folder.at(name)).unwrap();
+        (metadata.uid(), metadata.gid(), metadata.mode() & 0o777)
+    };
+    let (uid, gid, mode) = owner("accounts");
+    assert!(mode & 0o700 == 0o700);
+    assert_eq!(owner("accounts/anna.toml"), (uid, gid, 0o640));
+    assert_eq!(uid == 7, root);
+}
+
+#[test]
+fn a_running_server_answers_whatever_became_of_its_files() {
+    let folder = Folder::new();
+    done(&folder.run(&["account", "add", "anna", "anna@example.test"]));
+    done(&folder.run(&["account", "add", "bert", "bert@example.test"]));
+    let serving = folder.serve();
+    std::fs::write(folder.at("domains.toml"), "nonsense = 1\n").unwrap();
+    done(&folder.run(&["status"]));
+    done(&folder.run(&["account", "add", "carl", "carl@example.test"]));
+    refused(&folder.run(&["reload"]), "domains.toml:1:1: unknown field");
+
+    // Neither "it runs" nor "it does not" is true while nothing answers.
+    std::fs::rename(folder.at("data/ctl"), folder.at("moved")).unwrap();
+    for words in [
+        &["status"][..],
+        &["stop"],
+        &["reload"],
+        &["check"],
+        &["salvage"],
+    ] {
+        let data = folder.at("data");
+        let ran = match words {
+            ["salvage"] => ringmail(&["salvage", data.to_str().unwrap()]),
+            words => folder.run(words),
+        };
+        refused(&ran, "and does not answer on");
+        assert!(ran.err.contains("data/lock names the process"));
+    }
+    std::fs::rename(folder.at("moved"), folder.at("data/ctl")).unwrap();
+    done(&folder.run(&["stop"]));
+    drop(serving);
+
+    // A socket that a crash left is nobody's.
+    drop(UnixListener::bind(folder.at("data/ctl")).unwrap());
+    refused(
+        &folder.run(&["status"]),
+        "start it with: ringmail serve --config",
+    );
+    refused(
+        &folder.run(&["queue", "list"]),
+        "domains.toml:1:1: unknown field",
+    );
+    done(&folder.run(&["check"]));
+}
+
+#[test]
+fn what_keeps_a_server_from_starting_is_said_with_the_way_out() {
+    let folder = Folder::new();
+    std::fs::write(
+        folder.at("domains.toml"),
+        "[postmaster]\naccount = \"anna\"\n[domain.\"example.test\"]\n",
+    )
+    .unwrap();
+    done(&folder.run(&["account", "add", "anna", "anna@example.test"]));
+    std::fs::create_dir_all(folder.at("data/ctl")).unwrap();
+    let ran = folder.run(&["serve"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("what lies there must go"), "{}", ran.err);
+    std::fs::remove_dir(folder.at("data/ctl")).unwrap();
+
+    // Not its kind of directory: localserve would make files of its own in it.
+    let data = folder.at("data");
+    let offset = port_offset().to_string();
+    let words = [
+        "localserve",
+        "--dir",
+        data.to_str().unwrap(),
+        "--port-offset",
+        &offset,
+    ];
+    refused(&ringmail(&words), "give localserve a directory of its own");
+    assert!(!folder.at("data/localhost.crt").exists());
+
+    // Certificates are no mistake of the settings, and yet none starts without them.
+    let text = std::fs::read_to_string(&folder.config).unwrap()
+        + "tls = { certificates = [{ cert = \"none.pem\", key = \"none.key\" }] }\n";
+    std::fs::write(&folder.config, text).unwrap();
+    let check = folder.run(&["config", "check"]);
+    assert!(done(&check).contains("none.pem"), "{}", check.out);
+    assert!(check.out.contains("does not start without it"));
+    refused(&folder.run(&["serve"]), "none.pem");
+}
+
+#[test]
+fn a_second_localserve_is_told_of_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let again = ringmail(&["localserve", "--dir", server.dir()]);
+    refused(&again, "already; see it: ringmail status --dir");
+}
