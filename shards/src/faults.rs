@@ -2,7 +2,7 @@
 //!
 //! `RINGMAIL_FAULTS=body.synced=kill@3,rows.commit=fail` kills the process (SIGKILL, as power loss would leave the page cache)
 //! the third time it passes `body.synced`, and makes every `rows.commit` fail with an I/O error (`panic` panics there). `shard-001/rows.commit` means
-//! that shard alone. docs/STORAGE.md lists the points.
+//! that shard alone. docs/STORAGE.md lists the points of the storage; `smtp.message` is passed at the end of each message received.
 
 use std::io;
 

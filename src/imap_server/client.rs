@@ -61,6 +61,7 @@ pub(super) async fn resume(
     moved: Box<MovedConnection>,
     responder: Responder<Answer>,
 ) {
+    rt::label_task(&moved.facts.id);
     // Boxed, as all that is large: what stays in this future is what an idle connection costs.
     let Some(mut client) = Box::pin(arrive(core, moved, responder)).await else {
         return;

@@ -50,6 +50,7 @@ pub(super) async fn serve(core: Rc<PerCore>, connection: Connection, endpoint: E
         networks,
         listener: endpoint.listener,
     };
+    shards::rt::label_task(&facts.id);
     tracing::debug!(connection = facts.id, peer = %connection.peer(), "connected");
     let service = if endpoint.implicit_tls {
         "imaps"

@@ -31,11 +31,12 @@ pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endp
     } else {
         LimitedDoor::Submission
     };
+    let id = core.connection_id();
+    rt::label_task(&id);
     if endpoint.implicit_tls && start_tls(&core, &endpoint, &mut connection).await.is_err() {
         core.count("ringmail_tls_handshakes_failed_total", "submissions");
         return;
     }
-    let id = core.connection_id();
     core.count(
         "ringmail_smtp_connections_total",
         if endpoint.delivery {

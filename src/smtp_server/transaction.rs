@@ -127,6 +127,9 @@ impl Transaction {
         if let Some(defect) = defect {
             return defect.reply();
         }
+        if shards::faults::point("smtp.message").is_err() {
+            return Reply::local_error();
+        }
         let spool = match (self.failed.take(), self.spool.take()) {
             (Some(error), _) => {
                 tracing::warn!(connection = facts.id, %error, "a message could not be written to the spool");

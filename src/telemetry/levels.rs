@@ -28,6 +28,16 @@ impl Levels {
     }
 
     pub(super) fn enabled(&self, target: &str, level: &Level) -> bool {
+        self.enabled_from(self.default, target, level)
+    }
+
+    /// The same for a line of a library: warnings, and more only by its own name. A look at our own house shall not drown in an index's
+    /// housekeeping, nor show what a library would of keys and rows.
+    pub(super) fn enabled_for_library(&self, target: &str, level: &Level) -> bool {
+        self.enabled_from(self.default.min(LevelFilter::WARN), target, level)
+    }
+
+    fn enabled_from(&self, default: LevelFilter, target: &str, level: &Level) -> bool {
         let module = module_name(target);
         let inside = |name: &str| {
             module
@@ -35,7 +45,7 @@ impl Levels {
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
         };
         let own = self.modules.iter().find(|(name, _)| inside(name));
-        *level <= own.map_or(self.default, |(_, filter)| *filter)
+        *level <= own.map_or(default, |(_, filter)| *filter)
     }
 
     /// The most verbose level any module has.
@@ -88,5 +98,22 @@ mod tests {
         assert!(enabled("ringmail::stores", Level::INFO));
         assert!(!enabled("ringmail_shards::rt", Level::WARN));
         assert_eq!(levels.most(), LevelFilter::TRACE);
+    }
+
+    #[test]
+    fn a_library_tells_more_only_by_its_own_name() {
+        let mut log = Log {
+            level: LogLevel::Trace,
+            ..Log::default()
+        };
+        log.modules.insert("rustls".into(), LogLevel::Debug);
+        let levels = Levels::new(&log);
+        let enabled = |target, level| levels.enabled_for_library(target, &level);
+        assert!(enabled("index::journal", Level::WARN));
+        assert!(!enabled("index::journal", Level::INFO));
+        assert!(enabled("rustls::server::hs", Level::DEBUG));
+        assert!(!enabled("rustls::server::hs", Level::TRACE));
+        log.level = LogLevel::Error;
+        assert!(!Levels::new(&log).enabled_for_library("fjall", &Level::WARN));
     }
 }

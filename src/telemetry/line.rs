@@ -4,6 +4,7 @@
 use std::fmt::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use shards::rt::with_task_label;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
@@ -17,15 +18,30 @@ pub(super) fn format_line(
     time: Option<SystemTime>,
 ) -> String {
     let metadata = event.metadata();
-    let mut line = Line::new(format);
-    if let Some(time) = time {
-        line.text("time", &timestamp(time));
-    }
-    line.text("level", level_word(metadata.level()));
-    line.text("module", module_name(metadata.target()));
+    let mut line = Line::begin(format, time, metadata.level(), metadata.target());
     // The message first, wherever the macro put it.
     event.record(&mut Message(&mut line));
     event.record(&mut Others(&mut line));
+    if metadata.fields().field(CONNECTION).is_none() {
+        line.connection();
+    }
+    line.end()
+}
+
+/// A line of one who has only a text and some words beside it.
+pub(super) fn format_text(
+    (level, target): (&Level, &str),
+    message: &str,
+    words: &[(&str, &str)],
+    format: LogFormat,
+    time: Option<SystemTime>,
+) -> String {
+    let mut line = Line::begin(format, time, level, target);
+    line.message(message);
+    for (key, value) in words {
+        line.text(key, value);
+    }
+    line.connection();
     line.end()
 }
 
@@ -41,6 +57,37 @@ impl Line {
             text.push('{');
         }
         Line { format, text }
+    }
+
+    /// What each line has.
+    fn begin(format: LogFormat, time: Option<SystemTime>, level: &Level, target: &str) -> Line {
+        let mut line = Line::new(format);
+        if let Some(time) = time {
+            line.text("time", &timestamp(time));
+        }
+        line.text("level", level_word(level));
+        line.text("module", module_name(target));
+        line
+    }
+
+    fn message(&mut self, text: &str) {
+        match self.format {
+            // Always in quotes, so that the eye finds it.
+            LogFormat::Logfmt => {
+                self.key("msg");
+                logfmt_quoted(&mut self.text, shortened(text));
+            }
+            LogFormat::Json => self.text("msg", text),
+        }
+    }
+
+    /// The connection that the task at work serves, if it does.
+    fn connection(&mut self) {
+        with_task_label(|label| {
+            if let Some(label) = label {
+                self.text(CONNECTION, label);
+            }
+        });
     }
 
     fn key(&mut self, key: &str) {
@@ -93,15 +140,7 @@ struct Message<'l>(&'l mut Line);
 impl Visit for Message<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == MESSAGE {
-            let text = format!("{value:?}");
-            match self.0.format {
-                // Always in quotes, so that the eye finds it.
-                LogFormat::Logfmt => {
-                    self.0.key("msg");
-                    logfmt_quoted(&mut self.0.text, shortened(&text));
-                }
-                LogFormat::Json => self.0.text("msg", &text),
-            }
+            self.0.message(&format!("{value:?}"));
         }
     }
 }
@@ -229,6 +268,8 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (year, month, year_day - (153 * from_march + 2) / 5 + 1)
 }
 
+/// The field that holds a connection's number. The task's label is it where the event does not say.
+const CONNECTION: &str = "connection";
 /// The field that holds an event's text.
 const MESSAGE: &str = "message";
 /// Room for a usual line.

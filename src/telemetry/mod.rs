@@ -5,8 +5,9 @@
 //! Our own subscriber instead of tracing-subscriber: there are no spans here (a connection's number is a field of its events), so its
 //! registry, layers and filters would be weight without use, and it knows no logfmt.
 //!
-//! `levels` decides what is logged, `line` how it reads, `writer` gets it out.
+//! `levels` decides what is logged, `line` how it reads, `writer` gets it out; `foreign` takes what libraries and panics have to say.
 
+mod foreign;
 mod levels;
 mod line;
 mod subscriber;

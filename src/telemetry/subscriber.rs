@@ -1,16 +1,19 @@
 //! The subscriber that `tracing`'s macros call, and its one instance.
 
+use std::io::Write;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{OnceLock, RwLock};
 use std::time::SystemTime;
 
 use tracing::callsite::rebuild_interest_cache;
+use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 
+use super::foreign;
 use super::levels::Levels;
-use super::line::format_line;
+use super::line::{format_line, format_text};
 use super::writer::Writer;
 use crate::metrics::{NONE, Samples, label};
 use crate::settings::{Log, LogFormat};
@@ -29,7 +32,39 @@ pub fn start(log: &Log) -> Result<(), String> {
     if STATE.set(state).is_err() {
         return Err("the log was started twice".into());
     }
-    tracing::subscriber::set_global_default(Logfmt).map_err(|e| e.to_string())
+    tracing::subscriber::set_global_default(Logfmt).map_err(|e| e.to_string())?;
+    foreign::capture()
+}
+
+/// A line that comes from no event. Goes the way of all lines.
+pub(super) fn line(level: Level, target: &str, message: &str, words: &[(&str, &str)]) {
+    if let Some(state) = STATE.get() {
+        state.count(&level);
+        state
+            .writer
+            .line(state.format_text(&level, target, message, words));
+    }
+}
+
+/// A line at once, by the calling thread: for one whose process may end before the log's thread has its turn.
+pub(super) fn line_at_once(level: Level, target: &str, message: &str, words: &[(&str, &str)]) {
+    if let Some(state) = STATE.get() {
+        state.count(&level);
+        let line = state.format_text(&level, target, message, words);
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+}
+
+/// Whether a line of a library is wanted.
+pub(super) fn is_enabled_for_library(level: Level, target: &str) -> bool {
+    let levels = STATE.get().and_then(|state| state.levels.read().ok());
+    levels.is_some_and(|levels| levels.enabled_for_library(target, &level))
+}
+
+/// The most verbose level any module has.
+pub(super) fn most_verbose() -> LevelFilter {
+    let levels = STATE.get().and_then(|state| state.levels.read().ok());
+    levels.map_or(LevelFilter::OFF, |levels| levels.most())
 }
 
 /// Changes levels and format from now on.
@@ -41,6 +76,7 @@ pub fn reload(log: &Log) {
     let json = u8::from(log.format == LogFormat::Json);
     state.json.store(json, Ordering::Relaxed);
     rebuild_interest_cache();
+    foreign::follow_levels();
 }
 
 /// Waits until what was logged is written; before the process ends.
@@ -80,6 +116,39 @@ struct State {
     lines: [AtomicU64; 3],
 }
 
+impl State {
+    fn format(&self) -> LogFormat {
+        match self.json.load(Ordering::Relaxed) {
+            0 => LogFormat::Logfmt,
+            _ => LogFormat::Json,
+        }
+    }
+
+    fn time(&self) -> Option<SystemTime> {
+        self.with_time.then(SystemTime::now)
+    }
+
+    fn format_text(
+        &self,
+        level: &Level,
+        target: &str,
+        message: &str,
+        words: &[(&str, &str)],
+    ) -> String {
+        let (format, time) = (self.format(), self.time());
+        format_text((level, target), message, words, format, time)
+    }
+
+    fn count(&self, level: &Level) {
+        let counted = match *level {
+            Level::ERROR => 0,
+            Level::WARN => 1,
+            _ => 2,
+        };
+        self.lines[counted].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 struct Logfmt;
 
 impl Subscriber for Logfmt {
@@ -103,25 +172,15 @@ impl Subscriber for Logfmt {
         }
     }
 
-    fn max_level_hint(&self) -> Option<tracing::level_filters::LevelFilter> {
-        let levels = STATE.get()?.levels.read().ok()?;
-        Some(levels.most())
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(most_verbose())
     }
 
     fn event(&self, event: &Event<'_>) {
         let Some(state) = STATE.get() else { return };
-        let format = match state.json.load(Ordering::Relaxed) {
-            0 => LogFormat::Logfmt,
-            _ => LogFormat::Json,
-        };
-        let counted = match *event.metadata().level() {
-            Level::ERROR => 0,
-            Level::WARN => 1,
-            _ => 2,
-        };
-        state.lines[counted].fetch_add(1, Ordering::Relaxed);
-        let time = state.with_time.then(SystemTime::now);
-        state.writer.line(format_line(event, format, time));
+        state.count(event.metadata().level());
+        let line = format_line(event, state.format(), state.time());
+        state.writer.line(line);
     }
 
     // No spans: never enabled, so these are never called for one of ours.

@@ -21,14 +21,17 @@ pub async fn serve(core: Rc<PerCore>, stream: Stream, endpoint: Endpoint) {
     let Ok((peer, _)) = stream.addresses() else {
         return;
     };
+    let id = core.connection_id();
+    rt::label_task(&id);
+    tracing::debug!(%peer, "HTTP connection");
     let limits = core.live().settings.server.limits.http.clone();
     let networks = Networks::of(peer.ip());
     let progress = Progress::new();
     let service = service_fn(|request| {
-        let (core, finish) = (core.clone(), Finish(progress.clone()));
+        let (core, id, finish) = (core.clone(), id.clone(), Finish(progress.clone()));
         progress.enter(Phase::Response);
         async move {
-            let response = http::answer(&core, &request, networks, endpoint).await;
+            let response = http::answer(&core, &request, (networks, &id), endpoint).await;
             Ok::<_, std::convert::Infallible>(response.map(|body| Text::new(body, finish)))
         }
     });

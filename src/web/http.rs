@@ -20,17 +20,23 @@ use crate::percore::PerCore;
 pub(super) async fn answer<B>(
     core: &Rc<PerCore>,
     request: &Request<B>,
-    networks: Networks,
+    (networks, connection): (Networks, &str),
     endpoint: Endpoint,
 ) -> Response<String> {
     let page = Page::of(request.uri().path(), endpoint);
-    let response = if !has_room(core, &networks) {
+    let mut response = if !has_room(core, &networks) {
         too_many()
     } else if !matches!(*request.method(), Method::GET | Method::HEAD) {
         wrong_method(page)
     } else {
         page.answer(core, endpoint).await
     };
+    // What is asked for in vain can be found in the log; `/readyz` is read by programs.
+    if response.status().is_client_error() {
+        response
+            .body_mut()
+            .push_str(&format!("Connection {connection}.\n"));
+    }
     core.metrics.count(
         "ringmail_http_requests_total",
         [("page", page.word()), ("status", class(response.status()))],

@@ -2,79 +2,19 @@
 
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
-use std::process::Child;
 
-use crate::program::{Localserve, Ran, command, port_offset, ringmail, ringmail_with_input};
+use crate::folder::Folder;
+use crate::program::{Localserve, Ran, port_offset, ringmail, ringmail_with_input};
 
-/// A folder with settings in which the postmaster, a catchall and a member have no account yet.
-struct Folder {
-    dir: tempfile::TempDir,
-    config: String,
-    smtp: u16,
-}
-
-impl Folder {
-    fn new() -> Folder {
-        let dir = tempfile::tempdir().unwrap();
-        let smtp = port_offset();
-        std::fs::write(
-            dir.path().join("ringmail.toml"),
-            format!(
-                "data_dir = \"data\"\nhostname = \"mail.example.test\"\n[storage]\nsegment_size_bytes = \"4MiB\"\ndisk_reserve_bytes = \"1MiB\"\n\
-                 [[listener]]\nname = \"test\"\naddresses = [\"127.0.0.1\"]\nsmtp = {{ port = {smtp} }}\n"
-            ),
-        )
-        .unwrap();
-        let domains = "[postmaster]\naccount = \"anna\"\n[domain.\"example.test\"]\ncatchall = \"bert\"\n\
-                       [domain.\"example.test\".aliases.all]\nmembers = [\"anna@example.test\", \"bert@example.test\"]\n";
-        std::fs::write(dir.path().join("domains.toml"), domains).unwrap();
-        let config = dir.path().join("ringmail.toml");
-        Folder {
-            config: config.to_str().unwrap().to_string(),
-            dir,
-            smtp,
-        }
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn arguments<'a>(&'a self, words: &[&'a str]) -> Vec<&'a str> {
-        [words, &["--config", &self.config]].concat()
-    }
-
-    fn run(&self, words: &[&str]) -> Ran {
-        ringmail(&self.arguments(words))
-    }
-
-    fn serve(&self) -> Serving {
-        let log = std::fs::File::create(self.at("log")).unwrap();
-        let child = command(&self.arguments(&["serve"]))
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let serving = Serving(child);
-        // Until it answers on its socket.
-        for _ in 0..600 {
-            if self.at("data/ctl").exists() && self.run(&["status"]).code == 0 {
-                return serving;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
-        panic!("{}", std::fs::read_to_string(self.at("log")).unwrap());
-    }
-}
-
-struct Serving(Child);
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+/// The postmaster, a catchall and a member have no account yet.
+const DOMAINS: &str = r#"
+[postmaster]
+account = "anna"
+[domain."example.test"]
+catchall = "bert"
+[domain."example.test".aliases.all]
+members = ["anna@example.test", "bert@example.test"]
+"#;
 
 #[track_caller]
 fn done(ran: &Ran) -> &str {
@@ -90,7 +30,7 @@ fn refused(ran: &Ran, why: &str) {
 
 #[test]
 fn the_first_accounts_are_added_one_by_one_then_the_server_starts() {
-    let folder = Folder::new();
+    let folder = Folder::new(DOMAINS, "");
     refused(
         &folder.run(&["config", "check"]),
         "ringmail account add NAME ADDRESS makes it",
@@ -158,7 +98,7 @@ fn the_first_accounts_are_added_one_by_one_then_the_server_starts() {
         serde_json::from_str(done(&check).lines().last().unwrap()).unwrap();
     assert_eq!(last["findings"], 0);
     done(&folder.run(&["reload"]));
-    assert!(done(&folder.run(&["status"])).contains(&format!("127.0.0.1:{}", folder.smtp)));
+    assert!(done(&folder.run(&["status"])).contains(&format!("127.0.0.1:{}", folder.port)));
     done(&folder.run(&["stop"]));
     refused(
         &folder.run(&["stop"]),
@@ -205,7 +145,7 @@ fn before_the_first_start(folder: &Folder) {
 
 #[test]
 fn files_that_root_makes_belong_to_the_owner_of_their_folder() {
-    let folder = Folder::new();
+    let folder = Folder::new(DOMAINS, "");
     std::fs::create_dir(folder.at("accounts")).unwrap();
     let root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
     if root {
@@ -224,7 +164,7 @@ fn files_that_root_makes_belong_to_the_owner_of_their_folder() {
 
 #[test]
 fn a_running_server_answers_whatever_became_of_its_files() {
-    let folder = Folder::new();
+    let folder = Folder::new(DOMAINS, "");
     done(&folder.run(&["account", "add", "anna", "anna@example.test"]));
     done(&folder.run(&["account", "add", "bert", "bert@example.test"]));
     let serving = folder.serve();
@@ -269,7 +209,7 @@ fn a_running_server_answers_whatever_became_of_its_files() {
 
 #[test]
 fn what_keeps_a_server_from_starting_is_said_with_the_way_out() {
-    let folder = Folder::new();
+    let folder = Folder::new(DOMAINS, "");
     std::fs::write(
         folder.at("domains.toml"),
         "[postmaster]\naccount = \"anna\"\n[domain.\"example.test\"]\n",

@@ -8,7 +8,8 @@ use ringmail::settings::Door;
 
 use crate::server::TestServer;
 
-fn talk(stream: &mut TcpStream, send: &[u8], until: &str) -> String {
+/// Sends and reads until this is there.
+pub fn talk(stream: &mut TcpStream, send: &[u8], until: &str) -> String {
     stream.write_all(send).unwrap();
     let mut got = String::new();
     let mut buffer = [0; 4096];

@@ -57,7 +57,7 @@ impl ServerCertVerifier for Seen {
 }
 
 /// A client over TLS, line by line.
-struct Client {
+pub struct Client {
     talk: BufReader<StreamOwned<ClientConnection, Steady>>,
     certificate: Vec<u8>,
 }
@@ -88,7 +88,7 @@ impl Write for Steady {
 
 impl Client {
     /// Shakes hands.
-    fn over(
+    pub fn over(
         stream: TcpStream,
         versions: &[&'static rustls::SupportedProtocolVersion],
     ) -> std::io::Result<Client> {
@@ -132,7 +132,7 @@ impl Client {
     }
 
     /// Writes in one go (one record, if it is short) and reads lines until one begins with `end`.
-    fn say(&mut self, text: &str, end: &str) -> String {
+    pub fn say(&mut self, text: &str, end: &str) -> String {
         self.talk.get_mut().write_all(text.as_bytes()).unwrap();
         until(&mut self.talk, end)
     }
@@ -157,7 +157,8 @@ fn rest(mut talk: impl Read) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn certificate(directory: &Path) -> Vec<u8> {
+/// Makes `cert.pem` and `key.pem`; answers the certificate.
+pub fn certificate(directory: &Path) -> Vec<u8> {
     let pair = rcgen::KeyPair::generate().unwrap();
     let params = rcgen::CertificateParams::new(["mail.example.test".to_string()]).unwrap();
     let certificate = params.self_signed(&pair).unwrap();

@@ -1,0 +1,150 @@
+//! A detached task: its panics are caught here, and its label is there while it runs.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use super::Room;
+
+/// What [`super::spawn`] runs.
+pub(super) struct Task {
+    room: &'static Room,
+    label: Label,
+    // In a box, or the futures that carry it to the runtime would each have room for all of it.
+    future: Pin<Box<dyn Future<Output = ()>>>,
+}
+
+type Label = Option<Rc<str>>;
+
+impl Task {
+    pub(super) fn new(room: &'static Room, future: impl Future<Output = ()> + 'static) -> Task {
+        Task {
+            room,
+            label: None,
+            future: Box::pin(future),
+        }
+    }
+}
+
+impl Future for Task {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Task {
+            room,
+            label,
+            future,
+        } = &mut *self;
+        let _turn = Turn::of(label);
+        catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))).unwrap_or_else(|panic| {
+            room.panics.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(
+                room = room.name,
+                panic = panic_text(&*panic),
+                "a task panicked; this is a bug of ours"
+            );
+            Poll::Ready(())
+        })
+    }
+}
+
+/// Gives the task that runs now a name for the log, such as its connection's number. It is the task's alone: tasks that it starts have none.
+pub fn label_task(label: &str) {
+    CURRENT.with_borrow_mut(|current| *current = Some(label.into()));
+}
+
+/// Looks at the label of the task that runs now on this thread.
+pub fn with_task_label<T>(look: impl FnOnce(Option<&str>) -> T) -> T {
+    // Cloned: what looks may log, and look again.
+    let current = CURRENT.with_borrow(Clone::clone);
+    look(current.as_deref())
+}
+
+thread_local! {
+    static CURRENT: RefCell<Label> = const { RefCell::new(None) };
+}
+
+/// While it lives, a task's label is the current one; a label the task was given meanwhile goes back to it.
+struct Turn<'a>(&'a mut Label);
+
+impl Turn<'_> {
+    fn of(label: &mut Label) -> Turn<'_> {
+        CURRENT.with_borrow_mut(|current| std::mem::swap(current, label));
+        Turn(label)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        CURRENT.with_borrow_mut(|current| std::mem::swap(current, self.0));
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(no text)")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::{Room, block_on, sleep, spawn, yield_now};
+    use super::*;
+
+    static ROOM: Room = Room::new("test");
+
+    fn label() -> Label {
+        with_task_label(|label| label.map(Rc::from))
+    }
+
+    #[test]
+    fn a_panic_harms_its_task_alone() {
+        block_on(async {
+            spawn(&ROOM, async {
+                label_task("gone");
+                panic!("on purpose")
+            });
+            sleep(Duration::from_millis(5)).await;
+            assert_eq!(ROOM.panics(), 1);
+            assert_eq!(label(), None);
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn each_task_has_its_own_label_whenever_it_runs() {
+        let seen = Rc::new(RefCell::new(Vec::new()));
+        let told = seen.clone();
+        block_on(async move {
+            for name in ["one", "two"] {
+                let seen = seen.clone();
+                spawn(&ROOM, async move {
+                    assert_eq!(label(), None);
+                    label_task(name);
+                    for _ in 0..3 {
+                        yield_now().await;
+                        seen.borrow_mut().push((name, label()));
+                    }
+                });
+            }
+            sleep(Duration::from_millis(5)).await;
+            assert_eq!(label(), None);
+        })
+        .unwrap();
+        let seen = told.borrow();
+        assert_eq!(seen.len(), 6);
+        assert!(
+            seen.iter()
+                .all(|(name, label)| label.as_deref() == Some(name))
+        );
+    }
+}
