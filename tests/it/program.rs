@@ -1,7 +1,7 @@
 //! The program under test: started, asked, stopped.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -50,11 +50,18 @@ pub fn ringmail_with_input(arguments: &[&str], input: &str) -> Ran {
     child.wait_with_output().unwrap().into()
 }
 
-/// An offset of its own for each server of this process, so that tests run side by side.
+/// An offset of its own for each server of this process, so that tests run side by side. It is a free port itself, as is the next.
 pub fn port_offset() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let base = 20_000 + (std::process::id() % 150) as u16 * 200;
-    base + NEXT.fetch_add(1, Ordering::Relaxed) * 2
+    loop {
+        // 18 divides no difference of two of these numbers: no port of one offset is one of another.
+        let offset = base + NEXT.fetch_add(1, Ordering::Relaxed) * 18;
+        let free = |more: &u16| TcpListener::bind(("127.0.0.1", offset + more)).is_ok();
+        if [0, 1, 25, 80, 143, 465, 587, 993].iter().all(free) {
+            return offset;
+        }
+    }
 }
 
 /// A running `localserve`; killed when dropped.
