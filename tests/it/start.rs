@@ -15,7 +15,6 @@ fn until(stream: &mut TcpStream, text: &str) -> String {
     while !got.contains(text) {
         match stream.read(&mut buffer) {
             Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-            Err(e) if e.kind() == ErrorKind::ConnectionReset => break,
             Ok(0) => break,
             read => got += &String::from_utf8_lossy(&buffer[..read.unwrap()]),
         }
@@ -66,14 +65,4 @@ fn a_login_waits_until_the_passwords_are_there() {
     let answer = until(&mut submission, "235 ");
     assert!(answer.contains("235 "), "{answer}");
     assert!(ready(&server).starts_with("HTTP/1.1 200"));
-}
-
-#[test]
-fn a_server_that_never_served_stops_at_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let server = TestServer::starting(dir.path());
-    let mut waiting = server.connect(Door::Smtp);
-    drop(server);
-    // The backlog went with the socket.
-    assert!(!until(&mut waiting, "220 ").contains("220 "));
 }
