@@ -1,10 +1,12 @@
 //! Composition: settings, storage, executors, rooms, listeners. The only file that knows all rooms; it decides nothing about mail.
 //!
-//! [`Server`] is the whole running program as the control thread sees it: start, calls, reload, stop.
+//! [`Server`] is the whole running program as the control thread sees it: start, calls, reload, stop. `sockets` binds what the listeners
+//! say, `accept` takes connections from there to their doors.
 
-use std::collections::HashMap;
+mod accept;
+mod sockets;
+
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -13,9 +15,8 @@ use std::time::Duration;
 use shards::CoreId;
 use shards::engine::{Core, Engine, EngineOptions, Service};
 use shards::lanes::{CallError, Incoming, Network};
-use shards::net::Connection;
 use shards::pool::Pool;
-use shards::rt::{self, Listener};
+use shards::rt;
 use shards::storage::{StorageOptions, Watch};
 
 use crate::calls::{Answer, Call};
@@ -26,6 +27,8 @@ use crate::percore::{PerCore, wall_clock};
 use crate::settings::{Door, HttpCore, InitialMailboxes, Settings, ShardCores};
 use crate::store::{SpecialUse, StoreOptions};
 use crate::{imap_server, smtp_server, web};
+use accept::{IMAP, accept, count};
+use sockets::{Bound, bind};
 
 /// The running server.
 pub struct Server {
@@ -303,193 +306,6 @@ impl Service for Rooms {
     }
 }
 
-/// A listening socket and what is served on it.
-struct Bound {
-    socket: OwnedFd,
-    service: Serves,
-    connections_max: u32,
-}
-
-#[derive(Clone)]
-enum Serves {
-    Smtp(smtp_server::Endpoint),
-    Imap(imap_server::Endpoint),
-    Http(web::Endpoint),
-}
-
-fn accept(core: &Rc<PerCore>, bound: Bound) {
-    let listener = Listener::new(bound.socket);
-    let core = core.clone();
-    rt::spawn(&crate::percore::ROOM, async move {
-        // Health is told from the start.
-        if bound.service.door() != HTTP {
-            futures_lite::future::or(core.prepared(), core.drained()).await;
-        }
-        loop {
-            let next = async { Some(listener.accept().await) };
-            let stop = async {
-                core.drained().await;
-                None
-            };
-            let Some(accepted) = futures_lite::future::or(next, stop).await else {
-                return;
-            };
-            match accepted {
-                Ok(stream)
-                    if core.door_connections[bound.service.door()].get()
-                        >= bound.connections_max as usize =>
-                {
-                    // Too many for a polite word; the kernel says it.
-                    core.count("ringmail_connections_refused_total", "core_full");
-                    drop(stream);
-                }
-                Ok(stream) => serve(&core, stream, bound.service.clone()),
-                Err(error) => {
-                    tracing::warn!(%error, "accepting a connection failed; raise LimitNOFILE if files ran out")
-                }
-            }
-        }
-    });
-}
-
-fn serve(core: &Rc<PerCore>, stream: rt::Stream, service: Serves) {
-    match service {
-        Serves::Smtp(endpoint) => count(core, &smtp_server::ROOM, SMTP, async move |core| {
-            if let Ok(connection) = Connection::new(stream) {
-                smtp_server::serve(core, connection, endpoint).await;
-            }
-        }),
-        Serves::Imap(endpoint) => count(core, &imap_server::ROOM, IMAP, async move |core| {
-            let keepalive = core.live().settings.server.limits.imap.keepalive_secs;
-            stream.keep_alive(keepalive.duration());
-            if let Ok(connection) = Connection::new(stream) {
-                imap_server::serve(core, connection, endpoint).await;
-            }
-        }),
-        Serves::Http(endpoint) => count(core, &web::ROOM, HTTP, async move |core| {
-            web::serve(core, stream, endpoint).await
-        }),
-    }
-}
-
-/// Runs a connection's task and counts it while it runs, whatever becomes of it.
-fn count(
-    core: &Rc<PerCore>,
-    room: &'static rt::Room,
-    door: usize,
-    task: impl AsyncFnOnce(Rc<PerCore>) + 'static,
-) {
-    let counted = Counted(core.clone(), door);
-    core.connections.set(core.connections.get() + 1);
-    core.door_connections[door].set(core.door_connections[door].get() + 1);
-    rt::spawn(room, async move { task(counted.0.clone()).await });
-}
-
-/// A connection of a door.
-struct Counted(Rc<PerCore>, usize);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let Counted(core, door) = self;
-        core.connections.set(core.connections.get() - 1);
-        core.door_connections[*door].set(core.door_connections[*door].get() - 1);
-    }
-}
-
-/// Positions in [`PerCore::door_connections`].
-const SMTP: usize = 0;
-const IMAP: usize = 1;
-const HTTP: usize = 2;
-
-impl Serves {
-    fn door(&self) -> usize {
-        match self {
-            Serves::Smtp(_) => SMTP,
-            Serves::Imap(_) => IMAP,
-            Serves::Http(_) => HTTP,
-        }
-    }
-}
-
-type Sockets = HashMap<u16, Vec<Bound>>;
-
-/// Binds every port, once for each core that accepts on it.
-fn bind(
-    settings: &Settings,
-    shard_cores: usize,
-) -> Result<(Sockets, Vec<(Door, SocketAddr)>), String> {
-    let mut sockets = Sockets::new();
-    let mut addresses = Vec::new();
-    let limits = &settings.server.limits;
-    for (position, listener) in settings.server.listener.iter().enumerate() {
-        let hostname: Arc<str> = listener
-            .hostname
-            .as_ref()
-            .map_or(settings.server.hostname(), |name| name.as_str())
-            .into();
-        for endpoint in listener.endpoints() {
-            let cores = if endpoint.door == Door::Http {
-                shard_cores..shard_cores + 1
-            } else {
-                0..shard_cores
-            };
-            let (service, connections_max) = match endpoint.door {
-                Door::Http => (
-                    Serves::Http(web::Endpoint {
-                        metrics: listener.http.as_ref().is_some_and(|h| h.metrics),
-                        health: listener.http.as_ref().is_some_and(|h| h.health),
-                        rooms: &ROOMS,
-                    }),
-                    limits.http.connections_max,
-                ),
-                Door::Imap | Door::Imaps => (
-                    Serves::Imap(imap_server::Endpoint {
-                        listener: position,
-                        implicit_tls: endpoint.door.implicit_tls(),
-                        starttls: endpoint.starttls,
-                        allow_plain_auth: endpoint.allow_plain_auth,
-                        hostname: hostname.clone(),
-                    }),
-                    limits.imap.connections_per_core_max,
-                ),
-                Door::Smtp | Door::Submission | Door::Submissions => (
-                    Serves::Smtp(smtp_server::Endpoint {
-                        listener: position,
-                        delivery: endpoint.door == Door::Smtp,
-                        implicit_tls: endpoint.door.implicit_tls(),
-                        starttls: endpoint.starttls,
-                        allow_plain_auth: endpoint.allow_plain_auth,
-                        hostname: hostname.clone(),
-                    }),
-                    limits.smtp.connections_per_core_max,
-                ),
-            };
-            refuse_shared(endpoint.address)?;
-            for core in cores {
-                let socket = rt::listen(endpoint.address, BACKLOG).map_err(|e| e.to_string())?;
-                sockets.entry(core as u16).or_default().push(Bound {
-                    socket,
-                    service: service.clone(),
-                    connections_max,
-                });
-            }
-            addresses.push((endpoint.door, endpoint.address));
-        }
-    }
-    Ok((sockets, addresses))
-}
-
-/// SO_REUSEPORT lets each core have its own socket, and would let a second server of the same user take half of our connections.
-fn refuse_shared(address: SocketAddr) -> Result<(), String> {
-    match std::net::TcpListener::bind(address) {
-        Err(source) if source.kind() == std::io::ErrorKind::AddrInUse => {
-            Err(rt::BindError { address, source }.to_string())
-        }
-        // Other errors come back from the real attempt.
-        _ => Ok(()),
-    }
-}
-
 fn engine_options(settings: &Settings) -> Result<EngineOptions, String> {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let cores = &settings.server.cores;
@@ -613,7 +429,6 @@ static ROOMS: [&rt::Room; 9] = [
     &web::ROOM,
 ];
 
-const BACKLOG: i32 = 1024;
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 /// Long messages that wait to be taken apart. Each holds its share of a budget of memory, so this is not what bounds them.
 const PARSING_WAITING_MAX: usize = 4096;
