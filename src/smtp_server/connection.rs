@@ -1,4 +1,9 @@
-//! One connection of the SMTP door: bytes to the session, its events to whoever decides, its replies back. Timeouts, delays, drain.
+//! One connection of the SMTP door: bytes to the session, its events to whoever decides. Timeouts, drain.
+//! `authenticate` goes through AUTH and slows who guesses, `write` gets replies out, at their pace, `feed` is the way of input to the session.
+
+mod authenticate;
+mod feed;
+mod write;
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,15 +18,16 @@ use smtp::server::{CloseReason, Config, Deadline, Event, Kind, Link, Session};
 use smtp::{HelloKind, Reply};
 
 use super::Endpoint;
-use super::login::{Authentication, Outcome};
+use super::login::Authentication;
 use super::recipients;
 use super::replies;
 use super::transaction::{Facts, Transaction};
 use crate::calls::LimitedDoor;
 use crate::login::limiter::Networks;
 use crate::metrics::label;
-use crate::percore::{Attempt, PerCore, monotonic};
+use crate::percore::{PerCore, monotonic};
 use crate::settings::{AccountName, SmtpLimits, StartTls};
+use feed::{command_word, feed};
 
 /// Serves a connection to its end.
 pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endpoint) {
@@ -141,11 +147,6 @@ impl<'c> Door<'c> {
             good_transactions: 0,
             slow: false,
         }
-    }
-
-    async fn turn_away(&mut self, reply: Reply) -> io::Result<()> {
-        self.session.close(reply);
-        self.flush().await
     }
 
     async fn run(&mut self) -> io::Result<()> {
@@ -270,48 +271,6 @@ impl<'c> Door<'c> {
         }
     }
 
-    async fn flush(&mut self) -> io::Result<()> {
-        if !self.session.has_output() {
-            return Ok(());
-        }
-        let mut output = Vec::new();
-        self.session.transmit(&mut output);
-        let limit = self.limits(|l| l.write_timeout_secs.duration());
-        if self.slow {
-            return self.write_slowly(&output, limit).await;
-        }
-        rt::timeout(limit, self.connection.write_all(&output))
-            .await
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
-    }
-
-    /// To clients that guess passwords: a byte at a time, the rest before the client gives up.
-    async fn write_slowly(&mut self, output: &[u8], limit: Duration) -> io::Result<()> {
-        let pause = self.limits(|l| l.slow_delay_secs.duration());
-        let slow_bytes = if pause.is_zero() {
-            0
-        } else {
-            output.len().min(SLOW_BYTES_MAX)
-        };
-        let slowly = async {
-            for byte in &output[..slow_bytes] {
-                self.connection
-                    .write_all(std::slice::from_ref(byte))
-                    .await?;
-                rt::sleep(pause).await;
-            }
-            io::Result::Ok(())
-        };
-        let all = limit + pause * slow_bytes as u32;
-        rt::timeout(all, slowly)
-            .await
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        let rest = self.connection.write_all(&output[slow_bytes..]);
-        rt::timeout(limit, rest)
-            .await
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
-    }
-
     async fn upgrade(&mut self) -> io::Result<()> {
         let result = start_tls(self.core, &self.endpoint, &mut self.connection).await;
         if result.is_err() {
@@ -392,54 +351,6 @@ impl<'c> Door<'c> {
                 if reason != CloseReason::Quit {
                     tracing::debug!(connection = self.id, ?reason, "smtp session closed");
                 }
-            }
-        }
-    }
-
-    async fn delay_login(&self) {
-        // Spec 1.3: more than 3 failures on a connection: (n-3) seconds before the next is looked at.
-        let over = self.failed_logins.saturating_sub(3);
-        if over > 0 {
-            rt::sleep(Duration::from_secs(u64::from(over))).await;
-        }
-    }
-
-    async fn authenticate(
-        &mut self,
-        mut authentication: Authentication,
-        response: Option<sasl::Secret>,
-    ) {
-        let attempt = Attempt {
-            connection: &self.id,
-            peer: self.connection.peer().ip(),
-            networks: self.networks,
-            protocol: "submission",
-            mechanism: authentication.mechanism(),
-        };
-        match authentication
-            .step(self.core, attempt, response.as_ref())
-            .await
-        {
-            Outcome::Challenge(reply) => {
-                self.authentication = Some(authentication);
-                self.session.decide(reply);
-            }
-            Outcome::Done(reply, account) => {
-                if account.is_some() {
-                    self.submitter = account;
-                    self.failed_logins = 0;
-                    self.slow = false;
-                } else {
-                    self.failed_logins += 1;
-                    let (slow_after, most) =
-                        self.limits(|l| (l.auth_failures_slow_after, l.auth_failures_max));
-                    self.slow = self.failed_logins >= slow_after;
-                    if self.failed_logins >= most {
-                        self.session.close(Reply::too_many_failures());
-                        return;
-                    }
-                }
-                self.session.decide(reply);
             }
         }
     }
@@ -558,71 +469,6 @@ impl<'c> Door<'c> {
     }
 }
 
-/// The command behind an event, as a label; `DATA` and `BDAT` end as `(message)`.
-fn command_word(event: &Event<'_>) -> Option<&'static str> {
-    match event {
-        Event::Hello {
-            kind: HelloKind::Extended,
-            ..
-        } => Some("EHLO"),
-        Event::Hello { .. } => Some("HELO"),
-        Event::Auth { .. } | Event::AuthResponse(_) | Event::AuthAborted(_) => Some("AUTH"),
-        Event::StartTls => Some("STARTTLS"),
-        Event::Mail { .. } => Some("MAIL"),
-        Event::Recipient { .. } => Some("RCPT"),
-        Event::DataStart => Some("DATA"),
-        Event::EndOfMessage { .. } => Some("(message)"),
-        Event::Body(_) | Event::Reset | Event::Closed(_) => None,
-    }
-}
-
-/// Gives input to the session; message data goes straight to the transaction. Answers what was used, and the next other event.
-fn feed(
-    core: &Rc<PerCore>,
-    session: &mut Session,
-    transaction: &mut Option<Box<Transaction>>,
-    input: &[u8],
-) -> (usize, Option<Event<'static>>) {
-    let mut at = 0;
-    loop {
-        let (used, event) = session.receive(&input[at..]);
-        at += used;
-        match event {
-            Some(Event::Body(piece)) => {
-                if let Some(transaction) = transaction {
-                    transaction.push(core, piece);
-                }
-            }
-            Some(event) => return (at, Some(owned(event))),
-            None => return (at, None),
-        }
-    }
-}
-
-/// An event without its borrow: only `Body` has one, and it does not come here.
-fn owned(event: Event<'_>) -> Event<'static> {
-    match event {
-        Event::Hello { kind, name } => Event::Hello { kind, name },
-        Event::Auth { mechanism, initial } => Event::Auth { mechanism, initial },
-        Event::AuthResponse(response) => Event::AuthResponse(response),
-        Event::AuthAborted(why) => Event::AuthAborted(why),
-        Event::StartTls => Event::StartTls,
-        Event::Mail {
-            reverse_path,
-            parameters,
-        } => Event::Mail {
-            reverse_path,
-            parameters,
-        },
-        Event::Recipient { forward_path } => Event::Recipient { forward_path },
-        Event::DataStart => Event::DataStart,
-        Event::Body(_) => Event::Body(&[]),
-        Event::EndOfMessage { octets, defect } => Event::EndOfMessage { octets, defect },
-        Event::Reset => Event::Reset,
-        Event::Closed(reason) => Event::Closed(reason),
-    }
-}
-
 fn session_config(endpoint: &Endpoint, limits: &SmtpLimits, has_certificate: bool) -> Config {
     let kind = if endpoint.delivery {
         Kind::Delivery
@@ -648,5 +494,3 @@ fn session_config(endpoint: &Endpoint, limits: &SmtpLimits, has_certificate: boo
 
 /// Unknown recipients that cost the peer no time.
 const FREE_UNKNOWN: u32 = 2;
-/// Bytes of a reply that are written one a second.
-const SLOW_BYTES_MAX: usize = 20;
