@@ -131,6 +131,10 @@ fn reword(message: &str) -> (String, Option<String>) {
             return (format!("unknown {noun} {found:?}"), Some(hint));
         }
     }
+    if message == "invalid IP address syntax" {
+        let hint = "an address as in \"192.0.2.1\" or \"2001:db8::1\", \"0.0.0.0\" and \"::\" for all; names are not looked up";
+        return (message.into(), Some(hint.into()));
+    }
     if let Some((found, expected)) = message.split_once(", expected ")
         && let Some((_, words)) = RUST_TYPES.iter().find(|(name, _)| *name == expected)
     {
@@ -270,6 +274,13 @@ mod tests {
         let mut problems = problems_of::<M>(content);
         assert_eq!(problems.len(), 1, "{problems:?}");
         problems.remove(0)
+    }
+
+    #[test]
+    fn an_address_that_is_none_has_a_hint() {
+        let problem =
+            one_problem::<crate::settings::Server>("[[listener]]\naddresses = [\"localhost\"]\n");
+        assert!(problem.hint.unwrap().ends_with("names are not looked up"));
     }
 
     #[test]

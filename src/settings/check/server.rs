@@ -25,6 +25,11 @@ impl Check<'_> {
                 "the full name of this host, such as \"mail.example.org\"",
             );
         }
+        if let Some(name) = &server.hostname
+            && !is_host_name(name.as_str())
+        {
+            self.not_a_host(&["hostname"], name.as_str());
+        }
         if server.listener.is_empty() {
             self.missing(
                 text,
@@ -38,6 +43,15 @@ impl Check<'_> {
         }
         self.listener_names();
         self.sockets();
+    }
+
+    fn not_a_host(&mut self, path: &[&str], name: &str) {
+        self.report(
+            &self.texts.server,
+            path,
+            format!("{name:?} cannot be the name of a host"),
+            "letters, digits, hyphens and dots, as in \"mail.example.org\"",
+        );
     }
 
     fn ranges(&mut self) {
@@ -67,6 +81,11 @@ impl Check<'_> {
                 &["listener", at, "name"],
                 "a word for logs and metrics, such as \"public\"",
             );
+        }
+        if let Some(name) = &listener.hostname
+            && !is_host_name(name.as_str())
+        {
+            self.not_a_host(&["listener", at, "hostname"], name.as_str());
         }
         if listener.addresses.is_empty() {
             self.missing(
@@ -189,6 +208,17 @@ fn same_socket(a: SocketAddr, b: SocketAddr) -> bool {
     let any_of_family = |x: IpAddr, y: IpAddr| x.is_unspecified() && x.is_ipv4() == y.is_ipv4();
     a.port() == b.port()
         && (a.ip() == b.ip() || any_of_family(a.ip(), b.ip()) || any_of_family(b.ip(), a.ip()))
+}
+
+/// RFC 5321 4.1.2: a domain is made of letters, digits and hyphens. Others refuse a greeting with more (RFC 5321 2.3.5).
+fn is_host_name(name: &str) -> bool {
+    let label = |label: &str| {
+        let inside = label
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        inside && !label.is_empty() && !label.starts_with('-') && !label.ends_with('-')
+    };
+    name.split('.').all(label)
 }
 
 /// Numbers with bounds of their own: field, value, least, most. What would stop all mail, or break a promise of an RFC, is refused.

@@ -166,6 +166,29 @@ fn two_services_cannot_have_one_socket() {
 }
 
 #[test]
+fn a_host_has_a_name_that_others_take_in_a_greeting() {
+    let named = |name: &str| {
+        server_mistakes(&format!(
+            "data_dir = \"d\"\nhostname = \"{name}\"\n[[listener]]\nname = \"l\"\naddresses = [\"127.0.0.1\"]\nsmtp = {{}}\n"
+        ))
+    };
+    for right in ["h", "mail.example.org", "m-1.example.org", "bücher.example"] {
+        assert_eq!(named(right), [""; 0], "{right}");
+    }
+    for wrong in ["mail_1.example.org", "m_.example.org"] {
+        let expected = format!("ringmail.toml:2: {wrong:?} cannot be the name of a host");
+        assert_eq!(named(wrong), [expected]);
+    }
+    let listener = named(
+        "h\"\n[[listener]]\nname = \"m\"\naddresses = [\"::1\"]\nsmtp = {}\nhostname = \"a_b",
+    );
+    assert_eq!(
+        listener,
+        ["ringmail.toml:7: \"a_b\" cannot be the name of a host"]
+    );
+}
+
+#[test]
 fn tls_needs_certificates_and_passwords_need_tls() {
     let with = |services: &str| {
         let server = format!(
