@@ -54,7 +54,9 @@ pub struct SmtpLimits {
     pub bad_transactions_max: u32,
     /// Unknown recipients on a connection before it is closed.
     pub unknown_recipients_max: u32,
-    /// Wait before the reply to an unknown recipient.
+    /// Unknown recipients on a connection after which each is answered late.
+    pub unknown_recipients_slow_after: u32,
+    /// Wait before the reply to an unknown recipient then.
     pub unknown_recipient_delay_secs: Secs,
     /// Failed logins on a connection after which it is slowed.
     pub auth_failures_slow_after: u32,
@@ -89,6 +91,8 @@ impl Default for SmtpLimits {
             connections_per_core_max: 10_000,
             bad_transactions_max: 10,
             unknown_recipients_max: 100,
+            // The first ones are typing errors.
+            unknown_recipients_slow_after: 2,
             unknown_recipient_delay_secs: Secs::new(1),
             auth_failures_slow_after: 3,
             auth_failures_max: 10,

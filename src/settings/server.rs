@@ -98,7 +98,7 @@ impl Default for Server {
 pub struct Log {
     /// Least severe level that is logged.
     pub level: LogLevel,
-    /// Another level for a module and what lies in it, such as `smtp_server` or `store::deliver`.
+    /// Another level for a module and what lies in it, such as `smtp_server` or `store::add`.
     pub modules: BTreeMap<String, LogLevel>,
     /// Form of a line.
     pub format: LogFormat,
@@ -112,12 +112,12 @@ pub enum LogLevel {
     Error,
     /// Something may need the operator.
     Warn,
-    /// What happened, one line per connection or message.
+    /// What happened: one line per message, per failed login, per change of settings.
     #[default]
     Info,
     /// How it happened.
     Debug,
-    /// Each protocol line, secrets replaced.
+    /// What libraries tell, where `modules` names them.
     Trace,
 }
 

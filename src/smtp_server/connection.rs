@@ -409,14 +409,14 @@ impl<'c> Door<'c> {
             label("kind", "unknown"),
         );
         self.unknown_recipients += 1;
-        let (most, delay) = self.limits(|l| {
+        let (most, slow_after, delay) = self.limits(|l| {
             (
                 l.unknown_recipients_max,
+                l.unknown_recipients_slow_after,
                 l.unknown_recipient_delay_secs.duration(),
             )
         });
-        // The first ones are typing errors.
-        if self.unknown_recipients > FREE_UNKNOWN && !delay.is_zero() {
+        if self.unknown_recipients > slow_after && !delay.is_zero() {
             rt::sleep(delay).await;
         }
         if self.unknown_recipients > most {
@@ -491,6 +491,3 @@ fn session_config(endpoint: &Endpoint, limits: &SmtpLimits, has_certificate: boo
     config.errors_max = limits.bad_commands_max;
     config
 }
-
-/// Unknown recipients that cost the peer no time.
-const FREE_UNKNOWN: u32 = 2;

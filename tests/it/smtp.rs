@@ -8,6 +8,24 @@ use ringmail::settings::Door;
 
 use crate::server::TestServer;
 
+#[test]
+fn unknown_recipients_cost_time_as_configured() {
+    let server = TestServer::start();
+    let delay = std::time::Duration::from_millis(300);
+    let mut settings = server.server().live().settings.clone();
+    let limits = &mut settings.server.limits.smtp;
+    limits.unknown_recipients_slow_after = 0;
+    limits.unknown_recipient_delay_secs = "300ms".parse().unwrap();
+    server.server().reload(settings).unwrap();
+    let mut stream = server.connect(Door::Smtp);
+    talk(&mut stream, b"", "220 ");
+    talk(&mut stream, b"EHLO client.example\r\n", "250 ");
+    talk(&mut stream, b"MAIL FROM:<a@example.org>\r\n", "250 ");
+    let before = std::time::Instant::now();
+    talk(&mut stream, b"RCPT TO:<nobody@example.test>\r\n", "550 ");
+    assert!(before.elapsed() >= delay);
+}
+
 /// Sends and reads until this is there.
 pub fn talk(stream: &mut TcpStream, send: &[u8], until: &str) -> String {
     stream.write_all(send).unwrap();

@@ -1,7 +1,5 @@
 //! AUTH on a connection: what a failure costs it. RFC 4954.
 
-use std::time::Duration;
-
 use shards::rt;
 use smtp::Reply;
 
@@ -11,10 +9,15 @@ use crate::smtp_server::login::{Authentication, Outcome};
 
 impl Door<'_> {
     pub(super) async fn delay_login(&self) {
-        // Spec 1.3: more than 3 failures on a connection: (n-3) seconds before the next is looked at.
-        let over = self.failed_logins.saturating_sub(3);
-        if over > 0 {
-            rt::sleep(Duration::from_secs(u64::from(over))).await;
+        // Spec 1.3: the further beyond 3 failures, the longer until the next is looked at.
+        let wait = self.limits(|l| {
+            let over = self
+                .failed_logins
+                .saturating_sub(l.auth_failures_slow_after);
+            l.slow_delay_secs.duration() * over
+        });
+        if !wait.is_zero() {
+            rt::sleep(wait).await;
         }
     }
 
