@@ -56,6 +56,8 @@ pub struct PerCore {
     pub draining: Cell<bool>,
     /// Notified when `draining` is set.
     pub drain: Event,
+    /// When what is under way must come to its end: set with `draining`.
+    pub drain_end: Cell<Option<Instant>>,
     /// Connections of all doors on this core.
     pub connections: Cell<usize>,
     /// The same, door by door: each has a maximum of its own, so that none shuts out another.
@@ -143,6 +145,7 @@ impl PerCore {
             prepared: Event::new(),
             draining: Cell::new(false),
             drain: Event::new(),
+            drain_end: Cell::new(None),
             connections: Cell::new(0),
             door_connections: Default::default(),
             handshakes: Rc::default(),
@@ -395,6 +398,22 @@ impl PerCore {
         }
     }
 
+    /// Waits until the core is to stop and the time of what is under way is nearly up: what remains is for a goodbye.
+    pub async fn drain_ends(&self) {
+        self.drained().await;
+        if let Some(end) = self.drain_end.get() {
+            rt::sleep(end.saturating_duration_since(monotonic())).await;
+        }
+    }
+
+    /// Tells all tasks that the core is to stop within `limit`.
+    pub fn begin_drain(&self, limit: Duration) {
+        let goodbye = (limit / 8).min(GOODBYE_MAX);
+        self.drain_end.set(Some(monotonic() + limit - goodbye));
+        self.draining.set(true);
+        self.drain.notify();
+    }
+
     /// Counts an IMAP command with what came of it, and how long it took since `began`.
     pub fn imap_command(&self, command: &'static str, result: &'static str, began: Instant) {
         let labels = [("cmd", command), ("result", result)];
@@ -426,7 +445,9 @@ pub fn monotonic() -> Instant {
     Instant::now()
 }
 
-/// How long a stop waits for what is under way before it closes connections.
+/// The part of a stop that is kept for saying goodbye, at most.
+const GOODBYE_MAX: Duration = Duration::from_secs(2);
+/// How often a stop looks whether all connections have ended.
 pub const DRAIN_STEP: Duration = Duration::from_millis(10);
 
 /// Octets of a name in the log. RFC 5321 4.5.3.1.3: a path has at most 256.

@@ -296,8 +296,7 @@ impl Service for Rooms {
     }
 
     async fn drain(self: Rc<Self>, limit: Duration) {
-        self.core.draining.set(true);
-        self.core.drain.notify();
+        self.core.begin_drain(limit);
         let mut waited = Duration::ZERO;
         while self.core.connections.get() > 0 && waited < limit {
             rt::sleep(crate::percore::DRAIN_STEP).await;

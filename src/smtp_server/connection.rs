@@ -231,7 +231,8 @@ impl<'c> Door<'c> {
             if idle {
                 core.drained().await;
             } else {
-                future::pending::<()>().await;
+                // RFC 5321 3.8: whoever has not finished by then is told before the connection goes.
+                core.drain_ends().await;
             }
             None
         };

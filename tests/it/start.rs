@@ -1,4 +1,4 @@
-//! What clients see of a server that is about to serve.
+//! What clients see of a server that is about to serve, and of one that is about to end.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -65,4 +65,49 @@ fn a_login_waits_until_the_passwords_are_there() {
     let answer = until(&mut submission, "235 ");
     assert!(answer.contains("235 "), "{answer}");
     assert!(ready(&server).starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn a_transaction_that_outlasts_a_stop_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = TestServer::on(dir.path(), "");
+    let mut settings = server.server().live().settings.clone();
+    settings.server.shutdown_grace_secs = "8s".parse().unwrap();
+    server.server().reload(settings).unwrap();
+    let [mut finishing, mut stuck] = [(), ()].map(|()| {
+        let mut stream = server.connect(Door::Smtp);
+        until(&mut stream, "220 ");
+        for (line, code) in [
+            ("EHLO c\r\n", "250 "),
+            ("MAIL FROM:<a@example.org>\r\n", "250 "),
+            ("RCPT TO:<anna@example.test>\r\n", "250 "),
+            ("DATA\r\n", "354 "),
+        ] {
+            stream.write_all(line.as_bytes()).unwrap();
+            until(&mut stream, code);
+        }
+        stream
+    });
+    std::thread::scope(|scope| {
+        let stop = scope.spawn(|| server.server().stop());
+        // Until the stop has begun there is no telling what comes first: a new connection sees it.
+        loop {
+            let connected = TcpStream::connect(server.address(Door::Smtp));
+            let Ok(mut stream) = connected else { break };
+            stream
+                .set_read_timeout(Some(Duration::from_secs(1)))
+                .unwrap();
+            let mut start = [0; 3];
+            if stream.read_exact(&mut start).is_err() || start == *b"421" {
+                break;
+            }
+        }
+        finishing.write_all(b"Subject: x\r\n\r\n.\r\n").unwrap();
+        // RFC 5321 3.8.
+        let answers = until(&mut finishing, "421 4.3.2");
+        assert!(answers.starts_with("250 "), "{answers}");
+        let answer = until(&mut stuck, "421 ");
+        assert!(answer.starts_with("421 4.3.2"), "{answer}");
+        stop.join().unwrap();
+    });
 }
