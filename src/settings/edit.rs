@@ -89,7 +89,7 @@ pub fn remove_account(settings: &Settings, name: AccountName) -> Result<Settings
     let account = known(settings, name)?;
     if let Some(user) = user_of_account(settings, name) {
         return Err(EditError::Refused(format!(
-            "account {name} is {user}; change the domains file first"
+            "account {name} is {user}; change the domains file and run `ringmail reload` first"
         )));
     }
     for held in &account.addresses {
@@ -269,7 +269,7 @@ fn check_no_member(settings: &Settings, address: &AddressText) -> Result<(), Edi
                 .any(|member| same_address(settings, member, address))
             {
                 return Err(EditError::Refused(format!(
-                    "{address} is a member of the alias {localpart}@{name}; change the domains file first"
+                    "{address} is a member of the alias {localpart}@{name}; change the domains file and run `ringmail reload` first"
                 )));
             }
         }
