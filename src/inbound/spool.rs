@@ -77,6 +77,11 @@ impl Spool {
 
     fn count(&mut self) {
         let now = self.memory.len();
+        if let Some(file) = &mut self.file {
+            let new = &self.memory[self.counted..];
+            let room = HEAD_MAX.saturating_sub(file.head.len());
+            file.head.extend_from_slice(&new[..new.len().min(room)]);
+        }
         self.core
             .body_memory
             .set(self.core.body_memory.get() + now - self.counted);
@@ -157,7 +162,7 @@ impl Spool {
         Ok(())
     }
 
-    /// The message's first octets: all of them while it is in memory.
+    /// The message's first octets: all of them while it is in memory, else at least [`HEAD_MAX`] if there are so many.
     pub fn head(&self) -> &[u8] {
         self.file.as_ref().map_or(&self.memory, |f| &f.head)
     }
@@ -243,5 +248,5 @@ const LONGEST_LOOK: Duration = Duration::from_secs(1);
 const RESERVE_MAX: usize = 256 << 10;
 /// Octets gathered before they are written to an open file.
 const FILE_PIECE: usize = 256 << 10;
-/// Octets kept for looking at the header.
-const HEAD_MAX: usize = 256 << 10;
+/// Octets kept for looking at the header of a message that is in a file.
+pub const HEAD_MAX: usize = 256 << 10;

@@ -10,7 +10,7 @@ use smtp::{HelloKind, MailParameters, Reply, ReversePath};
 
 use super::recipients::{self, Target};
 use super::replies;
-use crate::inbound::{FanOut, Recipient, Spool, SpoolError};
+use crate::inbound::{FanOut, HEAD_MAX, Recipient, Spool, SpoolError};
 use crate::live::Live;
 use crate::percore::PerCore;
 use crate::queue::QueueRow;
@@ -153,6 +153,12 @@ impl Transaction {
         head: &[u8],
         whole: bool,
     ) -> Result<String, Reply> {
+        // What is not looked at could name another author, or tell of a loop.
+        if !whole && !message::header::has_separator(head) {
+            return Err(Reply::bad_message(format!(
+                "the header is longer than {HEAD_MAX} octets"
+            )));
+        }
         let header = Header::of_message(head);
         // RFC 5321 6.3: loops are found by counting Received fields.
         if message::compose::received_count(header)

@@ -8,6 +8,46 @@ use ringmail::settings::Door;
 
 use crate::server::TestServer;
 
+/// A submission by anna; answers the last reply.
+fn submit(server: &TestServer, message: &str) -> String {
+    let mut stream = server.connect(Door::Submission);
+    talk(&mut stream, b"", "220 ");
+    talk(&mut stream, b"EHLO client.example\r\n", "250 ");
+    // RFC 4616: anna@example.test with her password.
+    let login = b"AUTH PLAIN AGFubmFAZXhhbXBsZS50ZXN0AGFubmEtcGFzc3dvcmQ=\r\n";
+    talk(&mut stream, login, "235 ");
+    talk(&mut stream, b"MAIL FROM:<anna@example.test>\r\n", "250 ");
+    talk(&mut stream, b"RCPT TO:<dora@example.test>\r\n", "250 ");
+    talk(&mut stream, b"DATA\r\n", "354 ");
+    talk(
+        &mut stream,
+        format!("{message}\r\n.\r\n").as_bytes(),
+        "\r\n",
+    )
+}
+
+#[test]
+fn an_author_cannot_hide_behind_a_long_header() {
+    let server = TestServer::start();
+    let anna = "From: anna@example.test\r\n";
+    let other = "From: dora@example.test\r\n\r\nhello";
+    for filler in [0, 1000, 200_000, 400_000] {
+        let fields = "X-Filler: some words that fill a line\r\n".repeat(filler / 39);
+        let reply = submit(&server, &format!("{anna}{fields}{other}"));
+        assert!(reply.starts_with("554 5.6.0 "), "{filler}: {reply}");
+    }
+    // What is long is the body, or still looked at as a whole although little of a message stays in memory.
+    let body = "words that fill a line\r\n".repeat(12_000);
+    let reply = submit(&server, &format!("{anna}\r\n{body}"));
+    assert!(reply.starts_with("250 "), "{reply}");
+    let mut settings = server.server().live().settings.clone();
+    settings.server.storage.body_in_memory_max_bytes = "4KiB".parse().unwrap();
+    server.server().reload(settings).unwrap();
+    let fields = "X-Filler: some words that fill a line\r\n".repeat(3000);
+    let reply = submit(&server, &format!("{fields}{anna}\r\nhello"));
+    assert!(reply.starts_with("250 "), "{reply}");
+}
+
 #[test]
 fn unknown_recipients_cost_time_as_configured() {
     let server = TestServer::start();
