@@ -159,6 +159,12 @@ impl Transaction {
                 "the header is longer than {HEAD_MAX} octets"
             )));
         }
+        // RFC 5322 2.2.3: it would continue the field that we write above it.
+        if matches!(head.first(), Some(b' ' | b'\t')) {
+            return Err(Reply::bad_message(
+                "the first line of the message continues no field",
+            ));
+        }
         let header = Header::of_message(head);
         // RFC 5321 6.3: loops are found by counting Received fields.
         if message::compose::received_count(header)
