@@ -141,26 +141,14 @@ impl PerCore {
         }
         let account = self.account(deliver.account).await?;
         let transaction = deliver.transaction.map(|t| t.to_bytes());
-        let add = account
-            .add(
-                &deliver.mailbox,
-                vec![deliver.message.clone()],
-                transaction.as_ref().map(|t| t.as_slice()),
-            )
-            .await;
-        let added = match add {
-            Err(StoreError::NoMailbox) => {
-                account.ensure(&deliver.mailbox).await?;
-                account
-                    .add(
-                        &deliver.mailbox,
-                        vec![deliver.message],
-                        transaction.as_ref().map(|t| t.as_slice()),
-                    )
-                    .await?
-            }
-            other => other?,
-        };
+        let transaction = transaction.as_ref().map(|t| t.as_slice());
+        // Before the message is handed over; a mailbox that goes in between is an error, and the sender comes again.
+        if account.mailbox(&deliver.mailbox).is_none() {
+            account.ensure(&deliver.mailbox).await?;
+        }
+        let added = account
+            .add(&deliver.mailbox, vec![deliver.message], transaction)
+            .await?;
         Ok(added.is_some())
     }
 

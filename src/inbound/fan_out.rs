@@ -86,6 +86,9 @@ impl FanOut {
             .account
             .parse()
             .map_err(|_| StoreError::AccountGone)?;
+        // Kept to the end: memory freed where it was allocated is at hand for the next message. Freed by the commit thread, it made
+        // this core's allocator look for fresh pages (3.5 % of a profile under load, 1.5 % since).
+        let _freed_here = self.content.bytes.clone();
         let message = message(
             core,
             &recipient,
