@@ -14,7 +14,7 @@ use shards::engine::Core;
 use shards::lanes::{CallError, Lanes};
 use shards::pool::Pool;
 use shards::rt::{self, Budget, Event, Share, Turn, Turns};
-use shards::storage::{Shard, StorageError};
+use shards::storage::{Shard, StorageError, Watch};
 use shards::{CoreId, owner_of, shard_of};
 
 use crate::calls::{Answer, Call, Deliver, LimitedDoor};
@@ -35,6 +35,8 @@ pub struct PerCore {
     pub shard_count: u16,
     /// Shards of this core.
     pub shards: Vec<Rc<Shard>>,
+    /// All shards, by number.
+    pub watches: Arc<[Watch]>,
     /// To all cores.
     pub lanes: Rc<Lanes<Call, Answer>>,
     /// For what blocks or is heavy.
@@ -135,6 +137,7 @@ impl PerCore {
             shard_count: core.shard_count,
             accounts: Accounts::new(store, &core.shards, core.shard_count),
             shards: core.shards,
+            watches: core.watches,
             lanes: core.lanes,
             pool: core.pool,
             verifier,
@@ -201,15 +204,12 @@ impl PerCore {
 
     /// Calls another core (or this one) with the configured deadline.
     pub async fn call(&self, to: CoreId, call: Call) -> Result<Answer, CallError> {
-        let limit = self
-            .live
-            .borrow()
-            .settings
-            .server
-            .cores
-            .call_timeout_secs
-            .duration();
-        self.lanes.call(to, call, limit).await
+        self.lanes.call(to, call, self.call_limit()).await
+    }
+
+    fn call_limit(&self) -> Duration {
+        let live = self.live.borrow();
+        live.settings.server.cores.call_timeout_secs.duration()
     }
 
     /// A number for a new connection: the opening, the core, a counter. The same in replies and in the log.
@@ -377,8 +377,18 @@ impl PerCore {
 
     /// Delivers to one account, wherever it lives. True: added; false: this transaction was added before.
     pub async fn deliver(&self, deliver: Deliver) -> Result<bool, StoreError> {
-        let owner = self.owner_of(deliver.account.as_str());
-        match self.call(owner, Call::Deliver(Box::new(deliver))).await {
+        let shard = shard_of(deliver.account.as_str().as_bytes(), self.shard_count);
+        let owner = owner_of(shard, self.shard_cores);
+        let call = Call::Deliver(Box::new(deliver));
+        let limit = self.call_limit();
+        // While the owner's shard commits, this batch can only come into the next group, and the end of this one wakes the owner.
+        // Measured with two cores: 79 us of CPU a message with a wake-up for each call, 71 without those.
+        let is_seen_to = || owner != self.id && self.watches[usize::from(shard.0)].is_committing();
+        match self
+            .lanes
+            .call_at_leisure(owner, call, limit, is_seen_to)
+            .await
+        {
             Ok(Answer::Delivered(result)) => result,
             _ => Err(StoreError::Storage(StorageError::Busy)),
         }

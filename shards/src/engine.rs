@@ -15,7 +15,7 @@ use crate::lanes::{Incoming, Lanes, Network};
 use crate::pool::Pool;
 use crate::routing::{CoreId, ShardId, owner_of};
 use crate::rt::{self, ExecutorHandle, ExecutorOptions};
-use crate::storage::{Opened, Shard};
+use crate::storage::{Opened, Shard, Watch};
 
 /// What runs on a core: the layer above.
 pub trait Service: 'static {
@@ -41,6 +41,8 @@ pub struct Core<C, A> {
     pub lanes: Rc<Lanes<C, A>>,
     /// The shards this core owns.
     pub shards: Vec<Rc<Shard>>,
+    /// All shards, by number, as any core may see them.
+    pub watches: Arc<[Watch]>,
     /// Number of shards in the directory.
     pub shard_count: u16,
     /// For what blocks.
@@ -123,6 +125,7 @@ impl<C: Send + 'static, A: Send + 'static> Engine<C, A> {
             wakers: (0..all).map(|_| AtomicWaker::new()).collect(),
         });
         let build = Arc::new(build);
+        let watches: Arc<[Watch]> = opened.watches().into();
         let (report, reports) = crossbeam_channel::bounded(usize::from(all));
         let mut executors = Vec::new();
         for core in (0..all).map(CoreId) {
@@ -153,12 +156,13 @@ impl<C: Send + 'static, A: Send + 'static> Engine<C, A> {
                 io_memory: options.io_memory,
                 spin_before_park: options.spin_before_park,
             };
-            let (network, pool, stop, build, report) = (
+            let (network, pool, stop, build, report, watches) = (
                 network.clone(),
                 pool.clone(),
                 stop.clone(),
                 build.clone(),
                 report.clone(),
+                watches.clone(),
             );
             let shard_count = opened.format.shards;
             executors.push(rt::run(&executor, move || async move {
@@ -168,11 +172,16 @@ impl<C: Send + 'static, A: Send + 'static> Engine<C, A> {
                     .collect();
                 let own_shards = shards.clone();
                 let lanes = Lanes::new(network, core);
+                for shard in &own_shards {
+                    let lanes = lanes.clone();
+                    shard.after_group(move || lanes.look());
+                }
                 let built = build(Core {
                     id: core,
                     shard_cores,
                     lanes: lanes.clone(),
                     shards,
+                    watches,
                     shard_count,
                     pool,
                 });

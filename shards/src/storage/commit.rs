@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     pub syncs: AtomicU64,
     pub bytes: AtomicU64,
     pub compacted: AtomicU64,
+    /// A group is under way; when it is done the owner core is woken. See [`super::Watch::is_committing`].
+    pub committing: AtomicBool,
     pub done: Done,
 }
 
@@ -209,6 +211,7 @@ impl CommitThread {
 
     fn run_group(&mut self, group: &mut Vec<Batch>) {
         let batches = group.len();
+        self.shared.committing.store(true, Ordering::SeqCst);
         let answers = match self.shared.poison.get() {
             Some(reason) => Err(reason.clone()),
             // A panic must not end the thread: its owner would wait for ever.
@@ -220,6 +223,8 @@ impl CommitThread {
         group.clear();
         // Full only if more batches were under way than may be: a bug, and then the owner's deadline tells.
         let _ = self.shared.done.queue.push(GroupDone { answers, batches });
+        // Before the owner is woken: who still sees it set has left his call where the owner, woken here, will find it.
+        self.shared.committing.store(false, Ordering::SeqCst);
         self.shared.done.waker.wake();
         self.upkeep();
     }

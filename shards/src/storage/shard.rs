@@ -1,6 +1,6 @@
 //! One shard as its owner core sees it: submitting batches, reading rows and bodies. Never blocks.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::path::PathBuf;
@@ -42,6 +42,7 @@ pub struct Shard {
     wake: Event,
     next_body: Cell<u64>,
     files: RefCell<VecDeque<(u32, Rc<File>)>>,
+    after_group: OnceCell<Box<dyn Fn()>>,
 }
 
 /// Room for one batch; from [`Shard::permit`].
@@ -90,6 +91,12 @@ impl Watch {
     /// A snapshot.
     pub fn status(&self) -> ShardStatus {
         status(&self.shared)
+    }
+
+    /// Whether a group is under way. The owner core is woken when it is done, and looks at its lanes then: a call that leads to a
+    /// batch of this shard need not wake it before ([`crate::lanes::Lanes::call_at_leisure`]).
+    pub fn is_committing(&self) -> bool {
+        self.shared.committing.load(Ordering::SeqCst)
     }
 }
 
@@ -165,12 +172,18 @@ impl Shard {
             wake: Event::new(),
             next_body: Cell::new(parts.next_body),
             files: RefCell::default(),
+            after_group: OnceCell::new(),
         });
         let serving = shard.clone();
         rt::spawn(&ROOM, async move { serving.serve().await });
         let waking = shard.clone();
         rt::spawn(&ROOM, async move { waking.wake_when_submitted().await });
         shard
+    }
+
+    /// What runs on this core after the answers of each group. Set once.
+    pub(crate) fn after_group(&self, then: impl Fn() + 'static) {
+        let _ = self.after_group.set(Box::new(then));
     }
 
     /// Lets go of the index, so that the directory can be opened again. Reads fail from now on.
@@ -336,6 +349,9 @@ impl Shard {
                         self.answer_next(Err(StorageError::Poisoned(self.id, reason.clone())));
                     }
                 }
+            }
+            if let Some(then) = self.after_group.get() {
+                then();
             }
             rt::yield_if_needed().await;
         }
