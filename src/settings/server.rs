@@ -175,7 +175,7 @@ impl Default for Cores {
 /// The cores that own shards: `"auto"`, a count, or a list of CPU numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ShardCores {
-    /// All; all but one from 4 cores up, the last being for HTTP.
+    /// All but the last, which is for HTTP and for the threads that block.
     #[default]
     Auto,
     /// So many, from CPU 0 on.
@@ -187,7 +187,7 @@ pub enum ShardCores {
 /// The core of HTTP: `"auto"` or a CPU number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HttpCore {
-    /// A core of its own from 4 cores up, beside the last shard core below that.
+    /// The last.
     #[default]
     Auto,
     /// This CPU.

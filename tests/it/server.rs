@@ -134,6 +134,8 @@ data_dir = "data"
 hostname = "mail.example.test"
 shutdown_grace_secs = "1s"
 {extra}
+[cores]
+shards = 2
 [storage]
 segment_size_bytes = "4MiB"
 body_in_memory_max_bytes = "256KiB"
