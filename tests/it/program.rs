@@ -50,13 +50,15 @@ pub fn ringmail_with_input(arguments: &[&str], input: &str) -> Ran {
     child.wait_with_output().unwrap().into()
 }
 
-/// An offset of its own for each server of this process, so that tests run side by side. It is a free port itself, as is the next.
+/// An offset of its own for each server of this process, so that tests run side by side. It is a free port itself, as is the next. All are
+/// below 32,768, where Linux begins to take the ports of clients.
 pub fn port_offset() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let base = 20_000 + (std::process::id() % 150) as u16 * 200;
+    let base = (std::process::id() % 100) as u16 * 200;
     loop {
         // 18 divides no difference of two of these numbers: no port of one offset is one of another.
-        let offset = base + NEXT.fetch_add(1, Ordering::Relaxed) * 18;
+        let next = base.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed).wrapping_mul(18));
+        let offset = 10_000 + next % 21_600;
         let free = |more: &u16| TcpListener::bind(("127.0.0.1", offset + more)).is_ok();
         if [0, 1, 25, 80, 143, 465, 587, 993].iter().all(free) {
             return offset;
