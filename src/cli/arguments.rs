@@ -16,6 +16,7 @@ pub(super) struct Arguments {
     pub(super) generate: bool,
     pub(super) keep: bool,
     pub(super) numbers: bool,
+    pub(super) all: bool,
     pub(super) port_offset: Option<u16>,
     pub(super) accounts: Option<u32>,
     /// After the command's words.
@@ -62,6 +63,7 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed,
             Long("generate") => Opt::Generate,
             Long("keep") => Opt::Keep,
             Long("numbers") => Opt::Numbers,
+            Long("all") => Opt::All,
             Long("port-offset") => Opt::PortOffset,
             Long("accounts") => Opt::Accounts,
             other => return Err(format!("{}; {SEE_HELP}", other.unexpected())),
@@ -84,6 +86,7 @@ impl Arguments {
             Opt::Generate => self.generate = true,
             Opt::Keep => self.keep = true,
             Opt::Numbers => self.numbers = true,
+            Opt::All => self.all = true,
             Opt::PortOffset => self.port_offset = Some(parser.value()?.parse()?),
             Opt::Accounts => self.accounts = Some(parser.value()?.parse()?),
         }

@@ -1,4 +1,4 @@
-//! `ringmail salvage DIR`: rebuilds the damaged shards of a stopped directory from the stored bodies.
+//! `ringmail salvage DIR`: rebuilds the damaged shards of a stopped directory, or all, from the stored bodies.
 
 use std::io::Write;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::arguments::Arguments;
 use super::which::Which;
 use super::{Failure, print};
-use crate::store::{Salvaged, Scope, salvage};
+use crate::store::{Progress, Salvaged, Scope, salvage};
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let which = Which::of_directory(Path::new(&arguments.rest[0]))?;
@@ -18,16 +18,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     // Only to see that it may be had, by this user; salvage takes it again for its own time.
     drop(which.lock()?);
-    let mut told = 0;
-    let salvaged = salvage(&which.data_dir, Scope::Damaged, &mut |records| {
-        if records >= told + PROGRESS_EVERY {
-            told = records;
-            // Progress nobody sees is no error.
-            let _ = writeln!(std::io::stderr(), "{records} records read");
-        }
+    let scope = if arguments.all {
+        Scope::All
+    } else {
+        Scope::Damaged
+    };
+    let mut teller = Teller {
+        named: &which.named,
+        told: 0,
+        failed: None,
+    };
+    let salvaged = salvage(&which.data_dir, scope, &mut |progress| {
+        teller.progress(&progress);
     })
     .map_err(|e| e.to_string())?;
-    print(&report(&salvaged))?;
+    if let Some(failure) = teller.failed {
+        return Err(failure);
+    }
+    print(&summary(&salvaged))?;
     if salvaged.lost_total > 0 {
         return Err(Failure::Failed(
             "not everything could be brought back; what is lost is listed above, and the old index was kept beside the new one".into(),
@@ -36,35 +44,81 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn report(salvaged: &Salvaged) -> String {
+/// Tells of each shard as soon as it is done: a salvage that is stopped has told what it did.
+struct Teller<'a> {
+    /// How the directory is named on the command line.
+    named: &'a str,
+    /// Records or bodies of the last line of progress.
+    told: u64,
+    failed: Option<Failure>,
+}
+
+impl Teller<'_> {
+    fn progress(&mut self, progress: &Progress<'_>) {
+        let (number, line) = match progress {
+            Progress::Checked(bodies) => (*bodies, format!("looking for damage: {bodies} bodies")),
+            Progress::Read(shard, records) => (*records, format!("{shard}: {records} records")),
+            Progress::Rebuilt(shard, salvaged) => {
+                self.told = 0;
+                let told = print(&format!("{shard}: {}", self.report(salvaged)));
+                return self.failed = self.failed.take().or(told.err());
+            }
+        };
+        if number < self.told {
+            // The next shard.
+            self.told = 0;
+        }
+        if number >= self.told + PROGRESS_EVERY {
+            self.told = number;
+            // Progress nobody sees is no error.
+            let _ = writeln!(std::io::stderr(), "{line}");
+        }
+    }
+
+    fn report(&self, salvaged: &Salvaged) -> String {
+        let mut text = numbers(salvaged);
+        for kept in &salvaged.kept {
+            text += &format!("The old index is kept as {}\n", kept.display());
+        }
+        if salvaged.renumbered > 0 {
+            text += &format!("{} messages have a new UID.\n", salvaged.renumbered);
+        }
+        for account in &salvaged.without_password {
+            text += &format!(
+                "Set the password of {account} anew: ringmail account password {account} {}\n",
+                self.named
+            );
+        }
+        for lost in &salvaged.lost {
+            text += &format!("lost: {lost}\n");
+        }
+        let unlisted = salvaged.lost_total - salvaged.lost.len() as u64;
+        if unlisted > 0 {
+            text += &format!("and {unlisted} more\n");
+        }
+        text
+    }
+}
+
+fn numbers(salvaged: &Salvaged) -> String {
+    format!(
+        "{} accounts, {} mailboxes, {} messages ({} octets), {} entries of queue and fan-out\n",
+        salvaged.accounts, salvaged.mailboxes, salvaged.messages, salvaged.octets, salvaged.entries
+    )
+}
+
+fn summary(salvaged: &Salvaged) -> String {
     if salvaged.shards == 0 {
         return "No shard is damaged; nothing was changed. `ringmail check` looks closer.\n".into();
     }
-    let mut text = format!(
-        "Rebuilt {} shards: {} accounts, {} mailboxes, {} messages ({} octets), {} entries of queue and fan-out.\n\
+    let s = if salvaged.shards == 1 { "" } else { "s" };
+    format!(
+        "Rebuilt {} shard{s}: {}\
          Messages that were expunged lately may be back, later changes of flags may be lost, and what was partly delivered is delivered again.\n",
         salvaged.shards,
-        salvaged.accounts,
-        salvaged.mailboxes,
-        salvaged.messages,
-        salvaged.octets,
-        salvaged.entries
-    );
-    if salvaged.renumbered > 0 {
-        text += &format!("{} messages have a new UID.\n", salvaged.renumbered);
-    }
-    for account in &salvaged.without_password {
-        text +=
-            &format!("Set the password of {account} anew: ringmail account password {account}\n");
-    }
-    for lost in &salvaged.lost {
-        text += &format!("lost: {lost}\n");
-    }
-    let unlisted = salvaged.lost_total - salvaged.lost.len() as u64;
-    if unlisted > 0 {
-        text += &format!("and {unlisted} more\n");
-    }
-    text
+        numbers(salvaged)
+    )
 }
 
+/// Records or bodies between two lines of progress.
 const PROGRESS_EVERY: u64 = 10_000;

@@ -30,6 +30,7 @@ pub(super) enum Opt {
     Generate,
     Keep,
     Numbers,
+    All,
 }
 
 impl Opt {
@@ -44,6 +45,7 @@ impl Opt {
             Opt::Generate => "--generate",
             Opt::Keep => "--keep",
             Opt::Numbers => "--numbers",
+            Opt::All => "--all",
         }
     }
 
@@ -57,6 +59,7 @@ impl Opt {
             Opt::Generate => "makes a password and prints it",
             Opt::Keep => "takes over mail and password of an earlier account of the name",
             Opt::Numbers => "with mailboxes, messages and octets of each account",
+            Opt::All => "all parts of the index, not only those that are damaged",
         }
     }
 }
@@ -276,11 +279,20 @@ error, findings to standard output. Changes nothing.",
         command: Command::Salvage,
         words: &["salvage"],
         arguments: &["DIR"],
-        options: &[],
+        options: &[Opt::All],
         summary: "Rebuilds the index of a damaged directory from the stored mail",
         details: "\
-For a directory that does not open any more. No server may run on it. What is
-damaged is set aside, not removed; make a copy of DIR first all the same.",
+For a directory that does not open any more, or where ringmail check says so.
+No server may run on it. Looks for damage first and leaves the sound shards
+alone: in a rebuilt one, messages that were expunged lately may be back and
+later changes of flags and moves may be lost. --all rebuilds the sound ones
+too, for when mail is missing though nothing is damaged. The old index is set
+aside, not removed; make a copy of DIR first all the same. Stopped half way,
+it may be run again. Progress goes to standard error, what was done to standard
+output.
+
+Exit code: 0 when nothing is damaged or all was brought back; 1 when something
+is lost, and listed, or it could not be done.",
     },
     Row {
         command: Command::Reload,

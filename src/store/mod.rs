@@ -37,7 +37,7 @@ pub use copy::Copied;
 pub use flags::{FlagAction, FlagsStored, KEYWORDS_MAX, system};
 pub use mailboxes::{INBOX, check_name};
 pub use rows::{AccountId, MailboxCounts, MailboxId, ModSeq, SpecialUse, ThreadRow};
-pub use salvage::{Salvaged, Scope, salvage};
+pub use salvage::{Progress, Salvaged, Scope, salvage};
 pub use selected::Selected;
 pub use table::Entry;
 

@@ -4,19 +4,20 @@
 //! What comes back: each sound body as the message it was when it came, in its mailbox under its UID and UIDVALIDITY; entries of the
 //! queue and of fan-out. What does not: later flags and moves, expunges (those not yet compacted come back), threads. From an old index
 //! that still opens, passwords, the names and numbers of mailboxes and subscriptions are taken; else passwords must be set anew.
-//! A crash leaves the old index or the new one; salvage may be repeated.
+//! A crash leaves each shard with its old index or the new one; salvage may be repeated.
 
 mod account;
 mod old;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use shards::ShardId;
 use shards::index::RowChange;
 use shards::segments::{BodyId, Location, external_name};
 use shards::storage::{
-    DirectoryError, IndexBuilder, Lock, check_stopped_with, read_format, scan_places, shard_path,
+    DirectoryError, Findings, IndexBuilder, Lock, check_locked, put_right, read_format,
+    scan_places, shard_path,
 };
 
 use super::check::check_rows;
@@ -32,6 +33,16 @@ pub enum Scope {
     Damaged,
     /// All.
     All,
+}
+
+/// How far it has come.
+pub enum Progress<'a> {
+    /// Looking for damage: bodies looked at.
+    Checked(u64),
+    /// Rebuilding this shard: records read.
+    Read(ShardId, u64),
+    /// This shard's new index is in place.
+    Rebuilt(ShardId, &'a Salvaged),
 }
 
 /// What was brought back.
@@ -53,6 +64,8 @@ pub struct Salvaged {
     pub renumbered: u64,
     /// Accounts whose passwords must be set anew.
     pub without_password: Vec<String>,
+    /// Where the old indexes are kept.
+    pub kept: Vec<PathBuf>,
     /// What could not be brought back, in words; the first 1,000.
     pub lost: Vec<String>,
     /// Of how many that is.
@@ -66,38 +79,71 @@ impl Salvaged {
             self.lost.push(format!("{shard}: {what}"));
         }
     }
+
+    /// Adds what was brought back of another shard.
+    fn add(&mut self, other: Salvaged) {
+        self.shards += other.shards;
+        self.accounts += other.accounts;
+        self.mailboxes += other.mailboxes;
+        self.messages += other.messages;
+        self.octets += other.octets;
+        self.entries += other.entries;
+        self.renumbered += other.renumbered;
+        self.without_password.extend(other.without_password);
+        self.kept.extend(other.kept);
+        self.lost.extend(other.lost);
+        self.lost.truncate(LOST_MAX);
+        self.lost_total += other.lost_total;
+    }
 }
 
-/// Rebuilds the shards of a stopped directory. `progress` is told the records read so far.
+/// Rebuilds the shards of a stopped directory; mends what a salvage that was killed left.
 pub fn salvage(
     directory: &Path,
     scope: Scope,
-    progress: &mut dyn FnMut(u64),
+    progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Salvaged, DirectoryError> {
-    let damaged = damaged_shards(directory)?;
     let Some(format) = read_format(directory)? else {
         return Ok(Salvaged::default());
     };
-    let _lock = Lock::take(directory)?;
-    let mut salvaged = Salvaged::default();
-    let mut records = 0;
+    let lock = Lock::take(directory)?;
     for shard in (0..format.shards).map(ShardId) {
-        if scope == Scope::All || damaged.contains(&shard) {
-            let mut count = || {
-                records += 1;
-                progress(records);
-            };
-            rebuild(directory, (shard, format.seed), &mut count, &mut salvaged)?;
-            salvaged.shards += 1;
-        }
+        put_right(directory, shard)?;
+    }
+    let chosen = match scope {
+        Scope::All => (0..format.shards).map(ShardId).collect(),
+        Scope::Damaged => damaged_shards(directory, &lock, progress)?,
+    };
+    let mut salvaged = Salvaged::default();
+    for shard in chosen {
+        let mut records = 0;
+        let mut count = || {
+            records += 1;
+            progress(Progress::Read(shard, records));
+        };
+        let rebuilt = rebuild(directory, (shard, format.seed), &mut count)?;
+        progress(Progress::Rebuilt(shard, &rebuilt));
+        salvaged.add(rebuilt);
     }
     Ok(salvaged)
 }
 
 /// Shards with findings that a rebuilt index would not have.
-fn damaged_shards(directory: &Path) -> Result<BTreeSet<ShardId>, DirectoryError> {
+fn damaged_shards(
+    directory: &Path,
+    lock: &Lock,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<BTreeSet<ShardId>, DirectoryError> {
     let mut damaged = BTreeSet::new();
-    let found = check_stopped_with(directory, &mut |_, _| (), &mut |shard, index| {
+    let (mut shard_now, mut before, mut bodies) = (ShardId(0), 0, 0);
+    let mut told = |shard, findings: &Findings| {
+        if shard != shard_now {
+            (shard_now, before) = (shard, before + bodies);
+        }
+        bodies = findings.bodies;
+        progress(Progress::Checked(before + bodies));
+    };
+    let found = check_locked(directory, lock, &mut told, &mut |shard, index| {
         let sound = check_rows(index).is_ok_and(|r| !r.findings.iter().any(|f| names_us(f)));
         if !sound {
             damaged.insert(shard);
@@ -125,9 +171,12 @@ fn rebuild(
     directory: &Path,
     (shard, seed): (ShardId, u32),
     count: &mut dyn FnMut(),
-    salvaged: &mut Salvaged,
-) -> Result<(), DirectoryError> {
-    let mut builder = IndexBuilder::start(directory, shard)?;
+) -> Result<Salvaged, DirectoryError> {
+    let mut salvaged = Salvaged {
+        shards: 1,
+        ..Salvaged::default()
+    };
+    let mut builder = IndexBuilder::start(directory, (shard, seed))?;
     let mut records: BTreeMap<BodyId, (u64, Record)> = BTreeMap::new();
     let (mut order, mut last_group) = (0, 0);
     let mut damage = Vec::new();
@@ -221,7 +270,7 @@ fn rebuild(
     for (name, found) in accounts {
         let id = AccountId(next);
         next += 1;
-        let rows = account::rebuild(id, &name, found, known.get(&name), groups, salvaged);
+        let rows = account::rebuild(id, &name, found, known.get(&name), groups, &mut salvaged);
         for (body, location) in rows.bodies {
             builder.put_body(body, location)?;
         }
@@ -234,12 +283,10 @@ fn rebuild(
     }
     builder.row(RowChange::Put(keys::NEXT_ACCOUNT.to_vec(), encode(&next)))?;
     drop(old);
-    let free = (1..).find(|n| {
-        let aside = shard_path(directory, shard).join(format!("rows.damaged.{n}"));
-        !aside.exists()
-    });
-    builder.finish(free.unwrap_or(1))?;
-    Ok(())
+    let rebuilt = builder.finish()?;
+    let aside = |n| shard_path(directory, shard).join(format!("rows.damaged.{n}"));
+    salvaged.kept.extend(rebuilt.old.map(aside));
+    Ok(salvaged)
 }
 
 const LOST_MAX: usize = 1_000;

@@ -12,6 +12,7 @@ mod imap_more;
 mod log;
 mod operator;
 mod program;
+mod salvage;
 mod server;
 mod service;
 mod smtp;

@@ -199,13 +199,29 @@ pub fn check_stopped_with(
     progress: &mut dyn FnMut(ShardId, &Findings),
     rows: &mut dyn FnMut(ShardId, &Index),
 ) -> Result<Vec<(ShardId, Findings)>, DirectoryError> {
+    if read_format(directory)?.is_none() {
+        return Err(no_directory(directory));
+    }
+    check_locked(directory, &Lock::take(directory)?, progress, rows)
+}
+
+fn no_directory(directory: &Path) -> DirectoryError {
+    DirectoryError::Format {
+        path: directory.join("format"),
+        what: "missing: this is no data directory of ringmail".into(),
+    }
+}
+
+/// The same for who has the lock already and keeps it.
+pub fn check_locked(
+    directory: &Path,
+    _lock: &Lock,
+    progress: &mut dyn FnMut(ShardId, &Findings),
+    rows: &mut dyn FnMut(ShardId, &Index),
+) -> Result<Vec<(ShardId, Findings)>, DirectoryError> {
     let Some(format) = read_format(directory)? else {
-        return Err(DirectoryError::Format {
-            path: directory.join("format"),
-            what: "missing: this is no data directory of ringmail".into(),
-        });
+        return Err(no_directory(directory));
     };
-    let _lock = Lock::take(directory)?;
     let mut all = Vec::new();
     for shard in (0..format.shards).map(ShardId) {
         let path = shard_path(directory, shard);

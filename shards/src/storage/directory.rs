@@ -633,24 +633,6 @@ fn empty_directory(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Moves a damaged index out of the way, so that a new one can be built. The old one is kept beside it.
-pub fn set_index_aside(
-    directory: &Path,
-    shard: ShardId,
-    suffix: u64,
-) -> Result<(), DirectoryError> {
-    let path = shard_path(directory, shard);
-    let aside = path.join(format!("rows.damaged.{suffix}"));
-    if path.join("rows").exists() {
-        fs::rename(path.join("rows"), &aside).map_err(at(&aside))?;
-    }
-    match fs::remove_file(path.join("mark")) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(at(&path)(e)),
-        _ => (),
-    }
-    sync_directory(&path).map_err(at(&path))
-}
-
 /// Calls `each` for all sound records of a shard's segments, in the order they were written, and `damaged` for damaged places.
 pub fn scan_shard(
     directory: &Path,

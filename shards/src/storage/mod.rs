@@ -14,13 +14,13 @@ mod work;
 
 pub use batch::{Batch, Committed, External, NewBody, StorageError};
 pub use check::{
-    FINDINGS_MAX, Finding, Findings, SLICE_BODIES, check_index, check_slice, check_stopped,
-    check_stopped_with,
+    FINDINGS_MAX, Finding, Findings, SLICE_BODIES, check_index, check_locked, check_slice,
+    check_stopped, check_stopped_with,
 };
 pub use directory::{
     DirectoryError, Format, Lock, Opened, StorageOptions, open, read_format, scan_places,
-    scan_shard, set_index_aside, shard_path,
+    scan_shard, shard_path,
 };
 pub use external::{CHUNK, ExternalWriter, read_external_file};
-pub use rebuild::{IndexBuilder, Rebuilt};
+pub use rebuild::{IndexBuilder, Rebuilt, put_right};
 pub use shard::{BODY_MAX, Body, Permit, ROOM, Shard, ShardStatus, Watch};

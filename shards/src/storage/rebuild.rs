@@ -3,16 +3,18 @@
 //!
 //! The layer above reads the segments with [`super::scan_places`], decides which bodies live and which rows say so, and puts both
 //! here. The new index is built in `rows.new`; only [`IndexBuilder::finish`] puts it in the old one's place, so a crash before that
-//! leaves the directory as it was. Nothing is deleted: the old index stays as `rows.damaged.N`, large content that no body names
-//! goes to `large.unnamed`.
+//! leaves the directory as it was, and what a crash within it leaves [`put_right`] mends. Nothing is deleted: the old index stays as
+//! `rows.damaged.N`, large content that no body names goes to `large.unnamed`.
 
 use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::directory::{DirectoryError, at, set_index_aside, shard_path};
+use super::commit::read_mark;
+use super::directory::{DirectoryError, at, shard_path};
 use crate::ShardId;
+use crate::faults::shard_point;
 use crate::index::{Index, IndexBatch, IndexError, Progress, RowChange, SegmentUse};
 use crate::rt::sync_directory;
 use crate::segments::{BodyId, Location, RecordHeader, external_name, list_segments};
@@ -34,15 +36,53 @@ pub struct Rebuilt {
     pub bodies: u64,
     /// Files of large content that no body names, put aside.
     pub unnamed: u64,
+    /// The number of the `rows.damaged.N` that is the old index; none if there was none.
+    pub old: Option<u64>,
+}
+
+/// Mends what a crash in the middle of an earlier rebuild left: an index that was on its way aside comes back if the new one was not
+/// yet in its place, else it goes its way to the end; an unfinished new one is removed.
+pub fn put_right(directory: &Path, shard: ShardId) -> Result<(), DirectoryError> {
+    let path = shard_path(directory, shard);
+    let new = path.join(NEW);
+    if new.exists() {
+        fs::remove_dir_all(&new).map_err(at(&new))?;
+    }
+    let (rows, aside) = (path.join("rows"), path.join(ASIDE));
+    if aside.exists() {
+        if rows.exists() {
+            keep_old(&path)?;
+        } else {
+            fs::rename(&aside, &rows).map_err(at(&aside))?;
+            sync_directory(&path).map_err(at(&path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives an index on its way aside its last name.
+fn keep_old(path: &Path) -> Result<Option<u64>, DirectoryError> {
+    let aside = path.join(ASIDE);
+    if !aside.exists() {
+        return Ok(None);
+    }
+    let name = |n: &u64| path.join(format!("rows.damaged.{n}"));
+    let number = (1..).find(|n| !name(n).exists()).unwrap_or(u64::MAX);
+    fs::rename(&aside, name(&number)).map_err(at(&aside))?;
+    sync_directory(path).map_err(at(path))?;
+    Ok(Some(number))
 }
 
 impl IndexBuilder {
-    /// Starts anew; an earlier unfinished try is removed.
-    pub fn start(directory: &Path, shard: ShardId) -> Result<IndexBuilder, DirectoryError> {
-        let path = shard_path(directory, shard).join("rows.new");
-        if path.exists() {
-            fs::remove_dir_all(&path).map_err(at(&path))?;
-        }
+    /// Starts anew, after [`put_right`].
+    pub fn start(
+        directory: &Path,
+        (shard, seed): (ShardId, u32),
+    ) -> Result<IndexBuilder, DirectoryError> {
+        put_right(directory, shard)?;
+        let path = shard_path(directory, shard).join(NEW);
+        // Groups without bodies leave no trace but the mark: an index behind it would not be opened.
+        let last_group = read_mark(&shard_path(directory, shard), seed).unwrap_or(0);
         let index = Index::open(&path, CACHE).map_err(|source| DirectoryError::Index {
             shard,
             source,
@@ -54,7 +94,10 @@ impl IndexBuilder {
             path,
             batch: index.batch_unsynced(),
             index,
-            progress: Progress::default(),
+            progress: Progress {
+                last_group,
+                ..Progress::default()
+            },
         })
     }
 
@@ -93,7 +136,12 @@ impl IndexBuilder {
         change(&mut self.batch, &self.index);
         // Unsynced until the end: a crash before `finish` throws the whole try away.
         let batch = std::mem::replace(&mut self.batch, self.index.batch_unsynced());
-        self.index.commit(batch).map_err(|e| self.error(e))
+        self.index.commit(batch).map_err(|e| self.error(e))?;
+        self.point("salvage.row")
+    }
+
+    fn point(&self, name: &'static str) -> Result<(), DirectoryError> {
+        shard_point(self.shard, name).map_err(at(&self.path))
     }
 
     fn error(&self, source: IndexError) -> DirectoryError {
@@ -104,8 +152,8 @@ impl IndexBuilder {
         }
     }
 
-    /// Completes the index and puts it in place; the old one is kept as `rows.damaged.<suffix>`.
-    pub fn finish(mut self, suffix: u64) -> Result<Rebuilt, DirectoryError> {
+    /// Completes the index and puts it in place; the old one is kept as `rows.damaged.N`.
+    pub fn finish(mut self) -> Result<Rebuilt, DirectoryError> {
         let mut rebuilt = Rebuilt::default();
         let path = shard_path(&self.directory, self.shard);
         let mut uses = self.segment_uses(&path)?;
@@ -131,14 +179,24 @@ impl IndexBuilder {
         }
         batch.put_progress(&self.index, self.progress);
         self.index.commit(batch).map_err(|e| self.error(e))?;
+        self.point("salvage.built")?;
         rebuilt.unnamed = self.put_unnamed_aside(&path)?;
-        let (directory, shard, new) = (self.directory, self.shard, self.path);
+        self.point("salvage.unnamed")?;
+        let (shard, new) = (self.shard, self.path);
         drop((self.batch, self.index));
         let keyspaces = new.join("keyspaces");
         sync_directory(&keyspaces).map_err(at(&keyspaces))?;
-        set_index_aside(&directory, shard, suffix)?;
-        fs::rename(&new, path.join("rows")).map_err(at(&new))?;
+        let (rows, aside) = (path.join("rows"), path.join(ASIDE));
+        if rows.exists() {
+            fs::rename(&rows, &aside).map_err(at(&rows))?;
+            sync_directory(&path).map_err(at(&path))?;
+        }
+        shard_point(shard, "salvage.aside").map_err(at(&path))?;
+        fs::rename(&new, &rows).map_err(at(&new))?;
         sync_directory(&path).map_err(at(&path))?;
+        shard_point(shard, "salvage.placed").map_err(at(&path))?;
+        rebuilt.old = keep_old(&path)?;
+        shard_point(shard, "salvage.kept").map_err(at(&path))?;
         Ok(rebuilt)
     }
 
@@ -186,5 +244,9 @@ impl IndexBuilder {
     }
 }
 
+/// An index being built.
+const NEW: &str = "rows.new";
+/// The old index between the two renames that put the new one in its place.
+const ASIDE: &str = "rows.old";
 const CACHE: u64 = 8 << 20;
 const SLICE: usize = 4096;
