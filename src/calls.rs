@@ -12,7 +12,7 @@ use crate::login::Credentials;
 use crate::login::limiter::{Networks, Refused};
 use crate::metrics::{DurationSamples, Samples};
 use crate::settings::AccountName;
-use crate::store::{CheckSlice, NewMessage, StoreError};
+use crate::store::{CheckSlice, NewMessage, StoreError, rows};
 
 /// A call.
 pub enum Call {
@@ -109,12 +109,8 @@ pub struct Transaction {
 
 impl Transaction {
     /// As part of a key.
-    pub fn to_bytes(self) -> [u8; 14] {
-        let mut bytes = [0; 14];
-        bytes[..2].copy_from_slice(&self.shard.to_be_bytes());
-        bytes[2..10].copy_from_slice(&self.entry.to_be_bytes());
-        bytes[10..].copy_from_slice(&self.recipient.to_be_bytes());
-        bytes
+    pub fn to_bytes(self) -> [u8; rows::TRANSACTION] {
+        rows::transaction(self.shard, self.entry, self.recipient)
     }
 }
 

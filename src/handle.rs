@@ -90,7 +90,7 @@ impl PerCore {
                 transactions,
             } => Answer::Done(
                 async {
-                    let keys: Vec<[u8; 14]> = transactions.iter().map(|t| t.to_bytes()).collect();
+                    let keys: Vec<_> = transactions.iter().map(|t| t.to_bytes()).collect();
                     self.account(account).await?.forget_delivered(&keys).await
                 }
                 .await,

@@ -83,6 +83,12 @@ impl Teller<'_> {
         if salvaged.renumbered > 0 {
             text += &format!("{} messages have a new UID.\n", salvaged.renumbered);
         }
+        if salvaged.without_content > 0 {
+            text += &format!(
+                "{} large messages have no content any more: they were expunged, unless files were lost.\n",
+                salvaged.without_content
+            );
+        }
         for account in &salvaged.without_password {
             text += &format!(
                 "Set the password of {account} anew: ringmail account password {account} {}\n",
@@ -114,7 +120,7 @@ fn summary(salvaged: &Salvaged) -> String {
     let s = if salvaged.shards == 1 { "" } else { "s" };
     format!(
         "Rebuilt {} shard{s}: {}\
-         Messages that were expunged lately may be back, later changes of flags may be lost, and what was partly delivered is delivered again.\n",
+         Messages that were expunged lately may be back, later changes of flags and moves may be lost.\n",
         salvaged.shards,
         numbers(salvaged)
     )

@@ -9,7 +9,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use shards::faults::point;
 use shards::rt;
 use shards::segments::BodyId;
@@ -20,29 +19,9 @@ use crate::calls::{Call, Deliver, Transaction};
 use crate::percore::PerCore;
 use crate::queue::{self, QueueRow};
 use crate::settings::AccountName;
+pub use crate::store::rows::FanOutRecipient as Recipient;
+use crate::store::rows::FanOutRow as Row;
 use crate::store::{NewContent, NewMessage, StoreError, ThreadRow, rows};
-
-/// One account that gets the message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recipient {
-    /// Who.
-    pub account: String,
-    /// Into which mailbox.
-    pub mailbox: String,
-    /// The address it was sent to: Delivered-To.
-    pub address: String,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Row {
-    body: u64,
-    recipients: Vec<Recipient>,
-    /// Header fields all recipients get, after Delivered-To.
-    prefix: Vec<u8>,
-    reverse_path: String,
-    received: i64,
-    thread: ThreadRow,
-}
 
 /// A message for its recipients.
 pub struct FanOut {
@@ -228,6 +207,7 @@ async fn deliver_all(
                 entry: id.0,
                 recipient,
             };
+            // Without a name: a salvage found that it has the message.
             Some((transaction, r.account.parse().ok()?, r))
         })
         .collect();

@@ -7,7 +7,7 @@ use shards::storage::{External, NewBody};
 
 use super::account::{Account, Changes, Effect};
 use super::flags::system;
-use super::rows::{BODY_MESSAGE, BodyMeta, MailboxId, ThreadRow, encode};
+use super::rows::{BODY_MESSAGE, BodyMeta, MailboxId, ThreadRow, encode, encode_body_meta};
 use super::table::Entry;
 use super::{StoreError, keys};
 
@@ -85,7 +85,7 @@ impl Account {
             }
         }
         let mut changes = Changes::default();
-        let added = self.plan_add(mailbox, messages, transaction.is_some(), &mut changes)?;
+        let added = self.plan_add(mailbox, messages, transaction, &mut changes)?;
         if let Some(transaction) = transaction {
             changes
                 .batch
@@ -115,12 +115,12 @@ impl Account {
         }
     }
 
-    /// `accepted`: the message was answered for already, so the quota does not hold it back.
+    /// With a transaction the message was answered for already, so the quota does not hold it back.
     fn plan_add(
         &self,
         mailbox: &str,
         messages: Vec<NewMessage>,
-        accepted: bool,
+        transaction: Option<&[u8]>,
         changes: &mut Changes,
     ) -> Result<Added, StoreError> {
         let id = self.pending_id(mailbox)?;
@@ -130,7 +130,7 @@ impl Account {
             .sum();
         {
             let state = self.state.borrow();
-            if !accepted
+            if transaction.is_none()
                 && self
                     .quota
                     .get()
@@ -182,7 +182,7 @@ impl Account {
             changes.batch.bodies.push(NewBody {
                 id: entry.body,
                 kind: BODY_MESSAGE,
-                meta: encode(&meta),
+                meta: encode_body_meta(&meta, transaction),
                 parts: vec![Arc::new(message.prefix), message.content.bytes],
                 external: message.content.external,
             });

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::account::{Account, Changes};
-use super::rows::{decode, encode};
+use super::rows::{TRANSACTION, decode, encode};
 use super::{StoreError, keys};
 use crate::login::Credentials;
 
@@ -34,7 +34,7 @@ impl Account {
     /// Forgets that fan-out transactions were delivered: their entries are gone, so nobody repeats them.
     pub async fn forget_delivered(
         self: &Rc<Self>,
-        transactions: &[[u8; 14]],
+        transactions: &[[u8; TRANSACTION]],
     ) -> Result<(), StoreError> {
         let permit = self.permit(transactions.len() * 32, false).await?;
         let mut changes = Changes::default();

@@ -120,12 +120,18 @@ pub fn delivered(account: AccountId, transaction: &[u8]) -> Vec<u8> {
     with(kind_prefix(account, b'd'), &[transaction])
 }
 
+/// Fan-out entries.
+pub const FAN_OUT: &[u8] = b"f";
+
 pub fn fan_out(number: u64) -> Vec<u8> {
-    with(vec![b'f'], &[&number.to_be_bytes()])
+    with(FAN_OUT.to_vec(), &[&number.to_be_bytes()])
 }
 
+/// Queue entries.
+pub const QUEUE: &[u8] = b"q";
+
 pub fn queue(number: u64) -> Vec<u8> {
-    with(vec![b'q'], &[&number.to_be_bytes()])
+    with(QUEUE.to_vec(), &[&number.to_be_bytes()])
 }
 
 fn with(mut key: Vec<u8>, parts: &[&[u8]]) -> Vec<u8> {

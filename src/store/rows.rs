@@ -158,6 +158,66 @@ pub struct BodyMeta {
     pub recipient: String,
 }
 
+/// A message for several accounts, accepted and not yet delivered to all of them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FanOutRow {
+    /// Its body; the entry's number.
+    pub body: u64,
+    /// Who gets it. The position is part of the transaction's number.
+    pub recipients: Vec<FanOutRecipient>,
+    /// Header fields all recipients get, after Delivered-To.
+    pub prefix: Vec<u8>,
+    pub reverse_path: String,
+    pub received: i64,
+    pub thread: ThreadRow,
+}
+
+/// One account that gets a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FanOutRecipient {
+    /// Who; empty once salvage found that it has the message.
+    pub account: String,
+    /// Into which mailbox.
+    pub mailbox: String,
+    /// The address it was sent to: Delivered-To.
+    pub address: String,
+}
+
+/// The number of a fan-out transaction, as part of a key.
+pub fn transaction(shard: u16, entry: u64, recipient: u32) -> [u8; TRANSACTION] {
+    let mut bytes = [0; TRANSACTION];
+    bytes[..2].copy_from_slice(&shard.to_be_bytes());
+    bytes[2..10].copy_from_slice(&entry.to_be_bytes());
+    bytes[10..].copy_from_slice(&recipient.to_be_bytes());
+    bytes
+}
+
+/// Shard, entry and recipient of a transaction.
+pub fn parts_of_transaction(bytes: &[u8; TRANSACTION]) -> (u16, u64, u32) {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = *bytes;
+    (
+        u16::from_be_bytes([a, b]),
+        u64::from_be_bytes([c, d, e, f, g, h, i, j]),
+        u32::from_be_bytes([k, l, m, n]),
+    )
+}
+
+/// A body's description, with the number of the fan-out transaction that brought it behind the row.
+pub fn encode_body_meta(meta: &BodyMeta, transaction: Option<&[u8]>) -> Vec<u8> {
+    let mut bytes = encode(meta);
+    bytes.extend_from_slice(transaction.unwrap_or_default());
+    bytes
+}
+
+/// The description and the transaction; none if the message came by itself.
+pub fn decode_body_meta(bytes: &[u8]) -> Option<(BodyMeta, Option<[u8; TRANSACTION]>)> {
+    let (meta, rest) = match bytes.split_first() {
+        Some((&VERSION, rest)) => postcard::take_from_bytes(rest).ok()?,
+        _ => return None,
+    };
+    Some((meta, rest.try_into().ok()))
+}
+
 /// Encodes a row.
 pub fn encode<T: Serialize>(row: &T) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(96);
@@ -187,6 +247,8 @@ pub fn fan_out_key(number: u64) -> Vec<u8> {
     super::keys::fan_out(number)
 }
 
+/// Octets of a fan-out transaction's number: shard, entry, position of the recipient.
+pub const TRANSACTION: usize = 14;
 const VERSION: u8 = 1;
 /// The kind of a message's body record.
 pub const BODY_MESSAGE: u8 = 1;

@@ -2,29 +2,32 @@
 //! stopped directory; blocking. Bodies are not copied: the new index names them where they lie.
 //!
 //! What comes back: each sound body as the message it was when it came, in its mailbox under its UID and UIDVALIDITY; entries of the
-//! queue and of fan-out. What does not: later flags and moves, expunges (those not yet compacted come back), threads. From an old index
+//! queue and of fan-out, these for the recipients of whom no body says that it was delivered. What does not: later flags and moves, expunges (those not yet compacted come back), threads. From an old index
 //! that still opens, passwords, the names and numbers of mailboxes and subscriptions are taken; else passwords must be set anew.
 //! A crash leaves each shard with its old index or the new one; salvage may be repeated.
 
 mod account;
 mod old;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use shards::ShardId;
-use shards::index::RowChange;
-use shards::segments::{BodyId, Location, external_name};
+use shards::index::{Index, RowChange};
+use shards::segments::{BodyId, Location, RecordHeader, external_name};
 use shards::storage::{
-    DirectoryError, Findings, IndexBuilder, Lock, check_locked, put_right, read_format,
+    DirectoryError, Findings, Format, IndexBuilder, Lock, check_locked, put_right, read_format,
     scan_places, shard_path,
 };
 
 use super::check::check_rows;
 use super::keys;
-use super::rows::{AccountId, BODY_FAN_OUT, BODY_MESSAGE, BODY_QUEUE, BodyMeta, decode, encode};
+use super::rows::{
+    self, AccountId, BODY_FAN_OUT, BODY_MESSAGE, BODY_QUEUE, FanOutRow, TRANSACTION, decode,
+    decode_body_meta, encode,
+};
 use account::Found;
-use old::OldIndex;
+use old::{OldIndex, scan};
 
 /// Which shards are rebuilt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +61,10 @@ pub struct Salvaged {
     pub messages: u64,
     /// Octets of them.
     pub octets: u64,
-    /// Entries of the queue and of fan-out: what of them had been delivered is delivered again.
+    /// Entries of the queue and of fan-out.
     pub entries: u64,
+    /// Large messages whose content is not there: they were expunged, as far as can be told.
+    pub without_content: u64,
     /// Messages given a new UID, as theirs was taken or its mailbox was made anew since.
     pub renumbered: u64,
     /// Accounts whose passwords must be set anew.
@@ -80,6 +85,13 @@ impl Salvaged {
         }
     }
 
+    fn lose_content(&mut self, shard: ShardId, body: BodyId) {
+        self.lose(
+            shard,
+            format!("body {}: its large content is missing", body.0),
+        );
+    }
+
     /// Adds what was brought back of another shard.
     fn add(&mut self, other: Salvaged) {
         self.shards += other.shards;
@@ -88,6 +100,7 @@ impl Salvaged {
         self.messages += other.messages;
         self.octets += other.octets;
         self.entries += other.entries;
+        self.without_content += other.without_content;
         self.renumbered += other.renumbered;
         self.without_password.extend(other.without_password);
         self.kept.extend(other.kept);
@@ -110,56 +123,268 @@ pub fn salvage(
     for shard in (0..format.shards).map(ShardId) {
         put_right(directory, shard)?;
     }
-    let chosen = match scope {
-        Scope::All => (0..format.shards).map(ShardId).collect(),
-        Scope::Damaged => damaged_shards(directory, &lock, progress)?,
+    let mut all = Shards {
+        directory,
+        format,
+        chosen: (0..format.shards).map(ShardId).collect(),
+        entries: HashSet::new(),
+        delivered: None,
     };
+    if scope == Scope::Damaged {
+        all.choose_damaged(&lock, progress)?;
+    }
     let mut salvaged = Salvaged::default();
-    for shard in chosen {
-        let mut records = 0;
-        let mut count = || {
-            records += 1;
-            progress(Progress::Read(shard, records));
-        };
-        let rebuilt = rebuild(directory, (shard, format.seed), &mut count)?;
+    for shard in all.chosen.clone() {
+        let rebuilt = all.rebuild(shard, progress)?;
         progress(Progress::Rebuilt(shard, &rebuilt));
         salvaged.add(rebuilt);
     }
     Ok(salvaged)
 }
 
-/// Shards with findings that a rebuilt index would not have.
-fn damaged_shards(
-    directory: &Path,
-    lock: &Lock,
-    progress: &mut dyn FnMut(Progress<'_>),
-) -> Result<BTreeSet<ShardId>, DirectoryError> {
-    let mut damaged = BTreeSet::new();
-    let (mut shard_now, mut before, mut bodies) = (ShardId(0), 0, 0);
-    let mut told = |shard, findings: &Findings| {
-        if shard != shard_now {
-            (shard_now, before) = (shard, before + bodies);
+/// What must be known of all shards to rebuild one.
+struct Shards<'a> {
+    directory: &'a Path,
+    format: Format,
+    /// Those that are rebuilt.
+    chosen: BTreeSet<ShardId>,
+    /// Fan-out entries of the others, as shard and number: they go on where they were.
+    entries: HashSet<(ShardId, u64)>,
+    /// What fan-out entries of those that are rebuilt have delivered; read when it is first needed.
+    delivered: Option<HashSet<[u8; TRANSACTION]>>,
+}
+
+impl Shards<'_> {
+    /// Shards with findings that a rebuilt index would not have.
+    fn choose_damaged(
+        &mut self,
+        lock: &Lock,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<(), DirectoryError> {
+        let mut damaged = BTreeSet::new();
+        let (mut shard_now, mut before, mut bodies) = (ShardId(0), 0, 0);
+        let mut told = |shard, findings: &Findings| {
+            if shard != shard_now {
+                (shard_now, before) = (shard, before + bodies);
+            }
+            bodies = findings.bodies;
+            progress(Progress::Checked(before + bodies));
+        };
+        let entries = &mut self.entries;
+        let mut rows = |shard, index: &Index| {
+            let sound = check_rows(index).is_ok_and(|r| !r.findings.iter().any(|f| names_us(f)));
+            if !sound {
+                damaged.insert(shard);
+            }
+            let rows = scan(index, keys::FAN_OUT);
+            entries.extend(rows.iter().filter_map(|(key, _)| {
+                let number = key.get(1..)?.try_into().ok().map(u64::from_be_bytes)?;
+                Some((shard, number))
+            }));
+        };
+        let found = check_locked(self.directory, lock, &mut told, &mut rows)?;
+        for (shard, findings) in found {
+            if findings.list.iter().any(|f| names_us(&f.what)) {
+                damaged.insert(shard);
+            }
         }
-        bodies = findings.bodies;
-        progress(Progress::Checked(before + bodies));
-    };
-    let found = check_locked(directory, lock, &mut told, &mut |shard, index| {
-        let sound = check_rows(index).is_ok_and(|r| !r.findings.iter().any(|f| names_us(f)));
-        if !sound {
-            damaged.insert(shard);
-        }
-    })?;
-    for (shard, findings) in found {
-        if findings.list.iter().any(|f| names_us(&f.what)) {
-            damaged.insert(shard);
-        }
+        entries.retain(|(shard, _)| !damaged.contains(shard));
+        self.chosen = damaged;
+        Ok(())
     }
-    Ok(damaged)
+
+    fn rebuild(
+        &mut self,
+        shard: ShardId,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Salvaged, DirectoryError> {
+        let mut salvaged = Salvaged {
+            shards: 1,
+            ..Salvaged::default()
+        };
+        let path = shard_path(self.directory, shard);
+        let mut builder = IndexBuilder::start(self.directory, (shard, self.format.seed))?;
+        let (records, mut last_group) =
+            self.records(shard, &mut builder, &mut salvaged, progress)?;
+        let old = OldIndex::read(&path.join("rows"));
+        if let Some(old) = &old {
+            builder.continue_after(old.progress);
+            last_group = last_group.max(old.progress.last_group);
+        }
+        let mut accounts: BTreeMap<String, Vec<Found>> = BTreeMap::new();
+        for (body, (order, record)) in records {
+            let missing = record.location.external_length > 0
+                && !path.join("large").join(external_name(body)).exists();
+            if record.kind != BODY_MESSAGE {
+                let entry = self.entry(shard, body, &record, old.as_ref(), progress)?;
+                match entry {
+                    Entry::Over => (),
+                    // Its content goes only after it.
+                    Entry::Row(..) if missing => salvaged.lose_content(shard, body),
+                    Entry::Row(key, value) => {
+                        builder.put_body(body, record.location)?;
+                        builder.row(RowChange::Put(key, value))?;
+                        salvaged.entries += 1;
+                    }
+                    Entry::Unknown => salvaged.lose(
+                        shard,
+                        format!(
+                            "body {}: of kind {}, it does not say to whom it goes",
+                            body.0, record.kind
+                        ),
+                    ),
+                }
+            } else if missing {
+                match &old {
+                    Some(old) if old.names(body) => salvaged.lose_content(shard, body),
+                    _ => salvaged.without_content += 1,
+                }
+            } else if let Some((meta, transaction)) = decode_body_meta(&record.meta) {
+                let goes_on = |t: &[u8; TRANSACTION]| self.entries.contains(&entry_of(t));
+                let name = meta.account.clone();
+                let found = Found {
+                    order,
+                    body,
+                    location: record.location,
+                    meta,
+                    delivered: transaction.filter(goes_on),
+                };
+                accounts.entry(name).or_default().push(found);
+            } else {
+                let what = format!("body {}: it does not say whose message it is", body.0);
+                salvaged.lose(shard, what);
+            }
+        }
+        let groups = last_group + GROUPS_UNSEEN;
+        put_accounts(accounts, old.as_ref(), groups, &mut builder, &mut salvaged)?;
+        // Closed before it is renamed.
+        drop(old);
+        let rebuilt = builder.finish()?;
+        let aside = |n| path.join(format!("rows.damaged.{n}"));
+        salvaged.kept.extend(rebuilt.old.map(aside));
+        Ok(salvaged)
+    }
+
+    /// All sound records of a shard, each body's last one, with their order; and the last group that wrote one.
+    fn records(
+        &self,
+        shard: ShardId,
+        builder: &mut IndexBuilder,
+        salvaged: &mut Salvaged,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<(Records, u64), DirectoryError> {
+        let mut records = Records::new();
+        let (mut order, mut last_group) = (0, 0);
+        scan_places(
+            self.directory,
+            shard,
+            self.format.seed,
+            |location, header, meta, _| {
+                builder.saw(&header);
+                order += 1;
+                progress(Progress::Read(shard, order));
+                last_group = last_group.max(header.group);
+                let kind = header.kind;
+                // The last one counts: of a number that was never durable and used again, or of copies by compaction.
+                let record = Record {
+                    location,
+                    kind,
+                    meta,
+                };
+                records.insert(header.body, (order, record));
+            },
+            |segment, at, what| {
+                salvaged.lose(shard, format!("segment {segment} at {at}: {what}"));
+            },
+        )?;
+        Ok((records, last_group))
+    }
+
+    /// The row of an entry of the queue or of fan-out.
+    fn entry(
+        &mut self,
+        shard: ShardId,
+        body: BodyId,
+        record: &Record,
+        old: Option<&OldIndex>,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Entry, DirectoryError> {
+        let key = match record.kind {
+            BODY_QUEUE => keys::queue(body.0),
+            BODY_FAN_OUT => keys::fan_out(body.0),
+            _ => return Ok(Entry::Unknown),
+        };
+        let value = match old.and_then(|old| old.entries.get(&key)) {
+            // With very many recipients they are in the row alone.
+            Some(row) if record.meta.is_empty() => row.clone(),
+            _ if record.meta.is_empty() => return Ok(Entry::Unknown),
+            _ => record.meta.clone(),
+        };
+        if record.kind == BODY_QUEUE {
+            return Ok(Entry::Row(key, value));
+        }
+        let Ok(mut row) = decode::<FanOutRow>(&value, String::new) else {
+            return Ok(Entry::Row(key, value));
+        };
+        let delivered = self.delivered(progress)?;
+        for (position, recipient) in (0u32..).zip(&mut row.recipients) {
+            if delivered.contains(&rows::transaction(shard.0, body.0, position)) {
+                recipient.account.clear();
+            }
+        }
+        let over = row.recipients.iter().all(|r| r.account.is_empty());
+        Ok(if over {
+            Entry::Over
+        } else {
+            Entry::Row(key, encode(&row))
+        })
+    }
+
+    fn delivered(
+        &mut self,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<&HashSet<[u8; TRANSACTION]>, DirectoryError> {
+        if self.delivered.is_none() {
+            let mut delivered = HashSet::new();
+            for shard in (0..self.format.shards).map(ShardId) {
+                let mut records = 0;
+                let each = |_, header: RecordHeader, meta: Vec<u8>, _| {
+                    records += 1;
+                    progress(Progress::Read(shard, records));
+                    let transaction = (header.kind == BODY_MESSAGE)
+                        .then(|| decode_body_meta(&meta)?.1)
+                        .flatten();
+                    let ours = |t: &[u8; TRANSACTION]| self.chosen.contains(&entry_of(t).0);
+                    delivered.extend(transaction.filter(ours));
+                };
+                scan_places(self.directory, shard, self.format.seed, each, |_, _, _| ())?;
+            }
+            self.delivered = Some(delivered);
+        }
+        Ok(self.delivered.get_or_insert_default())
+    }
+}
+
+/// An entry of the queue or of fan-out.
+enum Entry {
+    Row(Vec<u8>, Vec<u8>),
+    /// All recipients have it.
+    Over,
+    /// It does not say to whom it goes.
+    Unknown,
+}
+
+fn entry_of(transaction: &[u8; TRANSACTION]) -> (ShardId, u64) {
+    let (shard, entry, _) = rows::parts_of_transaction(transaction);
+    (ShardId(shard), entry)
 }
 
 fn names_us(finding: &str) -> bool {
     finding.contains("ringmail salvage")
 }
+
+/// By body, with the place among all.
+type Records = BTreeMap<BodyId, (u64, Record)>;
 
 struct Record {
     location: Location,
@@ -167,102 +392,16 @@ struct Record {
     meta: Vec<u8>,
 }
 
-fn rebuild(
-    directory: &Path,
-    (shard, seed): (ShardId, u32),
-    count: &mut dyn FnMut(),
-) -> Result<Salvaged, DirectoryError> {
-    let mut salvaged = Salvaged {
-        shards: 1,
-        ..Salvaged::default()
-    };
-    let mut builder = IndexBuilder::start(directory, (shard, seed))?;
-    let mut records: BTreeMap<BodyId, (u64, Record)> = BTreeMap::new();
-    let (mut order, mut last_group) = (0, 0);
-    let mut damage = Vec::new();
-    scan_places(
-        directory,
-        shard,
-        seed,
-        |location, header, meta, _| {
-            count();
-            builder.saw(&header);
-            order += 1;
-            last_group = last_group.max(header.group);
-            let kind = header.kind;
-            // The last one counts: of a number that was never durable and used again, or of copies by compaction.
-            let record = Record {
-                location,
-                kind,
-                meta,
-            };
-            records.insert(header.body, (order, record));
-        },
-        |segment, at, what| damage.push(format!("segment {segment} at {at}: {what}")),
-    )?;
-    damage
-        .into_iter()
-        .for_each(|what| salvaged.lose(shard, what));
-    let old = OldIndex::read(&shard_path(directory, shard).join("rows"));
-    if let Some(old) = &old {
-        builder.continue_after(old.progress);
-        last_group = last_group.max(old.progress.last_group);
-    }
-    let groups = last_group + GROUPS_UNSEEN;
-    let mut accounts: BTreeMap<String, Vec<Found>> = BTreeMap::new();
-    let large = shard_path(directory, shard).join("large");
-    for (body, (order, record)) in records {
-        let Record {
-            location,
-            kind,
-            meta,
-        } = record;
-        if location.external_length > 0 && !large.join(external_name(body)).exists() {
-            salvaged.lose(
-                shard,
-                format!("body {}: its large content is missing", body.0),
-            );
-            continue;
-        }
-        match kind {
-            BODY_MESSAGE => match decode::<BodyMeta>(&meta, String::new) {
-                Ok(meta) => {
-                    let name = meta.account.clone();
-                    let found = Found {
-                        order,
-                        body,
-                        location,
-                        meta,
-                    };
-                    accounts.entry(name).or_default().push(found);
-                }
-                Err(_) => salvaged.lose(
-                    shard,
-                    format!("body {}: it does not say whose message it is", body.0),
-                ),
-            },
-            BODY_QUEUE | BODY_FAN_OUT if !meta.is_empty() => {
-                builder.put_body(body, location)?;
-                let key = if kind == BODY_QUEUE {
-                    keys::queue(body.0)
-                } else {
-                    keys::fan_out(body.0)
-                };
-                builder.row(RowChange::Put(key, meta))?;
-                salvaged.entries += 1;
-            }
-            _ => salvaged.lose(
-                shard,
-                format!(
-                    "body {}: of kind {kind}, it does not say to whom it goes",
-                    body.0
-                ),
-            ),
-        }
-    }
+fn put_accounts(
+    mut accounts: BTreeMap<String, Vec<Found>>,
+    old: Option<&OldIndex>,
+    groups: u64,
+    builder: &mut IndexBuilder,
+    salvaged: &mut Salvaged,
+) -> Result<(), DirectoryError> {
     // Accounts without a single message are in the old index only.
     let empty: HashMap<String, old::OldAccount> = HashMap::new();
-    let known = old.as_ref().map_or(&empty, |o| &o.accounts);
+    let known = old.map_or(&empty, |o| &o.accounts);
     for name in known.keys() {
         accounts.entry(name.clone()).or_default();
     }
@@ -270,7 +409,7 @@ fn rebuild(
     for (name, found) in accounts {
         let id = AccountId(next);
         next += 1;
-        let rows = account::rebuild(id, &name, found, known.get(&name), groups, &mut salvaged);
+        let rows = account::rebuild(id, &name, found, known.get(&name), groups, salvaged);
         for (body, location) in rows.bodies {
             builder.put_body(body, location)?;
         }
@@ -281,12 +420,7 @@ fn rebuild(
     for (key, value) in old.iter().flat_map(|o| &o.removed) {
         builder.row(RowChange::Put(key.clone(), value.clone()))?;
     }
-    builder.row(RowChange::Put(keys::NEXT_ACCOUNT.to_vec(), encode(&next)))?;
-    drop(old);
-    let rebuilt = builder.finish()?;
-    let aside = |n| shard_path(directory, shard).join(format!("rows.damaged.{n}"));
-    salvaged.kept.extend(rebuilt.old.map(aside));
-    Ok(salvaged)
+    builder.row(RowChange::Put(keys::NEXT_ACCOUNT.to_vec(), encode(&next)))
 }
 
 const LOST_MAX: usize = 1_000;

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use crate::crash::{self, Running, start};
 use crate::program::{Localserve, Ran, command, port_offset, ringmail, ringmail_with_input};
 
 const PASSWORD: &str = "ringmailringmail";
@@ -136,14 +138,28 @@ fn fill(server: &Localserve) {
     }
     // 2 MB: a file of its own.
     deliver(server, &["u1"], "large", 100_000);
+    for n in 0..4 {
+        deliver(server, &["u1", "u2", "u3"], &format!("to three {n}"), 2);
+    }
+    deliver(server, &["ringmail", "u2"], "large to two", 100_000);
 }
+
+/// What [`fill`] leaves: of its own, to three, to two.
+const FILLED: usize = (4 * 4 + 1) + 3 * 4 + 2;
 
 /// A server that was filled, with the password of u2 set, and what a client sees there.
 fn filled(dir: &Path) -> (Localserve, Picture) {
     let server = Localserve::start(dir, ALL);
     fill(&server);
-    let seen = picture(&server, |_| PASSWORD);
-    assert_eq!(seen.len(), 4 * 4 + 1);
+    let mut seen = picture(&server, |_| PASSWORD);
+    let end = Instant::now() + Duration::from_secs(60);
+    // What is for several is answered for before all of them have it.
+    while seen.len() < FILLED {
+        assert!(Instant::now() < end, "{seen:?}");
+        std::thread::sleep(Duration::from_millis(20));
+        seen = picture(&server, |_| PASSWORD);
+    }
+    assert_eq!(seen.len(), FILLED);
     let set = ["account", "password", "u2", "--dir", server.dir()];
     assert_eq!(ringmail_with_input(&set, "other-password\n").code, 0);
     (server, seen)
@@ -252,7 +268,11 @@ fn a_lost_index_comes_back_from_the_bodies_after_a_kill() {
     // By the name that the refusal gave.
     let salvaged = on(&dir.path().join("data"), &["salvage"]);
     assert_eq!(salvaged.code, 0, "{}{}", salvaged.out, salvaged.err);
-    assert!(salvaged.out.contains("17 messages"), "{}", salvaged.out);
+    assert!(
+        salvaged.out.contains(&format!("{FILLED} messages")),
+        "{}",
+        salvaged.out
+    );
     for account in ACCOUNTS {
         let password = format!("ringmail account password {account} --dir");
         assert!(salvaged.out.contains(&password), "{}", salvaged.out);
@@ -388,7 +408,11 @@ fn a_salvage_that_is_killed_is_done_again() {
             "{point}: {}{}",
             salvaged.out, salvaged.err
         );
-        assert!(salvaged.out.contains("17 messages"), "{}", salvaged.out);
+        assert!(
+            salvaged.out.contains(&format!("{FILLED} messages")),
+            "{}",
+            salvaged.out
+        );
         assert!(
             !salvaged.out.contains("password"),
             "{point}: no old index told it"
@@ -443,4 +467,97 @@ fn a_salvage_of_damage_that_is_killed_is_done_again() {
         stop(server);
     }
     assert_checked(dir.path());
+}
+
+/// How often each account has a message, with every message that was accepted for several of them.
+fn tokens(imap: SocketAddr) -> Vec<(&'static str, usize)> {
+    let of = |name| {
+        let mut talk = TcpStream::connect(imap).unwrap();
+        let commands = format!(
+            "a LOGIN {name}@example.test {name}-password\r\nb EXAMINE INBOX\r\n\
+             c FETCH 1:* (BODY.PEEK[HEADER.FIELDS (SUBJECT)])\r\nd LOGOUT\r\n"
+        );
+        talk.write_all(commands.as_bytes()).unwrap();
+        let mut text = String::new();
+        talk.read_to_string(&mut text).unwrap();
+        assert!(text.contains("b OK"), "{text}");
+        (name, text.matches("Subject: to three").count())
+    };
+    ["anna", "bert", "dora"].map(of).to_vec()
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => copy_tree(&entry.path(), &target),
+            kind if kind.is_file() => drop(fs::copy(entry.path(), target).unwrap()),
+            _ => (),
+        }
+    }
+}
+
+#[test]
+fn a_message_for_several_comes_to_each_once_wherever_its_delivery_stopped() {
+    for point in [
+        "fanout.committed=kill",
+        "fanout.delivered=kill@1",
+        "fanout.delivered=kill@2",
+        "fanout.removed=kill",
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        start(dir.path(), "").unwrap().kill();
+        let server = start(dir.path(), point).unwrap();
+        // The answer may be lost with the server, and the entry must be durable then.
+        let _ = deliver_to_three(server.smtp);
+        let Running { mut child, .. } = server;
+        assert_eq!(child.wait().unwrap().signal(), Some(9), "{point}");
+        // Each shard alone, and all of them: owners of accounts, the entry's own.
+        for lost in [&[0][..], &[1], &[2], &[3], &[0, 1, 2, 3]] {
+            let copy = tempfile::tempdir().unwrap();
+            copy_tree(dir.path(), copy.path());
+            let data = copy.path().join("data");
+            for shard in lost {
+                fs::remove_dir_all(data.join(format!("shard-{shard:03}/rows"))).unwrap();
+            }
+            let salvaged = on(&data, &["salvage"]);
+            assert_eq!(salvaged.code, 0, "{}{}", salvaged.out, salvaged.err);
+            assert!(
+                point != "fanout.removed=kill" || salvaged.out.contains(" 0 entries of queue"),
+                "{point} {lost:?}: {}",
+                salvaged.out
+            );
+            let server = start(copy.path(), "").unwrap();
+            let once = ["anna", "bert", "dora"].map(|name| (name, 1)).to_vec();
+            let end = Instant::now() + Duration::from_secs(60);
+            while tokens(server.imap) != once {
+                assert!(
+                    Instant::now() < end,
+                    "{point} {lost:?}: {:?}",
+                    tokens(server.imap)
+                );
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            // A second copy would come at once.
+            std::thread::sleep(Duration::from_millis(100));
+            assert_eq!(tokens(server.imap), once, "{point} {lost:?}");
+            server.kill();
+            assert_checked(&data);
+        }
+    }
+}
+
+fn deliver_to_three(smtp: SocketAddr) -> std::io::Result<String> {
+    let mut talk = BufReader::new(TcpStream::connect(smtp)?);
+    crash::reply(&mut talk)?;
+    let say = |talk: &mut _, text: &str| crash::command(talk, &format!("{text}\r\n"));
+    say(&mut talk, "EHLO client.example")?;
+    say(&mut talk, "MAIL FROM:<a@example.org>")?;
+    for name in ["anna", "bert", "dora"] {
+        say(&mut talk, &format!("RCPT TO:<{name}@example.test>"))?;
+    }
+    say(&mut talk, "DATA")?;
+    say(&mut talk, "Subject: to three\r\n\r\nhello\r\n.")
 }

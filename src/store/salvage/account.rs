@@ -11,7 +11,7 @@ use super::super::keys;
 use super::super::mailboxes::{INBOX, check_name, parents};
 use super::super::rows::{
     AccountId, AccountRow, BodyMeta, MailboxCounts, MailboxId, MailboxRow, MessageRow, SpecialUse,
-    ThreadRow, encode,
+    TRANSACTION, ThreadRow, encode,
 };
 use super::Salvaged;
 use super::old::OldAccount;
@@ -23,6 +23,8 @@ pub(super) struct Found {
     pub body: BodyId,
     pub location: Location,
     pub meta: BodyMeta,
+    /// The fan-out entry that brought it goes on and must find that it did.
+    pub delivered: Option<[u8; TRANSACTION]>,
 }
 
 #[derive(Default)]
@@ -53,6 +55,10 @@ pub(super) fn rebuild(
     groups: u64,
     salvaged: &mut Salvaged,
 ) -> Rebuilt {
+    let delivered = found.iter().filter_map(|f| f.delivered);
+    let delivered: Vec<Row> = delivered
+        .map(|transaction| (keys::delivered(id, &transaction), encode(&())))
+        .collect();
     let mut drafts = by_validity(found, old);
     let validity_max = drafts.keys().next_back().copied().unwrap_or(0);
     let mut next_uid_validity = validity_max.saturating_add(VALIDITY_GAP).max(1);
@@ -78,7 +84,10 @@ pub(super) fn rebuild(
     let modseq = groups
         .saturating_mul(MODSEQS_PER_GROUP)
         .max(old_row.map_or(2, |r| r.next_modseq));
-    let mut rebuilt = Rebuilt::default();
+    let mut rebuilt = Rebuilt {
+        rows: delivered,
+        ..Rebuilt::default()
+    };
     let mut used_bytes = 0;
     let mut number = MailboxId(1);
     for (name, (uid_validity, draft)) in mailboxes {

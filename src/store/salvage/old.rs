@@ -5,15 +5,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use shards::index::{Index, Progress, Row};
+use shards::segments::BodyId;
 
 use super::super::keys;
 use super::super::rows::{AccountId, AccountRow, MailboxRow, decode};
 
 pub(super) struct OldIndex {
+    index: Index,
     pub progress: Progress,
     pub accounts: HashMap<String, OldAccount>,
     /// Rows of removed accounts' names.
     pub removed: Vec<Row>,
+    /// Entries of queue and fan-out.
+    pub entries: HashMap<Vec<u8>, Vec<u8>>,
 }
 
 pub(super) struct OldAccount {
@@ -43,9 +47,22 @@ impl OldIndex {
                 progress: index.progress().ok()?,
                 accounts: names.into_iter().filter_map(account).collect(),
                 removed: scan(&index, &keys::removed("")),
+                entries: [keys::FAN_OUT, keys::QUEUE]
+                    .into_iter()
+                    .flat_map(|prefix| scan(&index, prefix))
+                    .collect(),
+                index,
             })
         };
         catch_unwind(AssertUnwindSafe(read)).ok().flatten()
+    }
+}
+
+impl OldIndex {
+    /// Whether it says where the body is.
+    pub fn names(&self, body: BodyId) -> bool {
+        let look = || self.index.location(body).ok().flatten().is_some();
+        catch_unwind(AssertUnwindSafe(look)).unwrap_or(false)
     }
 }
 
@@ -67,7 +84,7 @@ impl OldAccount {
 }
 
 /// All rows of a prefix, up to the first that can't be read.
-fn scan(index: &Index, prefix: &[u8]) -> Vec<Row> {
+pub(super) fn scan(index: &Index, prefix: &[u8]) -> Vec<Row> {
     let mut all = Vec::new();
     let mut from = prefix.to_vec();
     while let Ok(rows) = index.scan(prefix, &from, SLICE) {
