@@ -6,7 +6,7 @@ use imap::types::{ModSeq, SequenceNumber, SystemFlags, Uid};
 use super::client::Client;
 use super::flags;
 use super::talk::End;
-use crate::store::{Entry, Selected, Update};
+use crate::store::{Entry, KEYWORDS_MAX, Selected, Update};
 
 impl Client {
     /// Tells what became durable since the client was last told; without `expunges` only up to the first removal.
@@ -80,8 +80,18 @@ impl Client {
         let known = selected.keywords();
         if known.len() > self.keywords_told {
             self.keywords_told = known.len();
-            self.encoder()
-                .flags(SystemFlags::EVERY, flags::all_keywords(&known));
+            let keywords = flags::all_keywords(&known);
+            let mut encoder = self.encoder();
+            encoder.flags(SystemFlags::EVERY, keywords.iter().copied());
+            // RFC 9051 7.1: at the limit `\*` must be taken back.
+            if known.len() >= KEYWORDS_MAX && !selected.read_only() {
+                let permanent = Code::PermanentFlags {
+                    system: SystemFlags::EVERY,
+                    keywords: &keywords,
+                    new_keywords: false,
+                };
+                encoder.untagged(Condition::Ok, Some(&permanent), "no room for more keywords");
+            }
         }
     }
 }
