@@ -1,7 +1,8 @@
 //! Named points where tests make the process die or a call fail. Compiled to nothing in release builds.
 //!
 //! `RINGMAIL_FAULTS=body.synced=kill@3,rows.commit=fail` kills the process (SIGKILL, as power loss would leave the page cache)
-//! the third time it passes `body.synced`, and makes every `rows.commit` fail with an I/O error (`panic` panics there). `shard-001/rows.commit` means
+//! the third time it passes `body.synced`, and makes every `rows.commit` fail with an I/O error (`panic` panics there,
+//! `emlink` fails as a file does that has all the names it can have). `shard-001/rows.commit` means
 //! that shard alone. docs/STORAGE.md lists the points of the storage; `smtp.message` is passed at the end of each message received.
 
 use std::io;
@@ -32,6 +33,7 @@ mod armed {
     enum Deed {
         Kill,
         Fail,
+        Emlink,
         Panic,
     }
 
@@ -63,6 +65,7 @@ mod armed {
             deed: match deed {
                 "kill" => Deed::Kill,
                 "panic" => Deed::Panic,
+                "emlink" => Deed::Emlink,
                 _ => Deed::Fail,
             },
             at: at.parse().unwrap_or(1),
@@ -96,6 +99,7 @@ mod armed {
                         std::thread::sleep(std::time::Duration::from_secs(60));
                     }
                     Deed::Panic => panic!("fault injected at {}", fault.name),
+                    Deed::Emlink => return Err(rustix::io::Errno::MLINK.into()),
                     Deed::Fail => {
                         return Err(io::Error::other(format!(
                             "fault injected at {}",

@@ -173,6 +173,7 @@ const POINTS: &[(&str, &[u32])] = &[
     ("large.sync", &[1, 4]),
     ("large.linked", &[1, 4]),
     ("large.synced", &[1, 4]),
+    ("large.link=emlink,large.copied", &[1, 4]),
     ("body.appended", &[1, 9]),
     ("segment.sync", &[1, 9]),
     ("body.synced", &[1, 9]),
@@ -212,12 +213,12 @@ fn a_kill_at_each_point_of_opening_loses_nothing() {
 
 #[test]
 fn a_kill_at_each_point_of_a_group_loses_nothing() {
-    kill_at_points(&POINTS[7..17], 24);
+    kill_at_points(&POINTS[7..18], 24);
 }
 
 #[test]
 fn a_kill_at_each_point_of_compaction_loses_nothing() {
-    kill_at_points(&POINTS[17..], 3_000);
+    kill_at_points(&POINTS[18..], 3_000);
 }
 
 #[test]
@@ -307,6 +308,17 @@ fn a_failed_write_poisons_its_shard_alone() {
         run_child(directory.path(), &mut ledger, (2, 6), "", None);
         ledger.judge(directory.path());
     }
+}
+
+#[test]
+fn large_content_that_can_have_no_more_names_is_copied() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut ledger = Ledger::default();
+    let faults = "large.link=emlink@2";
+    let outcome = run_child(directory.path(), &mut ledger, (1, 24), faults, None);
+    assert_eq!(outcome.errors, Vec::<String>::new());
+    assert_eq!(outcome.acknowledged, [24 * WRITERS as usize; 2]);
+    ledger.judge(directory.path());
 }
 
 #[test]

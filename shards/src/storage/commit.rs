@@ -19,6 +19,7 @@ use std::sync::OnceLock;
 
 use super::batch::{Batch, Committed};
 use super::directory::StorageOptions;
+use super::external::Links;
 use super::work::WorkReceiver;
 use crate::ShardId;
 use crate::faults::shard_point;
@@ -90,6 +91,7 @@ pub(crate) struct CommitThread {
     pub space_checked: Instant,
     pub marked: Instant,
     pub compact_at: Instant,
+    pub links: Links,
 }
 
 /// One segment on its way out.
@@ -262,7 +264,8 @@ impl CommitThread {
         let mut linked = false;
         for body in group.iter().flat_map(|b| &b.bodies) {
             if let Some(external) = &body.external {
-                std::fs::hard_link(&external.path, directory.join(external_name(body.id)))?;
+                let name = directory.join(external_name(body.id));
+                self.links.link(&external.path, &name)?;
                 linked = true;
             }
         }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::commit::{CommitThread, QUEUE_MAX, Shared, read_mark};
+use super::external::Links;
 use super::shard::{ShardParts, Watch};
 use super::work::{WorkQueue, WorkSender};
 use crate::ShardId;
@@ -491,6 +492,7 @@ fn start_commit_thread(
         space_checked: Instant::now(),
         marked: Instant::now(),
         compact_at: Instant::now(),
+        links: Links::default(),
     };
     let handle = std::thread::Builder::new()
         .name(format!("commit-{}", shard.0))

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::batch::External;
 
@@ -70,6 +71,53 @@ impl ExternalWriter {
     }
 }
 
+/// Gives files of the spool their names in a shard's `large`. A file can have so many names only (65,000 on ext4, of all shards
+/// together): beyond, a copy is made, and linked for the recipients that follow.
+#[derive(Default)]
+pub(crate) struct Links {
+    /// The file whose names ran out last, and its copy.
+    copy: Option<(Arc<Path>, PathBuf)>,
+}
+
+impl Links {
+    /// Names `source` `target`. Contents are durable when this returns, the name is not.
+    pub fn link(&mut self, source: &Arc<Path>, target: &Path) -> io::Result<()> {
+        self.link_by(source, target, |from, to| {
+            crate::faults::point("large.link")?;
+            std::fs::hard_link(from, to)
+        })
+    }
+
+    fn link_by(
+        &mut self,
+        source: &Arc<Path>,
+        target: &Path,
+        link: impl Fn(&Path, &Path) -> io::Result<()>,
+    ) -> io::Result<()> {
+        match link(source, target) {
+            Err(e) if e.kind() == io::ErrorKind::TooManyLinks => (),
+            done => return done,
+        }
+        let copy = self.copy.take().filter(|(of, _)| of == source);
+        if let Some((_, copy)) = copy
+            // Gone with its message, or its names ran out too: then there is a newer one.
+            && std::fs::hard_link(&copy, target).is_ok()
+        {
+            self.copy = Some((source.clone(), copy));
+            return Ok(());
+        }
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(target)?;
+        io::copy(&mut File::open(source)?, &mut file)?;
+        file.sync_all()?;
+        crate::faults::point("large.copied")?;
+        self.copy = Some((source.clone(), target.to_path_buf()));
+        Ok(())
+    }
+}
+
 /// Reads `length` octets of content at `offset` and checks the chunks they lie in.
 pub fn read_external_file(
     path: &Path,
@@ -105,6 +153,42 @@ pub fn read_external_file(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn names_that_ran_out_are_made_of_a_copy() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| -> Arc<Path> { dir.path().join(name).into() };
+        let write = |name: &str| std::fs::write(file(name), name.repeat(100_000)).unwrap();
+        write("one");
+        write("two");
+        let full = |_: &Path, _: &Path| {
+            Err(io::Error::from_raw_os_error(
+                rustix::io::Errno::MLINK.raw_os_error(),
+            ))
+        };
+        let mut links = Links::default();
+        links.link(&file("one"), &file("1")).unwrap();
+        for name in ["2", "3"] {
+            links.link_by(&file("one"), &file(name), full).unwrap();
+        }
+        links.link_by(&file("two"), &file("4"), full).unwrap();
+        // The copy's message was removed: another one is made.
+        std::fs::remove_file(file("4")).unwrap();
+        links.link_by(&file("two"), &file("5"), full).unwrap();
+        let names = |name: &str| std::fs::metadata(file(name)).unwrap().nlink();
+        assert_eq!(["1", "2", "3", "5"].map(names), [2, 2, 2, 1]);
+        for (name, of) in [("1", "one"), ("2", "one"), ("3", "one"), ("5", "two")] {
+            assert_eq!(
+                std::fs::read(file(name)).unwrap(),
+                std::fs::read(file(of)).unwrap()
+            );
+        }
+        // Any other error is one.
+        let fails = |_: &Path, _: &Path| Err(io::Error::other("disk"));
+        assert!(links.link_by(&file("one"), &file("6"), fails).is_err());
+        assert!(!file("6").exists());
+    }
 
     #[test]
     fn any_range_is_read_back_and_a_flipped_bit_is_found() {
