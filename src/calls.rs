@@ -40,6 +40,13 @@ pub enum Call {
         /// Numbers of the transactions.
         transactions: Vec<Transaction>,
     },
+    /// Which of these rows of a shard are there? Changes nothing; may be repeated.
+    RowsExist {
+        /// Which shard.
+        shard: u16,
+        /// Their keys.
+        keys: Vec<Vec<u8>>,
+    },
     /// Takes over a logged-in connection. A lost answer: the connection is closed, the client comes again.
     Connection(Box<MovedConnection>),
     /// Counts a connection in, or refuses it. A lost answer: the connection is let in.
@@ -90,6 +97,8 @@ pub enum Answer {
     MayLogIn(bool),
     /// To `Scrape`.
     Samples(Samples, DurationSamples),
+    /// To `RowsExist`, in the order of the keys.
+    Exist(Result<Vec<bool>, StoreError>),
     /// To calls that only do something.
     Done(Result<(), StoreError>),
     /// To `Control`.

@@ -95,6 +95,12 @@ impl PerCore {
                 }
                 .await,
             ),
+            Call::RowsExist { shard, keys } => {
+                Answer::Exist(match self.shards.iter().find(|s| s.id().0 == shard) {
+                    Some(shard) => crate::store::exist(shard, keys).await,
+                    None => Err(StoreError::NotAllowed("this core does not own the shard")),
+                })
+            }
             Call::Control(call) => Answer::Control(self.control(*call).await),
             _ => Answer::Done(Ok(())),
         }

@@ -15,7 +15,7 @@ use shards::lanes::{CallError, Lanes};
 use shards::pool::Pool;
 use shards::rt::{self, Budget, Event, Share, Turn, Turns};
 use shards::storage::{Shard, StorageError, Watch};
-use shards::{CoreId, owner_of, shard_of};
+use shards::{CoreId, ShardId, owner_of, shard_of};
 
 use crate::calls::{Answer, Call, Deliver, LimitedDoor};
 use crate::live::Live;
@@ -193,6 +193,11 @@ impl PerCore {
             shard_of(account.as_bytes(), self.shard_count),
             self.shard_cores,
         )
+    }
+
+    /// The core that owns a shard.
+    pub fn owner_of_shard(&self, shard: u16) -> CoreId {
+        owner_of(ShardId(shard), self.shard_cores)
     }
 
     fn owner_of_network(&self, networks: &Networks) -> CoreId {

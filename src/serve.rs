@@ -267,8 +267,11 @@ impl Rooms {
             let (core, shard) = (core.clone(), shard.clone());
             rt::spawn(&fan_out::ROOM, async move {
                 let id = shard.id();
-                if let Err(error) = fan_out::resume(core, shard).await {
+                if let Err(error) = fan_out::resume(core.clone(), shard.clone()).await {
                     tracing::error!(shard = %id, %error, "fan-out entries could not be resumed");
+                }
+                if let Err(error) = fan_out::forget_left_over(&core, &shard).await {
+                    tracing::warn!(shard = %id, %error, "rows of deliveries stay until the next start");
                 }
             });
         }

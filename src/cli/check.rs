@@ -8,6 +8,7 @@ use super::arguments::Arguments;
 use super::which::Which;
 use super::{Failure, print};
 use crate::control::protocol::Request;
+use crate::settings::Local;
 use crate::store::check_stopped;
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -29,12 +30,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Of a stopped directory; the caller sees the same lines as from a server.
 fn stopped(which: &Which, report: &mut Report) -> Result<Value, Failure> {
-    let found = check_stopped(&which.data_dir, &mut |checked| {
+    let settings = which.settings().ok();
+    let configured = |name: &str| match &settings {
+        Some(settings) => {
+            settings.accounts.contains_key(name) || (which.is_local() && Local::is_numbered(name))
+        }
+        // A data directory does not say which accounts are configured.
+        None => true,
+    };
+    let found = check_stopped(&which.data_dir, &configured, &mut |checked| {
         report.progress(&format!("{checked} checked"));
     })
     .map_err(|e| e.to_string())?;
     for finding in &found.findings {
         report.item(&json!({"finding": finding}))?;
+    }
+    for note in &found.notes {
+        report.item(&json!({"note": note}))?;
     }
     Ok(json!({"checked": found.checked, "findings": found.findings.len()}))
 }
@@ -47,12 +59,14 @@ struct Report {
 
 impl Report {
     fn item(&mut self, item: &Value) -> Result<(), Failure> {
-        if let Some(finding) = item["finding"].as_str() {
-            return if self.json {
-                print(&format!("{item}\n"))
-            } else {
-                print(&format!("{finding}\n"))
-            };
+        for (kind, before) in [("finding", ""), ("note", "note: ")] {
+            if let Some(text) = item[kind].as_str() {
+                return if self.json {
+                    print(&format!("{item}\n"))
+                } else {
+                    print(&format!("{before}{text}\n"))
+                };
+            }
         }
         self.progress(&format!(
             "shard {}: {} checked",

@@ -137,6 +137,11 @@ impl Which {
         })
     }
 
+    /// Whether it is a directory of localserve.
+    pub(super) fn is_local(&self) -> bool {
+        matches!(self.source, Some(Source::Local(_)))
+    }
+
     /// Whether the data directory was made already.
     pub(super) fn has_data(&self) -> bool {
         self.data_dir.join("format").exists()

@@ -2,14 +2,16 @@
 
 use serde_json::{Value, json};
 
-use super::commands::Control;
-use crate::calls::{ControlAnswer, ControlCall};
+use super::commands::{Control, lost};
+use crate::calls::{Answer, Call, ControlAnswer, ControlCall};
+use crate::store::{Delivered, Notes};
 
 pub(super) fn check(
     control: &Control,
     item: &mut dyn FnMut(Value) -> Result<(), String>,
 ) -> Result<Value, String> {
     let (mut all_checked, mut all_found) = (0, 0);
+    let mut notes = Notes::default();
     for shard in 0..control.server.shards() {
         let owner = control.server.owner_of_shard(shard);
         let mut from = Vec::new();
@@ -29,6 +31,14 @@ pub(super) fn check(
             for finding in slice.findings {
                 item(json!({"shard": shard, "finding": finding}))?;
             }
+            let settings = &control.server.live().settings;
+            let orphans = slice.names.iter();
+            for name in orphans.filter(|name| !settings.accounts.contains_key(name.as_str())) {
+                if let Some(note) = notes.orphan(name) {
+                    item(json!({"shard": shard, "note": note}))?;
+                }
+            }
+            notes.delivered(shard, slice.delivered);
             let Some(next) = slice.next else { break };
             from = next;
             if shard_checked >= told + PROGRESS_EVERY {
@@ -38,8 +48,41 @@ pub(super) fn check(
         }
         item(json!({"shard": shard, "checked": shard_checked, "end": true}))?;
     }
+    left_over(control, &mut notes)?;
+    for note in notes.end() {
+        item(json!({"note": note}))?;
+    }
     Ok(json!({"checked": all_checked, "findings": all_found}))
 }
 
+/// Counts rows of deliveries whose entry is gone.
+fn left_over(control: &Control, notes: &mut Notes) -> Result<(), String> {
+    for (shard, rows) in notes.take_delivered() {
+        for rows in rows.chunks(ROWS_AT_ONCE) {
+            let entries = rows.iter().map(|(_, row)| row.entry_key()).collect();
+            let there = exist(control, shard, entries)?;
+            let gone = rows.iter().zip(there).filter(|(_, there)| !there);
+            // An entry that ended meanwhile: its transactions have been forgotten by now.
+            for ((owner, row), _) in gone {
+                let Delivered { key, .. } = row.clone();
+                let still = exist(control, *owner, vec![key])?;
+                notes.left_over(still.iter().filter(|there| **there).count() as u64);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn exist(control: &Control, shard: u16, keys: Vec<Vec<u8>>) -> Result<Vec<bool>, String> {
+    let owner = control.server.owner_of_shard(shard);
+    match control.server.call(owner, Call::RowsExist { shard, keys }) {
+        Ok(Answer::Exist(result)) => result.map_err(|e| e.to_string()),
+        Ok(_) => Err("a core gave an answer to another question; this is a bug".into()),
+        Err(error) => Err(lost(owner, error)),
+    }
+}
+
+/// Rows in one question.
+const ROWS_AT_ONCE: usize = 500;
 /// Things checked between two lines of progress.
 const PROGRESS_EVERY: u64 = 10_000;

@@ -71,7 +71,7 @@ pub enum Request {
         #[serde(default = "page_max")]
         limit: usize,
     },
-    /// Check everything that is stored. Items tell progress and findings.
+    /// Check everything that is stored. Items tell progress, findings, and notes on what is not wrong.
     Check {},
 }
 

@@ -5,6 +5,7 @@
 //! entries found at start are delivered again from the first recipient; owners that have the message say so.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +16,13 @@ use shards::segments::BodyId;
 use shards::storage::{Batch, External, NewBody, Shard, StorageError};
 
 use super::spool::until_last;
-use crate::calls::{Call, Deliver, Transaction};
+use crate::calls::{Answer, Call, Deliver, Transaction};
 use crate::percore::PerCore;
 use crate::queue::{self, QueueRow};
 use crate::settings::AccountName;
 pub use crate::store::rows::FanOutRecipient as Recipient;
 use crate::store::rows::FanOutRow as Row;
-use crate::store::{NewContent, NewMessage, StoreError, ThreadRow, rows};
+use crate::store::{self, Delivered, NewContent, NewMessage, StoreError, ThreadRow, rows};
 
 /// A message for its recipients.
 pub struct FanOut {
@@ -169,6 +170,35 @@ pub async fn resume(core: Rc<PerCore>, shard: Rc<Shard>) -> Result<(), StoreErro
                 rt::sleep(Duration::from_millis(50)).await;
             }
             start(&core, shard.clone(), id, row, content);
+        }
+    }
+}
+
+/// Removes rows that say a delivery was made and whose entry is gone: a stop came between its end and their forgetting. An entry goes
+/// after all its deliveries were answered, so nobody asks for them any more.
+pub async fn forget_left_over(core: &Rc<PerCore>, shard: &Rc<Shard>) -> Result<(), StoreError> {
+    let mut from = Vec::new();
+    loop {
+        let (rows, next) = store::delivered(shard, from).await?;
+        let mut by_shard: HashMap<u16, Vec<Delivered>> = HashMap::new();
+        for row in rows {
+            by_shard.entry(row.shard).or_default().push(row);
+        }
+        for (of, mut rows) in by_shard {
+            let keys = rows.iter().map(Delivered::entry_key).collect();
+            let call = Call::RowsExist { shard: of, keys };
+            // One that does not answer, or is out of service: they stay.
+            if let Ok(Answer::Exist(Ok(there))) = core.call(core.owner_of_shard(of), call).await {
+                let mut there = there.into_iter();
+                rows.retain(|_| there.next() == Some(false));
+                if !rows.is_empty() {
+                    store::forget(shard, rows).await?;
+                }
+            }
+        }
+        match next {
+            Some(next) => from = next,
+            None => return Ok(()),
         }
     }
 }

@@ -67,6 +67,12 @@ impl Local {
         std::iter::once(local_account()).chain(numbered)
     }
 
+    /// Whether a name is one that `--accounts` could have made at another start.
+    pub fn is_numbered(name: &str) -> bool {
+        let number = name.strip_prefix('u').filter(|n| !n.starts_with('0'));
+        number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    }
+
     fn check_range(&self) -> Result<(), Problem> {
         let most = u16::MAX - Door::Imaps.standard_port();
         if self.port_offset > most {

@@ -7,8 +7,10 @@
 
 mod account;
 mod bodies;
+mod notes;
 mod position;
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -16,7 +18,8 @@ use shards::index::{Index, IndexError};
 use shards::segments::BodyId;
 use shards::storage::{DirectoryError, SLICE_BODIES, Shard, check_stopped_with};
 
-use super::StoreError;
+use super::{Delivered, StoreError, keys};
+pub use notes::Notes;
 use position::{Kind, Position, Stage};
 
 /// What a check found.
@@ -24,8 +27,21 @@ use position::{Kind, Position, Stage};
 pub struct Report {
     /// What is wrong, in words, with the remedy; at most 20 of each kind are spelled out.
     pub findings: Vec<String>,
+    /// Worth to know, though nothing is wrong.
+    pub notes: Vec<String>,
     /// Rows and bodies looked at.
     pub checked: u64,
+}
+
+/// What was seen of some rows.
+#[derive(Default)]
+pub(super) struct Seen {
+    pub findings: Vec<String>,
+    pub checked: u64,
+    /// Accounts that have rows.
+    names: Vec<String>,
+    /// Rows that say a delivery of a fan-out entry was made.
+    delivered: Vec<Delivered>,
 }
 
 /// What one slice of a check found.
@@ -35,6 +51,10 @@ pub struct CheckSlice {
     pub findings: Vec<String>,
     /// Things checked.
     pub checked: u64,
+    /// Accounts that have rows.
+    pub names: Vec<String>,
+    /// Rows that say a delivery of a fan-out entry was made.
+    pub delivered: Vec<Delivered>,
     /// Where to go on; none when the shard is done.
     pub next: Option<Vec<u8>>,
 }
@@ -43,7 +63,7 @@ pub struct CheckSlice {
 /// for the caller to hand back, within one run of the server.
 pub async fn check_slice(shard: &Rc<Shard>, from: Vec<u8>) -> Result<CheckSlice, StoreError> {
     let mut position = Position::from_bytes(&from)?;
-    let mut report = Report::default();
+    let mut report = Seen::default();
     let next = if let Stage::Bodies(body) = position.stage {
         let (found, next) = shard.check_slice(BodyId(body), SLICE_BODIES).await?;
         report.checked = found.bodies;
@@ -69,23 +89,37 @@ pub async fn check_slice(shard: &Rc<Shard>, from: Vec<u8>) -> Result<CheckSlice,
             .map(|f| format!("{shard}: {f}"))
             .collect(),
         checked: report.checked,
+        names: report.names,
+        delivered: report.delivered,
         next: next.map(|p| p.to_bytes()),
     })
 }
 
-/// Checks a directory that no process has open, bodies included. `progress` is told how many rows and bodies were looked at.
+/// Checks a directory that no process has open, bodies included. `configured` says whether there is an account of a name, `progress` is
+/// told how many rows and bodies were looked at.
 pub fn check_stopped(
     directory: &Path,
+    configured: &dyn Fn(&str) -> bool,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Report, DirectoryError> {
     let mut report = Report::default();
     let mut rows = 0;
+    let mut notes = Notes::default();
+    // Fan-out entries of each shard whose rows could be read.
+    let mut entries: HashMap<u16, HashSet<u64>> = HashMap::new();
     let below = check_stopped_with(directory, &mut |_, _| (), &mut |shard, index| {
         match check_rows(index) {
             Ok(found) => {
                 rows += found.checked;
                 let named = found.findings.into_iter().map(|f| format!("{shard}: {f}"));
                 report.findings.extend(named);
+                let orphans = found.names.iter().filter(|name| !configured(name));
+                let told = orphans.filter_map(|name| notes.orphan(name));
+                report.notes.extend(told);
+                notes.delivered(shard.0, found.delivered);
+                if let Ok(numbers) = fan_out_entries(index) {
+                    entries.insert(shard.0, numbers);
+                }
             }
             Err(error) => report.findings.push(format!("{shard}: {error}")),
         }
@@ -109,24 +143,47 @@ pub fn check_stopped(
         }
     }
     report.checked += rows;
+    for (shard, rows) in notes.take_delivered() {
+        if let Some(entries) = entries.get(&shard) {
+            let gone = rows.iter().filter(|(_, row)| !entries.contains(&row.entry));
+            notes.left_over(gone.count() as u64);
+        }
+    }
+    report.notes.extend(notes.end());
     Ok(report)
 }
 
-pub(super) fn check_rows(index: &Index) -> Result<Report, IndexError> {
-    let mut report = Report::default();
+/// Numbers of a shard's fan-out entries.
+pub(super) fn fan_out_entries(index: &Index) -> Result<HashSet<u64>, IndexError> {
+    let mut numbers = HashSet::new();
+    let mut from = keys::FAN_OUT.to_vec();
+    loop {
+        let rows = index.scan(keys::FAN_OUT, &from, ENTRIES)?;
+        numbers.extend(rows.iter().filter_map(|(key, _)| account::number(key, 1)));
+        match account::after(&rows, ENTRIES) {
+            Some(next) => from = next,
+            None => return Ok(numbers),
+        }
+    }
+}
+
+pub(super) fn check_rows(index: &Index) -> Result<Seen, IndexError> {
+    let mut report = Seen::default();
     let mut position = Some(Position::at(Stage::names()));
     while let Some(at) = position {
         let (found, next) = slice(index, at)?;
         report.findings.extend(found.findings);
         report.checked += found.checked;
+        report.names.extend(found.names);
+        report.delivered.extend(found.delivered);
         position = next;
     }
     Ok(report)
 }
 
 /// One slice of the rows: a few thousand of them at most.
-fn slice(index: &Index, mut position: Position) -> Result<(Report, Option<Position>), IndexError> {
-    let mut report = Report::default();
+fn slice(index: &Index, mut position: Position) -> Result<(Seen, Option<Position>), IndexError> {
+    let mut report = Seen::default();
     let stage = std::mem::replace(&mut position.stage, Stage::End);
     position.stage = match stage {
         Stage::Bodies(_) | Stage::End => Stage::End,
@@ -141,3 +198,6 @@ fn slice(index: &Index, mut position: Position) -> Result<(Report, Option<Positi
     }
     Ok((report, Some(position)))
 }
+
+/// Entries read at once.
+const ENTRIES: usize = 1_000;

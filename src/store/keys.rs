@@ -28,6 +28,9 @@ pub fn account_name(name: &str) -> Vec<u8> {
     [b"n", name.as_bytes()].concat()
 }
 
+/// Rows of accounts.
+pub const ACCOUNTS: &[u8] = b"a";
+
 /// Accounts being removed.
 pub const REMOVALS: &[u8] = b"R";
 

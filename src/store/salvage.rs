@@ -20,14 +20,14 @@ use shards::storage::{
     scan_places, shard_path,
 };
 
-use super::check::check_rows;
+use super::check::{check_rows, fan_out_entries};
 use super::keys;
 use super::rows::{
     self, AccountId, BODY_FAN_OUT, BODY_MESSAGE, BODY_QUEUE, FanOutRow, TRANSACTION, decode,
     decode_body_meta, encode,
 };
 use account::Found;
-use old::{OldIndex, scan};
+use old::OldIndex;
 
 /// Which shards are rebuilt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,11 +176,8 @@ impl Shards<'_> {
             if !sound {
                 damaged.insert(shard);
             }
-            let rows = scan(index, keys::FAN_OUT);
-            entries.extend(rows.iter().filter_map(|(key, _)| {
-                let number = key.get(1..)?.try_into().ok().map(u64::from_be_bytes)?;
-                Some((shard, number))
-            }));
+            let numbers = fan_out_entries(index).unwrap_or_default();
+            entries.extend(numbers.into_iter().map(|number| (shard, number)));
         };
         let found = check_locked(self.directory, lock, &mut told, &mut rows)?;
         for (shard, findings) in found {

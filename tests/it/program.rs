@@ -78,21 +78,27 @@ pub struct Localserve {
 impl Localserve {
     /// Starts one and waits until it is ready.
     pub fn start(dir: &Path, more: &[&str]) -> Localserve {
-        Localserve::with_log(dir, more, Stdio::inherit())
+        Localserve::with_log(dir, more, Stdio::inherit(), "")
+    }
+
+    /// The same with faults armed, see `shards/src/faults.rs`.
+    pub fn with_faults(dir: &Path, more: &[&str], faults: &str) -> Localserve {
+        Localserve::with_log(dir, more, Stdio::inherit(), faults)
     }
 
     /// The same with its log in a file.
     pub fn logging_to(dir: &Path, more: &[&str], log: &Path) -> Localserve {
-        Localserve::with_log(dir, more, std::fs::File::create(log).unwrap().into())
+        Localserve::with_log(dir, more, std::fs::File::create(log).unwrap().into(), "")
     }
 
-    fn with_log(dir: &Path, more: &[&str], log: Stdio) -> Localserve {
+    fn with_log(dir: &Path, more: &[&str], log: Stdio, faults: &str) -> Localserve {
         let offset = port_offset();
         let offset_text = offset.to_string();
         let mut arguments = vec!["localserve", "--dir", dir.to_str().unwrap()];
         arguments.extend(["--port-offset", &offset_text]);
         arguments.extend(more);
         let mut child = command(&arguments)
+            .env("RINGMAIL_FAULTS", faults)
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()

@@ -7,12 +7,12 @@ use shards::index::{Index, IndexError, Row};
 use shards::segments::BodyId;
 
 use super::super::add::count;
-use super::super::keys;
 use super::super::rows::{
     AccountId, AccountRow, EraseRow, MailboxCounts, MailboxId, MailboxRow, MessageRow,
     TombstoneRow, decode,
 };
-use super::Report;
+use super::super::{Delivered, keys};
+use super::Seen;
 use super::position::{Kind, Messages, Naming, Position, Stage, Step};
 
 /// Names lead to accounts.
@@ -20,7 +20,7 @@ pub(super) fn names(
     index: &Index,
     from: Vec<u8>,
     position: &mut Position,
-    report: &mut Report,
+    report: &mut Seen,
 ) -> Result<Stage, IndexError> {
     let prefix = keys::account_name("");
     if from == prefix {
@@ -37,6 +37,7 @@ pub(super) fn names(
             continue;
         };
         position.name(id);
+        report.names.push(name.clone());
         if index.get(&keys::account(id))?.is_none() && index.get(&key)?.is_some() {
             position.tell(Kind::Name, || format!("the name {name} leads to account {}, which is not there; `ringmail salvage` makes it anew from the stored bodies", id.0), report);
         }
@@ -51,7 +52,7 @@ pub(super) fn step(
     index: &Index,
     step: Step,
     position: &mut Position,
-    report: &mut Report,
+    report: &mut Seen,
 ) -> Result<Stage, IndexError> {
     let step = match step {
         Step::Start(from) => match next_account(index, from)? {
@@ -80,7 +81,7 @@ fn start(
     index: &Index,
     id: AccountId,
     position: &mut Position,
-    report: &mut Report,
+    report: &mut Seen,
 ) -> Result<Step, IndexError> {
     let next = Step::Start(AccountId(id.0 + 1));
     if index.get(&keys::removal(id))?.is_some() {
@@ -209,7 +210,7 @@ fn messages(
     index: &Index,
     mut at: Messages,
     position: &mut Position,
-    report: &mut Report,
+    report: &mut Seen,
 ) -> Result<Step, IndexError> {
     let (account, mailbox) = (at.account, at.mailbox);
     let prefix = keys::messages(account, mailbox);
@@ -344,7 +345,7 @@ fn others(
     (account, kind): (AccountId, u8),
     from: Vec<u8>,
     position: &mut Position,
-    report: &mut Report,
+    report: &mut Seen,
 ) -> Result<Step, IndexError> {
     let prefix = keys::kind_prefix(account, kind);
     let rows = if kind == b'u' {
@@ -356,6 +357,10 @@ fn others(
         report.checked += 1;
         let rest = &key[prefix.len()..];
         let problem = match kind {
+            b'd' => {
+                report.delivered.extend(Delivered::of(key.clone()));
+                None
+            }
             b'u' => mailbox_is_missing(index, account, rest)?,
             b'x' => tombstone_problem(index, account, rest, value)?,
             _ => link_problem(index, account, kind, rest)?,
@@ -493,7 +498,7 @@ fn read<T: DeserializeOwned>(
     value: &[u8],
     what: &str,
     position: &mut Position,
-    report: &mut Report,
+    report: &mut Seen,
 ) -> Option<T> {
     match decode(value, || what.to_string()) {
         Ok(row) => Some(row),
@@ -520,8 +525,8 @@ fn number32(key: &[u8], at: usize) -> u32 {
     bytes.map_or(0, u32::from_be_bytes)
 }
 
-/// Kinds that lead to messages, in the order they are looked at.
-const OTHERS: [u8; 4] = [b'u', b'x', b'r', b't'];
+/// Kinds that lead to messages, in the order they are looked at; at last deliveries, which lead to entries.
+const OTHERS: [u8; 5] = [b'u', b'x', b'r', b't', b'd'];
 /// Rows in one slice.
 const SLICE: usize = 1_000;
 /// Mailboxes, or erase rows, of one account.

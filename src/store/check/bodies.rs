@@ -5,7 +5,7 @@ use shards::index::{Index, IndexError, Row};
 use shards::segments::BodyId;
 
 use super::super::rows::{EraseRow, MessageRow, decode};
-use super::Report;
+use super::Seen;
 use super::account::{after, number};
 use super::position::{Kind, Naming, Position, Stage, Unnamed};
 
@@ -30,7 +30,7 @@ impl Naming {
 pub(super) fn naming(
     index: &Index,
     mut at: Naming,
-    report: &mut Report,
+    report: &mut Seen,
 ) -> Result<Stage, IndexError> {
     let (rows, next) = walk(index, &at.from)?;
     for (key, value) in &rows {
@@ -76,7 +76,7 @@ pub(super) fn unnamed(
     index: &Index,
     mut at: Unnamed,
     position: &mut Position,
-    report: &mut Report,
+    report: &mut Seen,
 ) -> Result<Stage, IndexError> {
     if !at.bodies.is_empty() {
         let (rows, next) = walk(index, &at.from)?;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::rows::{AccountId, MailboxCounts, MailboxId};
 use super::super::{StoreError, keys};
-use super::Report;
+use super::Seen;
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct Position {
@@ -133,7 +133,7 @@ impl Position {
         postcard::to_allocvec(self).unwrap_or_default()
     }
 
-    pub fn tell(&mut self, kind: Kind, text: impl FnOnce() -> String, report: &mut Report) {
+    pub fn tell(&mut self, kind: Kind, text: impl FnOnce() -> String, report: &mut Seen) {
         let found = &mut self.found[kind as usize];
         *found += 1;
         if *found <= TOLD_MAX {
@@ -142,7 +142,7 @@ impl Position {
     }
 
     /// At the end: how many more there were.
-    pub fn tell_rest(&self, report: &mut Report) {
+    pub fn tell_rest(&self, report: &mut Seen) {
         for (name, found) in KINDS.iter().zip(self.found) {
             if found > TOLD_MAX {
                 let more = found - TOLD_MAX;

@@ -84,7 +84,7 @@ impl OldAccount {
 }
 
 /// All rows of a prefix, up to the first that can't be read.
-pub(super) fn scan(index: &Index, prefix: &[u8]) -> Vec<Row> {
+fn scan(index: &Index, prefix: &[u8]) -> Vec<Row> {
     let mut all = Vec::new();
     let mut from = prefix.to_vec();
     while let Ok(rows) = index.scan(prefix, &from, SLICE) {

@@ -181,7 +181,9 @@ pub fn findings(directory: &Path) -> Vec<String> {
         // Killed while it was made.
         return Vec::new();
     }
-    check_stopped(directory, &mut |_| ()).unwrap().findings
+    check_stopped(directory, &|_| true, &mut |_| ())
+        .unwrap()
+        .findings
 }
 
 /// A directory for one test, opened.

@@ -1,0 +1,90 @@
+//! `ringmail check`: what it says of things that are worth to know and not wrong.
+
+use std::io::BufReader;
+use std::time::{Duration, Instant};
+
+use crate::crash;
+use crate::program::{Localserve, Ran, ringmail};
+
+fn deliver(server: &Localserve, recipients: &[&str]) -> std::io::Result<String> {
+    let mut talk = BufReader::new(server.connect(25));
+    crash::reply(&mut talk)?;
+    let mut say = |text: &str| crash::command(&mut talk, &format!("{text}\r\n"));
+    say("EHLO client.example")?;
+    say("MAIL FROM:<a@example.org>")?;
+    for name in recipients {
+        say(&format!("RCPT TO:<{name}@localhost>"))?;
+    }
+    say("DATA")?;
+    say("Subject: x\r\n\r\nhello\r\n.")
+}
+
+fn check(server_or_data: &str, more: &[&str]) -> Ran {
+    let check = ringmail(&[&["check", "--dir", server_or_data], more].concat());
+    assert_eq!(check.code, 0, "{}{}", check.out, check.err);
+    check
+}
+
+#[test]
+fn rows_of_deliveries_whose_entry_is_gone_are_named_and_removed_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let server = Localserve::with_faults(dir.path(), &["--accounts", "3"], "fanout.removed=kill");
+    // The answer may be lost.
+    let _ = deliver(&server, &["u1", "u2", "u3"]);
+    assert_eq!(server.ended(), -1, "killed");
+    let stopped = check(path, &[]);
+    let note = "note: 3 rows say that a message for several accounts was delivered";
+    assert!(stopped.out.contains(note), "{}", stopped.out);
+    assert!(stopped.out.contains("nothing is wrong"), "{}", stopped.out);
+    let server = Localserve::start(dir.path(), &["--accounts", "3"]);
+    let end = Instant::now() + Duration::from_secs(60);
+    while check(path, &[]).out.contains("note: ") {
+        assert!(Instant::now() < end, "{}", check(path, &[]).out);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Others are told of as long as they are of use.
+    assert!(deliver(&server, &["u1", "u2"]).unwrap().starts_with("250"));
+    drop(server);
+    // Also by the data alone, which names no accounts.
+    let data = dir.path().join("data");
+    for named in [path, data.to_str().unwrap()] {
+        assert!(!check(named, &[]).out.contains("note: 3"), "{named}");
+    }
+}
+
+#[test]
+fn mail_of_names_that_are_not_configured_is_a_note() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &["--accounts", "2"]);
+    let path = server.dir.to_str().unwrap();
+    let run = |words: &[&str]| {
+        let ran = ringmail(&[words, &["--dir", path]].concat());
+        assert_eq!(ran.code, 0, "{}", ran.err);
+    };
+    run(&["account", "add", "anna", "anna@localhost"]);
+    assert!(deliver(&server, &["anna"]).unwrap().starts_with("250"));
+    assert!(!check(path, &[]).out.contains("note: "));
+    std::fs::remove_file(dir.path().join("accounts/anna.toml")).unwrap();
+    run(&["reload"]);
+    let told = |checked: &Ran| {
+        let note = "note: mail of anna is stored, but no account of that name is configured";
+        assert!(checked.out.contains(note), "{}", checked.out);
+        let remedy = "ringmail account remove anna";
+        assert!(checked.out.contains(remedy), "{}", checked.out);
+        assert!(checked.out.contains("nothing is wrong"), "{}", checked.out);
+    };
+    told(&check(path, &[]));
+    let json = check(path, &["--json"]);
+    assert!(json.out.contains("\"note\":\"mail of anna"), "{}", json.out);
+    run(&["stop"]);
+    // How many numbered accounts a stopped localserve will have at its next start is not known.
+    let stopped = check(path, &[]);
+    told(&stopped);
+    assert!(!stopped.out.contains("mail of u1"), "{}", stopped.out);
+    let data = dir.path().join("data");
+    let alone = check(data.to_str().unwrap(), &[]);
+    assert!(!alone.out.contains("note: "), "{}", alone.out);
+    run(&["account", "remove", "anna"]);
+    assert!(!check(path, &[]).out.contains("anna"));
+}
