@@ -42,6 +42,10 @@ pub(super) struct State {
     /// Pending names.
     pub by_name: HashMap<String, MailboxId>,
     pub subscriptions: BTreeSet<String>,
+    /// Deleted mailboxes whose messages' rows are still there.
+    pub clearing: BTreeSet<MailboxId>,
+    /// They are being removed now.
+    pub clears: bool,
     /// Erase rows whose bodies are to be buried, by number.
     pub erasing: HashMap<u64, Erasing>,
     /// Deliveries of transactions that are not answered yet.
@@ -166,6 +170,8 @@ impl Account {
             mailboxes: BTreeMap::new(),
             by_name: HashMap::new(),
             subscriptions: BTreeSet::new(),
+            clearing: BTreeSet::new(),
+            clears: false,
             erasing: HashMap::new(),
             transactions: HashSet::new(),
             changes_under_way: 0,
@@ -188,7 +194,9 @@ impl Account {
         }
         let account = Rc::new(Account::with_state(shard, id, name, state, clock));
         account.load_erasing().await?;
+        account.load_clearing().await?;
         account.bury_ready();
+        account.clear_deleted();
         Ok(Some(account))
     }
 
@@ -312,7 +320,7 @@ impl Account {
 
     fn apply(self: &Rc<Self>, effects: Vec<Effect>, locations: &HashMap<BodyId, Location>) {
         let mut list_changed = false;
-        let mut may_bury = false;
+        let (mut may_bury, mut may_clear) = (false, false);
         let mut touched: Vec<MailboxId> = Vec::new();
         let mut state = self.state.borrow_mut();
         for mut effect in effects {
@@ -323,7 +331,8 @@ impl Account {
                     entry.location = stored.or(entry.location);
                 }
                 // The bodies of removed messages may have no reader at all, those of a deleted mailbox have none any more.
-                Effect::Erasing(..) | Effect::MailboxGone(_) => may_bury = true,
+                Effect::Erasing(..) => may_bury = true,
+                Effect::MailboxGone(_) => (may_bury, may_clear) = (true, true),
                 _ => (),
             }
             list_changed |= state.apply(effect, &mut touched);
@@ -347,6 +356,9 @@ impl Account {
         drop(state);
         if may_bury {
             self.bury_ready();
+        }
+        if may_clear {
+            self.clear_deleted();
         }
     }
 
@@ -397,11 +409,11 @@ impl Account {
         self.state.borrow().changes_under_way > 0
     }
 
-    /// Whether nothing is under way and no body waits to be buried.
+    /// Whether nothing is under way, no body waits to be buried and no deleted mailbox has rows.
     #[cfg(test)]
     pub(super) fn is_settled(&self) -> bool {
         let state = self.state.borrow();
-        state.changes_under_way == 0 && state.erasing.is_empty()
+        state.changes_under_way == 0 && state.erasing.is_empty() && state.clearing.is_empty()
     }
 
     /// Bytes in memory, about.
@@ -546,6 +558,7 @@ impl State {
                 if let Some(mailbox) = self.mailboxes.remove(&id) {
                     mailbox.changed.notify();
                 }
+                self.clearing.insert(id);
                 return true;
             }
             Effect::Subscribed(name, on) => {

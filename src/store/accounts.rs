@@ -205,6 +205,8 @@ impl Accounts {
             mailboxes: BTreeMap::new(),
             by_name: HashMap::new(),
             subscriptions: BTreeSet::new(),
+            clearing: BTreeSet::new(),
+            clears: false,
             erasing: HashMap::new(),
             transactions: HashSet::new(),
             changes_under_way: 0,
@@ -378,13 +380,16 @@ async fn finish_removals(shard: &Rc<Shard>, name: Option<&str>) -> Result<bool, 
 async fn remove_rows(shard: &Rc<Shard>, id: AccountId) -> Result<(), StoreError> {
     let prefix = keys::account_prefix(id);
     let (messages, erase) = (keys::kind_prefix(id, b'u'), keys::kind_prefix(id, b'e'));
+    let mut from = prefix.clone();
     loop {
-        let rows = shard.scan(prefix.clone(), prefix.clone(), 1_000).await?;
+        let rows = shard.scan(prefix.clone(), from.clone(), 1_000).await?;
         let permit = shard.permit(64 << 10, false, PERMIT_LIMIT).await?;
         let mut batch = Batch::default();
         let last = rows.is_empty();
-        if last {
-            batch.delete(keys::removal(id));
+        match rows.last() {
+            // Not from the beginning each time: removed rows take their time to pass until fjall has merged them away.
+            Some((key, _)) => from = [key.as_slice(), &[0]].concat(),
+            None => batch.delete(keys::removal(id)),
         }
         for (key, value) in rows {
             // The body of a row that can't be read stays, and is found by the check.

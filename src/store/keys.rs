@@ -15,6 +15,7 @@
 //! | `a` id `r` body mailbox uid | a message that shares its body with others |
 //! | `a` id `t` hash mailbox uid | Message-ID of a message, for threads |
 //! | `a` id `d` transaction | a fan-out entry's delivery that has been made |
+//! | `a` id `g` mailbox | a deleted mailbox whose messages are being removed: its name |
 //! | `a` id `c` | credentials |
 //! | `f` number | fan-out entry |
 //! | `q` number | queue entry |
@@ -117,6 +118,10 @@ pub fn thread(account: AccountId, hash: u64, mailbox: MailboxId, uid: u32) -> Ve
             &uid.to_be_bytes(),
         ],
     )
+}
+
+pub fn cleared(account: AccountId, mailbox: MailboxId) -> Vec<u8> {
+    with(kind_prefix(account, b'g'), &[&mailbox.0.to_be_bytes()])
 }
 
 pub fn delivered(account: AccountId, transaction: &[u8]) -> Vec<u8> {

@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use shards::segments::BodyId;
+use shards::faults::point;
 
-use super::account::{Account, Changes, Effect, Mailbox, scan_all};
-use super::rows::{MailboxCounts, MailboxId, MailboxRow, MessageRow, SpecialUse, decode, encode};
+use super::account::{Account, Changes, Effect, Mailbox};
+use super::rows::{MailboxCounts, MailboxId, MailboxRow, SpecialUse, encode};
 use super::{StoreError, keys};
 
 impl Account {
@@ -84,71 +84,35 @@ impl Account {
     }
 
     /// Deletes a mailbox with its messages. RFC 9051 6.3.5: not INBOX; one with children is refused. Sessions that have it
-    /// selected are told; their messages are gone at once.
+    /// selected are told; their messages are gone at once. The rows of the messages go later, see `clear.rs`.
     pub async fn delete(self: &Rc<Self>, name: &str) -> Result<(), StoreError> {
         if name == INBOX {
             return Err(StoreError::NotAllowed("INBOX can't be deleted"));
         }
+        let permit = self.permit(1024, false).await?;
         self.refuse_children(name)?;
+        if self.gone.get() {
+            return Err(StoreError::AccountGone);
+        }
         let id = self.pending_id(name)?;
-        // From here on nothing new is planned for it; given back if the deletion fails.
-        self.state.borrow_mut().mailbox(id)?.deleting = true;
-        let guard = DeletingGuard { account: self, id };
-        // What is under way for it must be among the rows that are read below.
-        self.barrier().await?;
-        let messages = scan_all(&self.shard, &keys::messages(self.id, id)).await?;
-        let tombstones = scan_all(&self.shard, &keys::tombstones(self.id, id)).await?;
-        let permit = self.permit(messages.len() * 60 + 1024, false).await?;
-        self.refuse_children(name)?;
         let mut changes = Changes::default();
-        let mut bytes = 0;
-        let mut shared = Vec::new();
-        // A message moved away may still be seen where it was; its body must stay as long.
-        let seen = self.state.borrow().ghost_bodies();
-        for (key, value) in messages {
-            let uid = uid_of(&key);
-            let row: MessageRow = decode(&value, || format!("message {uid} of mailbox {name}"))?;
-            bytes += row.size;
-            if row.thread.message_id != 0 {
-                changes
-                    .batch
-                    .delete(keys::thread(self.id, row.thread.message_id, id, uid));
-            }
-            if row.shares_body {
-                changes
-                    .batch
-                    .delete(keys::shared(self.id, row.body, id, uid));
-                shared.push((row.body, 0, true));
-            } else if seen.contains(&row.body) {
-                shared.push((row.body, 0, false));
-            } else {
-                changes.batch.dead.push(BodyId(row.body));
-            }
-            changes.batch.delete(key);
-        }
-        for (key, _) in tombstones {
-            changes.batch.delete(key);
-        }
         {
-            let mut state = self.state.borrow_mut();
+            let mut guard = self.state.borrow_mut();
+            let state = &mut *guard;
+            let mailbox = state.mailbox(id)?;
+            // From here on nothing new is planned for it. What is under way is durable before this is.
+            mailbox.deleting = true;
+            let octets = mailbox.row.counts.size;
             state.row.next_modseq += 1;
-            state.row.used_bytes = state.row.used_bytes.saturating_sub(bytes);
+            state.row.used_bytes = state.row.used_bytes.saturating_sub(octets);
             state.by_name.remove(name);
-            if !shared.is_empty() {
-                let number = state.row.next_erase;
-                state.row.next_erase += 1;
-                let row = super::rows::EraseRow { bodies: shared };
-                changes
-                    .batch
-                    .put(keys::erase(self.id, number), encode(&row));
-                changes.effects.push(Effect::Erasing(number, row));
-            }
         }
         changes.batch.delete(keys::mailbox(self.id, id));
+        changes.batch.put(keys::cleared(self.id, id), encode(&name));
         changes.effects.push(Effect::MailboxGone(id));
-        // Submitted, or refused because the account is gone: the mailbox never comes back.
-        std::mem::forget(guard);
-        self.commit(permit, changes).await
+        self.commit(permit, changes).await?;
+        let _ = point("mailbox.deleted");
+        Ok(())
     }
 
     fn refuse_children(&self, name: &str) -> Result<(), StoreError> {
@@ -160,12 +124,6 @@ impl Account {
             ));
         }
         Ok(())
-    }
-
-    /// Waits until everything submitted so far is durable.
-    async fn barrier(self: &Rc<Self>) -> Result<(), StoreError> {
-        let permit = self.permit(0, false).await?;
-        self.commit(permit, Changes::default()).await
     }
 
     /// Renames a mailbox and those below it. RFC 9051 6.3.6: of INBOX the messages move to a new mailbox and INBOX stays.
@@ -292,24 +250,6 @@ impl Account {
             Err(e) => Err(e),
         }
     }
-}
-
-struct DeletingGuard<'a> {
-    account: &'a Account,
-    id: MailboxId,
-}
-
-impl Drop for DeletingGuard<'_> {
-    fn drop(&mut self) {
-        let mut state = self.account.state.borrow_mut();
-        if let Some(mailbox) = state.mailboxes.get_mut(&self.id) {
-            mailbox.deleting = false;
-        }
-    }
-}
-
-fn uid_of(key: &[u8]) -> u32 {
-    key.last_chunk::<4>().map_or(0, |b| u32::from_be_bytes(*b))
 }
 
 pub(super) fn parents(name: &str) -> impl Iterator<Item = &str> {

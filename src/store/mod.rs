@@ -13,6 +13,7 @@ mod add;
 mod body;
 mod change;
 mod check;
+mod clear;
 mod consistency;
 mod copy;
 mod credentials;

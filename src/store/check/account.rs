@@ -416,7 +416,11 @@ fn mailbox_is_missing(
     rest: &[u8],
 ) -> Result<Option<String>, IndexError> {
     let mailbox = MailboxId(number32(rest, 0));
-    let row = index.get(&keys::mailbox(account, mailbox))?;
+    let row = match index.get(&keys::mailbox(account, mailbox))? {
+        // Deleted, and its messages are on their way out.
+        None => index.get(&keys::cleared(account, mailbox))?,
+        row => row,
+    };
     Ok(row.is_none().then(|| {
         format!(
             "there are messages of mailbox {}, which is not there",

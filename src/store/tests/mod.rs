@@ -3,6 +3,7 @@
 
 mod check;
 mod crash;
+mod deleting;
 mod races;
 mod salvage;
 mod sessions;
