@@ -30,7 +30,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Of a stopped directory; the caller sees the same lines as from a server.
 fn stopped(which: &Which, report: &mut Report) -> Result<Value, Failure> {
-    let settings = which.settings().ok();
+    let settings = which.unfinished().ok().map(|u| u.settings);
     let configured = |name: &str| match &settings {
         Some(settings) => {
             settings.accounts.contains_key(name) || (which.is_local() && Local::is_numbered(name))

@@ -57,7 +57,7 @@ impl TestServer {
 
     /// Starts as far as [`Server::start`] goes: no passwords, not serving.
     pub fn starting(directory: &Path) -> TestServer {
-        TestServer::unprepared(&texts(directory, "", ""))
+        TestServer::unprepared(&texts(directory, "", "", ""))
     }
 
     fn unprepared(texts: &Texts) -> TestServer {
@@ -204,15 +204,14 @@ disabled = true
     }
 }
 
-/// Ports nobody uses now. Tests of one run get different ones.
+/// Ports nobody uses now. Tests of one run get different ones, all below 32,768, where Linux begins to take the ports of clients.
 fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = 20_000 + (std::process::id() as u16 % 300) * 100;
+    let start = (std::process::id() % 200) as u16 * 100;
     std::array::from_fn(|_| {
         loop {
-            let port = start
-                .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed))
-                .max(10_000);
+            let next = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+            let port = 10_000 + next % 22_000;
             if TcpListener::bind(("127.0.0.1", port)).is_ok() {
                 return port;
             }
