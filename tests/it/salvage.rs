@@ -327,7 +327,7 @@ fn a_sound_directory_is_left_alone_unless_all_is_asked_for() {
     let refused = on(&dir.path().join("data"), &["salvage", "--all"]);
     assert_eq!(refused.code, 1);
     assert!(
-        refused.err.contains("in use by another ringmail process"),
+        refused.err.contains("a ringmail process has"),
         "{}",
         refused.err
     );
