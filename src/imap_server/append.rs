@@ -225,7 +225,7 @@ impl Client {
             .add(appending.mailbox.as_str(), messages, None)
             .await;
         let result = appended(added);
-        self.answer(&appending.tag, "APPEND", true, result)
+        self.answer(&appending.tag, "APPEND", true, result).await
     }
 }
 

@@ -199,7 +199,7 @@ impl Client {
                 return Err(End::bye("too many bad commands"));
             }
             if let Woken::Changed = self.wait().await? {
-                self.tell_updates(true)?;
+                Box::pin(self.tell_updates(true)).await?;
             }
         }
     }
@@ -257,10 +257,10 @@ impl Client {
             Event::Command { tag, command } => self.command(tag, command).await?,
             Event::Idle { tag } => {
                 self.idle = Some(tag);
-                self.tell_updates(true)?;
+                self.tell_updates(true).await?;
             }
             Event::IdleDone => {
-                self.tell_updates(true)?;
+                self.tell_updates(true).await?;
                 if let Some(tag) = self.idle.take() {
                     Done::ok("IDLE done").write_to(&mut self.talk.wire.out, &tag);
                 }
@@ -296,11 +296,11 @@ impl Client {
             })
         );
         let result = self.carry_out(&tag, command).await;
-        self.answer(&tag, name, expunges, result)
+        self.answer(&tag, name, expunges, result).await
     }
 
     /// Writes the tagged response, after what is new.
-    pub(super) fn answer(
+    pub(super) async fn answer(
         &mut self,
         tag: &Tag,
         name: &'static str,
@@ -319,7 +319,7 @@ impl Client {
         }
         match result {
             Ok(done) => {
-                self.tell_updates(expunges)?;
+                self.tell_updates(expunges).await?;
                 done.write_to(&mut self.talk.wire.out, tag);
             }
             Err(Trouble::Refused(refusal)) => {
@@ -328,7 +328,7 @@ impl Client {
                 } else {
                     tracing::debug!(connection = self.facts.id, account = self.account.name, command = name, text = %refusal.text, "command refused");
                 }
-                self.tell_updates(expunges)?;
+                self.tell_updates(expunges).await?;
                 refusal.write_to(&mut self.talk.wire.out, tag, &self.facts.id);
             }
             Err(Trouble::End(end)) => return Err(end),

@@ -9,16 +9,29 @@ use super::talk::End;
 use crate::store::{Entry, KEYWORDS_MAX, Selected, Update};
 
 impl Client {
-    /// Tells what became durable since the client was last told; without `expunges` only up to the first removal.
-    pub(super) fn tell_updates(&mut self, expunges: bool) -> Result<(), End> {
+    /// Tells what became durable since the client was last told; without `expunges` only up to the first removal. Others may have
+    /// changed all of a large mailbox, so it is done in slices.
+    pub(super) async fn tell_updates(&mut self, expunges: bool) -> Result<(), End> {
         let Some(selected) = self.selected.clone() else {
             return Ok(());
         };
-        let mut updates = selected.updates(expunges);
+        loop {
+            let (updates, more) = selected.some_updates(expunges, SLICE);
+            self.tell(&selected, updates)?;
+            if !more {
+                return Ok(());
+            }
+            let mut out = std::mem::take(&mut self.talk.wire.out);
+            self.talk.wire.relieve(&mut out).await?;
+            self.talk.wire.out = out;
+        }
+    }
+
+    fn tell(&mut self, selected: &Selected, mut updates: Vec<Update>) -> Result<(), End> {
         if updates.is_empty() {
             return Ok(());
         }
-        self.tell_keywords(&selected);
+        self.tell_keywords(selected);
         let keywords = selected.keywords();
         let is_exists = |update: &Update| matches!(update, Update::Exists(_));
         let last_exists = updates.iter().rposition(is_exists);
@@ -39,7 +52,7 @@ impl Client {
                 }
                 Update::Flags { sequence, uid } => {
                     if let Some(entry) = selected.entry(uid) {
-                        self.tell_flags(&selected, sequence, &entry, &keywords);
+                        self.tell_flags(selected, sequence, &entry, &keywords);
                     }
                 }
                 // Commands on it get NO [NONEXISTENT] from now on; RFC 2180 3.
@@ -128,3 +141,6 @@ pub(super) fn write_flags(
     }
     writer.end();
 }
+
+/// Changes told before others may run.
+const SLICE: usize = 1_000;

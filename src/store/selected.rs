@@ -3,6 +3,7 @@
 //! The view moves only when [`Selected::updates`] is called: the door calls it where the protocol allows untagged responses.
 
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 use std::rc::Rc;
 
 use super::StoreError;
@@ -174,26 +175,34 @@ impl Selected {
     /// first removal: sequence numbers must not move during FETCH, STORE and SEARCH (RFC 9051 7.5.1). Flag changes that this session made
     /// itself are left out: STORE has told them.
     pub fn updates(&self, expunges: bool) -> Vec<Update> {
+        self.some_updates(expunges, usize::MAX).0
+    }
+
+    /// The same of about so many changes, and whether there are more: what others did to a large mailbox is told bit by bit.
+    pub fn some_updates(&self, expunges: bool, most: usize) -> (Vec<Update>, bool) {
         if self.reader.overrun.get() {
-            return self.end_view(Update::Overrun);
+            return (self.end_view(Update::Overrun), false);
         }
         let mut guard = self.account.state.borrow_mut();
         let state = &mut *guard;
         let Ok(table) = state.table(self.mailbox) else {
             drop(guard);
-            return self.end_view(Update::MailboxGone);
+            return (self.end_view(Update::MailboxGone), false);
         };
         let mut updates = Vec::new();
         let mut view = self.view.borrow_mut();
+        let from = self.reader.position.get();
+        let until = from.saturating_add(most as u64).min(table.log_end());
         let position = advance(
             table,
-            self.reader.position.get(),
+            from..until,
             &mut view,
             self.session,
             expunges,
             &mut updates,
         );
         let moved = position != self.reader.position.replace(position);
+        let more = position == until && until < table.log_end();
         if position == table.log_end() {
             // Up to date: share the table's list again.
             *view = table.uids();
@@ -207,7 +216,7 @@ impl Selected {
         if moved {
             self.account.trim(self.mailbox);
         }
-        dedup_flags(updates)
+        (dedup_flags(updates), more)
     }
 
     /// Nothing more can be told; says so once.
@@ -273,15 +282,16 @@ impl Drop for Selected {
     }
 }
 
-/// Walks through the log from `position` on; answers where it stopped.
+/// Walks through a part of the log; answers where it stopped.
 fn advance(
     table: &Table,
-    mut position: u64,
+    part: Range<u64>,
     view: &mut Rc<Vec<u32>>,
     session: u64,
     expunges: bool,
     updates: &mut Vec<Update>,
 ) -> u64 {
+    let mut position = part.start;
     let mut told = view.len();
     // A client must know of a message before something is said of it.
     let tell_exists = |view: &Rc<Vec<u32>>, told: &mut usize, updates: &mut Vec<Update>| {
@@ -290,7 +300,9 @@ fn advance(
             *told = view.len();
         }
     };
-    while let Some(change) = table.change(position) {
+    while position < part.end
+        && let Some(change) = table.change(position)
+    {
         match change {
             Change::Added { uid } => Rc::make_mut(view).push(*uid),
             Change::Flags { origin, .. } if *origin == session => (),
@@ -309,7 +321,7 @@ fn advance(
             Change::Removed { .. } if !expunges => break,
             Change::Removed { .. } => {
                 tell_exists(view, &mut told, updates);
-                position = remove_run(table, position, view, updates);
+                position = remove_run(table, position..part.end, view, updates);
                 told = view.len();
                 continue;
             }
@@ -323,12 +335,14 @@ fn advance(
 /// Takes removals with ascending UIDs, as one EXPUNGE makes them, out of the view in one go; answers the position after them.
 fn remove_run(
     table: &Table,
-    mut position: u64,
+    part: Range<u64>,
     view: &mut Rc<Vec<u32>>,
     updates: &mut Vec<Update>,
 ) -> u64 {
+    let mut position = part.start;
     let mut gone: Vec<u32> = Vec::new();
-    while let Some(Change::Removed { uid }) = table.change(position)
+    while position < part.end
+        && let Some(Change::Removed { uid }) = table.change(position)
         && gone.last().is_none_or(|last| last < uid)
     {
         if let Ok(at) = view.binary_search(uid) {

@@ -41,36 +41,51 @@ impl Client {
     /// Applies untagged responses as a strict client would.
     fn hear(&mut self, expunges: bool) {
         let before = self.list.len();
-        for update in self.selected.updates(expunges) {
-            match update {
-                Update::Exists(count) => {
-                    assert!(count as usize > self.list.len(), "EXISTS never shrinks");
-                    // Their UIDs are learnt below.
-                    while self.list.len() < count as usize {
-                        self.list.push(0);
-                    }
-                }
-                Update::Expunge { sequence, uid } => {
-                    assert!(expunges);
-                    let at = sequence as usize - 1;
-                    let had = self.list.remove(at);
-                    assert!(
-                        had == uid || had == 0,
-                        "sequence {sequence} is {had}, not {uid}"
-                    );
-                    self.told_any_order.push(uid);
-                    self.flags.remove(&uid);
-                }
-                Update::Flags { sequence, uid } => {
-                    let had = self.list[sequence as usize - 1];
-                    assert!(
-                        had == uid || had == 0,
-                        "sequence {sequence} is {had}, not {uid}"
-                    );
-                }
-                Update::MailboxGone | Update::Overrun => panic!("{update:?}"),
+        let mut more = true;
+        while more {
+            let updates;
+            // In slices, as a client is told of much.
+            let most = 1 + self.told_any_order.len() % 5;
+            (updates, more) = self.selected.some_updates(expunges, most);
+            for update in updates {
+                self.hear_one(update, expunges);
             }
         }
+        self.learn_all(before, expunges);
+    }
+
+    fn hear_one(&mut self, update: Update, expunges: bool) {
+        match update {
+            Update::Exists(count) => {
+                assert!(count as usize > self.list.len(), "EXISTS never shrinks");
+                // Their UIDs are learnt below.
+                while self.list.len() < count as usize {
+                    self.list.push(0);
+                }
+            }
+            Update::Expunge { sequence, uid } => {
+                assert!(expunges);
+                let at = sequence as usize - 1;
+                let had = self.list.remove(at);
+                assert!(
+                    had == uid || had == 0,
+                    "sequence {sequence} is {had}, not {uid}"
+                );
+                self.told_any_order.push(uid);
+                self.flags.remove(&uid);
+            }
+            Update::Flags { sequence, uid } => {
+                let had = self.list[sequence as usize - 1];
+                assert!(
+                    had == uid || had == 0,
+                    "sequence {sequence} is {had}, not {uid}"
+                );
+            }
+            Update::MailboxGone | Update::Overrun => panic!("{update:?}"),
+        }
+    }
+
+    fn learn_all(&mut self, before: usize, expunges: bool) {
         // What it did not know the UID of, it learns now.
         let now = self.selected.uids();
         assert_eq!(self.list.len(), now.len());
