@@ -1,13 +1,14 @@
 //! A detached task: its panics are caught here, and its label is there while it runs.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use super::Room;
 
@@ -41,6 +42,7 @@ impl Future for Task {
             future,
         } = &mut *self;
         let _turn = Turn::of(label);
+        BEGAN.set(Some(Instant::now()));
         catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))).unwrap_or_else(|panic| {
             room.panics.fetch_add(1, Ordering::Relaxed);
             tracing::error!(
@@ -65,7 +67,16 @@ pub fn with_task_label<T>(look: impl FnOnce(Option<&str>) -> T) -> T {
     look(current.as_deref())
 }
 
+/// Whether the task that runs now has run for [`SLICE`] without a wait.
+pub(super) fn slice_is_over() -> bool {
+    BEGAN.get().is_some_and(|began| began.elapsed() >= SLICE)
+}
+
+const SLICE: Duration = Duration::from_millis(2);
+
 thread_local! {
+    /// When the runtime last turned to a task.
+    static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
     static CURRENT: RefCell<Label> = const { RefCell::new(None) };
 }
 
@@ -95,15 +106,36 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use super::super::{Room, block_on, sleep, spawn, yield_now};
+    use super::super::{Room, block_on, sleep, spawn, yield_if_needed, yield_now};
     use super::*;
 
     static ROOM: Room = Room::new("test");
 
     fn label() -> Label {
         with_task_label(|label| label.map(Rc::from))
+    }
+
+    #[test]
+    fn a_long_task_that_offers_to_yield_holds_nobody_up_for_long() {
+        block_on(async {
+            let done = Rc::new(Cell::new(false));
+            let ended = done.clone();
+            spawn(&ROOM, async move {
+                let began = Instant::now();
+                while began.elapsed() < Duration::from_millis(500) {
+                    yield_if_needed().await;
+                }
+                ended.set(true);
+            });
+            let mut turns = 0;
+            while !done.get() {
+                sleep(Duration::from_millis(1)).await;
+                turns += 1;
+            }
+            // Some 150; with the runtime's own yield 5.
+            assert!(turns >= 20, "{turns}");
+        })
+        .unwrap();
     }
 
     #[test]
