@@ -223,10 +223,11 @@ impl CommitThread {
             },
         };
         group.clear();
+        // Before the answers can be taken: who still saw it set has left his call in the owner's lane, and the owner looks there after it
+        // has taken these answers.
+        self.shared.committing.store(false, Ordering::SeqCst);
         // Full only if more batches were under way than may be: a bug, and then the owner's deadline tells.
         let _ = self.shared.done.queue.push(GroupDone { answers, batches });
-        // Before the owner is woken: who still sees it set has left his call where the owner, woken here, will find it.
-        self.shared.committing.store(false, Ordering::SeqCst);
         self.shared.done.waker.wake();
         self.upkeep();
     }
