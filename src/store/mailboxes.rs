@@ -45,7 +45,9 @@ impl Account {
         let modseq = state.row.next_modseq;
         state.row.next_modseq += 1;
         // Spec A7.2: each use is that of one mailbox at most; the new one takes it over.
-        for (id, mailbox) in &mut state.mailboxes {
+        // One being deleted has no row any more; to write it would bring it back.
+        let stay = state.mailboxes.iter_mut().filter(|(_, m)| !m.deleting);
+        for (id, mailbox) in stay {
             let rest = mailbox.row.special_use.without(special_use);
             if rest != mailbox.row.special_use {
                 (mailbox.row.special_use, mailbox.row.modseq) = (rest, modseq);

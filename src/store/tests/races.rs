@@ -67,6 +67,40 @@ fn a_transaction_that_comes_twice_at_once_adds_once() {
 }
 
 #[test]
+fn a_mailbox_being_deleted_gives_its_use_to_a_new_one_and_stays_deleted() {
+    let (directory, store) = store();
+    let junk = junk_use();
+    store.run(move |context| async move {
+        let account = context.account("u").await;
+        account.create("old", junk).await.unwrap();
+        add(&account, "old", "1").await;
+        let (deleting, creating) = (account.clone(), account.clone());
+        let both = together(vec![
+            boxed(async move { deleting.delete("old").await }),
+            boxed(async move { creating.create("new", junk).await.map(drop) }),
+        ]);
+        assert!(both.await.iter().all(Result::is_ok));
+        settle(&account).await;
+    });
+    // What is on disk, not what is in memory: a row written again would bring it back.
+    store.close();
+    let store = Store::open(directory.path());
+    store.run(|context| async move {
+        let account = context.account("u").await;
+        assert!(account.mailbox("old").is_none());
+        assert_eq!(account.mailbox("new").unwrap().special_use, junk_use());
+    });
+    store.close();
+}
+
+fn junk_use() -> SpecialUse {
+    SpecialUse {
+        junk: true,
+        ..SpecialUse::default()
+    }
+}
+
+#[test]
 fn of_two_stores_in_flight_only_the_first_finds_the_message_unchanged() {
     let (_directory, store) = store();
     store.run(|context| async move {
