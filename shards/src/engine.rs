@@ -161,7 +161,7 @@ impl<C: Send + 'static, A: Send + 'static> Engine<C, A> {
                 pool.clone(),
                 stop.clone(),
                 build.clone(),
-                report.clone(),
+                Report(Some(report.clone())),
                 watches.clone(),
             );
             let shard_count = opened.format.shards;
@@ -187,10 +187,7 @@ impl<C: Send + 'static, A: Send + 'static> Engine<C, A> {
                 });
                 let service = match built {
                     Ok(service) => service,
-                    Err(e) => {
-                        let _ = report.send(Err(e));
-                        return;
-                    }
+                    Err(e) => return report.tell(Err(e)),
                 };
                 serve(core, lanes, service, &stop, report).await;
                 own_shards.iter().for_each(|shard| shard.close());
@@ -208,8 +205,9 @@ impl<C: Send + 'static, A: Send + 'static> Engine<C, A> {
                 .recv_timeout(START_LIMIT)
                 .map_err(|_| "an executor did not start in time".to_string());
             if let Err(e) = result.and_then(|r| r) {
-                engine.stop(Duration::ZERO);
-                return Err(e);
+                // What an executor died of is known when it is joined.
+                let causes = engine.end(Duration::ZERO);
+                return Err(causes.into_iter().next().unwrap_or(e));
             }
         }
         Ok(engine)
@@ -232,6 +230,13 @@ impl<C: Send + 'static, A: Send + 'static> Engine<C, A> {
 
     /// Drains within `grace`, then stops executors and commit threads. What was accepted is durable when it returns.
     pub fn stop(self, grace: Duration) {
+        for error in self.end(grace) {
+            tracing::error!(error, "an executor ended badly");
+        }
+    }
+
+    /// Answers what executors died of.
+    fn end(self, grace: Duration) -> Vec<String> {
         self.stop
             .grace_ms
             .store(grace.as_millis() as usize, Ordering::Relaxed);
@@ -243,12 +248,29 @@ impl<C: Send + 'static, A: Send + 'static> Engine<C, A> {
             std::thread::sleep(Duration::from_millis(2));
         }
         self.stop.raise(EXIT);
-        for executor in self.executors {
-            if let Err(e) = executor.join() {
-                tracing::error!(error = e, "an executor ended badly");
-            }
-        }
+        let ends = self.executors.into_iter().map(ExecutorHandle::join);
+        let errors = ends.filter_map(Result::err).collect();
         self.opened.close();
+        errors
+    }
+}
+
+/// How a core's start went. Dropped untold, as when there is no memory for its rings, it says that it failed.
+struct Report(Option<crossbeam_channel::Sender<Result<(), String>>>);
+
+impl Report {
+    fn tell(mut self, result: Result<(), String>) {
+        if let Some(sender) = self.0.take() {
+            let _ = sender.send(result);
+        }
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        if let Some(sender) = self.0.take() {
+            let _ = sender.try_send(Err("an executor did not start".into()));
+        }
     }
 }
 
@@ -257,13 +279,13 @@ async fn serve<S: Service>(
     lanes: Rc<Lanes<S::Call, S::Answer>>,
     service: Rc<S>,
     stop: &StopState,
-    report: crossbeam_channel::Sender<Result<(), String>>,
+    report: Report,
 ) {
     let handler = service.clone();
     let serving = lanes.serve(move |incoming| handler.handle(incoming));
     rt::spawn(&ROOM, serving);
     stop.started.fetch_add(1, Ordering::AcqRel);
-    let _ = report.send(Ok(()));
+    report.tell(Ok(()));
     stop.reached(core, DRAIN).await;
     let grace = Duration::from_millis(stop.grace_ms.load(Ordering::Relaxed) as u64);
     let _ = rt::timeout(grace + Duration::from_secs(1), service.drain(grace)).await;

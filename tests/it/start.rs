@@ -111,3 +111,22 @@ fn a_transaction_that_outlasts_a_stop_is_told() {
         stop.join().unwrap();
     });
 }
+
+#[test]
+fn too_little_locked_memory_is_said_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = env!("CARGO_BIN_EXE_ringmail");
+    let offset = crate::program::port_offset();
+    let began = std::time::Instant::now();
+    let ended = std::process::Command::new("sh")
+        .args(["-c", "ulimit -l 64; exec \"$@\"", "sh", program])
+        .args(["localserve", "--port-offset", &offset.to_string(), "--dir"])
+        .arg(dir.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{text}");
+    assert!(text.contains("raise LimitMEMLOCK (ulimit -l)"), "{text}");
+    // It would be a minute for cores that only do not answer.
+    assert!(began.elapsed() < Duration::from_secs(50));
+}
