@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shards::pool::PoolError;
-use shards::storage::{External, ExternalWriter};
+use shards::storage::{External, ExternalWriter, Watch};
 
 use crate::percore::PerCore;
 use crate::store::NewContent;
@@ -123,6 +123,10 @@ impl Spool {
     }
 
     async fn flush(&mut self) -> Result<(), SpoolError> {
+        // The reserve is for what was accepted: messages on their way in must not use it up before they are refused at their ends.
+        if self.core.watches.iter().any(Watch::is_disk_low) {
+            return Err(std::io::Error::from(std::io::ErrorKind::StorageFull).into());
+        }
         let piece = std::mem::take(&mut self.memory);
         let file = match &mut self.file {
             Some(file) => file,

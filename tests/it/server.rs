@@ -31,12 +31,37 @@ impl TestServer {
 
     /// Starts on a directory that may hold mail; `extra` goes into the static file.
     pub fn on(directory: &Path, extra: &str) -> TestServer {
-        TestServer::with(&texts(directory, extra, "", ""))
+        TestServer::with(&texts(
+            directory,
+            &Extra {
+                top: extra,
+                ..Extra::default()
+            },
+        ))
     }
 
     /// Starts with other bounds of IMAP.
     pub fn with_imap_limits(directory: &Path, limits: &str) -> TestServer {
-        TestServer::with(&texts(directory, "", limits, ""))
+        TestServer::with(&texts(
+            directory,
+            &Extra {
+                imap_limits: limits,
+                ..Extra::default()
+            },
+        ))
+    }
+
+    /// Starts with the rest of the disk in reserve: it counts as full.
+    pub fn on_a_full_disk(directory: &Path) -> TestServer {
+        let server = TestServer::unprepared(&texts(
+            directory,
+            &Extra {
+                disk_reserve: "100000TiB",
+                ..Extra::default()
+            },
+        ));
+        server.server().serving().unwrap();
+        server
     }
 
     /// Starts with TLS on every door, from `cert.pem` and `key.pem` in the directory.
@@ -46,7 +71,13 @@ impl TestServer {
             "submissions = {{ port = {submissions} }}\nimaps = {{ port = {imaps} }}\n\
              tls = {{ certificates = [{{ cert = \"cert.pem\", key = \"key.pem\" }}] }}\n"
         );
-        TestServer::with(&texts(directory, "", "", &listener))
+        TestServer::with(&texts(
+            directory,
+            &Extra {
+                listener: &listener,
+                ..Extra::default()
+            },
+        ))
     }
 
     fn with(texts: &Texts) -> TestServer {
@@ -57,7 +88,7 @@ impl TestServer {
 
     /// Starts as far as [`Server::start`] goes: no passwords, not serving.
     pub fn starting(directory: &Path) -> TestServer {
-        TestServer::unprepared(&texts(directory, "", "", ""))
+        TestServer::unprepared(&texts(directory, &Extra::default()))
     }
 
     fn unprepared(texts: &Texts) -> TestServer {
@@ -126,21 +157,46 @@ impl Drop for TestServer {
     }
 }
 
-fn texts(directory: &Path, extra: &str, imap_limits: &str, listener: &str) -> Texts {
+/// Lines of the static file that a test adds.
+struct Extra<'a> {
+    top: &'a str,
+    disk_reserve: &'a str,
+    imap_limits: &'a str,
+    listener: &'a str,
+}
+
+impl Default for Extra<'_> {
+    fn default() -> Self {
+        Extra {
+            top: "",
+            disk_reserve: "1MiB",
+            imap_limits: "",
+            listener: "",
+        }
+    }
+}
+
+fn texts(directory: &Path, extra: &Extra<'_>) -> Texts {
+    let Extra {
+        top,
+        disk_reserve,
+        imap_limits,
+        listener,
+    } = extra;
     let [smtp, submission, imap, http] = free_ports();
     let static_text = format!(
         r#"
 data_dir = "data"
 hostname = "mail.example.test"
 shutdown_grace_secs = "1s"
-{extra}
+{top}
 [cores]
 shards = 2
 [storage]
 segment_size_bytes = "4MiB"
 body_in_memory_max_bytes = "256KiB"
 shards = 4
-disk_reserve_bytes = "1MiB"
+disk_reserve_bytes = "{disk_reserve}"
 [limits.smtp]
 unknown_recipient_delay_secs = "0s"
 slow_delay_secs = "0s"

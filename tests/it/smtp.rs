@@ -200,6 +200,27 @@ fn large_messages_go_through_the_spool_and_leave_nothing_there() {
 }
 
 #[test]
+fn a_full_disk_takes_nothing_from_messages_on_their_way_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = TestServer::on_a_full_disk(directory.path());
+    let mut stream = server.connect(Door::Smtp);
+    talk(&mut stream, b"", "220 ");
+    talk(&mut stream, b"EHLO x\r\n", "250 ");
+    talk(&mut stream, b"MAIL FROM:<a@b.test>\r\n", "250 ");
+    talk(&mut stream, b"RCPT TO:<anna@example.test>\r\n", "250 ");
+    talk(&mut stream, b"DATA\r\n", "354 ");
+    stream
+        .write_all("y\r\n".repeat(1 << 19).as_bytes())
+        .unwrap();
+    let spool = directory.path().join("data/spool");
+    for _ in 0..30 {
+        assert_eq!(std::fs::read_dir(&spool).unwrap().count(), 0);
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    talk(&mut stream, b".\r\n", "452 ");
+}
+
+#[test]
 fn random_bytes_get_an_answer_or_a_close_and_harm_nobody() {
     let server = TestServer::start();
     let mut state = 0x9e37_79b9_7f4a_7c15u64;

@@ -93,6 +93,11 @@ impl Watch {
         status(&self.shared)
     }
 
+    /// Whether free space is below the reserve: whatever writes should wait.
+    pub fn is_disk_low(&self) -> bool {
+        self.shared.low_space.load(Ordering::Relaxed)
+    }
+
     /// Whether a group is under way. The owner core is woken when it is done, and looks at its lanes then: a call that leads to a
     /// batch of this shard need not wake it before ([`crate::lanes::Lanes::call_at_leisure`]).
     pub fn is_committing(&self) -> bool {
