@@ -6,6 +6,7 @@
 mod batch;
 mod check;
 mod commit;
+mod compaction;
 mod directory;
 mod external;
 mod rebuild;
