@@ -110,9 +110,16 @@ impl Selected {
         let account = &self.account;
         let mut guard = account.state.borrow_mut();
         let state = &mut *guard;
+        // What changes no message makes no keyword known.
+        let table = state.table(self.mailbox)?;
+        let affects_some = uids.iter().any(|uid| {
+            table
+                .pending(*uid)
+                .is_some_and(|entry| unchanged_since.is_none_or(|since| entry.modseq <= since))
+        });
         let row = &mut state.mailbox(self.mailbox)?.row;
         let known = row.keywords.len();
-        if action != FlagAction::Remove {
+        if affects_some && action != FlagAction::Remove {
             add_keywords(
                 &mut row.keywords,
                 &keywords.iter().map(String::as_str).collect::<Vec<_>>(),
