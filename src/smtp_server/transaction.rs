@@ -180,10 +180,13 @@ impl Transaction {
             return Err(Reply::loop_detected()
                 .with_text("this message was delivered to the same address before"));
         }
-        match facts.submitter {
-            Some(account) => self.check_submission(live, account, facts, head, whole),
-            None => self.check_aliases(live, header).map(|()| String::new()),
-        }
+        let added = match facts.submitter {
+            Some(account) => self.check_submission(live, account, facts, head, whole)?,
+            None => String::new(),
+        };
+        // Of our own users too: an account here is no member yet.
+        self.check_aliases(live, header)?;
+        Ok(added)
     }
 
     fn check_aliases(&self, live: &Live, header: Header<'_>) -> Result<(), Reply> {
