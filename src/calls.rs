@@ -33,6 +33,11 @@ pub enum Call {
     /// Adds a message. A lost answer leaves open whether it was added: SMTP then answers 451 and the sender repeats, as it may; with
     /// a transaction number the repeat adds nothing.
     Deliver(Box<Deliver>),
+    /// Has any of these accounts of one core room for so many octets more? Changes nothing; may be repeated. A lost answer: it has.
+    AnyHasRoom {
+        /// Accounts that have a quota.
+        wanted: Vec<(AccountName, u64)>,
+    },
     /// The fan-out entry of these transactions is gone: forget that they were delivered. Losing it leaves small rows behind.
     ForgetDelivered {
         /// Whose.
@@ -91,6 +96,8 @@ pub enum Answer {
     Verified(Result<bool, StoreError>),
     /// To `Deliver`: false if the transaction was delivered before.
     Delivered(Result<bool, StoreError>),
+    /// To `AnyHasRoom`.
+    HasRoom(bool),
     /// To `Admit`.
     Admitted(Result<(), Refused>),
     /// To `MayLogIn`.

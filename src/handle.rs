@@ -84,6 +84,7 @@ impl PerCore {
                 }
                 .await,
             ),
+            Call::AnyHasRoom { wanted } => Answer::HasRoom(self.has_room(wanted).await),
             Call::Deliver(deliver) => Answer::Delivered(self.add_delivery(*deliver).await),
             Call::ForgetDelivered {
                 account,
@@ -109,16 +110,26 @@ impl PerCore {
     /// An account of this core, with its configured limits.
     pub async fn account(&self, name: AccountName) -> Result<Rc<Account>, StoreError> {
         let live = self.live();
-        let Some(settings) = live.settings.accounts.get(&name) else {
+        if !live.settings.accounts.contains_key(&name) {
             return Err(StoreError::AccountGone);
-        };
+        }
         let account = self.accounts.open(name.as_str()).await?;
-        let quota = settings
-            .quota_bytes
-            .or(live.settings.server.quota_bytes)
-            .map(|b| b.get());
-        account.set_quota(quota);
+        account.set_quota(live.quota(name));
         Ok(account)
+    }
+
+    /// An account that can't be asked has room: what is wrong with it is told when the message is delivered.
+    async fn has_room(&self, wanted: Vec<(AccountName, u64)>) -> bool {
+        for (name, octets) in wanted {
+            let Ok(account) = self.account(name).await else {
+                return true;
+            };
+            let (used, quota) = account.quota();
+            if quota.is_none_or(|quota| used.saturating_add(octets) <= quota) {
+                return true;
+            }
+        }
+        false
     }
 
     async fn verify(

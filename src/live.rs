@@ -7,7 +7,7 @@ use std::sync::Arc;
 use shards::net::{OldestTls, ServerConfig, load_tls};
 
 use crate::directory::Directory;
-use crate::settings::{Settings, TlsVersion};
+use crate::settings::{AccountName, Settings, TlsVersion};
 
 /// Settings and what is derived from them.
 pub struct Live {
@@ -20,6 +20,12 @@ pub struct Live {
 }
 
 impl Live {
+    /// Octets an account may have: its own quota or the server's. None: as many as it likes.
+    pub fn quota(&self, account: AccountName) -> Option<u64> {
+        let own = self.settings.accounts.get(&account)?.quota_bytes;
+        own.or(self.settings.server.quota_bytes).map(|b| b.get())
+    }
+
     /// Derives everything; reads certificates (blocking). With `before`, a certificate that can't be read keeps the old one; the texts
     /// say which. Without, it is an error.
     pub fn new(settings: Settings, before: Option<&Live>) -> Result<(Live, Vec<String>), String> {

@@ -3,6 +3,7 @@
 //! Doors get an `Rc<PerCore>`; it knows no protocol. Handling of calls that other cores send is in `handle.rs`.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -378,6 +379,35 @@ impl PerCore {
         };
         let turn = rt::timeout(limit, self.handshakes.take(most)).await.ok()?;
         Some((turn, limit))
+    }
+
+    /// Whether any of these accounts has room for so many octets more. Nobody is asked if one of them has no quota, else each core once.
+    pub async fn any_has_room<W>(&self, wanted: W) -> bool
+    where
+        W: Iterator<Item = (AccountName, u64)> + Clone,
+    {
+        let is_free = {
+            let live = self.live.borrow();
+            wanted.clone().any(|(name, _)| live.quota(name).is_none())
+        };
+        if is_free {
+            return true;
+        }
+        let mut by_owner: BTreeMap<CoreId, Vec<_>> = BTreeMap::new();
+        for (name, octets) in wanted {
+            let owner = self.owner_of(name.as_str());
+            by_owner.entry(owner).or_default().push((name, octets));
+        }
+        if by_owner.is_empty() {
+            return true;
+        }
+        for (owner, wanted) in by_owner {
+            match self.call(owner, Call::AnyHasRoom { wanted }).await {
+                Ok(Answer::HasRoom(false)) => (),
+                _ => return true,
+            }
+        }
+        false
     }
 
     /// Delivers to one account, wherever it lives. True: added; false: this transaction was added before.

@@ -53,8 +53,23 @@ impl FanOut {
         };
         match single {
             Some(recipient) => self.deliver_directly(core, recipient).await,
+            // Once the entry is committed the message is accepted, and no quota holds it back.
+            None if !self.has_place(core).await => Err(StoreError::OverQuota),
             None => self.commit_entry(core).await,
         }
+    }
+
+    /// Whether any recipient has room. RCPT asked by the size the client declared, if it did.
+    async fn has_place(&self, core: &Rc<PerCore>) -> bool {
+        if self.remote.is_some() {
+            return true;
+        }
+        let common = self.prefix.len() as u64 + self.content.length();
+        let wanted = self.recipients.iter().filter_map(|r| {
+            let own = message::compose::delivered_to_field(&r.address).len() as u64;
+            Some((r.account.parse().ok()?, own + common))
+        });
+        core.any_has_room(wanted).await
     }
 
     async fn deliver_directly(

@@ -387,6 +387,9 @@ impl<'c> Door<'c> {
             return;
         }
         match recipients::resolve(&self.core.live(), forward_path, self.submitter) {
+            Ok(target) if !transaction.has_place(self.core, &target).await => {
+                self.session.decide(Reply::mailbox_full());
+            }
             Ok(target) => {
                 transaction.add(target);
                 self.session.accept();

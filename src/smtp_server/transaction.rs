@@ -68,6 +68,17 @@ impl Transaction {
             || (self.recipients.is_empty() && self.remote.is_empty())
     }
 
+    /// Whether the accounts of a RCPT, or one of an alias's members, have room for the declared size, or for anything. Those without a
+    /// quota are not asked.
+    pub async fn has_place(&self, core: &Rc<PerCore>, target: &Target) -> bool {
+        let Target::Local(recipients, _) = target else {
+            return true;
+        };
+        let octets = self.parameters.size.unwrap_or(1).max(1);
+        let accounts = recipients.iter().filter_map(|r| r.account.parse().ok());
+        core.any_has_room(accounts.map(|a| (a, octets))).await
+    }
+
     /// Adds what a RCPT led to; an account gets one copy for each mailbox.
     pub fn add(&mut self, target: Target) {
         match target {

@@ -1,7 +1,7 @@
 //! A server on free loopback ports with a fixed small configuration, for the length of a test.
 //!
 //! Domain `example.test` (separator `+`): account `anna` (anna@, anna.b@), `bert` (bert@, quota 300,000 octets), `carl` (login disabled), `dora`;
-//! alias `all@` (anna, bert; for everyone), `team@` (anna, bert; for members); postmaster is anna. Passwords: `<name>-password`.
+//! alias `all@` (anna, bert; for everyone), `only@` (bert; for everyone), `team@` (anna, bert; for members); postmaster is anna. Passwords: `<name>-password`.
 //! Domain `off.test` is disabled.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -228,6 +228,9 @@ account = "anna"
 separators = ["+"]
 [domain."example.test".aliases.all]
 members = ["anna@example.test", "bert@example.test"]
+post = "public"
+[domain."example.test".aliases.only]
+members = ["bert@example.test"]
 post = "public"
 [domain."example.test".aliases.team]
 members = ["anna@example.test", "bert@example.test"]

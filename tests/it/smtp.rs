@@ -186,6 +186,34 @@ fn a_message_over_the_quota_is_refused_and_one_that_fits_is_not() {
 }
 
 #[test]
+fn the_quota_holds_for_messages_to_several() {
+    let server = TestServer::start();
+    let mut settings = server.server().live().settings.clone();
+    settings.server.quota_bytes = Some("300KiB".parse().unwrap());
+    server.server().reload(settings).unwrap();
+    let line = format!("{}\r\n", "z".repeat(98));
+    let body = format!("Subject: large\r\n\r\n{}", line.repeat(2_000));
+    let both = ["anna@example.test", "dora@example.test"];
+    assert!(send(&server, &both, &body).starts_with("250"));
+    wait_for(|| numbers(&server, "anna").0 == 1 && numbers(&server, "dora").0 == 1);
+    // The size is not declared, so RCPT is answered with 250; at the end none of them has room.
+    let refused = send(&server, &both, &body);
+    assert!(refused.starts_with("452 4.2.2"), "{refused}");
+    // One has room: the message was accepted for both, and is delivered to both.
+    let one_has = ["anna@example.test", "carl@example.test"];
+    assert!(send(&server, &one_has, &body).starts_with("250"));
+    wait_for(|| numbers(&server, "anna").0 == 2 && numbers(&server, "carl").0 == 1);
+    // From now on anna has no room for anything.
+    let mut stream = server.connect(Door::Smtp);
+    talk(&mut stream, b"", "220 ");
+    talk(&mut stream, b"EHLO client.example\r\n", "250 ");
+    talk(&mut stream, b"MAIL FROM:<a@example.org>\r\n", "250 ");
+    talk(&mut stream, b"RCPT TO:<carl@example.test>\r\n", "250 ");
+    talk(&mut stream, b"RCPT TO:<anna@example.test>\r\n", "452 4.2.2");
+    assert_eq!(numbers(&server, "dora").0, 1);
+}
+
+#[test]
 fn large_messages_go_through_the_spool_and_leave_nothing_there() {
     let directory = tempfile::tempdir().unwrap();
     let server = TestServer::on(directory.path(), "");
