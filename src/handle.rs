@@ -229,8 +229,16 @@ impl PerCore {
             ("ringmail_connections_open", none),
             self.connections.get() as i64,
         ));
+        samples.push((
+            ("ringmail_bodies_in_memory_bytes", none),
+            self.body_memory.get() as i64,
+        ));
         for shard in &self.shards {
             let status = shard.status();
+            samples.push((
+                ("ringmail_storage_shards_stalled", none),
+                i64::from(status.stalled().is_some()),
+            ));
             samples.push((
                 ("ringmail_storage_groups_total", none),
                 status.groups as i64,

@@ -67,7 +67,7 @@ pub struct PerCore {
     pub door_connections: [Cell<usize>; 3],
     /// TLS handshakes under way.
     pub handshakes: Rc<Turns>,
-    /// Octets of messages being received that are held in memory.
+    /// Octets in memory of messages that are being received, or were and are not on disk yet.
     pub body_memory: Cell<usize>,
     /// Octets of stored messages that are read and shown.
     pub message_memory: Rc<Budget>,
@@ -476,6 +476,18 @@ impl PerCore {
     pub fn count(&self, name: &'static str, kind: &'static str) {
         self.metrics.count(name, label("kind", kind));
     }
+}
+
+/// Shards whose disk does not answer, in the operator's words.
+pub fn stalls(watches: &[Watch]) -> Vec<String> {
+    let stalled = |watch: &Watch| Some((watch.id, watch.status().stalled()?.as_secs()));
+    watches
+        .iter()
+        .filter_map(stalled)
+        .map(|(shard, secs)| {
+            format!("{shard}: a write has been under way for {secs} s: the disk does not answer")
+        })
+        .collect()
 }
 
 /// Seconds since 1970; before that, 0.

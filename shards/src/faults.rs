@@ -2,7 +2,7 @@
 //!
 //! `RINGMAIL_FAULTS=body.synced=kill@3,rows.commit=fail` kills the process (SIGKILL, as power loss would leave the page cache)
 //! the third time it passes `body.synced`, and makes every `rows.commit` fail with an I/O error (`panic` panics there,
-//! `emlink` fails as a file does that has all the names it can have). `shard-001/rows.commit` means
+//! `emlink` fails as a file does that has all the names it can have, `stall:FILE` waits there while the file exists). `shard-001/rows.commit` means
 //! that shard alone. docs/STORAGE.md lists the points of the storage; `smtp.message` is passed at the end of each message received.
 
 use std::io;
@@ -35,6 +35,7 @@ mod armed {
         Fail,
         Emlink,
         Panic,
+        Stall(std::path::PathBuf),
     }
 
     struct Fault {
@@ -66,7 +67,10 @@ mod armed {
                 "kill" => Deed::Kill,
                 "panic" => Deed::Panic,
                 "emlink" => Deed::Emlink,
-                _ => Deed::Fail,
+                other => match other.strip_prefix("stall:") {
+                    Some(file) => Deed::Stall(file.into()),
+                    None => Deed::Fail,
+                },
             },
             at: at.parse().unwrap_or(1),
             passed: AtomicU64::new(0),
@@ -90,7 +94,7 @@ mod armed {
     fn pass(matches: impl Fn(&Fault) -> bool) -> io::Result<()> {
         for fault in faults().iter().filter(|f| matches(f)) {
             if fault.passed.fetch_add(1, Ordering::Relaxed) + 1 >= fault.at {
-                match fault.deed {
+                match &fault.deed {
                     Deed::Kill => {
                         let _ = rustix::process::kill_process(
                             rustix::process::getpid(),
@@ -99,6 +103,11 @@ mod armed {
                         std::thread::sleep(std::time::Duration::from_secs(60));
                     }
                     Deed::Panic => panic!("fault injected at {}", fault.name),
+                    Deed::Stall(file) => {
+                        while file.exists() {
+                            std::thread::sleep(std::time::Duration::from_millis(10));
+                        }
+                    }
                     Deed::Emlink => return Err(rustix::io::Errno::MLINK.into()),
                     Deed::Fail => {
                         return Err(io::Error::other(format!(

@@ -134,6 +134,7 @@ impl Control {
                 ));
             }
         }
+        troubles.extend(crate::percore::stalls(self.server.watches()));
         let connections: i64 = (0..self.server.cores())
             .filter_map(|core| match self.server.call(CoreId(core), Call::Scrape) {
                 Ok(Answer::Samples(samples, _)) => Some(samples),

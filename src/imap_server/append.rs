@@ -14,7 +14,7 @@ use super::responses::{Done, DoneCode, Refusal, Trouble};
 use super::talk::End;
 use shards::storage::External;
 
-use crate::inbound::{Spool, SpoolError, remove_unused};
+use crate::inbound::{BodyMemory, Finished, Spool, SpoolError, remove_unused};
 use crate::percore::PerCore;
 use crate::store::{Added, NewMessage, StoreError, thread_row};
 
@@ -25,8 +25,8 @@ pub(super) struct Appending {
     mailbox: MailboxName,
     messages: Vec<NewMessage>,
     incoming: Option<Incoming>,
-    /// Octets of complete messages in memory, counted in the core's budget.
-    held: usize,
+    /// What complete messages take of memory.
+    memory: Vec<BodyMemory>,
     /// Octets of all complete messages.
     total: u64,
     /// Files of complete messages, to be removed at the end.
@@ -104,10 +104,17 @@ impl Appending {
             normaliser.finish().map_err(|_| bare_cr())?;
         }
         let thread = thread_row(Header::of_message(incoming.spool.head()));
-        let (content, file) = incoming.spool.finish().await.map_err(not_written)?;
+        let Finished {
+            content,
+            file,
+            memory,
+        } = incoming.spool.finish().await.map_err(not_written)?;
         self.files.extend(file);
         self.total += content.length();
-        self.hold(content.bytes.len())?;
+        self.memory.push(memory);
+        if self.memory.iter().map(BodyMemory::octets).sum::<usize>() > TOGETHER_MAX {
+            return Err(Refusal::no(Some(Code::Limit), "too much for one APPEND"));
+        }
         let now = self.core.wall_clock();
         let (flags, keywords) = flags::to_store(&incoming.announced.flags);
         self.messages.push(NewMessage {
@@ -123,23 +130,10 @@ impl Appending {
         });
         Ok(())
     }
-
-    /// Counts a complete message in memory; the spool has counted it so far.
-    fn hold(&mut self, octets: usize) -> Result<(), Refusal> {
-        let memory = &self.core.body_memory;
-        memory.set(memory.get() + octets);
-        self.held += octets;
-        match self.held > TOGETHER_MAX {
-            true => Err(Refusal::no(Some(Code::Limit), "too much for one APPEND")),
-            false => Ok(()),
-        }
-    }
 }
 
 impl Drop for Appending {
     fn drop(&mut self) {
-        let memory = &self.core.body_memory;
-        memory.set(memory.get().saturating_sub(self.held));
         // Also when the messages were added: then the files have moved on and there is nothing to remove.
         for file in self.files.drain(..) {
             remove_unused(&self.core, file);
@@ -155,7 +149,7 @@ impl Client {
             mailbox,
             messages: Vec::new(),
             incoming: None,
-            held: 0,
+            memory: Vec::new(),
             total: 0,
             files: Vec::new(),
         }));
@@ -224,6 +218,8 @@ impl Client {
             .account
             .add(appending.mailbox.as_str(), messages, None)
             .await;
+        // A client that is slow to read the answer keeps no message in memory.
+        appending.memory.clear();
         let result = appended(added);
         self.answer(&appending.tag, "APPEND", true, result).await
     }

@@ -15,7 +15,7 @@ use shards::rt;
 use shards::segments::BodyId;
 use shards::storage::{Batch, External, NewBody, Shard, StorageError};
 
-use super::spool::until_last;
+use super::spool::{BodyMemory, until_last};
 use crate::calls::{Answer, Call, Deliver, Transaction};
 use crate::percore::PerCore;
 use crate::queue::{self, QueueRow};
@@ -36,6 +36,8 @@ pub struct FanOut {
     pub queue_prefix: Vec<u8>,
     /// The message.
     pub content: NewContent,
+    /// What it takes of memory.
+    pub memory: BodyMemory,
     /// SMTP reverse-path.
     pub reverse_path: String,
     /// Internal date.
@@ -81,9 +83,7 @@ impl FanOut {
             .account
             .parse()
             .map_err(|_| StoreError::AccountGone)?;
-        // Kept to the end: memory freed where it was allocated is at hand for the next message. Freed by the commit thread, it made
-        // this core's allocator look for fresh pages (3.5 % of a profile under load, 1.5 % since).
-        let _freed_here = self.content.bytes.clone();
+        let _until_answered = self.memory;
         let message = message(
             core,
             &recipient,
@@ -145,7 +145,7 @@ impl FanOut {
         let _ = point("fanout.committed");
         if let Some((id, row)) = entry {
             let content = placed(&shard, id, self.content);
-            start(core, shard, id, row, content);
+            start(core, shard, id, row, Held::new(content, self.memory));
         }
         Ok(())
     }
@@ -184,7 +184,8 @@ pub async fn resume(core: Rc<PerCore>, shard: Rc<Shard>) -> Result<(), StoreErro
             while PENDING.get() >= PENDING_MAX {
                 rt::sleep(Duration::from_millis(50)).await;
             }
-            start(&core, shard.clone(), id, row, content);
+            let memory = BodyMemory::new(&core, content.bytes.clone());
+            start(&core, shard.clone(), id, row, Held::new(content, memory));
         }
     }
 }
@@ -226,9 +227,8 @@ fn placed(shard: &Rc<Shard>, id: BodyId, mut content: NewContent) -> NewContent 
     content
 }
 
-fn start(core: &Rc<PerCore>, shard: Rc<Shard>, id: BodyId, row: Row, content: NewContent) {
+fn start(core: &Rc<PerCore>, shard: Rc<Shard>, id: BodyId, row: Row, held: Held) {
     let core = core.clone();
-    let held = Held::new(&core, content);
     rt::spawn(&ROOM, async move {
         let done = deliver_all(&core, &shard, id, row, held).await;
         if let Err(error) = done {
@@ -372,18 +372,17 @@ async fn read_content(shard: &Rc<Shard>, id: BodyId) -> Result<NewContent, Store
 
 /// An entry whose content is in memory: counted, in number and in the core's budget for octets.
 struct Held {
-    core: Rc<PerCore>,
     content: NewContent,
+    /// Goes after the content.
+    _memory: BodyMemory,
 }
 
 impl Held {
-    fn new(core: &Rc<PerCore>, content: NewContent) -> Held {
+    fn new(content: NewContent, memory: BodyMemory) -> Held {
         PENDING.set(PENDING.get() + 1);
-        let octets = content.bytes.len();
-        core.body_memory.set(core.body_memory.get() + octets);
         Held {
-            core: core.clone(),
             content,
+            _memory: memory,
         }
     }
 }
@@ -391,8 +390,6 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         PENDING.set(PENDING.get() - 1);
-        let left = self.core.body_memory.get() - self.content.bytes.len();
-        self.core.body_memory.set(left);
     }
 }
 

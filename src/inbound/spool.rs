@@ -21,6 +21,66 @@ pub enum SpoolError {
     Pool(#[from] PoolError),
 }
 
+/// A complete message.
+pub struct Finished {
+    /// Its octets.
+    pub content: NewContent,
+    /// The file they are in, for [`remove_unused`] after the commit.
+    pub file: Option<External>,
+    /// To be kept until the message is on disk, or refused.
+    pub memory: BodyMemory,
+}
+
+/// A complete message's octets in memory. They count in the core's budget as long as anybody holds them: this, or a delivery on its
+/// way to the disk, also one whose caller has given up. Kept to the end it frees them on the core that took them, where the memory is at
+/// hand for the next message; freed by the commit thread, it made the core's allocator look for fresh pages (3.5 % of a profile under
+/// load, 1.5 % since).
+pub struct BodyMemory {
+    core: Rc<PerCore>,
+    bytes: Arc<Vec<u8>>,
+}
+
+impl BodyMemory {
+    /// Counts them.
+    pub(super) fn new(core: &Rc<PerCore>, bytes: Arc<Vec<u8>>) -> BodyMemory {
+        core.body_memory.set(core.body_memory.get() + bytes.len());
+        BodyMemory {
+            core: core.clone(),
+            bytes,
+        }
+    }
+
+    /// Octets.
+    pub fn octets(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+impl Drop for BodyMemory {
+    fn drop(&mut self) {
+        if self.bytes.is_empty() {
+            return;
+        }
+        if Arc::strong_count(&self.bytes) == 1 {
+            give_back(&self.core, self.bytes.len());
+            return;
+        }
+        let (core, bytes) = (self.core.clone(), self.bytes.clone());
+        shards::rt::spawn(&super::ROOM, async move {
+            let mut pause = FIRST_LOOK;
+            while Arc::strong_count(&bytes) > 1 {
+                shards::rt::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_LOOK);
+            }
+            give_back(&core, bytes.len());
+        });
+    }
+}
+
+fn give_back(core: &PerCore, octets: usize) {
+    core.body_memory.set(core.body_memory.get() - octets);
+}
+
 /// Collects one message's octets.
 pub struct Spool {
     core: Rc<PerCore>,
@@ -159,9 +219,7 @@ impl Spool {
             });
         let writer = writer.await??;
         file.writer = Some(writer);
-        self.core
-            .body_memory
-            .set(self.core.body_memory.get() - self.counted);
+        give_back(&self.core, self.counted);
         self.counted = 0;
         Ok(())
     }
@@ -176,16 +234,19 @@ impl Spool {
         self.file.is_none()
     }
 
-    /// The complete message, synced if it went to a file, and the file, for [`remove_unused`] after the commit.
-    pub async fn finish(mut self) -> Result<(NewContent, Option<External>), SpoolError> {
+    /// The complete message, synced if it went to a file.
+    pub async fn finish(mut self) -> Result<Finished, SpoolError> {
         if self.file.is_none() {
-            return Ok((
-                NewContent {
-                    bytes: Arc::new(std::mem::take(&mut self.memory)),
+            let bytes = Arc::new(std::mem::take(&mut self.memory));
+            let memory = BodyMemory::new(&self.core, bytes.clone());
+            return Ok(Finished {
+                content: NewContent {
+                    bytes,
                     external: None,
                 },
-                None,
-            ));
+                file: None,
+                memory,
+            });
         }
         if !self.memory.is_empty() {
             self.flush().await?;
@@ -199,21 +260,22 @@ impl Spool {
             return Err(SpoolError::Pool(PoolError::Lost));
         };
         let external = self.core.pool.run(move || writer.finish()).await??;
-        Ok((
-            NewContent {
-                bytes: Arc::default(),
+        let bytes = Arc::default();
+        let memory = BodyMemory::new(&self.core, Arc::clone(&bytes));
+        Ok(Finished {
+            content: NewContent {
+                bytes,
                 external: Some(external.clone()),
             },
-            Some(external),
-        ))
+            file: Some(external),
+            memory,
+        })
     }
 }
 
 impl Drop for Spool {
     fn drop(&mut self) {
-        self.core
-            .body_memory
-            .set(self.core.body_memory.get() - self.counted);
+        give_back(&self.core, self.counted);
         if let Some(file) = self.file.take() {
             remove_later(&self.core, file.path);
         }

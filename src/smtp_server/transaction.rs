@@ -10,7 +10,7 @@ use smtp::{HelloKind, MailParameters, Reply, ReversePath};
 
 use super::recipients::{self, Target};
 use super::replies;
-use crate::inbound::{FanOut, HEAD_MAX, Recipient, Spool, SpoolError};
+use crate::inbound::{FanOut, Finished, HEAD_MAX, Recipient, Spool, SpoolError};
 use crate::live::Live;
 use crate::percore::PerCore;
 use crate::queue::QueueRow;
@@ -268,7 +268,11 @@ impl Transaction {
         added: String,
     ) -> Reply {
         let thread = thread_row(Header::of_message(spool.head()));
-        let (content, spooled) = match spool.finish().await {
+        let Finished {
+            content,
+            file,
+            memory,
+        } = match spool.finish().await {
             Ok(finished) => finished,
             Err(error) => return spool_reply(&error),
         };
@@ -300,12 +304,13 @@ impl Transaction {
             prefix: (message::compose::return_path_field(&reverse_path) + &received).into_bytes(),
             queue_prefix: received.into_bytes(),
             content,
+            memory,
             reverse_path,
             received: core.wall_clock(),
             thread,
         };
         let result = fan_out.accept(core).await;
-        if let Some(external) = spooled {
+        if let Some(external) = file {
             crate::inbound::remove_unused(core, external);
         }
         match result {

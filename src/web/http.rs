@@ -147,6 +147,7 @@ fn index(endpoint: Endpoint) -> String {
 
 async fn ready(core: &Rc<PerCore>) -> Response<String> {
     let mut reasons = scrape::scrape(core).await.reasons(core.draining.get());
+    reasons.extend(crate::percore::stalls(&core.watches));
     if !core.serving.get() {
         reasons.insert(0, "starting".into());
     }

@@ -17,5 +17,6 @@ mod salvage;
 mod server;
 mod service;
 mod smtp;
+mod stall;
 mod start;
 mod tls;

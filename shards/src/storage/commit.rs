@@ -40,7 +40,36 @@ pub(crate) struct Shared {
     pub compacted: AtomicU64,
     /// A group is under way; when it is done the owner core is woken. See [`super::Watch::is_committing`].
     pub committing: AtomicBool,
+    /// When it began.
+    pub began: Began,
     pub done: Done,
+}
+
+/// A moment that other threads may read.
+pub(crate) struct Began {
+    base: Instant,
+    millis: AtomicU64,
+}
+
+impl Default for Began {
+    fn default() -> Self {
+        Began {
+            base: Instant::now(),
+            millis: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Began {
+    fn now(&self) {
+        let millis = self.base.elapsed().as_millis() as u64;
+        self.millis.store(millis, Ordering::Relaxed);
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        let began = Duration::from_millis(self.millis.load(Ordering::Relaxed));
+        self.base.elapsed().saturating_sub(began)
+    }
 }
 
 /// Answers of whole groups on their way to the owner core.
@@ -194,6 +223,8 @@ impl CommitThread {
 
     fn run_group(&mut self, group: &mut Vec<Batch>) {
         let batches = group.len();
+        // First, so that who sees it set never sees the time of a group before.
+        self.shared.began.now();
         self.shared.committing.store(true, Ordering::SeqCst);
         let answers = match self.shared.poison.get() {
             Some(reason) => Err(reason.clone()),

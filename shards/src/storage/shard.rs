@@ -67,6 +67,8 @@ pub struct ShardStatus {
     pub poisoned: Option<Arc<str>>,
     /// Too little disk space for new bodies.
     pub disk_low: bool,
+    /// For how long a group has been under way, if one is.
+    pub under_way: Option<Duration>,
     /// Groups made durable since the start.
     pub groups: u64,
     /// Batches in them.
@@ -77,6 +79,13 @@ pub struct ShardStatus {
     pub bytes: u64,
     /// Bodies moved by compaction.
     pub compacted: u64,
+}
+
+impl ShardStatus {
+    /// For how long, if a group has been under way longer than a sound disk takes.
+    pub fn stalled(&self) -> Option<Duration> {
+        self.under_way.filter(|time| *time > STALLED_AFTER)
+    }
 }
 
 /// What a whole engine may ask of a shard from any thread.
@@ -109,6 +118,10 @@ fn status(shared: &Shared) -> ShardStatus {
     ShardStatus {
         poisoned: shared.poison.get().cloned(),
         disk_low: shared.low_space.load(Ordering::Relaxed),
+        under_way: shared
+            .committing
+            .load(Ordering::SeqCst)
+            .then(|| shared.began.elapsed()),
         groups: shared.groups.load(Ordering::Relaxed),
         batches: shared.batches.load(Ordering::Relaxed),
         syncs: shared.syncs.load(Ordering::Relaxed),
@@ -543,6 +556,8 @@ enum Missing {
 
 /// Octets of a body's parts in memory, at most; what is larger goes to a file of its own.
 pub const BODY_MAX: usize = 1 << 20;
+/// A group takes milliseconds, on a disk of many users seconds.
+const STALLED_AFTER: Duration = Duration::from_secs(10);
 /// How often a body may be moved under one read.
 const MOVES_MAX: usize = 8;
 const OPEN_FILES_MAX: usize = 16;
