@@ -20,8 +20,12 @@ pub enum Call {
     Verify {
         /// None: an unknown name, for which the same work is done.
         account: Option<AccountName>,
+        /// The name as the client gave it.
+        address: String,
         /// What the client said.
         password: Secret,
+        /// Where it comes from.
+        networks: Networks,
     },
     /// Stores new credentials. Absolute; may be repeated.
     SetCredentials {

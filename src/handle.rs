@@ -7,8 +7,8 @@ use shards::lanes::Incoming;
 use shards::rt::Event;
 
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall, Deliver, LimitedDoor};
-use crate::login::Credentials;
 use crate::login::limiter::{Networks, Refused};
+use crate::login::{Check, Credentials, Patience};
 use crate::percore::{PerCore, monotonic};
 use crate::settings::AccountName;
 use crate::store::{Account, StoreError};
@@ -69,9 +69,15 @@ impl PerCore {
 
     async fn serve(self: &Rc<Self>, call: Call) -> Answer {
         match call {
-            Call::Verify { account, password } => {
-                Answer::Verified(self.verify(account, password.as_ref()).await)
-            }
+            Call::Verify {
+                account,
+                address,
+                password,
+                networks,
+            } => Answer::Verified(
+                self.verify(account, &address, password.as_ref(), networks)
+                    .await,
+            ),
             Call::SetCredentials {
                 account,
                 credentials,
@@ -135,7 +141,9 @@ impl PerCore {
     async fn verify(
         &self,
         account: Option<AccountName>,
+        address: &str,
         password: &[u8],
+        networks: Networks,
     ) -> Result<bool, StoreError> {
         let (name, stored) = match account {
             Some(account) => (
@@ -145,8 +153,21 @@ impl PerCore {
             None => (String::new(), None),
         };
         let busy = |_| StoreError::Storage(shards::storage::StorageError::Busy);
+        let check = Check {
+            address,
+            account: &name,
+            stored: stored.as_ref(),
+            password,
+            networks,
+        };
+        let waiting_max = self.live().settings.server.limits.auth.checks_waiting_max;
+        let patience = Patience {
+            waiting_max: waiting_max as usize,
+            // Nothing is hashed for who has been answered already.
+            limit: self.call_limit() / 8 * 7,
+        };
         self.verifier
-            .verify(&name, stored.as_ref(), password, monotonic())
+            .verify(check, monotonic(), patience)
             .await
             .map_err(busy)
     }

@@ -213,7 +213,7 @@ impl PerCore {
         self.lanes.call(to, call, self.call_limit()).await
     }
 
-    fn call_limit(&self) -> Duration {
+    pub(crate) fn call_limit(&self) -> Duration {
         let live = self.live.borrow();
         live.settings.server.cores.call_timeout_secs.duration()
     }
@@ -283,7 +283,7 @@ impl PerCore {
         } = attempt;
         // Asked at each attempt: connections that are open already must not go on guessing.
         let result = match self.may_log_in(networks).await {
-            true => self.check_login(address, password).await,
+            true => self.check_login(address, password, networks).await,
             false => Login::Limited,
         };
         let word = match &result {
@@ -343,12 +343,23 @@ impl PerCore {
         )
     }
 
-    async fn check_login(self: &Rc<Self>, address: &str, password: Secret) -> Login {
+    async fn check_login(
+        self: &Rc<Self>,
+        address: &str,
+        password: Secret,
+        networks: Networks,
+    ) -> Login {
         let live = self.live();
         let account = live.directory.login(address);
         // An unknown name asks the core of its own hash, so that it takes the same way.
         let owner = self.owner_of(account.as_ref().map_or(address, |a| a.as_str()));
-        match self.call(owner, Call::Verify { account, password }).await {
+        let call = Call::Verify {
+            account,
+            address: address.to_string(),
+            password,
+            networks,
+        };
+        match self.call(owner, call).await {
             Ok(Answer::Verified(Ok(true))) => match account {
                 Some(account) => match live
                     .settings

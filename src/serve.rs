@@ -22,7 +22,7 @@ use shards::storage::{StorageOptions, Watch};
 use crate::calls::{Answer, Call};
 use crate::inbound::fan_out;
 use crate::live::Live;
-use crate::login::{HASHES_WAITING_MAX, HashCost, Verifier, hashing_pool};
+use crate::login::{HashCost, Verifier, hashing_pool};
 use crate::percore::{PerCore, wall_clock};
 use crate::settings::{Door, HttpCore, InitialMailboxes, Settings, ShardCores};
 use crate::store::{SpecialUse, StoreOptions};
@@ -80,7 +80,8 @@ impl Server {
         );
         let cost = hash_cost(&live.settings);
         let decoy = Verifier::decoy(cost)?;
-        let hashing = hashing_pool(default_pool_threads(), HASHES_WAITING_MAX)
+        let hashing_threads = default_pool_threads();
+        let hashing = hashing_pool(hashing_threads, options.cores.len())
             .map_err(|e| format!("threads for passwords: {e}"))?;
         let parsing = Pool::start("parse", default_pool_threads(), PARSING_WAITING_MAX)
             .map_err(|e| format!("threads for long messages: {e}"))?;
@@ -101,6 +102,7 @@ impl Server {
                 cost,
                 decoy.clone(),
                 hashing.clone(),
+                hashing_threads,
             )?;
             Rooms::start(
                 core,

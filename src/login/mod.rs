@@ -5,8 +5,9 @@
 //! RFC 4422, 4616. Not here: the mechanisms' grammar (`protocols/sasl`), the wording of refusals (the doors).
 
 pub mod limiter;
+mod line;
 mod password;
 
 pub use password::{
-    Credentials, HASHES_WAITING_MAX, HashCost, Verifier, hash_password, hashing_pool, random,
+    Check, Credentials, HashCost, Patience, Verifier, hash_password, hashing_pool, random,
 };

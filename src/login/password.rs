@@ -3,14 +3,19 @@
 //! The cache holds no password: a keyed digest (HMAC-SHA-256 under a key of this process) of account and password. Changing the password
 //! changes the stored hash, and an entry is only good for the hash it was checked against.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 use serde::{Deserialize, Serialize};
 use shards::pool::{Pool, PoolError};
+use shards::rt::{self, Event};
+
+use super::limiter::Networks;
+use super::line::Lines;
 
 /// What is stored of an account's secrets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -64,9 +69,35 @@ fn matches(stored: &str, password: &[u8]) -> bool {
 }
 
 /// The threads that check passwords. They are not those of storage, and less urgent: whoever guesses passwords waits for himself and
-/// for other logins, never does mail wait for him. `waiting_max` checks may wait; the next is refused at once.
-pub fn hashing_pool(threads: usize, waiting_max: usize) -> std::io::Result<Pool> {
-    Pool::start_at(HASHING_NICE, "hash", threads, waiting_max)
+/// for other logins, never does mail wait for him. Who waits does so in the lines of his core, which hands `threads` checks at a time to
+/// the pool.
+pub fn hashing_pool(threads: usize, cores: usize) -> std::io::Result<Pool> {
+    Pool::start_at(HASHING_NICE, "hash", threads, threads * cores.max(1))
+}
+
+/// A password to be checked.
+#[derive(Clone, Copy)]
+pub struct Check<'a> {
+    /// What the client gave as name. Checks of one name and password that come together share a hash; by the name as given, so that an
+    /// unknown one behaves like a known one.
+    pub address: &'a str,
+    /// Whose it is; empty for unknown names.
+    pub account: &'a str,
+    /// What is stored; none for an unknown or passwordless account.
+    pub stored: Option<&'a Credentials>,
+    /// What the client said.
+    pub password: &'a [u8],
+    /// Where it comes from.
+    pub networks: Networks,
+}
+
+/// How much waiting there may be.
+#[derive(Clone, Copy)]
+pub struct Patience {
+    /// Checks that wait on this core, at most.
+    pub waiting_max: usize,
+    /// How long one waits for its turn.
+    pub limit: Duration,
 }
 
 /// Checks passwords on one core.
@@ -78,6 +109,49 @@ pub struct Verifier {
     cost: HashCost,
     decoy: String,
     pool: Pool,
+    /// Checks of this core that the pool may have at a time.
+    at_once: usize,
+    lines: Rc<Lines>,
+    waiting: Cell<usize>,
+    under_way: RefCell<HashMap<[u8; 32], Rc<UnderWay>>>,
+}
+
+/// A check that others may wait for.
+struct UnderWay {
+    stored: String,
+    /// None when it is over: who had it checked has given up.
+    result: Cell<Option<bool>>,
+    over: Event,
+}
+
+/// The right and duty to have a check made.
+struct Leads<'a> {
+    verifier: &'a Verifier,
+    digest: [u8; 32],
+    under_way: Rc<UnderWay>,
+}
+
+impl Drop for Leads<'_> {
+    fn drop(&mut self) {
+        let mut all = self.verifier.under_way.borrow_mut();
+        // Another hash may have been stored meanwhile, and be checked now.
+        if all
+            .get(&self.digest)
+            .is_some_and(|u| Rc::ptr_eq(u, &self.under_way))
+        {
+            all.remove(&self.digest);
+        }
+        drop(all);
+        self.under_way.over.notify();
+    }
+}
+
+struct Counted<'a>(&'a Cell<usize>);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 struct Cached {
@@ -88,13 +162,14 @@ struct Cached {
 
 impl Verifier {
     /// A verifier with an empty cache. An error is the operating system's randomness failing. `decoy` is a hash of
-    /// [`Verifier::decoy`], made once for all cores; `pool` is [`hashing_pool`]'s, shared by them.
+    /// [`Verifier::decoy`], made once for all cores; `pool` is [`hashing_pool`]'s, shared by them; it has `at_once` threads.
     pub fn new(
         entries_max: usize,
         keep: Duration,
         cost: HashCost,
         decoy: String,
         pool: Pool,
+        at_once: usize,
     ) -> Result<Verifier, String> {
         let key =
             ring::hmac::Key::generate(ring::hmac::HMAC_SHA256, &ring::rand::SystemRandom::new())
@@ -107,6 +182,10 @@ impl Verifier {
             cost,
             decoy,
             pool,
+            at_once,
+            lines: Rc::default(),
+            waiting: Cell::new(0),
+            under_way: RefCell::default(),
         })
     }
 
@@ -122,36 +201,85 @@ impl Verifier {
         self.cost
     }
 
-    /// Whether the password is right for what is stored (none: an unknown or passwordless account). Hashes in the pool;
-    /// [`PoolError::Full`] if too many wait for that already.
+    /// Whether the password is right for what is stored. Hashes in the pool, in its network's turn; [`PoolError::Full`] if too many wait
+    /// already, or it waited too long.
     pub async fn verify(
         &self,
-        account: &str,
-        stored: Option<&Credentials>,
-        password: &[u8],
+        check: Check<'_>,
         now: Instant,
+        patience: Patience,
     ) -> Result<bool, PoolError> {
+        let Check {
+            account, stored, ..
+        } = check;
         let hash = stored.map_or(&self.decoy, |c| &c.argon2id);
-        let digest = self.digest(account, password);
+        let digest = self.digest(account, check.password);
         if stored.is_some() && self.is_cached(account, hash, &digest, now) {
             return Ok(true);
         }
-        let (hash, secret) = (hash.clone(), sasl::Secret::new(password.to_vec()));
-        let to_check = hash.clone();
-        let right = self
-            .pool
-            .run(move || matches(&to_check, secret.as_ref()))
-            .await?;
+        let right = self.check(check, hash, patience).await?;
         if right && stored.is_some() {
-            self.remember(account, hash, digest, now);
+            self.remember(account, hash.clone(), digest, now);
         }
         Ok(right && stored.is_some())
     }
 
-    fn digest(&self, account: &str, password: &[u8]) -> [u8; 32] {
+    async fn check(
+        &self,
+        check: Check<'_>,
+        hash: &str,
+        patience: Patience,
+    ) -> Result<bool, PoolError> {
+        if self.waiting.get() >= patience.waiting_max {
+            return Err(PoolError::Full);
+        }
+        self.waiting.set(self.waiting.get() + 1);
+        let _counted = Counted(&self.waiting);
+        let begun = Instant::now();
+        let left = || patience.limit.saturating_sub(begun.elapsed());
+        let digest = self.digest(check.address, check.password);
+        let leads = loop {
+            let same = self.under_way.borrow().get(&digest).cloned();
+            let Some(same) = same.filter(|s| s.stored == hash) else {
+                break self.lead(digest, hash);
+            };
+            rt::timeout(left(), same.over.wait(0))
+                .await
+                .map_err(|_| PoolError::Full)?;
+            if let Some(right) = same.result.get() {
+                return Ok(right);
+            }
+        };
+        let turn = self.lines.take(&check.networks, self.at_once);
+        let _place = rt::timeout(left(), turn)
+            .await
+            .map_err(|_| PoolError::Full)?;
+        let (hash, secret) = (hash.to_string(), sasl::Secret::new(check.password.to_vec()));
+        let job = move || matches(&hash, secret.as_ref());
+        let right = self.pool.run(job).await?;
+        leads.under_way.result.set(Some(right));
+        Ok(right)
+    }
+
+    fn lead(&self, digest: [u8; 32], hash: &str) -> Leads<'_> {
+        let under_way = Rc::new(UnderWay {
+            stored: hash.to_string(),
+            result: Cell::new(None),
+            over: Event::new(),
+        });
+        let mut all = self.under_way.borrow_mut();
+        all.insert(digest, under_way.clone());
+        Leads {
+            verifier: self,
+            digest,
+            under_way,
+        }
+    }
+
+    fn digest(&self, name: &str, password: &[u8]) -> [u8; 32] {
         let mut context = ring::hmac::Context::with_key(&self.key);
-        context.update(&(account.len() as u64).to_le_bytes());
-        context.update(account.as_bytes());
+        context.update(&(name.len() as u64).to_le_bytes());
+        context.update(name.as_bytes());
         context.update(password);
         let tag = context.sign();
         let mut digest = [0; 32];
@@ -188,15 +316,13 @@ impl Verifier {
     }
 }
 
-/// Checks that may wait, for all cores: at 25 ms each, the last of them waits about 3 s with one thread.
-pub const HASHES_WAITING_MAX: usize = 128;
-
 /// Below the pool of storage, which has 5.
 const HASHING_NICE: i32 = 10;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_lite::future::poll_once;
 
     const CHEAP: HashCost = HashCost {
         memory_kib: 64,
@@ -205,39 +331,134 @@ mod tests {
 
     fn verifier(pool: Pool) -> Verifier {
         let decoy = Verifier::decoy(CHEAP).unwrap();
-        Verifier::new(10, Duration::from_secs(60), CHEAP, decoy, pool).unwrap()
+        Verifier::new(10, Duration::from_secs(60), CHEAP, decoy, pool, 1).unwrap()
     }
+
+    const PATIENT: Patience = Patience {
+        waiting_max: 3,
+        limit: Duration::from_secs(600),
+    };
+
+    fn check<'a>(
+        account: &'a str,
+        stored: Option<&'a Credentials>,
+        password: &'a [u8],
+    ) -> Check<'a> {
+        Check {
+            address: account,
+            account,
+            stored,
+            password,
+            networks: Networks::of("192.0.2.1".parse().unwrap()),
+        }
+    }
+
+    /// Holds the pool's one thread up until the sender is dropped.
+    async fn hold(pool: &Pool) -> std::sync::mpsc::Sender<()> {
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let (began, begun) = std::sync::mpsc::channel();
+        let pool = pool.clone();
+        rt::spawn(&ROOM, async move {
+            let held = move || {
+                let _ = began.send(());
+                let _ = held.recv();
+            };
+            let _ = pool.run(held).await;
+        });
+        while begun.try_recv().is_err() {
+            rt::sleep(Duration::from_millis(1)).await;
+        }
+        hold
+    }
+
+    static ROOM: rt::Room = rt::Room::new("test");
 
     #[test]
     fn what_waits_for_a_check_is_bounded_and_the_cache_needs_no_turn() {
-        let pool = hashing_pool(1, 1).unwrap();
+        let pool = hashing_pool(1, 2).unwrap();
         let verifier = verifier(pool.clone());
         let stored = hash_password(b"right", CHEAP).unwrap();
         let now = Instant::now();
-        shards::rt::block_on(async {
-            let check =
-                |password: &'static [u8]| verifier.verify("a", Some(&stored), password, now);
+        rt::block_on(async {
+            let check = |password: &'static [u8]| {
+                verifier.verify(check("a", Some(&stored), password), now, PATIENT)
+            };
             assert_eq!(check(b"right").await, Ok(true));
-            // The one thread is held up, and the one place to wait is taken.
-            let (hold, held) = std::sync::mpsc::channel::<()>();
-            let (began, begun) = std::sync::mpsc::channel();
-            let mut busy = Box::pin(pool.run(move || {
-                let _ = began.send(());
-                let _ = held.recv();
-            }));
-            assert!(futures_lite::future::poll_once(&mut busy).await.is_none());
-            begun.recv().unwrap();
-            let mut waiting = Box::pin(pool.run(|| ()));
-            assert!(
-                futures_lite::future::poll_once(&mut waiting)
-                    .await
-                    .is_none()
-            );
-            assert_eq!(check(b"wrong").await, Err(PoolError::Full));
+            let held = hold(&pool).await;
+            let mut waiting: Vec<_> = [b"wrong1", b"wrong2", b"wrong3"]
+                .into_iter()
+                .map(|password| Box::pin(check(password)))
+                .collect();
+            for waiting in &mut waiting {
+                assert!(poll_once(waiting).await.is_none());
+            }
+            assert_eq!(check(b"wrong4").await, Err(PoolError::Full));
             assert_eq!(check(b"right").await, Ok(true));
-            drop(hold);
-            assert_eq!((busy.await, waiting.await), (Ok(()), Ok(())));
-            assert_eq!(check(b"wrong").await, Ok(false));
+            drop(waiting.pop());
+            let mut again = Box::pin(check(b"wrong4"));
+            assert!(poll_once(&mut again).await.is_none(), "there is room");
+            drop(held);
+            for waiting in waiting {
+                assert_eq!(waiting.await, Ok(false));
+            }
+            assert_eq!(again.await, Ok(false));
+            assert_eq!(verifier.waiting.get(), 0);
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn who_waits_too_long_is_told() {
+        let pool = hashing_pool(1, 2).unwrap();
+        let verifier = verifier(pool.clone());
+        let stored = hash_password(b"right", CHEAP).unwrap();
+        let short = Patience {
+            limit: Duration::from_millis(5),
+            ..PATIENT
+        };
+        rt::block_on(async {
+            let held = hold(&pool).await;
+            let now = Instant::now();
+            let mut first = Box::pin(verifier.verify(check("a", None, b"x"), now, PATIENT));
+            assert!(poll_once(&mut first).await.is_none());
+            let second = verifier.verify(check("a", Some(&stored), b"right"), now, short);
+            assert_eq!(second.await, Err(PoolError::Full));
+            drop(held);
+            assert_eq!(first.await, Ok(false));
+            assert!(verifier.under_way.borrow().is_empty());
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn equal_checks_share_one_hash_also_of_unknown_names_and_when_the_first_gives_up() {
+        let pool = hashing_pool(1, 2).unwrap();
+        let verifier = verifier(pool.clone());
+        let stored = hash_password(b"right", CHEAP).unwrap();
+        let now = Instant::now();
+        rt::block_on(async {
+            for (stored, right) in [(Some(&stored), true), (None, false)] {
+                let held = hold(&pool).await;
+                let begin = || {
+                    let check = check("a", stored, b"right");
+                    Box::pin(verifier.verify(check, now, PATIENT))
+                };
+                let (mut first, mut second, mut third) = (begin(), begin(), begin());
+                for waiting in [&mut first, &mut second, &mut third] {
+                    assert!(poll_once(waiting).await.is_none());
+                }
+                assert_eq!(verifier.under_way.borrow().len(), 1);
+                // The first alone has a job in the pool.
+                assert_eq!(pool.backlog(), 1);
+                drop(first);
+                assert!(poll_once(&mut second).await.is_none());
+                assert!(poll_once(&mut third).await.is_none());
+                // One of the others has it checked now.
+                assert_eq!(pool.backlog(), 2);
+                drop(held);
+                assert_eq!((second.await, third.await), (Ok(right), Ok(right)));
+                assert!(verifier.under_way.borrow().is_empty());
+            }
         })
         .unwrap();
     }
@@ -251,20 +472,28 @@ mod tests {
             let now = Instant::now();
             for _ in 0..2 {
                 assert_eq!(
-                    verifier.verify("a", Some(&old), b"old password", now).await,
+                    verifier
+                        .verify(check("a", Some(&old), b"old password"), now, PATIENT)
+                        .await,
                     Ok(true)
                 );
                 assert_eq!(
-                    verifier.verify("a", Some(&old), b"new password", now).await,
+                    verifier
+                        .verify(check("a", Some(&old), b"new password"), now, PATIENT)
+                        .await,
                     Ok(false)
                 );
             }
             assert_eq!(
-                verifier.verify("a", Some(&new), b"old password", now).await,
+                verifier
+                    .verify(check("a", Some(&new), b"old password"), now, PATIENT)
+                    .await,
                 Ok(false)
             );
             assert_eq!(
-                verifier.verify("b", None, b"old password", now).await,
+                verifier
+                    .verify(check("b", None, b"old password"), now, PATIENT)
+                    .await,
                 Ok(false)
             );
             assert_eq!(verifier.cache.borrow().len(), 1);

@@ -227,6 +227,8 @@ pub struct AuthLimits {
     pub cache_entries_max: u32,
     /// How long it remembers them.
     pub cache_secs: Secs,
+    /// Password checks that may wait on a core; the next is refused for the time being.
+    pub checks_waiting_max: u32,
     /// Memory of one argon2id computation (RFC 9106).
     pub argon2_memory_bytes: Bytes,
     /// Passes of argon2id.
@@ -240,6 +242,7 @@ impl Default for AuthLimits {
             failures_per_day_max: PerNetwork::new(50, 150, 450),
             cache_entries_max: 10_000,
             cache_secs: Secs::minutes(15),
+            checks_waiting_max: 4096,
             argon2_memory_bytes: Bytes::mib(19),
             argon2_passes: 2,
         }

@@ -269,6 +269,7 @@ fn ranges(server: &Server) -> Vec<(&'static str, u64, u64, u64)> {
         ("limits.http.header_max_bytes", http.header_max_bytes.0, 8 << 10, 1 << 24),
         ("limits.http.connections_max", http.connections_max.into(), 1, ANY),
         ("limits.tls.handshakes_per_core_max", limits.tls.handshakes_per_core_max.into(), 1, ANY),
+        ("limits.auth.checks_waiting_max", auth.checks_waiting_max.into(), 1, 1 << 20),
         // RFC 9106 3.1: memory is at least 8 KiB for each lane; below 7 MiB argon2id no longer protects.
         ("limits.auth.argon2_memory_bytes", auth.argon2_memory_bytes.0, 8 << 10, 4 << 30),
         ("limits.auth.argon2_passes", auth.argon2_passes.into(), 1, 64),
