@@ -9,7 +9,7 @@ use shards::net::Detached;
 
 use crate::live::Live;
 use crate::login::Credentials;
-use crate::login::limiter::{Networks, Refused};
+use crate::login::limiter::{May, Networks, Refused};
 use crate::metrics::{DurationSamples, Samples};
 use crate::settings::AccountName;
 use crate::store::{CheckSlice, NewMessage, StoreError, rows};
@@ -72,17 +72,18 @@ pub enum Call {
         /// At which kind of door.
         door: LimitedDoor,
     },
-    /// May another login be tried? Changes nothing. A lost answer: it may.
+    /// May another login be tried? It is counted as under way then, until its `LoginResult`, or for a minute or two. A lost answer:
+    /// it may.
     MayLogIn {
         /// Who tries.
         networks: Networks,
     },
-    /// A login failed or succeeded.
+    /// A login that might be tried is over.
     LoginResult {
         /// Whose.
         networks: Networks,
-        /// Success forgives earlier failures.
-        succeeded: bool,
+        /// Success forgives earlier failures. None: the password was not the matter, or not looked at.
+        succeeded: Option<bool>,
     },
     /// New configuration. Absolute.
     Live(Arc<Live>),
@@ -104,8 +105,8 @@ pub enum Answer {
     HasRoom(bool),
     /// To `Admit`.
     Admitted(Result<(), Refused>),
-    /// To `MayLogIn`.
-    MayLogIn(bool),
+    /// To `MayLogIn`; that it has to wait only after it did.
+    MayLogIn(May),
     /// To `Scrape`.
     Samples(Samples, DurationSamples),
     /// To `RowsExist`, in the order of the keys.

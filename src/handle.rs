@@ -1,13 +1,15 @@
 //! Serving the calls of other cores: the counterpart of `percore`.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
+use futures_channel::oneshot;
 use shards::lanes::Incoming;
-use shards::rt::Event;
+use shards::rt::{self, Event};
 
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall, Deliver, LimitedDoor};
-use crate::login::limiter::{Networks, Refused};
+use crate::login::limiter::{May, Networks, Refused};
 use crate::login::{Check, Credentials, Patience};
 use crate::percore::{PerCore, monotonic};
 use crate::settings::AccountName;
@@ -27,20 +29,20 @@ impl PerCore {
                 }
                 responder.answer(Answer::Done(Ok(())));
             }
-            Call::MayLogIn { networks } => {
-                responder.answer(Answer::MayLogIn(self.has_login_room(&networks)))
-            }
+            Call::MayLogIn { networks } => match self.begin_login(&networks) {
+                May::Wait => {
+                    let core = self.clone();
+                    shards::rt::spawn(&ROOM, async move {
+                        responder.answer(Answer::MayLogIn(core.login_turn(networks).await))
+                    });
+                }
+                may => responder.answer(Answer::MayLogIn(may)),
+            },
             Call::LoginResult {
                 networks,
                 succeeded,
             } => {
-                let now = self.wall_clock().max(0) as u64;
-                let failures = &mut self.limiters.borrow_mut().failures;
-                if succeeded {
-                    failures.succeeded(&networks)
-                } else {
-                    failures.failed(&networks, now)
-                }
+                self.login_ended(&networks, succeeded);
                 responder.answer(Answer::Done(Ok(())));
             }
             Call::Live(live) => {
@@ -213,6 +215,78 @@ impl PerCore {
             .entry(door)
             .or_default()
             .admit(networks, now, rate, open)
+    }
+
+    /// Whether a login may be tried now; it is under way then.
+    fn begin_login(&self, networks: &Networks) -> May {
+        let live = self.live();
+        let auth = &live.settings.server.limits.auth;
+        self.limiters.borrow_mut().failures.begin(
+            networks,
+            self.wall_clock().max(0) as u64,
+            &auth.failures_per_minute_max,
+            &auth.failures_per_day_max,
+        )
+    }
+
+    /// Waits until enough of its networks' logins have ended. As many may wait as for a check.
+    async fn login_turn(&self, networks: Networks) -> May {
+        let most = self.live().settings.server.limits.auth.checks_waiting_max;
+        let receiver = {
+            let waiting = &mut self.limiters.borrow_mut().waiting_logins;
+            if waiting.values().map(VecDeque::len).sum::<usize>() >= most as usize {
+                return May::Wait;
+            }
+            let (sender, receiver) = oneshot::channel();
+            waiting.entry(networks).or_default().push_back(sender);
+            receiver
+        };
+        if let Ok(Ok(may)) = rt::timeout(self.call_limit() / 8 * 7, receiver).await {
+            return may;
+        }
+        let waiting = &mut self.limiters.borrow_mut().waiting_logins;
+        if let Some(line) = waiting.get_mut(&networks) {
+            line.retain(|sender| !sender.is_canceled());
+            if line.is_empty() {
+                waiting.remove(&networks);
+            }
+        }
+        May::Wait
+    }
+
+    /// Counts a login that is over, and lets those begin that waited for it.
+    fn login_ended(&self, networks: &Networks, succeeded: Option<bool>) {
+        let live = self.live();
+        let auth = &live.settings.server.limits.auth;
+        let now = self.wall_clock().max(0) as u64;
+        let limiters = &mut *self.limiters.borrow_mut();
+        let failures = &mut limiters.failures;
+        failures.ended(networks);
+        match succeeded {
+            Some(true) => failures.succeeded(networks),
+            Some(false) => failures.failed(networks, now),
+            None => (),
+        }
+        let (minute, day) = (&auth.failures_per_minute_max, &auth.failures_per_day_max);
+        limiters.waiting_logins.retain(|networks, line| {
+            while let Some(next) = line.pop_front() {
+                if next.is_canceled() {
+                    continue;
+                }
+                match failures.begin(networks, now, minute, day) {
+                    May::Wait => {
+                        line.push_front(next);
+                        break;
+                    }
+                    may => {
+                        if next.send(may).is_err() && may == May::Try {
+                            failures.ended(networks);
+                        }
+                    }
+                }
+            }
+            !line.is_empty()
+        });
     }
 
     /// Whether few enough logins of these networks have failed.

@@ -3,13 +3,14 @@
 //! Doors get an `Rc<PerCore>`; it knows no protocol. Handling of calls that other cores send is in `handle.rs`.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use futures_channel::oneshot;
 use sasl::Secret;
 use shards::engine::Core;
 use shards::lanes::{CallError, Lanes};
@@ -21,7 +22,9 @@ use shards::{CoreId, ShardId, owner_of, shard_of};
 use crate::calls::{Answer, Call, Deliver, LimitedDoor};
 use crate::live::Live;
 use crate::login::Verifier;
-use crate::login::limiter::{ConnectionLimiter, FailureLimiter, Networks, Refused, RequestLimiter};
+use crate::login::limiter::{
+    ConnectionLimiter, FailureLimiter, May, Networks, Refused, RequestLimiter,
+};
 use crate::metrics::{Durations, Metrics, label};
 use crate::settings::AccountName;
 use crate::store::{Accounts, StoreError, StoreOptions, Structures};
@@ -87,6 +90,8 @@ pub struct PerCore {
 pub(crate) struct Limiters {
     pub connections: std::collections::HashMap<LimitedDoor, ConnectionLimiter>,
     pub failures: FailureLimiter,
+    /// Logins whose networks have as many under way as may still fail.
+    pub waiting_logins: std::collections::HashMap<Networks, VecDeque<oneshot::Sender<May>>>,
     /// Of HTTP, whose connections all come to one core.
     pub requests: RequestLimiter,
 }
@@ -282,9 +287,11 @@ impl PerCore {
             ..
         } = attempt;
         // Asked at each attempt: connections that are open already must not go on guessing.
-        let result = match self.may_log_in(networks).await {
-            true => self.check_login(address, password, networks).await,
-            false => Login::Limited,
+        let may = self.may_log_in(networks).await;
+        let result = match may {
+            May::Try => self.check_login(address, password, networks).await,
+            May::Wait => Login::Unavailable,
+            May::Refused => Login::Limited,
         };
         let word = match &result {
             Login::Ok(_) => "ok",
@@ -314,33 +321,30 @@ impl PerCore {
             "ringmail_authentication_mechanism_total",
             [("mechanism", mechanism), ("result", word)],
         );
-        match &result {
-            Login::Ok(_) => self.tell(
+        if may == May::Try {
+            let succeeded = match &result {
+                Login::Ok(_) => Some(true),
+                Login::Failed => Some(false),
+                _ => None,
+            };
+            self.tell(
                 self.owner_of_network(&networks),
                 Call::LoginResult {
                     networks,
-                    succeeded: true,
+                    succeeded,
                 },
-            ),
-            Login::Failed => self.tell(
-                self.owner_of_network(&networks),
-                Call::LoginResult {
-                    networks,
-                    succeeded: false,
-                },
-            ),
-            _ => (),
+            );
         }
         result
     }
 
     /// Whether the networks' failed logins leave room for a try. A limiter that does not answer lets it be made.
-    async fn may_log_in(&self, networks: Networks) -> bool {
+    async fn may_log_in(&self, networks: Networks) -> May {
         let owner = self.owner_of_network(&networks);
-        !matches!(
-            self.call(owner, Call::MayLogIn { networks }).await,
-            Ok(Answer::MayLogIn(false))
-        )
+        match self.call(owner, Call::MayLogIn { networks }).await {
+            Ok(Answer::MayLogIn(may)) => may,
+            _ => May::Try,
+        }
     }
 
     async fn check_login(

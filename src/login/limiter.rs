@@ -51,12 +51,16 @@ impl Window {
     }
 
     fn has_room(&self, networks: &Networks, limit: &PerNetwork) -> bool {
+        Window::have_room(&[self], networks, limit)
+    }
+
+    /// Whether they have counted less than the limit together.
+    fn have_room(windows: &[&Window], networks: &Networks, limit: &PerNetwork) -> bool {
         let limits = [limit.address, limit.neighbourhood, limit.provider];
-        networks
-            .0
-            .iter()
-            .zip(limits)
-            .all(|(network, limit)| self.counts.get(network).copied().unwrap_or(0) < limit)
+        networks.0.iter().zip(limits).all(|(network, limit)| {
+            let count = |window: &&Window| window.counts.get(network).copied().unwrap_or(0);
+            windows.iter().map(count).fold(0, u32::saturating_add) < limit
+        })
     }
 
     fn add(&mut self, networks: &Networks) {
@@ -131,14 +135,81 @@ impl ConnectionLimiter {
     }
 }
 
-/// Failed logins in this minute and this day.
+/// Failed logins in this minute and this day, and attempts under way, which may fail.
 #[derive(Debug, Default)]
 pub struct FailureLimiter {
     minute: Window,
     day: Window,
+    under_way: UnderWay,
+}
+
+/// Attempts begun in this minute and before it. One whose end is never told is forgotten after the next turn or the one after.
+#[derive(Debug, Default)]
+struct UnderWay {
+    now: Window,
+    before: Window,
+}
+
+impl UnderWay {
+    fn turn(&mut self, now_secs: u64) {
+        let number = now_secs / 60;
+        if number != self.now.number {
+            self.before.counts = std::mem::take(&mut self.now.counts);
+            self.now.number = number;
+        }
+    }
+
+    fn subtract(&mut self, networks: &Networks) {
+        let before = self.before.counts.contains_key(&networks.0[0]);
+        let window = if before {
+            &mut self.before
+        } else {
+            &mut self.now
+        };
+        window.subtract(networks, 1);
+    }
+}
+
+/// Whether a login may be tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum May {
+    /// It is counted as under way now.
+    Try,
+    /// If those under way all fail there is no room for it.
+    Wait,
+    /// Too many have failed.
+    Refused,
 }
 
 impl FailureLimiter {
+    /// Counts an attempt as under way, unless those under way and failed are as many as may fail.
+    pub fn begin(
+        &mut self,
+        networks: &Networks,
+        now_secs: u64,
+        per_minute: &PerNetwork,
+        per_day: &PerNetwork,
+    ) -> May {
+        if !self.has_room(networks, now_secs, per_minute, per_day) {
+            return May::Refused;
+        }
+        self.under_way.turn(now_secs);
+        let windows = [(&self.minute, per_minute), (&self.day, per_day)];
+        if !windows.iter().all(|(failed, limit)| {
+            let all = [*failed, &self.under_way.now, &self.under_way.before];
+            Window::have_room(&all, networks, limit)
+        }) {
+            return May::Wait;
+        }
+        self.under_way.now.add(networks);
+        May::Try
+    }
+
+    /// An attempt is over, whatever came of it.
+    pub fn ended(&mut self, networks: &Networks) {
+        self.under_way.subtract(networks);
+    }
+
     /// Whether another attempt may be made.
     pub fn has_room(
         &mut self,
@@ -284,6 +355,35 @@ mod tests {
         assert_eq!(limiter.admit(&peer, 0, &rate, &open), Err(Refused::Open));
         limiter.release(&peer);
         assert_eq!(limiter.admit(&peer, 0, &rate, &open), Ok(()));
+    }
+
+    #[test]
+    fn attempts_under_way_count_like_failures_until_they_end() {
+        let mut limiter = FailureLimiter::default();
+        let (minute, day) = (limit(2, 3, 9), limit(9, 9, 9));
+        let (one, two) = (networks("192.0.2.1"), networks("192.0.2.2"));
+        let begin = |limiter: &mut FailureLimiter, networks, now| {
+            limiter.begin(networks, now, &minute, &day)
+        };
+        assert_eq!(begin(&mut limiter, &one, 0), May::Try);
+        assert_eq!(begin(&mut limiter, &one, 0), May::Try);
+        assert_eq!(begin(&mut limiter, &one, 0), May::Wait);
+        assert_eq!(begin(&mut limiter, &two, 0), May::Try);
+        assert_eq!(begin(&mut limiter, &two, 0), May::Wait, "the /26");
+        limiter.ended(&one);
+        assert_eq!(begin(&mut limiter, &one, 0), May::Try);
+        for _ in 0..2 {
+            limiter.ended(&one);
+            limiter.failed(&one, 0);
+        }
+        assert_eq!(begin(&mut limiter, &one, 0), May::Refused);
+        // Whose end was never told is forgotten, but not at the next turn of the minute: it may be going on.
+        let (minute, day) = (limit(9, 9, 1), limit(9, 9, 9));
+        let mut begin = |now| limiter.begin(&two, now, &minute, &day);
+        assert_eq!(
+            [begin(60), begin(119), begin(120)],
+            [May::Wait, May::Wait, May::Try]
+        );
     }
 
     #[test]

@@ -66,6 +66,46 @@ fn each_failed_login_is_one_line_with_the_address_and_without_the_password() {
     assert!(!text.contains("secret-"), "{text}");
 }
 
+/// Logs in on so many connections at once; answers the last line of each.
+fn at_once(server: &TestServer, count: usize, password: impl Fn(usize) -> String) -> Vec<String> {
+    let mut talks: Vec<_> = (0..count)
+        .map(|_| BufReader::new(server.connect(Door::Imap)))
+        .collect();
+    let mut line = String::new();
+    for talk in &mut talks {
+        talk.read_line(&mut line).unwrap();
+    }
+    for (number, talk) in talks.iter_mut().enumerate() {
+        let login = format!("a LOGIN anna@example.test {}\r\n", password(number));
+        talk.get_mut().write_all(login.as_bytes()).unwrap();
+    }
+    let last = |talk: &mut BufReader<std::net::TcpStream>| {
+        let mut line = String::new();
+        while !line.starts_with("a ") && !line.starts_with("* BYE") {
+            line.clear();
+            assert!(talk.read_line(&mut line).unwrap() > 0);
+        }
+        line
+    };
+    talks.iter_mut().map(last).collect()
+}
+
+#[test]
+fn attempts_at_once_are_no_more_guesses_than_one_after_the_other() {
+    let server = TestServer::start();
+    let mut settings = server.server().live().settings.clone();
+    // Of 24 hours, so that no turn of the minute gets in the way.
+    settings.server.limits.auth.failures_per_day_max = PerNetwork::new(3, 9, 9);
+    server.server().reload(settings).unwrap();
+    let right = at_once(&server, 20, |_| "anna-password".into());
+    assert!(right.iter().all(|l| l.starts_with("a OK")), "{right:?}");
+    let wrong = at_once(&server, 20, |n| format!("wrong{n}"));
+    let failed = |l: &&String| l.contains("[AUTHENTICATIONFAILED]");
+    assert_eq!(wrong.iter().filter(failed).count(), 3, "{wrong:?}");
+    let refused = |l: &&String| l.contains("too many authentication failures");
+    assert_eq!(wrong.iter().filter(refused).count(), 17, "{wrong:?}");
+}
+
 #[test]
 fn a_connection_that_is_open_already_may_not_go_on_guessing() {
     let server = TestServer::start();
