@@ -70,6 +70,10 @@ pub struct PerCore {
     pub door_connections: [Cell<usize>; 3],
     /// TLS handshakes under way.
     pub handshakes: Rc<Turns>,
+    /// Logins of this core that are asked about. They wait in here, not as calls: a core may have `cores.lane_calls_max` calls out, and
+    /// most of them are mail's.
+    pub logins: Rc<Turns>,
+    logins_max: usize,
     /// Octets in memory of messages that are being received, or were and are not on disk yet.
     pub body_memory: Cell<usize>,
     /// Octets of stored messages that are read and shown.
@@ -158,6 +162,8 @@ impl PerCore {
             connections: Cell::new(0),
             door_connections: Default::default(),
             handshakes: Rc::default(),
+            logins: Rc::default(),
+            logins_max: live.settings.server.cores.lane_calls_max as usize / LOGINS_SHARE,
             body_memory: Cell::new(0),
             message_memory: Rc::default(),
             parsing,
@@ -287,12 +293,17 @@ impl PerCore {
             ..
         } = attempt;
         // Asked at each attempt: connections that are open already must not go on guessing.
-        let may = self.may_log_in(networks).await;
+        let turn = rt::timeout(self.call_limit(), self.logins.take(self.logins_max)).await;
+        let may = match turn {
+            Ok(_) => self.may_log_in(networks).await,
+            Err(rt::Elapsed) => May::Wait,
+        };
         let result = match may {
             May::Try => self.check_login(address, password, networks).await,
             May::Wait => Login::Unavailable,
             May::Refused => Login::Limited,
         };
+        drop(turn);
         let word = match &result {
             Login::Ok(_) => "ok",
             Login::Failed => "badcreds",
@@ -521,6 +532,9 @@ pub fn monotonic() -> Instant {
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
 /// How often a stop looks whether all connections have ended.
 pub const DRAIN_STEP: Duration = Duration::from_millis(10);
+
+/// One in so many of a core's calls may be a login's.
+const LOGINS_SHARE: usize = 4;
 
 /// Octets of a name in the log. RFC 5321 4.5.3.1.3: a path has at most 256.
 const LOGGED_NAME_MAX: usize = 256;
