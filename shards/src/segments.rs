@@ -16,6 +16,7 @@
 
 mod scan;
 
+use scan::segment_header_damage;
 pub use scan::{Scanned, SegmentScan};
 
 use std::fs::{File, OpenOptions};
@@ -430,6 +431,24 @@ fn segment_header(shard: ShardId, number: u32, seed: u32, epoch: u64) -> [u8; SE
     let crc = crc32c::crc32c(&header[..36]);
     header[36..40].copy_from_slice(&crc.to_le_bytes());
     header
+}
+
+/// The epoch in which a segment was made; none if its header is damaged.
+pub fn segment_epoch(
+    directory: &Path,
+    number: u32,
+    shard: ShardId,
+    seed: u32,
+) -> io::Result<Option<u64>> {
+    let mut header = [0; SEGMENT_HEADER];
+    match File::open(directory.join(segment_name(number)))?.read_exact_at(&mut header, 0) {
+        Ok(()) => (),
+        // Of a crash while it was made.
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(e) => return Err(e),
+    }
+    let sound = segment_header_damage(&header, shard, number, seed).is_none();
+    Ok(sound.then(|| u64_at(&header, 16)))
 }
 
 /// File name of a segment.

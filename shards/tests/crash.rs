@@ -224,6 +224,10 @@ fn a_kill_at_each_point_of_compaction_loses_nothing() {
 #[test]
 fn a_kill_while_a_bare_directory_is_made_leaves_one_that_opens() {
     for (point, at) in [
+        ("open.copy", 1),
+        ("open.copied", 1),
+        ("open.copied", 2),
+        ("open.shards", 1),
         ("open.format", 1),
         ("open.epoch", 1),
         ("open.index", 1),
@@ -238,6 +242,27 @@ fn a_kill_while_a_bare_directory_is_made_leaves_one_that_opens() {
         assert!(outcome.killed && !outcome.opened, "{faults}");
         ledger.judge(directory.path());
         run_child(directory.path(), &mut ledger, (2, 4), "", None);
+        ledger.judge(directory.path());
+    }
+}
+
+#[test]
+fn a_kill_while_an_older_directory_gets_its_copies_loses_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut ledger = Ledger::default();
+    run_child(directory.path(), &mut ledger, (0, 4), "", None);
+    for (run, (point, at)) in [("open.copy", 1), ("open.copied", 1), ("open.copied", 2)]
+        .into_iter()
+        .enumerate()
+    {
+        for shard in 0..2 {
+            std::fs::remove_file(directory.path().join(format!("shard-{shard:03}/format")))
+                .unwrap();
+        }
+        let faults = format!("{point}=kill@{at}");
+        let run = run as u32 + 1;
+        let outcome = run_child(directory.path(), &mut ledger, (run, 4), &faults, None);
+        assert!(outcome.killed && !outcome.opened, "{faults}");
         ledger.judge(directory.path());
     }
 }

@@ -14,7 +14,7 @@ use ringmail_shards::index::RowChange;
 use ringmail_shards::segments::{BodyId, Location, list_segments, segment_name};
 use ringmail_shards::storage::{
     Batch, DirectoryError, ExternalWriter, IndexBuilder, Lock, NewBody, StorageError,
-    StorageOptions, check_stopped, open, scan_places, shard_path,
+    StorageOptions, check_stopped, open, read_format, restore_format, scan_places, shard_path,
 };
 use ringmail_shards::{ShardId, rt};
 use support::{Key, SEED, SHARDS, Store, keys, options, read, remove, write};
@@ -459,7 +459,7 @@ fn the_format_file_is_believed_only_when_whole() {
     refused(&text.replace("shards = 2", "shards = 3"), "checksum");
     refused(&text.replace("shards = 2", "shards = x"), "not a number");
     refused(&text.replace("seed = 7\n", ""), "checksum");
-    refused("", "missing");
+    refused("", "version is missing; run `ringmail salvage");
     fs::remove_file(&path).unwrap();
     let error = open(dir.path(), &options(), SEED)
         .err()
@@ -475,6 +475,98 @@ fn the_format_file_is_believed_only_when_whole() {
         .to_string();
     assert!(error.contains("shard-001: missing, though"), "{error}");
     fs::rename(dir.path().join("away"), &shard).unwrap();
+    assert_whole(dir.path(), 3);
+}
+
+#[test]
+fn a_lost_or_damaged_format_file_is_made_anew_from_the_copies() {
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..3 {
+        Store::open(dir.path()).close();
+    }
+    fill(dir.path(), 3);
+    let before = read_format(dir.path()).unwrap().unwrap();
+    let path = dir.path().join("format");
+    let copy = |shard: u16| shard_path(dir.path(), ShardId(shard)).join("format");
+    let spoils: [&dyn Fn(); 4] = [
+        &|| fs::remove_file(&path).unwrap(),
+        &|| fs::write(&path, [0xff; 80]).unwrap(),
+        &|| {
+            fs::write(&path, "").unwrap();
+            fs::remove_file(copy(0)).unwrap();
+        },
+        &|| {
+            flip(&path, 70);
+            fs::write(copy(1), "version = 1\n").unwrap();
+        },
+    ];
+    let mut epoch = before.epoch;
+    for spoil in spoils {
+        spoil();
+        let refused = open(dir.path(), &options(), SEED)
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(refused.contains("run `ringmail salvage"), "{refused}");
+        let checked = check_stopped(dir.path(), &mut |_, _| ())
+            .unwrap_err()
+            .to_string();
+        assert!(checked.contains("run `ringmail salvage"), "{checked}");
+        let lock = Lock::take(dir.path()).unwrap();
+        let (format, anew) = restore_format(dir.path(), &lock).unwrap();
+        assert!(anew && format.epoch > epoch, "{format:?}");
+        assert_eq!((format.shards, format.seed), (before.shards, before.seed));
+        assert_eq!(restore_format(dir.path(), &lock).unwrap(), (format, false));
+        drop(lock);
+        let store = Store::open(dir.path());
+        epoch = store.epoch;
+        assert_eq!(epoch, format.epoch + 1);
+        store.close();
+        assert_whole(dir.path(), 3);
+        epoch = read_format(dir.path()).unwrap().unwrap().epoch;
+    }
+    fs::remove_file(&path).unwrap();
+    fs::remove_file(copy(0)).unwrap();
+    fs::remove_file(copy(1)).unwrap();
+    let lock = Lock::take(dir.path()).unwrap();
+    let none = restore_format(dir.path(), &lock).unwrap_err().to_string();
+    assert!(none.contains("from a backup"), "{none}");
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_shard_that_is_not_mounted_or_of_another_directory_is_refused_and_found() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), 3);
+    let (shard, away) = (shard_path(dir.path(), ShardId(1)), dir.path().join("away"));
+    fs::rename(&shard, &away).unwrap();
+    for mounted in [false, true] {
+        if mounted {
+            fs::create_dir(&shard).unwrap();
+        }
+        let error = open(dir.path(), &options(), SEED)
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(error.contains("shard-001: missing, though"), "{error}");
+        let found = check_stopped(dir.path(), &mut |_, _| ()).unwrap();
+        assert_eq!(found[1].1.total, 1);
+        assert!(found[1].1.list[0].what.starts_with("missing, though"));
+    }
+    fs::remove_dir(&shard).unwrap();
+    fs::rename(&away, &shard).unwrap();
+    assert_whole(dir.path(), 3);
+    let other = tempfile::tempdir().unwrap();
+    open(other.path(), &options(), SEED + 1).unwrap().close();
+    let copy = fs::read(shard_path(other.path(), ShardId(1)).join("format")).unwrap();
+    let kept = fs::read(shard.join("format")).unwrap();
+    fs::write(shard.join("format"), copy).unwrap();
+    let error = open(dir.path(), &options(), SEED)
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(error.contains("of another directory"), "{error}");
+    fs::write(shard.join("format"), kept).unwrap();
     assert_whole(dir.path(), 3);
 }
 

@@ -58,6 +58,13 @@ impl Teller<'_> {
         let (number, line) = match progress {
             Progress::Checked(bodies) => (*bodies, format!("looking for damage: {bodies} bodies")),
             Progress::Read(shard, records) => (*records, format!("{shard}: {records} records")),
+            Progress::Format(format) => {
+                let told = print(&format!(
+                    "The format file is made anew from the copies in the shards' directories: {} shards, epoch {}.\n",
+                    format.shards, format.epoch
+                ));
+                return self.failed = self.failed.take().or(told.err());
+            }
             Progress::Rebuilt(shard, salvaged) => {
                 self.told = 0;
                 let told = print(&format!("{shard}: {}", self.report(salvaged)));
@@ -114,6 +121,10 @@ fn numbers(salvaged: &Salvaged) -> String {
 }
 
 fn summary(salvaged: &Salvaged) -> String {
+    if salvaged.shards == 0 && salvaged.format_anew {
+        return "No shard is damaged; nothing else was changed. `ringmail check` looks closer.\n"
+            .into();
+    }
     if salvaged.shards == 0 {
         return "No shard is damaged; nothing was changed. `ringmail check` looks closer.\n".into();
     }

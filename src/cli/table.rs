@@ -286,8 +286,9 @@ Exit code: 0 when nothing is wrong, 1 when something is or it could not be done.
         summary: "Rebuilds the index of a damaged directory from the stored mail",
         details: "\
 For a directory that does not open any more, or where ringmail check says so.
-No server may run on it. Looks for damage first and leaves the sound shards
-alone: in a rebuilt one, messages that were expunged lately may be back and
+No server may run on it. A format file that is missing or damaged is made anew
+from the copies in the shards' directories. Looks for damage then, and leaves
+the sound shards alone: in a rebuilt one, messages that were expunged lately may be back and
 later changes of flags and moves may be lost. --all rebuilds the sound ones
 too, for when mail is missing though nothing is damaged. The old index is set
 aside, not removed; make a copy of DIR first all the same. Stopped half way,

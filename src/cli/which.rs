@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use shards::storage::Lock;
+use shards::storage::{Lock, is_data_directory};
 
 use super::Failure;
 use super::arguments::Arguments;
@@ -59,13 +59,14 @@ impl Which {
         })
     }
 
-    /// The directory of `localserve` has the data in `data`, a data directory has its `format` file at the top.
+    /// The directory of `localserve` has the data in `data`, a data directory has its shards at the top, and its `format` file unless
+    /// that was lost.
     pub(super) fn of_directory(dir: &Path) -> Result<Which, Failure> {
         let named = format!("--dir {}", dir.display());
         let data = dir.join("data");
-        let (data_dir, source) = if dir.join("format").exists() {
+        let (data_dir, source) = if is_data_directory(dir) {
             (dir.to_path_buf(), None)
-        } else if data.join("format").exists() {
+        } else if is_data_directory(&data) {
             (data, Some(Source::Local(Local::new(dir))))
         } else {
             return Err(Failure::Failed(format!(
@@ -142,9 +143,9 @@ impl Which {
         matches!(self.source, Some(Source::Local(_)))
     }
 
-    /// Whether the data directory was made already.
+    /// Whether the data directory was made already. Shards without a format file are damage, which opening names.
     pub(super) fn has_data(&self) -> bool {
-        self.data_dir.join("format").exists()
+        is_data_directory(&self.data_dir)
     }
 
     /// Keeps a server from starting while the settings' files are edited.
@@ -161,8 +162,7 @@ impl Which {
 
     /// That there is something to look at: a command that only reads makes no directory.
     pub(super) fn must_have_data(&self) -> Result<(), Failure> {
-        // Shards without a format file are damage, which opening names.
-        if self.has_data() || self.data_dir.join("shard-000").exists() {
+        if self.has_data() {
             return Ok(());
         }
         Err(Failure::Failed(format!(

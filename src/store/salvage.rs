@@ -16,8 +16,8 @@ use shards::ShardId;
 use shards::index::{Index, RowChange};
 use shards::segments::{BodyId, Location, RecordHeader, external_name};
 use shards::storage::{
-    DirectoryError, Findings, Format, IndexBuilder, Lock, check_locked, put_right, read_format,
-    scan_places, shard_path,
+    DirectoryError, Findings, Format, IndexBuilder, Lock, check_locked, is_data_directory,
+    put_right, restore_format, scan_places, shard_path,
 };
 
 use super::check::{check_rows, fan_out_entries};
@@ -40,6 +40,8 @@ pub enum Scope {
 
 /// How far it has come.
 pub enum Progress<'a> {
+    /// The format file was made anew.
+    Format(Format),
     /// Looking for damage: bodies looked at.
     Checked(u64),
     /// Rebuilding this shard: records read.
@@ -51,6 +53,8 @@ pub enum Progress<'a> {
 /// What was brought back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Salvaged {
+    /// The format file was made anew from a copy.
+    pub format_anew: bool,
     /// Shards rebuilt.
     pub shards: u64,
     /// Accounts.
@@ -116,10 +120,15 @@ pub fn salvage(
     scope: Scope,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Salvaged, DirectoryError> {
-    let Some(format) = read_format(directory)? else {
+    if !is_data_directory(directory) {
         return Ok(Salvaged::default());
-    };
+    }
     let lock = Lock::take(directory)?;
+    // All else is read by what it says.
+    let (format, format_anew) = restore_format(directory, &lock)?;
+    if format_anew {
+        progress(Progress::Format(format));
+    }
     for shard in (0..format.shards).map(ShardId) {
         put_right(directory, shard)?;
     }
@@ -133,7 +142,10 @@ pub fn salvage(
     if scope == Scope::Damaged {
         all.choose_damaged(&lock, progress)?;
     }
-    let mut salvaged = Salvaged::default();
+    let mut salvaged = Salvaged {
+        format_anew,
+        ..Salvaged::default()
+    };
     for shard in all.chosen.clone() {
         let rebuilt = all.rebuild(shard, progress)?;
         progress(Progress::Rebuilt(shard, &rebuilt));

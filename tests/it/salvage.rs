@@ -351,6 +351,40 @@ fn a_sound_directory_is_left_alone_unless_all_is_asked_for() {
     assert_all_there(dir.path(), &seen, set_password);
 }
 
+#[test]
+fn a_format_file_that_is_lost_or_damaged_is_made_anew_from_its_copies() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, seen) = filled(dir.path());
+    stop(server);
+    let (data, format) = (dir.path().join("data"), dir.path().join("data/format"));
+    for by in [dir.path(), &data] {
+        fs::remove_file(&format).unwrap();
+        let offset = port_offset().to_string();
+        let path = dir.path().to_str().unwrap();
+        let refused = ringmail(&["localserve", "--dir", path, "--port-offset", &offset]);
+        let remedy = format!("ringmail salvage {}", data.display());
+        assert!(refused.err.contains(&remedy), "{}", refused.err);
+        let check = on(by, &["check", "--dir"]);
+        assert_eq!(check.code, 1, "{}", check.out);
+        assert!(check.err.contains(&remedy), "{}", check.err);
+        // At each point of it.
+        for point in ["open.format=kill", "open.epoch=kill"] {
+            let _ = fs::remove_file(&format);
+            assert_killed(by, &["salvage"], point);
+        }
+        let _ = fs::write(&format, "damaged");
+        let salvaged = on(by, &["salvage"]);
+        assert_eq!(salvaged.code, 0, "{}{}", salvaged.out, salvaged.err);
+        assert!(
+            salvaged.out.starts_with("The format file is made anew"),
+            "{}",
+            salvaged.out
+        );
+        assert_checked(by);
+    }
+    assert_all_there(dir.path(), &seen, set_password);
+}
+
 /// All files and what is in them.
 fn tree(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut all = BTreeMap::new();

@@ -183,7 +183,7 @@ impl SegmentScan {
     }
 }
 
-fn segment_header_damage(
+pub(super) fn segment_header_damage(
     header: &[u8],
     shard: ShardId,
     number: u32,

@@ -10,8 +10,9 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::directory::{DirectoryError, Lock, at, check_progress, read_format, shard_path};
+use super::directory::{DirectoryError, Lock, at, check_progress, shard_path};
 use super::external::{CHUNK, read_external_file};
+use super::format::{MISSING, copy, has_used_shards, lost_format, missing_shards, read_format};
 use crate::ShardId;
 use crate::index::{Index, IndexError};
 use crate::segments::{BodyId, Location, external_name, list_segments, open_record, segment_name};
@@ -206,6 +207,9 @@ pub fn check_stopped_with(
 }
 
 fn no_directory(directory: &Path) -> DirectoryError {
+    if has_used_shards(directory) {
+        return lost_format(directory);
+    }
     DirectoryError::Format {
         path: directory.join("format"),
         what: "missing: this is no data directory of ringmail".into(),
@@ -223,8 +227,15 @@ pub fn check_locked(
         return Err(no_directory(directory));
     };
     let mut all = Vec::new();
+    let gone = missing_shards(directory, format);
     for shard in (0..format.shards).map(ShardId) {
         let path = shard_path(directory, shard);
+        if gone.contains(&shard) {
+            let mut findings = Findings::default();
+            findings.add(shard, None, MISSING.into());
+            all.push((shard, findings));
+            continue;
+        }
         let used = !list_segments(&path.join("segments"))
             .unwrap_or_default()
             .is_empty()
@@ -240,14 +251,19 @@ pub fn check_locked(
             all.push((shard, findings));
             continue;
         }
-        let copy = path.join("rows.check");
-        let result = copy_index(&path.join("rows"), &copy).map_err(at(&copy));
+        let rows_copy = path.join("rows.check");
+        let result = copy_index(&path.join("rows"), &rows_copy).map_err(at(&rows_copy));
         let findings = result.map(|()| {
             let mut progress = |f: &Findings| progress(shard, f);
-            check_copy(&path, &copy, (shard, format.seed), &mut progress, rows)
+            check_copy(&path, &rows_copy, (shard, format.seed), &mut progress, rows)
         });
-        let _ = fs::remove_dir_all(&copy);
-        all.push((shard, findings?));
+        let _ = fs::remove_dir_all(&rows_copy);
+        let mut findings = findings?;
+        if let Some(problem) = copy(directory, format, shard)? {
+            let what = format!("{shard}/format: the copy of the format file: {problem}");
+            findings.add(shard, None, what);
+        }
+        all.push((shard, findings));
     }
     Ok(all)
 }

@@ -1,4 +1,4 @@
-//! A data directory: lock, format, epoch, opening of its shards. Blocking; runs before the executors start.
+//! A data directory: lock, epoch, opening of its shards. Blocking; runs before the executors start.
 //!
 //! ```text
 //! DIR/lock             flock: one process at a time
@@ -7,18 +7,23 @@
 //! DIR/shard-NNN/rows/      the index (fjall)
 //! DIR/shard-NNN/segments/  bodies
 //! DIR/shard-NNN/large/     content over 1 MiB
+//! DIR/shard-NNN/format     a copy of DIR/format, from when it was made
 //! DIR/shard-NNN/mark       the last group known durable, written every few seconds
 //! ```
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::commit::{CommitThread, QUEUE_MAX, Shared, read_mark};
 use super::external::Links;
+use super::format::{
+    Format, MISSING, begun, has_used_shards, keep_copies, lost_format, missing_shards, read_format,
+    write_format,
+};
 use super::shard::{ShardParts, Watch};
 use super::work::{WorkQueue, WorkSender};
 use crate::ShardId;
@@ -70,17 +75,6 @@ impl Default for StorageOptions {
             compaction_bytes_per_sec: 16 << 20,
         }
     }
-}
-
-/// What `DIR/format` says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Format {
-    /// Number of shards, fixed when the directory was made.
-    pub shards: u16,
-    /// Start of all checksums: makes records of this directory unlike those of others.
-    pub seed: u32,
-    /// Number of the current opening.
-    pub epoch: u64,
 }
 
 /// Why a directory was not opened; each says what to do.
@@ -221,83 +215,6 @@ impl Opened {
     }
 }
 
-/// Reads `DIR/format`; none if there is no directory of ours yet.
-pub fn read_format(directory: &Path) -> Result<Option<Format>, DirectoryError> {
-    let path = directory.join("format");
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(at(&path)(e)),
-    };
-    parse_format(&text)
-        .map(Some)
-        .map_err(|what| DirectoryError::Format { path, what })
-}
-
-fn parse_format(text: &str) -> Result<Format, String> {
-    let mut fields = HashMap::new();
-    for line in text.lines().filter(|l| !l.starts_with('#')) {
-        let (name, value) = line
-            .split_once('=')
-            .ok_or("damaged: a line has no '='; restore the file from a backup")?;
-        let value: u64 = value.trim().parse().map_err(|_| {
-            format!(
-                "damaged: {} is not a number; restore the file from a backup",
-                name.trim()
-            )
-        })?;
-        fields.insert(name.trim(), value);
-    }
-    let field = |name: &str| {
-        fields.get(name).copied().ok_or(format!(
-            "damaged: {name} is missing; restore the file from a backup"
-        ))
-    };
-    // The version first: a newer one may compute the rest differently.
-    match field("version")? {
-        FORMAT_VERSION => (),
-        other => {
-            return Err(format!(
-                "the directory has format version {other}, this program knows {FORMAT_VERSION}; use the version of ringmail that wrote it"
-            ));
-        }
-    }
-    let crc = field("crc")?;
-    let covered = text.find("crc").unwrap_or(text.len());
-    if crc != u64::from(crc32c::crc32c(&text.as_bytes()[..covered])) {
-        return Err("damaged: checksum does not match; restore the file from a backup".into());
-    }
-    let shards = u16::try_from(field("shards")?)
-        .ok()
-        .filter(|n| *n > 0)
-        .ok_or("damaged: shards is out of range")?;
-    Ok(Format {
-        shards,
-        seed: field("seed")? as u32,
-        epoch: field("epoch")?,
-    })
-}
-
-fn write_format(directory: &Path, format: &Format) -> Result<(), DirectoryError> {
-    let mut text = format!(
-        "# Written by ringmail at each start. Do not edit.\nversion = {FORMAT_VERSION}\nshards = {}\nseed = {}\nepoch = {}\n",
-        format.shards, format.seed, format.epoch
-    );
-    let crc = crc32c::crc32c(text.as_bytes());
-    text.push_str(&format!("crc = {crc}\n"));
-    let (path, new) = (directory.join("format"), directory.join("format.new"));
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        point("open.format")?;
-        fs::rename(&new, &path)?;
-        sync_directory(directory)?;
-        point("open.epoch")
-    };
-    write().map_err(at(&path))
-}
-
 /// Opens a directory, making it if it is empty: lock, format, a new epoch, each shard's index and a new segment.
 /// `seed` is a random number for a directory that is made now.
 pub fn open(
@@ -313,9 +230,9 @@ pub fn open(
         },
         None => make_shards(directory, options.shards.max(1), seed)?,
     };
-    for number in 0..format.shards {
-        refuse_missing(directory, ShardId(number))?;
-    }
+    refuse_missing(directory, format)?;
+    // Before the epoch, so that a shard without a copy is none of ours from the second opening on.
+    keep_copies(directory, format)?;
     let spool = directory.join("spool");
     fs::create_dir_all(&spool).map_err(at(&spool))?;
     empty_directory(&spool).map_err(at(&spool))?;
@@ -339,13 +256,23 @@ pub fn open(
     Ok(opened)
 }
 
-/// A new directory: the shards' directories are durable before the format file says that they are there.
+/// A new directory: the shards' directories, each with its copy, are durable before the format file says that they are there.
 fn make_shards(directory: &Path, shards: u16, seed: u32) -> Result<Format, DirectoryError> {
-    refuse_foreign(directory)?;
-    for number in 0..shards {
+    // Without a format file there must be no mail: else the file was lost, and a new one would hide it.
+    if has_used_shards(directory) {
+        return Err(lost_format(directory));
+    }
+    // A making that was cut off is gone on with, for its copies are there.
+    let format = begun(directory).unwrap_or(Format {
+        shards,
+        seed,
+        epoch: 1,
+    });
+    for number in 0..format.shards {
         let path = shard_path(directory, ShardId(number));
         fs::create_dir_all(&path).map_err(at(&path))?;
     }
+    keep_copies(directory, format)?;
     sync_directory(directory).map_err(at(directory))?;
     point("open.shards").map_err(at(directory))?;
     // The directory's own name, for it may just have been made.
@@ -354,45 +281,18 @@ fn make_shards(directory: &Path, shards: u16, seed: u32) -> Result<Format, Direc
         // A parent we may not read was not made by us.
         let _ = sync_directory(parent);
     }
-    Ok(Format {
-        shards,
-        seed,
-        epoch: 1,
-    })
+    Ok(format)
 }
 
 /// A shard's directory that is gone (not mounted, moved away) must not be replaced by an empty one.
-fn refuse_missing(directory: &Path, shard: ShardId) -> Result<(), DirectoryError> {
-    let path = shard_path(directory, shard);
-    if path.exists() {
-        return Ok(());
+fn refuse_missing(directory: &Path, format: Format) -> Result<(), DirectoryError> {
+    match missing_shards(directory, format).first() {
+        None => Ok(()),
+        Some(shard) => Err(DirectoryError::Format {
+            path: shard_path(directory, *shard),
+            what: MISSING.into(),
+        }),
     }
-    Err(DirectoryError::Format {
-        path,
-        what: "missing, though the format file counts it; restore or mount it. Nothing was changed"
-            .into(),
-    })
-}
-
-/// A directory without a format file must hold nothing of ours: else the file was lost, and a new one would hide the mail.
-fn refuse_foreign(directory: &Path) -> Result<(), DirectoryError> {
-    for entry in fs::read_dir(directory).map_err(at(directory))? {
-        let path = entry.map_err(at(directory))?.path();
-        let is_shard = path
-            .file_name()
-            .is_some_and(|n| n.to_string_lossy().starts_with("shard-"));
-        // An empty one is left by a crash while the directory was made.
-        let holds = is_shard && fs::read_dir(&path).map_err(at(&path))?.next().is_some();
-        if holds {
-            return Err(DirectoryError::Format {
-                path: directory.join("format"),
-                what:
-                    "missing, though there is mail in the directory; restore the file from a backup"
-                        .into(),
-            });
-        }
-    }
-    Ok(())
 }
 
 fn open_shard(
@@ -682,6 +582,5 @@ pub fn scan_places(
     Ok(())
 }
 
-const FORMAT_VERSION: u64 = 1;
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 const LOCK_RETRY: Duration = Duration::from_millis(5);

@@ -9,6 +9,7 @@ mod commit;
 mod compaction;
 mod directory;
 mod external;
+mod format;
 mod rebuild;
 mod shard;
 mod work;
@@ -19,9 +20,9 @@ pub use check::{
     check_stopped, check_stopped_with,
 };
 pub use directory::{
-    DirectoryError, Format, Lock, Opened, StorageOptions, open, read_format, scan_places,
-    scan_shard, shard_path,
+    DirectoryError, Lock, Opened, StorageOptions, open, scan_places, scan_shard, shard_path,
 };
 pub use external::{CHUNK, ExternalWriter, read_external_file};
+pub use format::{Format, is_data_directory, missing_shards, read_format, restore_format};
 pub use rebuild::{IndexBuilder, Rebuilt, put_right};
 pub use shard::{BODY_MAX, Body, Permit, ROOM, Shard, ShardStatus, Watch};
