@@ -17,6 +17,7 @@ pub(super) struct Arguments {
     pub(super) keep: bool,
     pub(super) numbers: bool,
     pub(super) all: bool,
+    pub(super) make_missing: bool,
     pub(super) port_offset: Option<u16>,
     pub(super) accounts: Option<u32>,
     /// After the command's words.
@@ -64,6 +65,7 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed,
             Long("keep") => Opt::Keep,
             Long("numbers") => Opt::Numbers,
             Long("all") => Opt::All,
+            Long("make-missing") => Opt::MakeMissing,
             Long("port-offset") => Opt::PortOffset,
             Long("accounts") => Opt::Accounts,
             other => return Err(format!("{}; {SEE_HELP}", other.unexpected())),
@@ -87,6 +89,7 @@ impl Arguments {
             Opt::Keep => self.keep = true,
             Opt::Numbers => self.numbers = true,
             Opt::All => self.all = true,
+            Opt::MakeMissing => self.make_missing = true,
             Opt::PortOffset => self.port_offset = Some(parser.value()?.parse()?),
             Opt::Accounts => self.accounts = Some(parser.value()?.parse()?),
         }

@@ -3,10 +3,12 @@
 use std::io::Write;
 use std::path::Path;
 
+use shards::storage::shard_path;
+
 use super::arguments::Arguments;
 use super::which::Which;
 use super::{Failure, print};
-use crate::store::{Progress, Salvaged, Scope, salvage};
+use crate::store::{Missing, Progress, Salvaged, Scope, salvage};
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let which = Which::of_directory(Path::new(&arguments.rest[0]))?;
@@ -23,12 +25,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     } else {
         Scope::Damaged
     };
+    let missing = if arguments.make_missing {
+        Missing::Make
+    } else {
+        Missing::Leave
+    };
     let mut teller = Teller {
         named: &which.named,
         told: 0,
         failed: None,
     };
-    let salvaged = salvage(&which.data_dir, scope, &mut |progress| {
+    let salvaged = salvage(&which.data_dir, (scope, missing), &mut |progress| {
         teller.progress(&progress);
     })
     .map_err(|e| e.to_string())?;
@@ -36,6 +43,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Err(failure);
     }
     print(&summary(&salvaged))?;
+    if let Some(shard) = salvaged.missing.first() {
+        let many = salvaged.missing.len();
+        let first = shard_path(&which.data_dir, *shard);
+        return Err(Failure::Failed(format!(
+            "{} is missing{}, and the server does not start without it: restore or mount it. Only if it is gone for good: ringmail salvage --make-missing {} makes it anew, empty",
+            first.display(),
+            if many > 1 {
+                format!(" (and {} more)", many - 1)
+            } else {
+                String::new()
+            },
+            which.data_dir.display(),
+        )));
+    }
     if salvaged.lost_total > 0 {
         return Err(Failure::Failed(
             "not everything could be brought back; what is lost is listed above, and the old index was kept beside the new one".into(),
@@ -62,6 +83,12 @@ impl Teller<'_> {
                 let told = print(&format!(
                     "The format file is made anew from the copies in the shards' directories: {} shards, epoch {}.\n",
                     format.shards, format.epoch
+                ));
+                return self.failed = self.failed.take().or(told.err());
+            }
+            Progress::Made(shard) => {
+                let told = print(&format!(
+                    "{shard}: was missing and is made anew, empty; its accounts have no mail and no passwords any more.\n"
                 ));
                 return self.failed = self.failed.take().or(told.err());
             }
@@ -121,7 +148,10 @@ fn numbers(salvaged: &Salvaged) -> String {
 }
 
 fn summary(salvaged: &Salvaged) -> String {
-    if salvaged.shards == 0 && salvaged.format_anew {
+    if salvaged.shards == 0 && !salvaged.missing.is_empty() {
+        return "The shards that are there are not damaged.\n".into();
+    }
+    if salvaged.shards == 0 && (salvaged.format_anew || !salvaged.made.is_empty()) {
         return "No shard is damaged; nothing else was changed. `ringmail check` looks closer.\n"
             .into();
     }

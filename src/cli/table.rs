@@ -31,6 +31,7 @@ pub(super) enum Opt {
     Keep,
     Numbers,
     All,
+    MakeMissing,
 }
 
 impl Opt {
@@ -46,6 +47,7 @@ impl Opt {
             Opt::Keep => "--keep",
             Opt::Numbers => "--numbers",
             Opt::All => "--all",
+            Opt::MakeMissing => "--make-missing",
         }
     }
 
@@ -60,6 +62,7 @@ impl Opt {
             Opt::Keep => "takes over mail and password of an earlier account of the name",
             Opt::Numbers => "with mailboxes, messages and octets of each account",
             Opt::All => "all parts of the index, not only those that are damaged",
+            Opt::MakeMissing => "makes shards whose directories are gone for good anew, empty",
         }
     }
 }
@@ -282,7 +285,7 @@ Exit code: 0 when nothing is wrong, 1 when something is or it could not be done.
         command: Command::Salvage,
         words: &["salvage"],
         arguments: &["DIR"],
-        options: &[Opt::All],
+        options: &[Opt::All, Opt::MakeMissing],
         summary: "Rebuilds the index of a damaged directory from the stored mail",
         details: "\
 For a directory that does not open any more, or where ringmail check says so.
@@ -290,13 +293,17 @@ No server may run on it. A format file that is missing or damaged is made anew
 from the copies in the shards' directories. Looks for damage then, and leaves
 the sound shards alone: in a rebuilt one, messages that were expunged lately may be back and
 later changes of flags and moves may be lost. --all rebuilds the sound ones
-too, for when mail is missing though nothing is damaged. The old index is set
+too, for when mail is missing though nothing is damaged. A shard whose directory
+is missing is named and left to be restored or mounted; only if it is gone for
+good, --make-missing makes it anew: its accounts are empty then and need new
+passwords, the mail of the others is there. The old index is set
 aside, not removed; make a copy of DIR first all the same. Stopped half way,
 it may be run again. Progress goes to standard error, what was done to standard
 output.
 
-Exit code: 0 when nothing is damaged or all was brought back; 1 when something
-is lost, and listed, or it could not be done.",
+Exit code: 0 when nothing is damaged, all was brought back, or what is missing
+was made anew; 1 when something is lost or missing, and listed, or it could not
+be done.",
     },
     Row {
         command: Command::Reload,

@@ -41,7 +41,7 @@ pub(super) struct Seen {
     /// Accounts that have rows.
     names: Vec<String>,
     /// Rows that say a delivery of a fan-out entry was made.
-    delivered: Vec<Delivered>,
+    pub delivered: Vec<Delivered>,
 }
 
 /// What one slice of a check found.

@@ -40,7 +40,7 @@ pub use flags::{FlagAction, FlagsStored, KEYWORDS_MAX, system};
 pub use left_over::{Delivered, delivered, exist, forget};
 pub use mailboxes::{INBOX, check_name};
 pub use rows::{AccountId, MailboxCounts, MailboxId, ModSeq, SpecialUse, ThreadRow};
-pub use salvage::{Progress, Salvaged, Scope, salvage};
+pub use salvage::{Missing, Progress, Salvaged, Scope, salvage};
 pub use selected::Selected;
 pub use table::Entry;
 

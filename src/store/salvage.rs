@@ -13,11 +13,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use shards::ShardId;
-use shards::index::{Index, RowChange};
+use shards::index::{Index, Progress as IndexProgress, RowChange};
 use shards::segments::{BodyId, Location, RecordHeader, external_name};
 use shards::storage::{
     DirectoryError, Findings, Format, IndexBuilder, Lock, check_locked, is_data_directory,
-    put_right, restore_format, scan_places, shard_path,
+    make_missing, missing_shards, put_right, restore_format, scan_places, shard_path,
 };
 
 use super::check::{check_rows, fan_out_entries};
@@ -38,6 +38,15 @@ pub enum Scope {
     All,
 }
 
+/// What is done about shards whose directories are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// They are named, and left to be restored or mounted.
+    Leave,
+    /// They are made anew, empty.
+    Make,
+}
+
 /// How far it has come.
 pub enum Progress<'a> {
     /// The format file was made anew.
@@ -46,6 +55,8 @@ pub enum Progress<'a> {
     Checked(u64),
     /// Rebuilding this shard: records read.
     Read(ShardId, u64),
+    /// This shard was missing, and is made anew, empty.
+    Made(ShardId),
     /// This shard's new index is in place.
     Rebuilt(ShardId, &'a Salvaged),
 }
@@ -57,6 +68,10 @@ pub struct Salvaged {
     pub format_anew: bool,
     /// Shards rebuilt.
     pub shards: u64,
+    /// Shards whose directories are missing.
+    pub missing: Vec<ShardId>,
+    /// Shards that were missing and are made anew, empty.
+    pub made: Vec<ShardId>,
     /// Accounts.
     pub accounts: u64,
     /// Mailboxes.
@@ -117,7 +132,7 @@ impl Salvaged {
 /// Rebuilds the shards of a stopped directory; mends what a salvage that was killed left.
 pub fn salvage(
     directory: &Path,
-    scope: Scope,
+    (scope, about_missing): (Scope, Missing),
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Salvaged, DirectoryError> {
     if !is_data_directory(directory) {
@@ -129,23 +144,40 @@ pub fn salvage(
     if format_anew {
         progress(Progress::Format(format));
     }
-    for shard in (0..format.shards).map(ShardId) {
-        put_right(directory, shard)?;
+    let missing: BTreeSet<ShardId> = missing_shards(directory, format).into_iter().collect();
+    let there: BTreeSet<ShardId> = (0..format.shards)
+        .map(ShardId)
+        .filter(|shard| !missing.contains(shard))
+        .collect();
+    for shard in &there {
+        put_right(directory, *shard)?;
     }
     let mut all = Shards {
         directory,
         format,
-        chosen: (0..format.shards).map(ShardId).collect(),
+        chosen: there.clone(),
+        missing,
         entries: HashSet::new(),
         delivered: None,
+        given_out: HashMap::new(),
     };
-    if scope == Scope::Damaged {
+    let makes = about_missing == Missing::Make && !all.missing.is_empty();
+    if scope == Scope::Damaged || makes {
         all.choose_damaged(&lock, progress)?;
     }
     let mut salvaged = Salvaged {
         format_anew,
         ..Salvaged::default()
     };
+    if makes {
+        salvaged.made = all.make_missing(&lock, progress)?;
+    } else {
+        salvaged.missing = all.missing.iter().copied().collect();
+    }
+    if scope == Scope::All {
+        all.chosen = there;
+        all.entries.clear();
+    }
     for shard in all.chosen.clone() {
         let rebuilt = all.rebuild(shard, progress)?;
         progress(Progress::Rebuilt(shard, &rebuilt));
@@ -160,10 +192,14 @@ struct Shards<'a> {
     format: Format,
     /// Those that are rebuilt.
     chosen: BTreeSet<ShardId>,
+    /// Those whose directories are missing: not read, not rebuilt.
+    missing: BTreeSet<ShardId>,
     /// Fan-out entries of the others, as shard and number: they go on where they were.
     entries: HashSet<(ShardId, u64)>,
     /// What fan-out entries of those that are rebuilt have delivered; read when it is first needed.
     delivered: Option<HashSet<[u8; TRANSACTION]>>,
+    /// The highest entry of each shard that rows of deliveries in other shards tell of.
+    given_out: HashMap<ShardId, u64>,
 }
 
 impl Shards<'_> {
@@ -182,9 +218,14 @@ impl Shards<'_> {
             bodies = findings.bodies;
             progress(Progress::Checked(before + bodies));
         };
-        let entries = &mut self.entries;
+        let (entries, given_out) = (&mut self.entries, &mut self.given_out);
         let mut rows = |shard, index: &Index| {
-            let sound = check_rows(index).is_ok_and(|r| !r.findings.iter().any(|f| names_us(f)));
+            let seen = check_rows(index);
+            for row in seen.iter().flat_map(|seen| &seen.delivered) {
+                let highest = given_out.entry(ShardId(row.shard)).or_default();
+                *highest = row.entry.max(*highest);
+            }
+            let sound = seen.is_ok_and(|r| !r.findings.iter().any(|f| names_us(f)));
             if !sound {
                 damaged.insert(shard);
             }
@@ -193,13 +234,54 @@ impl Shards<'_> {
         };
         let found = check_locked(self.directory, lock, &mut told, &mut rows)?;
         for (shard, findings) in found {
-            if findings.list.iter().any(|f| names_us(&f.what)) {
+            if !self.missing.contains(&shard) && findings.list.iter().any(|f| names_us(&f.what)) {
                 damaged.insert(shard);
             }
         }
         entries.retain(|(shard, _)| !damaged.contains(shard));
         self.chosen = damaged;
         Ok(())
+    }
+
+    /// Makes the missing shards anew, empty. Their numbers go on above those that deliveries of their entries tell of: a new entry with
+    /// the number of an old one would count as delivered.
+    fn make_missing(
+        &mut self,
+        lock: &Lock,
+        progress: &mut dyn FnMut(Progress<'_>),
+    ) -> Result<Vec<ShardId>, DirectoryError> {
+        for shard in (0..self.format.shards).map(ShardId) {
+            if self.missing.contains(&shard) {
+                continue;
+            }
+            let (given_out, mut records) = (&mut self.given_out, 0);
+            let each = |_, header: RecordHeader, meta: Vec<u8>, _| {
+                records += 1;
+                progress(Progress::Read(shard, records));
+                let transaction = (header.kind == BODY_MESSAGE)
+                    .then(|| decode_body_meta(&meta)?.1)
+                    .flatten();
+                if let Some((of, entry)) = transaction.map(|t| entry_of(&t)) {
+                    let highest = given_out.entry(of).or_default();
+                    *highest = entry.max(*highest);
+                }
+            };
+            scan_places(self.directory, shard, self.format.seed, each, |_, _, _| ())?;
+        }
+        let made: Vec<ShardId> = self.missing.iter().copied().collect();
+        for shard in &made {
+            let next_body = self.given_out.get(shard).map_or(0, |highest| highest + 1);
+            make_missing(self.directory, lock, self.format, *shard, || {
+                let mut builder = IndexBuilder::start(self.directory, (*shard, self.format.seed))?;
+                builder.continue_after(IndexProgress {
+                    next_body,
+                    ..IndexProgress::default()
+                });
+                builder.finish().map(drop)
+            })?;
+            progress(Progress::Made(*shard));
+        }
+        Ok(made)
     }
 
     fn rebuild(
@@ -249,7 +331,11 @@ impl Shards<'_> {
                     _ => salvaged.without_content += 1,
                 }
             } else if let Some((meta, transaction)) = decode_body_meta(&record.meta) {
-                let goes_on = |t: &[u8; TRANSACTION]| self.entries.contains(&entry_of(t));
+                // Those of a missing shard may come back with it.
+                let goes_on = |t: &[u8; TRANSACTION]| {
+                    let entry = entry_of(t);
+                    self.entries.contains(&entry) || self.missing.contains(&entry.0)
+                };
                 let name = meta.account.clone();
                 let found = Found {
                     order,
@@ -356,6 +442,10 @@ impl Shards<'_> {
         if self.delivered.is_none() {
             let mut delivered = HashSet::new();
             for shard in (0..self.format.shards).map(ShardId) {
+                // Recipients there may get a message again.
+                if self.missing.contains(&shard) {
+                    continue;
+                }
                 let mut records = 0;
                 let each = |_, header: RecordHeader, meta: Vec<u8>, _| {
                     records += 1;

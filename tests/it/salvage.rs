@@ -385,6 +385,83 @@ fn a_format_file_that_is_lost_or_damaged_is_made_anew_from_its_copies() {
     assert_all_there(dir.path(), &seen, set_password);
 }
 
+#[test]
+fn a_missing_shard_is_named_and_made_anew_only_when_that_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, seen) = filled(dir.path());
+    stop(server);
+    let (shard, data) = (shard_of(dir.path(), "u1"), dir.path().join("data"));
+    let away = dir.path().join("away");
+    fs::rename(&shard, &away).unwrap();
+    let remedy = format!("ringmail salvage --make-missing {}", data.display());
+    for mounted in [false, true] {
+        if mounted {
+            fs::create_dir(&shard).unwrap();
+        }
+        let check = on(dir.path(), &["check", "--dir"]);
+        assert_eq!(check.code, 1, "{}", check.out);
+        assert!(check.out.contains(&remedy), "{}", check.out);
+        for words in [&["salvage"][..], &["salvage", "--all"]] {
+            let salvaged = on(dir.path(), words);
+            assert_eq!(salvaged.code, 1, "{}", salvaged.out);
+            assert!(
+                salvaged.err.contains(shard.to_str().unwrap()) && salvaged.err.contains(&remedy),
+                "{}",
+                salvaged.err
+            );
+        }
+    }
+    // It was not mounted.
+    fs::remove_dir(&shard).unwrap();
+    fs::rename(&away, &shard).unwrap();
+    assert_checked(dir.path());
+    fs::remove_dir_all(&shard).unwrap();
+    for point in ["salvage.built=kill", "salvage.placed=kill"] {
+        assert_killed(dir.path(), &["salvage", "--make-missing"], point);
+    }
+    let _ = fs::remove_dir_all(&shard);
+    let salvaged = on(dir.path(), &["salvage", "--make-missing"]);
+    assert_eq!(salvaged.code, 0, "{}{}", salvaged.out, salvaged.err);
+    let name = shard.file_name().unwrap().to_str().unwrap();
+    assert!(
+        salvaged.out.starts_with(&format!("{name}: was missing")),
+        "{}",
+        salvaged.out
+    );
+    assert_checked(dir.path());
+    let server = Localserve::start(dir.path(), ALL);
+    let lives = |account: &str| shard_of(dir.path(), account) != shard;
+    let password = |account: &str| {
+        if lives(account) {
+            set_password(account)
+        } else {
+            PASSWORD
+        }
+    };
+    let of_others = |mut all: Picture| {
+        all.retain(|key, _| lives(&key.0));
+        all
+    };
+    // Entries that were not at their end come to the emptied accounts once more.
+    let now = picture(&server, password);
+    assert_eq!(of_others(now), of_others(seen));
+    // A new entry is none that was delivered before.
+    for n in 0..8 {
+        deliver(&server, &ACCOUNTS, &format!("new {n}"), 1);
+    }
+    let end = Instant::now() + Duration::from_secs(60);
+    let new = || {
+        let now = picture(&server, password);
+        now.values().filter(|m| m.0.starts_with("new ")).count()
+    };
+    while new() < 8 * ACCOUNTS.len() {
+        assert!(Instant::now() < end, "{}", new());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    stop(server);
+    assert_checked(dir.path());
+}
+
 /// All files and what is in them.
 fn tree(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut all = BTreeMap::new();

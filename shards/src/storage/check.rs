@@ -12,7 +12,7 @@ use std::path::Path;
 
 use super::directory::{DirectoryError, Lock, at, check_progress, shard_path};
 use super::external::{CHUNK, read_external_file};
-use super::format::{MISSING, copy, has_used_shards, lost_format, missing_shards, read_format};
+use super::format::{copy, has_used_shards, lost_format, missing, missing_shards, read_format};
 use crate::ShardId;
 use crate::index::{Index, IndexError};
 use crate::segments::{BodyId, Location, external_name, list_segments, open_record, segment_name};
@@ -232,7 +232,7 @@ pub fn check_locked(
         let path = shard_path(directory, shard);
         if gone.contains(&shard) {
             let mut findings = Findings::default();
-            findings.add(shard, None, MISSING.into());
+            findings.add(shard, None, missing(directory));
             all.push((shard, findings));
             continue;
         }

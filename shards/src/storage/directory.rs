@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use super::commit::{CommitThread, QUEUE_MAX, Shared, read_mark};
 use super::external::Links;
 use super::format::{
-    Format, MISSING, begun, has_used_shards, keep_copies, lost_format, missing_shards, read_format,
+    Format, begun, has_used_shards, keep_copies, lost_format, missing, missing_shards, read_format,
     write_format,
 };
 use super::shard::{ShardParts, Watch};
@@ -290,7 +290,7 @@ fn refuse_missing(directory: &Path, format: Format) -> Result<(), DirectoryError
         None => Ok(()),
         Some(shard) => Err(DirectoryError::Format {
             path: shard_path(directory, *shard),
-            what: MISSING.into(),
+            what: missing(directory),
         }),
     }
 }

@@ -123,8 +123,39 @@ pub fn missing_shards(directory: &Path, format: Format) -> Vec<ShardId> {
 }
 
 /// What is wrong with a missing shard, and what to do.
-pub(super) const MISSING: &str =
-    "missing, though the format file counts it; restore or mount it. Nothing was changed";
+pub(super) fn missing(directory: &Path) -> String {
+    format!(
+        "missing, though the format file counts it; restore or mount it. Only if it is gone for good: `ringmail salvage --make-missing {}` makes it anew, empty",
+        directory.display()
+    )
+}
+
+/// Makes the index of a missing shard anew with `build`, and its directory around it. Until the index is in its place, the shard is
+/// missing still; the copy comes last. So a crash before leaves it to be made again, and one after a shard that opens.
+pub fn make_missing(
+    directory: &Path,
+    _lock: &Lock,
+    format: Format,
+    shard: ShardId,
+    build: impl FnOnce() -> Result<(), DirectoryError>,
+) -> Result<(), DirectoryError> {
+    // Beside a shard with a copy, an empty directory counts as missing.
+    for other in (0..format.shards).map(ShardId) {
+        if is_used(directory, other)
+            && let Some(CopyProblem::Missing) = copy(directory, format, other)?
+        {
+            write_copy(directory, other, format)?;
+        }
+    }
+    let path = shard_path(directory, shard);
+    fs::create_dir_all(&path).map_err(at(&path))?;
+    sync_directory(directory).map_err(at(directory))?;
+    build()?;
+    for part in ["segments", "large"].map(|part| path.join(part)) {
+        fs::create_dir_all(&part).map_err(at(&part))?;
+    }
+    write_copy(directory, shard, format)
+}
 
 /// Writes the copies that are missing or damaged.
 pub(super) fn keep_copies(directory: &Path, format: Format) -> Result<(), DirectoryError> {

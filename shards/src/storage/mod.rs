@@ -23,6 +23,8 @@ pub use directory::{
     DirectoryError, Lock, Opened, StorageOptions, open, scan_places, scan_shard, shard_path,
 };
 pub use external::{CHUNK, ExternalWriter, read_external_file};
-pub use format::{Format, is_data_directory, missing_shards, read_format, restore_format};
+pub use format::{
+    Format, is_data_directory, make_missing, missing_shards, read_format, restore_format,
+};
 pub use rebuild::{IndexBuilder, Rebuilt, put_right};
 pub use shard::{BODY_MAX, Body, Permit, ROOM, Shard, ShardStatus, Watch};

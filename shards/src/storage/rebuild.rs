@@ -203,7 +203,12 @@ impl IndexBuilder {
     fn segment_uses(&self, path: &Path) -> Result<HashMap<u32, SegmentUse>, DirectoryError> {
         let segments = path.join("segments");
         let mut uses = HashMap::new();
-        for number in list_segments(&segments).map_err(at(&segments))? {
+        // A shard that is made anew has none yet.
+        let numbers = match list_segments(&segments) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
+            other => other.map_err(at(&segments))?,
+        };
+        for number in numbers {
             let file = segments.join(crate::segments::segment_name(number));
             let written = fs::metadata(&file).map_err(at(&file))?.len();
             uses.insert(number, SegmentUse { live: 0, written });

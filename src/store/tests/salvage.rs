@@ -87,7 +87,12 @@ fn an_index_that_is_gone_is_built_from_the_bodies() {
         fs::remove_dir_all(directory.path().join(format!("shard-{shard:03}/rows"))).unwrap();
     }
     assert_eq!(findings(directory.path()).len(), usize::from(SHARDS));
-    let salvaged = salvage(directory.path(), Scope::Damaged, &mut |_| ()).unwrap();
+    let salvaged = salvage(
+        directory.path(),
+        (Scope::Damaged, Missing::Leave),
+        &mut |_| (),
+    )
+    .unwrap();
     assert_eq!((salvaged.accounts, salvaged.shards), (3, u64::from(SHARDS)));
     assert_eq!(salvaged.without_password, ["u", "v", "w"]);
     assert_eq!(salvaged.lost, Vec::<String>::new());
@@ -99,27 +104,36 @@ fn an_index_that_is_gone_is_built_from_the_bodies() {
 #[test]
 fn a_sound_index_gives_passwords_names_and_numbers_and_stays_unless_all_is_asked() {
     let directory = filled();
-    let none = salvage(directory.path(), Scope::Damaged, &mut |_| ()).unwrap();
+    let none = salvage(
+        directory.path(),
+        (Scope::Damaged, Missing::Leave),
+        &mut |_| (),
+    )
+    .unwrap();
     assert_eq!(none, Salvaged::default());
     let (mut steps, mut told) = (0, 0);
-    let first = salvage(directory.path(), Scope::All, &mut |progress| {
-        if let Progress::Rebuilt(_, salvaged) = progress {
-            told += salvaged.messages;
-        } else {
-            steps += 1;
-        }
-    })
+    let first = salvage(
+        directory.path(),
+        (Scope::All, Missing::Leave),
+        &mut |progress| {
+            if let Progress::Rebuilt(_, salvaged) = progress {
+                told += salvaged.messages;
+            } else {
+                steps += 1;
+            }
+        },
+    )
     .unwrap();
     assert!(steps >= first.messages && told == first.messages);
     assert_eq!(first.without_password, ["empty"]);
     assert_eq!(first.accounts, 4);
     // A stop in between, or a second thought: it may be repeated.
-    let second = salvage(directory.path(), Scope::All, &mut |_| ()).unwrap();
+    let second = salvage(directory.path(), (Scope::All, Missing::Leave), &mut |_| ()).unwrap();
     assert_eq!((first.kept.len(), second.kept.len()), (2, 2));
     let kept = first.kept.clone();
     assert_eq!(first, Salvaged { kept, ..second });
     judge(directory.path());
-    let third = salvage(directory.path(), Scope::All, &mut |_| ()).unwrap();
+    let third = salvage(directory.path(), (Scope::All, Missing::Leave), &mut |_| ()).unwrap();
     assert_eq!(third.messages, first.messages + 3);
     judge(directory.path());
 }
@@ -141,7 +155,7 @@ fn a_damaged_record_is_listed_and_costs_that_message_alone() {
     bytes[at] ^= 1;
     fs::write(path, bytes).unwrap();
     assert_eq!(findings(directory.path()).len(), 1);
-    let salvaged = salvage(directory.path(), Scope::All, &mut |_| ()).unwrap();
+    let salvaged = salvage(directory.path(), (Scope::All, Missing::Leave), &mut |_| ()).unwrap();
     assert_eq!(
         (salvaged.lost.len(), salvaged.messages),
         (1, 3 * 7 - 1),
