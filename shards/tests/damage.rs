@@ -417,7 +417,7 @@ fn a_missing_segment_is_named_body_by_body() {
     fs::remove_file(segment_path(dir.path(), number)).unwrap();
     let found = findings(dir.path());
     assert!(
-        found.len() > 20 && found.iter().any(|f| f.ends_with("missing")),
+        found.len() > 20 && found.iter().any(|f| f.contains("seg: missing, with")),
         "{found:?}"
     );
     let store = Store::open(dir.path());

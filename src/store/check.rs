@@ -16,7 +16,7 @@ use std::rc::Rc;
 
 use shards::index::{Index, IndexError};
 use shards::segments::BodyId;
-use shards::storage::{DirectoryError, SLICE_BODIES, Shard, check_stopped_with};
+use shards::storage::{DirectoryError, Finding, SLICE_BODIES, Shard, check_stopped_with};
 
 use super::{Delivered, StoreError, keys};
 pub use notes::Notes;
@@ -68,11 +68,10 @@ pub async fn check_slice(shard: &Rc<Shard>, from: Vec<u8>) -> Result<CheckSlice,
         let (found, next) = shard.check_slice(BodyId(body), SLICE_BODIES).await?;
         report.checked = found.bodies;
         for finding in found.list {
-            let text = match finding.body {
-                Some(body) => format!("body {body}: {}", finding.what),
-                None => finding.what,
-            };
-            position.tell(Kind::Body, || text, &mut report);
+            match finding.body {
+                Some(body) => position.damage(body, finding.what),
+                None => position.tell(Kind::Body, || finding.what, &mut report),
+            }
         }
         position.stage = next.map_or(Stage::names(), |body| Stage::Bodies(body.0));
         Some(position)
@@ -107,9 +106,18 @@ pub fn check_stopped(
     let mut notes = Notes::default();
     // Fan-out entries of each shard whose rows could be read.
     let mut entries: HashMap<u16, HashSet<u64>> = HashMap::new();
-    let below = check_stopped_with(directory, &mut |_, _| (), &mut |shard, index| {
-        match check_rows(index) {
+    // Shards whose damaged bodies were told of with their messages.
+    let mut told = HashSet::new();
+    let below = check_stopped_with(directory, &mut |_, _| (), &mut |shard, index, below| {
+        let mut position = Position::at(Stage::names());
+        for finding in &below.list {
+            if let Some(body) = finding.body {
+                position.damage(body, finding.what.clone());
+            }
+        }
+        match check_rows_from(index, position) {
             Ok(found) => {
+                told.insert(shard);
                 rows += found.checked;
                 let named = found.findings.into_iter().map(|f| format!("{shard}: {f}"));
                 report.findings.extend(named);
@@ -127,7 +135,9 @@ pub fn check_stopped(
     })?;
     for (shard, found) in below {
         report.checked += found.bodies;
-        for finding in found.list.iter().take(position::TOLD_MAX as usize) {
+        let untold = |f: &&Finding| f.body.is_none() || !told.contains(&shard);
+        let list = found.list.iter().filter(untold);
+        for finding in list.take(position::TOLD_MAX as usize) {
             let body = finding
                 .body
                 .map_or(String::new(), |b| format!("body {b}: "));
@@ -168,8 +178,12 @@ pub(super) fn fan_out_entries(index: &Index) -> Result<HashSet<u64>, IndexError>
 }
 
 pub(super) fn check_rows(index: &Index) -> Result<Seen, IndexError> {
+    check_rows_from(index, Position::at(Stage::names()))
+}
+
+fn check_rows_from(index: &Index, position: Position) -> Result<Seen, IndexError> {
     let mut report = Seen::default();
-    let mut position = Some(Position::at(Stage::names()));
+    let mut position = Some(position);
     while let Some(at) = position {
         let (found, next) = slice(index, at)?;
         report.findings.extend(found.findings);
@@ -189,6 +203,7 @@ fn slice(index: &Index, mut position: Position) -> Result<(Seen, Option<Position
         Stage::Bodies(_) | Stage::End => Stage::End,
         Stage::Names(names) => account::names(index, names, &mut position, &mut report)?,
         Stage::Account(step) => account::step(index, step, &mut position, &mut report)?,
+        Stage::Damaged => bodies::damaged(index, &mut position, &mut report)?,
         Stage::Naming(naming) => bodies::naming(index, naming, &mut report)?,
         Stage::Unnamed(unnamed) => bodies::unnamed(index, unnamed, &mut position, &mut report)?,
     };

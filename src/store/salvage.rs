@@ -219,7 +219,7 @@ impl Shards<'_> {
             progress(Progress::Checked(before + bodies));
         };
         let (entries, given_out) = (&mut self.entries, &mut self.given_out);
-        let mut rows = |shard, index: &Index| {
+        let mut rows = |shard, index: &Index, _: &Findings| {
             let seen = check_rows(index);
             for row in seen.iter().flat_map(|seen| &seen.delivered) {
                 let highest = given_out.entry(ShardId(row.shard)).or_default();

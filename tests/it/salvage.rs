@@ -462,6 +462,105 @@ fn a_missing_shard_is_named_and_made_anew_only_when_that_is_asked_for() {
     assert_checked(dir.path());
 }
 
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap();
+    entries.map(|e| e.unwrap().path()).collect()
+}
+
+/// Flips a bit in the middle of each place where the text stands.
+fn flip_in(path: &Path, text: &str) {
+    let mut bytes = fs::read(path).unwrap();
+    let needle = text.as_bytes();
+    let found = bytes.windows(needle.len()).enumerate();
+    let places: Vec<usize> = found
+        .filter(|(_, w)| *w == needle)
+        .map(|(at, _)| at)
+        .collect();
+    for at in places {
+        bytes[at + needle.len() / 2] ^= 1;
+    }
+    fs::write(path, bytes).unwrap();
+}
+
+type Spoil = (&'static str, fn(&Path));
+
+#[test]
+fn a_damaged_body_is_named_with_its_message_and_goes_with_it() {
+    let spoils: [Spoil; 4] = [
+        ("alone", |shard| {
+            for file in files(&shard.join("segments")) {
+                flip_in(&file, "Subject: alone");
+            }
+        }),
+        ("large", |shard| {
+            for file in files(&shard.join("large")) {
+                flip_in(&file, "A line of a message.\r\n");
+            }
+        }),
+        ("large", |shard| {
+            fs::remove_dir_all(shard.join("large")).unwrap()
+        }),
+        ("alone", |shard| {
+            for file in files(&shard.join("segments")) {
+                fs::remove_file(file).unwrap();
+            }
+        }),
+    ];
+    for (subject, spoil) in spoils {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Localserve::start(dir.path(), ALL);
+        let lines = if subject == "large" { 100_000 } else { 1 };
+        deliver(&server, &["u1"], subject, lines);
+        // One body, two messages.
+        let copied = imap(
+            &server,
+            "u1",
+            PASSWORD,
+            &["CREATE Work", "SELECT INBOX", "COPY 1 Work"],
+        );
+        assert!(copied[2].contains("OK"), "{copied:?}");
+        stop(server);
+        spoil(&shard_of(dir.path(), "u1"));
+        let check = on(dir.path(), &["check", "--dir"]);
+        assert_eq!(check.code, 1, "{}", check.out);
+        let names = |text: &str| {
+            ["INBOX", "Work"].into_iter().all(|mailbox| {
+                text.contains(&format!(
+                    "message with UID 1 of mailbox {mailbox} of account u1: its body"
+                ))
+            }) && text.contains("delete and expunge the message")
+        };
+        assert!(names(&check.out), "{}", check.out);
+        let server = Localserve::start(dir.path(), ALL);
+        let check = on(dir.path(), &["check", "--dir"]);
+        assert!(check.code == 1 && names(&check.out), "{}", check.out);
+        for mailbox in ["INBOX", "Work"] {
+            let select = format!("SELECT {mailbox}");
+            let commands = [
+                select.as_str(),
+                "STORE 1 +FLAGS.SILENT (\\Deleted)",
+                "EXPUNGE",
+            ];
+            let said = imap(&server, "u1", PASSWORD, &commands);
+            assert!(said[2].contains("t3 OK"), "{said:?}");
+        }
+        let end = Instant::now() + Duration::from_secs(60);
+        while on(dir.path(), &["check", "--dir"]).code != 0 {
+            assert!(
+                Instant::now() < end,
+                "{}",
+                on(dir.path(), &["check", "--dir"]).out
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        stop(server);
+        assert_checked(dir.path());
+        // Also after compaction had a go at what is left.
+        stop(Localserve::start(dir.path(), ALL));
+        assert_checked(dir.path());
+    }
+}
+
 /// All files and what is in them.
 fn tree(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut all = BTreeMap::new();

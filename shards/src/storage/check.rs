@@ -179,8 +179,11 @@ fn use_problems(
                 "{name}: counted {count} live bytes, but locations name {sum}"
             ));
         }
-        if !path.join("segments").join(&name).exists() {
-            problems.push(format!("{name}: missing"));
+        // Without a living body it is only its row that is left, and no loss.
+        if count.max(sum) > 0 && !path.join("segments").join(&name).exists() {
+            problems.push(format!(
+                "{name}: missing, with {sum} bytes of bodies that live; restore it from a backup with the server stopped. Without one, each of its messages is to be deleted"
+            ));
         }
     }
     problems
@@ -191,14 +194,14 @@ pub fn check_stopped(
     directory: &Path,
     progress: &mut dyn FnMut(ShardId, &Findings),
 ) -> Result<Vec<(ShardId, Findings)>, DirectoryError> {
-    check_stopped_with(directory, progress, &mut |_, _| ())
+    check_stopped_with(directory, progress, &mut |_, _, _| ())
 }
 
-/// The same; `rows` gets the copy of each index that can be read, to check what its rows mean.
+/// The same; `rows` gets the copy of each index that can be read and what was found below it, to check what its rows mean.
 pub fn check_stopped_with(
     directory: &Path,
     progress: &mut dyn FnMut(ShardId, &Findings),
-    rows: &mut dyn FnMut(ShardId, &Index),
+    rows: &mut dyn FnMut(ShardId, &Index, &Findings),
 ) -> Result<Vec<(ShardId, Findings)>, DirectoryError> {
     if read_format(directory)?.is_none() {
         return Err(no_directory(directory));
@@ -221,7 +224,7 @@ pub fn check_locked(
     directory: &Path,
     _lock: &Lock,
     progress: &mut dyn FnMut(ShardId, &Findings),
-    rows: &mut dyn FnMut(ShardId, &Index),
+    rows: &mut dyn FnMut(ShardId, &Index, &Findings),
 ) -> Result<Vec<(ShardId, Findings)>, DirectoryError> {
     let Some(format) = read_format(directory)? else {
         return Err(no_directory(directory));
@@ -273,7 +276,7 @@ fn check_copy(
     copy: &Path,
     (shard, seed): (ShardId, u32),
     progress: &mut dyn FnMut(&Findings),
-    rows: &mut dyn FnMut(ShardId, &Index),
+    rows: &mut dyn FnMut(ShardId, &Index, &Findings),
 ) -> Findings {
     let mut check = || -> Result<Findings, IndexError> {
         let index = Index::open(copy, CACHE)?;
@@ -288,7 +291,7 @@ fn check_copy(
             ),
             Err(e) => findings.add(shard, None, e.to_string()),
         }
-        rows(shard, &index);
+        rows(shard, &index, &findings);
         Ok(findings)
     };
     check().unwrap_or_else(|error| {

@@ -13,7 +13,7 @@ use super::super::rows::{
 };
 use super::super::{Delivered, keys};
 use super::Seen;
-use super::position::{Kind, Messages, Naming, Position, Stage, Step};
+use super::position::{Kind, Messages, Position, Stage, Step};
 
 /// Names lead to accounts.
 pub(super) fn names(
@@ -56,7 +56,7 @@ pub(super) fn step(
 ) -> Result<Stage, IndexError> {
     let step = match step {
         Step::Start(from) => match next_account(index, from)? {
-            None => return Ok(Stage::Naming(Naming::start(index)?)),
+            None => return Ok(Stage::Damaged),
             Some(id) => start(index, id, position, report)?,
         },
         Step::Mailbox(account, from) => mailbox(index, account, from)?,
@@ -238,6 +238,13 @@ fn messages(
             continue;
         };
         count(&mut at.counts, message.flags, message.size);
+        let body = message.body;
+        if let Some(damaged) = position.damaged.iter_mut().find(|d| d.body == body) {
+            damaged.named = true;
+            let problem = damaged.what.clone();
+            let name = name_of(index, account)?;
+            position.tell(Kind::Unreadable, || format!("message with UID {uid} of mailbox {} of account {name}: its body {body} is damaged, {problem}; restore the file from a backup with the server stopped, or, without one, delete and expunge the message with a mail client", row.name), report);
+        }
         if let Some(problem) = message_problem(index, (account, mailbox, uid), &message, &row)?
             // It may have been changed or removed meanwhile.
             && index.get(&key)?.as_ref() == Some(&value)
@@ -263,6 +270,24 @@ fn messages(
         position.tell(Kind::Counts, || format!("mailbox {} of account {}: says {:?}, but it has {:?}; `ringmail salvage` counts anew", row.name, account.0, row.counts, at.counts), report);
     }
     Ok(next_mailbox)
+}
+
+/// The name that leads to an account, for texts.
+fn name_of(index: &Index, account: AccountId) -> Result<String, IndexError> {
+    let prefix = keys::account_name("");
+    let mut from = prefix.clone();
+    loop {
+        let rows = index.scan(&prefix, &from, SLICE)?;
+        let leads =
+            |value: &[u8]| decode(value, String::new).is_ok_and(|id: AccountId| id == account);
+        if let Some((key, _)) = rows.iter().find(|(_, value)| leads(value)) {
+            return Ok(String::from_utf8_lossy(&key[prefix.len()..]).into_owned());
+        }
+        match after(&rows, SLICE) {
+            Some(next) => from = next,
+            None => return Ok(account.0.to_string()),
+        }
+    }
 }
 
 fn position_is_over(at: &Messages) -> bool {

@@ -4,10 +4,39 @@
 use shards::index::{Index, IndexError, Row};
 use shards::segments::BodyId;
 
+use super::super::keys;
 use super::super::rows::{EraseRow, MessageRow, decode};
 use super::Seen;
 use super::account::{after, number};
 use super::position::{Kind, Naming, Position, Stage, Unnamed};
+
+/// Tells of the damaged bodies that no message has.
+pub(super) fn damaged(
+    index: &Index,
+    position: &mut Position,
+    report: &mut Seen,
+) -> Result<Stage, IndexError> {
+    for damaged in std::mem::take(&mut position.damaged) {
+        let body = damaged.body;
+        // Some went while the rows were walked through.
+        if damaged.named || index.location(BodyId(body))?.is_none() {
+            continue;
+        }
+        let whose = if index.get(&keys::fan_out(body))?.is_some() {
+            "it is a message for several accounts that not all have yet"
+        } else if index.get(&keys::queue(body))?.is_some() {
+            "it is a message in the queue"
+        } else {
+            "it is no message of an account any more; one that was expunged goes by itself"
+        };
+        let what = damaged.what;
+        // Counted when it was found.
+        report.findings.push(format!(
+            "body {body}: {what}; {whose}. Restore the file from a backup with the server stopped"
+        ));
+    }
+    Ok(Stage::Naming(Naming::start(index)?))
+}
 
 impl Naming {
     pub(super) fn start(index: &Index) -> Result<Naming, IndexError> {

@@ -13,7 +13,17 @@ pub(super) struct Position {
     pub named: Vec<u8>,
     /// Accounts from this number on were made after the check began.
     pub next_account: u64,
+    /// Bodies that are damaged: told of with the message they belong to, once the walk comes there.
+    pub damaged: Vec<Damaged>,
     found: [u32; KINDS.len()],
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Damaged {
+    pub body: u64,
+    pub what: String,
+    /// A message was found that has it.
+    pub named: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -23,6 +33,8 @@ pub(super) enum Stage {
     /// Name rows from this key on.
     Names(Vec<u8>),
     Account(Step),
+    /// Damaged bodies that no message has.
+    Damaged,
     /// Which bodies of a range are named.
     Naming(Naming),
     /// Those that were not, looked for once more.
@@ -95,9 +107,11 @@ pub(super) enum Kind {
     Used,
     Link,
     Dangling,
+    /// A message with a damaged body.
+    Unreadable,
 }
 
-const KINDS: [&str; 10] = [
+const KINDS: [&str; 11] = [
     "damaged bodies",
     "rows that can't be read",
     "names",
@@ -108,6 +122,7 @@ const KINDS: [&str; 10] = [
     "sums",
     "rows that lead to messages",
     "bodies without a row",
+    "messages with damaged bodies",
 ];
 
 impl Position {
@@ -116,6 +131,7 @@ impl Position {
             stage,
             named: Vec::new(),
             next_account: u64::MAX,
+            damaged: Vec::new(),
             found: [0; KINDS.len()],
         }
     }
@@ -138,6 +154,16 @@ impl Position {
         *found += 1;
         if *found <= TOLD_MAX {
             report.findings.push(text());
+        }
+    }
+
+    /// Keeps a damaged body in mind.
+    pub fn damage(&mut self, body: u64, what: String) {
+        let found = &mut self.found[Kind::Body as usize];
+        *found += 1;
+        if *found <= TOLD_MAX {
+            let named = false;
+            self.damaged.push(Damaged { body, what, named });
         }
     }
 
