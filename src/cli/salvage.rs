@@ -119,7 +119,7 @@ impl Teller<'_> {
         }
         if salvaged.without_content > 0 {
             text += &format!(
-                "{} large messages have no content any more: they were expunged, unless files were lost.\n",
+                "{} large messages have no content any more: they were expunged, or delivered to all they were for, unless files were lost.\n",
                 salvaged.without_content
             );
         }

@@ -82,7 +82,7 @@ pub struct Salvaged {
     pub octets: u64,
     /// Entries of the queue and of fan-out.
     pub entries: u64,
-    /// Large messages whose content is not there: they were expunged, as far as can be told.
+    /// Large messages and entries whose content is not there: they were expunged or over, as far as can be told.
     pub without_content: u64,
     /// Messages given a new UID, as theirs was taken or its mailbox was made anew since.
     pub renumbered: u64,
@@ -310,8 +310,11 @@ impl Shards<'_> {
                 let entry = self.entry(shard, body, &record, old.as_ref(), progress)?;
                 match entry {
                     Entry::Over => (),
-                    // Its content goes only after it.
-                    Entry::Row(..) if missing => salvaged.lose_content(shard, body),
+                    // Its content goes with it: gone alone only if the index says that it was not over.
+                    Entry::Row(..) if missing => match &old {
+                        Some(old) if old.names(body) => salvaged.lose_content(shard, body),
+                        _ => salvaged.without_content += 1,
+                    },
                     Entry::Row(key, value) => {
                         builder.put_body(body, record.location)?;
                         builder.row(RowChange::Put(key, value))?;
@@ -412,7 +415,12 @@ impl Shards<'_> {
         let value = match old.and_then(|old| old.entries.get(&key)) {
             // With very many recipients they are in the row alone.
             Some(row) if record.meta.is_empty() => row.clone(),
-            _ if record.meta.is_empty() => return Ok(Entry::Unknown),
+            _ if record.meta.is_empty() => {
+                return Ok(match old {
+                    Some(old) if old.has_buried(body) => Entry::Over,
+                    _ => Entry::Unknown,
+                });
+            }
             _ => record.meta.clone(),
         };
         if record.kind == BODY_QUEUE {

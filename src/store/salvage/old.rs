@@ -64,6 +64,12 @@ impl OldIndex {
         let look = || self.index.location(body).ok().flatten().is_some();
         catch_unwind(AssertUnwindSafe(look)).unwrap_or(false)
     }
+
+    /// Whether it knew the body and took its place out. Only where it can be read: a place that can't be is no burial.
+    pub fn has_buried(&self, body: BodyId) -> bool {
+        let look = || matches!(self.index.location(body), Ok(None));
+        body.0 < self.progress.next_body && catch_unwind(AssertUnwindSafe(look)).unwrap_or(false)
+    }
 }
 
 impl OldAccount {

@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use shards::storage::{Batch, NewBody};
+
+use super::super::rows;
 use super::whole::settle;
 use super::*;
 
@@ -162,4 +165,73 @@ fn a_damaged_record_is_listed_and_costs_that_message_alone() {
         "{salvaged:?}"
     );
     assert_eq!(findings(directory.path()), Vec::<String>::new());
+}
+
+#[test]
+fn an_entry_that_is_over_is_not_told_as_lost() {
+    let (directory, store) = store();
+    let large = store.run(|context| async move {
+        let path = context.spool.join("large");
+        let write = move || {
+            let mut writer = shards::storage::ExternalWriter::create(path).unwrap();
+            writer.write(&[b'x'; 2000]).unwrap();
+            writer.finish().unwrap()
+        };
+        let external = context.pool.run(write).await.unwrap();
+        let shard = context.shards[0].clone();
+        let entry = |recipient: Option<&str>, external| {
+            let id = shard.next_body();
+            let row = rows::encode(&rows::FanOutRow {
+                body: id.0,
+                recipients: vec![rows::FanOutRecipient {
+                    account: recipient.unwrap_or("u").into(),
+                    mailbox: "INBOX".into(),
+                    address: "u@example.org".into(),
+                }],
+                prefix: Vec::new(),
+                reverse_path: String::new(),
+                received: 0,
+                thread: ThreadRow::default(),
+            });
+            let mut batch = Batch::default();
+            batch.bodies.push(NewBody {
+                id,
+                kind: rows::BODY_FAN_OUT,
+                // With very many recipients only the row says who they are.
+                meta: recipient.map_or(Vec::new(), |_| row.clone()),
+                parts: vec![Arc::new(b"Subject: x\r\n\r\n".to_vec())],
+                external,
+            });
+            batch.put(rows::fan_out_key(id.0), row);
+            (id, batch)
+        };
+        let long = entry(None, None);
+        let over = entry(Some("u"), Some(external.clone()));
+        let alive = entry(Some("u"), Some(external));
+        let ended = [long.0, over.0];
+        let mut end = Batch::default();
+        for id in ended {
+            end.delete(rows::fan_out_key(id.0));
+            end.dead.push(id);
+        }
+        for batch in [long.1, over.1, alive.1, end] {
+            let permit = shard
+                .permit(0, false, Duration::from_secs(1))
+                .await
+                .unwrap();
+            shard.commit(permit, batch).await.unwrap();
+        }
+        alive.0
+    });
+    store.close();
+    let all = (Scope::All, Missing::Leave);
+    let salvaged = salvage(directory.path(), all, &mut |_| ()).unwrap();
+    assert_eq!(salvaged.lost, Vec::<String>::new());
+    assert_eq!((salvaged.entries, salvaged.without_content), (1, 1));
+    assert_eq!(findings(directory.path()), Vec::<String>::new());
+    // One whose content is gone before it was over is lost.
+    let large = format!("shard-000/large/{}", shards::segments::external_name(large));
+    fs::remove_file(directory.path().join(large)).unwrap();
+    let salvaged = salvage(directory.path(), all, &mut |_| ()).unwrap();
+    assert_eq!(salvaged.lost_total, 1, "{:?}", salvaged.lost);
 }
