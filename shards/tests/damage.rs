@@ -566,6 +566,12 @@ fn a_shard_that_is_not_mounted_or_of_another_directory_is_refused_and_found() {
         .unwrap()
         .to_string();
     assert!(error.contains("of another directory"), "{error}");
+    let found = check_stopped(dir.path(), &mut |_, _| ()).unwrap();
+    assert!(
+        found[1].1.list[0]
+            .what
+            .starts_with("copy of the format file: this shard is of another")
+    );
     fs::write(shard.join("format"), kept).unwrap();
     assert_whole(dir.path(), 3);
 }

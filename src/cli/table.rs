@@ -277,7 +277,8 @@ only the server's own user can set it; afterwards root can too.",
 Reads all that is stored and compares it: checksums, counts, numbers,
 references. A running server goes on meanwhile. Progress goes to standard
 error, findings to standard output; notes there (mail of accounts that are not
-configured) are no findings. Changes nothing.
+configured) are no findings. A damaged body is told with account, mailbox and
+UID of each message that has it. Changes nothing.
 
 Exit code: 0 when nothing is wrong, 1 when something is or it could not be done.",
     },

@@ -419,7 +419,10 @@ fn a_missing_shard_is_named_and_made_anew_only_when_that_is_asked_for() {
     for point in ["salvage.built=kill", "salvage.placed=kill"] {
         assert_killed(dir.path(), &["salvage", "--make-missing"], point);
     }
-    let _ = fs::remove_dir_all(&shard);
+    // The index is there, so the shard is; the start sees to the rest.
+    stop(Localserve::start(dir.path(), ALL));
+    assert_checked(dir.path());
+    fs::remove_dir_all(&shard).unwrap();
     let salvaged = on(dir.path(), &["salvage", "--make-missing"]);
     assert_eq!(salvaged.code, 0, "{}{}", salvaged.out, salvaged.err);
     let name = shard.file_name().unwrap().to_str().unwrap();

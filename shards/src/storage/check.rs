@@ -263,7 +263,7 @@ pub fn check_locked(
         let _ = fs::remove_dir_all(&rows_copy);
         let mut findings = findings?;
         if let Some(problem) = copy(directory, format, shard)? {
-            let what = format!("{shard}/format: the copy of the format file: {problem}");
+            let what = format!("copy of the format file: {problem}");
             findings.add(shard, None, what);
         }
         all.push((shard, findings));
