@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use shards::ShardId;
 use shards::index::{Index, Progress as IndexProgress, RowChange};
-use shards::segments::{BodyId, Location, RecordHeader, external_name};
+use shards::segments::{BodyId, Location, RecordHeader, external_name, segment_name};
 use shards::storage::{
     DirectoryError, Findings, Format, IndexBuilder, Lock, check_locked, is_data_directory,
     make_missing, missing_shards, put_right, restore_format, scan_places, shard_path,
@@ -301,6 +301,15 @@ impl Shards<'_> {
         if let Some(old) = &old {
             builder.continue_after(old.progress);
             last_group = last_group.max(old.progress.last_group);
+            for (number, live) in old.segments() {
+                let name = segment_name(number);
+                if !path.join("segments").join(&name).exists() {
+                    salvaged.lose(
+                        shard,
+                        format!("{name} is missing, with {live} octets of messages"),
+                    );
+                }
+            }
         }
         let mut accounts: BTreeMap<String, Vec<Found>> = BTreeMap::new();
         for (body, (order, record)) in records {

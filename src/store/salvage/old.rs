@@ -65,6 +65,14 @@ impl OldIndex {
         catch_unwind(AssertUnwindSafe(look)).unwrap_or(false)
     }
 
+    /// Segments with living bodies, and the octets of these.
+    pub fn segments(&self) -> Vec<(u32, u64)> {
+        let look = || self.index.segment_uses().unwrap_or_default();
+        let uses = catch_unwind(AssertUnwindSafe(look)).unwrap_or_default();
+        let live = uses.into_iter().map(|(number, used)| (number, used.live));
+        live.filter(|(_, live)| *live > 0).collect()
+    }
+
     /// Whether it knew the body and took its place out. Only where it can be read: a place that can't be is no burial.
     pub fn has_buried(&self, body: BodyId) -> bool {
         let look = || matches!(self.index.location(body), Ok(None));

@@ -168,6 +168,25 @@ fn a_damaged_record_is_listed_and_costs_that_message_alone() {
 }
 
 #[test]
+fn a_missing_segment_is_listed() {
+    let directory = filled();
+    for shard in 0..SHARDS {
+        let segments = directory.path().join(format!("shard-{shard:03}/segments"));
+        for file in fs::read_dir(segments).unwrap() {
+            fs::remove_file(file.unwrap().path()).unwrap();
+        }
+    }
+    let all = (Scope::All, Missing::Leave);
+    let salvaged = salvage(directory.path(), all, &mut |_| ()).unwrap();
+    assert!(
+        salvaged.lost.iter().any(|l| l.contains(".seg is missing")),
+        "{:?}",
+        salvaged.lost
+    );
+    assert_eq!(findings(directory.path()), Vec::<String>::new());
+}
+
+#[test]
 fn an_entry_that_is_over_is_not_told_as_lost() {
     let (directory, store) = store();
     let large = store.run(|context| async move {
