@@ -440,15 +440,29 @@ pub fn segment_epoch(
     shard: ShardId,
     seed: u32,
 ) -> io::Result<Option<u64>> {
+    let header = read_segment_header(directory, number)?;
+    let sound = |header: &[u8; _]| segment_header_damage(header, shard, number, seed).is_none();
+    Ok(header.filter(sound).map(|header| u64_at(&header, 16)))
+}
+
+/// The shard that a segment was made for; none if its header is damaged.
+pub fn segment_shard(directory: &Path, number: u32, seed: u32) -> io::Result<Option<ShardId>> {
+    let header = read_segment_header(directory, number)?;
+    Ok(header.and_then(|header| {
+        let says = ShardId(u16_at(&header, 8));
+        let sound = segment_header_damage(&header, says, number, seed).is_none();
+        sound.then_some(says)
+    }))
+}
+
+fn read_segment_header(directory: &Path, number: u32) -> io::Result<Option<[u8; SEGMENT_HEADER]>> {
     let mut header = [0; SEGMENT_HEADER];
     match File::open(directory.join(segment_name(number)))?.read_exact_at(&mut header, 0) {
-        Ok(()) => (),
+        Ok(()) => Ok(Some(header)),
         // Of a crash while it was made.
-        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        Err(e) => return Err(e),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(e) => Err(e),
     }
-    let sound = segment_header_damage(&header, shard, number, seed).is_none();
-    Ok(sound.then(|| u64_at(&header, 16)))
 }
 
 /// File name of a segment.

@@ -670,6 +670,34 @@ impl Drop for SmallDisk {
 }
 
 #[test]
+fn shards_in_each_others_place_are_refused_and_changed_by_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), 3);
+    let exchange = || {
+        let [a, b] = [0, 1].map(|n| shard_path(dir.path(), ShardId(n)));
+        let aside = dir.path().join("aside");
+        fs::rename(&a, &aside).unwrap();
+        fs::rename(&b, &a).unwrap();
+        fs::rename(&aside, &b).unwrap();
+    };
+    exchange();
+    let error = open(dir.path(), &options(), SEED).err().unwrap();
+    let error = error.to_string();
+    assert!(
+        error.contains("this is the directory of shard-001"),
+        "{error}"
+    );
+    let found = check_stopped(dir.path(), &mut |_, _| ()).unwrap();
+    for (shard, findings) in &found {
+        let other = ShardId(1 - shard.0);
+        let what = format!("this is the directory of {other}");
+        assert!(findings.list.iter().any(|f| f.what.starts_with(&what)));
+    }
+    exchange();
+    assert_whole(dir.path(), 3);
+}
+
+#[test]
 fn a_full_disk_freed_again_takes_mail_again() {
     let Some(disk) = SmallDisk::mount("48m") else {
         println!("skipped: mounting a tmpfs needs root");

@@ -17,7 +17,8 @@ use shards::index::{Index, Progress as IndexProgress, RowChange};
 use shards::segments::{BodyId, Location, RecordHeader, external_name, segment_name};
 use shards::storage::{
     DirectoryError, Findings, Format, IndexBuilder, Lock, check_locked, is_data_directory,
-    make_missing, missing_shards, put_right, restore_format, scan_places, shard_path,
+    make_missing, missing_shards, put_right, refuse_misplaced, restore_format, scan_places,
+    shard_path,
 };
 
 use super::check::{check_rows, fan_out_entries};
@@ -149,6 +150,9 @@ pub fn salvage(
         .map(ShardId)
         .filter(|shard| !missing.contains(shard))
         .collect();
+    for shard in &there {
+        refuse_misplaced(directory, format, *shard)?;
+    }
     for shard in &there {
         put_right(directory, *shard)?;
     }

@@ -12,7 +12,9 @@ use std::path::Path;
 
 use super::directory::{DirectoryError, Lock, at, check_progress, shard_path};
 use super::external::{CHUNK, read_external_file};
-use super::format::{copy, has_used_shards, lost_format, missing, missing_shards, read_format};
+use super::format::{
+    CopyProblem, copy, has_used_shards, lost_format, missing, missing_shards, read_format,
+};
 use crate::ShardId;
 use crate::index::{Index, IndexError};
 use crate::segments::{BodyId, Location, external_name, list_segments, open_record, segment_name};
@@ -263,7 +265,10 @@ pub fn check_locked(
         let _ = fs::remove_dir_all(&rows_copy);
         let mut findings = findings?;
         if let Some(problem) = copy(directory, format, shard)? {
-            let what = format!("copy of the format file: {problem}");
+            let what = match problem {
+                CopyProblem::Exchanged(_) => problem.to_string(),
+                _ => format!("copy of the format file: {problem}"),
+            };
             findings.add(shard, None, what);
         }
         all.push((shard, findings));

@@ -11,7 +11,7 @@ use super::directory::{DirectoryError, Lock, at, shard_path};
 use crate::ShardId;
 use crate::faults::{point, shard_point};
 use crate::rt::sync_directory;
-use crate::segments::{list_segments, segment_epoch};
+use crate::segments::{list_segments, segment_epoch, segment_shard};
 
 /// What `DIR/format` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,12 +164,7 @@ pub(super) fn keep_copies(directory: &Path, format: Format) -> Result<(), Direct
         match copy(directory, format, shard)? {
             None => (),
             Some(CopyProblem::Missing | CopyProblem::Damaged(_)) => without.push(shard),
-            Some(problem) => {
-                return Err(DirectoryError::Format {
-                    path: shard_path(directory, shard).join(NAME),
-                    what: problem.to_string(),
-                });
-            }
+            Some(problem) => return Err(problem.of(directory, shard)),
         }
     }
     // Those that were never used first: without a copy they look like a disk that is not mounted, as soon as another has one.
@@ -192,14 +187,46 @@ pub(super) enum CopyProblem {
         "this shard is of another directory (seed {0}, {1} shards); put the right one in its place"
     )]
     Foreign(u32, u16),
+    #[error(
+        "this is the directory of {0}: were shards renamed, or disks mounted in each other's place? Put each in its place"
+    )]
+    Exchanged(ShardId),
 }
 
-/// Looks at the copy in a shard's directory.
+impl CopyProblem {
+    fn of(self, directory: &Path, shard: ShardId) -> DirectoryError {
+        DirectoryError::Format {
+            path: shard_path(directory, shard),
+            what: self.to_string(),
+        }
+    }
+}
+
+/// Refuses a shard's directory that is another's: nothing in it may be taken for this shard's.
+pub fn refuse_misplaced(
+    directory: &Path,
+    format: Format,
+    shard: ShardId,
+) -> Result<(), DirectoryError> {
+    match copy(directory, format, shard)? {
+        Some(problem @ (CopyProblem::Foreign(..) | CopyProblem::Exchanged(_))) => {
+            Err(problem.of(directory, shard))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Looks at the copy in a shard's directory, and whose directory it is.
 pub(super) fn copy(
     directory: &Path,
     format: Format,
     shard: ShardId,
 ) -> Result<Option<CopyProblem>, DirectoryError> {
+    if let Some(other) = made_for(directory, format.seed, shard)?
+        && other != shard
+    {
+        return Ok(Some(CopyProblem::Exchanged(other)));
+    }
     let path = shard_path(directory, shard).join(NAME);
     Ok(match read_file(&path).map_err(at(&path))? {
         Ok(Some(copy)) if copy.is_of_the_same_directory(format) => None,
@@ -208,6 +235,25 @@ pub(super) fn copy(
         Err(why @ Unreadable::Damaged(_)) => Some(CopyProblem::Damaged(why.to_string())),
         Err(why @ Unreadable::Version(_)) => Some(CopyProblem::Version(why.to_string())),
     })
+}
+
+/// The shard that a directory's segments say they are of: the newest sound one's word. None where there is none, as in a new one.
+fn made_for(
+    directory: &Path,
+    seed: u32,
+    shard: ShardId,
+) -> Result<Option<ShardId>, DirectoryError> {
+    let segments = shard_path(directory, shard).join("segments");
+    if !segments.exists() {
+        return Ok(None);
+    }
+    let numbers = list_segments(&segments).map_err(at(&segments))?;
+    for number in numbers.into_iter().rev() {
+        if let Some(says) = segment_shard(&segments, number, seed).map_err(at(&segments))? {
+            return Ok(Some(says));
+        }
+    }
+    Ok(None)
 }
 
 /// The sound copies, each with the number of shards that have one of the same directory; the most frequent first.

@@ -24,7 +24,8 @@ pub use directory::{
 };
 pub use external::{CHUNK, ExternalWriter, read_external_file};
 pub use format::{
-    Format, is_data_directory, make_missing, missing_shards, read_format, restore_format,
+    Format, is_data_directory, make_missing, missing_shards, read_format, refuse_misplaced,
+    restore_format,
 };
 pub use rebuild::{IndexBuilder, Rebuilt, put_right};
 pub use shard::{BODY_MAX, Body, Permit, ROOM, Shard, ShardStatus, Watch};
