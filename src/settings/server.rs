@@ -198,7 +198,7 @@ pub enum HttpCore {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Storage {
-    /// Shards of a new data directory; an existing one keeps its count. `None`: the larger of 2 and the core count.
+    /// Shards of a new data directory; an existing one keeps its count. `None`: the larger of 2 and the cores that own shards.
     pub shards: Option<u32>,
     /// Size of a segment file.
     pub segment_size_bytes: Bytes,
