@@ -183,7 +183,7 @@ impl PerCore {
         let transaction = deliver.transaction.map(|t| t.to_bytes());
         let transaction = transaction.as_ref().map(|t| t.as_slice());
         // Before the message is handed over; a mailbox that goes in between is an error, and the sender comes again.
-        if account.mailbox(&deliver.mailbox).is_none() {
+        if !account.has_mailbox(&deliver.mailbox) {
             account.ensure(&deliver.mailbox).await?;
         }
         let added = account

@@ -218,6 +218,11 @@ impl Account {
         }
     }
 
+    /// Whether there is a mailbox to add to, or is one about to be.
+    pub fn has_mailbox(&self, name: &str) -> bool {
+        self.pending_id(name).is_ok()
+    }
+
     /// The pending mailbox of a name.
     pub(super) fn pending_id(&self, name: &str) -> Result<MailboxId, StoreError> {
         let state = self.state.borrow();
