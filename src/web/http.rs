@@ -4,10 +4,12 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
+use shards::rt;
 
 use super::scrape::{self, Scrape};
 use super::stream::{Phase, Progress};
@@ -170,8 +172,10 @@ async fn metrics(core: &Rc<PerCore>, endpoint: Endpoint) -> Response<String> {
     } = scrape::scrape(core).await;
     let mut body = scrape::text(samples, endpoint.rooms, silent.len());
     body.push_str(&histograms(&durations));
-    // Reads files of /proc, one of which lists every descriptor: not on an executor.
-    if let Ok(process) = core.pool.run(process::metrics).await {
+    // Reads files of /proc, one of which lists every descriptor: not on an executor. When a disk that does not answer holds the pool's
+    // threads, the rest is what is wanted most.
+    let process = rt::timeout(PROCESS_LIMIT, core.pool.run(process::metrics));
+    if let Ok(Ok(process)) = process.await {
         body.push_str(&process);
     }
     let mut response = text(StatusCode::OK, body);
@@ -246,5 +250,7 @@ impl Drop for Finish {
     }
 }
 
+/// How long `/metrics` waits for the numbers of the process.
+const PROCESS_LIMIT: Duration = Duration::from_secs(1);
 const PLAIN: &str = "text/plain; charset=utf-8";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
