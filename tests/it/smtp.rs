@@ -204,10 +204,7 @@ fn the_quota_holds_for_messages_to_several() {
     assert!(send(&server, &one_has, &body).starts_with("250"));
     wait_for(|| numbers(&server, "anna").0 == 2 && numbers(&server, "carl").0 == 1);
     // From now on anna has no room for anything.
-    let mut stream = server.connect(Door::Smtp);
-    talk(&mut stream, b"", "220 ");
-    talk(&mut stream, b"EHLO client.example\r\n", "250 ");
-    talk(&mut stream, b"MAIL FROM:<a@example.org>\r\n", "250 ");
+    let mut stream = with_sender(&server);
     talk(&mut stream, b"RCPT TO:<carl@example.test>\r\n", "250 ");
     talk(&mut stream, b"RCPT TO:<anna@example.test>\r\n", "452 4.2.2");
     assert_eq!(numbers(&server, "dora").0, 1);
@@ -227,14 +224,20 @@ fn large_messages_go_through_the_spool_and_leave_nothing_there() {
     wait_for(|| std::fs::read_dir(&spool).unwrap().count() == 0);
 }
 
+/// A connection on which a message has begun.
+fn with_sender(server: &TestServer) -> TcpStream {
+    let mut stream = server.connect(Door::Smtp);
+    talk(&mut stream, b"", "220 ");
+    talk(&mut stream, b"EHLO client.example\r\n", "250 ");
+    talk(&mut stream, b"MAIL FROM:<a@example.org>\r\n", "250 ");
+    stream
+}
+
 #[test]
 fn a_full_disk_takes_nothing_from_messages_on_their_way_in() {
     let directory = tempfile::tempdir().unwrap();
     let server = TestServer::on_a_full_disk(directory.path());
-    let mut stream = server.connect(Door::Smtp);
-    talk(&mut stream, b"", "220 ");
-    talk(&mut stream, b"EHLO x\r\n", "250 ");
-    talk(&mut stream, b"MAIL FROM:<a@b.test>\r\n", "250 ");
+    let mut stream = with_sender(&server);
     talk(&mut stream, b"RCPT TO:<anna@example.test>\r\n", "250 ");
     talk(&mut stream, b"DATA\r\n", "354 ");
     stream
