@@ -200,11 +200,15 @@ class Localserve(Process):
     def smtp_client(self):
         return smtplib.SMTP(HOST, self.smtp, local_hostname="client.example.org", timeout=60)
 
-    def delivered(self, subject, user=USER, mailbox="INBOX"):
-        """The one message with this subject in the account, as bytes."""
+    def delivered(self, subject, user=USER, mailbox="INBOX", after_reply=False):
+        """The one message with this subject in the account, as bytes. `after_reply`: one for several accounts, which is delivered to each
+        after the 250; any other is there at once."""
+        end = time.monotonic() + (20 if after_reply else 0)
         with self.imap_login(user) as client:
             ok(client.select(mailbox))
-            found = ok(client.uid("SEARCH", "SUBJECT", quoted(subject)))[0].split()
+            while not (found := ok(client.uid("SEARCH", "SUBJECT", quoted(subject)))[0].split()) and time.monotonic() < end:
+                time.sleep(0.05)
+                ok(client.noop())
             same(len(found), 1, f"messages with subject {subject} of {user}")
             return fetched(client, found[0].decode())
 
