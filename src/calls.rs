@@ -37,10 +37,18 @@ pub enum Call {
     /// Adds a message. A lost answer leaves open whether it was added: SMTP then answers 451 and the sender repeats, as it may; with
     /// a transaction number the repeat adds nothing.
     Deliver(Box<Deliver>),
-    /// Has any of these accounts of one core room for so many octets more? Changes nothing; may be repeated. A lost answer: it has.
+    /// Has any of these accounts of one core room for so many octets more? Changes nothing but promises, which pass; may be repeated. A
+    /// lost answer: it has.
     AnyHasRoom {
         /// Accounts that have a quota.
         wanted: Vec<(AccountName, u64)>,
+        /// A message is about to be accepted for all of them: the octets are promised to each, room or not.
+        promise: bool,
+    },
+    /// The message was not accepted after all. Losing it: promises pass.
+    TakeBack {
+        /// What was promised.
+        promised: Vec<(AccountName, u64)>,
     },
     /// The fan-out entry of these transactions is gone: forget that they were delivered. Losing it leaves small rows behind.
     ForgetDelivered {

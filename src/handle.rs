@@ -92,7 +92,16 @@ impl PerCore {
                 }
                 .await,
             ),
-            Call::AnyHasRoom { wanted } => Answer::HasRoom(self.has_room(wanted).await),
+            Call::AnyHasRoom { wanted, promise } => {
+                Answer::HasRoom(self.has_room(wanted, promise).await)
+            }
+            Call::TakeBack { promised } => {
+                let all = &mut *self.promised.borrow_mut();
+                for (account, octets) in promised {
+                    all.remove(account, octets);
+                }
+                Answer::Done(Ok(()))
+            }
             Call::Deliver(deliver) => Answer::Delivered(self.add_delivery(*deliver).await),
             Call::ForgetDelivered {
                 account,
@@ -127,17 +136,28 @@ impl PerCore {
     }
 
     /// An account that can't be asked has room: what is wrong with it is told when the message is delivered.
-    async fn has_room(&self, wanted: Vec<(AccountName, u64)>) -> bool {
+    async fn has_room(&self, wanted: Vec<(AccountName, u64)>, promise: bool) -> bool {
+        let mut any = false;
         for (name, octets) in wanted {
-            let Ok(account) = self.account(name).await else {
-                return true;
-            };
-            let (used, quota) = account.quota();
-            if quota.is_none_or(|quota| used.saturating_add(octets) <= quota) {
-                return true;
+            any = any
+                || match self.account(name).await {
+                    Ok(account) => self.fits(&account, name, octets),
+                    Err(_) => true,
+                };
+            if promise {
+                let promised = &mut *self.promised.borrow_mut();
+                promised.add(monotonic(), name, octets);
             }
         }
-        false
+        any
+    }
+
+    fn fits(&self, account: &Account, name: AccountName, octets: u64) -> bool {
+        let (used, Some(quota)) = account.quota() else {
+            return true;
+        };
+        let promised = self.promised.borrow_mut().of(monotonic(), name);
+        used.saturating_add(promised).saturating_add(octets) <= quota
     }
 
     async fn verify(
@@ -180,6 +200,10 @@ impl PerCore {
             deliver.mailbox = crate::store::INBOX.to_string();
         }
         let account = self.account(deliver.account).await?;
+        let octets = deliver.message.length();
+        if deliver.transaction.is_none() && !self.fits(&account, deliver.account, octets) {
+            return Err(StoreError::OverQuota);
+        }
         let transaction = deliver.transaction.map(|t| t.to_bytes());
         let transaction = transaction.as_ref().map(|t| t.as_slice());
         // Before the message is handed over; a mailbox that goes in between is an error, and the sender comes again.
@@ -189,6 +213,10 @@ impl PerCore {
         let added = account
             .add(&deliver.mailbox, vec![deliver.message], transaction)
             .await?;
+        if transaction.is_some() {
+            let promised = &mut *self.promised.borrow_mut();
+            promised.remove(deliver.account, octets);
+        }
         Ok(added.is_some())
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Doors get an `Rc<PerCore>`; it knows no protocol. Handling of calls that other cores send is in `handle.rs`.
 
+mod promised;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -28,6 +30,7 @@ use crate::login::limiter::{
 use crate::metrics::{Durations, Metrics, label};
 use crate::settings::AccountName;
 use crate::store::{Accounts, StoreError, StoreOptions, Structures};
+use promised::Promised;
 
 /// One core's state, shared by its tasks.
 pub struct PerCore {
@@ -76,6 +79,8 @@ pub struct PerCore {
     logins_max: usize,
     /// Octets in memory of messages that are being received, or were and are not on disk yet.
     pub body_memory: Cell<usize>,
+    /// Octets on their way to accounts of this core.
+    pub(crate) promised: RefCell<Promised>,
     /// Octets of stored messages that are read and shown.
     pub message_memory: Rc<Budget>,
     /// For taking long messages apart: other threads than `pool` has, so that nobody waits who only reads.
@@ -165,6 +170,7 @@ impl PerCore {
             logins: Rc::default(),
             logins_max: live.settings.server.cores.lane_calls_max as usize / LOGINS_SHARE,
             body_memory: Cell::new(0),
+            promised: RefCell::new(Promised::new(monotonic())),
             message_memory: Rc::default(),
             parsing,
             structures: Structures::default(),
@@ -227,6 +233,11 @@ impl PerCore {
     pub(crate) fn call_limit(&self) -> Duration {
         let live = self.live.borrow();
         live.settings.server.cores.call_timeout_secs.duration()
+    }
+
+    fn commit_limit(&self) -> Duration {
+        let live = self.live.borrow();
+        live.settings.server.storage.commit_timeout_secs.duration()
     }
 
     /// A number for a new connection: the opening, the core, a counter. The same in replies and in the log.
@@ -412,42 +423,83 @@ impl PerCore {
     where
         W: Iterator<Item = (AccountName, u64)> + Clone,
     {
-        let is_free = {
-            let live = self.live.borrow();
-            wanted.clone().any(|(name, _)| live.quota(name).is_none())
-        };
-        if is_free {
+        let with_quota = self.with_quota(wanted.clone());
+        if with_quota.len() < wanted.count() {
             return true;
         }
+        self.ask_for_room(with_quota, false).await
+    }
+
+    /// The same at the acceptance of a message for all of them, whose octets count from then on, room or not.
+    pub async fn promise_room<W>(&self, wanted: W) -> bool
+    where
+        W: Iterator<Item = (AccountName, u64)> + Clone,
+    {
+        let with_quota = self.with_quota(wanted.clone());
+        let is_free = with_quota.len() < wanted.count();
+        self.ask_for_room(with_quota, true).await || is_free
+    }
+
+    /// The message was not accepted after all: nothing is promised any more. Does not wait.
+    pub fn take_back(self: &Rc<Self>, wanted: impl Iterator<Item = (AccountName, u64)>) {
+        for (owner, promised) in self.by_owner(self.with_quota(wanted)) {
+            self.tell(owner, Call::TakeBack { promised });
+        }
+    }
+
+    fn with_quota(
+        &self,
+        wanted: impl Iterator<Item = (AccountName, u64)>,
+    ) -> Vec<(AccountName, u64)> {
+        let live = self.live.borrow();
+        wanted
+            .filter(|(name, _)| live.quota(*name).is_some())
+            .collect()
+    }
+
+    fn by_owner(
+        &self,
+        wanted: Vec<(AccountName, u64)>,
+    ) -> BTreeMap<CoreId, Vec<(AccountName, u64)>> {
         let mut by_owner: BTreeMap<CoreId, Vec<_>> = BTreeMap::new();
         for (name, octets) in wanted {
             let owner = self.owner_of(name.as_str());
             by_owner.entry(owner).or_default().push((name, octets));
         }
-        if by_owner.is_empty() {
-            return true;
-        }
-        for (owner, wanted) in by_owner {
-            match self.call(owner, Call::AnyHasRoom { wanted }).await {
-                Ok(Answer::HasRoom(false)) => (),
-                _ => return true,
+        by_owner
+    }
+
+    /// True for none.
+    async fn ask_for_room(&self, wanted: Vec<(AccountName, u64)>, promise: bool) -> bool {
+        let mut any = wanted.is_empty();
+        for (owner, wanted) in self.by_owner(wanted) {
+            if any && !promise {
+                break;
             }
+            let call = Call::AnyHasRoom { wanted, promise };
+            let answer = self.call(owner, call).await;
+            any = any || !matches!(answer, Ok(Answer::HasRoom(false)));
         }
-        false
+        any
     }
 
     /// Delivers to one account, wherever it lives. True: added; false: this transaction was added before.
     pub async fn deliver(&self, deliver: Deliver) -> Result<bool, StoreError> {
         let shard = shard_of(deliver.account.as_str().as_bytes(), self.shard_count);
         let owner = owner_of(shard, self.shard_cores);
+        // Who is told to come again finds the message twice if the disk took it after all. A transaction's repeat adds nothing.
+        let patience = match deliver.transaction {
+            Some(_) => self.call_limit(),
+            None => self.commit_limit(),
+        };
+        let limits = (self.call_limit(), patience);
         let call = Call::Deliver(Box::new(deliver));
-        let limit = self.call_limit();
         // While the owner's shard commits, this batch can only come into the next group, and the end of this one wakes the owner.
         // Measured with two cores: 79 us of CPU a message with a wake-up for each call, 71 without those.
         let is_seen_to = || owner != self.id && self.watches[usize::from(shard.0)].is_committing();
         match self
             .lanes
-            .call_at_leisure(owner, call, limit, is_seen_to)
+            .call_at_leisure(owner, call, limits, is_seen_to)
             .await
         {
             Ok(Answer::Delivered(result)) => result,

@@ -198,15 +198,16 @@ impl<C: Send + 'static, A: Send + 'static> Lanes<C, A> {
     }
 
     /// Like [`Lanes::call`], but does not wake the callee if `is_seen_to`, asked once the call lies in its queue, promises that it is
-    /// woken anyway and runs [`Lanes::look`] then. Waking a sleeping core for one call costs it some 15 us of CPU.
+    /// woken anyway and runs [`Lanes::look`] then. Waking a sleeping core for one call costs it some 15 us of CPU. Waits `limits.0` for
+    /// a place in the queue and `limits.1` for the answer.
     pub async fn call_at_leisure(
         &self,
         to: CoreId,
         call: C,
-        limit: Duration,
+        limits: (Duration, Duration),
         is_seen_to: impl Fn() -> bool,
     ) -> Result<A, CallError> {
-        self.send_and_wait(to, call, limit, is_seen_to)
+        self.send_and_wait(to, call, limits, is_seen_to)
             .await
             .map_err(|(error, _)| error)
     }
@@ -226,17 +227,17 @@ impl<C: Send + 'static, A: Send + 'static> Lanes<C, A> {
         call: C,
         limit: Duration,
     ) -> Result<A, (CallError, Option<C>)> {
-        self.send_and_wait(to, call, limit, || false).await
+        self.send_and_wait(to, call, (limit, limit), || false).await
     }
 
     async fn send_and_wait(
         &self,
         to: CoreId,
         call: C,
-        limit: Duration,
+        limits: (Duration, Duration),
         is_seen_to: impl Fn() -> bool,
     ) -> Result<A, (CallError, Option<C>)> {
-        let ticket = match self.send(to, call, limit, is_seen_to).await {
+        let ticket = match self.send(to, call, limits.0, is_seen_to).await {
             Ok(ticket) => ticket,
             Err(call) => return Err((CallError::Full, Some(call))),
         };
@@ -244,7 +245,8 @@ impl<C: Send + 'static, A: Send + 'static> Lanes<C, A> {
             lanes: self,
             ticket,
         };
-        let answer = rt::timeout(limit, poll_fn(|cx| self.poll_answer(ticket, cx.waker()))).await;
+        let answer = poll_fn(|cx| self.poll_answer(ticket, cx.waker()));
+        let answer = rt::timeout(limits.1, answer).await;
         std::mem::forget(abandon);
         match answer {
             Ok(answer) => answer.ok_or((CallError::Dropped, None)),
@@ -489,7 +491,9 @@ mod tests {
             rt::spawn(&ROOM, serving);
             rt::sleep(Duration::from_millis(1)).await;
             let limit = Duration::from_millis(20);
-            let unseen = lanes.call_at_leisure(CoreId(0), 1, limit, || true).await;
+            let unseen = lanes
+                .call_at_leisure(CoreId(0), 1, (limit, limit), || true)
+                .await;
             assert_eq!(unseen, Err(CallError::TimedOut));
             let looking = lanes.clone();
             rt::spawn(&ROOM, async move {
@@ -497,9 +501,13 @@ mod tests {
                 looking.look();
             });
             let limit = Duration::from_secs(20);
-            let seen = lanes.call_at_leisure(CoreId(0), 2, limit, || true).await;
+            let seen = lanes
+                .call_at_leisure(CoreId(0), 2, (limit, limit), || true)
+                .await;
             assert_eq!(seen, Ok(3));
-            let woken = lanes.call_at_leisure(CoreId(0), 3, limit, || false).await;
+            let woken = lanes
+                .call_at_leisure(CoreId(0), 3, (limit, limit), || false)
+                .await;
             assert_eq!(woken, Ok(4));
         })
         .unwrap();

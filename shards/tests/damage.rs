@@ -808,7 +808,7 @@ fn a_large_file_is_somebodys_until_its_batch_is_answered() {
     store.run(|core| async move {
         let path = core.spool.join("large");
         let write = move || {
-            let mut writer = ExternalWriter::create(path)?;
+            let mut writer = ExternalWriter::create(path, 0)?;
             writer.write(&[7; 100_000])?;
             writer.finish()
         };

@@ -14,7 +14,7 @@ use super::responses::{Done, DoneCode, Refusal, Trouble};
 use super::talk::End;
 use shards::storage::External;
 
-use crate::inbound::{BodyMemory, Finished, Spool, SpoolError, remove_unused};
+use crate::inbound::{BodyMemory, Finished, Spool, SpoolError, may_begin, remove_unused};
 use crate::percore::PerCore;
 use crate::store::{Added, NewMessage, StoreError, thread_row};
 
@@ -175,6 +175,8 @@ impl Client {
             )
         } else if quota.is_some_and(|quota| all > quota) {
             Refusal::no(Some(Code::OverQuota), "over quota")
+        } else if let Err(error) = may_begin(&self.core) {
+            not_written(error)
         } else {
             appending.begin(announced);
             self.talk.session.accept_message();

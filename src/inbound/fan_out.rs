@@ -15,7 +15,7 @@ use shards::rt;
 use shards::segments::BodyId;
 use shards::storage::{Batch, External, NewBody, Shard, StorageError};
 
-use super::spool::{BodyMemory, until_last};
+use super::spool::{BodyMemory, may_begin, until_last};
 use crate::calls::{Answer, Call, Deliver, Transaction};
 use crate::percore::PerCore;
 use crate::queue::{self, QueueRow};
@@ -56,22 +56,30 @@ impl FanOut {
         match single {
             Some(recipient) => self.deliver_directly(core, recipient).await,
             // Once the entry is committed the message is accepted, and no quota holds it back.
-            None if !self.has_place(core).await => Err(StoreError::OverQuota),
-            None => self.commit_entry(core).await,
+            None => {
+                let wanted = self.wanted();
+                let wanted = || wanted.iter().copied();
+                let has_room = core.promise_room(wanted()).await || self.remote.is_some();
+                let accepted = match has_room {
+                    true => self.commit_entry(core).await,
+                    false => Err(StoreError::OverQuota),
+                };
+                if accepted.is_err() {
+                    core.take_back(wanted());
+                }
+                accepted
+            }
         }
     }
 
-    /// Whether any recipient has room. RCPT asked by the size the client declared, if it did.
-    async fn has_place(&self, core: &Rc<PerCore>) -> bool {
-        if self.remote.is_some() {
-            return true;
-        }
+    /// The octets that each recipient gets. RCPT asked by the size the client declared, if it did.
+    fn wanted(&self) -> Vec<(AccountName, u64)> {
         let common = self.prefix.len() as u64 + self.content.length();
         let wanted = self.recipients.iter().filter_map(|r| {
             let own = message::compose::delivered_to_field(&r.address).len() as u64;
             Some((r.account.parse().ok()?, own + common))
         });
-        core.any_has_room(wanted).await
+        wanted.collect()
     }
 
     async fn deliver_directly(
@@ -181,7 +189,7 @@ pub async fn resume(core: Rc<PerCore>, shard: Rc<Shard>) -> Result<(), StoreErro
                     continue;
                 }
             };
-            while PENDING.get() >= PENDING_MAX {
+            while PENDING.get() >= PENDING_MAX || may_begin(&core).is_err() {
                 rt::sleep(Duration::from_millis(50)).await;
             }
             let memory = BodyMemory::new(&core, content.bytes.clone());

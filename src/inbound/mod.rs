@@ -8,4 +8,4 @@ pub mod fan_out;
 mod spool;
 
 pub use fan_out::{FanOut, ROOM, Recipient};
-pub use spool::{BodyMemory, Finished, HEAD_MAX, Spool, SpoolError, remove_unused};
+pub use spool::{BodyMemory, Finished, HEAD_MAX, Spool, SpoolError, may_begin, remove_unused};

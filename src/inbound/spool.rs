@@ -19,6 +19,57 @@ pub enum SpoolError {
     /// The worker pool is full or lost the job.
     #[error("{0}")]
     Pool(#[from] PoolError),
+    /// The core holds more octets than its budget, by far.
+    #[error(
+        "the disk is too slow for the messages that come: twice storage.body_memory_budget_bytes are in memory"
+    )]
+    Memory,
+}
+
+/// Whether a message that begins now can be taken.
+pub fn may_begin(core: &PerCore) -> Result<(), SpoolError> {
+    look_at_disk(core)?;
+    match Pressure::of(core) {
+        Pressure::Closed | Pressure::Full => Err(SpoolError::Memory),
+        _ => Ok(()),
+    }
+}
+
+fn look_at_disk(core: &PerCore) -> std::io::Result<()> {
+    if core.watches.iter().any(Watch::is_disk_low) {
+        return Err(std::io::ErrorKind::StorageFull.into());
+    }
+    Ok(())
+}
+
+/// How much of the budget for bodies in memory is used. A disk that keeps up never leaves `None` but with many large messages at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pressure {
+    /// Less than the budget: messages stay in memory up to their limit.
+    None,
+    /// More: all but small ones go to files.
+    Over,
+    /// By a quarter: all go to files, as they come.
+    High,
+    /// By half: no message may begin.
+    Closed,
+    /// Twice as much: not one octet is taken.
+    Full,
+}
+
+impl Pressure {
+    fn of(core: &PerCore) -> Pressure {
+        let live = core.live.borrow();
+        let storage = &live.settings.server.storage;
+        let budget = storage.body_memory_budget_bytes.as_usize();
+        match core.body_memory.get() {
+            used if used <= budget => Pressure::None,
+            used if used <= budget + budget / 4 => Pressure::Over,
+            used if used <= budget + budget / 2 => Pressure::High,
+            used if used <= budget * 2 => Pressure::Closed,
+            _ => Pressure::Full,
+        }
+    }
 }
 
 /// A complete message.
@@ -43,7 +94,8 @@ pub struct BodyMemory {
 impl BodyMemory {
     /// Counts them.
     pub(super) fn new(core: &Rc<PerCore>, bytes: Arc<Vec<u8>>) -> BodyMemory {
-        core.body_memory.set(core.body_memory.get() + bytes.len());
+        core.body_memory
+            .set(core.body_memory.get() + bytes.capacity());
         BodyMemory {
             core: core.clone(),
             bytes,
@@ -58,11 +110,11 @@ impl BodyMemory {
 
 impl Drop for BodyMemory {
     fn drop(&mut self) {
-        if self.bytes.is_empty() {
+        if self.bytes.capacity() == 0 {
             return;
         }
         if Arc::strong_count(&self.bytes) == 1 {
-            give_back(&self.core, self.bytes.len());
+            give_back(&self.core, self.bytes.capacity());
             return;
         }
         let (core, bytes) = (self.core.clone(), self.bytes.clone());
@@ -72,7 +124,7 @@ impl Drop for BodyMemory {
                 shards::rt::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_LOOK);
             }
-            give_back(&core, bytes.len());
+            give_back(&core, bytes.capacity());
         });
     }
 }
@@ -85,44 +137,72 @@ fn give_back(core: &PerCore, octets: usize) {
 pub struct Spool {
     core: Rc<PerCore>,
     memory: Vec<u8>,
-    /// Octets of `memory` counted in the core's budget.
+    /// Octets of `memory` that were looked at for the head.
+    seen: usize,
+    /// Octets of the piece that a worker writes now.
+    in_flight: usize,
+    /// What the core's budget counts of all this: memory that is taken, used or not.
     counted: usize,
     file: Option<File>,
     memory_max: usize,
+    reserve: u64,
 }
 
 struct File {
     /// None only while a worker has it.
     writer: Option<ExternalWriter>,
-    /// The first octets, for looking at the header.
+    /// The first octets: the header, or as much of it as is looked at.
     head: Vec<u8>,
+    head_ended: bool,
     path: std::path::PathBuf,
+}
+
+impl File {
+    /// Takes what belongs to the head.
+    fn look_at(&mut self, piece: &[u8]) {
+        if self.head_ended {
+            return;
+        }
+        let room = HEAD_MAX.saturating_sub(self.head.len());
+        self.head.extend_from_slice(&piece[..piece.len().min(room)]);
+        let end = message::header::header_end(&self.head);
+        self.head_ended = piece.len() >= room || message::header::has_separator(&self.head);
+        if end < self.head.len() {
+            self.head.truncate(end);
+            self.head.shrink_to_fit();
+        }
+    }
 }
 
 impl Spool {
     /// An empty message of about `expected` octets, as the client announced (it may lie).
     pub fn new(core: &Rc<PerCore>, expected: u64) -> Spool {
         let live = core.live();
-        let memory_max = live
-            .settings
-            .server
-            .storage
+        let storage = &live.settings.server.storage;
+        let memory_max = storage
             .body_in_memory_max_bytes
             .as_usize()
             .min(shards::storage::BODY_MAX);
-        // More than a segment's record is never reserved on a client's word alone.
-        let reserved = (expected as usize + 1).min(RESERVE_MAX).min(memory_max);
-        let memory = Vec::with_capacity(reserved);
-        Spool {
+        // More than a segment's record is never reserved on a client's word alone, and nothing if it goes to a file anyway.
+        let reserved = match Pressure::of(core) {
+            Pressure::None => (expected as usize + 1).min(RESERVE_MAX).min(memory_max),
+            _ => 0,
+        };
+        let mut spool = Spool {
             core: core.clone(),
-            memory,
+            memory: Vec::with_capacity(reserved),
+            seen: 0,
+            in_flight: 0,
             counted: 0,
             file: None,
             memory_max,
-        }
+            reserve: storage.disk_reserve_bytes.get(),
+        };
+        spool.count();
+        spool
     }
 
-    /// Takes a piece; never waits. [`Spool::settle`] must follow before much more comes.
+    /// Takes a piece; never waits. [`Spool::settle`] must follow before more comes if [`Spool::needs_settling`].
     pub fn push(&mut self, piece: &[u8]) {
         self.memory.extend_from_slice(piece);
         self.count();
@@ -136,95 +216,86 @@ impl Spool {
     }
 
     fn count(&mut self) {
-        let now = self.memory.len();
         if let Some(file) = &mut self.file {
-            let new = &self.memory[self.counted..];
-            let room = HEAD_MAX.saturating_sub(file.head.len());
-            file.head.extend_from_slice(&new[..new.len().min(room)]);
+            file.look_at(&self.memory[self.seen..]);
+            self.seen = self.memory.len();
         }
-        self.core
-            .body_memory
-            .set(self.core.body_memory.get() + now - self.counted);
+        let head = self.file.as_ref().map_or(0, |f| f.head.capacity());
+        let now = self.memory.capacity() + self.in_flight + head;
+        let others = self.core.body_memory.get() - self.counted;
+        self.core.body_memory.set(others + now);
         self.counted = now;
     }
 
     /// Whether [`Spool::settle`] has something to do.
     pub fn needs_settling(&self) -> bool {
-        self.memory.len() > self.limit()
-    }
-
-    fn limit(&self) -> usize {
-        if self.file.is_some() {
-            return FILE_PIECE;
-        }
-        // Over the core's budget, anything but small messages goes to disk at once.
-        let budget = self
-            .core
-            .live()
-            .settings
-            .server
-            .storage
-            .body_memory_budget_bytes
-            .as_usize();
-        if self.core.body_memory.get() > budget {
-            FILE_PIECE
-        } else {
-            self.memory_max
+        match (Pressure::of(&self.core), &self.file) {
+            (Pressure::Full, _) => true,
+            (Pressure::High | Pressure::Closed, _) | (Pressure::Over, Some(_)) => {
+                !self.memory.is_empty()
+            }
+            (Pressure::Over, None) => self.memory.len() > SMALL_MAX,
+            (Pressure::None, Some(_)) => self.memory.len() > FILE_PIECE,
+            (Pressure::None, None) => self.memory.len() > self.memory_max,
         }
     }
 
-    /// Writes to the file what is too much for memory.
+    /// Writes to the file what is too much for memory. After an error the message can't be taken.
     pub async fn settle(&mut self) -> Result<(), SpoolError> {
-        if self.needs_settling() {
-            self.flush().await
-        } else {
-            Ok(())
+        if !self.needs_settling() {
+            return Ok(());
         }
+        if Pressure::of(&self.core) == Pressure::Full {
+            return Err(SpoolError::Memory);
+        }
+        look_at_disk(&self.core)?;
+        self.flush().await
     }
 
     async fn flush(&mut self) -> Result<(), SpoolError> {
-        // The reserve is for what was accepted: messages on their way in must not use it up before they are refused at their ends.
-        if self.core.watches.iter().any(Watch::is_disk_low) {
-            return Err(std::io::Error::from(std::io::ErrorKind::StorageFull).into());
+        if self.file.is_none() {
+            let number = self.core.connection_number.get() + 1;
+            self.core.connection_number.set(number);
+            let name = format!("{}-{}-{number}", self.core.epoch, self.core.id.0);
+            self.file = Some(File {
+                writer: None,
+                head: Vec::new(),
+                head_ended: false,
+                path: self.core.spool.join(name),
+            });
         }
+        self.count();
         let piece = std::mem::take(&mut self.memory);
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => {
-                let number = self.core.connection_number.get() + 1;
-                self.core.connection_number.set(number);
-                let path = self
-                    .core
-                    .spool
-                    .join(format!("{}-{}-{number}", self.core.epoch, self.core.id.0));
-                let head = piece[..piece.len().min(HEAD_MAX)].to_vec();
-                none.insert(File {
-                    writer: None,
-                    head,
-                    path,
-                })
-            }
+        self.seen = 0;
+        let Some(file) = &mut self.file else {
+            return Err(SpoolError::Pool(PoolError::Lost));
         };
         let (path, writer) = (file.path.clone(), file.writer.take());
-        let writer = self
+        self.in_flight = piece.capacity();
+        self.count();
+        let reserve = self.reserve;
+        let written = self
             .core
             .pool
             .run(move || -> std::io::Result<ExternalWriter> {
                 let mut writer = match writer {
                     Some(writer) => writer,
-                    None => ExternalWriter::create(path)?,
+                    None => ExternalWriter::create(path, reserve)?,
                 };
                 writer.write(&piece)?;
                 Ok(writer)
-            });
-        let writer = writer.await??;
-        file.writer = Some(writer);
-        give_back(&self.core, self.counted);
-        self.counted = 0;
+            })
+            .await;
+        self.in_flight = 0;
+        self.count();
+        let writer = written??;
+        if let Some(file) = &mut self.file {
+            file.writer = Some(writer);
+        }
         Ok(())
     }
 
-    /// The message's first octets: all of them while it is in memory, else at least [`HEAD_MAX`] if there are so many.
+    /// The message's first octets: all of them while it is in memory, else its header, of which [`HEAD_MAX`] at most.
     pub fn head(&self) -> &[u8] {
         self.file.as_ref().map_or(&self.memory, |f| &f.head)
     }
@@ -238,6 +309,7 @@ impl Spool {
     pub async fn finish(mut self) -> Result<Finished, SpoolError> {
         if self.file.is_none() {
             let bytes = Arc::new(std::mem::take(&mut self.memory));
+            self.count();
             let memory = BodyMemory::new(&self.core, bytes.clone());
             return Ok(Finished {
                 content: NewContent {
@@ -254,12 +326,20 @@ impl Spool {
         let file = self.file.take();
         let Some(File {
             writer: Some(writer),
+            path,
             ..
         }) = file
         else {
             return Err(SpoolError::Pool(PoolError::Lost));
         };
-        let external = self.core.pool.run(move || writer.finish()).await??;
+        let finished = self.core.pool.run(move || writer.finish()).await;
+        let external = match finished.map_err(SpoolError::Pool).and_then(|r| Ok(r?)) {
+            Ok(external) => external,
+            Err(error) => {
+                remove_later(&self.core, path);
+                return Err(error);
+            }
+        };
         let bytes = Arc::default();
         let memory = BodyMemory::new(&self.core, Arc::clone(&bytes));
         Ok(Finished {
@@ -304,7 +384,16 @@ pub(super) async fn until_last(external: &External) {
 fn remove_later(core: &Rc<PerCore>, path: std::path::PathBuf) {
     let pool = core.pool.clone();
     shards::rt::spawn(&super::ROOM, async move {
-        let _ = pool.run(move || std::fs::remove_file(path)).await;
+        let mut pause = FIRST_LOOK;
+        loop {
+            let path = path.clone();
+            let removed = pool.run(move || std::fs::remove_file(path)).await;
+            if !matches!(removed, Err(PoolError::Full)) {
+                return;
+            }
+            shards::rt::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_LOOK);
+        }
     });
 }
 
@@ -314,5 +403,7 @@ const LONGEST_LOOK: Duration = Duration::from_secs(1);
 const RESERVE_MAX: usize = 256 << 10;
 /// Octets gathered before they are written to an open file.
 const FILE_PIECE: usize = 256 << 10;
+/// Octets of a message that stays in memory also when the budget is used up.
+const SMALL_MAX: usize = 64 << 10;
 /// Octets kept for looking at the header of a message that is in a file.
 pub const HEAD_MAX: usize = 256 << 10;

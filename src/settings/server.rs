@@ -212,11 +212,13 @@ pub struct Storage {
     pub group_batches_max: u32,
     /// Octets that may share one sync.
     pub group_bytes_max: Bytes,
+    /// How long a sender waits at most until its message is on disk.
+    pub commit_timeout_secs: Secs,
     /// Free space of the disk below which new mail is refused (452) while deleting goes on.
     pub disk_reserve_bytes: Bytes,
     /// Largest body held in memory; a larger one streams to a file of its own.
     pub body_in_memory_max_bytes: Bytes,
-    /// Octets of bodies each core may hold in memory at once; beyond that they stream to files.
+    /// Octets of bodies each core may hold in memory at once; beyond that they stream to files, and by half more new mail is refused.
     pub body_memory_budget_bytes: Bytes,
     /// A segment is compacted when more of its octets are dead than this, in percent.
     pub compaction_dead_percent: u8,
@@ -234,6 +236,7 @@ impl Default for Storage {
             mailbox_cache_bytes: Bytes::mib(32),
             group_batches_max: 256,
             group_bytes_max: Bytes::mib(1),
+            commit_timeout_secs: Secs::new(300),
             disk_reserve_bytes: Bytes::mib(256),
             body_in_memory_max_bytes: Bytes::mib(1),
             body_memory_budget_bytes: Bytes::mib(64),

@@ -21,7 +21,7 @@ use super::Endpoint;
 use super::login::Authentication;
 use super::recipients;
 use super::replies;
-use super::transaction::{Facts, Transaction};
+use super::transaction::{Facts, Transaction, spool_reply};
 use crate::calls::LimitedDoor;
 use crate::login::limiter::Networks;
 use crate::metrics::label;
@@ -371,6 +371,11 @@ impl<'c> Door<'c> {
                 recipients::check_reverse_path(&self.core.live(), account, &reverse_path)
         {
             self.session.decide(reply);
+            return;
+        }
+        // Told before the octets are sent in vain.
+        if let Err(error) = crate::inbound::may_begin(self.core) {
+            self.session.decide(spool_reply(&error));
             return;
         }
         self.transaction = Some(Box::new(Transaction::new(reverse_path, parameters)));

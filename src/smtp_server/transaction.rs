@@ -377,9 +377,13 @@ impl Transaction {
     }
 }
 
-fn spool_reply(error: &SpoolError) -> Reply {
+/// What the sender is told of a message that can't be taken now.
+pub fn spool_reply(error: &SpoolError) -> Reply {
     match error {
         SpoolError::Io(e) if e.kind() == std::io::ErrorKind::StorageFull => Reply::system_full(),
+        SpoolError::Memory => {
+            Reply::system_full().with_text("too many messages wait for the disk, try again later")
+        }
         _ => Reply::local_error(),
     }
 }

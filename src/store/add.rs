@@ -50,6 +50,13 @@ pub struct NewMessage {
     pub thread: ThreadRow,
 }
 
+impl NewMessage {
+    /// Octets in all.
+    pub fn length(&self) -> u64 {
+        self.prefix.len() as u64 + self.content.length()
+    }
+}
+
 /// What was added.
 #[derive(Clone, Debug)]
 pub struct Added {
@@ -124,10 +131,7 @@ impl Account {
         changes: &mut Changes,
     ) -> Result<Added, StoreError> {
         let id = self.pending_id(mailbox)?;
-        let total: u64 = messages
-            .iter()
-            .map(|m| m.prefix.len() as u64 + m.content.length())
-            .sum();
+        let total: u64 = messages.iter().map(NewMessage::length).sum();
         {
             let state = self.state.borrow();
             if transaction.is_none()
@@ -207,7 +211,7 @@ impl Account {
             create_seq: modseq,
             flags: message.flags,
             keywords,
-            size: message.prefix.len() as u64 + message.content.length(),
+            size: message.length(),
             received: message.received,
             saved: message.saved,
             prefix_length: message.prefix.len() as u32,

@@ -211,6 +211,38 @@ fn the_quota_holds_for_messages_to_several() {
 }
 
 #[test]
+fn messages_to_several_that_come_at_once_do_not_share_the_same_room() {
+    let server = TestServer::start();
+    let quota = 300 << 10;
+    let mut settings = server.server().live().settings.clone();
+    settings.server.quota_bytes = Some("300KiB".parse().unwrap());
+    server.server().reload(settings).unwrap();
+    let line = format!("{}\r\n", "z".repeat(98));
+    let body = format!("Subject: large\r\n\r\n{}", line.repeat(990));
+    let answers: Vec<String> = std::thread::scope(|scope| {
+        let one = || send(&server, &["anna@example.test", "dora@example.test"], &body);
+        let all: Vec<_> = (0..20).map(|_| scope.spawn(one)).collect();
+        all.into_iter().map(|t| t.join().unwrap()).collect()
+    });
+    let accepted = answers.iter().filter(|a| a.starts_with("250")).count();
+    assert!((1..=3).contains(&accepted), "{accepted}");
+    wait_for(|| numbers(&server, "anna").0 == accepted as u64);
+    wait_for(|| numbers(&server, "dora").0 == accepted as u64);
+    for name in ["anna", "dora"] {
+        assert!(numbers(&server, name).1 <= quota);
+    }
+    // Nothing is promised any more: what has room is taken, and what has none is not.
+    let room = format!("Subject: room\r\n\r\n{}", line.repeat(10));
+    let both = ["anna@example.test", "dora@example.test"];
+    assert!(send(&server, &both, &room).starts_with("250"));
+    let large = body.repeat(4);
+    assert!(send(&server, &both, &large).starts_with("452 4.2.2"));
+    wait_for(|| numbers(&server, "anna").0 == accepted as u64 + 1);
+    let single = send(&server, &["anna@example.test"], &large);
+    assert!(single.starts_with("452 4.2.2"), "{single}");
+}
+
+#[test]
 fn large_messages_go_through_the_spool_and_leave_nothing_there() {
     let directory = tempfile::tempdir().unwrap();
     let server = TestServer::on(directory.path(), "");
@@ -236,7 +268,11 @@ fn with_sender(server: &TestServer) -> TcpStream {
 #[test]
 fn a_full_disk_takes_nothing_from_messages_on_their_way_in() {
     let directory = tempfile::tempdir().unwrap();
-    let server = TestServer::on_a_full_disk(directory.path());
+    let server = TestServer::on(directory.path(), "");
+    // As if the disk had filled since the shards looked at it last.
+    let mut settings = server.server().live().settings.clone();
+    settings.server.storage.disk_reserve_bytes = "100000TiB".parse().unwrap();
+    server.server().reload(settings).unwrap();
     let mut stream = with_sender(&server);
     talk(&mut stream, b"RCPT TO:<anna@example.test>\r\n", "250 ");
     talk(&mut stream, b"DATA\r\n", "354 ");
@@ -249,6 +285,17 @@ fn a_full_disk_takes_nothing_from_messages_on_their_way_in() {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     talk(&mut stream, b".\r\n", "452 ");
+}
+
+#[test]
+fn a_full_disk_is_told_before_a_message_is_sent() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = TestServer::on_a_full_disk(directory.path());
+    let mut stream = server.connect(Door::Smtp);
+    talk(&mut stream, b"", "220 ");
+    talk(&mut stream, b"EHLO client.example\r\n", "250 ");
+    talk(&mut stream, b"MAIL FROM:<a@example.org>\r\n", "452 4.3.1 ");
+    talk(&mut stream, b"NOOP\r\n", "250 ");
 }
 
 #[test]

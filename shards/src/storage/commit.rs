@@ -116,6 +116,8 @@ pub(crate) struct CommitThread {
     /// Free bytes of the disk at the last look.
     pub free: u64,
     pub space_checked: Instant,
+    /// Octets written since.
+    pub unseen: u64,
     pub marked: Instant,
     pub compact_at: Instant,
     pub links: Links,
@@ -260,6 +262,7 @@ impl CommitThread {
         let mut syncs = u64::from(self.writer.sync()?);
         shard_point(shard, "body.synced")?;
         let bytes: usize = group.iter().map(Batch::bytes).sum();
+        self.unseen += bytes as u64;
         let answers = self.commit_rows(number, group, &locations)?;
         shard_point(shard, "rows.committed")?;
         syncs += 1;
@@ -407,11 +410,13 @@ impl CommitThread {
         self.shared.poison.get_or_init(|| reason).clone()
     }
 
+    /// Looks at the free space every half a second, and after a part of the reserve was written.
     fn check_space(&mut self) {
         let now = Instant::now();
-        if now < self.space_checked {
+        if now < self.space_checked && self.unseen < self.options.disk_reserve_bytes / LOOKS {
             return;
         }
+        self.unseen = 0;
         self.space_checked = now + SPACE_CHECK;
         let free = match rustix::fs::statvfs(&self.path) {
             Ok(stat) => stat.f_bavail * stat.f_frsize,
@@ -480,4 +485,6 @@ pub(crate) const QUEUE_MAX: usize = 4096;
 const YIELDS: u32 = 3;
 const IDLE_CHECK: Duration = Duration::from_millis(500);
 const SPACE_CHECK: Duration = Duration::from_millis(500);
+/// Looks while as much is written as the reserve has.
+const LOOKS: u64 = 64;
 const MARK_EVERY: Duration = Duration::from_secs(2);

@@ -390,6 +390,7 @@ fn start_commit_thread(
         kept: HashSet::new(),
         free: u64::MAX,
         space_checked: Instant::now(),
+        unseen: 0,
         marked: Instant::now(),
         compact_at: Instant::now(),
         links: Links::default(),

@@ -11,17 +11,20 @@ use super::batch::External;
 /// Octets of content in one chunk.
 pub const CHUNK: usize = 64 << 10;
 
-/// Writes one file of external content, piece by piece. Dropping it unfinished leaves the file to the sweep at opening.
+/// Writes one file of external content, piece by piece; it holds no content itself. Dropping it unfinished leaves the file to the sweep
+/// at opening.
 pub struct ExternalWriter {
     file: File,
     path: PathBuf,
-    pending: Vec<u8>,
+    reserve: u64,
+    /// Of the chunk that is being written.
+    crc: u32,
     length: u64,
 }
 
 impl ExternalWriter {
-    /// Creates the file, which must not exist.
-    pub fn create(path: PathBuf) -> io::Result<ExternalWriter> {
+    /// Creates the file, which must not exist. `reserve`: free octets of the disk that are for others.
+    pub fn create(path: PathBuf, reserve: u64) -> io::Result<ExternalWriter> {
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -29,38 +32,45 @@ impl ExternalWriter {
         Ok(ExternalWriter {
             file,
             path,
-            pending: Vec::with_capacity(CHUNK + 4),
+            reserve,
+            crc: 0,
             length: 0,
         })
     }
 
-    /// Appends content.
+    /// Appends content; `StorageFull` if that would take of the reserve.
     pub fn write(&mut self, mut content: &[u8]) -> io::Result<()> {
-        self.length += content.len() as u64;
-        while !content.is_empty() {
-            let room = CHUNK - self.pending.len();
-            let (now, rest) = content.split_at(room.min(content.len()));
-            self.pending.extend_from_slice(now);
-            content = rest;
-            if self.pending.len() == CHUNK {
-                self.flush()?;
-            }
+        crate::faults::point("large.write")?;
+        // Asked each time (1 us): many files grow at once, by far more than the reserve between two looks of a shard's own.
+        let disk = rustix::fs::fstatvfs(&self.file)?;
+        let free = disk.f_bavail * disk.f_frsize;
+        if free < self.reserve.saturating_add(content.len() as u64) {
+            return Err(io::ErrorKind::StorageFull.into());
         }
-        Ok(())
+        let mut framed = Vec::with_capacity(content.len() + (content.len() / CHUNK + 1) * 4);
+        while !content.is_empty() {
+            let room = CHUNK - (self.length % CHUNK as u64) as usize;
+            let (now, rest) = content.split_at(room.min(content.len()));
+            self.crc = crc32c::crc32c_append(self.crc, now);
+            self.length += now.len() as u64;
+            framed.extend_from_slice(now);
+            if now.len() == room {
+                framed.extend_from_slice(&self.end_of_chunk());
+            }
+            content = rest;
+        }
+        self.file.write_all(&framed)
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        let crc = crc32c::crc32c(&self.pending);
-        self.pending.extend_from_slice(&crc.to_le_bytes());
-        self.file.write_all(&self.pending)?;
-        self.pending.clear();
-        Ok(())
+    fn end_of_chunk(&mut self) -> [u8; 4] {
+        std::mem::take(&mut self.crc).to_le_bytes()
     }
 
     /// Syncs the content; it is ready to be committed.
     pub fn finish(mut self) -> io::Result<External> {
-        if !self.pending.is_empty() {
-            self.flush()?;
+        if !self.length.is_multiple_of(CHUNK as u64) {
+            let end = self.end_of_chunk();
+            self.file.write_all(&end)?;
         }
         crate::faults::point("large.sync")?;
         self.file.sync_data()?;
@@ -191,11 +201,22 @@ mod tests {
     }
 
     #[test]
+    fn the_reserve_of_the_disk_is_not_written_into() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = rustix::fs::statvfs(dir.path()).unwrap();
+        let free = disk.f_bavail * disk.f_frsize;
+        let mut writer = ExternalWriter::create(dir.path().join("x"), free * 2).unwrap();
+        let full = writer.write(b"one").unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(std::fs::read(dir.path().join("x")).unwrap(), b"");
+    }
+
+    #[test]
     fn any_range_is_read_back_and_a_flipped_bit_is_found() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         let content: Vec<u8> = (0..200_000u32).map(|n| (n * 7 % 251) as u8).collect();
-        let mut writer = ExternalWriter::create(path.clone()).unwrap();
+        let mut writer = ExternalWriter::create(path.clone(), 0).unwrap();
         for part in content.chunks(999) {
             writer.write(part).unwrap();
         }

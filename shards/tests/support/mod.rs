@@ -250,7 +250,7 @@ async fn write_external(core: &Core0, key: Key) -> Option<External> {
         .spool
         .join(String::from_utf8(key.row("x")).unwrap().replace('/', "-"));
     let write = move || -> std::io::Result<External> {
-        let mut writer = ExternalWriter::create(path)?;
+        let mut writer = ExternalWriter::create(path, 0)?;
         writer.write(&key.external_content())?;
         writer.finish()
     };

@@ -240,6 +240,7 @@ fn ranges(server: &Server) -> Vec<(&'static str, u64, u64, u64)> {
         ("storage.segment_size_bytes", storage.segment_size_bytes.0, 1 << 20, 4 << 30),
         ("storage.group_batches_max", storage.group_batches_max.into(), 1, 1 << 16),
         ("storage.group_bytes_max", storage.group_bytes_max.0, 64 << 10, 1 << 30),
+        ("storage.commit_timeout_secs", storage.commit_timeout_secs.0.as_secs(), 1, 3600),
         ("storage.body_in_memory_max_bytes", storage.body_in_memory_max_bytes.0, 4 << 10, storage.segment_size_bytes.0 / 2),
         ("storage.body_memory_budget_bytes", storage.body_memory_budget_bytes.0, storage.body_in_memory_max_bytes.0, ANY),
         ("storage.compaction_dead_percent", storage.compaction_dead_percent.into(), 5, 95),

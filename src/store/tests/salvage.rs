@@ -192,7 +192,7 @@ fn an_entry_that_is_over_is_not_told_as_lost() {
     let large = store.run(|context| async move {
         let path = context.spool.join("large");
         let write = move || {
-            let mut writer = shards::storage::ExternalWriter::create(path).unwrap();
+            let mut writer = shards::storage::ExternalWriter::create(path, 0).unwrap();
             writer.write(&[b'x'; 2000]).unwrap();
             writer.finish().unwrap()
         };

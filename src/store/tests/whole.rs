@@ -249,7 +249,7 @@ fn large_content_is_read_whole_and_in_parts() {
         let external = context
             .pool
             .run(move || {
-                let mut writer = shards::storage::ExternalWriter::create(path).unwrap();
+                let mut writer = shards::storage::ExternalWriter::create(path, 0).unwrap();
                 writer.write(&tail).unwrap();
                 writer.finish().unwrap()
             })
