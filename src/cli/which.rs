@@ -13,6 +13,7 @@ use super::client::Client;
 use crate::control::protocol::{Request, SOCKET};
 use crate::control::{Control, Source, run};
 use crate::serve::Server;
+use crate::settings::local::{LOCAL_CERT, LOCAL_DATA};
 use crate::settings::{Local, Settings, Unfinished, load_data_dir};
 
 /// A server, running or not.
@@ -63,11 +64,13 @@ impl Which {
     /// that was lost.
     pub(super) fn of_directory(dir: &Path) -> Result<Which, Failure> {
         let named = format!("--dir {}", dir.display());
-        let data = dir.join("data");
-        let (data_dir, source) = if is_data_directory(dir) {
-            (dir.to_path_buf(), None)
+        let data = dir.join(LOCAL_DATA);
+        let (dir, data_dir, source) = if let Some(local) = local_of_data(dir) {
+            (local.clone(), dir.to_path_buf(), Some(local))
+        } else if is_data_directory(dir) {
+            (dir.to_path_buf(), dir.to_path_buf(), None)
         } else if is_data_directory(&data) {
-            (data, Some(Source::Local(Local::new(dir))))
+            (dir.to_path_buf(), data, Some(dir.to_path_buf()))
         } else {
             return Err(Failure::Failed(format!(
                 "{} is neither a directory of localserve nor a data directory that a server has started on; name the right one",
@@ -76,9 +79,9 @@ impl Which {
         };
         Ok(Which {
             named,
-            socket_directory: dir.to_path_buf(),
+            socket_directory: dir,
             data_dir,
-            source,
+            source: source.map(|dir| Source::Local(Local::new(dir))),
         })
     }
 
@@ -118,7 +121,7 @@ impl Which {
         }
         let data = self.data_dir.display();
         Err(Failure::Failed(format!(
-            "a ringmail process has {data} open and does not answer on {}/{SOCKET}: a server that starts or stops, another command, or a server whose socket was removed. Try again in a moment; if that does not help, fuser {data}/lock names the process: end it, and start the server again",
+            "a ringmail process has {data} open and does not answer on {}/{SOCKET}: a server that starts or stops, another command, a localserve that was given another --dir, or a server whose socket was removed. Try again in a moment; if that does not help, fuser {data}/lock names the process: end it, and start the server again",
             self.socket_directory.display()
         )))
     }
@@ -237,6 +240,17 @@ impl Which {
             ))),
         }
     }
+}
+
+/// The directory of `localserve` that a data directory is in. With a socket beside the data it is one of `serve`.
+fn local_of_data(data: &Path) -> Option<PathBuf> {
+    let data = data.canonicalize().ok()?;
+    let dir = data.parent()?;
+    let is_local = data.ends_with(LOCAL_DATA)
+        && is_data_directory(&data)
+        && !data.join(SOCKET).exists()
+        && dir.join(LOCAL_CERT).exists();
+    is_local.then(|| dir.to_path_buf())
 }
 
 /// A server that carries out requests.

@@ -176,6 +176,8 @@ pub const LOCAL_PASSWORD: &str = "ringmailringmail";
 pub const PORT_OFFSET: u16 = 1000;
 /// Certificate chain of the directory.
 pub const LOCAL_CERT: &str = "localhost.crt";
+/// Where its mail lies in the directory.
+pub const LOCAL_DATA: &str = "data";
 /// Key of that certificate.
 pub const LOCAL_KEY: &str = "localhost.key";
 /// Most accounts of `--accounts`: ten times what one server is built for.

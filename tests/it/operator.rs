@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::net::UnixListener;
 
 use crate::folder::Folder;
-use crate::program::{Localserve, Ran, port_offset, ringmail, ringmail_with_input};
+use crate::program::{Localserve, Ran, command, port_offset, ringmail, ringmail_with_input};
 
 /// The postmaster, a catchall and a member have no account yet.
 const DOMAINS: &str = r#"
@@ -251,4 +251,30 @@ fn a_second_localserve_is_told_of_the_first() {
     let server = Localserve::start(dir.path(), &[]);
     let again = ringmail(&["localserve", "--dir", server.dir()]);
     refused(&again, "already; see it: ringmail status --dir");
+}
+
+#[test]
+fn the_data_of_localserve_leads_to_its_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let data = dir.path().join("data");
+    let data = data.to_str().unwrap();
+    for words in [&["check"][..], &["queue", "list"], &["account", "list"]] {
+        done(&ringmail(&[words, &["--dir", data]].concat()));
+    }
+    let relative = command(&["status", "--dir", "."])
+        .current_dir(data)
+        .output();
+    done(&relative.unwrap().into());
+    refused(
+        &ringmail(&["salvage", data]),
+        "stop it first: ringmail stop",
+    );
+    done(&ringmail(&["stop", "--dir", data]));
+    drop(server);
+    done(&ringmail(&["account", "list", "--dir", data]));
+    refused(
+        &ringmail(&["stop", "--dir", data]),
+        "start it with: ringmail localserve --dir",
+    );
 }
