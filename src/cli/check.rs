@@ -40,8 +40,7 @@ fn stopped(which: &Which, report: &mut Report) -> Result<Value, Failure> {
     };
     let found = check_stopped(&which.data_dir, &configured, &mut |checked| {
         report.progress(&format!("{checked} checked"));
-    })
-    .map_err(|e| e.to_string())?;
+    })?;
     for finding in &found.findings {
         report.item(&json!({"finding": finding}))?;
     }

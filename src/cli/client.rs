@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Failure;
-use crate::control::protocol::{Request, Response, read_line, write_line};
+use crate::control::protocol::{Request, Response, SOCKET, read_line, write_line};
 use crate::control::socket;
 
 /// Before a server is started: that none is there. Its lock and its ports would keep the second out too, with less to go by.
@@ -39,12 +39,9 @@ impl Client {
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
-                io::ErrorKind::PermissionDenied => Err(Failure::Failed(format!(
-                    "{}/ctl may not be opened; run this as the user the server runs as, or as root",
-                    directory.display()
-                ))),
+                io::ErrorKind::PermissionDenied => Err(Failure::denied(&directory.join(SOCKET))),
                 _ => Err(Failure::Failed(format!(
-                    "{}/ctl: {error}",
+                    "{}/{SOCKET}: {error}",
                     directory.display()
                 ))),
             },

@@ -20,8 +20,13 @@ mod table;
 mod which;
 
 use std::ffi::OsString;
+use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::ExitCode;
+
+use shards::storage::DirectoryError;
 
 use arguments::{Arguments, Parsed};
 use table::Command;
@@ -76,12 +81,30 @@ enum Failure {
 }
 
 impl Failure {
-    /// The same with a further way out.
-    fn and(self, more: &str) -> Failure {
-        match self {
-            Failure::Usage(text) => Failure::Usage(format!("{text}, {more}")),
-            Failure::Failed(text) => Failure::Failed(format!("{text}, {more}")),
-            other => other,
+    /// This user may not have a file or directory.
+    fn denied(path: &Path) -> Failure {
+        // It can be seen, or the nearest above it that can may not be passed.
+        let mut seen = path.ancestors().map(|at| (at, fs::metadata(at)));
+        let text = match seen.find_map(|(at, metadata)| Some((at, metadata.ok()?.uid()))) {
+            Some((at, owner)) => format!(
+                "{}: permission denied. It belongs to user {owner}; run this as that user (sudo -u '#{owner}' ringmail ...), or as root while the server runs",
+                at.display()
+            ),
+            None => format!("{}: permission denied", path.display()),
+        };
+        Failure::Failed(text)
+    }
+}
+
+impl From<DirectoryError> for Failure {
+    fn from(error: DirectoryError) -> Failure {
+        match error {
+            DirectoryError::Io { path, source }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Failure::denied(&path)
+            }
+            error => Failure::Failed(error.to_string()),
         }
     }
 }

@@ -37,8 +37,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let salvaged = salvage(&which.data_dir, (scope, missing), &mut |progress| {
         teller.progress(&progress);
-    })
-    .map_err(|e| e.to_string())?;
+    })?;
     if let Some(failure) = teller.failed {
         return Err(failure);
     }

@@ -1,6 +1,7 @@
 //! Which server `--config` or `--dir` means, whether it runs, and a request to it either way.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -40,8 +41,7 @@ impl Which {
                     .into(),
             )),
             (Some(file), None) => Which::of_config(file),
-            (None, Some(dir)) => Which::of_directory(dir)
-                .map_err(|failure| failure.and("or name the settings with --config FILE")),
+            (None, Some(dir)) => Which::of_directory(dir),
         }
     }
 
@@ -71,6 +71,13 @@ impl Which {
             (dir.to_path_buf(), dir.to_path_buf(), None)
         } else if is_data_directory(&data) {
             (dir.to_path_buf(), data, Some(dir.to_path_buf()))
+        } else if let Some(denied) = [&data, dir].into_iter().find(|path| is_denied(path)) {
+            return Err(Failure::denied(denied));
+        } else if !dir.exists() {
+            return Err(Failure::Failed(format!(
+                "there is no directory {}; name the right one",
+                dir.display()
+            )));
         } else {
             return Err(Failure::Failed(format!(
                 "{} is neither a directory of localserve nor a data directory that a server has started on; name the right one",
@@ -116,7 +123,7 @@ impl Which {
 
     /// That nobody has the directory although no server answers: then neither "it runs" nor "it does not" would be true.
     pub(super) fn must_be_free(&self) -> Result<(), Failure> {
-        if !Lock::is_taken(&self.data_dir).map_err(|e| Failure::Failed(e.to_string()))? {
+        if !Lock::is_taken(&self.data_dir)? {
             return Ok(());
         }
         let data = self.data_dir.display();
@@ -158,9 +165,7 @@ impl Which {
         }
         self.check_user()?;
         self.must_be_free()?;
-        Lock::take(&self.data_dir)
-            .map(Some)
-            .map_err(|e| Failure::Failed(e.to_string()))
+        Ok(Some(Lock::take(&self.data_dir)?))
     }
 
     /// That there is something to look at: a command that only reads makes no directory.
@@ -251,6 +256,10 @@ fn local_of_data(data: &Path) -> Option<PathBuf> {
         && !data.join(SOCKET).exists()
         && dir.join(LOCAL_CERT).exists();
     is_local.then(|| dir.to_path_buf())
+}
+
+fn is_denied(directory: &Path) -> bool {
+    fs::read_dir(directory).is_err_and(|e| e.kind() == ErrorKind::PermissionDenied)
 }
 
 /// A server that carries out requests.

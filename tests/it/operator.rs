@@ -1,7 +1,12 @@
 //! The way of a new operator, from nothing to a running server, and the ways beside it.
 
-use std::os::unix::fs::{MetadataExt, chown};
+use std::fs::{File, Permissions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
 
 use crate::folder::Folder;
 use crate::program::{Localserve, Ran, command, port_offset, ringmail, ringmail_with_input};
@@ -277,4 +282,62 @@ fn the_data_of_localserve_leads_to_its_server() {
         &ringmail(&["stop", "--dir", data]),
         "start it with: ringmail localserve --dir",
     );
+}
+
+/// The program as a user whom nothing belongs to; root becomes nobody.
+fn as_stranger(words: &[&str]) -> Ran {
+    // Through its descriptor: the way to the program may not be open to all.
+    let program = File::open(env!("CARGO_BIN_EXE_ringmail")).unwrap();
+    let mut command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
+    if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
+        command.uid(65534);
+    }
+    command.args(words).output().unwrap().into()
+}
+
+#[test]
+fn who_may_not_look_is_told_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let close = |path: &Path, mode| {
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    };
+    close(dir.path(), 0o755);
+    let path = dir.path().to_str().unwrap();
+    let none = dir.path().join("none");
+    refused(
+        &as_stranger(&["check", "--dir", none.to_str().unwrap()]),
+        "there is no directory ",
+    );
+    let server = Localserve::start(dir.path(), &[]);
+    let data = dir.path().join("data");
+    let told = |words: &[&str], denied: &Path| {
+        let ran = as_stranger(words);
+        refused(
+            &ran,
+            &format!(
+                "{}: permission denied. It belongs to user",
+                denied.display()
+            ),
+        );
+    };
+    told(&["status", "--dir", path], &data);
+    close(&data, 0o755);
+    told(&["status", "--dir", path], &dir.path().join("ctl"));
+    done(&ringmail(&["stop", "--dir", path]));
+    drop(server);
+    for word in ["check", "stop"] {
+        // The mail, the directory around it, one file of the mail.
+        close(&data, 0);
+        told(&[word, "--dir", path], &data);
+        close(dir.path(), 0);
+        told(&[word, "--dir", path], dir.path());
+        told(&[word, "--dir", data.to_str().unwrap()], dir.path());
+        close(dir.path(), 0o755);
+        close(&data, 0o755);
+        close(&data.join("lock"), 0);
+        told(&[word, "--dir", path], &data.join("lock"));
+    }
+    close(&data, 0);
+    told(&["salvage", path], &data);
+    close(&data, 0o755);
 }
