@@ -1,11 +1,14 @@
 //! Reads a command line by the table. lexopt splits it; which option fits where is the table's to say.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use lexopt::prelude::*;
+use lexopt::Arg::{Long, Short, Value};
 
 use super::table::{Command, Opt, ROWS, Row, begins, overview};
+use crate::settings::local::{ACCOUNTS_MAX, PORT_OFFSET_MAX};
 
 /// The options and arguments of a command.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -39,13 +42,23 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed,
     let mut arguments = Arguments::default();
     let mut given = Vec::new();
     let mut help = false;
-    while let Some(argument) = parser.next().map_err(text)? {
+    // The first one is told, once all words are read: only then is it known which command's help to name.
+    let mut wrong = Ok(());
+    loop {
+        let argument = match parser.next() {
+            Ok(Some(argument)) => argument,
+            Ok(None) => return fit(arguments, &given, wrong, help),
+            Err(error) => {
+                wrong = wrong.and(Err(error.to_string()));
+                continue;
+            }
+        };
         let option = match argument {
             Value(word) => {
-                let word = word.into_string();
-                arguments
-                    .rest
-                    .push(word.map_err(|w| format!("{w:?} is not UTF-8"))?);
+                match word.into_string() {
+                    Ok(word) => arguments.rest.push(word),
+                    Err(word) => wrong = wrong.and(Err(format!("{word:?} is not UTF-8"))),
+                }
                 continue;
             }
             Short('h') | Long("help") => {
@@ -68,37 +81,65 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed,
             Long("make-missing") => Opt::MakeMissing,
             Long("port-offset") => Opt::PortOffset,
             Long("accounts") => Opt::Accounts,
-            other => return Err(format!("{}; {SEE_HELP}", other.unexpected())),
+            other => {
+                wrong = wrong.and(Err(other.unexpected().to_string()));
+                continue;
+            }
         };
+        let taken = arguments.take(option, &mut parser);
+        wrong = wrong.and(taken);
         if given.contains(&option) {
-            return Err(format!("{} is there twice", option.written()));
+            wrong = wrong.and(Err(format!("{} is there twice", option.written())));
         }
         given.push(option);
-        arguments.take(option, &mut parser).map_err(text)?;
     }
-    fit(arguments, &given, help)
 }
 
 impl Arguments {
-    fn take(&mut self, option: Opt, parser: &mut lexopt::Parser) -> Result<(), lexopt::Error> {
+    fn take(&mut self, option: Opt, parser: &mut lexopt::Parser) -> Result<(), String> {
+        let mut value = || {
+            let value = parser.value().ok().filter(|value| !value.is_empty());
+            value.ok_or_else(|| format!("{} needs a value", option.written()))
+        };
         match option {
-            Opt::Config => self.config = Some(parser.value()?.into()),
-            Opt::Dir => self.dir = Some(parser.value()?.into()),
+            Opt::Config => self.config = Some(value()?.into()),
+            Opt::Dir => self.dir = Some(value()?.into()),
             Opt::Json => self.json = true,
             Opt::Generate => self.generate = true,
             Opt::Keep => self.keep = true,
             Opt::Numbers => self.numbers = true,
             Opt::All => self.all = true,
             Opt::MakeMissing => self.make_missing = true,
-            Opt::PortOffset => self.port_offset = Some(parser.value()?.parse()?),
-            Opt::Accounts => self.accounts = Some(parser.value()?.parse()?),
+            Opt::PortOffset => {
+                self.port_offset = Some(number(option, &value()?, PORT_OFFSET_MAX)?);
+            }
+            Opt::Accounts => self.accounts = Some(number(option, &value()?, ACCOUNTS_MAX)?),
         }
         Ok(())
     }
 }
 
-/// Finds the command the words name, and holds its row against what was given.
-fn fit(mut arguments: Arguments, given: &[Opt], help: bool) -> Result<Parsed, String> {
+/// The value of an option, from 0 to `most`.
+fn number<N>(option: Opt, value: &OsStr, most: N) -> Result<N, String>
+where
+    N: FromStr + PartialOrd + Display,
+{
+    let number = value.to_str().and_then(|text| text.parse().ok());
+    number.filter(|number| *number <= most).ok_or_else(|| {
+        format!(
+            "{}: {value:?} is no number from 0 to {most}",
+            option.written()
+        )
+    })
+}
+
+/// Finds the command the words name, and holds its row against what was given. `wrong` is what made no sense by itself.
+fn fit(
+    mut arguments: Arguments,
+    given: &[Opt],
+    wrong: Result<(), String>,
+    help: bool,
+) -> Result<Parsed, String> {
     // `ringmail help account add` as well.
     let help = help || arguments.rest.first().is_some_and(|word| word == "help");
     if arguments.rest.first().is_some_and(|word| word == "help") {
@@ -112,40 +153,39 @@ fn fit(mut arguments: Arguments, given: &[Opt], help: bool) -> Result<Parsed, St
         let some = ROWS.iter().any(|row| begins(row, words));
         return match (help, some) {
             (true, true) => Ok(Parsed::Print(overview(words))),
-            (false, true) => Err(format!("a command is missing\n\n{}", overview(words))),
-            _ => Err(format!("no command {:?}; {SEE_HELP}", words.join(" "))),
+            (false, true) => {
+                let wrong = wrong.err().unwrap_or("a command is missing".into());
+                Err(format!("{wrong}\n\n{}", overview(words)))
+            }
+            _ => Err(format!(
+                "no command {:?}; see ringmail --help",
+                words.join(" ")
+            )),
         };
     };
     if help {
         return Ok(Parsed::Print(row.help()));
     }
     let name = row.name();
-    if let Some(wrong) = given.iter().find(|option| !row.options.contains(option)) {
-        return Err(format!(
-            "{name} takes no {}; see ringmail {name} --help",
-            wrong.written()
-        ));
-    }
     arguments.rest.drain(..row.words.len());
+    wrong
+        .and_then(|()| fit_row(row, &arguments.rest, given))
+        .map_err(|wrong| format!("{wrong}; see ringmail {name} --help"))?;
+    Ok(Parsed::Run(row.command, arguments))
+}
+
+fn fit_row(row: &Row, rest: &[String], given: &[Opt]) -> Result<(), String> {
+    let name = row.name();
+    if let Some(wrong) = given.iter().find(|option| !row.options.contains(option)) {
+        return Err(format!("{name} takes no {}", wrong.written()));
+    }
     let (least, most) = row.argument_range();
-    match arguments.rest.len() {
-        n if n < least => Err(format!(
-            "{name} needs {}; see ringmail {name} --help",
-            row.arguments[n..].join(" ")
-        )),
-        n if n > most => Err(format!(
-            "{name} takes no {:?}; see ringmail {name} --help",
-            arguments.rest[most]
-        )),
-        _ => Ok(Parsed::Run(row.command, arguments)),
+    match rest.len() {
+        n if n < least => Err(format!("{name} needs {}", row.arguments[n..].join(" "))),
+        n if n > most => Err(format!("{name} takes no {:?}", rest[most])),
+        _ => Ok(()),
     }
 }
-
-fn text(error: lexopt::Error) -> String {
-    format!("{error}; {SEE_HELP}")
-}
-
-const SEE_HELP: &str = "see ringmail --help";
 
 #[cfg(test)]
 mod tests {
@@ -200,25 +240,63 @@ mod tests {
             ("account add anna --dir d", "account add needs ADDRESS..."),
             ("serve --dir d", "serve takes no --dir DIR"),
             ("stop --json --dir d", "stop takes no --json"),
-            ("stop --dir", "missing argument for option '--dir'"),
-            ("stop --dir a --dir b", "--dir DIR is there twice"),
-            ("stop --wrong", "invalid option '--wrong'"),
-            ("stop -x", "invalid option '-x'"),
             (
-                "status --json=yes --dir d",
-                "unexpected argument for option '--json'",
-            ),
-            (
-                "localserve --accounts many",
-                "cannot parse argument \"many\"",
-            ),
-            (
-                "localserve --port-offset 70000",
-                "cannot parse argument \"70000\"",
+                "--wrong",
+                "invalid option '--wrong'\n\nringmail, a mail server",
             ),
         ] {
             let error = parsed(line).unwrap_err();
             assert!(error.starts_with(expected), "{line}: {error}");
+        }
+        for (line, expected) in [
+            ("stop --dir", "--dir DIR needs a value; see ringmail stop"),
+            (
+                "check --config=",
+                "--config FILE needs a value; see ringmail check",
+            ),
+            (
+                "--dir a stop --dir b",
+                "--dir DIR is there twice; see ringmail stop",
+            ),
+            (
+                "--wrong stop now",
+                "invalid option '--wrong'; see ringmail stop",
+            ),
+            (
+                "queue -x list",
+                "invalid option '-x'; see ringmail queue list",
+            ),
+            (
+                "account list --wrong=7",
+                "invalid option '--wrong'; see ringmail account list",
+            ),
+            (
+                "stop --json --dir d",
+                "stop takes no --json; see ringmail stop",
+            ),
+            (
+                "status --json=yes --dir d",
+                "unexpected argument for option '--json': \"yes\"; see ringmail status",
+            ),
+            (
+                "localserve --accounts many",
+                "--accounts N: \"many\" is no number from 0 to 100000; see ringmail localserve",
+            ),
+            (
+                "localserve --accounts 100001",
+                "--accounts N: \"100001\" is no number from 0 to 100000; see ringmail localserve",
+            ),
+            (
+                "--port-offset=-1 localserve",
+                "--port-offset N: \"-1\" is no number from 0 to 64542; see ringmail localserve",
+            ),
+            (
+                "localserve --port-offset 70000",
+                "--port-offset N: \"70000\" is no number from 0 to 64542; see ringmail localserve",
+            ),
+        ] {
+            let expected = format!("{expected} --help");
+            assert_eq!(parsed(line).unwrap_err(), expected, "{line}");
         }
     }
 
@@ -232,6 +310,8 @@ mod tests {
         assert!(printed("help").contains("localserve"));
         assert!(printed("account --help").contains("account add"));
         assert!(!printed("account --help").contains("localserve "));
+        // Whatever else is wrong.
+        assert!(printed("account add --wrong -h").contains("Usage: ringmail account add"));
         assert!(printed("account add -h").contains("Usage: ringmail account add"));
         assert!(printed("help account add").contains("Usage: ringmail account add"));
         assert!(printed("--version").starts_with("ringmail 0."));

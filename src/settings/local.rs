@@ -74,12 +74,11 @@ impl Local {
     }
 
     fn check_range(&self) -> Result<(), Problem> {
-        let most = u16::MAX - Door::Imaps.standard_port();
-        if self.port_offset > most {
+        if self.port_offset > PORT_OFFSET_MAX {
             return Err(Problem::of_file(
                 &self.dir,
                 format!(
-                    "the port offset {} is too large: at most {most}",
+                    "the port offset {} is too large: at most {PORT_OFFSET_MAX}",
                     self.port_offset
                 ),
             ));
@@ -180,8 +179,10 @@ pub const LOCAL_CERT: &str = "localhost.crt";
 pub const LOCAL_DATA: &str = "data";
 /// Key of that certificate.
 pub const LOCAL_KEY: &str = "localhost.key";
-/// Most accounts of `--accounts`: ten times what one server is built for.
-const ACCOUNTS_MAX: u32 = 1_000_000;
+/// Leaves room for the highest standard port, that of IMAPS.
+pub const PORT_OFFSET_MAX: u16 = u16::MAX - 993;
+/// Most accounts of `--accounts`: what one server is built for.
+pub const ACCOUNTS_MAX: u32 = 100_000;
 
 /// The static file without its services, whose ports depend on the offset. Limits are wide: load tests come from one address.
 const SERVER: &str = r#"
