@@ -8,7 +8,6 @@ use super::arguments::Arguments;
 use super::which::Which;
 use super::{Failure, print};
 use crate::control::protocol::Request;
-use crate::settings::Local;
 use crate::store::check_stopped;
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -32,9 +31,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn stopped(which: &Which, report: &mut Report) -> Result<Value, Failure> {
     let settings = which.unfinished().ok().map(|u| u.settings);
     let configured = |name: &str| match &settings {
-        Some(settings) => {
-            settings.accounts.contains_key(name) || (which.is_local() && Local::is_numbered(name))
-        }
+        Some(settings) => settings.accounts.contains_key(name),
         // A data directory does not say which accounts are configured.
         None => true,
     };

@@ -1,5 +1,6 @@
 //! `ringmail localserve`: a whole server in one directory on loopback.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -14,7 +15,7 @@ use crate::control::{Control, Source, supervise};
 use crate::login::hash_password;
 use crate::serve::{Server, hash_cost};
 use crate::settings::local::{LOCAL_ACCOUNT, LOCAL_CERT, LOCAL_KEY, LOCAL_PASSWORD, PORT_OFFSET};
-use crate::settings::{AccountName, Door, Local};
+use crate::settings::{AccountName, Door, Local, Settings};
 use crate::telemetry;
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -25,20 +26,22 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let local = Local {
         dir,
         port_offset: arguments.port_offset.unwrap_or(PORT_OFFSET),
-        accounts: arguments.accounts.unwrap_or(0),
     };
-    let settings = local.load().map_err(|e| e.to_string())?;
     super::client::must_not_run(&local.dir)?;
     prepare(&local.dir)?;
+    local
+        .make_accounts(arguments.accounts.unwrap_or(0))
+        .map_err(|e| format!("{}: {e}", local.accounts_dir().display()))?;
+    let settings = local.load().map_err(|e| e.to_string())?;
     telemetry::start(&settings.server.log)?;
     let ready = |control: &Control| {
         // A shard out of service is no reason to keep the others' mail from everybody.
-        if let Err(error) = set_passwords(control.server(), &local) {
+        if let Err(error) = set_passwords(control.server()) {
             tracing::warn!(%error, "some accounts may have no password yet; start the server again when the reason is gone");
         }
         control.server().serving()?;
         // Somebody may have closed standard output; the server serves all the same.
-        let _ = print(&welcome(&local));
+        let _ = print(&welcome(&local, &control.server().live().settings));
         Ok(())
     };
     let source = Source::Local(local.clone());
@@ -80,13 +83,16 @@ fn prepare(dir: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Gives each account without a password the one that is printed. Hashed once for all: it is no secret.
-fn set_passwords(server: &Server, local: &Local) -> Result<(), String> {
+/// Gives each account of ours that has no password the one that is printed. Hashed once for all: it is no secret.
+fn set_passwords(server: &Server) -> Result<(), String> {
     let settings = &server.live().settings;
     let credentials = hash_password(LOCAL_PASSWORD.as_bytes(), hash_cost(settings))?;
     let mut by_core: Vec<Vec<AccountName>> = vec![Vec::new(); usize::from(server.cores())];
-    for name in local.account_names() {
-        by_core[usize::from(server.owner_of(name.as_str()).0)].push(name);
+    let ours = |name: &&AccountName| {
+        name.as_str() == LOCAL_ACCOUNT || Local::number_of(name.as_str()).is_some()
+    };
+    for name in settings.accounts.keys().filter(ours) {
+        by_core[usize::from(server.owner_of(name.as_str()).0)].push(*name);
     }
     std::thread::scope(|scope| {
         let set = |(core, names): (usize, Vec<AccountName>)| {
@@ -118,7 +124,7 @@ fn set_passwords(server: &Server, local: &Local) -> Result<(), String> {
     })
 }
 
-fn welcome(local: &Local) -> String {
+fn welcome(local: &Local, settings: &Settings) -> String {
     let mut text = format!(
         "ringmail localserve is ready; its directory is {}\n\n",
         local.dir.display()
@@ -135,10 +141,15 @@ fn welcome(local: &Local) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {:<12} {url:<24} {note}", door.as_str());
     }
-    let others = match local.accounts {
-        0 => String::new(),
-        1 => " and u1@localhost".to_string(),
-        n => format!(" and u1@localhost to u{n}@localhost"),
+    let names = settings.accounts.keys();
+    let numbers: BTreeSet<u32> = names.filter_map(|n| Local::number_of(n.as_str())).collect();
+    let others = match (numbers.first(), numbers.last()) {
+        (Some(first), Some(last)) if first == last => format!(" and u{first}@localhost"),
+        (Some(first), Some(last)) => format!(
+            " and {} accounts u{first}@localhost to u{last}@localhost",
+            numbers.len()
+        ),
+        _ => String::new(),
     };
     let _ = write!(
         text,

@@ -57,7 +57,7 @@ impl Opt {
             Opt::Dir => "the server whose directory this is (of localserve, or a data directory)",
             Opt::Json => "one JSON object a line",
             Opt::PortOffset => "added to each standard port (default 1000)",
-            Opt::Accounts => "further accounts u1 to uN, with the same password",
+            Opt::Accounts => "makes accounts u1 to uN too; those of an earlier start stay",
             Opt::Generate => "makes a password and prints it",
             Opt::Keep => "takes over mail and password of an earlier account of the name",
             Opt::Numbers => "with mailboxes, messages and octets of each account",
@@ -183,6 +183,8 @@ Every standard port plus the offset, on 127.0.0.1: SMTP 1025, submission 1587,
 submissions 1465, IMAP 1143, IMAPS 1993, HTTP 1080 (metrics and health).
 ringmail@localhost, password ringmailringmail, receives mail to any address
 that has no account of its own. Nothing leaves this machine.
+Accounts u1, u2, ... without a password get the same one. They are files in
+DIR/accounts and stay until ringmail account remove.
 DIR is made at the first start and used again at the next; by default it is
 ringmail/localserve below the user's data directory ($XDG_DATA_HOME, else
 ~/.local/share). The certificate is DIR/localhost.crt, made by ourselves.",

@@ -148,11 +148,6 @@ impl Which {
         })
     }
 
-    /// Whether it is a directory of localserve.
-    pub(super) fn is_local(&self) -> bool {
-        matches!(self.source, Some(Source::Local(_)))
-    }
-
     /// Whether the data directory was made already. Shards without a format file are damage, which opening names.
     pub(super) fn has_data(&self) -> bool {
         is_data_directory(&self.data_dir)
@@ -180,12 +175,8 @@ impl Which {
         )))
     }
 
-    /// That there is an account of the name, as far as files say: the numbered ones of `localserve` have none, and a server that runs on
-    /// a data directory knows best.
+    /// That there is an account of the name, as far as files say: a server that runs on a data directory knows best.
     pub(super) fn must_name_an_account(&self, name: &str) -> Result<(), Failure> {
-        let Some(Source::File(_)) = &self.source else {
-            return Ok(());
-        };
         match self.unfinished() {
             Ok(unfinished) if !unfinished.settings.accounts.contains_key(name) => {
                 Err(Failure::Failed(format!(

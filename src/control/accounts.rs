@@ -193,11 +193,12 @@ mod tests {
 
     #[test]
     fn pages_join_without_gap_or_overlap() {
-        let local = Local {
-            accounts: 6,
-            ..Local::new("/nowhere")
-        };
-        let settings = local.load().unwrap();
+        let mut settings = Local::new("/nowhere").load().unwrap();
+        for n in 1..=6 {
+            let account = settings.accounts["ringmail"].clone();
+            let name = format!("u{n}").parse().unwrap();
+            settings.accounts.insert(name, account);
+        }
         let mut names = Vec::new();
         let mut after: Option<String> = None;
         loop {

@@ -1,9 +1,11 @@
 //! The settings of `localserve`: a whole server in one directory on loopback, nothing to write first.
 //! They are texts like the operator's own, so they take the same way through parser and check. Files that `account add --dir` left in
-//! `DIR/accounts` are read beside them, and `DIR/domains.toml`, when it exists, stands in for the built-in domain.
+//! `DIR/accounts` are read beside them, those of `--accounts` too, and `DIR/domains.toml`, when it exists, stands in for the built-in domain.
 //! Not here: the certificate and the passwords (made by `serve.rs` and `cli/` at the first start).
 
 use std::fmt::Write as _;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::account_name::AccountName;
@@ -12,6 +14,7 @@ use super::listener::Door;
 use super::load::{read_accounts, read_text};
 use super::model::Settings;
 use super::problem::{Problem, Problems, Unfinished};
+use super::replace;
 use super::text::{Text, Texts};
 
 /// What `localserve` is told on its command line.
@@ -21,17 +24,14 @@ pub struct Local {
     pub dir: PathBuf,
     /// What is added to each standard port.
     pub port_offset: u16,
-    /// How many accounts `u1`, `u2`, ... there are beside `ringmail`.
-    pub accounts: u32,
 }
 
 impl Local {
-    /// With the documented offset and no further accounts.
+    /// With the documented offset.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
             port_offset: PORT_OFFSET,
-            accounts: 0,
         }
     }
 
@@ -57,20 +57,32 @@ impl Local {
         Ok(unfinished)
     }
 
-    /// The names of the built-in accounts.
-    pub fn account_names(&self) -> impl Iterator<Item = AccountName> + use<> {
-        let numbered = (1..=self.accounts).map(|n| {
-            format!("u{n}")
-                .parse()
-                .expect("u and a number is an account name")
-        });
-        std::iter::once(local_account()).chain(numbered)
+    /// Makes the files of accounts `u1` to this number that are not there: from then on they are accounts like any other.
+    pub fn make_accounts(&self, count: u32) -> io::Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        let folder = self.accounts_dir();
+        replace::create_folder(&folder)?;
+        for n in 1..=count {
+            let text = account_text(&folder, &format!("u{n}"));
+            // An empty one was left by a start that was killed here. Not synced each: a power failure loses no mail by it.
+            if !fs::metadata(&text.path).is_ok_and(|m| m.len() > 0) {
+                fs::write(&text.path, text.content)?;
+            }
+        }
+        Ok(())
     }
 
-    /// Whether a name is one that `--accounts` could have made at another start.
-    pub fn is_numbered(name: &str) -> bool {
-        let number = name.strip_prefix('u').filter(|n| !n.starts_with('0'));
-        number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    /// The folder of the accounts' files.
+    pub fn accounts_dir(&self) -> PathBuf {
+        self.dir.join("accounts")
+    }
+
+    /// The number of an account that `--accounts` makes.
+    pub fn number_of(name: &str) -> Option<u32> {
+        let number = name.strip_prefix('u')?.parse().ok()?;
+        (name == format!("u{number}")).then_some(number)
     }
 
     fn check_range(&self) -> Result<(), Problem> {
@@ -83,21 +95,12 @@ impl Local {
                 ),
             ));
         }
-        if self.accounts > ACCOUNTS_MAX {
-            return Err(Problem::of_file(
-                &self.dir,
-                format!(
-                    "{} accounts are too many: at most {ACCOUNTS_MAX}",
-                    self.accounts
-                ),
-            ));
-        }
         Ok(())
     }
 
     fn read(&self) -> Result<Texts, Problems> {
         let mut problems = Vec::new();
-        let folder = self.dir.join("accounts");
+        let folder = self.accounts_dir();
         let mut accounts = if folder.exists() {
             read_accounts(&folder, &mut problems)
         } else {
@@ -115,10 +118,10 @@ impl Local {
         if !problems.is_empty() {
             return Err(Problems(problems));
         }
-        let on_disk: std::collections::HashSet<PathBuf> =
-            accounts.iter().map(|text| text.path.clone()).collect();
-        let built_in = self.account_names().map(|name| account_text(&folder, name));
-        accounts.extend(built_in.filter(|text| !on_disk.contains(&text.path)));
+        let built_in = account_text(&folder, LOCAL_ACCOUNT);
+        if !accounts.iter().any(|text| text.path == built_in.path) {
+            accounts.push(built_in);
+        }
         Ok(Texts {
             server: Text::new(self.dir.join("localserve.toml"), self.server_text()),
             domains,
@@ -160,7 +163,7 @@ pub fn local_account() -> AccountName {
         .expect("an account name in the source")
 }
 
-fn account_text(folder: &Path, name: AccountName) -> Text {
+fn account_text(folder: &Path, name: &str) -> Text {
     Text::new(
         folder.join(format!("{name}.toml")),
         format!("addresses = [\"{name}@localhost\"]\n"),
@@ -169,7 +172,7 @@ fn account_text(folder: &Path, name: AccountName) -> Text {
 
 /// Name of the built-in account; its address is this at `localhost`.
 pub const LOCAL_ACCOUNT: &str = "ringmail";
-/// Password of all built-in accounts.
+/// Password of the built-in account and the numbered ones.
 pub const LOCAL_PASSWORD: &str = "ringmailringmail";
 /// Added to each standard port unless the command line says otherwise.
 pub const PORT_OFFSET: u16 = 1000;
@@ -286,25 +289,35 @@ mod tests {
     }
 
     #[test]
-    fn accounts_are_numbered_from_one() {
-        let settings = Local {
-            accounts: 3,
-            ..Local::new("/nowhere")
+    fn accounts_are_numbered_from_one_and_stay() {
+        let dir = empty_dir("numbered");
+        let local = Local::new(&dir);
+        let names = || {
+            let accounts = local.load().unwrap().accounts;
+            accounts.keys().map(|n| n.to_string()).collect::<Vec<_>>()
+        };
+        local.make_accounts(3).unwrap();
+        assert_eq!(names(), ["ringmail", "u1", "u2", "u3"]);
+        // What is there is left alone, but for what a kill left.
+        let own = "addresses = [\"one@localhost\"]\n";
+        fs::write(dir.join("accounts/u1.toml"), own).unwrap();
+        fs::write(dir.join("accounts/u2.toml"), "").unwrap();
+        local.make_accounts(0).unwrap();
+        local.make_accounts(2).unwrap();
+        assert_eq!(names(), ["ringmail", "u1", "u2", "u3"]);
+        let settings = local.load().unwrap();
+        let address = |name: &str| settings.accounts[name].addresses[0].address.to_string();
+        assert_eq!(address("u1"), "one@localhost");
+        assert_eq!(address("u2"), "u2@localhost");
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn numbers_are_told_from_names() {
+        assert_eq!(Local::number_of("u17"), Some(17));
+        for other in ["u", "u017", "u1x", "v1", "u+1", "u99999999999"] {
+            assert_eq!(Local::number_of(other), None, "{other}");
         }
-        .load()
-        .unwrap();
-        assert_eq!(
-            settings
-                .accounts
-                .keys()
-                .map(AccountName::as_str)
-                .collect::<Vec<_>>(),
-            ["ringmail", "u1", "u2", "u3"]
-        );
-        assert_eq!(
-            settings.accounts["u2"].addresses[0].address.to_string(),
-            "u2@localhost"
-        );
     }
 
     #[test]
@@ -321,12 +334,7 @@ mod tests {
             "full_name = \"One\"\naddresses = [\"u1@localhost\"]\n",
         )
         .unwrap();
-        let settings = Local {
-            accounts: 1,
-            ..Local::new(&dir)
-        }
-        .load()
-        .unwrap();
+        let settings = Local::new(&dir).load().unwrap();
         assert_eq!(settings.accounts.len(), 3);
         assert_eq!(settings.accounts["u1"].full_name, "One");
         assert_eq!(settings.fingerprints.len(), 2);
@@ -354,14 +362,6 @@ mod tests {
         assert!(
             Local {
                 port_offset: 64_543,
-                ..Local::new("/nowhere")
-            }
-            .load()
-            .is_err()
-        );
-        assert!(
-            Local {
-                accounts: u32::MAX,
                 ..Local::new("/nowhere")
             }
             .load()

@@ -109,12 +109,13 @@ mod tests {
     use super::*;
 
     fn settings(accounts: u32) -> Settings {
-        Local {
-            accounts,
-            ..Local::new("/nowhere")
+        let mut settings = Local::new("/nowhere").load().unwrap();
+        for n in 1..=accounts {
+            let account = settings.accounts["ringmail"].clone();
+            let name = format!("u{n}").parse().unwrap();
+            settings.accounts.insert(name, account);
         }
-        .load()
-        .unwrap()
+        settings
     }
 
     #[test]

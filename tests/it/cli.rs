@@ -285,6 +285,8 @@ fn stopped(dir: &Path) {
             ran.err
         );
     }
+    let list = run(&["account", "list"]);
+    assert!(list.out.contains("u3@localhost"), "{}", list.out);
     assert_eq!(run(&["account", "add", "carl", "carl@localhost"]).code, 0);
     // What it made in the server's place is as private as what the server makes.
     let segments = std::fs::read_dir(dir.join("data/shard-000/segments")).unwrap();
@@ -363,4 +365,27 @@ fn localserve_starts_although_shards_are_out_of_service() {
     assert!(ready);
     assert_eq!(status.code, 1);
     assert!(status.out.contains("is out of service"), "{}", status.out);
+}
+
+#[test]
+fn accounts_of_localserve_stay_until_they_are_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Localserve::start(dir.path(), &["--accounts", "3"]);
+    let run = |words: &[&str]| {
+        let ran = ringmail(&[words, &["--dir", dir.path().to_str().unwrap()]].concat());
+        assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+        ran.out
+    };
+    run(&["account", "remove", "u2"]);
+    drop(first);
+    let again = Localserve::start(dir.path(), &[]);
+    let expected = "ringmail@localhost and 2 accounts u1@localhost to u3@localhost";
+    assert!(again.welcome.contains(expected), "{}", again.welcome);
+    let numbers = run(&["account", "list", "--numbers"]);
+    assert!(numbers.contains("u3@localhost  6 mailboxes"), "{numbers}");
+    assert!(!numbers.contains("u2"), "{numbers}");
+    drop(again);
+    let more = Localserve::start(dir.path(), &["--accounts", "2"]);
+    let expected = "3 accounts u1@localhost to u3@localhost";
+    assert!(more.welcome.contains(expected), "{}", more.welcome);
 }
