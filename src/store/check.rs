@@ -135,6 +135,8 @@ pub fn check_stopped(
     })?;
     for (shard, found) in below {
         report.checked += found.bodies;
+        let below = found.notes.iter().map(|note| format!("{shard}: {note}"));
+        report.notes.extend(below);
         let untold = |f: &&Finding| f.body.is_none() || !told.contains(&shard);
         let list = found.list.iter().filter(untold);
         for finding in list.take(position::TOLD_MAX as usize) {

@@ -90,3 +90,27 @@ fn mail_of_names_that_are_not_configured_is_a_note() {
     run(&["account", "remove", "anna"]);
     assert!(!check(path, &[]).out.contains("anna"));
 }
+
+#[test]
+fn a_directory_of_a_version_without_copies_of_the_format_file_is_sound() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let run = || {
+        let server = Localserve::start(dir.path(), &[]);
+        assert!(deliver(&server, &["ringmail"]).unwrap().starts_with("250"));
+        assert_eq!(ringmail(&["stop", "--dir", path]).code, 0);
+    };
+    run();
+    for entry in std::fs::read_dir(dir.path().join("data")).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name().to_str().unwrap().starts_with("shard-") {
+            std::fs::remove_file(entry.path().join("format")).unwrap();
+        }
+    }
+    let old = check(path, &[]);
+    let note = "note: shard-000: copy of the format file: missing; the next start";
+    assert!(old.out.contains(note), "{}", old.out);
+    assert!(old.out.contains("nothing is wrong"), "{}", old.out);
+    run();
+    assert!(!check(path, &[]).out.contains("note: "));
+}

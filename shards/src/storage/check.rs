@@ -37,6 +37,8 @@ pub struct Findings {
     pub list: Vec<Finding>,
     /// All things wrong.
     pub total: u64,
+    /// Worth to know, though nothing is wrong.
+    pub notes: Vec<String>,
     /// Bodies checked.
     pub bodies: u64,
     /// Octets of records and large content read.
@@ -264,12 +266,19 @@ pub fn check_locked(
         });
         let _ = fs::remove_dir_all(&rows_copy);
         let mut findings = findings?;
-        if let Some(problem) = copy(directory, format, shard)? {
-            let what = match problem {
-                CopyProblem::Exchanged(_) => problem.to_string(),
-                _ => format!("copy of the format file: {problem}"),
-            };
-            findings.add(shard, None, what);
+        match copy(directory, format, shard)? {
+            None => (),
+            Some(problem @ CopyProblem::Exchanged(_)) => {
+                findings.add(shard, None, problem.to_string());
+            }
+            Some(problem) => {
+                let what = format!("copy of the format file: {problem}");
+                match problem {
+                    // As in a directory of a version that made none.
+                    CopyProblem::Missing => findings.notes.push(what),
+                    _ => findings.add(shard, None, what),
+                }
+            }
         }
         all.push((shard, findings));
     }
