@@ -42,26 +42,40 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Err(failure);
     }
     print(&summary(&salvaged))?;
-    if let Some(shard) = salvaged.missing.first() {
-        let many = salvaged.missing.len();
-        let first = shard_path(&which.data_dir, *shard);
-        return Err(Failure::Failed(format!(
-            "{} is missing{}, and the server does not start without it: restore or mount it. Only if it is gone for good: ringmail salvage --make-missing {} makes it anew, empty",
-            first.display(),
-            if many > 1 {
-                format!(" (and {} more)", many - 1)
-            } else {
-                String::new()
-            },
-            which.data_dir.display(),
-        )));
+    match not_done(&salvaged, &which) {
+        text if text.is_empty() => Ok(()),
+        text => Err(Failure::Failed(text)),
     }
-    if salvaged.lost_total > 0 {
-        return Err(Failure::Failed(
-            "not everything could be brought back; what is lost is listed above, and the old index was kept beside the new one".into(),
+}
+
+/// What is not as it was, and the way out.
+fn not_done(salvaged: &Salvaged, which: &Which) -> String {
+    let mut texts = Vec::new();
+    if let Some(shard) = salvaged.missing.first() {
+        let more = match salvaged.missing.len() - 1 {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        };
+        texts.push(format!(
+            "{} is missing{more}, and the server does not start without it: restore or mount it. Only if it is gone for good: ringmail salvage --make-missing {} makes it anew, empty",
+            shard_path(&which.data_dir, *shard).display(),
+            which.data_dir.display(),
         ));
     }
-    Ok(())
+    if salvaged.lost_total > 0 {
+        texts.push("not everything could be brought back; what is lost is listed above, and the old index was kept beside the new one".into());
+    }
+    if salvaged.left > 0 {
+        let things = match salvaged.left {
+            1 => "1 thing is".to_string(),
+            n => format!("{n} things are"),
+        };
+        texts.push(format!(
+            "{things} wrong that no new index can mend, such as damaged bodies; ringmail check {} names them, each with the way out",
+            which.named
+        ));
+    }
+    texts.join("\n")
 }
 
 /// Tells of each shard as soon as it is done: a salvage that is stopped has told what it did.
@@ -148,14 +162,12 @@ fn numbers(salvaged: &Salvaged) -> String {
 
 fn summary(salvaged: &Salvaged) -> String {
     if salvaged.shards == 0 && !salvaged.missing.is_empty() {
-        return "The shards that are there are not damaged.\n".into();
-    }
-    if salvaged.shards == 0 && (salvaged.format_anew || !salvaged.made.is_empty()) {
-        return "No shard is damaged; nothing else was changed. `ringmail check` looks closer.\n"
-            .into();
+        return "The indexes of the shards that are there are not damaged.\n".into();
     }
     if salvaged.shards == 0 {
-        return "No shard is damaged; nothing was changed. `ringmail check` looks closer.\n".into();
+        let changed = salvaged.format_anew || !salvaged.made.is_empty();
+        let nothing = if changed { "nothing else" } else { "nothing" };
+        return format!("No index is damaged; {nothing} was changed.\n");
     }
     let s = if salvaged.shards == 1 { "" } else { "s" };
     format!(

@@ -305,8 +305,9 @@ it may be run again. Progress goes to standard error, what was done to standard
 output.
 
 Exit code: 0 when nothing is damaged, all was brought back, or what is missing
-was made anew; 1 when something is lost or missing, and listed, or it could not
-be done.",
+was made anew; 1 when something is lost or missing, and listed, when something
+is wrong that no new index mends (a damaged body; ringmail check names it), or
+it could not be done.",
     },
     Row {
         command: Command::Reload,

@@ -95,6 +95,8 @@ pub struct Salvaged {
     pub lost: Vec<String>,
     /// Of how many that is.
     pub lost_total: u64,
+    /// What is wrong in shards that were left alone, and stays so: no index can mend a damaged body.
+    pub left: u64,
 }
 
 impl Salvaged {
@@ -166,19 +168,20 @@ pub fn salvage(
         given_out: HashMap::new(),
     };
     let makes = about_missing == Missing::Make && !all.missing.is_empty();
-    if scope == Scope::Damaged || makes {
-        all.choose_damaged(&lock, progress)?;
-    }
     let mut salvaged = Salvaged {
         format_anew,
         ..Salvaged::default()
     };
+    if scope == Scope::Damaged || makes {
+        salvaged.left = all.choose_damaged(&lock, progress)?;
+    }
     if makes {
         salvaged.made = all.make_missing(&lock, progress)?;
     } else {
         salvaged.missing = all.missing.iter().copied().collect();
     }
     if scope == Scope::All {
+        salvaged.left = 0;
         all.chosen = there;
         all.entries.clear();
     }
@@ -207,13 +210,14 @@ struct Shards<'a> {
 }
 
 impl Shards<'_> {
-    /// Shards with findings that a rebuilt index would not have.
+    /// Shards with findings that a rebuilt index would not have. Answers how many findings the other shards have.
     fn choose_damaged(
         &mut self,
         lock: &Lock,
         progress: &mut dyn FnMut(Progress<'_>),
-    ) -> Result<(), DirectoryError> {
+    ) -> Result<u64, DirectoryError> {
         let mut damaged = BTreeSet::new();
+        let mut wrong: BTreeMap<ShardId, u64> = BTreeMap::new();
         let (mut shard_now, mut before, mut bodies) = (ShardId(0), 0, 0);
         let mut told = |shard, findings: &Findings| {
             if shard != shard_now {
@@ -229,22 +233,31 @@ impl Shards<'_> {
                 let highest = given_out.entry(ShardId(row.shard)).or_default();
                 *highest = row.entry.max(*highest);
             }
-            let sound = seen.is_ok_and(|r| !r.findings.iter().any(|f| names_us(f)));
-            if !sound {
-                damaged.insert(shard);
+            match seen {
+                Ok(seen) if !seen.findings.iter().any(|f| names_us(f)) => {
+                    wrong.insert(shard, seen.findings.len() as u64);
+                }
+                _ => {
+                    damaged.insert(shard);
+                }
             }
             let numbers = fan_out_entries(index).unwrap_or_default();
             entries.extend(numbers.into_iter().map(|number| (shard, number)));
         };
         let found = check_locked(self.directory, lock, &mut told, &mut rows)?;
         for (shard, findings) in found {
-            if !self.missing.contains(&shard) && findings.list.iter().any(|f| names_us(&f.what)) {
+            if self.missing.contains(&shard) {
+                continue;
+            }
+            if findings.list.iter().any(|f| names_us(&f.what)) {
                 damaged.insert(shard);
             }
+            *wrong.entry(shard).or_default() += findings.total;
         }
         entries.retain(|(shard, _)| !damaged.contains(shard));
+        wrong.retain(|shard, _| !damaged.contains(shard));
         self.chosen = damaged;
-        Ok(())
+        Ok(wrong.values().sum())
     }
 
     /// Makes the missing shards anew, empty. Their numbers go on above those that deliveries of their entries tell of: a new entry with

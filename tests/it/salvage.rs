@@ -332,7 +332,7 @@ fn a_sound_directory_is_left_alone_unless_all_is_asked_for() {
     assert!(
         salvaged
             .out
-            .starts_with("No shard is damaged; nothing was changed."),
+            .starts_with("No index is damaged; nothing was changed."),
         "{}",
         salvaged.out
     );
@@ -528,6 +528,15 @@ fn a_damaged_body_is_named_with_its_message_and_goes_with_it() {
             }) && text.contains("delete and expunge the message")
         };
         assert!(names(&check.out), "{}", check.out);
+        // A new index would know no more of it.
+        let salvaged = on(dir.path(), &["salvage"]);
+        let said = (salvaged.code, salvaged.out.as_str());
+        assert_eq!(said, (1, "No index is damaged; nothing was changed.\n"));
+        let way_out = format!(
+            "no new index can mend, such as damaged bodies; ringmail check --dir {} names",
+            dir.path().display()
+        );
+        assert!(salvaged.err.contains(&way_out), "{}", salvaged.err);
         let server = Localserve::start(dir.path(), ALL);
         let check = on(dir.path(), &["check", "--dir"]);
         assert!(check.code == 1 && names(&check.out), "{}", check.out);
