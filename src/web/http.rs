@@ -7,13 +7,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use shards::rt;
 
 use super::scrape::{self, Scrape};
 use super::stream::{Phase, Progress};
-use super::{Endpoint, process};
+use super::{Endpoint, framing, process};
 use crate::login::limiter::Networks;
 use crate::metrics::histograms;
 use crate::percore::PerCore;
@@ -28,6 +28,8 @@ pub(super) async fn answer<B>(
     let page = Page::of(request.uri().path(), endpoint);
     let mut response = if !has_room(core, &networks) {
         too_many()
+    } else if let Some(why) = framing::fault(request) {
+        refused(why)
     } else if !matches!(*request.method(), Method::GET | Method::HEAD) {
         wrong_method(page)
     } else {
@@ -118,6 +120,14 @@ fn too_many() -> Response<String> {
     );
     let headers = response.headers_mut();
     headers.insert(RETRY_AFTER, HeaderValue::from_static("60"));
+    response
+}
+
+fn refused(why: &str) -> Response<String> {
+    let mut response = text(StatusCode::BAD_REQUEST, why.into());
+    let headers = response.headers_mut();
+    // What follows may be no request.
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
 

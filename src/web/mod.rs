@@ -2,10 +2,11 @@
 //! Peers are untrusted. RFC 9110, RFC 9112 (hyper speaks them).
 //! Not here: rows of the storage, decisions about mail.
 //!
-//! `connection` runs one connection within its limits, `stream` fits our socket to hyper, `http` answers requests, `scrape` collects the
-//! metrics of all cores, `process` those of the process.
+//! `connection` runs one connection within its limits, `stream` fits our socket to hyper, `http` answers requests, `framing` refuses
+//! some, `scrape` collects the metrics of all cores, `process` those of the process.
 
 mod connection;
+mod framing;
 mod http;
 mod process;
 mod scrape;

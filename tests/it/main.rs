@@ -8,6 +8,7 @@ mod dialogs;
 mod failed_logins;
 mod faults;
 mod folder;
+mod http;
 mod imap_large;
 mod imap_more;
 mod log;
