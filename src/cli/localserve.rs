@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::DirBuilder;
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -63,19 +64,22 @@ fn default_directory() -> Result<PathBuf, Failure> {
         })
 }
 
-fn prepare(dir: &Path) -> Result<(), String> {
+fn prepare(dir: &Path) -> Result<(), Failure> {
     if dir.join("format").exists() {
-        return Err(format!(
-            "{} is the data directory of ringmail serve; give localserve a directory of its own with --dir",
+        return Err(Failure::Failed(format!(
+            "{} is a data directory; give localserve a directory of its own with --dir",
             dir.display()
-        ));
+        )));
     }
-    let at = |e| format!("{}: {e}", dir.display());
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(at)?;
+    let mut builder = DirBuilder::new();
+    let made = builder.recursive(true).mode(0o700).create(dir);
+    made.map_err(|error| match error.kind() {
+        ErrorKind::PermissionDenied => Failure::denied(dir),
+        _ => Failure::Failed(format!(
+            "the directory {} cannot be made: {error}; name another with --dir",
+            dir.display()
+        )),
+    })?;
     let (cert, key) = (dir.join(LOCAL_CERT), dir.join(LOCAL_KEY));
     if !cert.exists() || !key.exists() {
         certificate::write_self_signed(&cert, &key)?;

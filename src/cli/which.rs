@@ -69,20 +69,13 @@ impl Which {
             (local.clone(), dir.to_path_buf(), Some(local))
         } else if is_data_directory(dir) {
             (dir.to_path_buf(), dir.to_path_buf(), None)
-        } else if is_data_directory(&data) {
+        } else if is_data_directory(&data)
+            // Before its first start has made the data.
+            || dir.join(LOCAL_CERT).exists() && !is_denied(&data)
+        {
             (dir.to_path_buf(), data, Some(dir.to_path_buf()))
-        } else if let Some(denied) = [&data, dir].into_iter().find(|path| is_denied(path)) {
-            return Err(Failure::denied(denied));
-        } else if !dir.exists() {
-            return Err(Failure::Failed(format!(
-                "there is no directory {}; name the right one",
-                dir.display()
-            )));
         } else {
-            return Err(Failure::Failed(format!(
-                "{} is neither a directory of localserve nor a data directory that a server has started on; name the right one",
-                dir.display()
-            )));
+            return Err(not_ours(dir, &data));
         };
         Ok(Which {
             named,
@@ -247,6 +240,21 @@ fn local_of_data(data: &Path) -> Option<PathBuf> {
         && !data.join(SOCKET).exists()
         && dir.join(LOCAL_CERT).exists();
     is_local.then(|| dir.to_path_buf())
+}
+
+/// Why neither a directory nor what would be its data can be meant.
+fn not_ours(dir: &Path, data: &Path) -> Failure {
+    if let Some(denied) = [data, dir].into_iter().find(|path| is_denied(path)) {
+        return Failure::denied(denied);
+    }
+    let dir_named = dir.display();
+    Failure::Failed(if dir.exists() {
+        format!(
+            "{dir_named} is neither a directory of localserve nor a data directory that a server has started on; name the right one"
+        )
+    } else {
+        format!("there is no directory {dir_named}; name the right one")
+    })
 }
 
 fn is_denied(directory: &Path) -> bool {

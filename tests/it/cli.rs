@@ -38,6 +38,36 @@ fn help_and_mistakes_on_the_command_line() {
 }
 
 #[test]
+fn a_localserve_that_cannot_start_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let start = |dir: &Path| {
+        let offset = port_offset().to_string();
+        let path = dir.to_str().unwrap();
+        let ran = ringmail(&["localserve", "--dir", path, "--port-offset", &offset]);
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+        ran.err
+    };
+    let error = start(&file);
+    let expected = format!("the directory {} cannot be made: ", file.display());
+    assert!(error.contains(&expected), "{error}");
+    // It has no data yet, but it is the right directory.
+    let local = dir.path().join("local");
+    std::fs::create_dir(&local).unwrap();
+    std::fs::write(local.join("domains.toml"), "nonsense = 1\n").unwrap();
+    let error = start(&local);
+    assert!(error.contains("domains.toml:1:1: unknown field"), "{error}");
+    std::fs::remove_file(local.join("domains.toml")).unwrap();
+    let path = local.to_str().unwrap();
+    let check = ringmail(&["check", "--dir", path]);
+    let expected = format!("the first start makes it: ringmail localserve --dir {path}");
+    assert!(check.err.contains(&expected), "{}", check.err);
+    let added = ringmail(&["account", "add", "--dir", path, "anna", "anna@localhost"]);
+    assert_eq!(added.code, 0, "{}", added.err);
+}
+
+#[test]
 fn settings_are_printed_and_checked() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("accounts")).unwrap();
