@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use lexopt::Arg::{Long, Short, Value};
 
-use super::table::{Command, Opt, ROWS, Row, begins, overview};
+use super::table::{Opt, ROWS, Row, begins, overview};
 use crate::settings::local::{ACCOUNTS_MAX, PORT_OFFSET_MAX};
 
 /// The options and arguments of a command.
@@ -28,12 +28,12 @@ pub(super) struct Arguments {
 }
 
 /// What a command line asks for.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Parsed {
     /// A help or a version.
     Print(String),
     /// A command.
-    Run(Command, Arguments),
+    Run(&'static Row, Arguments),
 }
 
 /// Parses, program name first. The error says what is wrong and where help is.
@@ -150,28 +150,28 @@ fn fit(
         row.words.len() <= words.len() && row.words.iter().zip(words).all(|(a, b)| a == b)
     };
     let Some(row) = ROWS.iter().find(named) else {
-        let some = ROWS.iter().any(|row| begins(row, words));
-        return match (help, some) {
-            (true, true) => Ok(Parsed::Print(overview(words))),
-            (false, true) => {
-                let wrong = wrong.err().unwrap_or("a command is missing".into());
-                Err(format!("{wrong}\n\n{}", overview(words)))
-            }
-            _ => Err(format!(
-                "no command {:?}; see ringmail --help",
-                words.join(" ")
-            )),
+        let some = |words: &[String]| ROWS.iter().any(|row| begins(row, words));
+        let wrong = match wrong {
+            Err(wrong) => wrong,
+            Ok(()) if help && some(words) => return Ok(Parsed::Print(overview(words))),
+            Ok(()) if some(words) => "a command is missing".into(),
+            Ok(()) => format!("no command {:?}", words.join(" ")),
         };
+        // What there is of the kind that was meant.
+        let family = &words[..words.len().min(1)];
+        if !some(family) {
+            return Err(format!("{wrong}; see ringmail --help"));
+        }
+        return Err(format!("{wrong}\n\n{}", overview(family)));
     };
     if help {
         return Ok(Parsed::Print(row.help()));
     }
-    let name = row.name();
     arguments.rest.drain(..row.words.len());
     wrong
         .and_then(|()| fit_row(row, &arguments.rest, given))
-        .map_err(|wrong| format!("{wrong}; see ringmail {name} --help"))?;
-    Ok(Parsed::Run(row.command, arguments))
+        .map_err(|wrong| row.see_help(&wrong))?;
+    Ok(Parsed::Run(row, arguments))
 }
 
 fn fit_row(row: &Row, rest: &[String], given: &[Opt]) -> Result<(), String> {
@@ -189,6 +189,7 @@ fn fit_row(row: &Row, rest: &[String], given: &[Opt]) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::table::Command;
     use super::*;
 
     fn parsed(line: &str) -> Result<Parsed, String> {
@@ -201,7 +202,7 @@ mod tests {
 
     fn ran(line: &str) -> (Command, Arguments) {
         match parsed(line) {
-            Ok(Parsed::Run(command, arguments)) => (command, arguments),
+            Ok(Parsed::Run(row, arguments)) => (row.command, arguments),
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -234,8 +235,11 @@ mod tests {
         for (line, expected) in [
             ("", "a command is missing"),
             ("account", "a command is missing"),
-            ("dance", "no command \"dance\""),
-            ("account dance", "no command \"account dance\""),
+            ("dance", "no command \"dance\"; see ringmail --help"),
+            (
+                "account dance",
+                "no command \"account dance\"\n\nringmail, a mail server",
+            ),
             ("stop now --dir d", "stop takes no \"now\""),
             ("account add anna --dir d", "account add needs ADDRESS..."),
             ("serve --dir d", "serve takes no --dir DIR"),

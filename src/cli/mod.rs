@@ -33,13 +33,15 @@ use table::Command;
 
 /// Runs a command line, program name first. Exit codes: 0 done, 1 failed or something found, 2 not understood.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let parsed = match arguments::parse(words) {
-        Ok(parsed) => parsed,
-        Err(text) => return report(Failure::Usage(text)),
-    };
-    let result = match parsed {
-        Parsed::Print(text) => print(&text),
-        Parsed::Run(command, arguments) => run(command, &arguments),
+    let result = match arguments::parse(words) {
+        Ok(Parsed::Print(text)) => print(&text),
+        Ok(Parsed::Run(row, arguments)) => {
+            run(row.command, &arguments).map_err(|failure| match failure {
+                Failure::Usage(text) => Failure::Usage(row.see_help(&text)),
+                other => other,
+            })
+        }
+        Err(text) => Err(Failure::Usage(text)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -51,23 +51,28 @@ impl Opt {
         }
     }
 
-    fn help(self) -> &'static str {
+    fn help(self, command: Command) -> &'static str {
         match self {
+            Opt::Dir if command == Command::Localserve => "its directory; made if it is not there",
+            Opt::Config if matches!(command, Command::Serve | Command::ConfigCheck) => {
+                "the static file"
+            }
             Opt::Config => "the server whose static file this is",
             Opt::Dir => "the server whose directory this is (of localserve, or a data directory)",
             Opt::Json => "one JSON object a line",
-            Opt::PortOffset => "added to each standard port (default 1000)",
-            Opt::Accounts => "makes accounts u1 to uN too; those of an earlier start stay",
+            Opt::PortOffset => "added to each standard port (default 1000, at most 64542)",
+            Opt::Accounts => "makes accounts u1 to uN (at most 100000) if they are not there",
             Opt::Generate => "makes a password and prints it",
             Opt::Keep => "takes over mail and password of an earlier account of the name",
             Opt::Numbers => "with mailboxes, messages and octets of each account",
-            Opt::All => "all parts of the index, not only those that are damaged",
+            Opt::All => "rebuilds every shard, not only the damaged ones",
             Opt::MakeMissing => "makes shards whose directories are gone for good anew, empty",
         }
     }
 }
 
 /// A command's row.
+#[derive(Debug)]
 pub(super) struct Row {
     pub(super) command: Command,
     pub(super) words: &'static [&'static str],
@@ -84,6 +89,11 @@ impl Row {
     /// `account add`.
     pub(super) fn name(&self) -> String {
         self.words.join(" ")
+    }
+
+    /// What is wrong with a command line of it, and where to look.
+    pub(super) fn see_help(&self, wrong: &str) -> String {
+        format!("{wrong}; see ringmail {} --help", self.name())
     }
 
     /// How many arguments it takes: at least, at most.
@@ -131,7 +141,11 @@ impl Row {
         }
         text.push_str("\nOptions:\n");
         for option in self.options {
-            text.push_str(&format!("  {:<18}{}\n", option.written(), option.help()));
+            text.push_str(&format!(
+                "  {:<18}{}\n",
+                option.written(),
+                option.help(self.command)
+            ));
         }
         text.push_str(&format!("  {:<18}{}\n", "--help", "this text"));
         text
@@ -183,8 +197,8 @@ Every standard port plus the offset, on 127.0.0.1: SMTP 1025, submission 1587,
 submissions 1465, IMAP 1143, IMAPS 1993, HTTP 1080 (metrics and health).
 ringmail@localhost, password ringmailringmail, receives mail to any address
 that has no account of its own. Nothing leaves this machine.
-Accounts u1, u2, ... without a password get the same one. They are files in
-DIR/accounts and stay until ringmail account remove.
+Accounts u1, u2, ... have the same password until another is set. They are files
+in DIR/accounts and stay, without --accounts too, until ringmail account remove.
 DIR is made at the first start and used again at the next; by default it is
 ringmail/localserve below the user's data directory ($XDG_DATA_HOME, else
 ~/.local/share). The certificate is DIR/localhost.crt, made by ourselves.",
@@ -258,8 +272,8 @@ whose file was removed by hand goes too.",
         summary: "Sets an account's password",
         details: "\
 The password is asked for on the terminal without showing it, or is the first
-line of standard input. It has at least 8 characters. Before the first start
-only the server's own user can set it; afterwards root can too.",
+line of standard input. It has at least 8 characters. While the server runs root
+can set it too, else only the server's own user.",
     },
     Row {
         command: Command::QueueList,
@@ -291,18 +305,22 @@ Exit code: 0 when nothing is wrong, 1 when something is or it could not be done.
         options: &[Opt::All, Opt::MakeMissing],
         summary: "Rebuilds the index of a damaged directory from the stored mail",
         details: "\
-For a directory that does not open any more, or where ringmail check says so.
-No server may run on it. A format file that is missing or damaged is made anew
-from the copies in the shards' directories. Looks for damage then, and leaves
-the sound shards alone: in a rebuilt one, messages that were expunged lately may be back and
-later changes of flags and moves may be lost. --all rebuilds the sound ones
-too, for when mail is missing though nothing is damaged. A shard whose directory
-is missing is named and left to be restored or mounted; only if it is gone for
-good, --make-missing makes it anew: its accounts are empty then and need new
-passwords, the mail of the others is there. The old index is set
-aside, not removed; make a copy of DIR first all the same. Stopped half way,
-it may be run again. Progress goes to standard error, what was done to standard
-output.
+DIR is a directory of localserve or a data directory that does not open any
+more, or one where ringmail check says so. No server may run on it. Make a copy
+first; the old index is set aside all the same, not removed.
+
+A format file that is missing or damaged is made anew from the copies in the
+shards' directories. Then salvage looks for damage, and leaves the sound shards
+alone: in a rebuilt one, messages that were expunged lately may be back, and
+later changes of flags and moves may be lost. --all rebuilds the sound ones too,
+for when mail is missing though nothing is damaged.
+
+A shard whose directory is missing is named and left to be restored or mounted.
+Only if it is gone for good, --make-missing makes it anew: its accounts are empty
+then and need new passwords, the mail of the others is there.
+
+Stopped half way, it may be run again. Progress goes to standard error, what was
+done to standard output.
 
 Exit code: 0 when nothing is damaged, all was brought back, or what is missing
 was made anew; 1 when something is lost or missing, and listed, when something
@@ -340,6 +358,7 @@ only is named.",
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::local::{ACCOUNTS_MAX, PORT_OFFSET_MAX};
 
     #[test]
     fn the_overview_names_each_command_and_each_help_its_options() {
@@ -358,6 +377,10 @@ mod tests {
                 );
             }
             assert!(help.lines().all(|line| line.len() <= 100), "{help}");
+        }
+        let localserve = ROWS[0].help();
+        for most in [u32::from(PORT_OFFSET_MAX), ACCOUNTS_MAX] {
+            assert!(localserve.contains(&format!("at most {most}")), "{most}");
         }
     }
 

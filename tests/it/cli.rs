@@ -24,16 +24,26 @@ fn help_and_mistakes_on_the_command_line() {
             .contains("--generate")
     );
     assert!(ringmail(&["--version"]).out.starts_with("ringmail "));
-    for wrong in [
-        &["dance"][..],
-        &[],
-        &["stop"],
-        &["serve"],
-        &["stop", "--config", "a", "--dir", "b"],
+    for (wrong, help) in [
+        (&["dance"][..], "see ringmail --help"),
+        (&[], "localserve  "),
+        (&["account", "dance"], "account remove NAME  "),
+        (&["stop"], "see ringmail stop --help"),
+        (&["serve"], "see ringmail serve --help"),
+        (&["config", "check"], "see ringmail config check --help"),
+        (
+            &["stop", "--config", "a", "--dir", "b"],
+            "see ringmail stop --help",
+        ),
+        (
+            &["config", "example", "x"],
+            "see ringmail config example --help",
+        ),
     ] {
         let ran = ringmail(wrong);
         assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{wrong:?}");
         assert!(ran.err.starts_with("ringmail: "), "{}", ran.err);
+        assert!(ran.err.contains(help), "{}", ran.err);
     }
 }
 
