@@ -18,6 +18,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             which.named
         )));
     }
+    which.must_have_data()?;
     // Only to see that it may be had, by this user; salvage takes it again for its own time.
     drop(which.lock()?);
     let scope = if arguments.all {

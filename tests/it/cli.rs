@@ -70,9 +70,12 @@ fn a_localserve_that_cannot_start_says_why() {
     assert!(error.contains("domains.toml:1:1: unknown field"), "{error}");
     std::fs::remove_file(local.join("domains.toml")).unwrap();
     let path = local.to_str().unwrap();
-    let check = ringmail(&["check", "--dir", path]);
-    let expected = format!("the first start makes it: ringmail localserve --dir {path}");
-    assert!(check.err.contains(&expected), "{}", check.err);
+    for words in [&["check", "--dir", path][..], &["salvage", path]] {
+        let ran = ringmail(words);
+        let expected = format!("the first start makes it: ringmail localserve --dir {path}");
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+        assert!(ran.err.contains(&expected), "{}", ran.err);
+    }
     let added = ringmail(&["account", "add", "--dir", path, "anna", "anna@localhost"]);
     assert_eq!(added.code, 0, "{}", added.err);
 }
