@@ -5,14 +5,15 @@
 
 use std::any::Any;
 use std::collections::BTreeSet;
+use std::fs;
 use std::future::Future;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringmail_shards::CoreId;
 use ringmail_shards::engine::{Core, Engine, EngineOptions, Service};
 use ringmail_shards::lanes::Incoming;
 use ringmail_shards::pool::Pool;
@@ -20,8 +21,9 @@ use ringmail_shards::rt::{self, Room};
 use ringmail_shards::segments::BodyId;
 use ringmail_shards::storage::{
     Batch, DirectoryError, External, ExternalWriter, NewBody, Shard, StorageError, StorageOptions,
-    check_index, open, shard_path,
+    check_index, check_stopped, open, shard_path,
 };
+use ringmail_shards::{CoreId, ShardId};
 
 pub const SEED: u32 = 7;
 pub const SHARDS: u16 = 2;
@@ -237,7 +239,7 @@ pub async fn write(core: &Core0, key: Key) -> Result<BodyId, StorageError> {
     });
     let result = shard.commit(permit, batch).await;
     if let Some(external) = external {
-        let _ = std::fs::remove_file(external.path);
+        let _ = fs::remove_file(external.path);
     }
     result.map(|_| id)
 }
@@ -330,7 +332,7 @@ impl Ledger {
                 let path = shard_path(&path, rows.id());
                 let findings = rows
                     .read(move |index| {
-                        check_index(index, &path, (rows_id(shard), SEED), &mut |_| ())
+                        check_index(index, &path, (ShardId(shard), SEED), &mut |_| ())
                     })
                     .await
                     .unwrap();
@@ -348,7 +350,7 @@ impl Ledger {
         self.present = found;
         self.dying.clear();
         assert!(
-            std::fs::read_dir(directory.join("spool"))
+            fs::read_dir(directory.join("spool"))
                 .unwrap()
                 .next()
                 .is_none(),
@@ -358,6 +360,86 @@ impl Ledger {
     }
 }
 
-fn rows_id(shard: u16) -> ringmail_shards::ShardId {
-    ringmail_shards::ShardId(shard)
+pub fn key(shard: u16, n: u32) -> Key {
+    Key {
+        shard,
+        run: 0,
+        writer: 0,
+        n,
+    }
+}
+
+/// Writes `count` keys to each shard, one group each.
+pub fn fill(directory: &Path, count: u32) {
+    let store = Store::open(directory);
+    store.run(move |core| async move {
+        for n in 0..count {
+            for shard in 0..SHARDS {
+                write(&core, key(shard, n)).await.unwrap();
+            }
+        }
+    });
+    store.close();
+}
+
+/// Which of the keys of a shard are there, and what was said of the others.
+pub fn survey(store: &Store, shard: u16, count: u32) -> (Vec<u32>, Vec<String>) {
+    store.run(move |core| async move {
+        let (mut sound, mut errors) = (Vec::new(), Vec::new());
+        for n in 0..count {
+            match read(&core, key(shard, n)).await {
+                Ok(true) => sound.push(n),
+                Ok(false) => (),
+                Err(e) => errors.push(e),
+            }
+        }
+        (sound, errors)
+    })
+}
+
+pub fn findings(directory: &Path) -> Vec<String> {
+    let mut all = Vec::new();
+    for (shard, findings) in check_stopped(directory, &mut |_, _| ()).unwrap() {
+        assert!(shard == ShardId(0) || findings.total == 0, "{findings:?}");
+        assert_eq!(findings.total as usize, findings.list.len());
+        all.extend(findings.list.into_iter().map(|f| f.what));
+    }
+    all
+}
+
+pub fn assert_whole(directory: &Path, count: u32) {
+    let store = Store::open(directory);
+    for shard in 0..SHARDS {
+        let all: Vec<u32> = (0..count).collect();
+        assert_eq!(survey(&store, shard, count), (all, vec![]));
+    }
+    store.run(move |core| async move { write(&core, key(0, 900)).await.unwrap() });
+    store.close();
+    assert_eq!(findings(directory), Vec::<String>::new());
+}
+
+/// Flips a bit of a file.
+pub fn flip(path: &Path, at: u64) {
+    let file = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 0x20], at).unwrap();
+}
+
+/// All files below.
+pub fn walk(path: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(walk(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found
 }
