@@ -1,7 +1,6 @@
 //! `ringmail check`: what it says of things that are worth to know and not wrong, and of damaged bodies.
 
 use std::fs;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -10,16 +9,8 @@ use crate::filled::{self, ALL, PASSWORD, assert_checked, imap, on, shard_of, sto
 use crate::program::{Localserve, Ran, ringmail};
 
 fn deliver(server: &Localserve, recipients: &[&str]) -> std::io::Result<String> {
-    let mut talk = BufReader::new(server.connect(25));
-    crash::reply(&mut talk)?;
-    let mut say = |text: &str| crash::command(&mut talk, &format!("{text}\r\n"));
-    say("EHLO client.example")?;
-    say("MAIL FROM:<a@example.org>")?;
-    for name in recipients {
-        say(&format!("RCPT TO:<{name}@localhost>"))?;
-    }
-    say("DATA")?;
-    say("Subject: x\r\n\r\nhello\r\n.")
+    let message = "Subject: x\r\n\r\nhello\r\n";
+    crash::deliver(server.connect(25), (recipients, "localhost"), message)
 }
 
 fn check(server_or_data: &str, more: &[&str]) -> Ran {

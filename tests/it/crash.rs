@@ -162,6 +162,23 @@ pub fn reply(talk: &mut BufReader<TcpStream>) -> std::io::Result<String> {
     }
 }
 
+/// Sends one message and answers what was said to its end. An error: the connection broke, as by a kill.
+pub fn deliver(
+    stream: TcpStream,
+    (recipients, domain): (&[&str], &str),
+    message: &str,
+) -> std::io::Result<String> {
+    let mut talk = BufReader::new(stream);
+    reply(&mut talk)?;
+    command(&mut talk, "EHLO client.example\r\n")?;
+    command(&mut talk, "MAIL FROM:<sender@example.org>\r\n")?;
+    for name in recipients {
+        command(&mut talk, &format!("RCPT TO:<{name}@{domain}>\r\n"))?;
+    }
+    command(&mut talk, "DATA\r\n")?;
+    command(&mut talk, &format!("{message}.\r\n"))
+}
+
 /// Tokens in an account's INBOX, over IMAP, with how often each is there.
 fn tokens_of(imap: SocketAddr, name: &str) -> HashMap<u64, u32> {
     let mut stream = TcpStream::connect(imap).unwrap();

@@ -9,6 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::crash;
 use crate::program::{Localserve, Ran, command, port_offset, ringmail, ringmail_with_input};
 
 pub const PASSWORD: &str = "ringmailringmail";
@@ -18,30 +19,11 @@ pub const ALL: &[&str] = &["--accounts", "3"];
 /// Account, mailbox, UIDVALIDITY, UID and flags; subject and number of lines of the message there.
 pub type Picture = BTreeMap<(String, String, String, u32, String), (String, usize)>;
 
-fn speak(talk: &mut BufReader<TcpStream>, send: &str) -> String {
-    talk.get_mut().write_all(send.as_bytes()).unwrap();
-    loop {
-        let mut line = String::new();
-        assert!(talk.read_line(&mut line).unwrap() > 0, "closed");
-        if line.as_bytes().get(3) != Some(&b'-') {
-            return line;
-        }
-    }
-}
-
 pub fn deliver(server: &Localserve, recipients: &[&str], subject: &str, lines: usize) {
-    let mut talk = BufReader::new(server.connect(25));
-    speak(&mut talk, "");
-    speak(&mut talk, "EHLO client.example\r\n");
-    speak(&mut talk, "MAIL FROM:<sender@example.org>\r\n");
-    for name in recipients {
-        let reply = speak(&mut talk, &format!("RCPT TO:<{name}@localhost>\r\n"));
-        assert!(reply.starts_with("250"), "{reply}");
-    }
-    speak(&mut talk, "DATA\r\n");
     let body = "A line of a message.\r\n".repeat(lines);
-    let reply = speak(&mut talk, &format!("Subject: {subject}\r\n\r\n{body}.\r\n"));
-    assert!(reply.starts_with("250"), "{reply}");
+    let message = format!("Subject: {subject}\r\n\r\n{body}");
+    let reply = crash::deliver(server.connect(25), (recipients, "localhost"), &message);
+    assert!(reply.unwrap().starts_with("250"), "{recipients:?}");
 }
 
 /// Runs commands, each with its own tag, and answers what was said to each.

@@ -152,7 +152,10 @@ fn a_message_for_several_comes_to_each_once_wherever_its_delivery_stopped() {
         start(dir.path(), "").unwrap().kill();
         let server = start(dir.path(), point).unwrap();
         // The answer may be lost with the server, and the entry must be durable then.
-        let _ = deliver_to_three(server.smtp);
+        let to = (&["anna", "bert", "dora"][..], "example.test");
+        let message = "Subject: to three\r\n\r\nhello\r\n";
+        let stream = TcpStream::connect(server.smtp).unwrap();
+        let _ = crash::deliver(stream, to, message);
         let Running { mut child, .. } = server;
         assert_eq!(child.wait().unwrap().signal(), Some(9), "{point}");
         // Each shard alone, and all of them: owners of accounts, the entry's own.
@@ -188,17 +191,4 @@ fn a_message_for_several_comes_to_each_once_wherever_its_delivery_stopped() {
             assert_checked(&data);
         }
     }
-}
-
-fn deliver_to_three(smtp: SocketAddr) -> std::io::Result<String> {
-    let mut talk = BufReader::new(TcpStream::connect(smtp)?);
-    crash::reply(&mut talk)?;
-    let say = |talk: &mut _, text: &str| crash::command(talk, &format!("{text}\r\n"));
-    say(&mut talk, "EHLO client.example")?;
-    say(&mut talk, "MAIL FROM:<a@example.org>")?;
-    for name in ["anna", "bert", "dora"] {
-        say(&mut talk, &format!("RCPT TO:<{name}@example.test>"))?;
-    }
-    say(&mut talk, "DATA")?;
-    say(&mut talk, "Subject: to three\r\n\r\nhello\r\n.")
 }
