@@ -9,7 +9,8 @@ use shards::rt::Event;
 use shards::segments::BodyId;
 use shards::storage::{Batch, Shard};
 
-use super::account::{Account, Mailbox, State, scan_all};
+use super::account::{Account, Mailbox, State};
+use super::load::scan_all;
 use super::rows::{
     AccountId, AccountRow, EraseRow, MailboxCounts, MailboxId, MailboxRow, MessageRow, SpecialUse,
     decode, encode,

@@ -11,7 +11,8 @@ use shards::rt;
 use shards::segments::BodyId;
 use shards::storage::StorageError;
 
-use super::account::{Account, Changes, Effect, scan_all};
+use super::account::{Account, Changes, Effect};
+use super::load::scan_all;
 use super::rows::{EraseRow, MailboxId, MessageRow, decode, encode};
 use super::{StoreError, keys};
 

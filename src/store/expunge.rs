@@ -7,9 +7,10 @@ use std::rc::Rc;
 
 use shards::segments::BodyId;
 
-use super::account::{Account, Changes, Effect, Erasing, scan_all};
+use super::account::{Account, Changes, Effect, Erasing};
 use super::add::uncount;
 use super::flags::{SLICE, system};
+use super::load::scan_all;
 use super::rows::{EraseRow, MailboxId, TombstoneRow, decode, encode};
 use super::selected::Selected;
 use super::{StoreError, keys};

@@ -21,6 +21,7 @@ mod expunge;
 mod flags;
 mod keys;
 mod left_over;
+mod load;
 mod mailboxes;
 pub mod rows;
 mod salvage;
