@@ -2,6 +2,7 @@
 //!
 //! Blocking, and sometimes for long (back-pressure, compaction): commit threads, the worker pool and commands only.
 
+use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -158,13 +159,22 @@ impl Index {
 
     /// Rows with `prefix` from key `from` on, at most `limit` of them.
     pub fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<Row>, IndexError> {
-        let start = if from < prefix { prefix } else { from };
+        let start = from.max(prefix);
+        // Without an end it would go on over removed rows, which are there until fjall has merged them away: each scan that finds
+        // nothing over all of them.
+        let end = after(prefix);
+        let end = match &end {
+            Some(end) if start >= end.as_slice() => return Ok(Vec::new()),
+            Some(end) => Bound::Excluded(end.as_slice()),
+            None => Bound::Unbounded,
+        };
         let mut rows = Vec::new();
-        for guard in self.rows.range(start..).take(limit) {
+        for guard in self
+            .rows
+            .range::<&[u8], _>((Bound::Included(start), end))
+            .take(limit)
+        {
             let (key, value) = guard.into_inner()?;
-            if !key.starts_with(prefix) {
-                break;
-            }
             rows.push((key.to_vec(), value.to_vec()));
         }
         Ok(rows)
@@ -275,6 +285,14 @@ impl IndexBatch {
     }
 }
 
+/// The first key after all that begin with `prefix`; none if there is no such key.
+fn after(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|octet| *octet < 0xff)?;
+    let mut key = prefix[..=last].to_vec();
+    key[last] += 1;
+    Some(key)
+}
+
 // Memory of one shard: up to four sealed memtables of a keyspace may wait beside the active one before fjall holds writers back,
 // so these bound a stuck flush to about 120 MiB and a working one to about 40. fjall's own default is 64 MiB for each of the four.
 // They are fixed when the index is made. The small ones hold one key or a few, rewritten with every group.
@@ -286,3 +304,44 @@ const JOURNALS_MAX: u64 = 128 << 20;
 /// Octets of a row's key, at most: fjall's journal has 16 bits for it and checks nothing.
 pub const KEY_MAX: usize = u16::MAX as usize;
 const PROGRESS: &[u8] = b"progress";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scan_gives_the_rows_of_its_prefix_and_no_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let index = Index::open(directory.path(), 1 << 20).unwrap();
+        let keys: [&[u8]; 8] = [
+            &[1],
+            &[1, 0xff],
+            &[1, 0xff, 0xff],
+            &[1, 0xff, 0xff, 7],
+            &[2],
+            &[2, 0],
+            &[0xff, 0xff],
+            &[0xff, 0xff, 1],
+        ];
+        let mut batch = index.batch_unsynced();
+        for key in keys {
+            batch.row(&index, RowChange::Put(key.to_vec(), key.to_vec()));
+        }
+        index.commit(batch).unwrap();
+        for prefix in keys.into_iter().chain([&[][..], &[3], &[1, 0], &[0xff; 3]]) {
+            for from in keys.into_iter().chain([&[][..], &[3], &[0xff; 3]]) {
+                let expected = keys
+                    .into_iter()
+                    .filter(|key| key.starts_with(prefix) && *key >= from);
+                for limit in [1, 100] {
+                    let rows = index.scan(prefix, from, limit).unwrap();
+                    let found = rows.iter().map(|(key, _)| key.as_slice());
+                    assert!(
+                        found.eq(expected.clone().take(limit)),
+                        "{prefix:?} {from:?}"
+                    );
+                }
+            }
+        }
+    }
+}
