@@ -189,18 +189,12 @@ impl Selected {
             drop(guard);
             return (self.end_view(Update::MailboxGone), false);
         };
-        let mut updates = Vec::new();
         let mut view = self.view.borrow_mut();
         let from = self.reader.position.get();
         let until = from.saturating_add(most as u64).min(table.log_end());
-        let position = advance(
-            table,
-            from..until,
-            &mut view,
-            self.session,
-            expunges,
-            &mut updates,
-        );
+        let mut walk = Walk::new(&mut view);
+        let position = walk.along(table, from..until, self.session, expunges);
+        let updates = walk.end();
         let moved = position != self.reader.position.replace(position);
         let more = position == until && until < table.log_end();
         if position == table.log_end() {
@@ -282,82 +276,84 @@ impl Drop for Selected {
     }
 }
 
-/// Walks through a part of the log; answers where it stopped.
-fn advance(
-    table: &Table,
-    part: Range<u64>,
-    view: &mut Rc<Vec<u32>>,
-    session: u64,
-    expunges: bool,
-    updates: &mut Vec<Update>,
-) -> u64 {
-    let mut position = part.start;
-    let mut told = view.len();
-    // A client must know of a message before something is said of it.
-    let tell_exists = |view: &Rc<Vec<u32>>, told: &mut usize, updates: &mut Vec<Update>| {
-        if view.len() > *told {
-            updates.push(Update::Exists(view.len() as u32));
-            *told = view.len();
-        }
-    };
-    while position < part.end
-        && let Some(change) = table.change(position)
-    {
-        match change {
-            Change::Added { uid } => Rc::make_mut(view).push(*uid),
-            Change::Flags { origin, .. } if *origin == session => (),
-            Change::Flags { uid, .. } => {
-                if let Ok(at) = view.binary_search(uid) {
-                    if at >= told {
-                        tell_exists(view, &mut told, updates);
-                    }
-                    let sequence = at as u32 + 1;
-                    updates.push(Update::Flags {
-                        sequence,
-                        uid: *uid,
-                    });
-                }
-            }
-            Change::Removed { .. } if !expunges => break,
-            Change::Removed { .. } => {
-                tell_exists(view, &mut told, updates);
-                position = remove_run(table, position..part.end, view, updates);
-                told = view.len();
-                continue;
-            }
-        }
-        position += 1;
-    }
-    tell_exists(view, &mut told, updates);
-    position
+/// A walk through a part of the log, which turns a view into the next one. What is removed leaves the list at the end, all in one go: it
+/// is long, and one session may expunge one message at a time while another is not told.
+struct Walk<'a> {
+    view: &'a mut Rc<Vec<u32>>,
+    /// UIDs of the view that are removed, ascending.
+    gone: Vec<u32>,
+    /// How many messages the client knows of.
+    told: usize,
+    updates: Vec<Update>,
 }
 
-/// Takes removals with ascending UIDs, as one EXPUNGE makes them, out of the view in one go; answers the position after them.
-fn remove_run(
-    table: &Table,
-    part: Range<u64>,
-    view: &mut Rc<Vec<u32>>,
-    updates: &mut Vec<Update>,
-) -> u64 {
-    let mut position = part.start;
-    let mut gone: Vec<u32> = Vec::new();
-    while position < part.end
-        && let Some(Change::Removed { uid }) = table.change(position)
-        && gone.last().is_none_or(|last| last < uid)
-    {
-        if let Ok(at) = view.binary_search(uid) {
-            let sequence = (at - gone.len()) as u32 + 1;
-            updates.push(Update::Expunge {
-                sequence,
-                uid: *uid,
-            });
-            gone.push(*uid);
+impl Walk<'_> {
+    fn new(view: &mut Rc<Vec<u32>>) -> Walk<'_> {
+        Walk {
+            told: view.len(),
+            view,
+            gone: Vec::new(),
+            updates: Vec::new(),
         }
-        position += 1;
     }
-    let mut going = gone.iter().copied().peekable();
-    Rc::make_mut(view).retain(|uid| going.next_if_eq(uid).is_none());
-    position
+
+    /// Answers where it stopped.
+    fn along(&mut self, table: &Table, part: Range<u64>, session: u64, expunges: bool) -> u64 {
+        for position in part.clone() {
+            match table.change(position) {
+                Some(Change::Added { uid }) => Rc::make_mut(self.view).push(*uid),
+                Some(Change::Flags { origin, .. }) if *origin == session => (),
+                Some(Change::Flags { uid, .. }) => self.flags(*uid),
+                Some(Change::Removed { uid }) if expunges => self.removed(*uid),
+                Some(Change::Removed { .. }) | None => return position,
+            }
+        }
+        part.end.max(part.start)
+    }
+
+    fn flags(&mut self, uid: u32) {
+        if let Some(sequence) = self.sequence(uid) {
+            // A client must know of a message before something is said of it.
+            if sequence as usize > self.told {
+                self.tell_exists();
+            }
+            self.updates.push(Update::Flags { sequence, uid });
+        }
+    }
+
+    fn removed(&mut self, uid: u32) {
+        self.tell_exists();
+        if let Some(sequence) = self.sequence(uid) {
+            self.updates.push(Update::Expunge { sequence, uid });
+            let at = self.gone.partition_point(|gone| *gone < uid);
+            self.gone.insert(at, uid);
+            self.told -= 1;
+        }
+    }
+
+    /// Sequence number of a message that is not removed.
+    fn sequence(&self, uid: u32) -> Option<u32> {
+        let at = self.view.binary_search(&uid).ok()?;
+        let gone_before = self.gone.binary_search(&uid).err()?;
+        Some((at - gone_before) as u32 + 1)
+    }
+
+    fn tell_exists(&mut self) {
+        let count = self.view.len() - self.gone.len();
+        if count > self.told {
+            self.updates.push(Update::Exists(count as u32));
+            self.told = count;
+        }
+    }
+
+    fn end(mut self) -> Vec<Update> {
+        self.tell_exists();
+        if !self.gone.is_empty() {
+            let mut gone = self.gone.into_iter().peekable();
+            Rc::make_mut(self.view).retain(|uid| gone.next_if_eq(uid).is_none());
+        }
+        self.updates
+    }
 }
 
 /// Of several flag changes of one message only the last is told: the flags are read when it is told.

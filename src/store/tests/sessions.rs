@@ -45,7 +45,7 @@ impl Client {
         while more {
             let updates;
             // In slices, as a client is told of much.
-            let most = 1 + self.told_any_order.len() % 5;
+            let most = [1, 2, 5, 30, 1_000][self.told_any_order.len() % 5];
             (updates, more) = self.selected.some_updates(expunges, most);
             for update in updates {
                 self.hear_one(update, expunges);
@@ -305,6 +305,59 @@ fn a_session_is_told_of_others_flags_once_and_not_of_its_own() {
         assert!(!a.has_updates());
     });
     store.close();
+}
+
+#[test]
+fn removals_out_of_order_among_other_changes_are_told_in_one_go() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let account = context.account("u").await;
+        for n in 1..=6 {
+            add(&account, "INBOX", &format!("{n}")).await;
+        }
+        let (busy, slow) = (
+            account.select("INBOX", false).await.unwrap(),
+            account.select("INBOX", false).await.unwrap(),
+        );
+        for uid in [5, 2] {
+            expunge_one(&busy, uid).await;
+        }
+        seen(&busy, 4).await;
+        add(&account, "INBOX", "7").await;
+        seen(&busy, 7).await;
+        expunge_one(&busy, 6).await;
+        let flags = |sequence, uid| Update::Flags { sequence, uid };
+        let expunge = |sequence, uid| Update::Expunge { sequence, uid };
+        assert_eq!(
+            slow.updates(true),
+            [
+                flags(5, 5),
+                expunge(5, 5),
+                flags(2, 2),
+                expunge(2, 2),
+                flags(3, 4),
+                Update::Exists(5),
+                flags(5, 7),
+                flags(4, 6),
+                expunge(4, 6),
+            ]
+        );
+        assert_eq!(slow.uids().to_vec(), [1, 3, 4, 7]);
+    });
+    store.close();
+}
+
+async fn expunge_one(by: &Selected, uid: u32) {
+    by.store_flags(&[uid], FlagAction::Add, system::DELETED, &[], None)
+        .await
+        .unwrap();
+    by.expunge(Some(&[uid])).await.unwrap();
+}
+
+async fn seen(by: &Selected, uid: u32) {
+    by.store_flags(&[uid], FlagAction::Add, system::SEEN, &[], None)
+        .await
+        .unwrap();
 }
 
 #[test]
