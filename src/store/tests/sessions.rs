@@ -146,9 +146,14 @@ async fn client_task(account: Rc<Account>, model: Model, seed: u64, steps: usize
             }
             7 => {
                 let uids = some(&mut random, &client.list);
+                let mut texts = BTreeMap::new();
+                for uid in &uids {
+                    texts.insert(*uid, content(&client.selected, *uid).await.unwrap());
+                }
                 let copied = client.selected.copy(&uids, "INBOX").await.unwrap();
+                // Without a wait: another session may expunge a copy at once.
                 for (from, to) in copied.uids {
-                    let text = content(&client.selected, from).await.unwrap();
+                    let text = texts[&from].clone();
                     assert!(model.borrow_mut().insert(to, text).is_none());
                 }
             }
