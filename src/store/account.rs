@@ -9,6 +9,7 @@ use shards::rt::Event;
 use shards::segments::{BodyId, Location};
 use shards::storage::{Batch, Permit, Shard, StorageError};
 
+use super::burials::Burials;
 use super::rows::{
     AccountId, AccountRow, EraseRow, MailboxCounts, MailboxId, MailboxRow, ModSeq, SpecialUse,
     encode,
@@ -46,18 +47,13 @@ pub(super) struct State {
     pub clearing: BTreeSet<MailboxId>,
     /// They are being removed now.
     pub clears: bool,
-    /// Erase rows whose bodies are to be buried, by number.
-    pub erasing: HashMap<u64, Erasing>,
+    /// Erase rows whose bodies are to be buried.
+    pub burials: Burials,
+    /// Tables of mailboxes that were deleted or not used, until they are taken apart.
+    pub left: Vec<Table>,
     /// Deliveries of transactions that are not answered yet.
     pub transactions: HashSet<Vec<u8>>,
     pub changes_under_way: usize,
-}
-
-/// An erase row on its way out.
-pub(super) struct Erasing {
-    pub row: EraseRow,
-    /// Being carried out now.
-    pub under_way: bool,
 }
 
 pub(super) struct Mailbox {
@@ -138,7 +134,7 @@ pub(super) enum Effect {
     Added(MailboxId, Box<Entry>),
     Flagged(MailboxId, Box<Entry>, u64),
     Rewritten(MailboxId, Box<Entry>),
-    Removed(MailboxId, Rc<Vec<u32>>, u64),
+    Removed(MailboxId, Vec<u32>),
     Info(Box<MailboxInfo>),
     MailboxGone(MailboxId),
     Subscribed(String, bool),
@@ -274,7 +270,7 @@ impl Account {
 
     fn apply(self: &Rc<Self>, effects: Vec<Effect>, locations: &HashMap<BodyId, Location>) {
         let mut list_changed = false;
-        let (mut may_bury, mut may_clear) = (false, false);
+        let mut may_clear = false;
         let mut touched: Vec<MailboxId> = Vec::new();
         let mut state = self.state.borrow_mut();
         for mut effect in effects {
@@ -284,9 +280,7 @@ impl Account {
                     let stored = locations.get(&entry.body).copied();
                     entry.location = stored.or(entry.location);
                 }
-                // The bodies of removed messages may have no reader at all, those of a deleted mailbox have none any more.
-                Effect::Erasing(..) => may_bury = true,
-                Effect::MailboxGone(_) => (may_bury, may_clear) = (true, true),
+                Effect::MailboxGone(_) => may_clear = true,
                 _ => (),
             }
             list_changed |= state.apply(effect, &mut touched);
@@ -303,17 +297,12 @@ impl Account {
         if list_changed {
             self.mailboxes_changed.notify();
         }
-        let mut state = self.state.borrow_mut();
-        for id in touched {
-            may_bury |= state.trim(id);
-        }
-        drop(state);
-        if may_bury {
-            self.bury_ready();
-        }
+        touched.into_iter().for_each(|id| self.trim(id));
         if may_clear {
+            self.take_apart();
             self.clear_deleted();
         }
+        self.bury_ready();
     }
 
     /// Assigns the next MODSEQ.
@@ -367,7 +356,7 @@ impl Account {
     #[cfg(test)]
     pub(super) fn is_settled(&self) -> bool {
         let state = self.state.borrow();
-        state.changes_under_way == 0 && state.erasing.is_empty() && state.clearing.is_empty()
+        state.changes_under_way == 0 && state.burials.is_empty() && state.clearing.is_empty()
     }
 
     /// Bytes in memory, about.
@@ -383,29 +372,6 @@ impl Account {
             .sum();
         tables + state.mailboxes.len() * 600 + 800
     }
-
-    /// Drops tables no session uses.
-    pub(super) fn drop_unused_tables(&self) {
-        for mailbox in self.state.borrow_mut().mailboxes.values_mut() {
-            if let TableState::Loaded(table) = &mut mailbox.table
-                && table.is_unused()
-            {
-                mailbox.table = TableState::Unloaded;
-            }
-        }
-    }
-
-    /// Forgets what every session was told, and buries the bodies that nobody can see any more.
-    pub(super) fn trim(self: &Rc<Self>, id: MailboxId) {
-        // Also called when a session is dropped, which may be while a panic unwinds.
-        let freed = match self.state.try_borrow_mut() {
-            Ok(mut state) => state.trim(id),
-            Err(_) => return,
-        };
-        if freed {
-            self.bury_ready();
-        }
-    }
 }
 
 impl State {
@@ -416,6 +382,9 @@ impl State {
             Effect::MailboxGone(id) => {
                 if let Some(mailbox) = self.mailboxes.remove(&id) {
                     mailbox.changed.notify();
+                    if let TableState::Loaded(table) = mailbox.table {
+                        self.left.push(table);
+                    }
                 }
                 self.clearing.insert(id);
                 return true;
@@ -428,17 +397,12 @@ impl State {
                 }
                 return true;
             }
-            Effect::Erasing(number, row) => {
-                let under_way = false;
-                self.erasing.insert(number, Erasing { row, under_way });
-            }
-            Effect::Buried(number) => {
-                self.erasing.remove(&number);
-            }
+            Effect::Erasing(number, row) => self.burials.add(number, row),
+            Effect::Buried(number) => self.burials.buried(number),
             Effect::Added(id, _)
             | Effect::Flagged(id, _, _)
             | Effect::Rewritten(id, _)
-            | Effect::Removed(id, _, _) => {
+            | Effect::Removed(id, _) => {
                 touched.push(id);
                 self.apply_to_table(id, effect);
             }
@@ -474,10 +438,10 @@ impl State {
             TableState::Loaded(table) => table,
         };
         match effect {
-            Effect::Added(_, entry) => table.added(*entry),
-            Effect::Flagged(_, entry, origin) => table.flagged(*entry, origin),
-            Effect::Rewritten(_, entry) => table.rewritten(*entry),
-            Effect::Removed(_, uids, erase) => table.removed(&uids, erase),
+            Effect::Added(_, entry) => table.added(entry),
+            Effect::Flagged(_, entry, origin) => table.flagged(entry, origin),
+            Effect::Rewritten(_, entry) => table.rewritten(&entry),
+            Effect::Removed(_, uids) => table.removed(&uids),
             _ => (),
         }
     }
@@ -498,40 +462,6 @@ impl State {
             .get_mut(&id)
             .filter(|m| !m.deleting)
             .ok_or(StoreError::NoMailbox)
-    }
-
-    fn ghosts(&self) -> impl Iterator<Item = (u64, BodyId)> {
-        let tables = self.mailboxes.values().filter_map(|m| match &m.table {
-            TableState::Loaded(table) => Some(table),
-            _ => None,
-        });
-        tables.flat_map(Table::ghosts)
-    }
-
-    /// Bodies of removed messages that some session may still see.
-    pub(super) fn ghost_bodies(&self) -> HashSet<u64> {
-        self.ghosts().map(|(_, body)| body.0).collect()
-    }
-
-    fn trim(&mut self, id: MailboxId) -> bool {
-        match self.table(id) {
-            Ok(table) => table.trim(),
-            Err(_) => false,
-        }
-    }
-
-    /// Erase rows that may be carried out now: no session can still see one of their messages, nor another message with the same
-    /// body (one that was moved, or a copy).
-    pub(super) fn erasable(&self) -> Vec<u64> {
-        let rows: HashSet<u64> = self.ghosts().map(|(row, _)| row).collect();
-        let bodies = self.ghost_bodies();
-        let free = |(number, erasing): &(&u64, &Erasing)| {
-            let sees = |(body, ..): &(u64, u64, bool)| bodies.contains(body);
-            !erasing.under_way && !rows.contains(*number) && !erasing.row.bodies.iter().any(sees)
-        };
-        let mut numbers: Vec<u64> = self.erasing.iter().filter(free).map(|(n, _)| *n).collect();
-        numbers.sort_unstable();
-        numbers
     }
 }
 

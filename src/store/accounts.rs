@@ -10,6 +10,7 @@ use shards::segments::BodyId;
 use shards::storage::{Batch, Shard};
 
 use super::account::{Account, Mailbox, State};
+use super::burials::Burials;
 use super::load::scan_all;
 use super::rows::{
     AccountId, AccountRow, EraseRow, MailboxCounts, MailboxId, MailboxRow, MessageRow, SpecialUse,
@@ -208,7 +209,8 @@ impl Accounts {
             subscriptions: BTreeSet::new(),
             clearing: BTreeSet::new(),
             clears: false,
-            erasing: HashMap::new(),
+            burials: Burials::default(),
+            left: Vec::new(),
             transactions: HashSet::new(),
             changes_under_way: 0,
         };

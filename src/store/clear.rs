@@ -103,7 +103,6 @@ impl Account {
         let mut changes = Changes::default();
         let mut shared = Vec::new();
         // A message moved away may still be seen where it was; its body must stay as long.
-        let seen = self.state.borrow().ghost_bodies();
         let is_message = prefix.starts_with(&keys::kind_prefix(self.id, b'u'));
         for (key, value) in rows {
             let uid = key.last_chunk().map_or(0, |b| u32::from_be_bytes(*b));
@@ -120,7 +119,7 @@ impl Account {
                         .batch
                         .delete(keys::shared(self.id, row.body, mailbox, uid));
                     shared.push((row.body, 0, true));
-                } else if seen.contains(&row.body) {
+                } else if self.state.borrow().burials.is_held(BodyId(row.body)) {
                     shared.push((row.body, 0, false));
                 } else {
                     changes.batch.dead.push(BodyId(row.body));

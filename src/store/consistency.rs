@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use super::account::{Account, Mailbox, State, TableState, info};
 use super::add::count;
 use super::rows::{MailboxCounts, MailboxId};
+use super::table::Table;
 
 impl Account {
     /// Panics, naming what is wrong, if the account contradicts itself. A bug of ours, whatever clients or disks did.
@@ -64,6 +65,17 @@ impl State {
         {
             problems.push("a number of a mailbox would be given out again".into());
         }
+        let tables = self.mailboxes.values().filter_map(|m| match &m.table {
+            TableState::Loaded(table) => Some(table),
+            _ => None,
+        });
+        let ghosts: usize = tables.chain(&self.left).map(Table::ghosts).sum();
+        if quiet && self.burials.holds() != ghosts {
+            problems.push(format!(
+                "{} bodies are held for {ghosts} removed messages",
+                self.burials.holds()
+            ));
+        }
         if quiet && self.by_name.len() != self.mailboxes.len() {
             problems.push("a mailbox has no name".into());
         }
@@ -90,7 +102,7 @@ impl Mailbox {
         if let (TableState::Loaded(table), Some(seen)) = (&self.table, &self.seen) {
             problems.extend(table.problems(quiet));
             let mut counts = MailboxCounts::default();
-            for entry in table.entries() {
+            for entry in table.entries(0) {
                 count(&mut counts, entry.flags, entry.size);
                 let keywords = 64 - entry.keywords.leading_zeros() as usize;
                 if entry.uid >= seen.uid_next

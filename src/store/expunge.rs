@@ -5,35 +5,56 @@
 
 use std::rc::Rc;
 
+use shards::rt;
 use shards::segments::BodyId;
 
-use super::account::{Account, Changes, Effect, Erasing};
+use super::account::{Account, Changes, Effect};
 use super::add::uncount;
 use super::flags::{SLICE, system};
 use super::load::scan_all;
 use super::rows::{EraseRow, MailboxId, TombstoneRow, decode, encode};
 use super::selected::Selected;
+use super::table::Table;
 use super::{StoreError, keys};
 
 impl Selected {
     /// Removes messages with `\Deleted`; of `among` alone if given (UID EXPUNGE). Durable when it returns; answers their UIDs.
     pub async fn expunge(&self, among: Option<&[u32]>) -> Result<Vec<u32>, StoreError> {
-        let candidates: Vec<u32> = {
-            let mut state = self.account.state.borrow_mut();
-            let table = state.table(self.mailbox)?;
-            let all: Vec<u32> = match among {
-                Some(uids) => uids.to_vec(),
-                None => table.entries().iter().map(|e| e.uid).collect(),
-            };
-            all.into_iter()
-                .filter(|uid| {
-                    table
-                        .pending(*uid)
-                        .is_some_and(|e| e.flags & system::DELETED != 0)
-                })
-                .collect()
+        let candidates = match among {
+            Some(uids) => self.deleted_among(uids).await?,
+            None => self.deleted().await?,
         };
         self.account.expunge(self.mailbox, &candidates, true).await
+    }
+
+    async fn deleted_among(&self, uids: &[u32]) -> Result<Vec<u32>, StoreError> {
+        let mut deleted = Vec::new();
+        for slice in uids.chunks(LOOK) {
+            {
+                let mut state = self.account.state.borrow_mut();
+                let table = state.table(self.mailbox)?;
+                deleted.extend(slice.iter().filter(|uid| is_deleted(table, **uid)));
+            }
+            rt::yield_if_needed().await;
+        }
+        Ok(deleted)
+    }
+
+    async fn deleted(&self) -> Result<Vec<u32>, StoreError> {
+        let mut deleted = Vec::new();
+        let mut next = Some(0);
+        while let Some(from) = next {
+            next = {
+                let mut state = self.account.state.borrow_mut();
+                let table = state.table(self.mailbox)?;
+                let mut uids = table.entries(from).map(|e| e.uid);
+                let slice = uids.by_ref().take(LOOK);
+                deleted.extend(slice.filter(|uid| is_deleted(table, *uid)));
+                uids.next()
+            };
+            rt::yield_if_needed().await;
+        }
+        Ok(deleted)
     }
 }
 
@@ -73,11 +94,11 @@ impl Account {
         let mut counts = state.mailbox(mailbox)?.row.counts;
         let modseq = state.row.next_modseq;
         let number = state.row.next_erase;
-        let table = state.table(mailbox)?;
         let mut gone = Vec::new();
         let mut bodies = Vec::new();
         for uid in uids {
-            let Some(entry) = table
+            let Some(entry) = state
+                .table(mailbox)?
                 .pending(*uid)
                 .filter(|e| !deleted_only || e.flags & system::DELETED != 0)
                 .cloned()
@@ -100,7 +121,8 @@ impl Account {
                     .delete(keys::shared(self.id, entry.body.0, mailbox, *uid));
             }
             bodies.push((entry.body.0, entry.size, entry.shares_body));
-            table.submit(*uid, None);
+            state.burials.hold(entry.body);
+            state.table(mailbox)?.submit(*uid, None);
             gone.push(*uid);
         }
         if gone.is_empty() {
@@ -117,14 +139,11 @@ impl Account {
             changes
                 .batch
                 .put(keys::erase(self.id, number), encode(&row));
-            // Before the removal: a table without readers buries at once.
             changes.effects.push(Effect::Erasing(number, row));
         }
         let mut sorted = gone.clone();
         sorted.sort_unstable();
-        changes
-            .effects
-            .push(Effect::Removed(mailbox, Rc::new(sorted), number));
+        changes.effects.push(Effect::Removed(mailbox, sorted));
         let row = &mut state.mailbox(mailbox)?.row;
         (row.counts, row.modseq) = (counts, modseq);
         let row = row.clone();
@@ -132,45 +151,40 @@ impl Account {
         Ok(gone)
     }
 
-    /// Carries out, in the background, the erase rows whose messages nobody can see any more.
+    /// Carries out, in the background and one after the other, the erase rows whose messages nobody can see any more.
     pub(super) fn bury_ready(self: &Rc<Self>) {
-        let numbers = {
+        {
             let mut state = self.state.borrow_mut();
-            if state.erasing.is_empty() {
+            if state.burials.under_way || !state.burials.is_ready() {
                 return;
             }
-            let numbers = state.erasable();
-            for number in &numbers {
-                if let Some(erasing) = state.erasing.get_mut(number) {
-                    erasing.under_way = true;
-                }
-            }
-            numbers
-        };
-        if numbers.is_empty() {
-            return;
+            state.burials.under_way = true;
         }
         let account = self.clone();
-        shards::rt::spawn(&super::accounts::ROOM, async move {
-            for number in numbers {
+        rt::spawn(&super::accounts::ROOM, async move {
+            while let Some(number) = account.next_to_bury() {
                 if let Err(error) = account.bury(number).await {
                     // Tried again with the next removal, or when the account is opened again.
                     tracing::debug!(account = account.name, %error, "bodies of removed messages stay for now");
-                    if let Some(erasing) = account.state.borrow_mut().erasing.get_mut(&number) {
-                        erasing.under_way = false;
-                    }
+                    account.state.borrow_mut().burials.failed(number);
                 }
             }
         });
     }
 
+    fn next_to_bury(&self) -> Option<u64> {
+        let mut state = self.state.borrow_mut();
+        let next = state.burials.next_ready();
+        state.burials.under_way = next.is_some();
+        next
+    }
+
     async fn bury(self: &Rc<Self>, number: u64) -> Result<(), StoreError> {
-        let bodies = match self.state.borrow().erasing.get(&number) {
-            Some(erasing) => erasing.row.bodies.clone(),
-            None => return Ok(()),
+        let Some(row) = self.state.borrow().burials.row(number) else {
+            return Ok(());
         };
         let mut dead = Vec::new();
-        for (body, _, shares) in &bodies {
+        for (body, _, shares) in &row.bodies {
             if !*shares || !self.is_shared(*body).await? {
                 dead.push(BodyId(*body));
             }
@@ -185,7 +199,11 @@ impl Account {
         }
         {
             let mut state = self.state.borrow_mut();
-            let bytes: u64 = bodies.iter().map(|(_, size, _)| size).sum();
+            // A copy was removed since this row was ready, and a session may still see it: the row waits again.
+            if !state.burials.is_free(number) {
+                return Ok(());
+            }
+            let bytes: u64 = row.bodies.iter().map(|(_, size, _)| size).sum();
             state.row.used_bytes = state.row.used_bytes.saturating_sub(bytes);
         }
         self.commit(permit, changes).await
@@ -209,10 +227,16 @@ impl Account {
             let row: EraseRow = decode(&value, || {
                 format!("erase row {number} of account {}", self.name)
             })?;
-            let under_way = false;
-            let erasing = Erasing { row, under_way };
-            self.state.borrow_mut().erasing.insert(number, erasing);
+            self.state.borrow_mut().burials.add(number, row);
         }
         Ok(())
     }
 }
+
+fn is_deleted(table: &Table, uid: u32) -> bool {
+    let pending = table.pending(uid);
+    pending.is_some_and(|entry| entry.flags & system::DELETED != 0)
+}
+
+/// Messages looked at before others may run.
+const LOOK: usize = 2_000;

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use shards::storage::Shard;
 
 use super::account::{Account, Loading, Mailbox, State, TableState};
+use super::burials::Burials;
 use super::rows::{AccountId, AccountRow, MailboxId, MailboxRow, decode};
 use super::table::{Entry, Table};
 use super::{StoreError, keys};
@@ -33,7 +34,8 @@ impl Account {
             subscriptions: BTreeSet::new(),
             clearing: BTreeSet::new(),
             clears: false,
-            erasing: HashMap::new(),
+            burials: Burials::default(),
+            left: Vec::new(),
             transactions: HashSet::new(),
             changes_under_way: 0,
         };
@@ -97,9 +99,9 @@ impl Account {
         }
     }
 
-    async fn read_entries(&self, id: MailboxId) -> Result<Vec<Entry>, StoreError> {
+    async fn read_entries(&self, id: MailboxId) -> Result<BTreeMap<u32, Box<Entry>>, StoreError> {
         let prefix = keys::messages(self.id, id);
-        let mut entries = Vec::new();
+        let mut entries = BTreeMap::new();
         let mut from = prefix.clone();
         loop {
             let rows = self.shard.scan(prefix.clone(), from, SCAN).await?;
@@ -113,7 +115,7 @@ impl Account {
                 let row = decode(&value, || {
                     format!("message {uid} of mailbox {} of account {}", id.0, self.name)
                 })?;
-                entries.push(Entry::from_row(uid, row));
+                entries.insert(uid, Box::new(Entry::from_row(uid, row)));
             }
             if !more {
                 return Ok(entries);
@@ -122,7 +124,7 @@ impl Account {
         }
     }
 
-    fn finish_load(&self, id: MailboxId, mut entries: Vec<Entry>) {
+    fn finish_load(&self, id: MailboxId, mut entries: BTreeMap<u32, Box<Entry>>) {
         let mut state = self.state.borrow_mut();
         let Some(mailbox) = state.mailboxes.get_mut(&id) else {
             return;
@@ -131,7 +133,7 @@ impl Account {
             return;
         };
         let Loading { uid_next, effects } = std::mem::take(loading);
-        entries.truncate(entries.partition_point(|e| e.uid < uid_next));
+        entries.split_off(&uid_next);
         mailbox.table = TableState::Loaded(Table::new(entries));
         let changed = mailbox.changed.clone();
         let mut touched = Vec::new();

@@ -198,8 +198,7 @@ impl Selected {
         let moved = position != self.reader.position.replace(position);
         let more = position == until && until < table.log_end();
         if position == table.log_end() {
-            // Up to date: share the table's list again.
-            *view = table.uids();
+            table.share(&mut view);
         }
         let last = view.last().copied().unwrap_or(0);
         drop(view);

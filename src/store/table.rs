@@ -1,7 +1,8 @@
 //! A loaded mailbox: its messages in a compact table, the pending overlay, the log of durable changes and who still reads it.
 
 use std::cell::Cell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::btree_map::Entry as Slot;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::{Rc, Weak};
 
 use shards::segments::{BodyId, Location};
@@ -79,15 +80,6 @@ struct Overlay {
     outstanding: u32,
 }
 
-/// A removed message that some session has not been told about.
-struct Ghost {
-    entry: Entry,
-    /// Position in the log of its removal.
-    position: u64,
-    /// Its erase row.
-    erase: u64,
-}
-
 /// Cursor of one session in the log; the table forgets it when the session drops it.
 pub(super) struct Reader {
     /// The next change it has not been told; [`DETACHED`] if it holds nothing any more.
@@ -99,9 +91,15 @@ pub(super) struct Reader {
 /// The messages of one mailbox.
 #[derive(Default)]
 pub(super) struct Table {
-    entries: Vec<Entry>,
+    /// By UID; boxed and in a tree, so that what an expunge takes out moves none of the others.
+    entries: BTreeMap<u32, Box<Entry>>,
     overlay: HashMap<u32, Overlay>,
-    ghosts: HashMap<u32, Ghost>,
+    /// Removed messages that some session has not been told about.
+    ghosts: BTreeMap<u32, Box<Entry>>,
+    /// They in the order of their removal, each with its position in the log.
+    removals: VecDeque<(u64, u32)>,
+    /// A task looks after the ghosts that are too many to be forgotten in one go.
+    pub trims: bool,
     log: VecDeque<Change>,
     log_start: u64,
     readers: Vec<Weak<Reader>>,
@@ -109,7 +107,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub fn new(entries: Vec<Entry>) -> Table {
+    pub fn new(entries: BTreeMap<u32, Box<Entry>>) -> Table {
         Table {
             entries,
             ..Table::default()
@@ -118,7 +116,7 @@ impl Table {
 
     /// Bytes it takes, about.
     pub fn bytes(&self) -> usize {
-        self.entries.len() * (size_of::<Entry>() + 80)
+        self.entries.len() * (size_of::<Entry>() + 120)
     }
 
     pub fn is_unused(&mut self) -> bool {
@@ -126,60 +124,63 @@ impl Table {
         self.readers.is_empty() && self.overlay.is_empty() && self.ghosts.is_empty()
     }
 
+    /// Whether it is too large to be dropped in one go.
+    pub fn is_large(&self) -> bool {
+        self.entries.len() > TRIM_MAX
+    }
+
     /// UIDs of all durable messages, shared by the sessions that are up to date.
     pub fn uids(&mut self) -> Rc<Vec<u32>> {
         self.uids
-            .get_or_insert_with(|| Rc::new(self.entries.iter().map(|e| e.uid).collect()))
+            .get_or_insert_with(|| Rc::new(self.entries.keys().copied().collect()))
             .clone()
+    }
+
+    /// Makes one list of the table's and that of a session which was told everything.
+    pub fn share(&mut self, view: &mut Rc<Vec<u32>>) {
+        debug_assert_eq!(view.len(), self.entries.len());
+        match &self.uids {
+            Some(uids) => *view = uids.clone(),
+            None => self.uids = Some(view.clone()),
+        }
     }
 
     /// The durable state of a message, or of one removed that some session may still see.
     pub fn get(&self, uid: u32) -> Option<&Entry> {
-        match self.position(uid) {
-            Ok(at) => Some(&self.entries[at]),
-            Err(_) => self.ghosts.get(&uid).map(|g| &g.entry),
-        }
+        let entry = self.entries.get(&uid).or_else(|| self.ghosts.get(&uid));
+        entry.map(|entry| &**entry)
     }
 
     /// Whether the message is durable and not removed.
     pub fn is_live(&self, uid: u32) -> bool {
-        self.position(uid).is_ok()
+        self.entries.contains_key(&uid)
     }
 
     /// The state that the next change starts from; none when it is gone or going.
     pub fn pending(&self, uid: u32) -> Option<&Entry> {
         match self.overlay.get(&uid) {
             Some(overlay) => overlay.entry.as_ref(),
-            None => self.position(uid).ok().map(|at| &self.entries[at]),
+            None => self.entries.get(&uid).map(|entry| &**entry),
         }
     }
 
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
+    /// The durable messages from a UID on, by UID.
+    pub fn entries(&self, from: u32) -> impl Iterator<Item = &Entry> {
+        self.entries.range(from..).map(|(_, entry)| &**entry)
     }
 
     pub fn set_location(&mut self, uid: u32, location: Location) {
-        match self.position(uid) {
-            Ok(at) => self.entries[at].location = Some(location),
-            Err(_) => {
-                if let Some(ghost) = self.ghosts.get_mut(&uid) {
-                    ghost.entry.location = Some(location);
-                }
-            }
+        let live = self.entries.get_mut(&uid);
+        if let Some(entry) = live.or_else(|| self.ghosts.get_mut(&uid)) {
+            entry.location = Some(location);
         }
     }
 
     /// Fills in what was found for the messages from `uid` on.
     pub fn fill_locations(&mut self, uid: u32, count: usize, found: &HashMap<BodyId, Location>) {
-        let at = self.position(uid).unwrap_or_else(|at| at);
-        for entry in self
-            .entries
-            .iter_mut()
-            .skip(at)
-            .take(count)
-            .filter(|e| e.location.is_none())
-        {
-            entry.location = found.get(&entry.body).copied();
+        for (_, entry) in self.entries.range_mut(uid..).take(count) {
+            let here = || found.get(&entry.body).copied();
+            entry.location = entry.location.or_else(here);
         }
     }
 
@@ -203,67 +204,49 @@ impl Table {
     }
 
     /// A message became durable.
-    pub fn added(&mut self, entry: Entry) {
+    pub fn added(&mut self, entry: Box<Entry>) {
         let uid = entry.uid;
-        match self.position(uid) {
+        match self.entries.entry(uid) {
             // A view that got it twice would have wrong sequence numbers for ever.
-            Ok(_) => {
+            Slot::Occupied(_) => {
                 debug_assert!(false, "UID {uid} was added twice");
                 return;
             }
-            Err(at) => self.entries.insert(at, entry),
-        }
+            Slot::Vacant(slot) => slot.insert(entry),
+        };
         self.uids = None;
         self.record(Change::Added { uid });
     }
 
     /// New flags became durable.
-    pub fn flagged(&mut self, mut entry: Entry, origin: u64) {
+    pub fn flagged(&mut self, mut entry: Box<Entry>, origin: u64) {
         let uid = entry.uid;
-        if let Ok(at) = self.position(uid) {
-            entry.location = entry.location.or(self.entries[at].location);
-            self.entries[at] = entry;
+        if let Some(known) = self.entries.get_mut(&uid) {
+            entry.location = entry.location.or(known.location);
+            *known = entry;
             self.record(Change::Flags { uid, origin });
         }
         self.settle(uid);
     }
 
     /// A row changed in a way no session sees.
-    pub fn rewritten(&mut self, entry: Entry) {
+    pub fn rewritten(&mut self, entry: &Entry) {
         let uid = entry.uid;
-        if let Ok(at) = self.position(uid) {
-            self.entries[at].shares_body = entry.shares_body;
+        if let Some(known) = self.entries.get_mut(&uid) {
+            known.shares_body = entry.shares_body;
         }
         self.settle(uid);
     }
 
-    /// Expunges became durable. UIDs ascend.
-    pub fn removed(&mut self, uids: &[u32], erase: u64) {
-        let mut going = uids.iter().copied().peekable();
-        let mut removed = Vec::with_capacity(uids.len());
-        self.entries.retain(|entry| {
-            while going.peek().is_some_and(|uid| *uid < entry.uid) {
-                going.next();
-            }
-            let gone = going.peek() == Some(&entry.uid);
-            if gone {
-                removed.push(entry.clone());
-            }
-            !gone
-        });
+    /// Expunges became durable. UIDs ascend. What no session sees any more is forgotten by [`Table::trim`].
+    pub fn removed(&mut self, uids: &[u32]) {
         self.uids = None;
-        for entry in removed {
-            let uid = entry.uid;
-            let position = self.log_end();
-            let ghost = Ghost {
-                entry,
-                position,
-                erase,
-            };
-            self.ghosts.insert(uid, ghost);
-            self.record(Change::Removed { uid });
-        }
         for uid in uids {
+            if let Some(entry) = self.entries.remove(uid) {
+                self.removals.push_back((self.log_end(), *uid));
+                self.ghosts.insert(*uid, entry);
+                self.record(Change::Removed { uid: *uid });
+            }
             self.settle(*uid);
         }
     }
@@ -331,27 +314,49 @@ impl Table {
         reader
     }
 
-    /// Forgets what all sessions have been told; answers whether a removed message is seen by nobody any more.
-    pub fn trim(&mut self) -> bool {
+    /// Forgets what all sessions have been told. Answers the bodies of removed messages that nobody sees any more, at most
+    /// [`TRIM_MAX`], and whether there are more.
+    pub fn trim(&mut self) -> (Vec<BodyId>, bool) {
         let oldest = self.drop_told();
-        let before = self.ghosts.len();
-        self.ghosts.retain(|_, ghost| ghost.position >= oldest);
-        self.ghosts.len() < before
+        let mut freed = Vec::new();
+        while let Some((position, uid)) = self.removals.front().copied()
+            && position < oldest
+        {
+            if freed.len() == TRIM_MAX {
+                return (freed, true);
+            }
+            self.removals.pop_front();
+            freed.extend(self.ghosts.remove(&uid).map(|ghost| ghost.body));
+        }
+        (freed, false)
     }
 
-    /// Erase row and body of each removed message that some session may still see.
-    pub fn ghosts(&self) -> impl Iterator<Item = (u64, BodyId)> {
-        self.ghosts.values().map(|g| (g.erase, g.entry.body))
+    /// The same of a table that no session has any more, and of its messages too.
+    pub fn take_apart(&mut self) -> (Vec<BodyId>, bool) {
+        for _ in 0..TRIM_MAX {
+            self.entries.pop_first();
+        }
+        self.readers.clear();
+        let (freed, more) = self.trim();
+        (freed, more || !self.entries.is_empty())
+    }
+
+    /// How many removed messages some session may still see.
+    pub fn ghosts(&self) -> usize {
+        self.ghosts.len()
     }
 
     /// What must be true at any time; more when nothing is under way. For tests and debug builds.
     pub fn problems(&self, quiet: bool) -> Vec<String> {
         let mut problems = Vec::new();
-        if !self.entries.is_sorted_by(|a, b| a.uid < b.uid) {
-            problems.push("UIDs do not ascend".into());
+        if self.entries.iter().any(|(uid, e)| *uid != e.uid) {
+            problems.push("a message is not where its UID is".into());
+        }
+        if !self.removals.iter().is_sorted() || self.removals.len() != self.ghosts.len() {
+            problems.push("removed messages are not in the order of their removal".into());
         }
         if let Some(uids) = &self.uids
-            && !uids.iter().copied().eq(self.entries.iter().map(|e| e.uid))
+            && !uids.iter().eq(self.entries.keys())
         {
             problems.push("the shared list of UIDs is stale".into());
         }
@@ -366,17 +371,11 @@ impl Table {
         }
         problems
     }
-
-    fn position(&self, uid: u32) -> Result<usize, usize> {
-        // New messages are the common case, and the last.
-        match self.entries.last() {
-            Some(last) if uid > last.uid => Err(self.entries.len()),
-            _ => self.entries.binary_search_by_key(&uid, |e| e.uid),
-        }
-    }
 }
 
 /// The position of a reader that holds nothing.
 pub(super) const DETACHED: u64 = u64::MAX;
 /// Changes kept for sessions that have not been told, at least: about 2 MB. A session further behind is cut off.
 pub(super) const LOG_MAX: usize = 100_000;
+/// Removed messages forgotten in one go: others wait for the core.
+pub(super) const TRIM_MAX: usize = 1_000;

@@ -90,6 +90,8 @@ pub static CLOCK: AtomicI64 = AtomicI64::new(1_700_000_000);
 pub struct Store {
     engine: Engine<Job, Answer>,
     directory: std::path::PathBuf,
+    /// Of tasks, before it was opened.
+    panics: (u64, u64),
 }
 
 impl Store {
@@ -133,6 +135,7 @@ impl Store {
         Store {
             engine,
             directory: directory.to_path_buf(),
+            panics: (TEST.panics(), ROOM.panics()),
         }
     }
 
@@ -153,9 +156,9 @@ impl Store {
 
     /// Stops, with all assertions, and checks what is stored.
     pub fn close(self) {
-        let panics = TEST.panics();
+        let panics = self.panics;
         let directory = self.stop();
-        assert_eq!(TEST.panics(), panics);
+        assert_eq!((TEST.panics(), ROOM.panics()), panics, "of all tests");
         assert_eq!(findings(&directory), Vec::<String>::new());
     }
 

@@ -312,6 +312,22 @@ fn a_session_is_told_of_others_flags_once_and_not_of_its_own() {
     store.close();
 }
 
+/// Adds `count` messages to INBOX, flags them `\\Deleted` and expunges them; answers the mailbox.
+async fn add_and_expunge(account: &Rc<Account>, by: &Selected, count: usize) -> MailboxId {
+    let batch = (0..count).map(|_| message("x")).collect();
+    let added = account.add("INBOX", batch, None).await.unwrap().unwrap();
+    by.store_flags(&added.uids, FlagAction::Add, system::DELETED, &[], None)
+        .await
+        .unwrap();
+    assert_eq!(by.expunge(None).await.unwrap().len(), count);
+    account.mailbox("INBOX").unwrap().id
+}
+
+/// Removed messages that some session may still see.
+fn ghosts(account: &Rc<Account>, id: MailboxId) -> usize {
+    account.state.borrow_mut().table(id).unwrap().ghosts()
+}
+
 #[test]
 fn removals_out_of_order_among_other_changes_are_told_in_one_go() {
     let (_directory, store) = store();
@@ -363,6 +379,111 @@ async fn seen(by: &Selected, uid: u32) {
     by.store_flags(&[uid], FlagAction::Add, system::SEEN, &[], None)
         .await
         .unwrap();
+}
+
+#[test]
+fn a_session_that_is_told_in_slices_lets_go_in_slices() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let account = context.account("u").await;
+        let busy = account.select("INBOX", false).await.unwrap();
+        let slow = account.select("INBOX", false).await.unwrap();
+        let inbox = add_and_expunge(&account, &busy, 500).await;
+        busy.updates(true);
+        assert_eq!(ghosts(&account, inbox), 500);
+        // Additions and flags.
+        let (updates, more) = slow.some_updates(true, 1_000);
+        assert!(more && updates.len() == 501, "{}", updates.len());
+        for left in [400, 300] {
+            let (updates, more) = slow.some_updates(true, 100);
+            assert_eq!((updates.len(), more), (100, true));
+            assert_eq!(ghosts(&account, inbox), left);
+        }
+        assert!(!slow.some_updates(true, 300).1);
+        assert_eq!(ghosts(&account, inbox), 0);
+        settle(&account).await;
+        assert_eq!(account.quota().0, 0);
+    });
+    store.close();
+}
+
+#[test]
+fn what_the_last_session_held_is_let_go_in_slices() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let account = context.account("u").await;
+        let busy = account.select("INBOX", false).await.unwrap();
+        let slow = account.select("INBOX", false).await.unwrap();
+        let inbox = add_and_expunge(&account, &busy, 3_500).await;
+        busy.updates(true);
+        assert_eq!(ghosts(&account, inbox), 3_500);
+        drop(slow);
+        assert_eq!(ghosts(&account, inbox), 3_500 - table::TRIM_MAX);
+        settle(&account).await;
+        assert_eq!(ghosts(&account, inbox), 0);
+        assert_eq!(account.quota().0, 0);
+    });
+    store.close();
+}
+
+#[test]
+fn a_table_nobody_has_any_more_is_taken_apart_in_slices() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let account = context.account("u").await;
+        account.create("Old", SpecialUse::default()).await.unwrap();
+        let batch = (0..2_500).map(|_| message("x")).collect();
+        account.add("Old", batch, None).await.unwrap();
+        let (busy, slow) = (
+            account.select("Old", false).await.unwrap(),
+            account.select("Old", false).await.unwrap(),
+        );
+        let uids: Vec<u32> = (1..=1_200).collect();
+        busy.move_to(&uids, "INBOX").await.unwrap();
+        let id = account.mailbox("Old").unwrap().id;
+        assert_eq!(ghosts(&account, id), 1_200);
+        account.delete("Old").await.unwrap();
+        settle(&account).await;
+        while !account.state.borrow().left.is_empty() {
+            shards::rt::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(slow.updates(true), [Update::MailboxGone]);
+        assert_eq!(account.state.borrow().burials.holds(), 0);
+        // One more, in the hand.
+        let inbox = account.select("INBOX", false).await.unwrap();
+        let uids = inbox.uids();
+        let entries = uids.iter().map(|uid| inbox.entry(*uid).unwrap());
+        let mut table = table::Table::new(entries.map(|e| (e.uid, Box::new(e))).collect());
+        let reader = table.reader();
+        table.removed(&(1..=100).collect::<Vec<_>>());
+        let (freed, more) = table.take_apart();
+        assert_eq!((freed.len(), more), (100, true));
+        assert!(!table.take_apart().1);
+        drop(reader);
+    });
+    store.close();
+}
+
+#[test]
+fn a_large_table_out_of_use_is_dropped_in_the_background() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let account = context.account("u").await;
+        let batch = (0..=table::TRIM_MAX).map(|_| message("x")).collect();
+        account.add("INBOX", batch, None).await.unwrap();
+        add(&account, "Sent", "x").await;
+        drop(account.select("INBOX", false).await.unwrap());
+        drop(account.select("Sent", false).await.unwrap());
+        account.drop_unused_tables();
+        assert_eq!(account.state.borrow().left.len(), 1);
+        // It may be used again meanwhile.
+        let inbox = account.select("INBOX", false).await.unwrap();
+        assert_eq!(inbox.uids().len(), table::TRIM_MAX + 1);
+        while !account.state.borrow().left.is_empty() {
+            shards::rt::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    store.close();
 }
 
 #[test]
