@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 
+use shards::index::{Index, IndexError};
 use shards::rt;
 use shards::segments::BodyId;
 
@@ -184,10 +185,8 @@ impl Account {
             return Ok(());
         };
         let mut dead = Vec::new();
-        for (body, _, shares) in &row.bodies {
-            if !*shares || !self.is_shared(*body).await? {
-                dead.push(BodyId(*body));
-            }
+        for slice in row.bodies.chunks(LOOK_UP) {
+            dead.extend(self.not_shared(slice).await?);
         }
         let permit = self.permit(dead.len() * 16, false).await?;
         let mut changes = Changes::default();
@@ -209,11 +208,30 @@ impl Account {
         self.commit(permit, changes).await
     }
 
-    /// Whether a message still has this body. Nobody gains it while this is asked: only live messages are copied, and each of those
-    /// that share it has a durable row that says so.
-    async fn is_shared(&self, body: u64) -> Result<bool, StoreError> {
-        let prefix = keys::shared_prefix(self.id, body);
-        Ok(!self.shard.scan(prefix, Vec::new(), 1).await?.is_empty())
+    /// Those of some bodies that no message has any more. None gains one while this is asked: only live messages are copied, and each
+    /// of those that share one has a durable row that says so.
+    async fn not_shared(&self, bodies: &[(u64, u64, bool)]) -> Result<Vec<BodyId>, StoreError> {
+        let (shared, own): (Vec<_>, Vec<_>) = bodies
+            .iter()
+            .map(|(body, _, shares)| (BodyId(*body), *shares))
+            .partition(|(_, shares)| *shares);
+        let mut dead: Vec<BodyId> = own.into_iter().map(|(body, _)| body).collect();
+        if shared.is_empty() {
+            return Ok(dead);
+        }
+        let id = self.id;
+        let look = move |index: &Index| -> Result<Vec<BodyId>, IndexError> {
+            let mut free = Vec::new();
+            for (body, _) in shared {
+                let messages = index.scan(&keys::shared_prefix(id, body.0), &[], 1)?;
+                if messages.is_empty() {
+                    free.push(body);
+                }
+            }
+            Ok(free)
+        };
+        dead.extend(self.shard.read(look).await?);
+        Ok(dead)
     }
 
     /// Reads the erase rows that a crash or an earlier closing left: nobody has a session on an account that is being opened.
@@ -240,3 +258,5 @@ fn is_deleted(table: &Table, uid: u32) -> bool {
 
 /// Messages looked at before others may run.
 const LOOK: usize = 2_000;
+/// Bodies asked for by one job of the pool.
+const LOOK_UP: usize = 200;
