@@ -267,24 +267,13 @@ impl Shards<'_> {
         lock: &Lock,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<Vec<ShardId>, DirectoryError> {
-        for shard in (0..self.format.shards).map(ShardId) {
-            if self.missing.contains(&shard) {
-                continue;
-            }
-            let (given_out, mut records) = (&mut self.given_out, 0);
-            let each = |_, header: RecordHeader, meta: Vec<u8>, _| {
-                records += 1;
-                progress(Progress::Read(shard, records));
-                let transaction = (header.kind == BODY_MESSAGE)
-                    .then(|| decode_body_meta(&meta)?.1)
-                    .flatten();
-                if let Some((of, entry)) = transaction.map(|t| entry_of(&t)) {
-                    let highest = given_out.entry(of).or_default();
-                    *highest = entry.max(*highest);
-                }
-            };
-            scan_places(self.directory, shard, self.format.seed, each, |_, _, _| ())?;
-        }
+        let mut given_out = std::mem::take(&mut self.given_out);
+        self.transactions(progress, |transaction| {
+            let (shard, entry) = entry_of(&transaction);
+            let highest = given_out.entry(shard).or_default();
+            *highest = entry.max(*highest);
+        })?;
+        self.given_out = given_out;
         let made: Vec<ShardId> = self.missing.iter().copied().collect();
         for shard in &made {
             let next_body = self.given_out.get(shard).map_or(0, |highest| highest + 1);
@@ -475,26 +464,44 @@ impl Shards<'_> {
     ) -> Result<&HashSet<[u8; TRANSACTION]>, DirectoryError> {
         if self.delivered.is_none() {
             let mut delivered = HashSet::new();
-            for shard in (0..self.format.shards).map(ShardId) {
-                // Recipients there may get a message again.
-                if self.missing.contains(&shard) {
-                    continue;
+            self.transactions(progress, |transaction| {
+                if self.chosen.contains(&entry_of(&transaction).0) {
+                    delivered.insert(transaction);
                 }
-                let mut records = 0;
-                let each = |_, header: RecordHeader, meta: Vec<u8>, _| {
-                    records += 1;
-                    progress(Progress::Read(shard, records));
-                    let transaction = (header.kind == BODY_MESSAGE)
-                        .then(|| decode_body_meta(&meta)?.1)
-                        .flatten();
-                    let ours = |t: &[u8; TRANSACTION]| self.chosen.contains(&entry_of(t).0);
-                    delivered.extend(transaction.filter(ours));
-                };
-                scan_places(self.directory, shard, self.format.seed, each, |_, _, _| ())?;
-            }
+            })?;
             self.delivered = Some(delivered);
         }
         Ok(self.delivered.get_or_insert_default())
+    }
+
+    /// Calls `each` with the fan-out transactions that sound bodies tell of. Recipients in shards that are missing may get a message
+    /// again.
+    fn transactions(
+        &self,
+        progress: &mut dyn FnMut(Progress<'_>),
+        mut each: impl FnMut([u8; TRANSACTION]),
+    ) -> Result<(), DirectoryError> {
+        let shards = (0..self.format.shards).map(ShardId);
+        for shard in shards.filter(|shard| !self.missing.contains(shard)) {
+            let mut records = 0;
+            let record = |_, header: RecordHeader, meta: Vec<u8>, _| {
+                records += 1;
+                progress(Progress::Read(shard, records));
+                if header.kind == BODY_MESSAGE
+                    && let Some((_, Some(transaction))) = decode_body_meta(&meta)
+                {
+                    each(transaction);
+                }
+            };
+            scan_places(
+                self.directory,
+                shard,
+                self.format.seed,
+                record,
+                |_, _, _| (),
+            )?;
+        }
+        Ok(())
     }
 }
 
