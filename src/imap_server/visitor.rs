@@ -10,7 +10,7 @@ use imap::command::{Command, InitialResponse};
 use imap::response::{Code, Condition, Encoder, refusal, tagged, untagged};
 use imap::server::{AuthenticateResponse, Awaits, Config, Event, Session};
 use imap::types::{NameSyntax, Tag};
-use sasl::{Exchange, Mechanism, Secret, Step};
+use sasl::{Context, Exchange, Mechanism, Question, Secret, Step};
 use shards::net::{Connection, ServerConfig};
 use shards::rt;
 
@@ -19,6 +19,7 @@ use super::admitted::Admitted;
 use super::capabilities::Announced;
 use super::talk::{End, RefusalsCounted, Talk};
 use crate::calls::{Answer, Call, ConnectionFacts, LimitedDoor, MovedConnection};
+use crate::login::MECHANISMS;
 use crate::login::limiter::{Networks, Refused};
 use crate::percore::{Attempt, Login, PerCore, monotonic};
 use crate::settings::{AccountName, Bytes, ImapLimits, StartTls};
@@ -316,7 +317,8 @@ impl Visitor {
         mechanism: &str,
         initial: Option<InitialResponse>,
     ) -> Result<Option<AccountName>, End> {
-        let Some(mechanism) = Mechanism::parse(mechanism) else {
+        let known = Mechanism::parse(mechanism).filter(|m| MECHANISMS.contains(m));
+        let Some(mechanism) = known else {
             self.answer(&tag, Condition::No, None, "mechanism is not supported");
             return Ok(None);
         };
@@ -324,7 +326,7 @@ impl Visitor {
             self.privacy_required(&tag);
             return Ok(None);
         }
-        self.exchange = Some((tag, mechanism, Exchange::new(mechanism)));
+        self.exchange = Some((tag, mechanism, Exchange::new(mechanism, Context::default())));
         self.step(initial.as_ref().map(|r| r.0.as_slice())).await
     }
 
@@ -349,11 +351,11 @@ impl Visitor {
         };
         match exchange.step(response) {
             Ok(Step::Challenge(challenge)) => {
-                self.talk.session.challenge(challenge);
+                self.talk.session.challenge(&challenge);
                 self.exchange = Some((tag, mechanism, exchange));
                 Ok(None)
             }
-            Ok(Step::Credentials(credentials)) if credentials.acts_as_itself() => {
+            Ok(Step::Ask(Question::Password(credentials))) if credentials.acts_as_itself() => {
                 self.log_in(
                     tag,
                     &credentials.authcid,
@@ -362,7 +364,7 @@ impl Visitor {
                 )
                 .await
             }
-            Ok(Step::Credentials(_)) => {
+            Ok(_) => {
                 self.answer(
                     &tag,
                     Condition::No,

@@ -487,7 +487,7 @@ fn session_config(endpoint: &Endpoint, limits: &SmtpLimits, has_certificate: boo
     let mut config = Config::new(&*endpoint.hostname, kind);
     config.offer_starttls = endpoint.starttls != StartTls::Off && has_certificate;
     if !endpoint.delivery {
-        config.auth_mechanisms = sasl::Mechanism::ALL
+        config.auth_mechanisms = crate::login::MECHANISMS
             .iter()
             .map(|m| m.name().to_string())
             .collect();

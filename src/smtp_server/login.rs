@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
-use sasl::{Credentials, Exchange, Mechanism, Secret, Step};
+use sasl::{Context, Credentials, Exchange, Mechanism, Question, Secret, Step};
 use smtp::Reply;
 
 use super::replies::turned_away;
+use crate::login::MECHANISMS;
 use crate::login::limiter::Refused;
 use crate::percore::{Attempt, Login, PerCore};
 use crate::settings::AccountName;
@@ -27,9 +28,9 @@ pub enum Outcome {
 impl Authentication {
     /// Begins; none if we do not know the mechanism.
     pub fn begin(mechanism: &str) -> Option<Authentication> {
-        let mechanism = Mechanism::parse(mechanism)?;
+        let mechanism = Mechanism::parse(mechanism).filter(|m| MECHANISMS.contains(m))?;
         Some(Authentication {
-            exchange: Exchange::new(mechanism),
+            exchange: Exchange::new(mechanism, Context::default()),
             mechanism: mechanism.name(),
         })
     }
@@ -48,10 +49,12 @@ impl Authentication {
     ) -> Outcome {
         let step = self.exchange.step(response.map(|s| s.as_ref()));
         match step {
-            Ok(Step::Challenge(challenge)) => Outcome::Challenge(Reply::challenge(challenge)),
-            Ok(Step::Credentials(credentials)) => self.check(core, attempt, credentials).await,
+            Ok(Step::Challenge(challenge)) => Outcome::Challenge(Reply::challenge(&challenge)),
+            Ok(Step::Ask(Question::Password(credentials))) => {
+                self.check(core, attempt, credentials).await
+            }
             // RFC 4954 4: 501 for a response that the mechanism's grammar does not know.
-            Err(_) => Outcome::Done(Reply::bad_authentication_response(), None),
+            Ok(_) | Err(_) => Outcome::Done(Reply::bad_authentication_response(), None),
         }
     }
 

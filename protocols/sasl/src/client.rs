@@ -31,7 +31,7 @@ impl Client {
         match self.mechanism {
             Mechanism::Plain => self.respond(b"").ok(),
             // Not all servers take the name at once; waiting for the challenge always works.
-            Mechanism::Login => None,
+            _ => None,
         }
     }
 
@@ -67,7 +67,7 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Exchange, Step};
+    use crate::{Context, Exchange, Question, Step};
 
     #[test]
     fn both_sides_agree() {
@@ -76,16 +76,17 @@ mod tests {
             authcid: "tim".into(),
             password: Secret::from(&b"geheim"[..]),
         };
-        for mechanism in Mechanism::ALL {
+        for mechanism in [Mechanism::Plain, Mechanism::Login] {
             let mut client = Client::new(mechanism, credentials.clone());
-            let mut server = Exchange::new(mechanism);
+            let mut server = Exchange::new(mechanism, Context::default());
             let mut response = client.initial();
             let received = loop {
                 match server.step(response.as_deref()).unwrap() {
                     Step::Challenge(challenge) => {
-                        response = Some(client.respond(challenge).unwrap())
+                        response = Some(client.respond(&challenge).unwrap())
                     }
-                    Step::Credentials(received) => break received,
+                    Step::Ask(Question::Password(received)) => break received,
+                    other => panic!("{other:?}"),
                 }
             };
             assert_eq!(received, credentials);

@@ -7,8 +7,8 @@
 //! passwd    = 1*SAFE ; MUST accept up to 255 octets
 //! ```
 
-use crate::server::SaslError;
-use crate::{Credentials, FIELD_MAX, Secret};
+use crate::SaslError;
+use crate::{Credentials, FIELD_MAX, Secret, prepare_name};
 
 /// Parses the message. Exactly two NULs; authcid and password not empty; all of it UTF-8.
 pub(crate) fn parse(message: &[u8]) -> Result<Credentials, SaslError> {
@@ -19,8 +19,11 @@ pub(crate) fn parse(message: &[u8]) -> Result<Credentials, SaslError> {
         return Err(SaslError::Malformed);
     };
     Ok(Credentials {
-        authzid: text(authzid)?.to_owned(),
-        authcid: filled(authcid)?.to_owned(),
+        authzid: match text(authzid)? {
+            "" => String::new(),
+            authzid => prepare_name(authzid)?,
+        },
+        authcid: prepare_name(filled(authcid)?)?,
         password: Secret::from(filled(password)?.as_bytes()),
     })
 }

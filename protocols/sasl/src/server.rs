@@ -1,186 +1,244 @@
-//! The server's side of an exchange: bytes of the client in, challenge or credentials out.
+//! The server's side of an exchange: bytes of the client in; challenges and questions out.
 //! Called by a door for each AUTH response. Input is untrusted, already free of base64.
-//! RFC 4422 3 (initial responses, empty challenges), RFC 4616, draft-murchison-sasl-login.
+//! RFC 4422 3 (initial responses, empty challenges); the mechanisms' own are in their files.
+//! Not here: what is right. Whoever answers a [`Question`] decides that; an exchange holds no stored secret.
 
-use crate::{Credentials, Mechanism, login, plain};
+use std::fmt;
 
-/// What the server has to do after a response.
+use crate::scram::server::{First, Offer};
+use crate::{
+    ChannelBindings, Mechanism, Question, SaslError, TokenError, Verdict, base64, cram, external,
+    login, oauth, plain,
+};
+
+/// What an exchange must know of its connection. No clock and no randomness here: both are given.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Context {
+    /// What TLS can be bound to; nothing without TLS.
+    pub bindings: ChannelBindings,
+    /// Whether a -PLUS mechanism was announced on this connection: then a client that can bind but does not has been deceived.
+    pub offers_plus: bool,
+    /// Fresh for each exchange, from a generator for secrets: nonces and challenges are made of it.
+    pub random: [u8; 32],
+    /// The server's name, for the challenge of CRAM-MD5.
+    pub hostname: String,
+    /// The time, for the challenge of CRAM-MD5.
+    pub now_secs: u64,
+}
+
+/// What the server has to do after a response or a verdict.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
     /// Send this challenge (not yet base64; may be empty) and wait for the next response.
-    Challenge(&'static [u8]),
-    /// The client has said all; the caller checks it.
-    Credentials(Credentials),
+    Challenge(Vec<u8>),
+    /// Find the answer and call [`Exchange::resume`].
+    Ask(Question),
+    /// The client is who it claims to be in the last question. Say OK.
+    Success,
 }
 
-/// Why an exchange ends without credentials. All are the peer's fault; none says whether an account exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SaslError {
-    /// Not the mechanism's grammar, for example a wrong number of NULs.
-    #[error("malformed response")]
-    Malformed,
-    /// A name or password is empty. RFC 4616 2.
-    #[error("empty name or password")]
-    EmptyField,
-    /// A name or password is over [`crate::FIELD_MAX`] octets.
-    #[error("name or password too long")]
-    FieldTooLong,
-    /// RFC 4616 2: all fields are UTF-8.
-    #[error("response is not UTF-8")]
-    NotUtf8,
-    /// A response came after the end of the exchange.
-    #[error("the exchange is over")]
-    Finished,
+/// One authentication exchange. Dropping it ends it; [`Exchange::cancel`] also says what to record.
+pub struct Exchange {
+    mechanism: Mechanism,
+    context: Context,
+    state: State,
 }
 
-/// One authentication exchange. Dropping it cancels it.
-#[derive(Debug)]
-pub struct Exchange(State);
-
-#[derive(Debug)]
 enum State {
-    Start(Mechanism),
-    Plain,
+    /// Nothing was said.
+    Start,
+    /// The empty challenge was sent; the client's first message comes now.
+    ClientFirst,
     LoginUsername,
-    LoginPassword { username: String },
+    LoginPassword {
+        username: String,
+    },
+    CramDigest {
+        challenge: Vec<u8>,
+    },
+    ScramFinal(Offer),
+    /// A question is open.
+    Asked(Open),
+    /// The client proved itself and was sent our signature; whatever it answers, that was all.
+    Proven,
+    /// The client was told of an error; whatever it answers, the exchange has failed.
+    Told(SaslError),
     Finished,
+}
+
+/// Which verdicts fit.
+enum Open {
+    /// Yes or no.
+    YesOrNo,
+    Salt(First),
+    Proof,
+    Token,
 }
 
 impl Exchange {
     /// Begins an exchange; nothing is sent yet.
-    pub fn new(mechanism: Mechanism) -> Self {
-        Exchange(State::Start(mechanism))
+    pub fn new(mechanism: Mechanism, context: Context) -> Self {
+        Exchange {
+            mechanism,
+            context,
+            state: State::Start,
+        }
+    }
+
+    /// The mechanism.
+    pub fn mechanism(&self) -> Mechanism {
+        self.mechanism
     }
 
     /// Takes the client's next response. The first call gets the initial response, or `None` if the client sent none
-    /// (an empty one, `=` in SMTP, is `Some(b"")`); later calls treat `None` as empty.
+    /// (an empty one, `=` in SMTP, is `Some(b"")`); later calls treat `None` as empty. After an error the exchange is over.
     pub fn step(&mut self, response: Option<&[u8]>) -> Result<Step, SaslError> {
-        let (next, step) = match (std::mem::replace(&mut self.0, State::Finished), response) {
-            // RFC 4422 5.1: without an initial response the server sends an empty challenge.
-            (State::Start(Mechanism::Plain), None) => (State::Plain, Step::Challenge(b"")),
-            (State::Start(Mechanism::Login), None) => {
-                (State::LoginUsername, Step::Challenge(login::USERNAME))
+        let state = std::mem::replace(&mut self.state, State::Finished);
+        let message = response.unwrap_or_default();
+        match state {
+            State::Start if response.is_none() => Ok(self.speak_first()),
+            // RFC 4954 4: no initial response where the server speaks first.
+            State::Start if self.mechanism.server_first() => Err(SaslError::Malformed),
+            State::Start | State::ClientFirst => self.client_first(message),
+            State::LoginUsername => self.login_username(message),
+            State::LoginPassword { username } => {
+                let credentials = login::credentials(username, message)?;
+                Ok(self.ask(Open::YesOrNo, Question::Password(credentials)))
             }
-            (State::Start(Mechanism::Plain) | State::Plain, response) => (
-                State::Finished,
-                Step::Credentials(plain::parse(response.unwrap_or_default())?),
-            ),
-            // An initial response to LOGIN is the user name: Outlook sends one.
-            (State::Start(Mechanism::Login) | State::LoginUsername, response) => {
-                let username = login::field(response.unwrap_or_default())?.to_owned();
-                (
-                    State::LoginPassword { username },
-                    Step::Challenge(login::PASSWORD),
-                )
+            State::CramDigest { challenge } => {
+                let digest = cram::CramDigest::parse(challenge, message)?;
+                Ok(self.ask(Open::YesOrNo, Question::Digest(digest)))
             }
-            (State::LoginPassword { username }, response) => {
-                let password = login::field(response.unwrap_or_default())?;
-                (
-                    State::Finished,
-                    Step::Credentials(login::credentials(username, password)),
-                )
-            }
-            (State::Finished, _) => return Err(SaslError::Finished),
+            State::ScramFinal(offer) => Ok(match offer.proof(message) {
+                Ok(proof) => self.ask(Open::Proof, Question::Proof(proof)),
+                Err(error) => self.tell_scram(error),
+            }),
+            State::Proven => Ok(Step::Success),
+            State::Told(error) => Err(error),
+            State::Asked(_) => Err(SaslError::OutOfTurn),
+            State::Finished => Err(SaslError::Finished),
+        }
+    }
+
+    /// Takes the answer to the question that is open. After an error the exchange is over.
+    pub fn resume(&mut self, verdict: Verdict) -> Result<Step, SaslError> {
+        let State::Asked(open) = std::mem::replace(&mut self.state, State::Finished) else {
+            return Err(SaslError::OutOfTurn);
         };
-        self.0 = next;
-        Ok(step)
+        match (open, verdict) {
+            (Open::YesOrNo | Open::Token, Verdict::Accepted) => Ok(Step::Success),
+            (Open::Salt(first), Verdict::Salt { salt, iterations }) => {
+                let offer = first.offer(&salt, iterations);
+                let message = offer.message().as_bytes().to_vec();
+                Ok(self.challenge(State::ScramFinal(offer), message))
+            }
+            (Open::Proof, Verdict::Signed(signature)) => {
+                let message = format!("v={}", base64::encode(signature.octets()));
+                Ok(self.challenge(State::Proven, message.into_bytes()))
+            }
+            (Open::Proof, Verdict::Refused) => Ok(self.tell_scram(SaslError::Refused)),
+            (Open::Token, Verdict::Refused) => Ok(self.tell_token(&TokenError::default())),
+            (Open::Token, Verdict::TokenRefused(error)) => Ok(self.tell_token(&error)),
+            (Open::YesOrNo | Open::Salt(_), Verdict::Refused) => Err(SaslError::Refused),
+            _ => Err(SaslError::OutOfTurn),
+        }
+    }
+
+    /// The client cancelled (`*`), or sent what is not base64: what to record. A failure that it was already told of remains that failure.
+    pub fn cancel(self) -> SaslError {
+        match self.state {
+            State::Told(error) => error,
+            _ => SaslError::Cancelled,
+        }
+    }
+
+    /// RFC 4422 3.3: without an initial response the server sends its challenge, or an empty one.
+    fn speak_first(&mut self) -> Step {
+        match self.mechanism {
+            Mechanism::Login => self.challenge(State::LoginUsername, login::USERNAME.to_vec()),
+            Mechanism::CramMd5 => {
+                let challenge = cram::challenge(&self.context);
+                let state = State::CramDigest {
+                    challenge: challenge.clone(),
+                };
+                self.challenge(state, challenge)
+            }
+            _ => self.challenge(State::ClientFirst, Vec::new()),
+        }
+    }
+
+    /// A bad first message is refused at once: nobody waits for a server-final-message yet (RFC 5802 5.1, `e`).
+    fn client_first(&mut self, message: &[u8]) -> Result<Step, SaslError> {
+        if let Some(hash) = self.mechanism.scram_hash() {
+            let plus = self.mechanism.needs_channel_binding();
+            let first = First::new(hash, plus, &self.context, message)?;
+            let question = Question::Salt {
+                username: first.username().to_owned(),
+                hash: first.hash(),
+            };
+            return Ok(self.ask(Open::Salt(first), question));
+        }
+        let (open, question) = match self.mechanism {
+            // An initial response to LOGIN is the user name: Outlook sends one.
+            Mechanism::Login => return self.login_username(message),
+            Mechanism::External => (
+                Open::YesOrNo,
+                Question::Certificate {
+                    authzid: external::parse(message)?,
+                },
+            ),
+            Mechanism::OauthBearer => (
+                Open::Token,
+                Question::Token(oauth::parse_oauthbearer(message)?),
+            ),
+            Mechanism::Xoauth2 => (Open::Token, Question::Token(oauth::parse_xoauth2(message)?)),
+            _ => (Open::YesOrNo, Question::Password(plain::parse(message)?)),
+        };
+        Ok(self.ask(open, question))
+    }
+
+    fn login_username(&mut self, message: &[u8]) -> Result<Step, SaslError> {
+        let username = login::username(message)?;
+        Ok(self.challenge(State::LoginPassword { username }, login::PASSWORD.to_vec()))
+    }
+
+    fn challenge(&mut self, state: State, challenge: Vec<u8>) -> Step {
+        self.state = state;
+        Step::Challenge(challenge)
+    }
+
+    fn ask(&mut self, open: Open, question: Question) -> Step {
+        self.state = State::Asked(open);
+        Step::Ask(question)
+    }
+
+    /// RFC 5802 7: the server-error, and one more response from the client.
+    fn tell_scram(&mut self, error: SaslError) -> Step {
+        let message = format!("e={}", error.scram_value());
+        self.challenge(State::Told(error), message.into_bytes())
+    }
+
+    /// RFC 7628 3.2.2, 3.2.3.
+    fn tell_token(&mut self, error: &TokenError) -> Step {
+        let message = match self.mechanism {
+            Mechanism::Xoauth2 => error.xoauth2(),
+            _ => error.oauthbearer(),
+        };
+        self.challenge(State::Told(SaslError::Refused), message)
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Context")
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Exchange({})", self.mechanism)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plain(message: &[u8]) -> Result<Credentials, SaslError> {
-        match Exchange::new(Mechanism::Plain).step(Some(message))? {
-            Step::Credentials(credentials) => Ok(credentials),
-            Step::Challenge(_) => panic!("PLAIN asks nothing after a response"),
-        }
-    }
-
-    #[test]
-    fn plain_examples() {
-        // RFC 4616 4, both examples.
-        let tim = plain(b"\0tim\0tanstaaftanstaaf").unwrap();
-        assert_eq!(
-            (&*tim.authzid, &*tim.authcid, &*tim.password),
-            ("", "tim", &b"tanstaaftanstaaf"[..])
-        );
-        assert!(tim.acts_as_itself());
-        let ursel = plain(b"Ursel\0Kurt\0xipj3plmq").unwrap();
-        assert_eq!((&*ursel.authzid, &*ursel.authcid), ("Ursel", "Kurt"));
-        assert!(!ursel.acts_as_itself());
-    }
-
-    #[test]
-    fn plain_hostile() {
-        for (message, error) in [
-            (&b""[..], SaslError::Malformed),
-            (b"tim", SaslError::Malformed),
-            (b"\0tim", SaslError::Malformed),
-            (b"\0tim\0pass\0", SaslError::Malformed),
-            (b"\0tim\0pa\0ss", SaslError::Malformed),
-            (b"\0\0pass", SaslError::EmptyField),
-            (b"\0tim\0", SaslError::EmptyField),
-            (b"\0tim\0\xff", SaslError::NotUtf8),
-            (b"\xc0\0tim\0pass", SaslError::NotUtf8),
-        ] {
-            assert_eq!(plain(message), Err(error), "{message:?}");
-        }
-        let mut long = b"\0tim\0".to_vec();
-        long.resize(long.len() + crate::FIELD_MAX, b'x');
-        assert!(plain(&long).is_ok());
-        long.push(b'x');
-        assert_eq!(plain(&long), Err(SaslError::FieldTooLong));
-    }
-
-    #[test]
-    fn plain_without_initial_response() {
-        let mut exchange = Exchange::new(Mechanism::Plain);
-        assert_eq!(exchange.step(None), Ok(Step::Challenge(b"")));
-        assert!(matches!(
-            exchange.step(Some(b"\0a\0b")),
-            Ok(Step::Credentials(_))
-        ));
-        assert_eq!(exchange.step(Some(b"\0a\0b")), Err(SaslError::Finished));
-    }
-
-    #[test]
-    fn login() {
-        for initial in [false, true] {
-            let mut exchange = Exchange::new(Mechanism::Login);
-            if !initial {
-                assert_eq!(exchange.step(None), Ok(Step::Challenge(b"Username:")));
-            }
-            assert_eq!(
-                exchange.step(Some(b"tim")),
-                Ok(Step::Challenge(b"Password:"))
-            );
-            let Ok(Step::Credentials(credentials)) = exchange.step(Some(b"secret")) else {
-                panic!("no credentials")
-            };
-            assert_eq!(
-                (&*credentials.authcid, &*credentials.password),
-                ("tim", &b"secret"[..])
-            );
-        }
-        let mut exchange = Exchange::new(Mechanism::Login);
-        assert_eq!(exchange.step(Some(b"t\0m")), Err(SaslError::Malformed));
-        assert_eq!(exchange.step(Some(b"tim")), Err(SaslError::Finished));
-        assert_eq!(
-            Exchange::new(Mechanism::Login).step(Some(b"")),
-            Err(SaslError::EmptyField)
-        );
-    }
-
-    #[test]
-    fn names() {
-        assert_eq!(Mechanism::parse("plain"), Some(Mechanism::Plain));
-        assert_eq!(Mechanism::parse("LOGIN"), Some(Mechanism::Login));
-        assert_eq!(Mechanism::parse("SCRAM-SHA-1"), None);
-        assert_eq!(
-            format!("{:?}", crate::Secret::from(&b"abc"[..])),
-            "Secret(3 octets)"
-        );
-    }
-}
+mod tests;
