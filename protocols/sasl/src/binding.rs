@@ -15,7 +15,7 @@ pub const EXPORTER_LENGTH: usize = 32;
 pub struct ChannelBindings {
     /// RFC 9266 2: TLS 1.3 only (or 1.2 with extended master secret).
     pub exporter: Option<Vec<u8>>,
-    /// RFC 5929 4.
+    /// RFC 5929 4: [`crate::server_end_point`] of the certificate that the server showed.
     pub server_end_point: Option<Vec<u8>>,
 }
 

@@ -25,6 +25,7 @@ pub mod base64;
 mod binding;
 pub mod client;
 mod cram;
+mod end_point;
 mod error;
 mod external;
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub use binding::{
     ChannelBindings, EXPORTER_LABEL, EXPORTER_LENGTH, TLS_EXPORTER, TLS_SERVER_END_POINT,
 };
 pub use cram::{CramDigest, CramState};
+pub use end_point::server_end_point;
 pub use error::{Failure, SaslError};
 pub use mechanism::Mechanism;
 pub use oauth::{BearerToken, TokenError};
