@@ -9,7 +9,7 @@ use zeroize::Zeroize;
 
 use crate::secret::same;
 use crate::server::Context;
-use crate::{FIELD_MAX, SaslError, prepare_name};
+use crate::{FIELD_MAX, SaslError, Secret, prepare_name};
 
 /// The challenge: RFC 2195 2 wants a msg-id that is different each time.
 pub(crate) fn challenge(context: &Context) -> Vec<u8> {
@@ -27,8 +27,8 @@ pub struct CramDigest {
     /// Whose password, prepared.
     pub username: String,
     challenge: Vec<u8>,
-    /// Lower-case hexadecimal.
-    digest: [u8; 32],
+    /// 32 lower-case hexadecimal digits. No log gets it, for passwords can be tried against it.
+    digest: Secret,
 }
 
 impl CramDigest {
@@ -39,19 +39,14 @@ impl CramDigest {
         if name.len() > FIELD_MAX {
             return Err(SaslError::FieldTooLong);
         }
-        if !digest
-            .bytes()
-            .all(|octet| matches!(octet, b'0'..=b'9' | b'a'..=b'f'))
-        {
+        let is_hexadecimal = |octet| matches!(octet, b'0'..=b'9' | b'a'..=b'f');
+        if digest.len() != 32 || !digest.bytes().all(is_hexadecimal) {
             return Err(SaslError::Malformed);
         }
         Ok(CramDigest {
             username: prepare_name(name)?,
             challenge,
-            digest: digest
-                .as_bytes()
-                .try_into()
-                .map_err(|_| SaslError::Malformed)?,
+            digest: Secret::from(digest.as_bytes()),
         })
     }
 

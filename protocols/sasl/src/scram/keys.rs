@@ -151,13 +151,13 @@ impl ClientKeys {
     }
 }
 
-/// What proves to the client that the server knows its keys. Public as soon as it is sent.
+/// What proves to the client that the server knows its keys. The client gets it; a log does not, for passwords can be tried against it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ServerSignature(Vec<u8>);
+pub struct ServerSignature(Secret);
 
 impl ServerSignature {
     pub(crate) fn new(hash: ScramHash, server_key: &[u8], auth_message: &[u8]) -> Self {
-        ServerSignature(hash.hmac(server_key, auth_message).as_ref().to_vec())
+        ServerSignature(Secret::from(hash.hmac(server_key, auth_message).as_ref()))
     }
 
     /// Whether these are the octets. Takes constant time.

@@ -7,7 +7,7 @@ use crate::gs2::Flag;
 use crate::scram::keys::{ScramHash, ServerSignature, proof_holds};
 use crate::scram::{NONCE_MIN, message};
 use crate::server::Context;
-use crate::{SaslError, base64, prepare_name};
+use crate::{SaslError, Secret, base64, prepare_name};
 
 /// After the client's first message: who it is, and what it will have to repeat.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ impl Offer {
                 "{},{},{}",
                 self.first.bare, self.message, last.without_proof
             ),
-            proof: last.proof.to_vec(),
+            proof: last.proof,
         })
     }
 }
@@ -124,7 +124,7 @@ pub struct ScramProof {
     /// For which hash.
     pub hash: ScramHash,
     auth_message: String,
-    proof: Vec<u8>,
+    proof: Secret,
 }
 
 impl ScramProof {

@@ -555,6 +555,27 @@ fn nothing_secret_in_debug() {
     assert!(!format!("{:?}", step.unwrap()).contains("geheim"));
     let keys = keys(ScramHash::Sha1, "geheim");
     assert!(format!("{keys:?}").contains("Secret(20 octets)"));
+    // Passwords could be tried against these at leisure.
+    let signature = keys.server_signature(b"x");
+    assert_eq!(
+        format!("{signature:?}"),
+        "ServerSignature(Secret(20 octets))"
+    );
+    let mut exchange = begin(Mechanism::CramMd5);
+    challenge(exchange.step(None));
+    let digest = exchange.step(Some(b"tim b913a602c7eda7a495b4e6e7334d3890"));
+    assert!(format!("{digest:?}").contains("digest: Secret(32 octets)"));
+    let mut exchange = begin(Mechanism::ScramSha256);
+    let offer = scram_offer(&mut exchange, "n,,n=tim,r=0123456789");
+    let last = scram_final(
+        ScramHash::Sha256,
+        "n=tim,r=0123456789",
+        &offer,
+        b"n,,",
+        "geheim",
+    );
+    let proof = exchange.step(Some(last.as_bytes()));
+    assert!(format!("{proof:?}").contains("proof: Secret(32 octets)"));
 }
 
 #[test]
