@@ -89,12 +89,6 @@ impl Mechanism {
             _ => None,
         }
     }
-
-    /// Whether the server speaks first, so that an initial response is an error (RFC 4954 4). LOGIN would be one of them;
-    /// Outlook sends the name at once, and the draft's order does not suffer from it.
-    pub(crate) fn server_first(self) -> bool {
-        self == Mechanism::CramMd5
-    }
 }
 
 impl fmt::Display for Mechanism {

@@ -7,8 +7,8 @@ use std::fmt;
 
 use crate::scram::server::{First, Offer};
 use crate::{
-    ChannelBindings, Mechanism, Question, SaslError, TokenError, Verdict, base64, cram, external,
-    login, oauth, plain,
+    ChannelBindings, Mechanism, Question, SaslError, ScramHash, TokenError, Verdict, base64, cram,
+    external, login, oauth, plain,
 };
 
 /// What an exchange must know of its connection. No clock and no randomness here: both are given.
@@ -37,7 +37,7 @@ pub enum Step {
     Success,
 }
 
-/// One authentication exchange. Dropping it ends it; [`Exchange::cancel`] also says what to record.
+/// One authentication exchange. Dropping it ends it; [`Exchange::end`] also says what to record.
 pub struct Exchange {
     mechanism: Mechanism,
     context: Context,
@@ -97,8 +97,6 @@ impl Exchange {
         let message = response.unwrap_or_default();
         match state {
             State::Start if response.is_none() => Ok(self.speak_first()),
-            // RFC 4954 4: no initial response where the server speaks first.
-            State::Start if self.mechanism.server_first() => Err(SaslError::Malformed),
             State::Start | State::ClientFirst => self.client_first(message),
             State::LoginUsername => self.login_username(message),
             State::LoginPassword { username } => {
@@ -144,11 +142,13 @@ impl Exchange {
         }
     }
 
-    /// The client cancelled (`*`), or sent what is not base64: what to record. A failure that it was already told of remains that failure.
-    pub fn cancel(self) -> SaslError {
+    /// The exchange ends before its time: what to record, and to count. The client cancelled with `*` or is gone
+    /// ([`SaslError::Cancelled`]), or sent what is not base64 ([`SaslError::Malformed`]). A failure that it was already told of
+    /// remains that failure, so nobody hides a wrong password by hanging up.
+    pub fn end(self, cause: SaslError) -> SaslError {
         match self.state {
             State::Told(error) => error,
-            _ => SaslError::Cancelled,
+            _ => cause,
         }
     }
 
@@ -169,16 +169,16 @@ impl Exchange {
 
     /// A bad first message is refused at once: nobody waits for a server-final-message yet (RFC 5802 5.1, `e`).
     fn client_first(&mut self, message: &[u8]) -> Result<Step, SaslError> {
-        if let Some(hash) = self.mechanism.scram_hash() {
-            let plus = self.mechanism.needs_channel_binding();
-            let first = First::new(hash, plus, &self.context, message)?;
-            let question = Question::Salt {
-                username: first.username().to_owned(),
-                hash: first.hash(),
-            };
-            return Ok(self.ask(Open::Salt(first), question));
-        }
         let (open, question) = match self.mechanism {
+            Mechanism::ScramSha256Plus | Mechanism::ScramSha256 => {
+                return self.scram_first(ScramHash::Sha256, message);
+            }
+            Mechanism::ScramSha1Plus | Mechanism::ScramSha1 => {
+                return self.scram_first(ScramHash::Sha1, message);
+            }
+            // RFC 4954 4: no initial response where the server speaks first.
+            Mechanism::CramMd5 => return Err(SaslError::Malformed),
+            Mechanism::Plain => (Open::YesOrNo, Question::Password(plain::parse(message)?)),
             // An initial response to LOGIN is the user name: Outlook sends one.
             Mechanism::Login => return self.login_username(message),
             Mechanism::External => (
@@ -192,9 +192,18 @@ impl Exchange {
                 Question::Token(oauth::parse_oauthbearer(message)?),
             ),
             Mechanism::Xoauth2 => (Open::Token, Question::Token(oauth::parse_xoauth2(message)?)),
-            _ => (Open::YesOrNo, Question::Password(plain::parse(message)?)),
         };
         Ok(self.ask(open, question))
+    }
+
+    fn scram_first(&mut self, hash: ScramHash, message: &[u8]) -> Result<Step, SaslError> {
+        let plus = self.mechanism.needs_channel_binding();
+        let first = First::new(hash, plus, &self.context, message)?;
+        let question = Question::Salt {
+            username: first.username().to_owned(),
+            hash,
+        };
+        Ok(self.ask(Open::Salt(first), question))
     }
 
     fn login_username(&mut self, message: &[u8]) -> Result<Step, SaslError> {

@@ -231,6 +231,7 @@ mod tests {
             ("n,,n=u,r=", SaslError::Malformed),
             ("n,,N=u,r=abcdefgh", SaslError::Malformed),
             ("n,,n=u\0,r=abcdefgh", SaslError::Malformed),
+            ("n,,n=u,r=abcdefgh,x=a\0", SaslError::Malformed),
             ("n,,n=a=b,r=abcdefgh", SaslError::Malformed),
             ("n,,n=,r=abcdefgh", SaslError::EmptyField),
             ("n,a=,n=u,r=abcdefgh", SaslError::EmptyField),

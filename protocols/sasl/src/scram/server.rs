@@ -65,10 +65,6 @@ impl First {
         &self.username
     }
 
-    pub(crate) fn hash(&self) -> ScramHash {
-        self.hash
-    }
-
     /// The server's first message.
     pub(crate) fn offer(self, salt: &[u8], iterations: NonZeroU32) -> Offer {
         let message = format!("r={},s={},i={iterations}", self.nonce, base64::encode(salt));
