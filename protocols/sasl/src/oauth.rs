@@ -279,6 +279,7 @@ mod tests {
             ("n,,\x01auth=Basic AAAA\x01\x01", SaslError::Malformed),
             ("n,,\x01auth\x01\x01", SaslError::Malformed),
             ("n,,\x01a1=x\x01auth=Bearer x\x01\x01", SaslError::Malformed),
+            ("n,,\x01=x\x01auth=Bearer x\x01\x01", SaslError::Malformed),
             (
                 "n,,\x01port=0\x01auth=Bearer x\x01\x01",
                 SaslError::Malformed,

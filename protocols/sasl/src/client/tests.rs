@@ -248,6 +248,7 @@ fn keys_are_derived_once() {
     for keys in [
         ClientKeys::derive(ScramHash::Sha1, b"geheim", b"another salt", iterations),
         ClientKeys::derive(ScramHash::Sha256, b"geheim", SALT, iterations),
+        ClientKeys::derive(ScramHash::Sha1, b"geheim", SALT, NonZeroU32::MIN),
     ] {
         let mut client = new().with_keys(keys.clone());
         assert!(matches!(offer(&mut client), Ok(Action::Derive(_))));
