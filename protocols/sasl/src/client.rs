@@ -1,4 +1,4 @@
-//! The client's side: what to answer to each challenge. Used by loadtest, by outbound with a smarthost and by the sendmail command.
+//! The client's side: what to answer to each challenge. For outbound with a smarthost, the sendmail command and loadtest.
 //! RFC 4422 3; the mechanisms' own RFCs. Challenges come from the server and are not trusted.
 //!
 //! Ask [`Client::initial`] first, then answer each challenge with [`Client::respond`]; at the server's OK, and before believing it,

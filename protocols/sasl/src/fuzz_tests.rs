@@ -164,7 +164,6 @@ fn check_server(seed: u64) -> bool {
         let mut step = exchange.step(response);
         while let Ok(Step::Ask(question)) = &step {
             assert!(!over, "seed {seed}: a question after the end");
-            assert!(!format!("{question:?}").contains("geheim"), "seed {seed}");
             let (verdict, grants) = verdict(&mut random, question);
             granted = grants;
             step = exchange.resume(verdict);
