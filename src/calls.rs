@@ -4,35 +4,44 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use sasl::Secret;
+use sasl::{CramDigest, ScramHash, ScramProof, Secret, ServerSignature};
 use shards::net::Detached;
 
 use crate::live::Live;
-use crate::login::Credentials;
 use crate::login::limiter::{May, Networks, Refused};
+use crate::login::{SaltRow, Secrets, Service};
 use crate::metrics::{DurationSamples, Samples};
 use crate::settings::AccountName;
 use crate::store::{CheckSlice, NewMessage, StoreError, rows};
 
 /// A call.
 pub enum Call {
-    /// Is this the account's password? Changes nothing; may be repeated.
-    Verify {
-        /// None: an unknown name, for which the same work is done.
+    /// Does the client know one of the account's passwords? Changes nothing; may be repeated.
+    Verify(Box<Verify>),
+    /// The salt for a SCRAM client. Changes nothing; may be repeated.
+    Salt {
+        /// None: an unknown name, for which a salt is made up.
         account: Option<AccountName>,
-        /// The name as the client gave it.
-        address: String,
-        /// What the client said.
-        password: Secret,
-        /// Where it comes from.
-        networks: Networks,
+        /// The name as the client gave it, prepared.
+        name: String,
+        /// Of which mechanism.
+        hash: ScramHash,
     },
-    /// Stores new credentials. Absolute; may be repeated.
-    SetCredentials {
+    /// What is stored of an account's secrets. Changes nothing; may be repeated.
+    Secrets {
         /// Whose.
         account: AccountName,
-        /// What is stored.
-        credentials: Box<Credentials>,
+    },
+    /// Stores other secrets in place of those that were read. May be repeated: the second time they are not those any more.
+    ChangeSecrets {
+        /// Whose.
+        account: AccountName,
+        /// As they were read.
+        from: Option<Box<Secrets>>,
+        /// As they shall be.
+        to: Box<Secrets>,
+        /// Whether whoever is logged in must do so again.
+        ends_sessions: bool,
     },
     /// Adds a message. A lost answer leaves open whether it was added: SMTP then answers 451 and the sender repeats, as it may; with
     /// a transaction number the repeat adds nothing.
@@ -93,6 +102,8 @@ pub enum Call {
         /// Success forgives earlier failures. None: the password was not the matter, or not looked at.
         succeeded: Option<bool>,
     },
+    /// Whoever is logged in to this account must do so again. Losing it leaves submission sessions that go on.
+    EndSessions(AccountName),
     /// New configuration. Absolute.
     Live(Arc<Live>),
     /// All is prepared: mail doors may accept, and `/readyz` may say so. Absolute.
@@ -106,7 +117,13 @@ pub enum Call {
 /// The answer to a [`Call`], by its kind.
 pub enum Answer {
     /// To `Verify`.
-    Verified(Result<bool, StoreError>),
+    Verified(Result<Verified, StoreError>),
+    /// To `Salt`.
+    Salt(Result<SaltRow, StoreError>),
+    /// To `Secrets`.
+    Secrets(Result<Option<Box<Secrets>>, StoreError>),
+    /// To `ChangeSecrets`: false if they were others meanwhile.
+    Changed(Result<bool, StoreError>),
     /// To `Deliver`: false if the transaction was delivered before.
     Delivered(Result<bool, StoreError>),
     /// To `AnyHasRoom`.
@@ -141,6 +158,41 @@ impl Transaction {
     pub fn to_bytes(self) -> [u8; rows::TRANSACTION] {
         rows::transaction(self.shard, self.entry, self.recipient)
     }
+}
+
+/// A login whose claim is to be looked at.
+pub struct Verify {
+    /// None: an unknown name, for which the same work is done.
+    pub account: Option<AccountName>,
+    /// The name as the client gave it, prepared.
+    pub name: String,
+    /// How it claims to know the password.
+    pub claim: Claim,
+    /// What it wants.
+    pub service: Service,
+    /// Where it comes from.
+    pub networks: Networks,
+}
+
+/// How a client claims to know a password.
+pub enum Claim {
+    /// PLAIN, LOGIN: it said it; prepared.
+    Password(Secret),
+    /// SCRAM.
+    Proof(ScramProof),
+    /// CRAM-MD5.
+    Digest(CramDigest),
+}
+
+/// Whether a claim holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verified {
+    /// No.
+    No,
+    /// Yes.
+    Yes,
+    /// Yes; what SCRAM answers.
+    Signed(ServerSignature),
 }
 
 /// A delivery to one account.
@@ -205,11 +257,11 @@ pub enum ControlCall {
     /// Numbers of an account: (mailboxes, messages, octets).
     AccountNumbers(AccountName),
     /// Sets the password of those accounts that have none. May be repeated.
-    SetMissingCredentials {
+    SetMissingSecrets {
         /// Accounts of this core.
         accounts: Vec<AccountName>,
         /// The same for all.
-        credentials: Box<Credentials>,
+        secrets: Box<Secrets>,
     },
     /// Queue entries of this core's shards after a position, at most so many.
     Queue {

@@ -5,12 +5,16 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use futures_channel::oneshot;
+use sasl::ScramHash;
 use shards::lanes::Incoming;
 use shards::rt::{self, Event};
+use shards::shard_of;
 
-use crate::calls::{Answer, Call, ControlAnswer, ControlCall, Deliver, LimitedDoor};
+use crate::calls::{
+    Answer, Call, Claim, ControlAnswer, ControlCall, Deliver, LimitedDoor, Verified, Verify,
+};
 use crate::login::limiter::{May, Networks, Refused};
-use crate::login::{Check, Credentials, Patience};
+use crate::login::{Check, Patience, SaltRow, Scheme, Secrets};
 use crate::percore::{PerCore, monotonic};
 use crate::settings::AccountName;
 use crate::store::{Account, StoreError};
@@ -45,14 +49,20 @@ impl PerCore {
                 self.login_ended(&networks, succeeded);
                 responder.answer(Answer::Done(Ok(())));
             }
+            Call::EndSessions(account) => {
+                *self.sessions_ended.borrow_mut().entry(account).or_default() += 1;
+                responder.answer(Answer::Done(Ok(())));
+            }
             Call::Live(live) => {
                 *self.live.borrow_mut() = live;
                 self.end_removed_accounts();
+                self.drop_unused_secrets();
                 responder.answer(Answer::Done(Ok(())));
             }
             Call::Serving => {
                 self.serving.set(true);
                 self.prepared.notify();
+                self.drop_unused_secrets();
                 responder.answer(Answer::Done(Ok(())));
             }
             Call::Scrape => {
@@ -71,24 +81,31 @@ impl PerCore {
 
     async fn serve(self: &Rc<Self>, call: Call) -> Answer {
         match call {
-            Call::Verify {
+            Call::Verify(verify) => Answer::Verified(self.verify(*verify).await),
+            Call::Salt {
                 account,
-                address,
-                password,
-                networks,
-            } => Answer::Verified(
-                self.verify(account, &address, password.as_ref(), networks)
-                    .await,
+                name,
+                hash,
+            } => Answer::Salt(self.salt(account, &name, hash).await),
+            Call::Secrets { account } => Answer::Secrets(
+                self.secrets(account.as_str())
+                    .await
+                    .map(|secrets| secrets.map(Box::new)),
             ),
-            Call::SetCredentials {
+            Call::ChangeSecrets {
                 account,
-                credentials,
-            } => Answer::Done(
+                from,
+                to,
+                ends_sessions,
+            } => Answer::Changed(
                 async {
-                    self.account(account)
-                        .await?
-                        .set_credentials(&credentials)
-                        .await
+                    let stored = self.account(account).await?;
+                    let changed = stored.change_secrets(from.as_deref(), &to).await?;
+                    if changed && ends_sessions {
+                        stored.end_sessions();
+                        self.end_sessions(account);
+                    }
+                    Ok(changed)
                 }
                 .await,
             ),
@@ -160,26 +177,93 @@ impl PerCore {
         used.saturating_add(promised).saturating_add(octets) <= quota
     }
 
-    async fn verify(
+    /// Takes out of the stored secrets, in the background, what is kept for mechanisms that are off.
+    fn drop_unused_secrets(self: &Rc<Self>) {
+        let core = self.clone();
+        shards::rt::spawn(&ROOM, async move {
+            let scheme = core.scheme();
+            for shard in &core.shards {
+                match crate::store::drop_unused_secrets(shard, &scheme).await {
+                    Ok(0) => (),
+                    Ok(accounts) => {
+                        tracing::info!(shard = %shard.id(), accounts, "what was stored for mechanisms that are off is gone");
+                    }
+                    Err(error) => {
+                        tracing::warn!(shard = %shard.id(), %error, "what is stored for mechanisms that are off stays until the next start");
+                    }
+                }
+            }
+        });
+    }
+
+    /// How secrets are made now.
+    fn scheme(&self) -> Scheme {
+        let live = self.live.borrow();
+        Scheme::new(&live.settings.server.limits.auth, self.unknown.iterations)
+    }
+
+    /// What is stored of a name's secrets; for a name that nobody has, none after the same steps.
+    async fn secrets(&self, name: &str) -> Result<Option<Secrets>, StoreError> {
+        let shard = shard_of(name.as_bytes(), self.shard_count);
+        let shard = self.shards.iter().find(|s| s.id() == shard);
+        let shard = shard.ok_or(StoreError::NotAllowed("this core does not own the account"))?;
+        crate::store::secrets(shard, name).await
+    }
+
+    async fn salt(
         &self,
         account: Option<AccountName>,
-        address: &str,
-        password: &[u8],
-        networks: Networks,
-    ) -> Result<bool, StoreError> {
-        let (name, stored) = match account {
-            Some(account) => (
-                account.as_str().to_string(),
-                self.account(account).await?.credentials().await?,
-            ),
-            None => (String::new(), None),
+        name: &str,
+        hash: ScramHash,
+    ) -> Result<SaltRow, StoreError> {
+        let stored = self
+            .secrets(account.as_ref().map_or(name, |a| a.as_str()))
+            .await?;
+        let made_up = self.unknown.salt(name, hash);
+        // Without an account the row could only be one that is being removed.
+        let stored = stored.filter(|_| account.is_some());
+        let own = stored.as_ref().and_then(|s| s.salt(hash)).cloned();
+        Ok(own.unwrap_or(made_up))
+    }
+
+    async fn verify(&self, verify: Verify) -> Result<Verified, StoreError> {
+        let Verify {
+            account,
+            name,
+            claim,
+            service,
+            networks,
+        } = verify;
+        let of = account.as_ref().map_or(&*name, |a| a.as_str());
+        let stored = self.secrets(of).await?.filter(|_| account.is_some());
+        let password = match claim {
+            Claim::Proof(proof) => {
+                let secrets = stored.as_ref().unwrap_or(&self.nobody);
+                return Ok(match secrets.check_proof(&proof, service) {
+                    Some(signature) if stored.is_some() => Verified::Signed(signature),
+                    _ => Verified::No,
+                });
+            }
+            Claim::Digest(digest) => {
+                let secrets = stored.as_ref().unwrap_or(&self.nobody);
+                let right = secrets.check_digest(&digest, service) && stored.is_some();
+                return Ok(if right { Verified::Yes } else { Verified::No });
+            }
+            Claim::Password(password) => password,
         };
+        if stored
+            .as_ref()
+            .is_some_and(|s| s.is_app_password(&password, service))
+        {
+            return Ok(Verified::Yes);
+        }
+        let main = stored.as_ref().and_then(|s| s.password.as_ref());
         let busy = |_| StoreError::Storage(shards::storage::StorageError::Busy);
         let check = Check {
-            address,
-            account: &name,
-            stored: stored.as_ref(),
-            password,
+            address: &name,
+            account: account.as_ref().map_or("", |a| a.as_str()),
+            stored: main.map(|p| p.argon2id.as_str()),
+            password: &password,
             networks,
         };
         let waiting_max = self.live().settings.server.limits.auth.checks_waiting_max;
@@ -188,10 +272,11 @@ impl PerCore {
             // Nothing is hashed for who has been answered already.
             limit: self.call_limit() / 8 * 7,
         };
-        self.verifier
-            .verify(check, monotonic(), patience)
-            .await
-            .map_err(busy)
+        let right = self.verifier.verify(check, monotonic(), patience).await;
+        Ok(match right.map_err(busy)? {
+            true => Verified::Yes,
+            false => Verified::No,
+        })
     }
 
     async fn add_delivery(&self, mut deliver: Deliver) -> Result<bool, StoreError> {
@@ -392,20 +477,18 @@ impl PerCore {
     async fn set_missing(
         self: &Rc<Self>,
         accounts: Vec<AccountName>,
-        credentials: &Credentials,
+        secrets: &Secrets,
     ) -> Result<ControlAnswer, StoreError> {
         let (done, failed) = (Rc::new(Event::new()), Rc::new(RefCell::new(None)));
         let count = accounts.len() as u64;
         for name in accounts {
             let (core, done, failed) = (self.clone(), done.clone(), failed.clone());
-            let credentials = credentials.clone();
+            let secrets = secrets.clone();
             shards::rt::spawn(&ROOM, async move {
                 let set = async {
                     let account = core.account(name).await?;
-                    match account.credentials().await? {
-                        Some(_) => Ok(()),
-                        None => account.set_credentials(&credentials).await,
-                    }
+                    // Not changed if there are any.
+                    account.change_secrets(None, &secrets).await.map(|_| ())
                 };
                 if let Err(error) = set.await {
                     *failed.borrow_mut() = Some(error);
@@ -439,10 +522,9 @@ impl PerCore {
                     octets: all.iter().map(|m| m.counts.size).sum(),
                 })
             }
-            ControlCall::SetMissingCredentials {
-                accounts,
-                credentials,
-            } => self.set_missing(accounts, &credentials).await,
+            ControlCall::SetMissingSecrets { accounts, secrets } => {
+                self.set_missing(accounts, &secrets).await
+            }
             ControlCall::Queue { after, limit } => {
                 let mut items = Vec::new();
                 for shard in self

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use shards::net::{OldestTls, ServerConfig, load_tls};
+use shards::tls::{ListenerTls, OldestTls, ServerConfig, load_tls};
 
 use crate::directory::Directory;
 use crate::settings::{AccountName, Settings, TlsVersion};
@@ -16,7 +16,7 @@ pub struct Live {
     /// Who is who.
     pub directory: Directory,
     /// TLS by position of the listener.
-    pub tls: HashMap<usize, Arc<ServerConfig>>,
+    pub tls: HashMap<usize, ListenerTls>,
 }
 
 impl Live {
@@ -24,6 +24,19 @@ impl Live {
     pub fn quota(&self, account: AccountName) -> Option<u64> {
         let own = self.settings.accounts.get(&account)?.quota_bytes;
         own.or(self.settings.server.quota_bytes).map(|b| b.get())
+    }
+
+    /// TLS of a listener's door for our users: it asks for a certificate, unless the listener says not to.
+    pub fn tls_for_users(&self, listener: usize) -> Option<Arc<ServerConfig>> {
+        let tls = self.tls.get(&listener)?;
+        let section = self.settings.server.listener.get(listener)?.tls.as_ref();
+        let asks = section.is_some_and(|t| t.client_certificates);
+        Some(if asks { &tls.asking } else { &tls.anonymous }.clone())
+    }
+
+    /// TLS of a listener's door for other servers.
+    pub fn tls_for_servers(&self, listener: usize) -> Option<Arc<ServerConfig>> {
+        Some(self.tls.get(&listener)?.anonymous.clone())
     }
 
     /// Derives everything; reads certificates (blocking). With `before`, a certificate that can't be read keeps the old one; the texts

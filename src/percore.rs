@@ -2,18 +2,17 @@
 //!
 //! Doors get an `Rc<PerCore>`; it knows no protocol. Handling of calls that other cores send is in `handle.rs`.
 
+mod login;
 mod promised;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_channel::oneshot;
-use sasl::Secret;
 use shards::engine::Core;
 use shards::lanes::{CallError, Lanes};
 use shards::pool::Pool;
@@ -23,13 +22,14 @@ use shards::{CoreId, ShardId, owner_of, shard_of};
 
 use crate::calls::{Answer, Call, Deliver, LimitedDoor};
 use crate::live::Live;
-use crate::login::Verifier;
 use crate::login::limiter::{
     ConnectionLimiter, FailureLimiter, May, Networks, Refused, RequestLimiter,
 };
+use crate::login::{Secrets, Unknown, Verifier};
 use crate::metrics::{Durations, Metrics, label};
 use crate::settings::AccountName;
 use crate::store::{Accounts, StoreError, StoreOptions, Structures};
+pub use login::{Attempt, Login, LoginFlow, Next, Offer};
 use promised::Promised;
 
 /// One core's state, shared by its tasks.
@@ -52,6 +52,10 @@ pub struct PerCore {
     pub accounts: Accounts,
     /// Password checks for accounts of this core.
     pub verifier: Verifier,
+    /// Answers for names that nobody has.
+    pub(crate) unknown: Unknown,
+    /// Secrets that fit nothing.
+    pub(crate) nobody: Secrets,
     /// Counters.
     pub metrics: Metrics,
     /// How long commands took.
@@ -87,6 +91,8 @@ pub struct PerCore {
     pub parsing: Pool,
     /// Structures of large messages.
     pub structures: Structures,
+    /// How often the sessions of an account were ended.
+    pub(crate) sessions_ended: RefCell<HashMap<AccountName, u64>>,
     pub(crate) live: RefCell<Arc<Live>>,
     pub(crate) limiters: RefCell<Limiters>,
     pub(crate) epoch: u64,
@@ -97,42 +103,12 @@ pub struct PerCore {
 /// Limiters of the networks this core owns.
 #[derive(Default)]
 pub(crate) struct Limiters {
-    pub connections: std::collections::HashMap<LimitedDoor, ConnectionLimiter>,
+    pub connections: HashMap<LimitedDoor, ConnectionLimiter>,
     pub failures: FailureLimiter,
     /// Logins whose networks have as many under way as may still fail.
-    pub waiting_logins: std::collections::HashMap<Networks, VecDeque<oneshot::Sender<May>>>,
+    pub waiting_logins: HashMap<Networks, VecDeque<oneshot::Sender<May>>>,
     /// Of HTTP, whose connections all come to one core.
     pub requests: RequestLimiter,
-}
-
-/// Where a login comes from: for limits, counters and the log.
-#[derive(Clone, Copy, Debug)]
-pub struct Attempt<'a> {
-    /// The number of the connection.
-    pub connection: &'a str,
-    /// The client's address.
-    pub peer: IpAddr,
-    /// Its networks.
-    pub networks: Networks,
-    /// `submission` or `imap`.
-    pub protocol: &'static str,
-    /// SASL mechanism, or `login-command`.
-    pub mechanism: &'static str,
-}
-
-/// What came of a login.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Login {
-    /// Name and password fit.
-    Ok(AccountName),
-    /// Unknown name or wrong password: nobody can tell which.
-    Failed,
-    /// They fit, but the account may not log in; the operator's text.
-    Disabled(String),
-    /// Too many failures from this network; nothing was checked.
-    Limited,
-    /// Can't be checked now.
-    Unavailable,
 }
 
 impl PerCore {
@@ -140,7 +116,7 @@ impl PerCore {
     pub fn new(
         core: Core<Call, Answer>,
         store: StoreOptions,
-        verifier: Verifier,
+        (verifier, unknown, nobody): (Verifier, Unknown, Secrets),
         live: Arc<Live>,
         spool: PathBuf,
         epoch: u64,
@@ -156,6 +132,8 @@ impl PerCore {
             lanes: core.lanes,
             pool: core.pool,
             verifier,
+            unknown,
+            nobody,
             metrics: Metrics::default(),
             durations: Durations::default(),
             spool,
@@ -174,6 +152,7 @@ impl PerCore {
             message_memory: Rc::default(),
             parsing,
             structures: Structures::default(),
+            sessions_ended: RefCell::default(),
             live: RefCell::new(live),
             limiters: RefCell::default(),
             epoch,
@@ -290,119 +269,6 @@ impl PerCore {
         });
     }
 
-    /// Checks a name (a login address) and password.
-    pub async fn login(
-        self: &Rc<Self>,
-        address: &str,
-        password: Secret,
-        attempt: Attempt<'_>,
-    ) -> Login {
-        let Attempt {
-            networks,
-            protocol,
-            mechanism,
-            ..
-        } = attempt;
-        // Asked at each attempt: connections that are open already must not go on guessing.
-        let turn = rt::timeout(self.call_limit(), self.logins.take(self.logins_max)).await;
-        let may = match turn {
-            Ok(_) => self.may_log_in(networks).await,
-            Err(rt::Elapsed) => May::Wait,
-        };
-        let result = match may {
-            May::Try => self.check_login(address, password, networks).await,
-            May::Wait => Login::Unavailable,
-            May::Refused => Login::Limited,
-        };
-        drop(turn);
-        let word = match &result {
-            Login::Ok(_) => "ok",
-            Login::Failed => "badcreds",
-            Login::Disabled(_) => "logindisabled",
-            Login::Limited => "limited",
-            Login::Unavailable => "error",
-        };
-        if matches!(result, Login::Failed | Login::Disabled(_) | Login::Limited) {
-            // docs/OPERATING.md shows this line for fail2ban: its words and fields stay. The password is not in it; the name is what the
-            // client wrote, quoted by the log.
-            tracing::info!(
-                peer = %attempt.peer,
-                protocol,
-                mechanism,
-                result = word,
-                login = address.get(..address.floor_char_boundary(LOGGED_NAME_MAX)).unwrap_or_default(),
-                connection = attempt.connection,
-                "login failed"
-            );
-        }
-        self.metrics.count(
-            "ringmail_authentication_total",
-            [("protocol", protocol), ("result", word)],
-        );
-        self.metrics.count(
-            "ringmail_authentication_mechanism_total",
-            [("mechanism", mechanism), ("result", word)],
-        );
-        if may == May::Try {
-            let succeeded = match &result {
-                Login::Ok(_) => Some(true),
-                Login::Failed => Some(false),
-                _ => None,
-            };
-            self.tell(
-                self.owner_of_network(&networks),
-                Call::LoginResult {
-                    networks,
-                    succeeded,
-                },
-            );
-        }
-        result
-    }
-
-    /// Whether the networks' failed logins leave room for a try. A limiter that does not answer lets it be made.
-    async fn may_log_in(&self, networks: Networks) -> May {
-        let owner = self.owner_of_network(&networks);
-        match self.call(owner, Call::MayLogIn { networks }).await {
-            Ok(Answer::MayLogIn(may)) => may,
-            _ => May::Try,
-        }
-    }
-
-    async fn check_login(
-        self: &Rc<Self>,
-        address: &str,
-        password: Secret,
-        networks: Networks,
-    ) -> Login {
-        let live = self.live();
-        let account = live.directory.login(address);
-        // An unknown name asks the core of its own hash, so that it takes the same way.
-        let owner = self.owner_of(account.as_ref().map_or(address, |a| a.as_str()));
-        let call = Call::Verify {
-            account,
-            address: address.to_string(),
-            password,
-            networks,
-        };
-        match self.call(owner, call).await {
-            Ok(Answer::Verified(Ok(true))) => match account {
-                Some(account) => match live
-                    .settings
-                    .accounts
-                    .get(&account)
-                    .and_then(|a| a.login_disabled.as_ref())
-                {
-                    Some(text) => Login::Disabled(text.as_str().to_string()),
-                    None => Login::Ok(account),
-                },
-                None => Login::Failed,
-            },
-            Ok(Answer::Verified(Ok(false))) => Login::Failed,
-            _ => Login::Unavailable,
-        }
-    }
-
     /// Waits for a turn at a TLS handshake, at most as long as a handshake may take; answers that time as well. None: the core is
     /// too busy with the handshakes of others.
     pub async fn handshake_turn(&self) -> Option<(Turn, Duration)> {
@@ -507,6 +373,19 @@ impl PerCore {
         }
     }
 
+    /// How often the sessions of an account were ended: one ends when the number changes.
+    pub fn sessions_ended(&self, account: AccountName) -> u64 {
+        let all = self.sessions_ended.borrow();
+        all.get(&account).copied().unwrap_or(0)
+    }
+
+    /// Ends the sessions of an account on all cores. Does not wait.
+    pub(crate) fn end_sessions(self: &Rc<Self>, account: AccountName) {
+        for core in 0..self.shard_cores {
+            self.tell(CoreId(core), Call::EndSessions(account));
+        }
+    }
+
     /// Waits until all is prepared.
     pub async fn prepared(&self) {
         while !self.serving.get() {
@@ -587,9 +466,6 @@ pub const DRAIN_STEP: Duration = Duration::from_millis(10);
 
 /// One in so many of a core's calls may be a login's.
 const LOGINS_SHARE: usize = 4;
-
-/// Octets of a name in the log. RFC 5321 4.5.3.1.3: a path has at most 256.
-const LOGGED_NAME_MAX: usize = 256;
 
 /// Panics of tasks that carry calls.
 pub static ROOM: shards::rt::Room = shards::rt::Room::new("percore");

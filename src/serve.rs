@@ -7,6 +7,7 @@ mod accept;
 mod sockets;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::os::unix::fs::DirBuilderExt;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -22,7 +23,7 @@ use shards::storage::{StorageOptions, Watch};
 use crate::calls::{Answer, Call};
 use crate::inbound::fan_out;
 use crate::live::Live;
-use crate::login::{HashCost, Verifier, hashing_pool};
+use crate::login::{Iterations, Scheme, Secrets, Unknown, Verifier, hashing_pool};
 use crate::percore::{PerCore, wall_clock};
 use crate::settings::{Door, HttpCore, InitialMailboxes, Settings, ShardCores};
 use crate::store::{SpecialUse, StoreOptions};
@@ -42,6 +43,7 @@ pub struct Server {
     shard_cores: u16,
     addresses: Vec<(Door, SocketAddr)>,
     pool: Pool,
+    unknown: Unknown,
 }
 
 impl Server {
@@ -78,8 +80,11 @@ impl Server {
             opened.format.epoch,
             opened.spool.clone(),
         );
-        let cost = hash_cost(&live.settings);
+        let unknown = Unknown::open(&server.data_dir, iterations(&live.settings))?;
+        let cost = Scheme::new(&server.limits.auth, unknown.iterations).cost;
         let decoy = Verifier::decoy(cost)?;
+        let nobody = Secrets::nobody()?;
+        let for_all = unknown.clone();
         let hashing_threads = default_pool_threads();
         let hashing = hashing_pool(hashing_threads, options.cores.len())
             .map_err(|e| format!("threads for passwords: {e}"))?;
@@ -107,7 +112,7 @@ impl Server {
             Rooms::start(
                 core,
                 for_cores.clone(),
-                verifier,
+                (verifier, for_all.clone(), nobody.clone()),
                 mine,
                 spool.clone(),
                 epoch,
@@ -124,6 +129,7 @@ impl Server {
             shard_cores,
             addresses,
             pool,
+            unknown,
         })
     }
 
@@ -164,6 +170,12 @@ impl Server {
     /// Views of the shards.
     pub fn watches(&self) -> &[Watch] {
         &self.watches
+    }
+
+    /// How secrets are made now.
+    pub fn scheme(&self) -> Scheme {
+        let live = self.live();
+        Scheme::new(&live.settings.server.limits.auth, self.unknown.iterations)
     }
 
     /// For heavy work of the control thread.
@@ -247,7 +259,7 @@ impl Rooms {
     fn start(
         core: Core<Call, Answer>,
         live: Arc<Live>,
-        verifier: Verifier,
+        login: (Verifier, Unknown, Secrets),
         sockets: Vec<Bound>,
         spool: std::path::PathBuf,
         epoch: u64,
@@ -261,7 +273,7 @@ impl Rooms {
             wall_clock,
         };
         let live = live.clone();
-        let core = PerCore::new(core, options, verifier, live, spool, epoch, parsing);
+        let core = PerCore::new(core, options, login, live, spool, epoch, parsing);
         for bound in sockets {
             accept(&core, bound);
         }
@@ -359,12 +371,12 @@ fn storage_options(settings: &Settings, shard_cores: usize) -> StorageOptions {
     }
 }
 
-/// What hashing a password costs by these settings.
-pub fn hash_cost(settings: &Settings) -> HashCost {
+fn iterations(settings: &Settings) -> Iterations {
     let auth = &settings.server.limits.auth;
-    HashCost {
-        memory_kib: (auth.argon2_memory_bytes.get() / 1024) as u32,
-        passes: auth.argon2_passes,
+    let number = |n| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
+    Iterations {
+        sha256: number(auth.scram_sha256_iterations),
+        sha1: number(auth.scram_sha1_iterations),
     }
 }
 

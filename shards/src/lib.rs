@@ -14,5 +14,6 @@ pub mod routing;
 pub mod rt;
 pub mod segments;
 pub mod storage;
+pub mod tls;
 
 pub use routing::{CoreId, ShardId, owner_of, shard_of};

@@ -1,10 +1,9 @@
-//! Connections with or without TLS, and moving one to another core. Not here: what is spoken on them.
+//! Connections with or without TLS, and moving one to another core. Not here: what is spoken on them; certificates (`tls`).
 
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,12 +13,9 @@ use futures_io::AsyncRead;
 use futures_lite::AsyncWriteExt;
 use futures_rustls::TlsAcceptor;
 use futures_rustls::server::TlsStream;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-
-pub use rustls::ServerConfig;
 
 use crate::rt::{self, Stream, detach_stream, with_scratch};
+use crate::tls::{ChosenCertificate, ClientKey, ServerConfig};
 
 /// A connection of this executor.
 pub struct Connection {
@@ -30,7 +26,7 @@ pub struct Connection {
 
 enum Transport {
     Plain(Stream),
-    Tls(Box<TlsStream<Stream>>),
+    Tls(Box<TlsStream<Stream>>, ChosenCertificate),
     /// Between two states; a connection never rests here.
     Gone,
 }
@@ -47,7 +43,7 @@ pub struct TlsFacts {
 /// A connection on its way to another core, with what TLS has decrypted but nobody has read.
 pub struct Detached {
     socket: OwnedFd,
-    tls: Option<(Box<rustls::ServerConnection>, Arc<ServerConfig>)>,
+    tls: Option<(Box<rustls::ServerConnection>, ChosenCertificate)>,
     peer: SocketAddr,
     local: SocketAddr,
 }
@@ -75,10 +71,7 @@ impl Connection {
 
     /// Whether TLS is active, and how.
     pub fn tls(&self) -> Option<TlsFacts> {
-        let Transport::Tls(stream) = &self.transport else {
-            return None;
-        };
-        let (_, tls) = stream.get_ref();
+        let tls = self.handshake()?;
         let version = match tls.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
             Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
@@ -89,6 +82,38 @@ impl Connection {
             .map(|s| format!("{:?}", s.suite()));
         let cipher = suite.unwrap_or_default().replace("TLS13_", "TLS_");
         Some(TlsFacts { version, cipher })
+    }
+
+    fn handshake(&self) -> Option<&rustls::ServerConnection> {
+        match &self.transport {
+            Transport::Tls(stream, _) => Some(stream.get_ref().1),
+            _ => None,
+        }
+    }
+
+    /// RFC 9266 2: keying material that both ends of this TLS connection know and nobody else. Only of TLS 1.3: before, it would need
+    /// the extended master secret and more.
+    pub fn exported_key(&self) -> Option<Vec<u8>> {
+        let tls = self.handshake()?;
+        if tls.protocol_version() != Some(rustls::ProtocolVersion::TLSv1_3) {
+            return None;
+        }
+        let (label, context) = (b"EXPORTER-Channel-Binding", Some(&b""[..]));
+        tls.export_keying_material(vec![0; 32], label, context).ok()
+    }
+
+    /// The certificate that we showed in the handshake, DER.
+    pub fn own_certificate(&self) -> Option<&[u8]> {
+        match &self.transport {
+            Transport::Tls(_, chosen) => chosen.certificate(),
+            _ => None,
+        }
+    }
+
+    /// The key of the certificate the client showed, which it has proven to hold: see [`ClientKey`].
+    pub fn client_key(&self) -> Option<ClientKey> {
+        let certificate = self.handshake()?.peer_certificates()?.first()?;
+        ClientKey::of(certificate).ok()
     }
 
     /// The server's side of a TLS handshake on this connection. Bytes the peer sent ahead go into the handshake (and break it
@@ -102,11 +127,12 @@ impl Connection {
         else {
             return Err(io::Error::other("TLS is active already"));
         };
+        let (config, chosen) = ChosenCertificate::watched(&config);
         let accept = TlsAcceptor::from(config).accept(stream);
         let stream = rt::timeout(limit, accept)
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        self.transport = Transport::Tls(Box::new(stream));
+        self.transport = Transport::Tls(Box::new(stream), chosen);
         Ok(())
     }
 
@@ -129,7 +155,7 @@ impl Connection {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let result = match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Transport::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buffer),
+            Transport::Tls(stream, _) => Pin::new(&mut **stream).poll_read(cx, buffer),
             Transport::Gone => Poll::Ready(Ok(0)),
         };
         match result {
@@ -143,7 +169,7 @@ impl Connection {
     pub async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.transport {
             Transport::Plain(stream) => stream.write_all(bytes).await,
-            Transport::Tls(stream) => {
+            Transport::Tls(stream, _) => {
                 stream.write_all(bytes).await?;
                 stream.flush().await
             }
@@ -155,21 +181,18 @@ impl Connection {
     pub async fn close(&mut self) {
         let _ = match &mut self.transport {
             Transport::Plain(stream) => stream.close().await,
-            Transport::Tls(stream) => stream.close().await,
+            Transport::Tls(stream, _) => stream.close().await,
             Transport::Gone => Ok(()),
         };
     }
 
     /// Takes the connection off this executor. On an error the connection is lost.
-    pub fn detach(self, config: Option<Arc<ServerConfig>>) -> io::Result<Detached> {
+    pub fn detach(self) -> io::Result<Detached> {
         let (stream, tls) = match self.transport {
             Transport::Plain(stream) => (stream, None),
-            Transport::Tls(stream) => {
+            Transport::Tls(stream, chosen) => {
                 let (stream, tls) = stream.into_inner();
-                let config = config.ok_or_else(|| {
-                    io::Error::other("a TLS connection moves with its configuration")
-                })?;
-                (stream, Some((Box::new(tls), config)))
+                (stream, Some((Box::new(tls), chosen)))
             }
             Transport::Gone => return Err(io::ErrorKind::NotConnected.into()),
         };
@@ -188,11 +211,11 @@ impl Detached {
         let stream = Stream::new(self.socket);
         let transport = match self.tls {
             None => Transport::Plain(stream),
-            Some((tls, config)) => {
-                let moved = TlsAcceptor::from(config)
+            Some((tls, chosen)) => {
+                let moved = TlsAcceptor::from(chosen.config.clone())
                     .accept_with(stream, |fresh| *fresh = *tls)
                     .await?;
-                Transport::Tls(Box::new(moved))
+                Transport::Tls(Box::new(moved), chosen)
             }
         };
         Ok(Connection {
@@ -200,196 +223,5 @@ impl Detached {
             peer: self.peer,
             local: self.local,
         })
-    }
-}
-
-/// Why a certificate or key was not taken; says which file.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// The file could not be read as PEM.
-    #[error("{path}: {what}")]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong.
-        what: String,
-    },
-    /// The two do not fit together, or rustls refuses them.
-    #[error("{certificate} with {key}: {what}")]
-    Pair {
-        /// The certificate's file.
-        certificate: PathBuf,
-        /// The key's file.
-        key: PathBuf,
-        /// What is wrong.
-        what: String,
-    },
-}
-
-/// The oldest version of TLS that a server takes. RFC 8996: none before 1.2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OldestTls {
-    /// RFC 5246.
-    V1_2,
-    /// RFC 8446.
-    V1_3,
-}
-
-impl OldestTls {
-    fn and_newer(self) -> &'static [&'static rustls::SupportedProtocolVersion] {
-        match self {
-            OldestTls::V1_2 => rustls::ALL_VERSIONS,
-            OldestTls::V1_3 => {
-                static NEWEST: [&rustls::SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
-                &NEWEST
-            }
-        }
-    }
-}
-
-/// Reads pairs of (certificate chain, private key) PEM files into a server's configuration; the certificate is chosen by SNI, the
-/// first one when no name fits. Blocking.
-pub fn load_tls(
-    pairs: &[(PathBuf, PathBuf)],
-    oldest: OldestTls,
-) -> Result<Arc<ServerConfig>, TlsError> {
-    let mut keys = Vec::new();
-    for (certificate, key) in pairs {
-        keys.push(certified_key(certificate, key)?);
-    }
-    let resolver = BySni::new(keys).ok_or_else(|| TlsError::File {
-        path: PathBuf::new(),
-        what: "no certificate is configured".into(),
-    })?;
-    let config =
-        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_protocol_versions(oldest.and_newer())
-            .map_err(|e| TlsError::File {
-                path: PathBuf::new(),
-                what: e.to_string(),
-            })?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(resolver));
-    Ok(Arc::new(config))
-}
-
-fn certified_key(certificate: &Path, key: &Path) -> Result<rustls::sign::CertifiedKey, TlsError> {
-    let bad = |path: &Path, e: rustls::pki_types::pem::Error| TlsError::File {
-        path: path.to_path_buf(),
-        what: e.to_string(),
-    };
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
-        .map_err(|e| bad(certificate, e))?
-        .collect::<Result<_, _>>()
-        .map_err(|e| bad(certificate, e))?;
-    if chain.is_empty() {
-        return Err(TlsError::File {
-            path: certificate.to_path_buf(),
-            what: "no certificate in it".into(),
-        });
-    }
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|e| bad(key, e))?;
-    rustls::sign::CertifiedKey::from_der(chain, private, &rustls::crypto::ring::default_provider())
-        .map_err(|e| TlsError::Pair {
-            certificate: certificate.to_path_buf(),
-            key: key.to_path_buf(),
-            what: e.to_string(),
-        })
-}
-
-/// RFC 6066 3: an unknown name is answered with the default certificate; refusing it would cost more mail than it protects.
-#[derive(Debug)]
-struct BySni {
-    by_name: rustls::server::ResolvesServerCertUsingSni,
-    default: Arc<rustls::sign::CertifiedKey>,
-}
-
-impl BySni {
-    fn new(keys: Vec<rustls::sign::CertifiedKey>) -> Option<BySni> {
-        let default = Arc::new(keys.first()?.clone());
-        let mut by_name = rustls::server::ResolvesServerCertUsingSni::new();
-        for key in &keys {
-            for name in names_of(key) {
-                let _ = by_name.add(&name, key.clone());
-            }
-        }
-        Some(BySni { by_name, default })
-    }
-}
-
-/// The DNS names of a certificate: found by trying is not possible, so the subject alternative names are read.
-fn names_of(key: &rustls::sign::CertifiedKey) -> Vec<String> {
-    let Some(end) = key.cert.first() else {
-        return Vec::new();
-    };
-    dns_names(end)
-        .into_iter()
-        .filter(|n| !n.starts_with('*'))
-        .collect()
-}
-
-/// dNSName entries (context tag 2) of a subjectAltName extension (2.5.29.17), RFC 5280 4.2.1.6. A lenient walk: what it does not
-/// understand it skips, and then the default certificate is used.
-fn dns_names(der: &[u8]) -> Vec<String> {
-    const SAN: [u8; 5] = [0x06, 0x03, 0x55, 0x1d, 0x11];
-    let mut names = Vec::new();
-    let Some(start) = der.windows(SAN.len()).position(|w| w == SAN) else {
-        return names;
-    };
-    let mut at = start + SAN.len();
-    if der.get(at) == Some(&0x01) {
-        at += 3;
-    }
-    let Some((octets, _)) = tlv(der, at, 0x04) else {
-        return names;
-    };
-    let Some((list, length)) = tlv(der, octets, 0x30) else {
-        return names;
-    };
-    let mut at = list;
-    while at < list + length {
-        let Some((content, length)) = any_tlv(der, at) else {
-            break;
-        };
-        if der[at] == 0x82 {
-            names.extend(
-                der.get(content..content + length)
-                    .and_then(|n| String::from_utf8(n.to_vec()).ok()),
-            );
-        }
-        at = content + length;
-    }
-    names
-}
-
-fn tlv(der: &[u8], at: usize, tag: u8) -> Option<(usize, usize)> {
-    (der.get(at) == Some(&tag))
-        .then(|| any_tlv(der, at))
-        .flatten()
-}
-
-fn any_tlv(der: &[u8], at: usize) -> Option<(usize, usize)> {
-    let first = usize::from(*der.get(at + 1)?);
-    if first < 0x80 {
-        return Some((at + 2, first));
-    }
-    let count = first & 0x7f;
-    let bytes = der
-        .get(at + 2..at + 2 + count)
-        .filter(|_| (1..=3).contains(&count))?;
-    Some((
-        at + 2 + count,
-        bytes.iter().fold(0, |n, b| n << 8 | usize::from(*b)),
-    ))
-}
-
-impl rustls::server::ResolvesServerCert for BySni {
-    fn resolve(
-        &self,
-        hello: rustls::server::ClientHello<'_>,
-    ) -> Option<Arc<rustls::sign::CertifiedKey>> {
-        self.by_name
-            .resolve(hello)
-            .or_else(|| Some(self.default.clone()))
     }
 }

@@ -71,7 +71,7 @@ mod tests {
         std::fs::create_dir_all(&dir).unwrap();
         let (cert, key) = (dir.join("c"), dir.join("k"));
         write_self_signed(&cert, &key).unwrap();
-        assert!(shards::net::load_tls(&[(cert, key)], shards::net::OldestTls::V1_2).is_ok());
+        assert!(shards::tls::load_tls(&[(cert, key)], shards::tls::OldestTls::V1_2).is_ok());
         std::fs::remove_dir_all(dir).unwrap();
     }
 }

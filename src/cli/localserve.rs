@@ -13,8 +13,8 @@ use super::arguments::Arguments;
 use super::{Failure, certificate, print};
 use crate::calls::{Answer, Call, ControlCall};
 use crate::control::{Control, Source, supervise};
-use crate::login::hash_password;
-use crate::serve::{Server, hash_cost};
+use crate::login::Secrets;
+use crate::serve::Server;
 use crate::settings::local::{LOCAL_ACCOUNT, LOCAL_CERT, LOCAL_KEY, LOCAL_PASSWORD, PORT_OFFSET};
 use crate::settings::{AccountName, Door, Local, Settings};
 use crate::telemetry;
@@ -90,7 +90,8 @@ fn prepare(dir: &Path) -> Result<(), Failure> {
 /// Gives each account of ours that has no password the one that is printed. Hashed once for all: it is no secret.
 fn set_passwords(server: &Server) -> Result<(), String> {
     let settings = &server.live().settings;
-    let credentials = hash_password(LOCAL_PASSWORD.as_bytes(), hash_cost(settings))?;
+    let mut secrets = Secrets::default();
+    secrets.set_password(LOCAL_PASSWORD.as_bytes(), &server.scheme())?;
     let mut by_core: Vec<Vec<AccountName>> = vec![Vec::new(); usize::from(server.cores())];
     let ours = |name: &&AccountName| {
         name.as_str() == LOCAL_ACCOUNT || Local::number_of(name.as_str()).is_some()
@@ -100,12 +101,12 @@ fn set_passwords(server: &Server) -> Result<(), String> {
     }
     std::thread::scope(|scope| {
         let set = |(core, names): (usize, Vec<AccountName>)| {
-            let credentials = &credentials;
+            let secrets = &secrets;
             scope.spawn(move || {
                 let set = |names: &[AccountName]| {
-                    let call = ControlCall::SetMissingCredentials {
+                    let call = ControlCall::SetMissingSecrets {
                         accounts: names.to_vec(),
-                        credentials: Box::new(credentials.clone()),
+                        secrets: Box::new(secrets.clone()),
                     };
                     match server.call(CoreId(core as u16), Call::Control(Box::new(call))) {
                         Ok(Answer::Control(Ok(_))) => Ok(()),

@@ -2,13 +2,13 @@
 
 use std::ops::Bound;
 
+use sasl::Secret;
 use serde_json::{Value, json};
 
 use super::commands::{BROKEN, Control, lost};
 use super::protocol::PAGE_MAX;
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall};
-use crate::login::hash_password;
-use crate::serve::hash_cost;
+use crate::login::{Scheme, Secrets};
 use crate::settings::{Account, AccountAddress, AccountName, MailboxName, Settings, edit};
 
 /// `keep`: mail and password stored under the name before are taken over. Else they are a reason to refuse: whoever gets the name would
@@ -135,21 +135,60 @@ pub(super) fn password(control: &Control, name: &str, password: &str) -> Result<
             "there is no account {name}; ringmail account list names those there are"
         ));
     }
-    check_password(password)?;
-    // Heavy, and here on a plain thread of its own.
-    let credentials = hash_password(password.as_bytes(), hash_cost(&live.settings))?;
-    let owner = control.server.owner_of(name.as_str());
-    let call = Call::SetCredentials {
-        account: name,
-        credentials: Box::new(credentials),
-    };
-    match control.server.call(owner, call) {
-        Ok(Answer::Done(result)) => result.map_err(|e| e.to_string())?,
-        Ok(_) => return Err("a core gave an answer to another question; this is a bug".into()),
-        Err(error) => return Err(lost(owner, error)),
-    }
+    let prepared = prepare(password)?;
+    change_secrets(control, name, true, &mut |secrets, scheme| {
+        secrets.set_password(&prepared, scheme)
+    })?;
     Ok(json!({"name": name.as_str()}))
 }
+
+/// RFC 8265 4.2: all spellings of a password that look alike are one.
+fn prepare(password: &str) -> Result<Secret, String> {
+    check_password(password)?;
+    let prepared = sasl::prepare_password(password);
+    prepared.map_err(|e| format!("the password can't be typed everywhere: {e} (RFC 8265)"))
+}
+
+/// Reads an account's secrets, has them changed on this plain thread (it is heavy), and stores them.
+fn change_secrets(
+    control: &Control,
+    name: AccountName,
+    ends_sessions: bool,
+    change: &mut dyn FnMut(&mut Secrets, &Scheme) -> Result<(), String>,
+) -> Result<(), String> {
+    let server = &control.server;
+    let owner = server.owner_of(name.as_str());
+    let call = |call| match server.call(owner, call) {
+        Ok(answer) => Ok(answer),
+        Err(error) => Err(lost(owner, error)),
+    };
+    for _ in 0..CHANGES_MAX {
+        let from = match call(Call::Secrets { account: name })? {
+            Answer::Secrets(result) => result.map_err(|e| e.to_string())?,
+            _ => return Err(OTHER_ANSWER.into()),
+        };
+        let mut to = from.clone().unwrap_or_default();
+        change(&mut to, &server.scheme())?;
+        let stored = call(Call::ChangeSecrets {
+            account: name,
+            from,
+            to,
+            ends_sessions,
+        })?;
+        let Answer::Changed(changed) = stored else {
+            return Err(OTHER_ANSWER.into());
+        };
+        if changed.map_err(|e| e.to_string())? {
+            return Ok(());
+        }
+    }
+    Err(format!(
+        "the secrets of {name} were changed by somebody else at the same time; try again"
+    ))
+}
+
+const OTHER_ANSWER: &str = "a core gave an answer to another question; this is a bug";
+const CHANGES_MAX: u32 = 3;
 
 /// RFC 4616 2: no NUL. NIST SP 800-63B 3.1.1.2 asks for at least 8 characters and no rule about kinds of them.
 fn check_password(password: &str) -> Result<(), String> {

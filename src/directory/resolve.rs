@@ -248,6 +248,18 @@ impl Directory {
         }
     }
 
+    /// An address in the one form that stands for all its spellings, whether somebody has it or not.
+    pub fn login_name(&self, address: &str) -> String {
+        let Some((localpart, domain)) = address.rsplit_once('@') else {
+            return canonical_localpart(address, false).into_owned();
+        };
+        let name = canonical_domain(domain).unwrap_or(Cow::Borrowed(domain));
+        match self.domains.get(&*name) {
+            Some(entry) => format!("{}@{name}", entry.canonical(localpart)),
+            None => format!("{}@{name}", canonical_localpart(localpart, false)),
+        }
+    }
+
     /// Whether an account may have the address as its From or reverse-path: when it receives mail there, or when the address is an
     /// alias that lets its members.
     pub fn may_send_as(&self, account: AccountName, localpart: &str, domain: &str) -> MaySend {
@@ -282,14 +294,19 @@ impl DomainEntry {
         }
     }
 
-    /// The address or alias of a localpart, case folded and detail dropped.
+    /// The address or alias of a localpart.
     fn exact(&self, localpart: &str) -> Option<&Entry> {
+        self.localparts.get(&*self.canonical(localpart))
+    }
+
+    /// Case folded and detail dropped.
+    fn canonical(&self, localpart: &str) -> String {
         let canonical = if localpart.eq_ignore_ascii_case(POSTMASTER) {
             Cow::Borrowed(POSTMASTER)
         } else {
             canonical_localpart(localpart, self.case_sensitive)
         };
-        self.localparts.get(self.without_detail(&canonical))
+        self.without_detail(&canonical).to_string()
     }
 
     /// Drops, for each separator in order, what begins with it; a separator at the very beginning divides nothing.

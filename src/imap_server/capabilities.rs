@@ -1,11 +1,15 @@
 //! What the server can, RFC 9051 7.2.2: exactly what works on this connection in this state.
 
+use sasl::Mechanism;
+
 /// Facts that change the list.
 pub(super) struct Announced {
     /// Nobody has logged in yet.
     pub before_login: bool,
     /// STARTTLS can be given now.
     pub starttls: bool,
+    /// What AUTHENTICATE takes now.
+    pub mechanisms: Vec<Mechanism>,
     /// Passwords may be sent now.
     pub passwords: bool,
     /// Largest message of APPEND.
@@ -23,10 +27,8 @@ impl Announced {
             if self.starttls {
                 words.push("STARTTLS".into());
             }
-            if self.passwords {
-                words.push("AUTH=PLAIN".into());
-                words.push("AUTH=LOGIN".into());
-            } else {
+            words.extend(self.mechanisms.iter().map(|m| format!("AUTH={m}")));
+            if !self.passwords {
                 // RFC 9051 6.2.3: LOGIN will fail whatever is said.
                 words.push("LOGINDISABLED".into());
             }

@@ -16,7 +16,7 @@ use shards::rt;
 use super::admitted::Admitted;
 use super::append::Appending;
 use super::capabilities::Announced;
-use super::responses::{Done, Refusal, Trouble, account_gone};
+use super::responses::{Done, Refusal, Trouble, ended};
 use super::talk::{End, OUTPUT_MAX, RefusalsCounted, Talk};
 use super::visitor::shutting_down;
 use crate::calls::{Answer, ConnectionFacts, MovedConnection};
@@ -40,6 +40,8 @@ pub(super) struct Client {
     pub appending: Option<Box<Appending>>,
     /// When the event that is worked on began; the command's duration counts from there, without the client's share.
     pub began: Instant,
+    /// Of [`Account::sessions_ended`], when it logged in.
+    begun: u64,
     refusals: RefusalsCounted,
     _admitted: Admitted,
 }
@@ -117,6 +119,7 @@ async fn arrive(
         core,
         talk,
         facts,
+        begun: account.sessions_ended(),
         account,
         selected: None,
         enabled: Enabled::default(),
@@ -217,6 +220,7 @@ impl Client {
             selected,
             idle,
             appending,
+            begun,
             ..
         } = self;
         let read = async { talk.read(appending).await.map(|()| Woken::Read) };
@@ -224,6 +228,7 @@ impl Client {
             core.drained().await;
             Err(shutting_down())
         };
+        let begun = *begun;
         let watched = selected.as_ref().filter(|s| idle.is_some() && !s.is_gone());
         let changed = async {
             loop {
@@ -231,13 +236,13 @@ impl Client {
                     Some(selected) => selected.wait().await,
                     None => {
                         let event = &account.mailboxes_changed;
-                        if !account.is_gone() {
+                        if ended(account, begun).is_none() {
                             event.wait(event.count()).await;
                         }
                     }
                 }
-                if account.is_gone() {
-                    return Err(account_gone());
+                if let Some(end) = ended(account, begun) {
+                    return Err(end);
                 }
                 if watched.is_some() {
                     return Ok(Woken::Changed);
@@ -314,8 +319,8 @@ impl Client {
             Err(Trouble::End(_)) => "end",
         };
         self.core.imap_command(name, word, self.began);
-        if self.account.is_gone() {
-            return Err(account_gone());
+        if let Some(end) = ended(&self.account, self.begun) {
+            return Err(end);
         }
         match result {
             Ok(done) => {
@@ -415,6 +420,7 @@ impl Client {
 
     fn capability(&mut self) -> Result<Done, Trouble> {
         let announced = Announced {
+            mechanisms: Vec::new(),
             before_login: false,
             starttls: false,
             passwords: false,

@@ -8,7 +8,7 @@ use imap::types::{ModSeq, NumberSet, Tag, UidValidity};
 use shards::storage::StorageError;
 
 use super::talk::End;
-use crate::store::StoreError;
+use crate::store::{Account, StoreError};
 
 /// What a command came to.
 #[derive(Debug)]
@@ -178,4 +178,12 @@ fn storage(error: &StorageError) -> (Option<Code<'static>>, Cow<'static, str>) {
 /// The account was removed while in use.
 pub(super) fn account_gone() -> End {
     End::bye("the account was removed")
+}
+
+/// Why a session that began at `begun` of [`Account::sessions_ended`] must end, if it must.
+pub(super) fn ended(account: &Account, begun: u64) -> Option<End> {
+    if account.is_gone() {
+        return Some(account_gone());
+    }
+    (account.sessions_ended() != begun).then(|| End::bye("the password was changed, log in again"))
 }

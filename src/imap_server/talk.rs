@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use imap::response::{Code, Condition, refusal};
 use imap::server::{Awaits, Event, Session};
-use shards::net::{Connection, ServerConfig};
+use shards::net::Connection;
 use shards::rt;
+use shards::tls::ServerConfig;
 
 use super::append::Appending;
-use crate::percore::PerCore;
+use crate::percore::{Offer, PerCore};
 use crate::settings::ImapLimits;
 
 /// Why a connection ends.
@@ -96,6 +97,11 @@ impl Wire {
         }
         rt::yield_if_needed().await;
         Ok(())
+    }
+
+    /// What a login on this connection can use.
+    pub fn offer(&self, passwords: bool) -> Offer {
+        Offer::of(&self.connection, passwords)
     }
 
     /// The server's side of a TLS handshake.

@@ -2,7 +2,6 @@
 //! RFC 9051 6.1 and 6.2, RFC 4959. Wrong passwords cost time: spec A1.3.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt;
@@ -10,8 +9,8 @@ use imap::command::{Command, InitialResponse};
 use imap::response::{Code, Condition, Encoder, refusal, tagged, untagged};
 use imap::server::{AuthenticateResponse, Awaits, Config, Event, Session};
 use imap::types::{NameSyntax, Tag};
-use sasl::{Context, Exchange, Mechanism, Question, Secret, Step};
-use shards::net::{Connection, ServerConfig};
+use sasl::{Mechanism, SaslError, Secret};
+use shards::net::Connection;
 use shards::rt;
 
 use super::Endpoint;
@@ -19,9 +18,9 @@ use super::admitted::Admitted;
 use super::capabilities::Announced;
 use super::talk::{End, RefusalsCounted, Talk};
 use crate::calls::{Answer, Call, ConnectionFacts, LimitedDoor, MovedConnection};
-use crate::login::MECHANISMS;
+use crate::login::Service;
 use crate::login::limiter::{Networks, Refused};
-use crate::percore::{Attempt, Login, PerCore, monotonic};
+use crate::percore::{Attempt, Login, LoginFlow, Next, Offer, PerCore, monotonic};
 use crate::settings::{AccountName, Bytes, ImapLimits, StartTls};
 
 /// A connection that has not logged in.
@@ -30,12 +29,12 @@ struct Visitor {
     talk: Talk,
     endpoint: Endpoint,
     facts: ConnectionFacts,
-    /// Set when TLS is active.
-    tls: Option<Arc<ServerConfig>>,
+    /// TLS is active.
+    tls: bool,
     /// Failed logins.
     failures: u32,
     /// AUTHENTICATE under way.
-    exchange: Option<(Tag, Mechanism, Exchange)>,
+    exchange: Option<(Tag, LoginFlow)>,
     /// The command that is worked on, and since when.
     command: &'static str,
     began: Instant,
@@ -112,7 +111,7 @@ impl Visitor {
             core,
             endpoint,
             facts,
-            tls: None,
+            tls: false,
             failures: 0,
             exchange: None,
             command: "(greeting)",
@@ -156,27 +155,31 @@ impl Visitor {
     }
 
     async fn start_tls(&mut self) -> Result<(), End> {
-        let config = self.core.live().tls.get(&self.endpoint.listener).cloned();
+        let config = self.core.live().tls_for_users(self.endpoint.listener);
         let config = config.ok_or(End::Gone)?;
         let turn = Box::pin(self.core.handshake_turn()).await;
         let (_turn, limit) = turn.ok_or(End::Gone)?;
-        Box::pin(self.talk.wire.start_tls(config.clone(), limit)).await?;
-        self.tls = Some(config);
+        Box::pin(self.talk.wire.start_tls(config, limit)).await?;
+        self.tls = true;
         Ok(())
     }
 
     fn announced(&self, before_login: bool) -> Announced {
         Announced {
             before_login,
-            starttls: self.tls.is_none() && offers_starttls(&self.core, &self.endpoint),
+            starttls: !self.tls && offers_starttls(&self.core, &self.endpoint),
+            mechanisms: self.core.mechanisms(&self.offer()),
             passwords: self.may_send_password(),
             append_limit: limits(&self.core, |l| l.message_size_max_bytes.get()),
         }
     }
 
+    fn offer(&self) -> Offer {
+        self.talk.wire.offer(self.may_send_password())
+    }
+
     fn may_send_password(&self) -> bool {
-        self.tls.is_some()
-            || (self.endpoint.allow_plain_auth && self.endpoint.starttls != StartTls::Required)
+        self.tls || (self.endpoint.allow_plain_auth && self.endpoint.starttls != StartTls::Required)
     }
 
     /// Commands, until a login succeeds.
@@ -249,7 +252,10 @@ impl Visitor {
                     return Ok(None);
                 }
                 let secret = Secret::from(password.as_str().as_bytes());
-                return self.log_in(tag, &user, secret, "login-command").await;
+                self.wait_for_turn().await;
+                let core = self.core.clone();
+                let login = core.login(&user, secret, self.attempt()).await;
+                return self.logged_in(tag, login);
             }
             Command::Capability => {
                 let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -317,16 +323,23 @@ impl Visitor {
         mechanism: &str,
         initial: Option<InitialResponse>,
     ) -> Result<Option<AccountName>, End> {
-        let known = Mechanism::parse(mechanism).filter(|m| MECHANISMS.contains(m));
-        let Some(mechanism) = known else {
+        let Some(mechanism) = Mechanism::parse(mechanism) else {
             self.answer(&tag, Condition::No, None, "mechanism is not supported");
             return Ok(None);
         };
-        if mechanism.reveals_password() && !self.may_send_password() {
-            self.privacy_required(&tag);
-            return Ok(None);
+        let hostname = self.endpoint.hostname.clone();
+        match self.core.begin_exchange(mechanism, self.offer(), &hostname) {
+            Some(flow) => self.exchange = Some((tag, flow)),
+            None if self.core.has_mechanism(mechanism) && !self.tls => {
+                self.privacy_required(&tag);
+                return Ok(None);
+            }
+            None => {
+                self.answer(&tag, Condition::No, None, "mechanism is not supported");
+                return Ok(None);
+            }
         }
-        self.exchange = Some((tag, mechanism, Exchange::new(mechanism, Context::default())));
+        self.wait_for_turn().await;
         self.step(initial.as_ref().map(|r| r.0.as_slice())).await
     }
 
@@ -334,81 +347,78 @@ impl Visitor {
         &mut self,
         response: AuthenticateResponse,
     ) -> Result<Option<AccountName>, End> {
-        let text = match response {
+        let (cause, text) = match response {
             AuthenticateResponse::Octets(octets) => return self.step(Some(&octets)).await,
-            AuthenticateResponse::Cancelled => "authentication cancelled",
-            AuthenticateResponse::BadBase64 => "not base64",
+            AuthenticateResponse::Cancelled => (SaslError::Cancelled, "authentication cancelled"),
+            AuthenticateResponse::BadBase64 => (SaslError::Malformed, "not base64"),
         };
-        if let Some((tag, ..)) = self.exchange.take() {
-            self.answer(&tag, Condition::Bad, None, text);
+        if let Some((tag, flow)) = self.exchange.take() {
+            self.core.abandon(flow, self.attempt(), cause);
+            self.malformed(&tag, text)?;
         }
         Ok(None)
     }
 
     async fn step(&mut self, response: Option<&[u8]>) -> Result<Option<AccountName>, End> {
-        let Some((tag, mechanism, mut exchange)) = self.exchange.take() else {
+        let Some((tag, mut flow)) = self.exchange.take() else {
             return Ok(None);
         };
-        match exchange.step(response) {
-            Ok(Step::Challenge(challenge)) => {
+        let core = self.core.clone();
+        match core.advance(&mut flow, self.attempt(), response).await {
+            Next::Challenge(challenge) => {
                 self.talk.session.challenge(&challenge);
-                self.exchange = Some((tag, mechanism, exchange));
+                self.exchange = Some((tag, flow));
                 Ok(None)
             }
-            Ok(Step::Ask(Question::Password(credentials))) if credentials.acts_as_itself() => {
-                self.log_in(
-                    tag,
-                    &credentials.authcid,
-                    credentials.password,
-                    mechanism.name(),
-                )
-                .await
-            }
-            Ok(_) => {
-                self.answer(
-                    &tag,
-                    Condition::No,
-                    Some(Code::AuthorizationFailed),
-                    "nobody may act for another",
-                );
-                Ok(None)
-            }
-            Err(error) => {
-                self.answer(&tag, Condition::Bad, None, &error.to_string());
+            Next::Done(login) => self.logged_in(tag, login),
+            Next::Malformed(error) => {
+                self.malformed(&tag, &error.to_string())?;
                 Ok(None)
             }
         }
     }
 
-    async fn log_in(
-        &mut self,
-        tag: Tag,
-        user: &str,
-        password: Secret,
-        mechanism: &'static str,
-    ) -> Result<Option<AccountName>, End> {
-        // Spec A1.3: from the fifth attempt on the check itself waits.
+    fn attempt(&self) -> Attempt<'_> {
+        Attempt {
+            connection: &self.facts.id,
+            peer: self.facts.peer,
+            networks: self.facts.networks,
+            service: Service::Imap,
+        }
+    }
+
+    /// Spec A1.3: from the fifth attempt on the check itself waits.
+    async fn wait_for_turn(&self) {
         let earlier = self
             .failures
             .saturating_sub(limits(&self.core, |l| l.auth_failures_slow_after));
         if earlier > 0 {
             rt::sleep(Duration::from_secs(u64::from(earlier))).await;
         }
-        let attempt = Attempt {
-            connection: &self.facts.id,
-            peer: self.facts.peer,
-            networks: self.facts.networks,
-            protocol: "imap",
-            mechanism,
-        };
-        let login = self.core.login(user, password, attempt).await;
+    }
+
+    fn logged_in(&mut self, tag: Tag, login: Login) -> Result<Option<AccountName>, End> {
         match login {
             Login::Ok(account) => {
                 self.talk.wire.slow = None;
                 self.welcome(&tag);
                 return Ok(Some(account));
             }
-            Login::Failed => self.failed(&tag)?,
+            Login::Failed => {
+                let code = Code::AuthenticationFailed;
+                self.answer(&tag, Condition::No, Some(code), "login failed");
+                self.count_failure()?;
+            }
+            Login::NotAuthorized => {
+                let code = Code::AuthorizationFailed;
+                self.answer(
+                    &tag,
+                    Condition::No,
+                    Some(code),
+                    "nobody may act for another",
+                );
+                self.count_failure()?;
+            }
             // No code: with AUTHENTICATIONFAILED the client would ask for another password.
             Login::Disabled(text) => self.answer(&tag, Condition::No, None, &text),
             Login::Limited => return Err(End::bye(refused_text(Refused::Failures))),
@@ -422,7 +432,12 @@ impl Visitor {
         Ok(None)
     }
 
-    fn failed(&mut self, tag: &Tag) -> Result<(), End> {
+    fn malformed(&mut self, tag: &Tag, text: &str) -> Result<(), End> {
+        self.answer(tag, Condition::Bad, None, text);
+        self.count_failure()
+    }
+
+    fn count_failure(&mut self) -> Result<(), End> {
         self.failures += 1;
         let (slow_after, most, delay) = limits(&self.core, |l| {
             (
@@ -431,12 +446,6 @@ impl Visitor {
                 l.slow_delay_secs.duration(),
             )
         });
-        self.answer(
-            tag,
-            Condition::No,
-            Some(Code::AuthenticationFailed),
-            "login failed",
-        );
         if self.failures >= most {
             return Err(End::bye("too many failed logins"));
         }
@@ -465,7 +474,7 @@ impl Visitor {
         let owner = self.core.owner_of(account.as_str());
         let unwritten = std::mem::take(&mut self.talk.wire.out);
         let (connection, session, unread) = self.talk.into_parts();
-        let Ok(detached) = connection.detach(self.tls) else {
+        let Ok(detached) = connection.detach() else {
             return;
         };
         let moved = MovedConnection {

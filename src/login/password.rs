@@ -10,19 +10,11 @@ use std::time::{Duration, Instant};
 
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
-use serde::{Deserialize, Serialize};
 use shards::pool::{Pool, PoolError};
 use shards::rt::{self, Event};
 
 use super::limiter::Networks;
 use super::line::Lines;
-
-/// What is stored of an account's secrets.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Credentials {
-    /// PHC string of argon2id.
-    pub argon2id: String,
-}
 
 /// What hashing costs an attacker, and us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +33,8 @@ impl HashCost {
     }
 }
 
-/// Hashes a new password. Heavy: worker pool or commands only. An error is the operating system's randomness failing.
-pub fn hash_password(password: &[u8], cost: HashCost) -> Result<Credentials, String> {
+/// A new password's PHC string. Heavy: never on an executor. An error is the operating system's randomness failing.
+pub fn hash_password(password: &[u8], cost: HashCost) -> Result<String, String> {
     let mut salt = [0; 16];
     random(&mut salt)?;
     let salt = SaltString::encode_b64(&salt).map_err(|e| e.to_string())?;
@@ -50,9 +42,7 @@ pub fn hash_password(password: &[u8], cost: HashCost) -> Result<Credentials, Str
         .argon2()
         .hash_password(password, &salt)
         .map_err(|e| e.to_string())?;
-    Ok(Credentials {
-        argon2id: hash.to_string(),
-    })
+    Ok(hash.to_string())
 }
 
 /// Fills `octets` from the operating system.
@@ -84,7 +74,7 @@ pub struct Check<'a> {
     /// Whose it is; empty for unknown names.
     pub account: &'a str,
     /// What is stored; none for an unknown or passwordless account.
-    pub stored: Option<&'a Credentials>,
+    pub stored: Option<&'a str>,
     /// What the client said.
     pub password: &'a [u8],
     /// Where it comes from.
@@ -193,7 +183,7 @@ impl Verifier {
     pub fn decoy(cost: HashCost) -> Result<String, String> {
         let mut password = [0; 32];
         random(&mut password)?;
-        Ok(hash_password(&password, cost)?.argon2id)
+        hash_password(&password, cost)
     }
 
     /// The cost new passwords are hashed at.
@@ -212,14 +202,14 @@ impl Verifier {
         let Check {
             account, stored, ..
         } = check;
-        let hash = stored.map_or(&self.decoy, |c| &c.argon2id);
+        let hash = stored.unwrap_or(&self.decoy);
         let digest = self.digest(account, check.password);
         if stored.is_some() && self.is_cached(account, hash, &digest, now) {
             return Ok(true);
         }
         let right = self.check(check, hash, patience).await?;
         if right && stored.is_some() {
-            self.remember(account, hash.clone(), digest, now);
+            self.remember(account, hash.to_string(), digest, now);
         }
         Ok(right && stored.is_some())
     }
@@ -339,11 +329,7 @@ mod tests {
         limit: Duration::from_secs(600),
     };
 
-    fn check<'a>(
-        account: &'a str,
-        stored: Option<&'a Credentials>,
-        password: &'a [u8],
-    ) -> Check<'a> {
+    fn check<'a>(account: &'a str, stored: Option<&'a str>, password: &'a [u8]) -> Check<'a> {
         Check {
             address: account,
             account,
@@ -381,7 +367,7 @@ mod tests {
         let now = Instant::now();
         rt::block_on(async {
             let check = |password: &'static [u8]| {
-                verifier.verify(check("a", Some(&stored), password), now, PATIENT)
+                verifier.verify(check("a", Some(stored.as_str()), password), now, PATIENT)
             };
             assert_eq!(check(b"right").await, Ok(true));
             let held = hold(&pool).await;
@@ -421,7 +407,7 @@ mod tests {
             let now = Instant::now();
             let mut first = Box::pin(verifier.verify(check("a", None, b"x"), now, PATIENT));
             assert!(poll_once(&mut first).await.is_none());
-            let second = verifier.verify(check("a", Some(&stored), b"right"), now, short);
+            let second = verifier.verify(check("a", Some(stored.as_str()), b"right"), now, short);
             assert_eq!(second.await, Err(PoolError::Full));
             drop(held);
             assert_eq!(first.await, Ok(false));
@@ -437,7 +423,7 @@ mod tests {
         let stored = hash_password(b"right", CHEAP).unwrap();
         let now = Instant::now();
         rt::block_on(async {
-            for (stored, right) in [(Some(&stored), true), (None, false)] {
+            for (stored, right) in [(Some(stored.as_str()), true), (None, false)] {
                 let held = hold(&pool).await;
                 let begin = || {
                     let check = check("a", stored, b"right");
@@ -473,20 +459,32 @@ mod tests {
             for _ in 0..2 {
                 assert_eq!(
                     verifier
-                        .verify(check("a", Some(&old), b"old password"), now, PATIENT)
+                        .verify(
+                            check("a", Some(old.as_str()), b"old password"),
+                            now,
+                            PATIENT
+                        )
                         .await,
                     Ok(true)
                 );
                 assert_eq!(
                     verifier
-                        .verify(check("a", Some(&old), b"new password"), now, PATIENT)
+                        .verify(
+                            check("a", Some(old.as_str()), b"new password"),
+                            now,
+                            PATIENT
+                        )
                         .await,
                     Ok(false)
                 );
             }
             assert_eq!(
                 verifier
-                    .verify(check("a", Some(&new), b"old password"), now, PATIENT)
+                    .verify(
+                        check("a", Some(new.as_str()), b"old password"),
+                        now,
+                        PATIENT
+                    )
                     .await,
                 Ok(false)
             );

@@ -233,6 +233,14 @@ pub struct AuthLimits {
     pub argon2_memory_bytes: Bytes,
     /// Passes of argon2id.
     pub argon2_passes: u32,
+    /// PBKDF2 iterations of SCRAM-SHA-256 in a new data directory.
+    pub scram_sha256_iterations: u32,
+    /// Whether there is SCRAM-SHA-1.
+    pub scram_sha1: bool,
+    /// PBKDF2 iterations of SCRAM-SHA-1 in a new data directory.
+    pub scram_sha1_iterations: u32,
+    /// Whether there is CRAM-MD5.
+    pub cram_md5: bool,
 }
 
 impl Default for AuthLimits {
@@ -245,6 +253,11 @@ impl Default for AuthLimits {
             checks_waiting_max: 4096,
             argon2_memory_bytes: Bytes::mib(19),
             argon2_passes: 2,
+            // OWASP Password Storage Cheat Sheet: about as hard to guess as argon2id with 19 MiB and two passes.
+            scram_sha256_iterations: 600_000,
+            scram_sha1: true,
+            scram_sha1_iterations: 1_300_000,
+            cram_md5: false,
         }
     }
 }

@@ -43,6 +43,8 @@ pub struct Tls {
     pub certificates: Vec<Certificate>,
     /// Oldest version of TLS.
     pub min_version: TlsVersion,
+    /// Whether clients of submission and IMAP are asked for a certificate, whose key may log them in. None is required.
+    pub client_certificates: bool,
     /// How often the files are looked at for a change.
     pub reread_secs: Secs,
 }
@@ -52,6 +54,7 @@ impl Default for Tls {
         Self {
             certificates: Vec::new(),
             min_version: TlsVersion::V1_2,
+            client_certificates: true,
             reread_secs: Secs::minutes(1),
         }
     }

@@ -221,6 +221,9 @@ requests_per_minute_max = [100000000, 100000000, 100000000]
 requests_per_hour_max = [1000000000, 1000000000, 1000000000]
 
 [limits.auth]
+scram_sha256_iterations = 4096
+scram_sha1_iterations = 4096
+cram_md5 = true
 failures_per_minute_max = [100000, 100000, 100000]
 failures_per_day_max = [1000000, 1000000, 1000000]
 cache_entries_max = 100000

@@ -18,14 +18,13 @@ use smtp::server::{CloseReason, Config, Deadline, Event, Kind, Link, Session};
 use smtp::{HelloKind, Reply};
 
 use super::Endpoint;
-use super::login::Authentication;
 use super::recipients;
 use super::replies;
 use super::transaction::{Facts, Transaction, spool_reply};
 use crate::calls::LimitedDoor;
 use crate::login::limiter::Networks;
 use crate::metrics::label;
-use crate::percore::{PerCore, monotonic};
+use crate::percore::{LoginFlow, PerCore, monotonic};
 use crate::settings::{AccountName, SmtpLimits, StartTls};
 use feed::{command_word, feed};
 
@@ -85,7 +84,10 @@ async fn start_tls(
     endpoint: &Endpoint,
     connection: &mut Connection,
 ) -> io::Result<()> {
-    let config = core.live().tls.get(&endpoint.listener).cloned();
+    let config = match endpoint.delivery {
+        true => core.live().tls_for_servers(endpoint.listener),
+        false => core.live().tls_for_users(endpoint.listener),
+    };
     let config = config.ok_or_else(|| io::Error::other("no certificate for this listener"))?;
     let turn = core.handshake_turn().await;
     let (_turn, limit) = turn.ok_or(io::ErrorKind::TimedOut)?;
@@ -102,7 +104,9 @@ struct Door<'c> {
     pending: Vec<u8>,
     hello: (HelloKind, String),
     submitter: Option<AccountName>,
-    authentication: Option<Authentication>,
+    authentication: Option<LoginFlow>,
+    /// Of [`PerCore::sessions_ended`], at the login.
+    session_begun: u64,
     transaction: Option<Box<Transaction>>,
     data_deadline: Option<Instant>,
     failed_logins: u32,
@@ -127,7 +131,12 @@ impl<'c> Door<'c> {
         } else {
             Link::Plain
         };
-        let config = session_config(&endpoint, limits, live.tls.contains_key(&endpoint.listener));
+        let config = session_config(
+            core,
+            &endpoint,
+            limits,
+            live.tls.contains_key(&endpoint.listener),
+        );
         Door {
             core,
             session: Session::new(Arc::new(config), link, &id),
@@ -139,6 +148,7 @@ impl<'c> Door<'c> {
             hello: (HelloKind::Plain, String::new()),
             submitter: None,
             authentication: None,
+            session_begun: 0,
             transaction: None,
             data_deadline: None,
             failed_logins: 0,
@@ -150,6 +160,7 @@ impl<'c> Door<'c> {
     }
 
     async fn run(&mut self) -> io::Result<()> {
+        self.offer_mechanisms();
         self.session.greet();
         loop {
             let (rest, event) = self.feed_pending();
@@ -280,6 +291,7 @@ impl<'c> Door<'c> {
         }
         result?;
         self.session.tls_started();
+        self.offer_mechanisms();
         // RFC 3207 4.2: all that was learned before is forgotten.
         self.submitter = None;
         self.transaction = None;
@@ -320,17 +332,13 @@ impl<'c> Door<'c> {
                 self.session.accept();
             }
             Event::Auth { mechanism, initial } => {
-                self.delay_login().await;
-                match Authentication::begin(&mechanism) {
-                    Some(authentication) => self.authenticate(authentication, initial).await,
-                    None => self.session.decide(Reply::mechanism_unknown()),
-                }
+                self.begin_authentication(mechanism, initial).await;
             }
             Event::AuthResponse(response) => match self.authentication.take() {
-                Some(authentication) => self.authenticate(authentication, Some(response)).await,
+                Some(flow) => self.authenticate(flow, Some(response)).await,
                 None => self.session.decide(Reply::bad_authentication_response()),
             },
-            Event::AuthAborted(_) => self.authentication = None,
+            Event::AuthAborted(why) => self.abandon_authentication(why),
             Event::StartTls => self.session.accept(),
             Event::Mail {
                 reverse_path,
@@ -364,6 +372,10 @@ impl<'c> Door<'c> {
         }
         if self.endpoint.starttls == StartTls::Required && self.session.link() == Link::Plain {
             self.session.decide(Reply::start_tls_required());
+            return;
+        }
+        if self.must_log_in_again() {
+            self.session.close(Reply::log_in_again());
             return;
         }
         if let Some(account) = self.submitter
@@ -478,7 +490,12 @@ impl<'c> Door<'c> {
     }
 }
 
-fn session_config(endpoint: &Endpoint, limits: &SmtpLimits, has_certificate: bool) -> Config {
+fn session_config(
+    core: &PerCore,
+    endpoint: &Endpoint,
+    limits: &SmtpLimits,
+    has_certificate: bool,
+) -> Config {
     let kind = if endpoint.delivery {
         Kind::Delivery
     } else {
@@ -487,11 +504,11 @@ fn session_config(endpoint: &Endpoint, limits: &SmtpLimits, has_certificate: boo
     let mut config = Config::new(&*endpoint.hostname, kind);
     config.offer_starttls = endpoint.starttls != StartTls::Off && has_certificate;
     if !endpoint.delivery {
-        config.auth_mechanisms = crate::login::MECHANISMS
-            .iter()
-            .map(|m| m.name().to_string())
-            .collect();
-        config.auth_without_tls = endpoint.allow_plain_auth;
+        let mechanisms = sasl::Mechanism::ALL.into_iter();
+        let mechanisms = mechanisms
+            .filter(|m| core.has_mechanism(*m))
+            .map(|m| m.name());
+        config.auth_mechanisms = mechanisms.collect();
     }
     config.size_max = limits.message_size_max_bytes.get();
     config.recipients_max = limits.recipients_max;

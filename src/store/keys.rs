@@ -3,6 +3,7 @@
 //! | key | row |
 //! |---|---|
 //! | `N` | next account id |
+//! | `M` | which mechanisms secrets are kept for, once those of others are gone |
 //! | `n` name | account id of a name |
 //! | `v` name | of a removed account: the UIDVALIDITY its next namesake starts with |
 //! | `R` id | account that is being removed: its name |
@@ -24,6 +25,12 @@ use super::rows::{AccountId, MailboxId};
 
 /// The row that counts accounts.
 pub const NEXT_ACCOUNT: &[u8] = b"N";
+
+/// Says for which mechanisms secrets are kept.
+pub const MECHANISMS: &[u8] = b"M";
+
+/// Rows that lead from a name to its account.
+pub const ACCOUNT_NAMES: &[u8] = b"n";
 
 pub fn account_name(name: &str) -> Vec<u8> {
     [b"n", name.as_bytes()].concat()

@@ -17,7 +17,6 @@ mod check;
 mod clear;
 mod consistency;
 mod copy;
-mod credentials;
 mod expunge;
 mod flags;
 mod forget;
@@ -27,6 +26,7 @@ mod load;
 mod mailboxes;
 pub mod rows;
 mod salvage;
+mod secrets;
 mod selected;
 mod table;
 #[cfg(test)]
@@ -44,6 +44,7 @@ pub use left_over::{Delivered, delivered, exist, forget};
 pub use mailboxes::{INBOX, check_name};
 pub use rows::{AccountId, MailboxCounts, MailboxId, ModSeq, SpecialUse, ThreadRow};
 pub use salvage::{Missing, Progress, Salvaged, Scope, salvage};
+pub use secrets::{drop_unused_secrets, secrets};
 pub use selected::Selected;
 pub use table::Entry;
 

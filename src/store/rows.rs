@@ -220,8 +220,13 @@ pub fn decode_body_meta(bytes: &[u8]) -> Option<(BodyMeta, Option<[u8; TRANSACTI
 
 /// Encodes a row.
 pub fn encode<T: Serialize>(row: &T) -> Vec<u8> {
+    encode_version(VERSION, row)
+}
+
+/// Encodes a row that has had other versions.
+pub fn encode_version<T: Serialize>(version: u8, row: &T) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(96);
-    bytes.push(VERSION);
+    bytes.push(version);
     // Only a serializer of ours could fail here, and these have none.
     postcard::to_extend(row, bytes).unwrap_or_default()
 }
@@ -231,8 +236,19 @@ pub fn decode<T: DeserializeOwned>(
     bytes: &[u8],
     name: impl FnOnce() -> String,
 ) -> Result<T, StoreError> {
+    decode_version(VERSION, bytes, name)
+}
+
+/// Decodes a row of this version.
+pub fn decode_version<T: DeserializeOwned>(
+    version: u8,
+    bytes: &[u8],
+    name: impl FnOnce() -> String,
+) -> Result<T, StoreError> {
     match bytes.split_first() {
-        Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(|_| StoreError::Row(name())),
+        Some((found, rest)) if *found == version => {
+            postcard::from_bytes(rest).map_err(|_| StoreError::Row(name()))
+        }
         _ => Err(StoreError::Row(name())),
     }
 }

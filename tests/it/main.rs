@@ -13,6 +13,7 @@ mod http;
 mod imap_large;
 mod imap_more;
 mod log;
+mod logins;
 mod operator;
 mod program;
 mod salvage;

@@ -9,8 +9,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use ringmail::calls::{Answer, Call};
-use ringmail::login::{HashCost, hash_password};
+use ringmail::calls::{Answer, Call, ControlCall};
+use ringmail::login::Secrets;
 use ringmail::serve::Server;
 use ringmail::settings::{Door, Text, Texts, parse_and_check};
 
@@ -104,18 +104,17 @@ impl TestServer {
     pub fn prepare(&self) {
         let server = self.server();
         for name in ["anna", "bert", "carl", "dora"] {
-            let cost = HashCost {
-                memory_kib: 64,
-                passes: 1,
+            let mut secrets = Secrets::default();
+            let password = format!("{name}-password");
+            secrets
+                .set_password(password.as_bytes(), &server.scheme())
+                .unwrap();
+            let call = ControlCall::SetMissingSecrets {
+                accounts: vec![name.parse().unwrap()],
+                secrets: Box::new(secrets),
             };
-            let credentials = hash_password(format!("{name}-password").as_bytes(), cost).unwrap();
-            let account = name.parse().unwrap();
-            let call = Call::SetCredentials {
-                account,
-                credentials: Box::new(credentials),
-            };
-            match server.call(server.owner_of(name), call) {
-                Ok(Answer::Done(Ok(()))) => (),
+            match server.call(server.owner_of(name), Call::Control(Box::new(call))) {
+                Ok(Answer::Control(Ok(_))) => (),
                 _ => panic!("the password of {name} was not set"),
             }
         }
@@ -212,6 +211,9 @@ failures_per_minute_max = [100000, 100000, 100000]
 failures_per_day_max = [100000, 100000, 100000]
 argon2_memory_bytes = "64KiB"
 argon2_passes = 1
+scram_sha256_iterations = 4096
+scram_sha1_iterations = 4096
+cram_md5 = true
 [[listener]]
 name = "test"
 addresses = ["127.0.0.1"]

@@ -63,7 +63,7 @@ pub struct Client {
 }
 
 /// A socket whose reads go on after a signal: the executors of a server in the same process interrupt those of other threads.
-struct Steady(TcpStream);
+pub struct Steady(pub TcpStream);
 
 impl Read for Steady {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
@@ -129,6 +129,30 @@ impl Client {
         plain.get_mut().write_all(b"STARTTLS\r\n").unwrap();
         until(&mut plain, "220 ");
         Client::over(plain.into_inner().0, rustls::ALL_VERSIONS).unwrap()
+    }
+
+    /// What a login may be bound to. RFC 9266 for TLS 1.3; RFC 5929 4: our test certificates are signed with SHA-256.
+    pub fn bindings(&self) -> sasl::ChannelBindings {
+        let connection = &self.talk.get_ref().conn;
+        let is_13 = connection.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);
+        let export = || {
+            connection
+                .export_keying_material(vec![0; 32], b"EXPORTER-Channel-Binding", Some(b""))
+                .unwrap()
+        };
+        let hash = ring::digest::digest(&ring::digest::SHA256, &self.certificate);
+        sasl::ChannelBindings {
+            exporter: is_13.then(export),
+            server_end_point: Some(hash.as_ref().to_vec()),
+        }
+    }
+
+    pub fn write(&mut self, text: &str) {
+        self.talk.get_mut().write_all(text.as_bytes()).unwrap();
+    }
+
+    pub fn read_line(&mut self, line: &mut String) -> usize {
+        self.talk.read_line(line).unwrap()
     }
 
     /// Writes in one go (one record, if it is short) and reads lines until one begins with `end`.

@@ -84,6 +84,11 @@ impl Reply {
         Reply::new(535, (5, 7, 8), "authentication credentials invalid")
     }
 
+    /// RFC 3463 3.8: X.7.0. The credentials that were good are so no more.
+    pub fn log_in_again() -> Self {
+        Reply::new(421, (4, 7, 0), "the password was changed, log in again")
+    }
+
     /// RFC 4954 6: trouble on our side.
     pub fn authentication_unavailable() -> Self {
         Reply::new(454, (4, 7, 0), "temporary authentication failure")

@@ -273,6 +273,9 @@ fn ranges(server: &Server) -> Vec<(&'static str, u64, u64, u64)> {
         ("limits.auth.checks_waiting_max", auth.checks_waiting_max.into(), 1, 1 << 20),
         // RFC 9106 3.1: memory is at least 8 KiB for each lane; below 7 MiB argon2id no longer protects.
         ("limits.auth.argon2_memory_bytes", auth.argon2_memory_bytes.0, 8 << 10, 4 << 30),
+        // RFC 7677 4: at least 4096. A client that computes for minutes gives up.
+        ("limits.auth.scram_sha256_iterations", auth.scram_sha256_iterations.into(), 4096, 100_000_000),
+        ("limits.auth.scram_sha1_iterations", auth.scram_sha1_iterations.into(), 4096, 100_000_000),
         ("limits.auth.argon2_passes", auth.argon2_passes.into(), 1, 64),
     ]
 }

@@ -1,14 +1,45 @@
-//! AUTH on a connection: what a failure costs it. RFC 4954.
+//! AUTH on a connection: the exchange, and what a failure costs. RFC 4954.
 
+use sasl::{Mechanism, SaslError, Secret};
 use shards::rt;
 use smtp::Reply;
+use smtp::server::{AuthAbort, Link};
 
 use super::Door;
-use crate::percore::Attempt;
-use crate::smtp_server::login::{Authentication, Outcome};
+use crate::login::Service;
+use crate::percore::{Attempt, Login, LoginFlow, Next, Offer};
+use crate::smtp_server::login;
 
 impl Door<'_> {
-    pub(super) async fn delay_login(&self) {
+    fn offer(&self) -> Offer {
+        let passwords = self.session.link() == Link::Tls || self.endpoint.allow_plain_auth;
+        Offer::of(&self.connection, passwords)
+    }
+
+    /// Says what AUTH takes on this connection as it is now. RFC 4954 4: nothing before TLS where that is required.
+    pub(super) fn offer_mechanisms(&mut self) {
+        let needs_tls = self.endpoint.starttls == crate::settings::StartTls::Required;
+        if self.endpoint.delivery || (needs_tls && self.session.link() == Link::Plain) {
+            return;
+        }
+        let offered = self.core.mechanisms(&self.offer());
+        let names = offered.into_iter().map(Mechanism::name).collect();
+        self.session.offer_mechanisms(names);
+    }
+
+    pub(super) async fn begin_authentication(&mut self, mechanism: &str, initial: Option<Secret>) {
+        self.delay_login().await;
+        let flow = Mechanism::parse(mechanism).and_then(|mechanism| {
+            let hostname = &self.endpoint.hostname;
+            self.core.begin_exchange(mechanism, self.offer(), hostname)
+        });
+        match flow {
+            Some(flow) => self.authenticate(flow, initial).await,
+            None => self.session.decide(Reply::mechanism_unknown()),
+        }
+    }
+
+    async fn delay_login(&self) {
         // Spec 1.3: the further beyond 3 failures, the longer until the next is looked at.
         let wait = self.limits(|l| {
             let over = self
@@ -21,43 +52,75 @@ impl Door<'_> {
         }
     }
 
-    pub(super) async fn authenticate(
-        &mut self,
-        mut authentication: Authentication,
-        response: Option<sasl::Secret>,
-    ) {
-        let attempt = Attempt {
+    pub(super) async fn authenticate(&mut self, mut flow: LoginFlow, response: Option<Secret>) {
+        let response = response.as_deref();
+        match self.core.advance(&mut flow, self.attempt(), response).await {
+            Next::Challenge(challenge) => {
+                self.authentication = Some(flow);
+                self.session.decide(Reply::challenge(&challenge));
+            }
+            Next::Done(result) => {
+                let reply = login::reply(&result);
+                match result {
+                    Login::Ok(account) => {
+                        self.log_in(account);
+                        self.session.decide(reply);
+                    }
+                    _ => self.refuse_login(reply),
+                }
+            }
+            // RFC 4954 4: 501 for a response that the mechanism's grammar does not know.
+            Next::Malformed(_) => self.refuse_login(Reply::bad_authentication_response()),
+        }
+    }
+
+    fn attempt(&self) -> Attempt<'_> {
+        Attempt {
             connection: &self.id,
             peer: self.connection.peer().ip(),
             networks: self.networks,
-            protocol: "submission",
-            mechanism: authentication.mechanism(),
-        };
-        match authentication
-            .step(self.core, attempt, response.as_ref())
-            .await
-        {
-            Outcome::Challenge(reply) => {
-                self.authentication = Some(authentication);
-                self.session.decide(reply);
-            }
-            Outcome::Done(reply, account) => {
-                if account.is_some() {
-                    self.submitter = account;
-                    self.failed_logins = 0;
-                    self.slow = false;
-                } else {
-                    self.failed_logins += 1;
-                    let (slow_after, most) =
-                        self.limits(|l| (l.auth_failures_slow_after, l.auth_failures_max));
-                    self.slow = self.failed_logins >= slow_after;
-                    if self.failed_logins >= most {
-                        self.session.close(Reply::too_many_failures());
-                        return;
-                    }
-                }
-                self.session.decide(reply);
-            }
+            service: Service::Submission,
         }
+    }
+
+    /// The session has answered.
+    pub(super) fn abandon_authentication(&mut self, why: AuthAbort) {
+        let cause = match why {
+            AuthAbort::Cancelled => SaslError::Cancelled,
+            AuthAbort::Malformed => SaslError::Malformed,
+        };
+        if let Some(flow) = self.authentication.take() {
+            self.core.abandon(flow, self.attempt(), cause);
+        }
+        self.count_failure();
+    }
+
+    fn log_in(&mut self, account: crate::settings::AccountName) {
+        self.submitter = Some(account);
+        self.session_begun = self.core.sessions_ended(account);
+        self.failed_logins = 0;
+        self.slow = false;
+    }
+
+    fn refuse_login(&mut self, reply: Reply) {
+        self.count_failure();
+        if !self.session.is_closed() {
+            self.session.decide(reply);
+        }
+    }
+
+    fn count_failure(&mut self) {
+        self.failed_logins += 1;
+        let (slow_after, most) = self.limits(|l| (l.auth_failures_slow_after, l.auth_failures_max));
+        self.slow = self.failed_logins >= slow_after;
+        if self.failed_logins >= most {
+            self.session.close(Reply::too_many_failures());
+        }
+    }
+
+    /// Whether whoever logged in here must do so again: the password was changed.
+    pub(super) fn must_log_in_again(&self) -> bool {
+        self.submitter
+            .is_some_and(|account| self.core.sessions_ended(account) != self.session_begun)
     }
 }

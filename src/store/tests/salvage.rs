@@ -8,14 +8,19 @@ use super::super::rows;
 use super::whole::settle;
 use super::*;
 
+fn secrets(name: &str) -> crate::login::Secrets {
+    crate::login::Secrets {
+        password: Some(crate::login::Password {
+            argon2id: name.into(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
 async fn fill(context: &Context, name: &str) {
     let account = context.account(name).await;
-    account
-        .set_credentials(&crate::login::Credentials {
-            argon2id: name.into(),
-        })
-        .await
-        .unwrap();
+    account.change_secrets(None, &secrets(name)).await.unwrap();
     for n in 0..4 {
         add(&account, "INBOX", &format!("{name} {n}")).await;
     }

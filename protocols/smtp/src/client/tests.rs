@@ -383,12 +383,12 @@ fn converse(client: &mut Session, server: &mut server::Session, body: &mut Vec<u
 #[test]
 fn client_and_server() {
     let config = Config {
-        auth_mechanisms: vec!["LOGIN".into()],
-        auth_without_tls: true,
+        auth_mechanisms: vec!["LOGIN"],
         offer_starttls: true,
         ..Config::new("mx.example", Kind::Submission)
     };
     let mut server = server::Session::new(Arc::new(config), Link::Plain, "id");
+    server.offer_mechanisms(vec!["LOGIN"]);
     let mut client = Session::new("c.example");
     let mut body = Vec::new();
     server.greet();
@@ -410,6 +410,7 @@ fn client_and_server() {
     client.start_tls();
     converse(&mut client, &mut server, &mut body);
     server.tls_started();
+    server.offer_mechanisms(vec!["LOGIN"]);
     client.tls_started();
     client.hello(HelloKind::Extended);
     converse(&mut client, &mut server, &mut body);

@@ -214,11 +214,8 @@ impl Session {
         Some(Event::Reset)
     }
 
-    /// RFC 3207 4.
+    /// RFC 3207 4. It needs no EHLO before: gsasl sends none, and all that was said is forgotten anyway.
     fn start_tls(&mut self, stage: Stage) -> Outcome {
-        if matches!(stage, Stage::Start) {
-            return self.refuse(say_hello_first());
-        }
         if self.link == Link::Tls {
             return self.refuse(Reply::bad_sequence("TLS already active"));
         }
@@ -249,11 +246,14 @@ impl Session {
             .auth_mechanisms
             .iter()
             .find(|name| name.eq_ignore_ascii_case(mechanism));
-        let Some(mechanism) = known.cloned() else {
+        let Some(&mechanism) = known else {
             return self.refuse(Reply::mechanism_unknown());
         };
-        if self.link == Link::Plain && !self.config.auth_without_tls {
-            return self.refuse(Reply::encryption_needed_for_mechanism());
+        if !self.mechanisms.contains(&mechanism) {
+            return self.refuse(match self.link {
+                Link::Plain => Reply::encryption_needed_for_mechanism(),
+                Link::Tls => Reply::mechanism_unknown(),
+            });
         }
         let initial = match initial {
             None => None,

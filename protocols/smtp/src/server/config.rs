@@ -32,10 +32,8 @@ pub struct Config {
     pub kind: Kind,
     /// Offer STARTTLS while the link is plain.
     pub offer_starttls: bool,
-    /// Names of SASL mechanisms, in the order of announcement. Empty: AUTH is refused.
-    pub auth_mechanisms: Vec<String>,
-    /// Announce and allow AUTH on a plain link.
-    pub auth_without_tls: bool,
+    /// Names of the SASL mechanisms that may be offered at some time: [`super::Session::offer_mechanisms`] says when. Empty: AUTH is refused.
+    pub auth_mechanisms: Vec<&'static str>,
     /// MAIL needs authentication. On for submission.
     pub auth_required: bool,
     /// Largest message, in octets after dot-unstuffing; announced with SIZE.
@@ -69,7 +67,6 @@ impl Config {
             kind,
             offer_starttls: false,
             auth_mechanisms: Vec::new(),
-            auth_without_tls: false,
             auth_required: kind == Kind::Submission,
             size_max: MESSAGE_SIZE_MAX,
             recipients_max: RECIPIENTS_MAX,

@@ -21,7 +21,7 @@ pub(super) fn delivery() -> Config {
 }
 
 pub(super) fn submission() -> Config {
-    let auth_mechanisms = vec!["PLAIN".to_owned(), "LOGIN".to_owned()];
+    let auth_mechanisms = vec!["PLAIN", "LOGIN"];
     Config {
         auth_mechanisms,
         offer_starttls: true,
@@ -31,7 +31,11 @@ pub(super) fn submission() -> Config {
 
 impl Driver {
     pub fn new(config: Config, link: Link) -> Self {
+        let mechanisms = config.auth_mechanisms.clone();
         let mut session = Session::new(Arc::new(config), link, "");
+        if link == Link::Tls {
+            session.offer_mechanisms(mechanisms);
+        }
         session.greet();
         let mut output = Vec::new();
         session.transmit(&mut output);

@@ -21,7 +21,7 @@ pub enum Event<'i> {
     /// *decide*: AUTH. 334 asks on, 235 authenticates, anything else ends the exchange.
     Auth {
         /// One of the configured names, in their spelling.
-        mechanism: String,
+        mechanism: &'static str,
         /// Decoded initial response; empty if the client sent `=`.
         initial: Option<Secret>,
     },

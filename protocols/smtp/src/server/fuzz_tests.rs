@@ -116,6 +116,7 @@ fn run(
         at += driver.feed(&input[at..end], &mut |event| decide(event, salt));
         if driver.session.is_starting_tls() {
             driver.session.tls_started();
+            driver.session.offer_mechanisms(vec!["PLAIN", "LOGIN"]);
         }
     }
     driver

@@ -5,7 +5,13 @@ use super::config::{Config, Link};
 use crate::command::HelloKind;
 
 /// Appends the reply. HELO gets a single line: its client knows nothing of extensions.
-pub(super) fn write(config: &Config, kind: HelloKind, link: Link, output: &mut Vec<u8>) {
+pub(super) fn write(
+    config: &Config,
+    kind: HelloKind,
+    link: Link,
+    mechanisms: &[&str],
+    output: &mut Vec<u8>,
+) {
     if kind == HelloKind::Plain {
         output.extend_from_slice(format!("250 {}\r\n", config.hostname).as_bytes());
         return;
@@ -21,10 +27,10 @@ pub(super) fn write(config: &Config, kind: HelloKind, link: Link, output: &mut V
     if config.offer_starttls && link == Link::Plain {
         line("STARTTLS"); // RFC 3207
     }
-    // RFC 4954 3: the mechanisms that can be used now; no line at all while TLS is missing, so that no client is lured
-    // into sending a password.
-    if !config.auth_mechanisms.is_empty() && (link == Link::Tls || config.auth_without_tls) {
-        line(&format!("AUTH {}", config.auth_mechanisms.join(" ")));
+    // RFC 4954 3: the mechanisms that can be used now; no line at all if there is none, so that no client is lured into sending a
+    // password.
+    if !mechanisms.is_empty() {
+        line(&format!("AUTH {}", mechanisms.join(" ")));
     }
     line("ENHANCEDSTATUSCODES"); // RFC 2034
     line("8BITMIME"); // RFC 6152

@@ -57,6 +57,8 @@ pub struct Session {
     pub(super) state: State,
     pub(super) link: Link,
     pub(super) authenticated: bool,
+    /// What AUTH takes now, in the order of announcement.
+    pub(super) mechanisms: Vec<&'static str>,
     /// A valid command was seen: the peer speaks SMTP.
     pub(super) speaks_smtp: bool,
     pub(super) errors: u32,
@@ -89,6 +91,7 @@ impl Session {
             state: State::Banner,
             link,
             authenticated: false,
+            mechanisms: Vec::new(),
             speaks_smtp: false,
             errors: 0,
             draining: false,
@@ -148,7 +151,13 @@ impl Session {
         self.last_code = Some(reply.code);
         match question {
             Question::Hello { kind, .. } if reply.is_positive() => {
-                hello::write(&self.config, kind, self.link, &mut self.output);
+                hello::write(
+                    &self.config,
+                    kind,
+                    self.link,
+                    &self.mechanisms,
+                    &mut self.output,
+                );
             }
             _ => self.say(&reply),
         }
@@ -237,7 +246,13 @@ impl Session {
         debug_assert!(self.is_starting_tls(), "tls_started() without STARTTLS");
         self.link = Link::Tls;
         self.authenticated = false;
+        self.mechanisms.clear();
         self.state = State::Command(Stage::Start);
+    }
+
+    /// The mechanisms that AUTH takes and EHLO announces from now on: said again after STARTTLS, which takes all offers back.
+    pub fn offer_mechanisms(&mut self, mechanisms: Vec<&'static str>) {
+        self.mechanisms = mechanisms;
     }
 
     /// The peer is authenticated by other means (a TLS client certificate): MAIL works without AUTH.

@@ -1,0 +1,348 @@
+//! TLS configurations and certificates: our own, chosen by name, and those that clients show. Connections are in `net`.
+//!
+//! A client's certificate is a carrier of its key: no authority, date or name in it is looked at (design of the logins, docs/rfc.md).
+//! RFC 6066 3 (SNI), RFC 8446 4.4.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use ring::digest;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
+use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
+use x509_parser::public_key::PublicKey;
+use x509_parser::x509::SubjectPublicKeyInfo;
+
+pub use rustls::ServerConfig;
+
+/// Why a certificate or key was not taken; says which file.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The file could not be read as PEM.
+    #[error("{path}: {what}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The two do not fit together, or rustls refuses them.
+    #[error("{certificate} with {key}: {what}")]
+    Pair {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// The oldest version of TLS that a server takes. RFC 8996: none before 1.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OldestTls {
+    /// RFC 5246.
+    V1_2,
+    /// RFC 8446.
+    V1_3,
+}
+
+impl OldestTls {
+    fn and_newer(self) -> &'static [&'static rustls::SupportedProtocolVersion] {
+        match self {
+            OldestTls::V1_2 => rustls::ALL_VERSIONS,
+            OldestTls::V1_3 => {
+                static NEWEST: [&rustls::SupportedProtocolVersion; 1] = [&rustls::version::TLS13];
+                &NEWEST
+            }
+        }
+    }
+}
+
+/// Configurations of one listener; sessions of one are not resumed with the other.
+#[derive(Clone)]
+pub struct ListenerTls {
+    /// Asks for no certificate.
+    pub anonymous: Arc<ServerConfig>,
+    /// Asks clients for a certificate, and takes any or none.
+    pub asking: Arc<ServerConfig>,
+}
+
+/// Reads pairs of (certificate chain, private key) PEM files into a server's configuration; the certificate is chosen by SNI, the
+/// first one when no name fits. Blocking.
+pub fn load_tls(pairs: &[(PathBuf, PathBuf)], oldest: OldestTls) -> Result<ListenerTls, TlsError> {
+    let mut keys = Vec::new();
+    for (certificate, key) in pairs {
+        keys.push(certified_key(certificate, key)?);
+    }
+    let other = |what: String| TlsError::File {
+        path: PathBuf::new(),
+        what,
+    };
+    let resolver =
+        BySni::new(keys).ok_or_else(|| other("no certificate is configured".to_string()))?;
+    let resolver = Arc::new(resolver);
+    let builder = || {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(oldest.and_newer())
+            .map_err(|e| other(e.to_string()))
+    };
+    let anonymous = builder()?.with_no_client_auth();
+    let asking = builder()?.with_client_cert_verifier(Arc::new(AnyKey::new()));
+    Ok(ListenerTls {
+        anonymous: Arc::new(anonymous.with_cert_resolver(resolver.clone())),
+        asking: Arc::new(asking.with_cert_resolver(resolver)),
+    })
+}
+
+fn certified_key(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
+    let bad = |path: &Path, e: rustls::pki_types::pem::Error| TlsError::File {
+        path: path.to_path_buf(),
+        what: e.to_string(),
+    };
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
+        .map_err(|e| bad(certificate, e))?
+        .collect::<Result<_, _>>()
+        .map_err(|e| bad(certificate, e))?;
+    if chain.is_empty() {
+        return Err(TlsError::File {
+            path: certificate.to_path_buf(),
+            what: "no certificate in it".into(),
+        });
+    }
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|e| bad(key, e))?;
+    CertifiedKey::from_der(chain, private, &rustls::crypto::ring::default_provider()).map_err(|e| {
+        TlsError::Pair {
+            certificate: certificate.to_path_buf(),
+            key: key.to_path_buf(),
+            what: e.to_string(),
+        }
+    })
+}
+
+/// RFC 6066 3: an unknown name is answered with the default certificate; refusing it would cost more mail than it protects.
+#[derive(Debug)]
+struct BySni {
+    by_name: rustls::server::ResolvesServerCertUsingSni,
+    default: Arc<CertifiedKey>,
+}
+
+impl BySni {
+    fn new(keys: Vec<CertifiedKey>) -> Option<BySni> {
+        let default = Arc::new(keys.first()?.clone());
+        let mut by_name = rustls::server::ResolvesServerCertUsingSni::new();
+        for key in &keys {
+            for name in names_of(key) {
+                let _ = by_name.add(&name, key.clone());
+            }
+        }
+        Some(BySni { by_name, default })
+    }
+}
+
+/// The DNS names of a certificate that SNI can ask for. RFC 5280 4.2.1.6.
+fn names_of(key: &CertifiedKey) -> Vec<String> {
+    let Some((_, certificate)) = key
+        .cert
+        .first()
+        .and_then(|c| X509Certificate::from_der(c).ok())
+    else {
+        return Vec::new();
+    };
+    let mut names = Vec::new();
+    for extension in certificate.extensions() {
+        if let ParsedExtension::SubjectAlternativeName(all) = extension.parsed_extension() {
+            names.extend(all.general_names.iter().filter_map(|name| match name {
+                GeneralName::DNSName(name) if !name.starts_with('*') => Some((*name).to_string()),
+                _ => None,
+            }));
+        }
+    }
+    names
+}
+
+impl ResolvesServerCert for BySni {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.by_name
+            .resolve(hello)
+            .or_else(|| Some(self.default.clone()))
+    }
+}
+
+/// Which certificate a handshake was answered with: rustls does not tell.
+#[derive(Clone)]
+pub(crate) struct ChosenCertificate {
+    pub(crate) config: Arc<ServerConfig>,
+    key: Arc<OnceLock<Arc<CertifiedKey>>>,
+}
+
+impl ChosenCertificate {
+    /// The configuration for one handshake. Sessions are kept with those of `config`.
+    pub(crate) fn watched(config: &Arc<ServerConfig>) -> (Arc<ServerConfig>, ChosenCertificate) {
+        let key = Arc::new(OnceLock::new());
+        let mut watched = ServerConfig::clone(config);
+        watched.cert_resolver = Arc::new(Watching {
+            resolver: config.cert_resolver.clone(),
+            key: key.clone(),
+        });
+        let chosen = ChosenCertificate {
+            config: config.clone(),
+            key,
+        };
+        (Arc::new(watched), chosen)
+    }
+
+    /// DER.
+    pub(crate) fn certificate(&self) -> Option<&[u8]> {
+        self.key.get()?.cert.first().map(|c| c.as_ref())
+    }
+}
+
+#[derive(Debug)]
+struct Watching {
+    resolver: Arc<dyn ResolvesServerCert>,
+    key: Arc<OnceLock<Arc<CertifiedKey>>>,
+}
+
+impl ResolvesServerCert for Watching {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let key = self.resolver.resolve(hello)?;
+        // After a HelloRetryRequest it is asked again, and answers the same.
+        let _ = self.key.set(key.clone());
+        Some(key)
+    }
+}
+
+/// The public key of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientKey {
+    /// SHA-256 of the DER SubjectPublicKeyInfo.
+    pub fingerprint: [u8; 32],
+    /// `ed25519`, `ecdsa-p256`, `ecdsa-p384`, `rsa-2048` and so on.
+    pub kind: String,
+}
+
+/// Why a certificate can't identify anybody.
+#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
+pub enum ClientKeyError {
+    /// Not X.509, or not as TLS takes it.
+    #[error("this is no X.509 certificate that TLS can use")]
+    Certificate,
+    /// Of another kind or size.
+    #[error(
+        "its key is {0}; known are RSA from 2048 to 8192 bits, ECDSA on P-256 or P-384, and Ed25519"
+    )]
+    Kind(String),
+}
+
+impl ClientKey {
+    /// The key of a DER certificate, if it is one whose possession a handshake proves: [`AnyKey`] checks the signatures of these alone.
+    pub fn of(certificate: &[u8]) -> Result<ClientKey, ClientKeyError> {
+        let der = CertificateDer::from(certificate);
+        // The key that rustls checks the signature with, and no other.
+        let parsed = rustls::server::ParsedCertificate::try_from(&der);
+        let info = parsed
+            .map_err(|_| ClientKeyError::Certificate)?
+            .subject_public_key_info();
+        let (_, key) =
+            SubjectPublicKeyInfo::from_der(&info).map_err(|_| ClientKeyError::Certificate)?;
+        let other = |kind: &str| ClientKeyError::Kind(kind.to_string());
+        let oid = key.algorithm.algorithm.to_id_string();
+        let kind = match key.parsed() {
+            Ok(PublicKey::RSA(rsa)) => match rsa.key_size() {
+                bits @ 2048..=8192 => format!("rsa-{bits}"),
+                bits => return Err(other(&format!("rsa-{bits}"))),
+            },
+            Ok(PublicKey::EC(_)) => {
+                let curve = key
+                    .algorithm
+                    .parameters
+                    .as_ref()
+                    .and_then(|p| p.as_oid().ok());
+                match curve.map(|c| c.to_id_string()).as_deref() {
+                    Some("1.2.840.10045.3.1.7") => "ecdsa-p256".to_string(),
+                    Some("1.3.132.0.34") => "ecdsa-p384".to_string(),
+                    curve => return Err(other(&format!("ecdsa-{}", curve.unwrap_or("?")))),
+                }
+            }
+            // RFC 8410 3.
+            _ if oid == "1.3.101.112" => "ed25519".to_string(),
+            _ => return Err(other(&oid)),
+        };
+        let fingerprint = digest::digest(&digest::SHA256, &info);
+        let mut octets = [0; 32];
+        octets.copy_from_slice(fingerprint.as_ref());
+        Ok(ClientKey {
+            fingerprint: octets,
+            kind,
+        })
+    }
+}
+
+/// Takes any certificate, or none, and has the client prove that it holds the key. What it can't check identifies nobody
+/// ([`ClientKey::of`]) and breaks no handshake: mail programs show whatever certificate they find.
+#[derive(Debug)]
+struct AnyKey {
+    algorithms: rustls::crypto::WebPkiSupportedAlgorithms,
+}
+
+impl AnyKey {
+    fn new() -> AnyKey {
+        AnyKey {
+            algorithms: rustls::crypto::ring::default_provider().signature_verification_algorithms,
+        }
+    }
+}
+
+impl ClientCertVerifier for AnyKey {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if ClientKey::of(certificate).is_err() {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if ClientKey::of(certificate).is_err() {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}

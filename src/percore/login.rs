@@ -1,0 +1,397 @@
+//! Logins, one flow for all doors: what a client says goes through its SASL mechanism, and what that asks is asked of the core that owns
+//! the account. Nothing heavy is done here: passwords are hashed by threads of their own, there.
+//!
+//! An unknown name takes the same way as a known one: to the core of its hash, with the same reads and the same work.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use sasl::{ChannelBindings, Context, Exchange, Mechanism, Question, SaslError, Secret, Step};
+use sasl::{ScramHash, Verdict};
+use shards::net::Connection;
+use shards::rt;
+
+use super::{PerCore, wall_clock};
+use crate::calls::{Answer, Call, Claim, Verified, Verify};
+use crate::login::Service;
+use crate::login::limiter::{May, Networks};
+use crate::settings::AccountName;
+
+/// Where a login comes from: for limits, counters and the log.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt<'a> {
+    /// The number of the connection.
+    pub connection: &'a str,
+    /// The client's address.
+    pub peer: IpAddr,
+    /// Its networks.
+    pub networks: Networks,
+    /// What it wants.
+    pub service: Service,
+}
+
+/// What came of a login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    /// The client is who it says.
+    Ok(AccountName),
+    /// Unknown name or wrong password: nobody can tell which.
+    Failed,
+    /// Nobody may act for another.
+    NotAuthorized,
+    /// All is right, but the account may not log in; the operator's text.
+    Disabled(String),
+    /// Too many failures from this network; nothing was checked.
+    Limited,
+    /// Can't be checked now.
+    Unavailable,
+}
+
+impl Login {
+    /// For the log and metrics.
+    fn word(&self) -> &'static str {
+        match self {
+            Login::Ok(_) => "ok",
+            Login::Failed | Login::NotAuthorized => "badcreds",
+            Login::Disabled(_) => "logindisabled",
+            Login::Limited => "limited",
+            Login::Unavailable => "error",
+        }
+    }
+}
+
+/// What a connection has to offer.
+pub struct Offer {
+    /// Whether passwords may be sent as they are.
+    pub passwords: bool,
+    /// What ties a login to the TLS connection; empty without TLS.
+    pub bindings: ChannelBindings,
+}
+
+impl Offer {
+    /// Of a connection.
+    pub fn of(connection: &Connection, passwords: bool) -> Offer {
+        let certificate = connection.own_certificate();
+        Offer {
+            passwords,
+            bindings: ChannelBindings {
+                exporter: connection.exported_key(),
+                server_end_point: certificate.and_then(sasl::server_end_point),
+            },
+        }
+    }
+}
+
+/// An exchange under way.
+pub struct LoginFlow {
+    mechanism: Mechanism,
+    exchange: Exchange,
+    /// Of the question that decided.
+    result: Option<Login>,
+}
+
+impl LoginFlow {
+    /// Which mechanism.
+    pub fn mechanism(&self) -> Mechanism {
+        self.mechanism
+    }
+}
+
+/// What to do after a step.
+#[derive(Debug)]
+pub enum Next {
+    /// Send this challenge (not base64 yet) and wait for the client.
+    Challenge(Vec<u8>),
+    /// Over.
+    Done(Login),
+    /// Over: the client does not speak the mechanism.
+    Malformed(SaslError),
+}
+
+impl PerCore {
+    /// The mechanisms that work on a connection, in the order of announcement.
+    pub fn mechanisms(&self, offer: &Offer) -> Vec<Mechanism> {
+        let all = Mechanism::ALL.into_iter();
+        all.filter(|m| self.offers(*m, offer)).collect()
+    }
+
+    /// Whether a mechanism is switched on at all.
+    pub fn has_mechanism(&self, mechanism: Mechanism) -> bool {
+        let live = self.live.borrow();
+        let auth = &live.settings.server.limits.auth;
+        match mechanism {
+            Mechanism::CramMd5 => auth.cram_md5,
+            Mechanism::External | Mechanism::OauthBearer | Mechanism::Xoauth2 => false,
+            other => other.scram_hash() != Some(ScramHash::Sha1) || auth.scram_sha1,
+        }
+    }
+
+    fn offers(&self, mechanism: Mechanism, offer: &Offer) -> bool {
+        self.has_mechanism(mechanism)
+            && (offer.passwords || !mechanism.reveals_password())
+            && (!mechanism.needs_channel_binding() || !offer.bindings.is_empty())
+    }
+
+    /// Begins an exchange; none if the connection does not offer the mechanism.
+    pub fn begin_exchange(
+        &self,
+        mechanism: Mechanism,
+        offer: Offer,
+        hostname: &str,
+    ) -> Option<LoginFlow> {
+        if !self.offers(mechanism, &offer) {
+            return None;
+        }
+        let mut random = [0; 32];
+        // Without randomness no exchange is safe.
+        crate::login::random(&mut random).ok()?;
+        let context = Context {
+            // Announced together with the names without it.
+            offers_plus: !offer.bindings.is_empty(),
+            bindings: offer.bindings,
+            random,
+            hostname: hostname.to_string(),
+            now_secs: wall_clock() as u64,
+        };
+        Some(LoginFlow {
+            mechanism,
+            exchange: Exchange::new(mechanism, context),
+            result: None,
+        })
+    }
+
+    /// Takes what the client said; none for no initial response.
+    pub async fn advance(
+        self: &Rc<Self>,
+        flow: &mut LoginFlow,
+        attempt: Attempt<'_>,
+        response: Option<&[u8]>,
+    ) -> Next {
+        let mut step = flow.exchange.step(response);
+        loop {
+            match step {
+                Ok(Step::Challenge(challenge)) => return Next::Challenge(challenge),
+                Ok(Step::Success) => {
+                    return Next::Done(flow.result.take().unwrap_or(Login::Failed));
+                }
+                Ok(Step::Ask(question)) => {
+                    let verdict = self.answer(flow, attempt, question).await;
+                    step = flow.exchange.resume(verdict);
+                }
+                Err(error) => return self.failed(flow, attempt, error),
+            }
+        }
+    }
+
+    /// The client gave up or sent what is not base64; the door has answered, or will.
+    pub fn abandon(&self, flow: LoginFlow, attempt: Attempt<'_>, cause: SaslError) {
+        // What was counted already, as a wrong proof that the client heard of, stays what it was.
+        if flow.result.is_none() {
+            let error = flow.exchange.end(cause);
+            let mechanism = flow.mechanism.name();
+            tracing::debug!(connection = attempt.connection, mechanism, %error, "login failed");
+            self.count_login(attempt, mechanism, error.failure().word());
+        }
+    }
+
+    fn failed(&self, flow: &mut LoginFlow, attempt: Attempt<'_>, error: SaslError) -> Next {
+        if let Some(login) = flow.result.take().filter(|l| !matches!(l, Login::Ok(_))) {
+            return Next::Done(login);
+        }
+        // The client's mistake: nobody but who looks for it needs to hear of it.
+        tracing::debug!(connection = attempt.connection, mechanism = flow.mechanism.name(), %error, "login failed");
+        self.count_login(attempt, flow.mechanism.name(), error.failure().word());
+        match error {
+            SaslError::NotAuthorized => Next::Done(Login::NotAuthorized),
+            error if error.is_malformed() => Next::Malformed(error),
+            _ => Next::Done(Login::Failed),
+        }
+    }
+
+    async fn answer(
+        self: &Rc<Self>,
+        flow: &mut LoginFlow,
+        attempt: Attempt<'_>,
+        question: Question,
+    ) -> Verdict {
+        let (name, claim) = match question {
+            Question::Salt { username, hash } => {
+                let verdict = self.ask_salt(username, hash).await;
+                if verdict == Verdict::Refused {
+                    flow.result = Some(Login::Unavailable);
+                }
+                return verdict;
+            }
+            Question::Password(credentials) if !credentials.acts_as_itself() => {
+                flow.result = Some(Login::NotAuthorized);
+                return Verdict::Refused;
+            }
+            Question::Password(credentials) => {
+                let password = prepared(credentials.password);
+                (credentials.authcid, Claim::Password(password))
+            }
+            Question::Proof(proof) => (proof.username.clone(), Claim::Proof(proof)),
+            Question::Digest(digest) => (digest.username.clone(), Claim::Digest(digest)),
+            Question::Certificate { .. } | Question::Token(_) => return Verdict::Refused,
+        };
+        let (login, verified) = self
+            .check(name, claim, attempt, flow.mechanism.name())
+            .await;
+        let is_ok = matches!(login, Login::Ok(_));
+        flow.result = Some(login);
+        match verified {
+            Verified::Signed(signature) if is_ok => Verdict::Signed(signature),
+            _ if is_ok => Verdict::Accepted,
+            _ => Verdict::Refused,
+        }
+    }
+
+    async fn ask_salt(&self, name: String, hash: ScramHash) -> Verdict {
+        let live = self.live();
+        let account = live.directory.login(&name);
+        let name = live.directory.login_name(&name);
+        let owner = self.owner_of(account.as_ref().map_or(&name, |a| a.as_str()));
+        let call = Call::Salt {
+            account,
+            name,
+            hash,
+        };
+        match self.call(owner, call).await {
+            Ok(Answer::Salt(Ok(row))) => Verdict::Salt {
+                salt: row.salt,
+                iterations: row.iterations,
+            },
+            _ => Verdict::Refused,
+        }
+    }
+
+    /// Checks a name (a login address) and password: IMAP's LOGIN.
+    pub async fn login(
+        self: &Rc<Self>,
+        name: &str,
+        password: Secret,
+        attempt: Attempt<'_>,
+    ) -> Login {
+        let name = sasl::prepare_name(name).unwrap_or_else(|_| name.to_string());
+        let password = prepared(password);
+        let claim = Claim::Password(password);
+        let (login, _) = self.check(name, claim, attempt, "login-command").await;
+        login
+    }
+
+    async fn check(
+        self: &Rc<Self>,
+        name: String,
+        claim: Claim,
+        attempt: Attempt<'_>,
+        mechanism: &'static str,
+    ) -> (Login, Verified) {
+        let networks = attempt.networks;
+        // Asked at each attempt: connections that are open already must not go on guessing.
+        let turn = rt::timeout(self.call_limit(), self.logins.take(self.logins_max)).await;
+        let may = match turn {
+            Ok(_) => self.may_log_in(networks).await,
+            Err(rt::Elapsed) => May::Wait,
+        };
+        let (login, verified) = match may {
+            May::Try => self.ask_owner(&name, claim, attempt).await,
+            May::Wait => (Login::Unavailable, Verified::No),
+            May::Refused => (Login::Limited, Verified::No),
+        };
+        drop(turn);
+        if matches!(login, Login::Failed | Login::Disabled(_) | Login::Limited) {
+            // docs/OPERATING.md shows this line for fail2ban: its words and fields stay. The password is not in it; the name is what the
+            // client wrote, quoted by the log.
+            tracing::info!(
+                peer = %attempt.peer,
+                protocol = attempt.service.as_str(),
+                mechanism,
+                result = login.word(),
+                login = name.get(..name.floor_char_boundary(LOGGED_NAME_MAX)).unwrap_or_default(),
+                connection = attempt.connection,
+                "login failed"
+            );
+        }
+        self.count_login(attempt, mechanism, login.word());
+        if may == May::Try {
+            let succeeded = match &login {
+                Login::Ok(_) => Some(true),
+                Login::Failed => Some(false),
+                _ => None,
+            };
+            self.tell(
+                self.owner_of_network(&networks),
+                Call::LoginResult {
+                    networks,
+                    succeeded,
+                },
+            );
+        }
+        (login, verified)
+    }
+
+    fn count_login(&self, attempt: Attempt<'_>, mechanism: &'static str, result: &'static str) {
+        self.metrics.count(
+            "ringmail_authentication_total",
+            [("protocol", attempt.service.as_str()), ("result", result)],
+        );
+        self.metrics.count(
+            "ringmail_authentication_mechanism_total",
+            [("mechanism", mechanism), ("result", result)],
+        );
+    }
+
+    /// Whether the networks' failed logins leave room for a try. A limiter that does not answer lets it be made.
+    async fn may_log_in(&self, networks: Networks) -> May {
+        let owner = self.owner_of_network(&networks);
+        match self.call(owner, Call::MayLogIn { networks }).await {
+            Ok(Answer::MayLogIn(may)) => may,
+            _ => May::Try,
+        }
+    }
+
+    async fn ask_owner(
+        self: &Rc<Self>,
+        name: &str,
+        claim: Claim,
+        attempt: Attempt<'_>,
+    ) -> (Login, Verified) {
+        let live = self.live();
+        let account = live.directory.login(name);
+        let canonical = live.directory.login_name(name);
+        let owner = self.owner_of(account.as_ref().map_or(&canonical, |a| a.as_str()));
+        let call = Call::Verify(Box::new(Verify {
+            account,
+            name: canonical,
+            claim,
+            service: attempt.service,
+            networks: attempt.networks,
+        }));
+        let verified = match self.call(owner, call).await {
+            Ok(Answer::Verified(Ok(verified))) => verified,
+            _ => return (Login::Unavailable, Verified::No),
+        };
+        let Some(account) = account.filter(|_| verified != Verified::No) else {
+            return (Login::Failed, Verified::No);
+        };
+        let configured = live.settings.accounts.get(&account);
+        let disabled = configured.and_then(|a| a.login_disabled.as_ref());
+        let login = match disabled {
+            Some(text) => Login::Disabled(text.as_str().to_string()),
+            None => Login::Ok(account),
+        };
+        (login, verified)
+    }
+}
+
+/// RFC 8265 4.2. What can't be a password stays as it is: none that was ever set looks like it.
+fn prepared(password: Secret) -> Secret {
+    let prepared = password.as_str().map(sasl::prepare_password);
+    match prepared {
+        Some(Ok(prepared)) => prepared,
+        _ => password,
+    }
+}
+
+/// Octets of a name in the log. RFC 5321 4.5.3.1.3: a path has at most 256.
+const LOGGED_NAME_MAX: usize = 256;

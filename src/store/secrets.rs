@@ -1,0 +1,129 @@
+//! The account's secrets and delivery marks: rows that are read when needed, not kept.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use shards::rt::Turns;
+use shards::storage::{Batch, Shard};
+
+use super::account::{Account, Changes};
+use super::rows::{AccountId, TRANSACTION, decode, decode_version, encode, encode_version};
+use super::{StoreError, keys};
+use crate::login::{Password, Scheme, Secrets};
+
+/// The secrets of the account of a name; none if there is no such account, or it has none. The same is read for both.
+pub async fn secrets(shard: &Rc<Shard>, name: &str) -> Result<Option<Secrets>, StoreError> {
+    let id = match shard.get(keys::account_name(name)).await? {
+        Some(bytes) => decode(&bytes, || format!("number of account {name}"))?,
+        // Never given out.
+        None => AccountId(0),
+    };
+    match shard.get(keys::credentials(id)).await? {
+        Some(bytes) => decode_secrets(&bytes, name).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The row's second version. The first, of a time without SCRAM, had the argon2id hash alone.
+const VERSION: u8 = 2;
+
+fn decode_secrets(bytes: &[u8], name: &str) -> Result<Secrets, StoreError> {
+    #[derive(Deserialize)]
+    struct First {
+        argon2id: String,
+    }
+    let what = || format!("secrets of account {name}");
+    if bytes.first() == Some(&VERSION) {
+        return decode_version(VERSION, bytes, what);
+    }
+    let first: First = decode(bytes, what)?;
+    Ok(Secrets {
+        password: Some(Password {
+            argon2id: first.argon2id,
+            ..Password::default()
+        }),
+        ..Secrets::default()
+    })
+}
+
+/// Takes out of all accounts of a shard what is kept for mechanisms that are off; answers how many accounts had some. Done once, until
+/// another mechanism is switched.
+pub async fn drop_unused_secrets(shard: &Rc<Shard>, scheme: &Scheme) -> Result<u64, StoreError> {
+    let state = encode(&(scheme.sha1, scheme.cram_md5));
+    if shard.get(keys::MECHANISMS.to_vec()).await?.as_ref() == Some(&state) {
+        return Ok(0);
+    }
+    let mut from = Vec::new();
+    let mut dropped = 0;
+    loop {
+        let names = shard
+            .scan(keys::ACCOUNT_NAMES.to_vec(), from, SLICE)
+            .await?;
+        let Some((last, _)) = names.last() else {
+            let permit = shard.permit(64, false, PATIENCE).await?;
+            let mut batch = Batch::default();
+            batch.put(keys::MECHANISMS.to_vec(), state);
+            shard.commit(permit, batch).await?;
+            return Ok(dropped);
+        };
+        from = [last.as_slice(), &[0]].concat();
+        let _turn = CHANGES.with(Rc::clone).take(1).await;
+        let mut batch = Batch::default();
+        for (key, id) in &names {
+            let name = String::from_utf8_lossy(&key[1..]).into_owned();
+            let id = decode(id, || format!("number of account {name}"))?;
+            let Some(row) = shard.get(keys::credentials(id)).await? else {
+                continue;
+            };
+            let mut secrets = decode_secrets(&row, &name)?;
+            if secrets.drop_unused(scheme) {
+                dropped += 1;
+                batch.put(keys::credentials(id), encode_version(VERSION, &secrets));
+            }
+        }
+        let permit = shard.permit(names.len() * 512, false, PATIENCE).await?;
+        shard.commit(permit, batch).await?;
+    }
+}
+
+thread_local! {
+    /// Changes of secrets on this core: one at a time, for each is made from what was read before.
+    static CHANGES: Rc<Turns> = Rc::default();
+}
+
+const SLICE: usize = 200;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Account {
+    /// Replaces the secrets if they are those that the change was made from; false if not. Durable when it returns.
+    pub async fn change_secrets(
+        self: &Rc<Self>,
+        from: Option<&Secrets>,
+        to: &Secrets,
+    ) -> Result<bool, StoreError> {
+        let _turn = CHANGES.with(Rc::clone).take(1).await;
+        if secrets(&self.shard, &self.name).await?.as_ref() != from {
+            return Ok(false);
+        }
+        let row = encode_version(VERSION, to);
+        let permit = self.permit(row.len(), false).await?;
+        let mut changes = Changes::default();
+        changes.batch.put(keys::credentials(self.id), row);
+        self.commit(permit, changes).await?;
+        Ok(true)
+    }
+
+    /// Forgets that fan-out transactions were delivered: their entries are gone, so nobody repeats them.
+    pub async fn forget_delivered(
+        self: &Rc<Self>,
+        transactions: &[[u8; TRANSACTION]],
+    ) -> Result<(), StoreError> {
+        let permit = self.permit(transactions.len() * 32, false).await?;
+        let mut changes = Changes::default();
+        for transaction in transactions {
+            changes.batch.delete(keys::delivered(self.id, transaction));
+        }
+        self.commit(permit, changes).await
+    }
+}

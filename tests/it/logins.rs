@@ -1,0 +1,404 @@
+//! Logins by each mechanism, with and without TLS and channel bindings; what a changed password ends; what is dropped when a mechanism is
+//! switched off. What text dialogs can say is in `tests/dialogs`.
+
+use std::io::{BufRead, BufReader, Write};
+use std::num::NonZeroU32;
+
+use ringmail::calls::{Answer, Call};
+use ringmail::login::Secrets;
+use ringmail::settings::Door;
+use sasl::client::{Action, Client, ClientError, Context};
+use sasl::{ChannelBindings, Credentials, Mechanism, Secret, base64};
+
+use crate::server::TestServer;
+use crate::tls::{self, Client as TlsClient, Steady};
+
+/// A connection of submission or IMAP.
+enum Link {
+    Plain(BufReader<Steady>),
+    Tls(Box<TlsClient>),
+}
+
+impl Link {
+    fn plain(server: &TestServer, door: Door) -> Link {
+        Link::Plain(BufReader::new(Steady(server.connect(door))))
+    }
+
+    fn bindings(&self) -> ChannelBindings {
+        match self {
+            Link::Plain(_) => ChannelBindings::default(),
+            Link::Tls(client) => client.bindings(),
+        }
+    }
+
+    fn write(&mut self, text: &str) {
+        match self {
+            Link::Plain(talk) => talk.get_mut().write_all(text.as_bytes()).unwrap(),
+            Link::Tls(client) => client.write(text),
+        }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        match self {
+            Link::Plain(talk) => talk.read_line(&mut line).unwrap(),
+            Link::Tls(client) => client.read_line(&mut line),
+        };
+        line
+    }
+
+    /// Lines until one begins so.
+    fn until(&mut self, start: &str) -> String {
+        loop {
+            let line = self.line();
+            assert!(!line.is_empty(), "closed before {start}");
+            if line.starts_with(start) {
+                return line;
+            }
+        }
+    }
+
+    /// Greeting and EHLO.
+    fn greet(&mut self, door: Door) {
+        match door {
+            Door::Imap | Door::Imaps => drop(self.until("* OK")),
+            _ => {
+                self.until("220 ");
+                self.write("EHLO client.example\r\n");
+                self.until("250 ");
+            }
+        }
+    }
+
+    /// One exchange; answers the last line of the server, and what the client thinks of it.
+    fn log_in(&mut self, door: Door, mut client: Client) -> (String, Result<(), ClientError>) {
+        let (command, go_on) = match door {
+            Door::Imap | Door::Imaps => ("a AUTHENTICATE", "+ "),
+            _ => ("AUTH", "334 "),
+        };
+        self.write(&format!("{command} {}\r\n", client.mechanism()));
+        let mut begun = false;
+        loop {
+            let line = self.line();
+            let Some(challenge) = line.strip_prefix(go_on) else {
+                let end = client.finish();
+                return (line, end);
+            };
+            let challenge = base64::decode(challenge.trim_end().as_bytes()).unwrap();
+            // An empty first challenge asks for the initial response.
+            let initial = if begun { None } else { client.initial() };
+            begun = true;
+            let response = match initial {
+                Some(response) => Ok(response),
+                None => match client.respond(&challenge) {
+                    Ok(Action::Respond(response)) => Ok(response),
+                    Ok(Action::Derive(derivation)) => client.derived(&derivation.run()),
+                    Err(error) => Err(error),
+                },
+            };
+            match response {
+                Ok(response) => self.write(&format!("{}\r\n", base64::encode(&response))),
+                Err(error) => {
+                    self.write("\r\n");
+                    let mut line = self.line();
+                    if line.starts_with(go_on) {
+                        line = self.line();
+                    }
+                    return (line, Err(error));
+                }
+            }
+        }
+    }
+}
+
+fn credentials(name: &str, password: &str) -> Credentials {
+    Credentials {
+        authzid: String::new(),
+        authcid: format!("{name}@example.test"),
+        password: Secret::from(password.as_bytes()),
+    }
+}
+
+fn client(mechanism: Mechanism, password: &str, bindings: ChannelBindings) -> Client {
+    let context = context(bindings, false);
+    Client::new(mechanism, credentials("anna", password), context).unwrap()
+}
+
+fn context(bindings: ChannelBindings, server_offers_plus: bool) -> Context {
+    let mut random = [0; 32];
+    ringmail::login::random(&mut random).unwrap();
+    Context {
+        bindings,
+        server_offers_plus,
+        random,
+        ..Context::default()
+    }
+}
+
+const OFFERED: [Mechanism; 5] = [
+    Mechanism::ScramSha256,
+    Mechanism::ScramSha1,
+    Mechanism::CramMd5,
+    Mechanism::Plain,
+    Mechanism::Login,
+];
+const BOUND: [Mechanism; 2] = [Mechanism::ScramSha256Plus, Mechanism::ScramSha1Plus];
+
+fn is_ok(line: &str) -> bool {
+    line.starts_with("235 ") || line.starts_with("a OK ")
+}
+
+fn is_refused(line: &str) -> bool {
+    line.starts_with("535 5.7.8 ") || line.starts_with("a NO [AUTHENTICATIONFAILED] ")
+}
+
+#[test]
+fn each_mechanism_takes_the_right_password_alone() {
+    let server = TestServer::start();
+    for door in [Door::Submission, Door::Imap] {
+        for mechanism in OFFERED {
+            for (password, right) in [("wrong-password", false), ("anna-password", true)] {
+                let mut link = Link::plain(&server, door);
+                link.greet(door);
+                // Without TLS a client that could bind says so, and that is no downgrade.
+                let client = client(mechanism, password, ChannelBindings::default());
+                let (line, end) = link.log_in(door, client);
+                let what = format!("{door:?} {mechanism} {password}: {line} {end:?}");
+                assert_eq!(is_ok(&line), right, "{what}");
+                assert_eq!(is_refused(&line), !right, "{what}");
+                assert_eq!(
+                    end.is_ok(),
+                    right || mechanism.scram_hash().is_none(),
+                    "{what}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn bindings_tie_a_login_to_its_tls_connection() {
+    let directory = tempfile::tempdir().unwrap();
+    tls::certificate(directory.path());
+    let server = TestServer::with_tls(directory.path());
+    for (door, versions) in [
+        (Door::Submissions, &[&rustls::version::TLS13] as &[_]),
+        (Door::Imaps, &[&rustls::version::TLS13]),
+        (Door::Imaps, &[&rustls::version::TLS12]),
+    ] {
+        let connect = || {
+            let client = TlsClient::over(server.connect(door), versions).unwrap();
+            let mut link = Link::Tls(Box::new(client));
+            link.greet(door);
+            link
+        };
+        for mechanism in BOUND {
+            let mut link = connect();
+            let all = link.bindings();
+            // RFC 9266: of TLS 1.3 alone.
+            assert_eq!(
+                all.exporter.is_some(),
+                versions[0].version == rustls::ProtocolVersion::TLSv1_3
+            );
+            let bound = client(mechanism, "anna-password", all.clone());
+            let (line, end) = link.log_in(door, bound);
+            assert!(is_ok(&line) && end.is_ok(), "{mechanism}: {line} {end:?}");
+            // Each type that the connection has.
+            for one in [
+                ChannelBindings {
+                    exporter: all.exporter.clone(),
+                    server_end_point: None,
+                },
+                ChannelBindings {
+                    exporter: None,
+                    server_end_point: all.server_end_point.clone(),
+                },
+            ] {
+                if one.is_empty() {
+                    continue;
+                }
+                let mut link = connect();
+                // The exporter is another one on each connection.
+                let fresh = link.bindings();
+                let one = ChannelBindings {
+                    exporter: one.exporter.and(fresh.exporter),
+                    server_end_point: one.server_end_point,
+                };
+                let (line, _) = link.log_in(door, client(mechanism, "anna-password", one));
+                assert!(is_ok(&line), "{mechanism}: {line}");
+            }
+            // Somebody in between: the client sees another TLS connection than we do.
+            let mut link = connect();
+            let other = ChannelBindings {
+                exporter: all.exporter.as_ref().map(|_| vec![7; 32]),
+                server_end_point: all.server_end_point.as_ref().map(|_| vec![7; 32]),
+            };
+            let (line, end) = link.log_in(door, client(mechanism, "anna-password", other));
+            assert!(!is_ok(&line) && end.is_err(), "{mechanism}: {line}");
+        }
+        // A client that was shown a list without -PLUS, and says that it could bind.
+        let mut link = connect();
+        let downgraded = client(Mechanism::ScramSha256, "anna-password", link.bindings());
+        let (line, _) = link.log_in(door, downgraded);
+        assert!(is_refused(&line), "{line}");
+        // One that can't bind at all.
+        let mut link = connect();
+        let simple = client(
+            Mechanism::ScramSha256,
+            "anna-password",
+            ChannelBindings::default(),
+        );
+        let (line, end) = link.log_in(door, simple);
+        assert!(is_ok(&line) && end.is_ok(), "{line} {end:?}");
+    }
+}
+
+fn secrets(server: &TestServer) -> Secrets {
+    let server = server.server();
+    let account = "anna".parse().unwrap();
+    match server.call(server.owner_of("anna"), Call::Secrets { account }) {
+        Ok(Answer::Secrets(Ok(Some(secrets)))) => *secrets,
+        _ => panic!("no secrets"),
+    }
+}
+
+fn change(server: &TestServer, change: impl FnOnce(&mut Secrets)) {
+    let from = secrets(server);
+    let mut to = from.clone();
+    change(&mut to);
+    let server = server.server();
+    let call = Call::ChangeSecrets {
+        account: "anna".parse().unwrap(),
+        from: Some(Box::new(from)),
+        to: Box::new(to),
+        ends_sessions: true,
+    };
+    assert!(matches!(
+        server.call(server.owner_of("anna"), call),
+        Ok(Answer::Changed(Ok(true)))
+    ));
+}
+
+#[test]
+fn a_changed_password_ends_sessions_and_opens_by_all_mechanisms() {
+    let server = TestServer::start();
+    let mut idle = Link::plain(&server, Door::Imap);
+    idle.greet(Door::Imap);
+    idle.write("a LOGIN anna@example.test anna-password\r\nb SELECT INBOX\r\nc IDLE\r\n");
+    idle.until("+ ");
+    let mut submission = Link::plain(&server, Door::Submission);
+    submission.greet(Door::Submission);
+    let none = ChannelBindings::default;
+    let plain = client(Mechanism::Plain, "anna-password", none());
+    assert!(is_ok(&submission.log_in(Door::Submission, plain).0));
+    let scheme = server.server().scheme();
+    change(&server, |secrets| {
+        secrets.set_password(b"another-password", &scheme).unwrap();
+    });
+    assert!(idle.until("* BYE").contains("password was changed"));
+    submission.write("MAIL FROM:<anna@example.test>\r\n");
+    assert!(submission.line().starts_with("421 4.7.0 "));
+    for mechanism in OFFERED {
+        for (password, right) in [("anna-password", false), ("another-password", true)] {
+            let mut link = Link::plain(&server, Door::Imap);
+            link.greet(Door::Imap);
+            let (line, _) = link.log_in(Door::Imap, client(mechanism, password, none()));
+            assert_eq!(is_ok(&line), right, "{mechanism} {password}: {line}");
+        }
+    }
+}
+
+#[test]
+fn app_passwords_open_what_they_are_for_by_all_mechanisms() {
+    let server = TestServer::start();
+    let scheme = server.server().scheme();
+    let imap = ringmail::login::Services {
+        imap: true,
+        submission: false,
+    };
+    let mut app = None;
+    change(&server, |secrets| {
+        app = Some(secrets.add_app_password("phone", imap, 0, &scheme).unwrap());
+    });
+    let app = app.unwrap();
+    for mechanism in OFFERED {
+        for (door, right) in [(Door::Imap, true), (Door::Submission, false)] {
+            for (password, right) in [(app.as_str().unwrap(), right), ("anna-password", true)] {
+                let mut link = Link::plain(&server, door);
+                link.greet(door);
+                let client = client(mechanism, password, ChannelBindings::default());
+                let (line, _) = link.log_in(door, client);
+                assert_eq!(is_ok(&line), right, "{door:?} {mechanism}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_stored_for_a_mechanism_goes_when_it_is_switched_off() {
+    let server = TestServer::start();
+    let keys = |secrets: Secrets| secrets.password.unwrap().keys;
+    let before = keys(secrets(&server));
+    assert!(before.sha256.is_some() && before.sha1.is_some() && before.cram_md5.is_some());
+    let mut settings = server.server().live().settings.clone();
+    settings.server.limits.auth.cram_md5 = false;
+    settings.server.limits.auth.scram_sha1 = false;
+    server.server().reload(settings).unwrap();
+    crate::smtp::wait_for(|| {
+        let after = keys(secrets(&server));
+        after.sha256 == before.sha256 && after.sha1.is_none() && after.cram_md5.is_none()
+    });
+    let mut link = Link::plain(&server, Door::Submission);
+    link.until("220 ");
+    link.write("EHLO client.example\r\n");
+    assert_eq!(
+        link.until("250-AUTH"),
+        "250-AUTH SCRAM-SHA-256 PLAIN LOGIN\r\n"
+    );
+    link.until("250 ");
+    link.write("AUTH CRAM-MD5\r\n");
+    assert!(link.line().starts_with("504 5.5.4 "));
+}
+
+#[test]
+fn the_salt_of_a_name_stays_and_its_spellings_share_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let salt = |server: &TestServer, name: &str| {
+        let mut link = Link::plain(server, Door::Submission);
+        link.greet(Door::Submission);
+        let first = format!("n,,n={name},r=abcdefghijklmnop");
+        link.write(&format!(
+            "AUTH SCRAM-SHA-256 {}\r\n",
+            base64::encode(first.as_bytes())
+        ));
+        let line = link.line();
+        let message =
+            base64::decode(line.strip_prefix("334 ").unwrap().trim_end().as_bytes()).unwrap();
+        let message = message.as_str().unwrap().to_string();
+        message.split_once(",s=").unwrap().1.to_string()
+    };
+    let names = [
+        "anna@example.test",
+        "nobody@example.test",
+        "nobody@example.org",
+        "nobody",
+    ];
+    let spelled = [
+        "Anna+x@EXAMPLE.test",
+        "Nobody+y@Example.Test",
+        "NOBODY@example.ORG",
+        "NoBody",
+    ];
+    let all = |server: &TestServer, names: [&str; 4]| names.map(|n| salt(server, n));
+    let server = TestServer::on(directory.path(), "");
+    let first = all(&server, names);
+    assert_eq!(all(&server, spelled), first);
+    drop(server);
+    let server = TestServer::on(directory.path(), "");
+    assert_eq!(all(&server, names), first);
+    let iterations = NonZeroU32::new(4096).unwrap();
+    for (at, one) in first.iter().enumerate() {
+        assert!(one.ends_with(&format!(",i={iterations}")), "{one}");
+        assert!(first[..at].iter().all(|other| other != one));
+    }
+}
