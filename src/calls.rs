@@ -12,7 +12,7 @@ use crate::login::limiter::{May, Networks, Refused};
 use crate::login::{SaltRow, Secrets, Service};
 use crate::metrics::{DurationSamples, Samples};
 use crate::settings::AccountName;
-use crate::store::{CheckSlice, NewMessage, StoreError, rows};
+use crate::store::{CheckSlice, ClientKeyRow, Fingerprint, NewMessage, StoreError, rows};
 
 /// A call.
 pub enum Call {
@@ -26,6 +26,16 @@ pub enum Call {
         name: String,
         /// Of which mechanism.
         hash: ScramHash,
+    },
+    /// Whose is the key of this TLS client certificate? Changes nothing; may be repeated. A lost answer: nobody's.
+    ClientKey {
+        /// Of the key.
+        fingerprint: Fingerprint,
+    },
+    /// The key was used now. Losing it leaves an older time.
+    ClientKeyUsed {
+        /// Of the key.
+        fingerprint: Fingerprint,
     },
     /// What is stored of an account's secrets. Changes nothing; may be repeated.
     Secrets {
@@ -120,6 +130,8 @@ pub enum Answer {
     Verified(Result<Verified, StoreError>),
     /// To `Salt`.
     Salt(Result<SaltRow, StoreError>),
+    /// To `ClientKey`.
+    ClientKey(Result<Option<Box<ClientKeyRow>>, StoreError>),
     /// To `Secrets`.
     Secrets(Result<Option<Box<Secrets>>, StoreError>),
     /// To `ChangeSecrets`: false if they were others meanwhile.
@@ -263,6 +275,27 @@ pub enum ControlCall {
         /// The same for all.
         secrets: Box<Secrets>,
     },
+    /// Registers the key of a client certificate; `Found` says whether it was registered before, and nothing was changed then.
+    AddClientKey {
+        /// Of the key.
+        fingerprint: Fingerprint,
+        /// Whose it is.
+        row: Box<ClientKeyRow>,
+    },
+    /// Removes the key of a client certificate.
+    RemoveClientKey {
+        /// Of the key.
+        fingerprint: Fingerprint,
+    },
+    /// Keys of one shard after one, at most so many.
+    ClientKeys {
+        /// Which shard.
+        shard: u16,
+        /// The last one told.
+        after: Option<Fingerprint>,
+        /// How many.
+        limit: usize,
+    },
     /// Queue entries of this core's shards after a position, at most so many.
     Queue {
         /// (shard, number) of the last one told.
@@ -286,6 +319,8 @@ pub enum ControlAnswer {
     Done,
     /// To `RemoveAccount` and `AccountIsStored`: whether there was anything.
     Found(bool),
+    /// To `RemoveClientKey` and `ClientKeys`.
+    ClientKeys(Vec<(Fingerprint, ClientKeyRow)>),
     /// To `AccountNumbers`.
     Numbers {
         /// Mailboxes.

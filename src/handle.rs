@@ -9,6 +9,7 @@ use sasl::ScramHash;
 use shards::lanes::Incoming;
 use shards::rt::{self, Event};
 use shards::shard_of;
+use shards::storage::Shard;
 
 use crate::calls::{
     Answer, Call, Claim, ControlAnswer, ControlCall, Deliver, LimitedDoor, Verified, Verify,
@@ -17,7 +18,7 @@ use crate::login::limiter::{May, Networks, Refused};
 use crate::login::{Check, Patience, SaltRow, Scheme, Secrets};
 use crate::percore::{PerCore, monotonic};
 use crate::settings::AccountName;
-use crate::store::{Account, StoreError};
+use crate::store::{self, Account, Fingerprint, StoreError};
 
 impl PerCore {
     /// Serves one call; what takes time goes into a task. `Connection` is the doors' and never comes here.
@@ -51,6 +52,10 @@ impl PerCore {
             }
             Call::EndSessions(account) => {
                 *self.sessions_ended.borrow_mut().entry(account).or_default() += 1;
+                let open = self.accounts.open_accounts();
+                if let Some(open) = open.iter().find(|a| a.name == account.as_str()) {
+                    open.end_sessions();
+                }
                 responder.answer(Answer::Done(Ok(())));
             }
             Call::Live(live) => {
@@ -87,6 +92,21 @@ impl PerCore {
                 name,
                 hash,
             } => Answer::Salt(self.salt(account, &name, hash).await),
+            Call::ClientKey { fingerprint } => Answer::ClientKey(
+                async {
+                    let shard = self.shard_of_key(&fingerprint)?;
+                    let row = store::client_key(shard, &fingerprint).await?;
+                    Ok(row.map(Box::new))
+                }
+                .await,
+            ),
+            Call::ClientKeyUsed { fingerprint } => Answer::Done(
+                async {
+                    let shard = self.shard_of_key(&fingerprint)?;
+                    store::client_key_used(shard, &fingerprint, self.wall_clock()).await
+                }
+                .await,
+            ),
             Call::Secrets { account } => Answer::Secrets(
                 self.secrets(account.as_str())
                     .await
@@ -102,8 +122,7 @@ impl PerCore {
                     let stored = self.account(account).await?;
                     let changed = stored.change_secrets(from.as_deref(), &to).await?;
                     if changed && ends_sessions {
-                        stored.end_sessions();
-                        self.end_sessions(account);
+                        self.end_sessions(account).await;
                     }
                     Ok(changed)
                 }
@@ -132,7 +151,7 @@ impl PerCore {
             ),
             Call::RowsExist { shard, keys } => {
                 Answer::Exist(match self.shards.iter().find(|s| s.id().0 == shard) {
-                    Some(shard) => crate::store::exist(shard, keys).await,
+                    Some(shard) => store::exist(shard, keys).await,
                     None => Err(StoreError::NotAllowed("this core does not own the shard")),
                 })
             }
@@ -183,7 +202,7 @@ impl PerCore {
         shards::rt::spawn(&ROOM, async move {
             let scheme = core.scheme();
             for shard in &core.shards {
-                match crate::store::drop_unused_secrets(shard, &scheme).await {
+                match store::drop_unused_secrets(shard, &scheme).await {
                     Ok(0) => (),
                     Ok(accounts) => {
                         tracing::info!(shard = %shard.id(), accounts, "what was stored for mechanisms that are off is gone");
@@ -202,12 +221,18 @@ impl PerCore {
         Scheme::new(&live.settings.server.limits.auth, self.unknown.iterations)
     }
 
+    fn shard_of_key(&self, fingerprint: &Fingerprint) -> Result<&Rc<Shard>, StoreError> {
+        let shard = shard_of(fingerprint, self.shard_count);
+        let found = self.shards.iter().find(|s| s.id() == shard);
+        found.ok_or(StoreError::NotAllowed("this core does not own the key"))
+    }
+
     /// What is stored of a name's secrets; for a name that nobody has, none after the same steps.
     async fn secrets(&self, name: &str) -> Result<Option<Secrets>, StoreError> {
         let shard = shard_of(name.as_bytes(), self.shard_count);
         let shard = self.shards.iter().find(|s| s.id() == shard);
         let shard = shard.ok_or(StoreError::NotAllowed("this core does not own the account"))?;
-        crate::store::secrets(shard, name).await
+        store::secrets(shard, name).await
     }
 
     async fn salt(
@@ -281,8 +306,8 @@ impl PerCore {
 
     async fn add_delivery(&self, mut deliver: Deliver) -> Result<bool, StoreError> {
         // RFC 9051 5.1: INBOX in any case is the one mailbox; the configuration may spell it as it likes.
-        if deliver.mailbox.eq_ignore_ascii_case(crate::store::INBOX) {
-            deliver.mailbox = crate::store::INBOX.to_string();
+        if deliver.mailbox.eq_ignore_ascii_case(store::INBOX) {
+            deliver.mailbox = store::INBOX.to_string();
         }
         let account = self.account(deliver.account).await?;
         let octets = deliver.message.length();
@@ -525,6 +550,28 @@ impl PerCore {
             ControlCall::SetMissingSecrets { accounts, secrets } => {
                 self.set_missing(accounts, &secrets).await
             }
+            ControlCall::AddClientKey { fingerprint, row } => {
+                let shard = self.shard_of_key(&fingerprint)?;
+                let added = store::add_client_key(shard, &fingerprint, &row).await?;
+                Ok(ControlAnswer::Found(!added))
+            }
+            ControlCall::RemoveClientKey { fingerprint } => {
+                let shard = self.shard_of_key(&fingerprint)?;
+                let row = store::remove_client_key(shard, &fingerprint).await?;
+                let row = row.map(|row| (fingerprint, row));
+                Ok(ControlAnswer::ClientKeys(row.into_iter().collect()))
+            }
+            ControlCall::ClientKeys {
+                shard,
+                after,
+                limit,
+            } => {
+                let shard = self.shards.iter().find(|s| s.id().0 == shard);
+                let shard =
+                    shard.ok_or(StoreError::NotAllowed("this core does not own the shard"))?;
+                let keys = store::client_keys(shard, after.as_ref(), limit).await?;
+                Ok(ControlAnswer::ClientKeys(keys))
+            }
             ControlCall::Queue { after, limit } => {
                 let mut items = Vec::new();
                 for shard in self
@@ -544,7 +591,7 @@ impl PerCore {
             }
             ControlCall::Check { shard, from } => {
                 match self.shards.iter().find(|s| s.id().0 == shard) {
-                    Some(shard) => crate::store::check_slice(shard, from)
+                    Some(shard) => store::check_slice(shard, from)
                         .await
                         .map(ControlAnswer::Check),
                     None => Err(StoreError::NotAllowed("this core does not own the shard")),

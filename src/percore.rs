@@ -29,7 +29,7 @@ use crate::login::{Secrets, Unknown, Verifier};
 use crate::metrics::{Durations, Metrics, label};
 use crate::settings::AccountName;
 use crate::store::{Accounts, StoreError, StoreOptions, Structures};
-pub use login::{Attempt, Login, LoginFlow, Next, Offer};
+pub use login::{Attempt, KeyHolder, Login, LoginFlow, Next, Offer};
 use promised::Promised;
 
 /// One core's state, shared by its tasks.
@@ -379,10 +379,10 @@ impl PerCore {
         all.get(&account).copied().unwrap_or(0)
     }
 
-    /// Ends the sessions of an account on all cores. Does not wait.
-    pub(crate) fn end_sessions(self: &Rc<Self>, account: AccountName) {
+    /// Ends the sessions of an account on all cores. One that does not answer has them still.
+    pub(crate) async fn end_sessions(&self, account: AccountName) {
         for core in 0..self.shard_cores {
-            self.tell(CoreId(core), Call::EndSessions(account));
+            let _ = self.call(CoreId(core), Call::EndSessions(account)).await;
         }
     }
 

@@ -25,7 +25,7 @@ use crate::inbound::fan_out;
 use crate::live::Live;
 use crate::login::{Iterations, Scheme, Secrets, Unknown, Verifier, hashing_pool};
 use crate::percore::{PerCore, wall_clock};
-use crate::settings::{Door, HttpCore, InitialMailboxes, Settings, ShardCores};
+use crate::settings::{AccountName, Door, HttpCore, InitialMailboxes, Settings, ShardCores};
 use crate::store::{SpecialUse, StoreOptions};
 use crate::{imap_server, smtp_server, web};
 use accept::{IMAP, accept, count};
@@ -189,6 +189,14 @@ impl Server {
             shards::shard_of(account.as_bytes(), self.shard_count),
             self.shard_cores,
         )
+    }
+
+    /// Ends the sessions of an account.
+    pub fn end_sessions(&self, account: AccountName) {
+        for core in 0..self.shard_cores {
+            // One that does not answer has them still; they end with the connections.
+            let _ = self.call(CoreId(core), Call::EndSessions(account));
+        }
     }
 
     /// The core that owns a shard.

@@ -285,6 +285,19 @@ impl ClientKey {
     }
 }
 
+/// The first certificate of a PEM text, DER.
+pub fn certificate_from_pem(text: &[u8]) -> Option<Vec<u8>> {
+    let first = CertificateDer::pem_slice_iter(text).next()?;
+    first.ok().map(|c| c.as_ref().to_vec())
+}
+
+/// What a certificate calls its subject.
+pub fn common_name(certificate: &[u8]) -> Option<String> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let name = parsed.subject().iter_common_name().next()?.as_str().ok()?;
+    Some(name.to_string())
+}
+
 /// Takes any certificate, or none, and has the client prove that it holds the key. What it can't check identifies nobody
 /// ([`ClientKey::of`]) and breaks no handshake: mail programs show whatever certificate they find.
 #[derive(Debug)]

@@ -21,6 +21,7 @@ pub(super) struct Arguments {
     pub(super) numbers: bool,
     pub(super) all: bool,
     pub(super) make_missing: bool,
+    pub(super) no_imap_preauth: bool,
     pub(super) port_offset: Option<u16>,
     pub(super) accounts: Option<u32>,
     /// After the command's words.
@@ -79,6 +80,7 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed,
             Long("numbers") => Opt::Numbers,
             Long("all") => Opt::All,
             Long("make-missing") => Opt::MakeMissing,
+            Long("no-imap-preauth") => Opt::NoImapPreauth,
             Long("port-offset") => Opt::PortOffset,
             Long("accounts") => Opt::Accounts,
             other => {
@@ -110,6 +112,7 @@ impl Arguments {
             Opt::Numbers => self.numbers = true,
             Opt::All => self.all = true,
             Opt::MakeMissing => self.make_missing = true,
+            Opt::NoImapPreauth => self.no_imap_preauth = true,
             Opt::PortOffset => {
                 self.port_offset = Some(number(option, &value()?, PORT_OFFSET_MAX)?);
             }

@@ -30,7 +30,7 @@ pub(super) fn write_self_signed(cert: &Path, key: &Path) -> Result<(), String> {
 }
 
 /// RFC 7468 2: base64 in lines of 64 between two labels.
-fn write(path: &Path, label: &str, der: &[u8], mode: u32) -> Result<(), String> {
+pub(super) fn pem(label: &str, der: &[u8]) -> String {
     let encoded = STANDARD.encode(der);
     let mut text = format!("-----BEGIN {label}-----\n");
     for line in encoded.as_bytes().chunks(64) {
@@ -39,6 +39,11 @@ fn write(path: &Path, label: &str, der: &[u8], mode: u32) -> Result<(), String> 
         text.push('\n');
     }
     text.push_str(&format!("-----END {label}-----\n"));
+    text
+}
+
+fn write(path: &Path, label: &str, der: &[u8], mode: u32) -> Result<(), String> {
+    let text = pem(label, der);
     let mut options = OpenOptions::new();
     let opened = options
         .write(true)

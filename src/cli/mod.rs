@@ -5,6 +5,7 @@
 //! `--config` or `--dir` means and runs a request there.
 
 mod account;
+mod app_password;
 mod arguments;
 mod certificate;
 mod check;
@@ -17,6 +18,7 @@ mod running;
 mod salvage;
 mod serve;
 mod table;
+mod tlspubkey;
 mod which;
 
 use std::ffi::OsString;
@@ -60,6 +62,14 @@ fn run(command: Command, arguments: &Arguments) -> Result<(), Failure> {
         Command::AccountRemove => account::remove(arguments),
         Command::AccountList => account::list(arguments),
         Command::AccountPassword => account::password(arguments),
+        Command::AppPasswordAdd => app_password::add(arguments),
+        Command::AppPasswordRemove => app_password::remove(arguments),
+        Command::AppPasswordList => app_password::list(arguments),
+        Command::TlsPubKeyList => tlspubkey::list(arguments),
+        Command::TlsPubKeyGet => tlspubkey::get(arguments),
+        Command::TlsPubKeyAdd => tlspubkey::add(arguments),
+        Command::TlsPubKeyRemove => tlspubkey::remove(arguments),
+        Command::TlsPubKeyGen => tlspubkey::generate(arguments),
         Command::QueueList => queue::list(arguments),
         Command::Check => check::run(arguments),
         Command::Salvage => salvage::run(arguments),
@@ -151,6 +161,11 @@ fn keep_files_private() {
 }
 
 /// Writes to standard output, with an error instead of a panic when it is gone.
+/// Seconds since 1970, in UTC.
+fn date(secs: &serde_json::Value) -> String {
+    message::MessageDate::utc(secs.as_i64().unwrap_or(0)).to_string()
+}
+
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;

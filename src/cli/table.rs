@@ -11,6 +11,14 @@ pub(super) enum Command {
     AccountRemove,
     AccountList,
     AccountPassword,
+    AppPasswordAdd,
+    AppPasswordRemove,
+    AppPasswordList,
+    TlsPubKeyList,
+    TlsPubKeyGet,
+    TlsPubKeyAdd,
+    TlsPubKeyRemove,
+    TlsPubKeyGen,
     QueueList,
     Check,
     Salvage,
@@ -32,6 +40,7 @@ pub(super) enum Opt {
     Numbers,
     All,
     MakeMissing,
+    NoImapPreauth,
 }
 
 impl Opt {
@@ -48,6 +57,7 @@ impl Opt {
             Opt::Numbers => "--numbers",
             Opt::All => "--all",
             Opt::MakeMissing => "--make-missing",
+            Opt::NoImapPreauth => "--no-imap-preauth",
         }
     }
 
@@ -66,6 +76,7 @@ impl Opt {
             Opt::Keep => "takes over mail and password of an earlier account of the name",
             Opt::Numbers => "with mailboxes, messages and octets of each account",
             Opt::All => "rebuilds every shard, not only the damaged ones",
+            Opt::NoImapPreauth => "IMAP greets as always, and the program logs in with EXTERNAL",
             Opt::MakeMissing => "makes shards whose directories are gone for good anew, empty",
         }
     }
@@ -185,7 +196,7 @@ const WHICH: &[Opt] = &[Opt::Config, Opt::Dir];
 const WHICH_JSON: &[Opt] = &[Opt::Config, Opt::Dir, Opt::Json];
 
 /// All commands, in the order of the help.
-pub(super) const ROWS: [Row; 14] = [
+pub(super) const ROWS: [Row; 22] = [
     Row {
         command: Command::Localserve,
         words: &["localserve"],
@@ -274,6 +285,81 @@ whose file was removed by hand goes too.",
 The password is asked for on the terminal without showing it, or is the first
 line of standard input. It has at least 8 characters. While the server runs root
 can set it too, else only the server's own user.",
+    },
+    Row {
+        command: Command::AppPasswordAdd,
+        words: &["account", "app-password", "add"],
+        arguments: &["NAME", "LABEL", "[SERVICE...]"],
+        options: WHICH,
+        summary: "Makes a password for one program or device and prints it",
+        details: "\
+LABEL is a word for the program. SERVICE is imap or submission, or both, which
+is the same as none. It works with every mechanism, beside the account's own
+password. It is shown once; whoever loses it gets another one.",
+    },
+    Row {
+        command: Command::AppPasswordRemove,
+        words: &["account", "app-password", "remove"],
+        arguments: &["NAME", "LABEL"],
+        options: WHICH,
+        summary: "Removes an app password",
+        details: "All open sessions of the account end; the others log in again.",
+    },
+    Row {
+        command: Command::AppPasswordList,
+        words: &["account", "app-password", "list"],
+        arguments: &["NAME"],
+        options: WHICH_JSON,
+        summary: "Lists an account's app passwords, without the passwords",
+        details: "",
+    },
+    Row {
+        command: Command::TlsPubKeyList,
+        words: &["config", "tlspubkey", "list"],
+        arguments: &["[NAME]"],
+        options: WHICH_JSON,
+        summary: "Lists keys of TLS client certificates, all or an account's",
+        details: "",
+    },
+    Row {
+        command: Command::TlsPubKeyGet,
+        words: &["config", "tlspubkey", "get"],
+        arguments: &["FINGERPRINT"],
+        options: WHICH_JSON,
+        summary: "Shows a key and its certificate",
+        details: "",
+    },
+    Row {
+        command: Command::TlsPubKeyAdd,
+        words: &["config", "tlspubkey", "add"],
+        arguments: &["ADDRESS", "[LABEL]"],
+        options: &[Opt::Config, Opt::Dir, Opt::NoImapPreauth],
+        summary: "Registers the key of a certificate: whoever holds it is ADDRESS",
+        details: "\
+The certificate is read from standard input (PEM). Only its key counts: it may
+be self-signed and expired, and name anybody. LABEL is a word for the device;
+without it the certificate's common name. The key is RSA from 2048 bits, ECDSA
+on P-256 or P-384, or Ed25519.",
+    },
+    Row {
+        command: Command::TlsPubKeyRemove,
+        words: &["config", "tlspubkey", "remove"],
+        arguments: &["FINGERPRINT"],
+        options: WHICH,
+        summary: "Removes a key; its account's sessions end",
+        details: "",
+    },
+    Row {
+        command: Command::TlsPubKeyGen,
+        words: &["config", "tlspubkey", "gen"],
+        arguments: &["STEM"],
+        options: &[],
+        summary: "Makes a key and a certificate for it",
+        details: "\
+Writes STEM.key.pem (ECDSA P-256, which every mail program knows),
+STEM.cert.pem, both in STEM.pem, and STEM.p12 for mail programs, whose password
+is printed. Nothing that is there is overwritten. Register it next:
+ringmail config tlspubkey add ... ADDRESS < STEM.cert.pem",
     },
     Row {
         command: Command::QueueList,

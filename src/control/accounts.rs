@@ -1,14 +1,13 @@
-//! Accounts: added, removed, listed, given a password.
+//! Accounts: added, removed, listed.
 
 use std::ops::Bound;
 
-use sasl::Secret;
 use serde_json::{Value, json};
 
-use super::commands::{BROKEN, Control, lost};
+use super::client_keys;
+use super::commands::{BROKEN, Control};
 use super::protocol::PAGE_MAX;
-use crate::calls::{Answer, Call, ControlAnswer, ControlCall};
-use crate::login::{Scheme, Secrets};
+use crate::calls::{ControlAnswer, ControlCall};
 use crate::settings::{Account, AccountAddress, AccountName, MailboxName, Settings, edit};
 
 /// `keep`: mail and password stored under the name before are taken over. Else they are a reason to refuse: whoever gets the name would
@@ -65,6 +64,7 @@ pub(super) fn remove(control: &Control, name: &str) -> Result<Value, String> {
     }
     let owner = control.server.owner_of(name.as_str());
     control.ask(owner, ControlCall::RemoveAccount(name))?;
+    client_keys::remove_all_of(control, name.as_str())?;
     Ok(json!({"name": name.as_str()}))
 }
 
@@ -127,87 +127,7 @@ pub fn describe(name: &AccountName, account: &Account) -> Value {
     })
 }
 
-pub(super) fn password(control: &Control, name: &str, password: &str) -> Result<Value, String> {
-    let name = parse_name(name)?;
-    let live = control.server.live();
-    if !live.settings.accounts.contains_key(&name) {
-        return Err(format!(
-            "there is no account {name}; ringmail account list names those there are"
-        ));
-    }
-    let prepared = prepare(password)?;
-    change_secrets(control, name, true, &mut |secrets, scheme| {
-        secrets.set_password(&prepared, scheme)
-    })?;
-    Ok(json!({"name": name.as_str()}))
-}
-
-/// RFC 8265 4.2: all spellings of a password that look alike are one.
-fn prepare(password: &str) -> Result<Secret, String> {
-    check_password(password)?;
-    let prepared = sasl::prepare_password(password);
-    prepared.map_err(|e| format!("the password can't be typed everywhere: {e} (RFC 8265)"))
-}
-
-/// Reads an account's secrets, has them changed on this plain thread (it is heavy), and stores them.
-fn change_secrets(
-    control: &Control,
-    name: AccountName,
-    ends_sessions: bool,
-    change: &mut dyn FnMut(&mut Secrets, &Scheme) -> Result<(), String>,
-) -> Result<(), String> {
-    let server = &control.server;
-    let owner = server.owner_of(name.as_str());
-    let call = |call| match server.call(owner, call) {
-        Ok(answer) => Ok(answer),
-        Err(error) => Err(lost(owner, error)),
-    };
-    for _ in 0..CHANGES_MAX {
-        let from = match call(Call::Secrets { account: name })? {
-            Answer::Secrets(result) => result.map_err(|e| e.to_string())?,
-            _ => return Err(OTHER_ANSWER.into()),
-        };
-        let mut to = from.clone().unwrap_or_default();
-        change(&mut to, &server.scheme())?;
-        let stored = call(Call::ChangeSecrets {
-            account: name,
-            from,
-            to,
-            ends_sessions,
-        })?;
-        let Answer::Changed(changed) = stored else {
-            return Err(OTHER_ANSWER.into());
-        };
-        if changed.map_err(|e| e.to_string())? {
-            return Ok(());
-        }
-    }
-    Err(format!(
-        "the secrets of {name} were changed by somebody else at the same time; try again"
-    ))
-}
-
-const OTHER_ANSWER: &str = "a core gave an answer to another question; this is a bug";
-const CHANGES_MAX: u32 = 3;
-
-/// RFC 4616 2: no NUL. NIST SP 800-63B 3.1.1.2 asks for at least 8 characters and no rule about kinds of them.
-fn check_password(password: &str) -> Result<(), String> {
-    let length = password.chars().count();
-    if length < PASSWORD_MIN {
-        return Err(format!(
-            "the password has {length} characters; it needs at least {PASSWORD_MIN}"
-        ));
-    }
-    if password.len() > PASSWORD_MAX {
-        return Err(format!("the password has more than {PASSWORD_MAX} octets"));
-    }
-    if password.chars().any(char::is_control) {
-        return Err("the password has a control character in it".into());
-    }
-    Ok(())
-}
-
-fn parse_name(text: &str) -> Result<AccountName, String> {
+pub(super) fn parse_name(text: &str) -> Result<AccountName, String> {
     text.parse()
         .map_err(|e| format!("{text:?} is no account name: {e}"))
 }
@@ -220,10 +140,6 @@ fn parse_address(text: &str) -> Result<AccountAddress, String> {
         mailbox: MailboxName::inbox(),
     })
 }
-
-const PASSWORD_MIN: usize = 8;
-/// The login of every protocol has room for it.
-const PASSWORD_MAX: usize = 512;
 
 #[cfg(test)]
 mod tests {
@@ -252,20 +168,5 @@ mod tests {
         assert_eq!(page(&settings, Some("u6"), 3).0.len(), 0);
         assert_eq!(page(&settings, None, 0).0.len(), 1);
         assert!(page(&settings, None, 7).1.is_none());
-    }
-
-    #[test]
-    fn passwords_that_no_client_could_send_are_refused() {
-        assert!(check_password("ringmailringmail").is_ok());
-        assert!(check_password("pässwörd").is_ok());
-        for wrong in [
-            "",
-            "short12",
-            "with\0nul-in-it",
-            "line\nbreak",
-            &"x".repeat(513),
-        ] {
-            assert!(check_password(wrong).is_err(), "{wrong:?}");
-        }
     }
 }

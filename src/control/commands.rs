@@ -12,7 +12,7 @@ use shards::lanes::CallError;
 use super::protocol::Request;
 use super::source::Source;
 use super::supervise::Wish;
-use super::{accounts, check, queue};
+use super::{accounts, check, client_keys, queue, secrets};
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall};
 use crate::serve::Server;
 use crate::settings::Settings;
@@ -196,8 +196,40 @@ pub fn run(
             numbers,
         } => accounts::list(control, after.as_deref(), limit, numbers, item),
         Request::AccountPassword { name, password } => {
-            accounts::password(control, &name, &password)
+            secrets::set_password(control, &name, &password)
         }
+        Request::AppPasswordAdd {
+            account,
+            name,
+            services,
+        } => secrets::add_app_password(control, &account, &name, &services),
+        Request::AppPasswordRemove { account, name } => {
+            secrets::remove_app_password(control, &account, &name)
+        }
+        Request::AppPasswordList { account } => {
+            secrets::list_app_passwords(control, &account, item)
+        }
+        Request::ClientKeyAdd {
+            address,
+            name,
+            certificate,
+            no_imap_preauth,
+        } => client_keys::add(
+            control,
+            &client_keys::NewKey {
+                address: &address,
+                name: &name,
+                certificate: &certificate,
+                no_imap_preauth,
+            },
+        ),
+        Request::ClientKeyRemove { fingerprint } => client_keys::remove(control, &fingerprint),
+        Request::ClientKeyGet { fingerprint } => client_keys::get(control, &fingerprint),
+        Request::ClientKeyList {
+            account,
+            after,
+            limit,
+        } => client_keys::list(control, account.as_deref(), after, limit, item),
         Request::QueueList { after, limit } => queue::list(control, after, limit, item),
         Request::Check {} => check::check(control, item),
     }

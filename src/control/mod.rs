@@ -8,10 +8,12 @@
 
 pub mod accounts;
 mod check;
+mod client_keys;
 mod commands;
 pub mod notify;
 pub mod protocol;
 mod queue;
+mod secrets;
 pub mod socket;
 pub mod source;
 mod supervise;

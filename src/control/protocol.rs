@@ -62,6 +62,62 @@ pub enum Request {
         /// The new one.
         password: String,
     },
+    /// Make an app password. The answer has it, for the only time.
+    AppPasswordAdd {
+        /// Whose.
+        account: String,
+        /// The owner's word for it.
+        name: String,
+        /// `imap`, `submission`; none: all.
+        #[serde(default)]
+        services: Vec<String>,
+    },
+    /// Remove an app password.
+    AppPasswordRemove {
+        /// Whose.
+        account: String,
+        /// Its name.
+        name: String,
+    },
+    /// The app passwords of an account: names, not the passwords.
+    AppPasswordList {
+        /// Whose.
+        account: String,
+    },
+    /// Register the key of a TLS client certificate.
+    ClientKeyAdd {
+        /// Which address it logs in; its account is that address's.
+        address: String,
+        /// The owner's word for the device.
+        name: String,
+        /// DER in base64.
+        certificate: String,
+        /// Greet IMAP as always; the program logs in with EXTERNAL.
+        #[serde(default)]
+        no_imap_preauth: bool,
+    },
+    /// Remove a key; its account's sessions end.
+    ClientKeyRemove {
+        /// As listed.
+        fingerprint: String,
+    },
+    /// A key with its certificate.
+    ClientKeyGet {
+        /// As listed.
+        fingerprint: String,
+    },
+    /// A page of the keys, of all accounts or one.
+    ClientKeyList {
+        /// Whose; none: all.
+        #[serde(default)]
+        account: Option<String>,
+        /// `next` of the page before.
+        #[serde(default)]
+        after: Option<KeyPosition>,
+        /// How many are looked at; at most [`PAGE_MAX`].
+        #[serde(default = "page_max")]
+        limit: usize,
+    },
     /// A page of the queue.
     QueueList {
         /// `next` of the page before.
@@ -73,6 +129,15 @@ pub enum Request {
     },
     /// Check everything that is stored. Items tell progress, findings, and notes on what is not wrong.
     Check {},
+}
+
+/// A place between two pages of keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyPosition {
+    /// The shard whose keys were told last.
+    pub shard: u16,
+    /// The last one's fingerprint; none: that shard's first is next.
+    pub key: Option<String>,
 }
 
 /// A place between two pages of the queue.

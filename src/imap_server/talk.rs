@@ -12,7 +12,7 @@ use shards::rt;
 use shards::tls::ServerConfig;
 
 use super::append::Appending;
-use crate::percore::{Offer, PerCore};
+use crate::percore::{KeyHolder, Offer, PerCore};
 use crate::settings::ImapLimits;
 
 /// Why a connection ends.
@@ -99,9 +99,14 @@ impl Wire {
         Ok(())
     }
 
+    /// The connection.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// What a login on this connection can use.
-    pub fn offer(&self, passwords: bool) -> Offer {
-        Offer::of(&self.connection, passwords)
+    pub fn offer(&self, holder: Option<&KeyHolder>, passwords: bool) -> Offer {
+        Offer::of(&self.connection, holder, passwords)
     }
 
     /// The server's side of a TLS handshake.

@@ -20,7 +20,7 @@ use super::talk::{End, RefusalsCounted, Talk};
 use crate::calls::{Answer, Call, ConnectionFacts, LimitedDoor, MovedConnection};
 use crate::login::Service;
 use crate::login::limiter::{Networks, Refused};
-use crate::percore::{Attempt, Login, LoginFlow, Next, Offer, PerCore, monotonic};
+use crate::percore::{Attempt, KeyHolder, Login, LoginFlow, Next, Offer, PerCore, monotonic};
 use crate::settings::{AccountName, Bytes, ImapLimits, StartTls};
 
 /// A connection that has not logged in.
@@ -31,6 +31,8 @@ struct Visitor {
     facts: ConnectionFacts,
     /// TLS is active.
     tls: bool,
+    /// Whose client certificate it has.
+    holder: Option<KeyHolder>,
     /// Failed logins.
     failures: u32,
     /// AUTHENTICATE under way.
@@ -65,9 +67,12 @@ pub(super) async fn serve(core: Rc<PerCore>, connection: Connection, endpoint: E
     let mut visitor = Visitor::new(core, connection, endpoint, facts);
     let mut admitted = None;
     let end = match visitor.enter(networks).await {
-        Ok(pass) => {
+        Ok((pass, account)) => {
             admitted = Some(pass);
-            visitor.converse().await
+            match account {
+                Some(account) => Ok(account),
+                None => visitor.converse().await,
+            }
         }
         Err(end) => Err(end),
     };
@@ -112,6 +117,7 @@ impl Visitor {
             endpoint,
             facts,
             tls: false,
+            holder: None,
             failures: 0,
             exchange: None,
             command: "(greeting)",
@@ -121,7 +127,7 @@ impl Visitor {
     }
 
     /// Handshake, limits, greeting. Spec A1.3 has the limits after the handshake, so that a BYE can be read.
-    async fn enter(&mut self, networks: Networks) -> Result<Admitted, End> {
+    async fn enter(&mut self, networks: Networks) -> Result<(Admitted, Option<AccountName>), End> {
         if self.endpoint.implicit_tls {
             self.start_tls().await?;
         }
@@ -139,7 +145,17 @@ impl Visitor {
                 End::bye(refused_text(refused))
             })?;
         let admitted = Admitted::new(self.core.clone(), networks);
-        let words = self.announced(true).words();
+        // RFC 9051 7.1.4: only on a connection that has had TLS from the start.
+        let holder = self.holder.as_ref().filter(|h| !h.no_imap_preauth);
+        let account = holder.and_then(|h| self.core.enter_by_key(h, self.attempt()));
+        let condition = match account {
+            Some(_) => {
+                self.talk.session.authenticated();
+                Condition::PreAuth
+            }
+            None => Condition::Ok,
+        };
+        let words = self.announced(account.is_none()).words();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let text = format!(
             "{} ringmail ready, connection {}",
@@ -147,11 +163,11 @@ impl Visitor {
         );
         untagged(
             &mut self.talk.wire.out,
-            Condition::Ok,
+            condition,
             Some(&Code::Capability(&words)),
             &text,
         );
-        Ok(admitted)
+        Ok((admitted, account))
     }
 
     async fn start_tls(&mut self) -> Result<(), End> {
@@ -161,6 +177,7 @@ impl Visitor {
         let (_turn, limit) = turn.ok_or(End::Gone)?;
         Box::pin(self.talk.wire.start_tls(config, limit)).await?;
         self.tls = true;
+        self.holder = self.core.key_holder(self.talk.wire.connection()).await;
         Ok(())
     }
 
@@ -175,7 +192,8 @@ impl Visitor {
     }
 
     fn offer(&self) -> Offer {
-        self.talk.wire.offer(self.may_send_password())
+        let holder = self.holder.as_ref();
+        self.talk.wire.offer(holder, self.may_send_password())
     }
 
     fn may_send_password(&self) -> bool {
@@ -254,7 +272,8 @@ impl Visitor {
                 let secret = Secret::from(password.as_str().as_bytes());
                 self.wait_for_turn().await;
                 let core = self.core.clone();
-                let login = core.login(&user, secret, self.attempt()).await;
+                let holder = self.holder.as_ref();
+                let login = core.login(&user, secret, holder, self.attempt()).await;
                 return self.logged_in(tag, login);
             }
             Command::Capability => {
@@ -417,6 +436,12 @@ impl Visitor {
                     Some(code),
                     "nobody may act for another",
                 );
+                self.count_failure()?;
+            }
+            Login::OtherKey => {
+                let text = "the key of the TLS client certificate belongs to another account";
+                let code = Code::AuthenticationFailed;
+                self.answer(&tag, Condition::No, Some(code), text);
                 self.count_failure()?;
             }
             // No code: with AUTHENTICATIONFAILED the client would ask for another password.

@@ -98,6 +98,13 @@ impl Services {
         submission: true,
     };
 
+    /// Their names.
+    pub fn words(self) -> Vec<&'static str> {
+        let all = [Service::Imap, Service::Submission];
+        let open = all.into_iter().filter(|service| self.open(*service));
+        open.map(Service::as_str).collect()
+    }
+
     fn open(self, service: Service) -> bool {
         match service {
             Service::Imap => self.imap,

@@ -10,12 +10,14 @@ use sasl::{ChannelBindings, Context, Exchange, Mechanism, Question, SaslError, S
 use sasl::{ScramHash, Verdict};
 use shards::net::Connection;
 use shards::rt;
+use shards::shard_of;
 
 use super::{PerCore, wall_clock};
 use crate::calls::{Answer, Call, Claim, Verified, Verify};
 use crate::login::Service;
 use crate::login::limiter::{May, Networks};
 use crate::settings::AccountName;
+use crate::store::Fingerprint;
 
 /// Where a login comes from: for limits, counters and the log.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +41,8 @@ pub enum Login {
     Failed,
     /// Nobody may act for another.
     NotAuthorized,
+    /// All is right, but the connection's client certificate is another account's.
+    OtherKey,
     /// All is right, but the account may not log in; the operator's text.
     Disabled(String),
     /// Too many failures from this network; nothing was checked.
@@ -52,7 +56,7 @@ impl Login {
     fn word(&self) -> &'static str {
         match self {
             Login::Ok(_) => "ok",
-            Login::Failed | Login::NotAuthorized => "badcreds",
+            Login::Failed | Login::NotAuthorized | Login::OtherKey => "badcreds",
             Login::Disabled(_) => "logindisabled",
             Login::Limited => "limited",
             Login::Unavailable => "error",
@@ -60,8 +64,23 @@ impl Login {
     }
 }
 
+/// Who holds the key of the client certificate that the connection was made with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyHolder {
+    /// Whom it logs in.
+    pub account: AccountName,
+    /// Of the key.
+    pub fingerprint: Fingerprint,
+    /// IMAP is greeted as always.
+    pub no_imap_preauth: bool,
+    /// Why the account may not log in.
+    pub disabled: Option<String>,
+}
+
 /// What a connection has to offer.
 pub struct Offer {
+    /// Whose client certificate it has, if it is a registered one.
+    pub holder: Option<KeyHolder>,
     /// Whether passwords may be sent as they are.
     pub passwords: bool,
     /// What ties a login to the TLS connection; empty without TLS.
@@ -70,9 +89,10 @@ pub struct Offer {
 
 impl Offer {
     /// Of a connection.
-    pub fn of(connection: &Connection, passwords: bool) -> Offer {
+    pub fn of(connection: &Connection, holder: Option<&KeyHolder>, passwords: bool) -> Offer {
         let certificate = connection.own_certificate();
         Offer {
+            holder: holder.cloned(),
             passwords,
             bindings: ChannelBindings {
                 exporter: connection.exported_key(),
@@ -86,6 +106,7 @@ impl Offer {
 pub struct LoginFlow {
     mechanism: Mechanism,
     exchange: Exchange,
+    holder: Option<KeyHolder>,
     /// Of the question that decided.
     result: Option<Login>,
 }
@@ -121,13 +142,14 @@ impl PerCore {
         let auth = &live.settings.server.limits.auth;
         match mechanism {
             Mechanism::CramMd5 => auth.cram_md5,
-            Mechanism::External | Mechanism::OauthBearer | Mechanism::Xoauth2 => false,
+            Mechanism::OauthBearer | Mechanism::Xoauth2 => false,
             other => other.scram_hash() != Some(ScramHash::Sha1) || auth.scram_sha1,
         }
     }
 
     fn offers(&self, mechanism: Mechanism, offer: &Offer) -> bool {
         self.has_mechanism(mechanism)
+            && (mechanism != Mechanism::External || offer.holder.is_some())
             && (offer.passwords || !mechanism.reveals_password())
             && (!mechanism.needs_channel_binding() || !offer.bindings.is_empty())
     }
@@ -155,6 +177,7 @@ impl PerCore {
         };
         Some(LoginFlow {
             mechanism,
+            holder: offer.holder,
             exchange: Exchange::new(mechanism, context),
             result: None,
         })
@@ -232,17 +255,98 @@ impl PerCore {
             }
             Question::Proof(proof) => (proof.username.clone(), Claim::Proof(proof)),
             Question::Digest(digest) => (digest.username.clone(), Claim::Digest(digest)),
-            Question::Certificate { .. } | Question::Token(_) => return Verdict::Refused,
+            Question::Certificate { authzid } => {
+                let login = self.by_key(flow.holder.as_ref(), authzid.as_deref());
+                let is_ok = matches!(login, Login::Ok(_));
+                self.count_key_login(flow.holder.as_ref(), attempt, &login, flow.mechanism.name());
+                flow.result = Some(login);
+                return if is_ok {
+                    Verdict::Accepted
+                } else {
+                    Verdict::Refused
+                };
+            }
+            Question::Token(_) => return Verdict::Refused,
         };
         let (login, verified) = self
             .check(name, claim, attempt, flow.mechanism.name())
             .await;
+        let login = of_holder(login, flow.holder.as_ref());
         let is_ok = matches!(login, Login::Ok(_));
         flow.result = Some(login);
         match verified {
             Verified::Signed(signature) if is_ok => Verdict::Signed(signature),
             _ if is_ok => Verdict::Accepted,
             _ => Verdict::Refused,
+        }
+    }
+
+    /// Whose key the client has shown. Nobody's if it is not registered, its address is no longer the account's, or that can't be found
+    /// out now: it may log in otherwise.
+    pub async fn key_holder(&self, connection: &Connection) -> Option<KeyHolder> {
+        let key = connection.client_key()?;
+        let shard = shard_of(&key.fingerprint, self.shard_count);
+        let call = Call::ClientKey {
+            fingerprint: key.fingerprint,
+        };
+        let answer = self.call(self.owner_of_shard(shard.0), call).await;
+        let Ok(Answer::ClientKey(Ok(Some(row)))) = answer else {
+            return None;
+        };
+        let live = self.live();
+        let account: AccountName = row.account.parse().ok()?;
+        if live.directory.login(&row.address) != Some(account) {
+            return None;
+        }
+        let configured = live.settings.accounts.get(&account)?;
+        let disabled = configured.login_disabled.as_ref();
+        Some(KeyHolder {
+            account,
+            fingerprint: key.fingerprint,
+            no_imap_preauth: row.no_imap_preauth,
+            disabled: disabled.map(|text| text.as_str().to_string()),
+        })
+    }
+
+    /// Who is in by the key alone, without AUTH: nobody whose account may not log in, who is told when he tries.
+    pub fn enter_by_key(
+        self: &Rc<Self>,
+        holder: &KeyHolder,
+        attempt: Attempt<'_>,
+    ) -> Option<AccountName> {
+        let login = self.by_key(Some(holder), None);
+        let Login::Ok(account) = login else {
+            return None;
+        };
+        self.count_key_login(Some(holder), attempt, &login, "tls-client-key");
+        Some(account)
+    }
+
+    fn by_key(&self, holder: Option<&KeyHolder>, authzid: Option<&str>) -> Login {
+        let Some(holder) = holder else {
+            return Login::Failed;
+        };
+        // RFC 4422 A: an identity to act as, here another address of the same account.
+        let other = authzid.is_some_and(|a| self.live().directory.login(a) != Some(holder.account));
+        match &holder.disabled {
+            _ if other => Login::NotAuthorized,
+            Some(text) => Login::Disabled(text.clone()),
+            None => Login::Ok(holder.account),
+        }
+    }
+
+    fn count_key_login(
+        self: &Rc<Self>,
+        holder: Option<&KeyHolder>,
+        attempt: Attempt<'_>,
+        login: &Login,
+        mechanism: &'static str,
+    ) {
+        self.count_login(attempt, mechanism, login.word());
+        if let (Some(holder), Login::Ok(_)) = (holder, login) {
+            let fingerprint = holder.fingerprint;
+            let owner = self.owner_of_shard(shard_of(&fingerprint, self.shard_count).0);
+            self.tell(owner, Call::ClientKeyUsed { fingerprint });
         }
     }
 
@@ -270,13 +374,14 @@ impl PerCore {
         self: &Rc<Self>,
         name: &str,
         password: Secret,
+        holder: Option<&KeyHolder>,
         attempt: Attempt<'_>,
     ) -> Login {
         let name = sasl::prepare_name(name).unwrap_or_else(|_| name.to_string());
         let password = prepared(password);
         let claim = Claim::Password(password);
         let (login, _) = self.check(name, claim, attempt, "login-command").await;
-        login
+        of_holder(login, holder)
     }
 
     async fn check(
@@ -381,6 +486,14 @@ impl PerCore {
             None => Login::Ok(account),
         };
         (login, verified)
+    }
+}
+
+/// A connection with a registered certificate is for its account alone.
+fn of_holder(login: Login, holder: Option<&KeyHolder>) -> Login {
+    match login {
+        Login::Ok(account) if holder.is_some_and(|h| h.account != account) => Login::OtherKey,
+        login => login,
     }
 }
 

@@ -24,7 +24,7 @@ use super::transaction::{Facts, Transaction, spool_reply};
 use crate::calls::LimitedDoor;
 use crate::login::limiter::Networks;
 use crate::metrics::label;
-use crate::percore::{LoginFlow, PerCore, monotonic};
+use crate::percore::{KeyHolder, LoginFlow, PerCore, monotonic};
 use crate::settings::{AccountName, SmtpLimits, StartTls};
 use feed::{command_word, feed};
 
@@ -105,6 +105,8 @@ struct Door<'c> {
     hello: (HelloKind, String),
     submitter: Option<AccountName>,
     authentication: Option<LoginFlow>,
+    /// Whose client certificate TLS has.
+    holder: Option<KeyHolder>,
     /// Of [`PerCore::sessions_ended`], at the login.
     session_begun: u64,
     transaction: Option<Box<Transaction>>,
@@ -149,6 +151,7 @@ impl<'c> Door<'c> {
             submitter: None,
             authentication: None,
             session_begun: 0,
+            holder: None,
             transaction: None,
             data_deadline: None,
             failed_logins: 0,
@@ -160,6 +163,7 @@ impl<'c> Door<'c> {
     }
 
     async fn run(&mut self) -> io::Result<()> {
+        self.look_at_key().await;
         self.offer_mechanisms();
         self.session.greet();
         loop {
@@ -291,11 +295,12 @@ impl<'c> Door<'c> {
         }
         result?;
         self.session.tls_started();
-        self.offer_mechanisms();
         // RFC 3207 4.2: all that was learned before is forgotten.
         self.submitter = None;
         self.transaction = None;
         self.authentication = None;
+        self.look_at_key().await;
+        self.offer_mechanisms();
         Ok(())
     }
 

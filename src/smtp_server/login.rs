@@ -11,6 +11,8 @@ pub fn reply(login: &Login) -> Reply {
     match login {
         Login::Ok(_) => Reply::authenticated(),
         Login::Failed | Login::NotAuthorized => Reply::authentication_failed(),
+        Login::OtherKey => Reply::authentication_failed()
+            .with_text("the key of the TLS client certificate belongs to another account"),
         Login::Disabled(text) => Reply::login_disabled(text.clone()),
         // 421: whoever is over the limit must come back later, and finds the door closed until then.
         Login::Limited => turned_away(Refused::Failures),

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `N` | next account id |
 //! | `M` | which mechanisms secrets are kept for, once those of others are gone |
+//! | `k` fingerprint | key of a TLS client certificate |
 //! | `n` name | account id of a name |
 //! | `v` name | of a removed account: the UIDVALIDITY its next namesake starts with |
 //! | `R` id | account that is being removed: its name |
@@ -25,6 +26,13 @@ use super::rows::{AccountId, MailboxId};
 
 /// The row that counts accounts.
 pub const NEXT_ACCOUNT: &[u8] = b"N";
+
+/// Keys of client certificates.
+pub const CLIENT_KEYS: &[u8] = b"k";
+
+pub fn client_key(fingerprint: &[u8; 32]) -> Vec<u8> {
+    with(CLIENT_KEYS.to_vec(), &[fingerprint])
+}
 
 /// Says for which mechanisms secrets are kept.
 pub const MECHANISMS: &[u8] = b"M";

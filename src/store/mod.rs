@@ -15,6 +15,7 @@ mod burials;
 mod change;
 mod check;
 mod clear;
+mod client_keys;
 mod consistency;
 mod copy;
 mod expunge;
@@ -38,6 +39,10 @@ pub use add::{Added, NewContent, NewMessage, thread_row};
 pub use body::{BodyKey, MessageBody, Structures};
 pub use change::Update;
 pub use check::{CheckSlice, Notes, Report, check_slice, check_stopped};
+pub use client_keys::{
+    ClientKeyRow, Fingerprint, add_client_key, client_key, client_key_used, client_keys,
+    remove_client_key,
+};
 pub use copy::Copied;
 pub use flags::{FlagAction, FlagsStored, KEYWORDS_MAX, system};
 pub use left_over::{Delivered, delivered, exist, forget};

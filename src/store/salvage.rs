@@ -557,7 +557,7 @@ fn put_accounts(
             builder.row(RowChange::Put(key, value))?;
         }
     }
-    for (key, value) in old.iter().flat_map(|o| &o.removed) {
+    for (key, value) in old.iter().flat_map(|o| o.removed.iter().chain(&o.others)) {
         builder.row(RowChange::Put(key.clone(), value.clone()))?;
     }
     builder.row(RowChange::Put(keys::NEXT_ACCOUNT.to_vec(), encode(&next)))

@@ -4,14 +4,15 @@
 use std::io::{BufRead, BufReader, Write};
 use std::num::NonZeroU32;
 
-use ringmail::calls::{Answer, Call};
+use ringmail::calls::{Answer, Call, ControlAnswer, ControlCall};
 use ringmail::login::Secrets;
 use ringmail::settings::Door;
+use ringmail::store::ClientKeyRow;
 use sasl::client::{Action, Client, ClientError, Context};
 use sasl::{ChannelBindings, Credentials, Mechanism, Secret, base64};
 
 use crate::server::TestServer;
-use crate::tls::{self, Client as TlsClient, Steady};
+use crate::tls::{self, Client as TlsClient, ClientCertificate, Steady};
 
 /// A connection of submission or IMAP.
 enum Link {
@@ -401,4 +402,193 @@ fn the_salt_of_a_name_stays_and_its_spellings_share_it() {
         assert!(one.ends_with(&format!(",i={iterations}")), "{one}");
         assert!(first[..at].iter().all(|other| other != one));
     }
+}
+
+fn register(server: &TestServer, address: &str, key: &ClientCertificate, no_imap_preauth: bool) {
+    let found = shards::tls::ClientKey::of(&key.certificate).unwrap();
+    let account = address.split('@').next().unwrap();
+    let row = ClientKeyRow {
+        account: account.into(),
+        address: address.into(),
+        name: "device".into(),
+        kind: found.kind,
+        no_imap_preauth,
+        added: 0,
+        last_used: None,
+        certificate: key.certificate.clone(),
+    };
+    let call = ControlCall::AddClientKey {
+        fingerprint: found.fingerprint,
+        row: Box::new(row),
+    };
+    assert!(matches!(
+        ask(server, &found.fingerprint, call),
+        ControlAnswer::Found(false)
+    ));
+}
+
+fn ask(server: &TestServer, fingerprint: &[u8; 32], call: ControlCall) -> ControlAnswer {
+    let server = server.server();
+    let shard = shards::shard_of(fingerprint, server.shards());
+    let owner = server.owner_of_shard(shard.0);
+    match server.call(owner, Call::Control(Box::new(call))) {
+        Ok(Answer::Control(Ok(answer))) => answer,
+        _ => panic!("not answered"),
+    }
+}
+
+fn tls_server() -> (TestServer, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    tls::certificate(directory.path());
+    (TestServer::with_tls(directory.path()), directory)
+}
+
+const VERSIONS: [&[&rustls::SupportedProtocolVersion]; 2] =
+    [&[&rustls::version::TLS12], &[&rustls::version::TLS13]];
+
+fn connect(
+    server: &TestServer,
+    door: Door,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    key: &ClientCertificate,
+) -> Link {
+    let client = TlsClient::with_key(server.connect(door), versions, Some(key)).unwrap();
+    Link::Tls(Box::new(client))
+}
+
+fn external(authzid: &str) -> Client {
+    let credentials = Credentials {
+        authzid: authzid.into(),
+        ..credentials("anna", "unused")
+    };
+    Client::new(Mechanism::External, credentials, Context::default()).unwrap()
+}
+
+#[test]
+fn who_holds_a_registered_key_is_logged_in() {
+    let (server, _directory) = tls_server();
+    for algorithm in [
+        &rcgen::PKCS_ED25519,
+        &rcgen::PKCS_ECDSA_P256_SHA256,
+        &rcgen::PKCS_ECDSA_P384_SHA384,
+    ] {
+        let key = ClientCertificate::new(algorithm);
+        register(&server, "anna@example.test", &key, false);
+        for versions in VERSIONS {
+            let mut imap = connect(&server, Door::Imaps, versions, &key);
+            let greeting = imap.line();
+            assert!(greeting.starts_with("* PREAUTH ["), "{greeting}");
+            assert!(!greeting.contains("AUTH="), "{greeting}");
+            imap.write("a STATUS INBOX (MESSAGES)\r\nb LOGIN bert@example.test bert-password\r\n");
+            imap.until("a OK");
+            let again = imap.until("b ");
+            assert!(!again.starts_with("b OK"), "{again}");
+            let mut submission = connect(&server, Door::Submissions, versions, &key);
+            submission.greet(Door::Submissions);
+            submission.write("MAIL FROM:<anna@example.test>\r\nRSET\r\n");
+            assert!(submission.line().starts_with("250 2.1.0 "));
+            submission.until("250 ");
+            submission.write("MAIL FROM:<bert@example.test>\r\n");
+            assert!(submission.line().starts_with("5"));
+            // AUTH may follow, for another address of the account, and for nobody else.
+            let bert = Context {
+                random: [1; 32],
+                ..Context::default()
+            };
+            let bert = Client::new(
+                Mechanism::ScramSha256,
+                credentials("bert", "bert-password"),
+                bert,
+            );
+            let (line, _) = submission.log_in(Door::Submissions, bert.unwrap());
+            assert!(line.starts_with("535 5.7.8 the key of"), "{line}");
+            let (line, _) = submission.log_in(Door::Submissions, external("bert@example.test"));
+            assert!(line.starts_with("535 5.7.8 "), "{line}");
+            let (line, _) = submission.log_in(Door::Submissions, external("anna.b@example.test"));
+            assert!(line.starts_with("235 "), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_key_without_preauth_logs_in_with_external() {
+    let (server, _directory) = tls_server();
+    let key = ClientCertificate::new(&rcgen::PKCS_ED25519);
+    register(&server, "anna@example.test", &key, true);
+    for versions in VERSIONS {
+        let mut imap = connect(&server, Door::Imaps, versions, &key);
+        let greeting = imap.line();
+        assert!(greeting.starts_with("* OK ["), "{greeting}");
+        assert!(greeting.contains(" AUTH=EXTERNAL"), "{greeting}");
+        imap.write("a LOGIN bert@example.test bert-password\r\n");
+        assert!(
+            imap.line()
+                .starts_with("a NO [AUTHENTICATIONFAILED] the key of")
+        );
+        let (line, _) = imap.log_in(Door::Imaps, external("bert@example.test"));
+        assert!(line.starts_with("a NO [AUTHORIZATIONFAILED] "), "{line}");
+        let (line, _) = imap.log_in(Door::Imaps, external(""));
+        assert!(is_ok(&line), "{line}");
+    }
+}
+
+#[test]
+fn a_key_of_nobody_does_no_harm_and_none_after_its_removal() {
+    let (server, _directory) = tls_server();
+    let key = ClientCertificate::new(&rcgen::PKCS_ECDSA_P256_SHA256);
+    let password = || {
+        client(
+            Mechanism::Plain,
+            "anna-password",
+            ChannelBindings::default(),
+        )
+    };
+    let unregistered = |versions| {
+        let mut imap = connect(&server, Door::Imaps, versions, &key);
+        let greeting = imap.line();
+        assert!(greeting.starts_with("* OK ["), "{greeting}");
+        assert!(!greeting.contains("EXTERNAL"), "{greeting}");
+        let (line, _) = imap.log_in(Door::Imaps, external(""));
+        assert!(line.starts_with("a NO "), "{line}");
+        assert!(is_ok(&imap.log_in(Door::Imaps, password()).0));
+        let mut submission = connect(&server, Door::Submissions, versions, &key);
+        submission.greet(Door::Submissions);
+        submission.write("MAIL FROM:<anna@example.test>\r\n");
+        assert!(submission.line().starts_with("530 5.7.0 "));
+        assert!(is_ok(&submission.log_in(Door::Submissions, password()).0));
+    };
+    VERSIONS.into_iter().for_each(unregistered);
+    register(&server, "anna@example.test", &key, false);
+    let mut imap = connect(&server, Door::Imaps, VERSIONS[1], &key);
+    imap.until("* PREAUTH");
+    let fingerprint = shards::tls::ClientKey::of(&key.certificate)
+        .unwrap()
+        .fingerprint;
+    let removed = ask(
+        &server,
+        &fingerprint,
+        ControlCall::RemoveClientKey { fingerprint },
+    );
+    assert!(matches!(removed, ControlAnswer::ClientKeys(keys) if keys.len() == 1));
+    VERSIONS.into_iter().for_each(unregistered);
+}
+
+#[test]
+fn a_disabled_account_is_told_when_it_logs_in_by_its_key() {
+    let (server, _directory) = tls_server();
+    let key = ClientCertificate::new(&rcgen::PKCS_ED25519);
+    register(&server, "carl@example.test", &key, false);
+    let mut imap = connect(&server, Door::Imaps, VERSIONS[1], &key);
+    imap.until("* OK [");
+    let (line, _) = imap.log_in(Door::Imaps, external(""));
+    assert!(
+        line.starts_with("a NO Closed, ask the postmaster"),
+        "{line}"
+    );
+    let mut submission = connect(&server, Door::Submissions, VERSIONS[1], &key);
+    submission.greet(Door::Submissions);
+    submission.write("MAIL FROM:<carl@example.test>\r\n");
+    assert!(submission.line().starts_with("530 5.7.0 "));
+    let (line, _) = submission.log_in(Door::Submissions, external(""));
+    assert!(line.starts_with("525 5.7.13 "), "{line}");
 }

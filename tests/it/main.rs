@@ -12,6 +12,7 @@ mod folder;
 mod http;
 mod imap_large;
 mod imap_more;
+mod keys;
 mod log;
 mod logins;
 mod operator;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use ringmail::settings::Door;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 
 use crate::server::TestServer;
@@ -56,6 +56,26 @@ impl ServerCertVerifier for Seen {
     }
 }
 
+/// What a client shows of itself, DER.
+pub struct ClientCertificate {
+    pub certificate: Vec<u8>,
+    private: Vec<u8>,
+}
+
+impl ClientCertificate {
+    pub fn new(algorithm: &'static rcgen::SignatureAlgorithm) -> ClientCertificate {
+        let pair = rcgen::KeyPair::generate_for(algorithm).unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        // Expired long ago: only the key counts.
+        params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+        let certificate = params.self_signed(&pair).unwrap();
+        ClientCertificate {
+            certificate: certificate.der().to_vec(),
+            private: pair.serialize_der(),
+        }
+    }
+}
+
 /// A client over TLS, line by line.
 pub struct Client {
     talk: BufReader<StreamOwned<ClientConnection, Steady>>,
@@ -92,14 +112,31 @@ impl Client {
         stream: TcpStream,
         versions: &[&'static rustls::SupportedProtocolVersion],
     ) -> std::io::Result<Client> {
+        Client::with_key(stream, versions, None)
+    }
+
+    /// Shakes hands, and shows a certificate if it is asked for one.
+    pub fn with_key(
+        stream: TcpStream,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        key: Option<&ClientCertificate>,
+    ) -> std::io::Result<Client> {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
             .unwrap()
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Seen(seen.clone())))
-            .with_no_client_auth();
+            .with_custom_certificate_verifier(Arc::new(Seen(seen.clone())));
+        let config = match key {
+            None => config.with_no_client_auth(),
+            Some(key) => config
+                .with_client_auth_cert(
+                    vec![key.certificate.clone().into()],
+                    PrivateKeyDer::Pkcs8(key.private.clone().into()),
+                )
+                .unwrap(),
+        };
         let name = ServerName::try_from("mail.example.test").unwrap();
         let connection = ClientConnection::new(Arc::new(config), name).unwrap();
         let mut stream = StreamOwned::new(connection, Steady(stream));

@@ -13,7 +13,22 @@ use crate::smtp_server::login;
 impl Door<'_> {
     fn offer(&self) -> Offer {
         let passwords = self.session.link() == Link::Tls || self.endpoint.allow_plain_auth;
-        Offer::of(&self.connection, passwords)
+        Offer::of(&self.connection, self.holder.as_ref(), passwords)
+    }
+
+    /// After a handshake: who shows a registered key needs no AUTH.
+    pub(super) async fn look_at_key(&mut self) {
+        if self.endpoint.delivery {
+            return;
+        }
+        self.holder = self.core.key_holder(&self.connection).await;
+        let Some(holder) = &self.holder else {
+            return;
+        };
+        if let Some(account) = self.core.enter_by_key(holder, self.attempt()) {
+            self.log_in(account);
+            self.session.set_identified();
+        }
     }
 
     /// Says what AUTH takes on this connection as it is now. RFC 4954 4: nothing before TLS where that is required.

@@ -16,6 +16,8 @@ pub(super) struct OldIndex {
     pub accounts: HashMap<String, OldAccount>,
     /// Rows of removed accounts' names.
     pub removed: Vec<Row>,
+    /// Keys of client certificates, and what else the shard keeps that no body tells.
+    pub others: Vec<Row>,
     /// Entries of queue and fan-out.
     pub entries: HashMap<Vec<u8>, Vec<u8>>,
 }
@@ -47,6 +49,10 @@ impl OldIndex {
                 progress: index.progress().ok()?,
                 accounts: names.into_iter().filter_map(account).collect(),
                 removed: scan(&index, &keys::removed("")),
+                others: [keys::CLIENT_KEYS, keys::MECHANISMS]
+                    .into_iter()
+                    .flat_map(|prefix| scan(&index, prefix))
+                    .collect(),
                 entries: [keys::FAN_OUT, keys::QUEUE]
                     .into_iter()
                     .flat_map(|prefix| scan(&index, prefix))

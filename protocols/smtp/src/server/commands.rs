@@ -86,7 +86,7 @@ impl Session {
             }
         };
         // RFC 4954 6, RFC 6409 4.3.
-        if self.config.auth_required && !self.authenticated {
+        if self.config.auth_required && !self.is_authenticated() {
             return self.refuse(Reply::authentication_required());
         }
         let binary = parameters.body == Some(BodyKind::BinaryMime);

@@ -57,6 +57,8 @@ pub struct Session {
     pub(super) state: State,
     pub(super) link: Link,
     pub(super) authenticated: bool,
+    /// Known by a TLS client certificate: what needs authentication works, and AUTH may still name another address.
+    pub(super) identified: bool,
     /// What AUTH takes now, in the order of announcement.
     pub(super) mechanisms: Vec<&'static str>,
     /// A valid command was seen: the peer speaks SMTP.
@@ -91,6 +93,7 @@ impl Session {
             state: State::Banner,
             link,
             authenticated: false,
+            identified: false,
             mechanisms: Vec::new(),
             speaks_smtp: false,
             errors: 0,
@@ -246,6 +249,7 @@ impl Session {
         debug_assert!(self.is_starting_tls(), "tls_started() without STARTTLS");
         self.link = Link::Tls;
         self.authenticated = false;
+        self.identified = false;
         self.mechanisms.clear();
         self.state = State::Command(Stage::Start);
     }
@@ -255,14 +259,14 @@ impl Session {
         self.mechanisms = mechanisms;
     }
 
-    /// The peer is authenticated by other means (a TLS client certificate): MAIL works without AUTH.
-    pub fn set_authenticated(&mut self) {
-        self.authenticated = true;
+    /// The peer is authenticated by other means (a TLS client certificate): MAIL works without AUTH, which may follow all the same.
+    pub fn set_identified(&mut self) {
+        self.identified = true;
     }
 
-    /// Whether AUTH (or [`Session::set_authenticated`]) succeeded.
+    /// Whether AUTH succeeded, or [`Session::set_identified`] spared it.
     pub fn is_authenticated(&self) -> bool {
-        self.authenticated
+        self.authenticated || self.identified
     }
 
     /// The code of the last reply, for logs and metrics.
@@ -312,7 +316,7 @@ impl Session {
 
     /// The word after `with` in a Received field: RFC 3848, and RFC 6531 4.3 for messages that need SMTPUTF8.
     pub fn transmission_type(&self, hello: HelloKind, smtputf8: bool) -> &'static str {
-        match (hello, smtputf8, self.link, self.authenticated) {
+        match (hello, smtputf8, self.link, self.is_authenticated()) {
             (HelloKind::Plain, ..) => "SMTP",
             (_, false, Link::Plain, false) => "ESMTP",
             (_, false, Link::Plain, true) => "ESMTPA",
