@@ -56,13 +56,16 @@ pub enum Call {
     /// Adds a message. A lost answer leaves open whether it was added: SMTP then answers 451 and the sender repeats, as it may; with
     /// a transaction number the repeat adds nothing.
     Deliver(Box<Deliver>),
-    /// Has any of these accounts of one core room for so many octets more? Changes nothing but promises, which pass; may be repeated. A
-    /// lost answer: it has.
-    AnyHasRoom {
+    /// Which of these accounts of one core have room for so many octets more? Changes nothing; may be repeated. A lost answer: all.
+    HasRoom {
         /// Accounts that have a quota.
         wanted: Vec<(AccountName, u64)>,
-        /// A message is about to be accepted for all of them: the octets are promised to each, room or not.
-        promise: bool,
+    },
+    /// A message is about to be accepted for all of these accounts: the octets are promised to each, room or not. How much room had they
+    /// before? Promises pass. A lost answer: all.
+    Promise {
+        /// Accounts that have a quota.
+        wanted: Vec<(AccountName, u64)>,
     },
     /// The message was not accepted after all. Losing it: promises pass.
     TakeBack {
@@ -138,8 +141,8 @@ pub enum Answer {
     Changed(Result<bool, StoreError>),
     /// To `Deliver`: false if the transaction was delivered before.
     Delivered(Result<bool, StoreError>),
-    /// To `AnyHasRoom`.
-    HasRoom(bool),
+    /// To `HasRoom` and `Promise`, in the order of the accounts.
+    HasRoom(Vec<Room>),
     /// To `Admit`.
     Admitted(Result<(), Refused>),
     /// To `MayLogIn`; that it has to wait only after it did.
@@ -170,6 +173,17 @@ impl Transaction {
     pub fn to_bytes(self) -> [u8; rows::TRANSACTION] {
         rows::transaction(self.shard, self.entry, self.recipient)
     }
+}
+
+/// What room an account has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// For all of it.
+    Enough,
+    /// For less.
+    Little,
+    /// For nothing.
+    None,
 }
 
 /// A login whose claim is to be looked at.

@@ -12,7 +12,7 @@ use shards::shard_of;
 use shards::storage::Shard;
 
 use crate::calls::{
-    Answer, Call, Claim, ControlAnswer, ControlCall, Deliver, LimitedDoor, Verified, Verify,
+    Answer, Call, Claim, ControlAnswer, ControlCall, Deliver, LimitedDoor, Room, Verified, Verify,
 };
 use crate::login::limiter::{May, Networks, Refused};
 use crate::login::{Check, Patience, SaltRow, Scheme, Secrets};
@@ -128,9 +128,8 @@ impl PerCore {
                 }
                 .await,
             ),
-            Call::AnyHasRoom { wanted, promise } => {
-                Answer::HasRoom(self.has_room(wanted, promise).await)
-            }
+            Call::HasRoom { wanted } => Answer::HasRoom(self.have_room(wanted, false).await),
+            Call::Promise { wanted } => Answer::HasRoom(self.have_room(wanted, true).await),
             Call::TakeBack { promised } => {
                 let all = &mut *self.promised.borrow_mut();
                 for (account, octets) in promised {
@@ -172,20 +171,21 @@ impl PerCore {
     }
 
     /// An account that can't be asked has room: what is wrong with it is told when the message is delivered.
-    async fn has_room(&self, wanted: Vec<(AccountName, u64)>, promise: bool) -> bool {
-        let mut any = false;
+    async fn have_room(&self, wanted: Vec<(AccountName, u64)>, promise: bool) -> Vec<Room> {
+        let mut rooms = Vec::with_capacity(wanted.len());
         for (name, octets) in wanted {
-            any = any
-                || match self.account(name).await {
-                    Ok(account) => self.fits(&account, name, octets),
-                    Err(_) => true,
-                };
+            rooms.push(match self.account(name).await {
+                Ok(account) if self.fits(&account, name, octets) => Room::Enough,
+                Ok(account) if self.fits(&account, name, 1) => Room::Little,
+                Ok(_) => Room::None,
+                Err(_) => Room::Enough,
+            });
             if promise {
                 let promised = &mut *self.promised.borrow_mut();
                 promised.add(monotonic(), name, octets);
             }
         }
-        any
+        rooms
     }
 
     fn fits(&self, account: &Account, name: AccountName, octets: u64) -> bool {
@@ -323,7 +323,8 @@ impl PerCore {
         let added = account
             .add(&deliver.mailbox, vec![deliver.message], transaction)
             .await?;
-        if transaction.is_some() {
+        // Once: a repeat adds nothing.
+        if transaction.is_some() && added.is_some() {
             let promised = &mut *self.promised.borrow_mut();
             promised.remove(deliver.account, octets);
         }

@@ -5,5 +5,7 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
+    // Until a server has started.
+    shards::rt::allow_huge_pages(false);
     ringmail::cli::main(std::env::args_os())
 }

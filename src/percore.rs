@@ -20,7 +20,7 @@ use shards::rt::{self, Budget, Event, Share, Turn, Turns};
 use shards::storage::{Shard, StorageError, Watch};
 use shards::{CoreId, ShardId, owner_of, shard_of};
 
-use crate::calls::{Answer, Call, Deliver, LimitedDoor};
+use crate::calls::{Answer, Call, Deliver, LimitedDoor, Room};
 use crate::live::Live;
 use crate::login::limiter::{
     ConnectionLimiter, FailureLimiter, May, Networks, Refused, RequestLimiter,
@@ -28,7 +28,7 @@ use crate::login::limiter::{
 use crate::login::{Secrets, Unknown, Verifier};
 use crate::metrics::{Durations, Metrics, label};
 use crate::settings::AccountName;
-use crate::store::{Accounts, StoreError, StoreOptions, Structures};
+use crate::store::{Accounts, BodyKey, StoreError, StoreOptions, Structures};
 pub use login::{Attempt, KeyHolder, Login, LoginFlow, Next, Offer};
 use promised::Promised;
 
@@ -89,6 +89,10 @@ pub struct PerCore {
     pub message_memory: Rc<Budget>,
     /// For taking long messages apart: other threads than `pool` has, so that nobody waits who only reads.
     pub parsing: Pool,
+    /// Bodies that were found damaged while they were sent.
+    pub damaged: RefCell<HashMap<BodyKey, StoreError>>,
+    /// For writing large content on its way in: other threads than `pool` has, so that a disk that takes nothing lets people read.
+    pub spooling: Pool,
     /// Structures of large messages.
     pub structures: Structures,
     /// How often the sessions of an account were ended.
@@ -120,7 +124,7 @@ impl PerCore {
         live: Arc<Live>,
         spool: PathBuf,
         epoch: u64,
-        parsing: Pool,
+        (parsing, spooling): (Pool, Pool),
     ) -> Rc<PerCore> {
         Rc::new(PerCore {
             id: core.id,
@@ -150,6 +154,8 @@ impl PerCore {
             body_memory: Cell::new(0),
             promised: RefCell::new(Promised::new(monotonic())),
             message_memory: Rc::default(),
+            damaged: RefCell::default(),
+            spooling,
             parsing,
             structures: Structures::default(),
             sessions_ended: RefCell::default(),
@@ -293,17 +299,17 @@ impl PerCore {
         if with_quota.len() < wanted.count() {
             return true;
         }
-        self.ask_for_room(with_quota, false).await
+        let rooms = self.ask_for_room(with_quota, false).await;
+        rooms.is_empty() || rooms.values().any(|room| *room == Room::Enough)
     }
 
-    /// The same at the acceptance of a message for all of them, whose octets count from then on, room or not.
-    pub async fn promise_room<W>(&self, wanted: W) -> bool
-    where
-        W: Iterator<Item = (AccountName, u64)> + Clone,
-    {
-        let with_quota = self.with_quota(wanted.clone());
-        let is_free = with_quota.len() < wanted.count();
-        self.ask_for_room(with_quota, true).await || is_free
+    /// Promises room to all of these accounts at the acceptance of a message, whose octets count from then on. Answers what room
+    /// those that have a quota had before.
+    pub async fn promise_room(
+        &self,
+        wanted: impl Iterator<Item = (AccountName, u64)>,
+    ) -> HashMap<AccountName, Room> {
+        self.ask_for_room(self.with_quota(wanted), true).await
     }
 
     /// The message was not accepted after all: nothing is promised any more. Does not wait.
@@ -335,18 +341,25 @@ impl PerCore {
         by_owner
     }
 
-    /// True for none.
-    async fn ask_for_room(&self, wanted: Vec<(AccountName, u64)>, promise: bool) -> bool {
-        let mut any = wanted.is_empty();
+    async fn ask_for_room(
+        &self,
+        wanted: Vec<(AccountName, u64)>,
+        promise: bool,
+    ) -> HashMap<AccountName, Room> {
+        let mut all = HashMap::new();
         for (owner, wanted) in self.by_owner(wanted) {
-            if any && !promise {
-                break;
-            }
-            let call = Call::AnyHasRoom { wanted, promise };
-            let answer = self.call(owner, call).await;
-            any = any || !matches!(answer, Ok(Answer::HasRoom(false)));
+            let names: Vec<AccountName> = wanted.iter().map(|(name, _)| *name).collect();
+            let call = match promise {
+                true => Call::Promise { wanted },
+                false => Call::HasRoom { wanted },
+            };
+            let rooms = match self.call(owner, call).await {
+                Ok(Answer::HasRoom(rooms)) => rooms,
+                _ => vec![Room::Enough; names.len()],
+            };
+            all.extend(names.into_iter().zip(rooms));
         }
-        any
+        all
     }
 
     /// Delivers to one account, wherever it lives. True: added; false: this transaction was added before.

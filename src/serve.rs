@@ -90,6 +90,8 @@ impl Server {
             .map_err(|e| format!("threads for passwords: {e}"))?;
         let parsing = Pool::start("parse", default_pool_threads(), PARSING_WAITING_MAX)
             .map_err(|e| format!("threads for long messages: {e}"))?;
+        let spooling = Pool::start("spool", threads.max(2), server.cores.pool_jobs_max as usize)
+            .map_err(|e| format!("threads for large messages: {e}"))?;
         rt::warm_up();
         let (for_cores, shard_cores) = (live.clone(), options.cores.len() as u16);
         // Only while starting: each core takes its own sockets out of it.
@@ -116,9 +118,10 @@ impl Server {
                 mine,
                 spool.clone(),
                 epoch,
-                parsing.clone(),
+                (parsing.clone(), spooling.clone()),
             )
         })?;
+        rt::allow_huge_pages(true);
         let network = engine.network();
         Ok(Server {
             network,
@@ -271,7 +274,7 @@ impl Rooms {
         sockets: Vec<Bound>,
         spool: std::path::PathBuf,
         epoch: u64,
-        parsing: Pool,
+        pools: (Pool, Pool),
     ) -> Result<Rc<Rooms>, String> {
         let server = &live.settings.server;
         let options = StoreOptions {
@@ -281,7 +284,7 @@ impl Rooms {
             wall_clock,
         };
         let live = live.clone();
-        let core = PerCore::new(core, options, login, live, spool, epoch, parsing);
+        let core = PerCore::new(core, options, login, live, spool, epoch, pools);
         for bound in sockets {
             accept(&core, bound);
         }
@@ -440,7 +443,8 @@ fn default_pool_threads() -> usize {
 }
 
 /// Every part of the program whose panics are caught and counted.
-static ROOMS: [&rt::Room; 9] = [
+static ROOMS: [&rt::Room; 10] = [
+    &shards::pool::ROOM,
     &shards::engine::ROOM,
     &shards::storage::ROOM,
     &crate::percore::ROOM,

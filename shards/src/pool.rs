@@ -1,11 +1,12 @@
 //! Worker threads for what blocks or is heavy: hashing passwords, reading the index, opening files. Bounded; a full pool is an
 //! answer ("busy"), never a wait without end.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use futures_channel::oneshot;
+
+use crate::rt::{self, Room};
 
 /// Why a job has no result.
 #[derive(Debug, thiserror::Error, Clone, Copy, PartialEq, Eq)]
@@ -48,8 +49,7 @@ impl Pool {
                     // On Linux this changes the calling thread alone.
                     let _ = rustix::process::nice(nice);
                     for job in receiver {
-                        // The job's panic reaches its caller as `Lost`; the thread lives on.
-                        let _ = catch_unwind(AssertUnwindSafe(job));
+                        job();
                     }
                 })?;
         }
@@ -64,8 +64,15 @@ impl Pool {
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PoolError> {
         let (sender, receiver) = oneshot::channel();
+        // For the log: whose work it is.
+        let label = rt::with_task_label(|label| label.map(Box::<str>::from));
         let boxed: Job = Box::new(move || {
-            let _ = sender.send(job());
+            rt::labelled(label.as_deref(), || {
+                // What panics within is told under the label.
+                if let Some(result) = ROOM.guard(job) {
+                    let _ = sender.send(result);
+                }
+            });
         });
         self.jobs.try_send(boxed).map_err(|e| match e {
             TrySendError::Full(_) => PoolError::Full,
@@ -79,6 +86,9 @@ impl Pool {
         self.jobs.len()
     }
 }
+
+/// Panics of jobs. One reaches its caller as `Lost`; the thread lives on.
+pub static ROOM: Room = Room::new("pool");
 
 /// Priority of workers: below the executors'.
 const NICE: i32 = 5;

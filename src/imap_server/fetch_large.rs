@@ -46,6 +46,10 @@ impl<'a> Large<'a> {
         entry: &'a Entry,
         items: &[FetchItem],
     ) -> Result<Large<'a>, StoreError> {
+        // Known from an earlier try, which broke off: that costs the message alone now, and no connection.
+        if let Some(error) = core.damaged.borrow().get(&selected.body_key(entry)) {
+            return Err(error.clone());
+        }
         let mut large = Large {
             core,
             selected,
@@ -126,27 +130,35 @@ impl<'a> Large<'a> {
         };
         match item {
             FetchItem::Rfc822 => {
+                let first = match self.first(&all).await {
+                    Ok(first) => first,
+                    Err(error) => return refused(error),
+                };
                 writer.rfc822(self.entry.size);
-                self.stream(writer, all, wire).await?;
+                self.stream(writer, first, all, wire).await?;
             }
             FetchItem::Rfc822Text => {
                 if let Some(SectionPlace::Range(range)) = self.place(&text) {
                     let range = octets(range);
+                    let first = match self.first(&range).await {
+                        Ok(first) => first,
+                        Err(error) => return refused(error),
+                    };
                     writer.rfc822_text(range.end - range.start);
-                    self.stream(writer, range, wire).await?;
+                    self.stream(writer, first, range, wire).await?;
                 }
             }
             FetchItem::BodySection {
                 section, partial, ..
             } if *section == Section::default() => {
-                self.section(writer, section, *partial, all, wire).await?;
+                return self.section(writer, section, *partial, all, wire).await;
             }
             FetchItem::BodySection {
                 section, partial, ..
             } if needs(item) == Needs::Message => match self.place(section) {
                 Some(SectionPlace::Range(range)) => {
                     let range = octets(range);
-                    self.section(writer, section, *partial, range, wire).await?;
+                    return self.section(writer, section, *partial, range, wire).await;
                 }
                 Some(SectionPlace::Fields(range)) => {
                     let header = match self.held(octets(range)).await {
@@ -183,31 +195,65 @@ impl<'a> Large<'a> {
         partial: Option<Partial>,
         whole: Range<u64>,
         wire: &mut Wire,
-    ) -> Result<(), End> {
+    ) -> Result<Result<(), Refusal>, End> {
         let length = whole.end - whole.start;
         let shown = partial.map_or(0..length, |p| p.clip(length));
         let origin = partial.map(|p| p.offset);
-        writer.body_section(section, origin, shown.end - shown.start);
         let range = whole.start + shown.start..whole.start + shown.end;
-        self.stream(writer, range, wire).await
+        let first = match self.first(&range).await {
+            Ok(first) => first,
+            Err(error) => return refused(error),
+        };
+        writer.body_section(section, origin, shown.end - shown.start);
+        self.stream(writer, first, range, wire).await.map(Ok)
+    }
+
+    /// The first slice of what will be shown. Read before its length is announced: what is damaged there, or gone, costs the item alone.
+    async fn first(&self, range: &Range<u64>) -> Result<Vec<u8>, StoreError> {
+        let end = (range.start + SLICE).min(range.end);
+        let first = self.selected.octets(self.entry, range.start..end).await;
+        first.inspect_err(|error| self.remember(error))
     }
 
     /// The content of a literal whose length has been announced.
     async fn stream(
         &self,
         writer: &mut FetchWriter<'_>,
+        first: Vec<u8>,
         range: Range<u64>,
         wire: &mut Wire,
     ) -> Result<(), End> {
-        let mut at = range.start;
+        let mut at = range.start + first.len() as u64;
+        push_text(writer.out(), &first);
+        drop(first);
+        wire.relieve(writer.out()).await?;
         while at < range.end {
             let end = (at + SLICE).min(range.end);
             let octets = self.selected.octets(self.entry, at..end).await;
-            push_text(writer.out(), &octets.map_err(broken_off)?);
+            let octets = octets.map_err(|error| self.broken_off(&error))?;
+            push_text(writer.out(), &octets);
             wire.relieve(writer.out()).await?;
             at = end;
         }
         Ok(())
+    }
+
+    /// The length has been announced: there is no way back. The client comes again, and is told then.
+    fn broken_off(&self, error: &StoreError) -> End {
+        self.remember(error);
+        End::Gone
+    }
+
+    fn remember(&self, error: &StoreError) {
+        if !matches!(error, StoreError::Storage(StorageError::Damaged { .. })) {
+            return;
+        }
+        let (account, uid) = (&self.selected.account().name, self.entry.uid);
+        tracing::error!(account, uid, %error, "a message is damaged");
+        let mut damaged = self.core.damaged.borrow_mut();
+        if damaged.len() < DAMAGED_MAX {
+            damaged.insert(self.selected.body_key(self.entry), error.clone());
+        }
     }
 
     async fn binary(
@@ -233,7 +279,8 @@ impl<'a> Large<'a> {
         };
         let mut at = 0;
         while at < shown.end {
-            let piece = decoding.next(self).await.map_err(broken_off)?;
+            let piece = decoding.next(self).await;
+            let piece = piece.map_err(|error| self.broken_off(&error))?;
             let Some(piece) = piece else {
                 break;
             };
@@ -331,12 +378,6 @@ fn octets(range: Range<usize>) -> Range<u64> {
     range.start as u64..range.end as u64
 }
 
-/// The length has been announced: there is no way back.
-fn broken_off(error: StoreError) -> End {
-    tracing::error!(%error, "a message broke off while it was sent");
-    End::Gone
-}
-
 /// The item is left out.
 fn refused(trouble: impl Into<Trouble>) -> Result<Result<(), Refusal>, End> {
     match trouble.into() {
@@ -380,6 +421,8 @@ pub(super) async fn whole_header(
     Ok(header.unwrap_or_default())
 }
 
+/// Damaged messages that a core remembers.
+const DAMAGED_MAX: usize = 10_000;
 /// Octets of a large message read at a time: two of the chunks that have a checksum.
 const SLICE: u64 = 128 << 10;
 /// What one slice takes on its way: as read, as decoded, as it waits for the client.

@@ -16,7 +16,7 @@ use shards::segments::BodyId;
 use shards::storage::{Batch, External, NewBody, Shard, StorageError};
 
 use super::spool::{BodyMemory, may_begin, until_last};
-use crate::calls::{Answer, Call, Deliver, Transaction};
+use crate::calls::{Answer, Call, Deliver, Room, Transaction};
 use crate::percore::PerCore;
 use crate::queue::{self, QueueRow};
 use crate::settings::AccountName;
@@ -28,6 +28,8 @@ use crate::store::{self, Delivered, NewContent, NewMessage, StoreError, ThreadRo
 pub struct FanOut {
     /// Accounts, without repeats.
     pub recipients: Vec<Recipient>,
+    /// The accounts of each address that was named: an alias has several.
+    pub targets: Vec<Vec<AccountName>>,
     /// Addresses elsewhere, for the queue; with the account that submits.
     pub remote: Option<QueueRow>,
     /// Header fields for all: Return-Path and Received. Queued copies get `queue_prefix`.
@@ -59,8 +61,8 @@ impl FanOut {
             None => {
                 let wanted = self.wanted();
                 let wanted = || wanted.iter().copied();
-                let has_room = core.promise_room(wanted()).await || self.remote.is_some();
-                let accepted = match has_room {
+                let rooms = core.promise_room(wanted()).await;
+                let accepted = match self.is_welcome(&rooms) {
                     true => self.commit_entry(core).await,
                     false => Err(StoreError::OverQuota),
                 };
@@ -70,6 +72,22 @@ impl FanOut {
                 accepted
             }
         }
+    }
+
+    /// Whether the message is to be taken, for all: not if none of them has room for it, nor if an address has none for anything. RCPT
+    /// found some, but other messages may have taken it since.
+    fn is_welcome(&self, rooms: &HashMap<AccountName, Room>) -> bool {
+        let has = |account: &AccountName, least: Room| match rooms.get(account) {
+            None | Some(Room::Enough) => true,
+            Some(Room::Little) => least == Room::Little,
+            Some(Room::None) => false,
+        };
+        let accounts = || self.targets.iter().flatten();
+        let enough = self.remote.is_some()
+            || self.recipients.is_empty()
+            || accounts().any(|a| has(a, Room::Enough));
+        let is_full = |target: &Vec<_>| target.iter().all(|a| !has(a, Room::Little));
+        enough && !self.targets.iter().any(|t| !t.is_empty() && is_full(t))
     }
 
     /// The octets that each recipient gets. RCPT asked by the size the client declared, if it did.

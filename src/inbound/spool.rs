@@ -276,7 +276,7 @@ impl Spool {
         let reserve = self.reserve;
         let written = self
             .core
-            .pool
+            .spooling
             .run(move || -> std::io::Result<ExternalWriter> {
                 let mut writer = match writer {
                     Some(writer) => writer,
@@ -332,7 +332,7 @@ impl Spool {
         else {
             return Err(SpoolError::Pool(PoolError::Lost));
         };
-        let finished = self.core.pool.run(move || writer.finish()).await;
+        let finished = self.core.spooling.run(move || writer.finish()).await;
         let external = match finished.map_err(SpoolError::Pool).and_then(|r| Ok(r?)) {
             Ok(external) => external,
             Err(error) => {
@@ -382,7 +382,7 @@ pub(super) async fn until_last(external: &External) {
 
 /// Removes a spool file by the pool. What is left over by a crash is swept at the next start.
 fn remove_later(core: &Rc<PerCore>, path: std::path::PathBuf) {
-    let pool = core.pool.clone();
+    let pool = core.spooling.clone();
     shards::rt::spawn(&super::ROOM, async move {
         let mut pause = FIRST_LOOK;
         loop {

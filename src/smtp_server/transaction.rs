@@ -40,6 +40,8 @@ pub struct Transaction {
     reverse_path: ReversePath,
     parameters: MailParameters,
     recipients: Vec<Recipient>,
+    /// The accounts of each address.
+    targets: Vec<Vec<AccountName>>,
     /// Aliases only members may post to.
     closed_aliases: Vec<String>,
     remote: Vec<String>,
@@ -54,6 +56,7 @@ impl Transaction {
             reverse_path,
             parameters,
             recipients: Vec::new(),
+            targets: Vec::new(),
             closed_aliases: Vec::new(),
             remote: Vec::new(),
             spool: None,
@@ -83,6 +86,8 @@ impl Transaction {
     pub fn add(&mut self, target: Target) {
         match target {
             Target::Local(recipients, closed) => {
+                let accounts = recipients.iter().filter_map(|r| r.account.parse().ok());
+                self.targets.push(accounts.collect());
                 for recipient in recipients {
                     let known = self.recipients.iter().any(|r| {
                         (&r.account, &r.mailbox) == (&recipient.account, &recipient.mailbox)
@@ -300,6 +305,7 @@ impl Transaction {
         let recipients = self.recipients.len() + remote.as_ref().map_or(0, |r| r.recipients.len());
         let fan_out = FanOut {
             recipients: self.recipients,
+            targets: self.targets,
             remote,
             prefix: (message::compose::return_path_field(&reverse_path) + &received).into_bytes(),
             queue_prefix: received.into_bytes(),

@@ -296,3 +296,57 @@ fn resident(server: &Localserve) -> u64 {
     let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     kib << 10
 }
+
+#[test]
+fn a_damaged_message_costs_one_connection_and_then_itself_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = TestServer::on(directory.path(), "");
+    let line = format!("{}\r\n", "z".repeat(98));
+    let body = |n: usize| format!("Subject: {n}\r\n\r\n{}", line.repeat(20_000));
+    for n in 1..=3 {
+        let answer = crate::smtp::send(&server, &["anna@example.test"], &body(n));
+        assert!(answer.starts_with("250"), "{answer}");
+    }
+    let mut files = Vec::new();
+    for shard in 0..4 {
+        let large = directory
+            .path()
+            .join(format!("data/shard-{shard:03}/large"));
+        files.extend(std::fs::read_dir(large).unwrap().map(|f| f.unwrap().path()));
+    }
+    files.sort();
+    assert_eq!(files.len(), 3);
+    // One bit, far behind the first slice.
+    let mut octets = std::fs::read(&files[1]).unwrap();
+    octets[1_000_000] ^= 1;
+    std::fs::write(&files[1], octets).unwrap();
+    let fetch = || {
+        let mut stream = server.connect(Door::Imap);
+        let text = "a LOGIN anna@example.test anna-password\r\nb SELECT INBOX\r\nc FETCH 1:3 BODY.PEEK[]\r\nd LOGOUT\r\n";
+        stream.write_all(text.as_bytes()).unwrap();
+        let mut all = Vec::new();
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            match stream.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => all.extend_from_slice(&buffer[..read]),
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => (),
+                Err(e) => panic!("{e}"),
+            }
+        }
+        String::from_utf8(all).unwrap()
+    };
+    // The literal had been announced.
+    let first = fetch();
+    assert!(first.contains("Subject: 1") && !first.contains("Subject: 3"));
+    assert!(!first.contains("\r\nd OK"));
+    let second = fetch();
+    assert!(second.contains("Subject: 1") && second.contains("Subject: 3"));
+    assert!(second.contains("\r\nc NO [CORRUPTION] message 2 (UID 2) is damaged"));
+    assert!(second.contains("\r\nd OK"));
+    // What is gone is known before anything is announced.
+    std::fs::remove_file(&files[2]).unwrap();
+    let third = fetch();
+    assert!(third.contains("Subject: 1") && third.contains("\r\nc NO "));
+    assert!(third.contains("\r\nd OK"));
+}

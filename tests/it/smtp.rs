@@ -97,7 +97,7 @@ pub fn numbers(server: &TestServer, account: &str) -> (u64, u64) {
     }
 }
 
-fn send(server: &TestServer, recipients: &[&str], body: &str) -> String {
+pub fn send(server: &TestServer, recipients: &[&str], body: &str) -> String {
     let mut stream = server.connect(Door::Smtp);
     talk(&mut stream, b"", "220 ");
     talk(&mut stream, b"EHLO client.example\r\n", "250 ");
@@ -240,6 +240,33 @@ fn messages_to_several_that_come_at_once_do_not_share_the_same_room() {
     wait_for(|| numbers(&server, "anna").0 == accepted as u64 + 1);
     let single = send(&server, &["anna@example.test"], &large);
     assert!(single.starts_with("452 4.2.2"), "{single}");
+}
+
+#[test]
+fn who_has_no_quota_opens_no_way_past_that_of_others() {
+    let server = TestServer::start();
+    let line = format!("{}\r\n", "z".repeat(98));
+    let body = format!("Subject: large\r\n\r\n{}", line.repeat(1_400));
+    // bert may have 300,000 octets.
+    let both = ["bert@example.test", "dora@example.test"];
+    let answers: Vec<String> = std::thread::scope(|scope| {
+        let one = || send(&server, &both, &body);
+        let all: Vec<_> = (0..8).map(|_| scope.spawn(one)).collect();
+        all.into_iter().map(|t| t.join().unwrap()).collect()
+    });
+    // Where RCPT has refused bert, it was for dora alone.
+    let accepted = answers.iter().filter(|a| a.starts_with("250")).count() as u64;
+    let refused = answers
+        .iter()
+        .filter(|a| a.starts_with("452 4.2.2"))
+        .count() as u64;
+    assert_eq!(accepted + refused, 8, "{answers:?}");
+    wait_for(|| numbers(&server, "dora").0 == accepted);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    // Past it by less than one message.
+    let (messages, octets) = numbers(&server, "bert");
+    assert!((1..=3).contains(&messages), "{messages}");
+    assert!(octets < 300_000 + 141_000, "{octets}");
 }
 
 #[test]

@@ -19,10 +19,12 @@ pub use event::Event;
 pub use file::File;
 pub(crate) use file::sync_directory;
 pub use net::{BindError, Listener, Stream, detach_stream, listen, with_scratch};
+pub(crate) use task::labelled;
 pub use task::{label_task, with_task_label};
 pub use turns::{Turn, Turns};
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -103,6 +105,21 @@ fn schedule_as_batch() {
     unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &parameters) };
 }
 
+/// Whether the process may get huge pages. Not while executors start: memory that is registered with the kernel counts as locked by the
+/// page, and 64 KiB in a huge page are 2 MiB then, more than users without privileges may lock in all.
+pub fn allow_huge_pages(allowed: bool) {
+    // Safe because it changes how later memory of this process is mapped, and nothing else. Refused, things are as they were.
+    unsafe {
+        libc::prctl(
+            libc::PR_SET_THP_DISABLE,
+            libc::c_ulong::from(!allowed),
+            0,
+            0,
+            0,
+        )
+    };
+}
+
 /// Runs a throw-away executor once, so that the first sleep of the real ones is not 30 ms late.
 pub fn warm_up() {
     if let Ok(executor) = glommio::LocalExecutorBuilder::new(glommio::Placement::Unbound)
@@ -148,6 +165,20 @@ impl Room {
     /// How many tasks of this room panicked since the start.
     pub fn panics(&self) -> u64 {
         self.panics.load(Ordering::Relaxed)
+    }
+
+    /// Runs work of this room; a panic in it is counted and told, and ends it alone.
+    pub fn guard<T>(&'static self, work: impl FnOnce() -> T) -> Option<T> {
+        catch_unwind(AssertUnwindSafe(work))
+            .inspect_err(|panic| {
+                self.panics.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(
+                    room = self.name,
+                    panic = task::panic_text(&**panic),
+                    "a task panicked; this is a bug of ours"
+                );
+            })
+            .ok()
     }
 }
 

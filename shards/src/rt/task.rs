@@ -3,10 +3,8 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -43,21 +41,21 @@ impl Future for Task {
         } = &mut *self;
         let _turn = Turn::of(label);
         BEGAN.set(Some(Instant::now()));
-        catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))).unwrap_or_else(|panic| {
-            room.panics.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(
-                room = room.name,
-                panic = panic_text(&*panic),
-                "a task panicked; this is a bug of ours"
-            );
-            Poll::Ready(())
-        })
+        let polled = room.guard(|| future.as_mut().poll(cx));
+        polled.unwrap_or(Poll::Ready(()))
     }
 }
 
 /// Gives the task that runs now a name for the log, such as its connection's number. It is the task's alone: tasks that it starts have none.
 pub fn label_task(label: &str) {
     CURRENT.with_borrow_mut(|current| *current = Some(label.into()));
+}
+
+/// Runs work under a label, on a thread that has none of its own.
+pub(crate) fn labelled<T>(label: Option<&str>, work: impl FnOnce() -> T) -> T {
+    let mut label: Label = label.map(Rc::from);
+    let _turn = Turn::of(&mut label);
+    work()
 }
 
 /// Looks at the label of the task that runs now on this thread.
@@ -96,7 +94,7 @@ impl Drop for Turn<'_> {
     }
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
+pub(super) fn panic_text(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()

@@ -7,7 +7,6 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -203,15 +202,15 @@ impl CommitThread {
         if now < self.compact_at {
             return;
         }
-        let result = catch_unwind(AssertUnwindSafe(|| {
+        let result = super::ROOM.guard(|| {
             // A flush that failed in the background is learnt here, not at the next mail.
             self.index.healthy()?;
             self.compact_slice()
-        }));
+        });
         match result {
-            Ok(Ok(())) => (),
-            Ok(Err(error)) => drop(self.poison(&format!("compaction: {error}"))),
-            Err(_) => drop(self.poison("compaction panicked; this is a bug")),
+            Some(Ok(())) => (),
+            Some(Err(error)) => drop(self.poison(&format!("compaction: {error}"))),
+            None => drop(self.poison("compaction panicked; this is a bug")),
         }
         // The pause between slices is the rate limit.
         let pause = if self.compaction.is_some() {
@@ -231,9 +230,9 @@ impl CommitThread {
         let answers = match self.shared.poison.get() {
             Some(reason) => Err(reason.clone()),
             // A panic must not end the thread: its owner would wait for ever.
-            None => match catch_unwind(AssertUnwindSafe(|| self.commit_group(group))) {
-                Ok(done) => done.map_err(|error| self.poison(&error.to_string())),
-                Err(_) => Err(self.poison("the commit thread panicked; this is a bug")),
+            None => match super::ROOM.guard(|| self.commit_group(group)) {
+                Some(done) => done.map_err(|error| self.poison(&error.to_string())),
+                None => Err(self.poison("the commit thread panicked; this is a bug")),
             },
         };
         group.clear();
