@@ -8,18 +8,26 @@ use std::fmt::Write;
 
 pub use durations::{DurationKey, DurationSamples, Durations, histograms};
 
-/// A counter's name and up to two labels.
+/// A counter's name and up to three labels.
 pub type Key = (&'static str, Labels);
 
 /// Label names and values; empty names are left out.
-pub type Labels = [(&'static str, &'static str); 2];
+pub type Labels = [(&'static str, &'static str); 3];
 
 /// No labels.
-pub const NONE: Labels = [("", ""), ("", "")];
+pub const NONE: Labels = [("", ""); 3];
 
 /// One label.
 pub const fn label(name: &'static str, value: &'static str) -> Labels {
-    [(name, value), ("", "")]
+    [(name, value), ("", ""), ("", "")]
+}
+
+/// Two labels.
+pub const fn labels(
+    one: (&'static str, &'static str),
+    two: (&'static str, &'static str),
+) -> Labels {
+    [one, two, ("", "")]
 }
 
 /// What one core has counted.

@@ -26,7 +26,7 @@ use crate::login::limiter::{
     ConnectionLimiter, FailureLimiter, May, Networks, Refused, RequestLimiter,
 };
 use crate::login::{Secrets, Unknown, Verifier};
-use crate::metrics::{Durations, Metrics, label};
+use crate::metrics::{Durations, Metrics, label, labels};
 use crate::settings::AccountName;
 use crate::store::{Accounts, BodyKey, StoreError, StoreOptions, Structures};
 pub use login::{Attempt, KeyHolder, Login, LoginFlow, Next, Offer};
@@ -431,13 +431,10 @@ impl PerCore {
 
     /// Counts an IMAP command with what came of it, and how long it took since `began`.
     pub fn imap_command(&self, command: &'static str, result: &'static str, began: Instant) {
-        let labels = [("cmd", command), ("result", result)];
+        let labels = labels(("cmd", command), ("result", result));
         self.metrics.count("ringmail_imap_commands_total", labels);
         self.durations.observe(
-            (
-                "ringmail_imap_command_duration_seconds",
-                [labels[0], labels[1], ("", "")],
-            ),
+            ("ringmail_imap_command_duration_seconds", labels),
             began.elapsed(),
         );
     }

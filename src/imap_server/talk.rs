@@ -248,7 +248,7 @@ impl RefusalsCounted {
         if new > 0 {
             core.metrics.add(
                 "ringmail_imap_commands_total",
-                [("cmd", "(unrecognized)"), ("result", "badsyntax")],
+                crate::metrics::labels(("cmd", "(unrecognized)"), ("result", "badsyntax")),
                 i64::from(new),
             );
             self.0 += new;

@@ -436,14 +436,12 @@ impl PerCore {
     }
 
     fn count_login(&self, attempt: Attempt<'_>, mechanism: &'static str, result: &'static str) {
-        self.metrics.count(
-            "ringmail_authentication_total",
-            [("protocol", attempt.service.as_str()), ("result", result)],
-        );
-        self.metrics.count(
-            "ringmail_authentication_mechanism_total",
-            [("mechanism", mechanism), ("result", result)],
-        );
+        let labels = [
+            ("protocol", attempt.service.as_str()),
+            ("mechanism", mechanism),
+            ("result", result),
+        ];
+        self.metrics.count("ringmail_authentication_total", labels);
     }
 
     /// Whether the networks' failed logins leave room for a try. A limiter that does not answer lets it be made.

@@ -23,7 +23,7 @@ use super::replies;
 use super::transaction::{Facts, Transaction, spool_reply};
 use crate::calls::LimitedDoor;
 use crate::login::limiter::Networks;
-use crate::metrics::label;
+use crate::metrics::{label, labels};
 use crate::percore::{KeyHolder, LoginFlow, PerCore, monotonic};
 use crate::settings::{AccountName, SmtpLimits, StartTls};
 use feed::{command_word, feed};
@@ -489,7 +489,7 @@ impl<'c> Door<'c> {
         let result = if accepted { "accepted" } else { "refused" };
         self.core.metrics.count(
             "ringmail_smtp_messages_total",
-            [("door", door), ("result", result)],
+            labels(("door", door), ("result", result)),
         );
         self.session.decide(reply);
     }

@@ -43,7 +43,7 @@ pub(super) async fn answer<B>(
     }
     core.metrics.count(
         "ringmail_http_requests_total",
-        [("page", page.word()), ("status", class(response.status()))],
+        crate::metrics::labels(("page", page.word()), ("status", class(response.status()))),
     );
     tracing::debug!(
         method = %request.method(),
