@@ -219,6 +219,8 @@ pub enum Verified {
     Yes,
     /// Yes; what SCRAM answers.
     Signed(ServerSignature),
+    /// Not looked at: too many failures of this account.
+    Later,
 }
 
 /// A delivery to one account.

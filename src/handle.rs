@@ -252,6 +252,39 @@ impl PerCore {
     }
 
     async fn verify(&self, verify: Verify) -> Result<Verified, StoreError> {
+        let account = verify.account.as_ref().map(|a| a.as_str().to_string());
+        let (name, networks) = (
+            account.unwrap_or_else(|| verify.name.clone()),
+            verify.networks,
+        );
+        let now = self.wall_clock().max(0) as u64;
+        let most = {
+            let live = self.live.borrow();
+            live.settings
+                .server
+                .limits
+                .auth
+                .account_failures_per_hour_max
+        };
+        {
+            let accounts = &mut self.limiters.borrow_mut().accounts;
+            if !accounts.may_try(&name, &networks, now, most) {
+                return Ok(Verified::Later);
+            }
+            // Until it is known: many at once are no more guesses than one after the other.
+            accounts.failed(&name, now);
+        }
+        let verified = self.look_at(verify).await;
+        let accounts = &mut self.limiters.borrow_mut().accounts;
+        match verified {
+            Ok(Verified::No) => (),
+            Ok(_) => accounts.succeeded(&name, &networks, now),
+            Err(_) => accounts.forgive(&name),
+        }
+        verified
+    }
+
+    async fn look_at(&self, verify: Verify) -> Result<Verified, StoreError> {
         let Verify {
             account,
             name,

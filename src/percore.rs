@@ -25,7 +25,7 @@ use crate::live::Live;
 use crate::login::limiter::{
     ConnectionLimiter, FailureLimiter, May, Networks, Refused, RequestLimiter,
 };
-use crate::login::{Secrets, Unknown, Verifier};
+use crate::login::{AccountLimiter, Secrets, Unknown, Verifier};
 use crate::metrics::{Durations, Metrics, label, labels};
 use crate::settings::AccountName;
 use crate::store::{Accounts, BodyKey, StoreError, StoreOptions, Structures};
@@ -109,6 +109,8 @@ pub struct PerCore {
 pub(crate) struct Limiters {
     pub connections: HashMap<LimitedDoor, ConnectionLimiter>,
     pub failures: FailureLimiter,
+    /// Of accounts this core owns.
+    pub accounts: AccountLimiter,
     /// Logins whose networks have as many under way as may still fail.
     pub waiting_logins: HashMap<Networks, VecDeque<oneshot::Sender<May>>>,
     /// Of HTTP, whose connections all come to one core.

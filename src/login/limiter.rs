@@ -27,6 +27,11 @@ impl Networks {
         }
     }
 
+    /// The network of the address alone.
+    pub fn narrowest(&self) -> (u8, u128) {
+        self.0[0]
+    }
+
     /// A stable number of the widest network: who owns its limiter.
     pub fn widest(&self) -> [u8; 16] {
         self.0[2].1.to_be_bytes()

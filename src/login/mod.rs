@@ -4,12 +4,14 @@
 //! threads of its own. An unknown name takes the same steps and the same time as a known one with a wrong password.
 //! RFC 4422, 4616, 5802, 2195. Not here: the mechanisms' grammar (`protocols/sasl`), the wording of refusals (the doors).
 
+mod account_limiter;
 pub mod limiter;
 mod line;
 mod password;
 mod secrets;
 mod unknown;
 
+pub use account_limiter::AccountLimiter;
 pub use password::{Check, HashCost, Patience, Verifier, hashing_pool, random};
 pub use secrets::{AppPassword, Keys, Password, SaltRow, Scheme, Secrets, Service, Services};
 pub use unknown::{Iterations, Unknown};

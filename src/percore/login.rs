@@ -471,7 +471,7 @@ impl PerCore {
             networks: attempt.networks,
         }));
         let verified = match self.call(owner, call).await {
-            Ok(Answer::Verified(Ok(verified))) => verified,
+            Ok(Answer::Verified(Ok(verified))) if verified != Verified::Later => verified,
             _ => return (Login::Unavailable, Verified::No),
         };
         let Some(account) = account.filter(|_| verified != Verified::No) else {

@@ -221,6 +221,7 @@ requests_per_minute_max = [100000000, 100000000, 100000000]
 requests_per_hour_max = [1000000000, 1000000000, 1000000000]
 
 [limits.auth]
+account_failures_per_hour_max = 1000000000
 scram_sha256_iterations = 4096
 scram_sha1_iterations = 4096
 cram_md5 = true

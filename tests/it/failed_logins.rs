@@ -150,3 +150,32 @@ fn a_connection_that_is_open_already_may_not_go_on_guessing() {
         "{answer}"
     );
 }
+
+#[test]
+fn an_account_is_not_guessed_at_without_end() {
+    let server = TestServer::start();
+    let mut settings = server.server().live().settings.clone();
+    settings.server.limits.auth.account_failures_per_hour_max = 5;
+    settings.server.limits.imap.auth_failures_max = 100;
+    settings.server.limits.imap.auth_failures_slow_after = 100;
+    server.server().reload(settings).unwrap();
+    let wrong = |n: usize| format!("wrong-{n}");
+    let answers = at_once(&server, 12, wrong);
+    let count = |what: &str| answers.iter().filter(|a| a.starts_with(what)).count();
+    assert_eq!(count("a NO [AUTHENTICATIONFAILED]"), 5, "{answers:?}");
+    assert_eq!(count("a NO [UNAVAILABLE]"), 7, "{answers:?}");
+    let right = at_once(&server, 1, |_| "anna-password".to_string());
+    assert!(right[0].starts_with("a NO [UNAVAILABLE]"), "{right:?}");
+}
+
+#[test]
+fn guessing_shuts_nobody_out_who_logged_in_before() {
+    let server = TestServer::start();
+    let mut settings = server.server().live().settings.clone();
+    settings.server.limits.auth.account_failures_per_hour_max = 5;
+    server.server().reload(settings).unwrap();
+    let right = || at_once(&server, 1, |_| "anna-password".to_string());
+    assert!(right()[0].starts_with("a OK"));
+    at_once(&server, 8, |n| format!("wrong-{n}"));
+    assert!(right()[0].starts_with("a OK"));
+}

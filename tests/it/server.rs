@@ -209,6 +209,7 @@ connections_open_max = [100000, 100000, 100000]
 [limits.auth]
 failures_per_minute_max = [100000, 100000, 100000]
 failures_per_day_max = [100000, 100000, 100000]
+account_failures_per_hour_max = 100000
 argon2_memory_bytes = "64KiB"
 argon2_passes = 1
 scram_sha256_iterations = 4096

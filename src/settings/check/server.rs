@@ -271,6 +271,7 @@ fn ranges(server: &Server) -> Vec<(&'static str, u64, u64, u64)> {
         ("limits.http.connections_max", http.connections_max.into(), 1, ANY),
         ("limits.tls.handshakes_per_core_max", limits.tls.handshakes_per_core_max.into(), 1, ANY),
         ("limits.auth.checks_waiting_max", auth.checks_waiting_max.into(), 1, 1 << 20),
+        ("limits.auth.account_failures_per_hour_max", auth.account_failures_per_hour_max.into(), 1, ANY),
         // RFC 9106 3.1: memory is at least 8 KiB for each lane; below 7 MiB argon2id no longer protects.
         ("limits.auth.argon2_memory_bytes", auth.argon2_memory_bytes.0, 8 << 10, 4 << 30),
         // RFC 7677 4: at least 4096. A client that computes for minutes gives up.
