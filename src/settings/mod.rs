@@ -6,7 +6,7 @@
 //! `model` is the whole: `server`, `listener`, `limits` model the static file, `domains` the domains file, `account` one account's file.
 //! `load` reads the files, `parse` turns a text into a model and finds all its errors, `check` looks at everything together,
 //! `problem` is how an error reads. `reload` says what a new version changes, `edit` writes the server's own changes,
-//! `example` prints every field, `local` is built in for `localserve`.
+//! `example` prints every field, `local` is built in for `localserve`. `sendmail` is a file apart, of the command of that name.
 
 pub mod account;
 pub mod account_name;
@@ -24,6 +24,7 @@ pub mod parse;
 pub mod problem;
 pub mod reload;
 mod replace;
+pub mod sendmail;
 pub mod server;
 pub mod text;
 pub mod units;
@@ -42,6 +43,7 @@ pub use local::Local;
 pub use model::Settings;
 pub use names::{AddressText, DomainName, LocalpartText, MailboxName};
 pub use problem::{Place, Problem, Problems, Unfinished};
+pub use sendmail::Sendmail;
 pub use server::{
     Cores, HttpCore, InitialMailboxes, Log, LogFormat, LogLevel, Server, ShardCores, Storage,
 };
