@@ -1,4 +1,4 @@
-//! The server. Floors, from the ground: `settings`, `metrics`; `directory`, `telemetry`; `login`; `live`; `store`; `queue`; `calls`, `percore`;
+//! The server. Floors, from the ground: `settings`, `metrics`; `directory`, `telemetry`, `sendmail`; `login`; `live`; `store`; `queue`; `calls`, `percore`;
 //! `handle`, `inbound`; the doors `smtp_server`, `imap_server`, `web`; `serve`; `control`; `cli`. An import only goes down.
 
 pub mod calls;
@@ -13,6 +13,7 @@ pub mod login;
 pub mod metrics;
 pub mod percore;
 pub mod queue;
+pub mod sendmail;
 pub mod serve;
 pub mod settings;
 pub mod smtp_server;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Floors of `src`, from the ground. A room imports only from floors below it, or from itself.
 const ROOMS: &[&[&str]] = &[
     &["settings", "metrics"],
-    &["directory", "telemetry"],
+    &["directory", "telemetry", "sendmail"],
     &["login", "live"],
     &["store"],
     &["queue"],

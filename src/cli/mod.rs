@@ -33,8 +33,16 @@ use shards::storage::DirectoryError;
 use arguments::{Arguments, Parsed};
 use table::Command;
 
-/// Runs a command line, program name first. Exit codes: 0 done, 1 failed or something found, 2 not understood.
+/// Runs a command line, program name first. Exit codes: 0 done, 1 failed or something found, 2 not understood; those of sendmail are its own.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let words: Vec<OsString> = words.into_iter().collect();
+    if let Some(rest) = sendmail_words(&words) {
+        keep_files_private();
+        let rows = table::ROWS.iter();
+        let row = rows.filter(|row| row.command == Command::Sendmail);
+        let help: String = row.map(table::Row::help).collect();
+        return crate::sendmail::run(rest.to_vec(), &help).into();
+    }
     let result = match arguments::parse(words) {
         Ok(Parsed::Print(text)) => print(&text),
         Ok(Parsed::Run(row, arguments)) => {
@@ -49,6 +57,19 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report(failure),
     }
+}
+
+/// The rest of a command line that is sendmail's: programs call it by that name, and its options are read by other rules than ours.
+fn sendmail_words(words: &[OsString]) -> Option<&[OsString]> {
+    let (program, rest) = words.split_first()?;
+    if Path::new(program)
+        .file_name()
+        .is_some_and(|name| name == "sendmail")
+    {
+        return Some(rest);
+    }
+    let (first, rest) = rest.split_first()?;
+    (first == "sendmail").then_some(rest)
 }
 
 fn run(command: Command, arguments: &Arguments) -> Result<(), Failure> {
@@ -76,6 +97,7 @@ fn run(command: Command, arguments: &Arguments) -> Result<(), Failure> {
         Command::Reload => running::reload(arguments),
         Command::Stop => running::stop(arguments),
         Command::Status => running::status(arguments),
+        Command::Sendmail => Err(Failure::Usage("sendmail must be the first word".into())),
     }
 }
 

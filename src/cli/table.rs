@@ -25,6 +25,7 @@ pub(super) enum Command {
     Reload,
     Stop,
     Status,
+    Sendmail,
 }
 
 /// An option. Each means the same in every command that takes it.
@@ -196,7 +197,7 @@ const WHICH: &[Opt] = &[Opt::Config, Opt::Dir];
 const WHICH_JSON: &[Opt] = &[Opt::Config, Opt::Dir, Opt::Json];
 
 /// All commands, in the order of the help.
-pub(super) const ROWS: [Row; 22] = [
+pub(super) const ROWS: [Row; 23] = [
     Row {
         command: Command::Localserve,
         words: &["localserve"],
@@ -438,6 +439,38 @@ only is named.",
         options: WHICH_JSON,
         summary: "Tells how a running server is",
         details: "Exit code 1 when none runs or something is wrong with it.",
+    },
+    Row {
+        command: Command::Sendmail,
+        words: &["sendmail"],
+        arguments: &["[RECIPIENT...]"],
+        options: &[],
+        summary: "Sends a message by way of a submission server, as sendmail does",
+        details: "\
+For programs that call sendmail: a link named sendmail to this program does the
+same (ln -s /usr/local/bin/ringmail /usr/sbin/sendmail). The message is standard
+input; what it lacks of From, Date and Message-ID is added, Bcc is removed.
+
+  -t            recipients from To, Cc and Bcc of the message, and those named
+  -f ADDRESS    who errors go to; \"\" for nobody. -r is the same
+  -F NAME       the name in a From field that has to be added
+  -i, -oi       a line with a dot alone does not end the message
+  --config FILE the settings, instead of /etc/ringmail/sendmail.toml. -C is the same
+  --again FILE  sends a message that was kept, and removes FILE when that is done
+  --check       checks the settings and shows every mistake
+  --example     prints a sample of the settings that explains every field
+
+What other options of sendmail say makes no difference here (-bm, -e, -o, -B, -N
+and so on); modes that are other programs (-bp, -bd, -bs, -q) are refused.
+
+What could not be sent is kept, for the recipients that did not get it, in a file
+in the settings' spool_dir, else in ~/ringmail-unsent, else in /var/tmp; standard
+error says where.
+
+Exit code: 0 when the server took the message for all recipients; else one of
+sysexits: 64 command line, 65 not a message, 66 no message, 67 recipient refused,
+68 unknown server, 69 not taken, 74 input broke off, 75 not now, 76 server breaks
+the rules, 77 login refused, 78 settings. It must be the first word.",
     },
 ];
 

@@ -19,6 +19,8 @@ mod operator;
 mod program;
 mod salvage;
 mod salvage_killed;
+mod sendmail;
+mod sendmail_servers;
 mod server;
 mod service;
 mod smtp;
