@@ -36,12 +36,12 @@ use table::Command;
 /// Runs a command line, program name first. Exit codes: 0 done, 1 failed or something found, 2 not understood; those of sendmail are its own.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<OsString> = words.into_iter().collect();
-    if let Some(rest) = sendmail_words(&words) {
+    if let Some((called, rest)) = sendmail_words(&words) {
         keep_files_private();
         let rows = table::ROWS.iter();
         let row = rows.filter(|row| row.command == Command::Sendmail);
         let help: String = row.map(table::Row::help).collect();
-        return crate::sendmail::run(rest.to_vec(), &help).into();
+        return crate::sendmail::run(rest.to_vec(), &called, &help).into();
     }
     let result = match arguments::parse(words) {
         Ok(Parsed::Print(text)) => print(&text),
@@ -59,17 +59,16 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// The rest of a command line that is sendmail's: programs call it by that name, and its options are read by other rules than ours.
-fn sendmail_words(words: &[OsString]) -> Option<&[OsString]> {
+/// The name and the rest of a command line that is sendmail's: programs call it by that name, and its options are read by other rules than
+/// ours.
+fn sendmail_words(words: &[OsString]) -> Option<(String, &[OsString])> {
     let (program, rest) = words.split_first()?;
-    if Path::new(program)
-        .file_name()
-        .is_some_and(|name| name == "sendmail")
-    {
-        return Some(rest);
+    let path = Path::new(program);
+    if path.file_name().is_some_and(|name| name == "sendmail") {
+        return Some((path.display().to_string(), rest));
     }
     let (first, rest) = rest.split_first()?;
-    (first == "sendmail").then_some(rest)
+    (first == "sendmail").then(|| ("ringmail sendmail".to_owned(), rest))
 }
 
 fn run(command: Command, arguments: &Arguments) -> Result<(), Failure> {

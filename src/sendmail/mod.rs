@@ -42,18 +42,18 @@ use kept::Mail;
 use message::{Making, MessageError, Recipient};
 use submission::Refused;
 
-/// Runs a command line, without the command's name. `help` is what `--help` prints.
-pub fn run(words: impl IntoIterator<Item = OsString>, help: &str) -> Exit {
+/// Runs a command line, without the command's name, which is `called`: as the caller would write it. `help` is what `--help` prints.
+pub fn run(words: impl IntoIterator<Item = OsString>, called: &str, help: &str) -> Exit {
     match arguments::parse(words) {
         Err(text) => {
-            say(&format!("{text}; see ringmail sendmail --help"));
+            say(&format!("{text}; see {called} --help"));
             Exit::Usage
         }
         Ok(Asked::Help) => print(help),
         Ok(Asked::Version) => print(&format!("ringmail {}\n", env!("CARGO_PKG_VERSION"))),
         Ok(Asked::Example) => print(SENDMAIL_EXAMPLE),
         Ok(Asked::Check(config)) => check(config.as_deref()),
-        Ok(Asked::Send(options)) => send(&options),
+        Ok(Asked::Send(options)) => send(&options, called),
     }
 }
 
@@ -84,7 +84,7 @@ fn load(config: Option<&Path>) -> Result<Sendmail, Failure> {
     Sendmail::load(path).map_err(|problems| {
         let text = match is_privileged() {
             // The lines shown could be others' secrets.
-            true => format!("the settings in {} are missing or have a mistake; the administrator sees it with ringmail sendmail --check", path.display()),
+            true => format!("the settings in {} are missing or have a mistake; the administrator sees it with --check", path.display()),
             false => problems.to_string(),
         };
         Failure::new(Exit::Config, text)
@@ -161,18 +161,21 @@ struct State {
     places: Vec<PathBuf>,
     /// The settings' file, if it is not the usual one.
     config: Option<PathBuf>,
+    /// How the command is called.
+    called: String,
     /// Nothing is left to be kept.
     done: bool,
 }
 
 type Shared = Arc<Mutex<State>>;
 
-fn send(options: &Options) -> Exit {
+fn send(options: &Options, called: &str) -> Exit {
     let settings = load(options.config.as_deref());
     let state = Shared::default();
     change(&state, |state| {
         state.places = places(settings.as_ref().ok());
         state.config = options.config.clone();
+        state.called = called.to_owned();
         state.again = options.again.clone();
     });
     watch_signals(&state);
@@ -407,8 +410,9 @@ impl State {
                     None => String::new(),
                 };
                 say(&format!(
-                    "the message is kept in {}; to send it again: ringmail sendmail {config}--again {}",
+                    "the message is kept in {}; to send it again: {} {config}--again {}",
                     path.display(),
+                    self.called,
                     path.display()
                 ));
                 self.remove_old();
