@@ -60,13 +60,9 @@ impl Mail {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(error),
                 Ok(file) => {
-                    let written = self.write(reason, file);
+                    let written = self.write(reason, file).and_then(|()| sync(place));
                     // A part of a message looks like a message.
                     written.inspect_err(|_| drop(fs::remove_file(&path)))?;
-                    // A directory that only takes files (mode 1733) can't be opened; its file is synced all the same.
-                    if let Ok(directory) = File::open(place) {
-                        directory.sync_all()?;
-                    }
                     return Ok(path);
                 }
             }
@@ -147,6 +143,14 @@ fn make_own(place: &Path) -> io::Result<()> {
     match fs::DirBuilder::new().mode(0o700).create(place) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// A directory that only takes files (mode 1733) can't be opened; its file is synced all the same.
+fn sync(place: &Path) -> io::Result<()> {
+    match File::open(place) {
+        Ok(directory) => directory.sync_all(),
+        Err(_) => Ok(()),
     }
 }
 
