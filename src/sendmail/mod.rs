@@ -459,7 +459,12 @@ fn places(settings: Option<&Sendmail>) -> Vec<PathBuf> {
 
 /// Who is told to end while it has a message keeps it first.
 fn watch_signals(state: &Shared) {
-    let Ok(mut signals) = Signals::new([SIGHUP, SIGINT, SIGTERM]) else {
+    let ignored = ignored_signals();
+    let minded = [SIGHUP, SIGINT, SIGTERM];
+    let minded = minded
+        .into_iter()
+        .filter(|signal| ignored & 1 << (signal - 1) == 0);
+    let Ok(mut signals) = Signals::new(minded) else {
         // Then a signal ends the command as it ends any other, which its caller sees.
         return;
     };
@@ -482,6 +487,14 @@ fn watch_signals(state: &Shared) {
             });
         }
     });
+}
+
+/// A caller that had them ignored (nohup, a shell's background) wants the message sent: one bit for each signal, from signal 1 on.
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
 }
 
 fn now_secs() -> u64 {

@@ -21,6 +21,8 @@ type Steps = &'static [(&'static str, &'static str)];
 const BODY: &str = "<body>";
 /// Reads a line of a message instead of a command.
 const ANY: &str = "<any>";
+/// Reads the first octet of what is no line: a handshake.
+const OCTET: &str = "<octet>";
 /// Closes instead of answering.
 const CLOSE: &str = "<close>";
 
@@ -61,14 +63,18 @@ fn serve<S: Read + Write>(mut talk: BufReader<S>, steps: Steps) -> Vec<String> {
         let mut text = String::new();
         loop {
             let start = text.len();
-            if talk.read_line(&mut text).unwrap_or(0) == 0 {
+            let read = match *expected {
+                OCTET => talk.read(&mut [0]),
+                _ => talk.read_line(&mut text),
+            };
+            if read.unwrap_or(0) == 0 {
                 panic!("closed before {expected}: {heard:?}");
             }
             if *expected != BODY || &text[start..] == ".\r\n" {
                 break;
             }
         }
-        let is_command = *expected != BODY && *expected != ANY;
+        let is_command = ![BODY, ANY, OCTET].contains(expected);
         assert!(
             !is_command || text.starts_with(expected),
             "{text:?} instead of {expected}: {heard:?}"
@@ -525,7 +531,7 @@ fn starttls_is_done_or_nothing_is_sent() {
             &[
                 ("EHLO", "250-fake.example\r\n250 STARTTLS\r\n"),
                 ("STARTTLS", "220 go\r\n"),
-                (ANY, "no TLS here\r\n"),
+                (OCTET, "no TLS here\r\n"),
             ],
             75,
             "TLS: ",
@@ -699,6 +705,85 @@ fn stopped_while_it_sends_it_keeps_the_message() {
         text.contains("\nRecipient: a@there.example\nReason: stopped by a signal\n"),
         "{text}"
     );
+}
+
+#[test]
+fn signals_that_the_caller_ignores_stop_nothing() {
+    let home = Home::new();
+    let fake = Fake::start(&[
+        HELLO,
+        ("MAIL", "250 ok\r\n"),
+        ("RCPT", "250 ok\r\n"),
+        ("DATA", "354 go\r\n"),
+        (BODY, "250 ok\r\n"),
+    ]);
+    let config = plain(&home, fake.port, "");
+    // The shell's process becomes the command, which keeps what the shell ignores.
+    let script = "trap '' TERM; exec \"$0\" sendmail -C \"$1\" a@there.example";
+    let mut child = std::process::Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_ringmail"), &config])
+        .env("HOME", home.dir.path())
+        .stdin(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // More than a pipe holds: when it is written, the command reads.
+    stdin
+        .write_all(&[b"A: b\n\n".as_slice(), &[b'x'; 200_000]].concat())
+        .unwrap();
+    terminate(&child);
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
+    let sent = format!("\r\nA: b\r\n\r\n{}\r\n.\r\n", "x".repeat(200_000));
+    assert!(fake.heard()[4].ends_with(&sent));
+}
+
+#[test]
+fn sent_again_in_part_the_rest_is_kept_once() {
+    const OK: &str = "250 ok\r\n";
+    let home = Home::new();
+    let send = |fake: Fake, more: &[&str]| {
+        let config = plain(&home, fake.port, "");
+        let ran = home.send(&[&["-C", &config], more].concat(), MESSAGE);
+        fake.heard();
+        ran
+    };
+    let ran = send(
+        Fake::start(&[("EHLO", CLOSE)]),
+        &["-f", "x@here.example", "a@there.example", "b@there.example"],
+    );
+    assert_eq!(ran.code, 75, "{}", ran.err);
+    let kept = home.kept().pop().unwrap();
+    let fake = Fake::start(&[
+        ("EHLO", "250-fake.example\r\n250 LIMITS RCPTMAX=1\r\n"),
+        ("MAIL FROM:<x@here.example>", OK),
+        ("RCPT TO:<a@", OK),
+        ("DATA", "354 go\r\n"),
+        (BODY, OK),
+        ("MAIL", OK),
+        ("RCPT TO:<b@", "451 4.3.0 later\r\n"),
+    ]);
+    let ran = send(fake, &["--again", kept.to_str().unwrap()]);
+    assert_eq!(ran.code, 75, "{}", ran.err);
+    assert!(!kept.exists(), "{}", ran.err);
+    let text = home.kept_text();
+    assert!(
+        text.contains("Sender: x@here.example\nRecipient: b@there.example\nReason: b@"),
+        "{text}"
+    );
+    let kept = home.kept().pop().unwrap();
+    let fake = Fake::start(&[
+        HELLO,
+        ("MAIL FROM:<x@here.example>", OK),
+        ("RCPT TO:<b@", OK),
+        ("DATA", "354 go\r\n"),
+        (BODY, OK),
+    ]);
+    let ran = send(fake, &["--again", kept.to_str().unwrap()]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert!(home.kept().is_empty());
 }
 
 #[test]
