@@ -9,11 +9,12 @@ use std::sync::{Arc, OnceLock};
 use ring::digest;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::pki_types::{AlgorithmIdentifier, CertificateDer, PrivateKeyDer, UnixTime, alg_id};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
+use x509_parser::asn1_rs::{Any, Tag};
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
@@ -234,9 +235,9 @@ pub enum ClientKeyError {
     /// Not X.509, or not as TLS takes it.
     #[error("this is no X.509 certificate that TLS can use")]
     Certificate,
-    /// Of another kind or size.
+    /// Of another kind or size, or not written as usual.
     #[error(
-        "its key is {0}; known are RSA from 2048 to 8192 bits, ECDSA on P-256 or P-384, and Ed25519"
+        "its key is {0}, or written in an unusual way; known are RSA from 2048 to 8192 bits, ECDSA on P-256 or P-384, and Ed25519"
     )]
     Kind(String),
 }
@@ -252,29 +253,7 @@ impl ClientKey {
             .subject_public_key_info();
         let (_, key) =
             SubjectPublicKeyInfo::from_der(&info).map_err(|_| ClientKeyError::Certificate)?;
-        let other = |kind: &str| ClientKeyError::Kind(kind.to_string());
-        let oid = key.algorithm.algorithm.to_id_string();
-        let kind = match key.parsed() {
-            Ok(PublicKey::RSA(rsa)) => match rsa.key_size() {
-                bits @ 2048..=8192 => format!("rsa-{bits}"),
-                bits => return Err(other(&format!("rsa-{bits}"))),
-            },
-            Ok(PublicKey::EC(_)) => {
-                let curve = key
-                    .algorithm
-                    .parameters
-                    .as_ref()
-                    .and_then(|p| p.as_oid().ok());
-                match curve.map(|c| c.to_id_string()).as_deref() {
-                    Some("1.2.840.10045.3.1.7") => "ecdsa-p256".to_string(),
-                    Some("1.3.132.0.34") => "ecdsa-p384".to_string(),
-                    curve => return Err(other(&format!("ecdsa-{}", curve.unwrap_or("?")))),
-                }
-            }
-            // RFC 8410 3.
-            _ if oid == "1.3.101.112" => "ed25519".to_string(),
-            _ => return Err(other(&oid)),
-        };
+        let kind = kind_of(&key).map_err(ClientKeyError::Kind)?;
         let fingerprint = digest::digest(&digest::SHA256, &info);
         let mut octets = [0; 32];
         octets.copy_from_slice(fingerprint.as_ref());
@@ -296,6 +275,61 @@ pub fn common_name(certificate: &[u8]) -> Option<String> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     let name = parsed.subject().iter_common_name().next()?.as_str().ok()?;
     Some(name.to_string())
+}
+
+/// The kind of a key, or of one that ring can't check a signature with: what is an error there must be one here, or the handshake breaks.
+fn kind_of(key: &SubjectPublicKeyInfo<'_>) -> Result<String, String> {
+    // webpki compares them octet by octet: parameters that are missing or too many make another algorithm.
+    let identifier = algorithm_identifier(key.raw).unwrap_or_default();
+    let octets = key.subject_public_key.data.as_ref();
+    let is = |known: AlgorithmIdentifier| identifier == known.as_ref();
+    let (kind, usable) = if is(alg_id::RSA_ENCRYPTION) {
+        let (bits, exponent) = rsa_numbers(key).unwrap_or_default();
+        // RFC 8017 3.1: e is odd and at least 3; ring takes 33 bits of it.
+        let usable = (2048..=8192).contains(&bits) && exponent % 2 == 1 && exponent >= 3;
+        (format!("rsa-{bits}"), usable && exponent < 1 << 33)
+    } else if is(alg_id::ECDSA_P256) {
+        ("ecdsa-p256".to_string(), is_uncompressed(octets, 32))
+    } else if is(alg_id::ECDSA_P384) {
+        ("ecdsa-p384".to_string(), is_uncompressed(octets, 48))
+    } else if is(alg_id::ED25519) {
+        ("ed25519".to_string(), octets.len() == 32)
+    } else if let Ok(PublicKey::EC(_)) = key.parsed() {
+        let parameters = key.algorithm.parameters.as_ref();
+        let name = parameters.filter(|p| p.header.tag() == Tag::Oid);
+        let curve = name.and_then(|p| p.as_oid().ok());
+        let curve = curve.map_or("?".to_string(), |curve| curve.to_id_string());
+        (format!("ecdsa-{curve}"), false)
+    } else {
+        (key.algorithm.algorithm.to_id_string(), false)
+    };
+    match usable && key.subject_public_key.unused_bits == 0 {
+        true => Ok(kind),
+        false => Err(kind),
+    }
+}
+
+/// The content of the AlgorithmIdentifier in a DER SubjectPublicKeyInfo. RFC 5280 4.1.
+fn algorithm_identifier(info: &[u8]) -> Option<&[u8]> {
+    let (_, outer) = Any::from_der(info).ok()?;
+    let (_, identifier) = Any::from_der(outer.data).ok()?;
+    Some(identifier.data)
+}
+
+/// The number of bits of the modulus, and the exponent, if that has 64 bits at most.
+fn rsa_numbers(key: &SubjectPublicKeyInfo<'_>) -> Option<(usize, u64)> {
+    let PublicKey::RSA(rsa) = key.parsed().ok()? else {
+        return None;
+    };
+    let zeros = rsa.modulus.iter().take_while(|octet| **octet == 0).count();
+    let modulus = &rsa.modulus[zeros..];
+    let bits = modulus.len() * 8 - modulus.first()?.leading_zeros() as usize;
+    Some((bits, rsa.try_exponent().unwrap_or_default()))
+}
+
+/// SEC 1 2.3.3. RFC 5480 2.2 has clients that show a compressed point as well; ring reads none.
+fn is_uncompressed(point: &[u8], octets: usize) -> bool {
+    point.len() == 1 + 2 * octets && point[0] == 4
 }
 
 /// Takes any certificate, or none, and has the client prove that it holds the key. What it can't check identifies nobody
