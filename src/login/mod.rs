@@ -13,5 +13,7 @@ mod unknown;
 
 pub use account_limiter::AccountLimiter;
 pub use password::{Check, HashCost, Patience, Verifier, hashing_pool, random};
-pub use secrets::{AppPassword, Keys, Password, SaltRow, Scheme, Secrets, Service, Services};
+pub use secrets::{
+    AppPassword, KeyPair, Keys, Password, SaltRow, Scheme, Secrets, Service, Services,
+};
 pub use unknown::{Iterations, Unknown};
