@@ -3,6 +3,7 @@
 
 mod check;
 mod cli;
+mod client_keys;
 mod crash;
 mod dialogs;
 mod failed_logins;
