@@ -1,13 +1,15 @@
-"""Certificates that nobody registered, of every kind OpenSSL makes: they break neither the handshake nor the password login after it.
+"""Certificates that nobody registered, of every kind OpenSSL makes: they break neither the handshake nor the password login after it. And
+registered ones, whose keys log in.
 Listeners ask for one and look at nothing but its key. RFC 5246 7.4.8, RFC 8446 4.4.2 and 4.4.3.
 """
 
 import base64
+import hashlib
 import re
 import subprocess
 import threading
 
-from server import PASSWORD, USER, command, expect, need, run, same, succeed
+from server import PASSWORD, USER, binary, command, expect, need, run, same, succeed
 
 need("openssl", "curl", "gsasl")
 
@@ -197,8 +199,39 @@ def gnutls(server):
             expect(code == 0 and "server trusted" in out + err, name, protocol, code, out, err)
 
 
-# todo: registered certificates, once they can be registered: PREAUTH in IMAP, AUTH EXTERNAL, submission without AUTH, another account's
-# password after it refused. Here is their place, between the certificates that mean nothing and what the log says of them.
+def registered_certificates(server):
+    """Their key logs in: PREAUTH with TLS from the start, EXTERNAL after STARTTLS, submission without AUTH. Not expired, nor of whom, counts."""
+    for name in ("rsa-2048", "ecdsa-p256", "ecdsa-p384", "ed25519", "expired", "extensions"):
+        certificate = (server.scratch / f"{name}.crt").read_text()
+        where = ["--dir", server.directory]
+        added = succeed(binary(), "config", "tlspubkey", "add", USER, name, *where, stdin=certificate)
+        fingerprint = added.split()[0]
+        public = succeed("openssl", "x509", "-in", server.scratch / f"{name}.crt", "-noout", "-pubkey")
+        der = subprocess.run(["openssl", "pkey", "-pubin", "-outform", "DER"], input=public.encode(), capture_output=True, check=True).stdout
+        ours = base64.urlsafe_b64encode(hashlib.sha256(der).digest()).decode().rstrip("=")
+        same(fingerprint, ours, f"the fingerprint of {name}")
+        for version in ("2", "3"):
+            with Talk(server, "imaps", version, name) as talk:
+                expect(talk.until("* ").startswith("* PREAUTH "), name, "with TLS 1." + version)
+                talk.say('a STATUS INBOX (MESSAGES)')
+                expect(talk.until("a ").startswith("a OK"), name)
+            with Talk(server, "imap", version, name) as talk:
+                talk.say("a AUTHENTICATE EXTERNAL =")
+                expect(talk.until("a ").startswith("a OK"), name)
+            for door in ("submission", "submissions"):
+                with Talk(server, door, version, name) as talk:
+                    talk.say("EHLO client.example.org")
+                    talk.until("250 ")
+                    talk.say(f"MAIL FROM:<{USER}>")
+                    expect(talk.until("2", "5").startswith("250 2.1.0"), name, door)
+                    talk.say("RSET")
+                    talk.until("250 ")
+                    talk.say("AUTH EXTERNAL =")
+                    expect(talk.until("2", "5").startswith("235 "), name, door)
+        succeed(binary(), "config", "tlspubkey", "remove", fingerprint, *where)
+        with Talk(server, "imaps", "3", name) as talk:
+            expect(talk.until("* ").startswith("* OK "), name, "after its removal")
+            talk.log_in("imaps")
 
 
 def nothing_in_the_log(server):
@@ -208,4 +241,4 @@ def nothing_in_the_log(server):
     same(other, [], "lines of the log")
 
 
-run(no_certificate, unregistered_certificates, a_chain_of_many, gnutls, nothing_in_the_log)
+run(no_certificate, unregistered_certificates, a_chain_of_many, gnutls, registered_certificates, nothing_in_the_log)
