@@ -8,6 +8,7 @@ use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
+use crate::ShardId;
 use crate::segments::{BodyId, Location};
 
 /// The index could not do what was asked; the text is for operators.
@@ -40,6 +41,15 @@ impl RowChange {
             RowChange::Put(key, _) | RowChange::Delete(key) => key,
         }
     }
+}
+
+/// Whose index it is: one of another shard would name bodies that are not there, and call garbage those that are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The directory's seed.
+    pub seed: u32,
+    /// The shard.
+    pub shard: ShardId,
 }
 
 /// What the index remembers of the shard as a whole.
@@ -246,6 +256,23 @@ impl Index {
             None => Progress::default(),
         })
     }
+
+    /// Whose index it is; none in one that was made before indexes said so, or just now.
+    pub fn identity(&self) -> Result<Option<Identity>, IndexError> {
+        let Some(bytes) = self.shard.get(IDENTITY)? else {
+            return Ok(None);
+        };
+        if bytes.len() != IDENTITY_BYTES || bytes[0] != IDENTITY_VERSION {
+            return Err(IndexError(
+                "its identity row has an unknown format; use the version of ringmail that wrote it"
+                    .into(),
+            ));
+        }
+        Ok(Some(Identity {
+            seed: crate::segments::u32_at(&bytes, 1),
+            shard: ShardId(crate::segments::u16_at(&bytes, 5)),
+        }))
+    }
 }
 
 impl IndexBatch {
@@ -283,6 +310,13 @@ impl IndexBatch {
         value[8..].copy_from_slice(&progress.next_body.to_le_bytes());
         self.batch.insert(&index.shard, PROGRESS, value);
     }
+
+    pub(crate) fn put_identity(&mut self, index: &Index, identity: Identity) {
+        let mut value = [IDENTITY_VERSION; IDENTITY_BYTES];
+        value[1..5].copy_from_slice(&identity.seed.to_le_bytes());
+        value[5..].copy_from_slice(&identity.shard.0.to_le_bytes());
+        self.batch.insert(&index.shard, IDENTITY, value);
+    }
 }
 
 /// The first key after all that begin with `prefix`; none if there is no such key.
@@ -304,6 +338,9 @@ const JOURNALS_MAX: u64 = 128 << 20;
 /// Octets of a row's key, at most: fjall's journal has 16 bits for it and checks nothing.
 pub const KEY_MAX: usize = u16::MAX as usize;
 const PROGRESS: &[u8] = b"progress";
+const IDENTITY: &[u8] = b"identity";
+const IDENTITY_VERSION: u8 = 1;
+const IDENTITY_BYTES: usize = 7;
 
 #[cfg(test)]
 mod tests {

@@ -232,6 +232,8 @@ fn a_kill_while_a_bare_directory_is_made_leaves_one_that_opens() {
         ("open.epoch", 1),
         ("open.index", 1),
         ("open.index", 2),
+        ("open.identity", 1),
+        ("open.identity", 2),
         ("segment.created", 1),
         ("segment.named", 2),
     ] {

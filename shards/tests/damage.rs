@@ -269,6 +269,27 @@ fn an_index_set_aside_is_not_replaced_by_an_empty_one() {
 }
 
 #[test]
+fn an_index_of_another_shard_is_replaced_by_a_rebuild_and_the_new_one_says_whose_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), 6);
+    let [rows, other] = [0, 1].map(|n| shard_path(dir.path(), ShardId(n)).join("rows"));
+    let away = dir.path().join("away");
+    let exchange = || {
+        fs::rename(&rows, &away).unwrap();
+        fs::rename(&other, &rows).unwrap();
+        fs::rename(&away, &other).unwrap();
+    };
+    exchange();
+    assert_eq!(rebuild(dir.path()), 6);
+    fs::remove_dir_all(&other).unwrap();
+    fs::rename(rows.with_file_name("rows.damaged.1"), &other).unwrap();
+    assert_whole(dir.path(), 6);
+    exchange();
+    let error = open(dir.path(), &options(), SEED).err().unwrap();
+    assert!(matches!(error, DirectoryError::Foreign { .. }), "{error}");
+}
+
+#[test]
 fn a_rebuild_gives_no_number_twice_and_puts_unnamed_content_aside() {
     let dir = tempfile::tempdir().unwrap();
     fill(dir.path(), 20);

@@ -3,15 +3,19 @@
 mod support;
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ringmail_shards::ShardId;
+use ringmail_shards::segments::BodyId;
 use ringmail_shards::storage::{
     DirectoryError, Lock, StorageOptions, check_stopped, open, read_format, restore_format,
     shard_path,
 };
-use support::{Key, SEED, SHARDS, Store, assert_whole, fill, flip, key, keys, options, write};
+use support::{
+    Key, SEED, SHARDS, Store, assert_whole, fill, flip, key, keys, options, remove, walk, write,
+};
 
 #[test]
 fn a_second_process_is_refused() {
@@ -189,6 +193,95 @@ fn shards_in_each_others_place_are_refused_and_changed_by_nobody() {
     }
     exchange();
     assert_whole(dir.path(), 3);
+}
+
+/// Exchanges the indexes of the first two shards.
+fn exchange_indexes(directory: &Path) {
+    let [a, b] = [0, 1].map(|n| shard_path(directory, ShardId(n)).join("rows"));
+    let aside = directory.join("aside");
+    fs::rename(&a, &aside).unwrap();
+    fs::rename(&b, &a).unwrap();
+    fs::rename(&aside, &b).unwrap();
+}
+
+/// As in a directory of a version that wrote no identities.
+fn forget_identities(directory: &Path) {
+    for shard in 0..SHARDS {
+        let path = shard_path(directory, ShardId(shard)).join("rows");
+        let index = fjall::Database::builder(path).open().unwrap();
+        let row = index.keyspace("shard", Default::default).unwrap();
+        row.remove("identity").unwrap();
+        index.persist(fjall::PersistMode::SyncAll).unwrap();
+    }
+}
+
+fn large_files(directory: &Path) -> usize {
+    let large = |n| shard_path(directory, ShardId(n)).join("large");
+    (0..SHARDS).map(|n| walk(&large(n)).len()).sum()
+}
+
+#[test]
+fn indexes_in_each_others_place_are_refused_before_anything_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), 22);
+    // So that an index that is further on lies where one is expected that is not, and names none of the large files there.
+    let store = Store::open(dir.path());
+    store.run(|core| async move {
+        for n in [5, 21] {
+            let row = core.shards[1].get(key(1, n).row("a")).await.unwrap();
+            let body = BodyId(u64::from_le_bytes(row.unwrap().try_into().unwrap()));
+            remove(&core, key(1, n), body).await.unwrap();
+            write(&core, key(1, n)).await.unwrap();
+        }
+    });
+    store.close();
+    assert_eq!(large_files(dir.path()), 4);
+    for known in [true, false] {
+        if !known {
+            forget_identities(dir.path());
+        }
+        exchange_indexes(dir.path());
+        let error = open(dir.path(), &options(), SEED).err().unwrap();
+        assert!(matches!(error, DirectoryError::Foreign { .. }), "{error}");
+        let error = error.to_string();
+        let whose = match known {
+            true => "this is the index of shard-001 of the directory with seed 7, not of shard-000",
+            false => {
+                "this is the index of another shard (most of the first bodies it names are not here)"
+            }
+        };
+        for part in [whose, "Put each in its place", "ringmail salvage", "rows: "] {
+            assert!(error.contains(part), "{error}");
+        }
+        for (shard, found) in check_stopped(dir.path(), &mut |_, _| ()).unwrap() {
+            assert_eq!(found.list.len(), 1, "{found:?}");
+            let what = &found.list[0].what;
+            assert!(what.starts_with("this is the index of "), "{what}");
+            assert!(what.contains(&format!("not of {shard}")), "{what}");
+            assert!(what.contains("ringmail salvage"), "{what}");
+        }
+        assert_eq!(large_files(dir.path()), 4);
+        exchange_indexes(dir.path());
+    }
+    assert_whole(dir.path(), 22);
+}
+
+#[test]
+fn an_index_without_an_identity_gets_one_and_nothing_is_swept_before() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), 6);
+    forget_identities(dir.path());
+    let stray = shard_path(dir.path(), ShardId(0)).join("large/00000000000fffff.large");
+    fs::write(&stray, b"left by a crash").unwrap();
+    Store::open(dir.path()).close();
+    assert!(stray.exists());
+    Store::open(dir.path()).close();
+    assert!(!stray.exists());
+    exchange_indexes(dir.path());
+    let error = open(dir.path(), &options(), SEED).err().unwrap();
+    assert!(matches!(error, DirectoryError::Foreign { .. }), "{error}");
+    exchange_indexes(dir.path());
+    assert_whole(dir.path(), 6);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use shards::ShardId;
-use shards::index::{Index, Progress as IndexProgress, RowChange};
+use shards::index::{Identity, Index, Progress as IndexProgress, RowChange};
 use shards::segments::{BodyId, Location, RecordHeader, external_name, segment_name};
 use shards::storage::{
     DirectoryError, Findings, Format, IndexBuilder, Lock, check_locked, is_data_directory,
@@ -303,7 +303,8 @@ impl Shards<'_> {
         let mut builder = IndexBuilder::start(self.directory, (shard, self.format.seed))?;
         let (records, mut last_group) =
             self.records(shard, &mut builder, &mut salvaged, progress)?;
-        let old = OldIndex::read(&path.join("rows"));
+        let seed = self.format.seed;
+        let old = OldIndex::read(&path.join("rows"), Identity { seed, shard });
         if let Some(old) = &old {
             builder.continue_after(old.progress);
             last_group = last_group.max(old.progress.last_group);

@@ -10,13 +10,14 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use super::directory::foreign_index;
 use super::directory::{DirectoryError, Lock, at, check_progress, shard_path};
 use super::external::{CHUNK, read_external_file};
 use super::format::{
     CopyProblem, copy, has_used_shards, lost_format, missing, missing_shards, read_format,
 };
 use crate::ShardId;
-use crate::index::{Index, IndexError};
+use crate::index::{Identity, Index, IndexError};
 use crate::segments::{BodyId, Location, external_name, list_segments, open_record, segment_name};
 
 /// One thing that is wrong.
@@ -114,6 +115,17 @@ fn record_problem(file: &File, seed: u32, body: BodyId, location: &Location) -> 
         Ok((header, _, _)) => (header.location(location.segment, location.offset) != *location)
             .then(|| format!("{}: the index and the record disagree", place())),
     }
+}
+
+/// Whether most of the first bodies it names are not here. A few are in any shard: bodies have the same numbers, and may be as long.
+pub(super) fn names_others(index: &Index, path: &Path, seed: u32) -> Result<bool, IndexError> {
+    let first = index.locations(BodyId(0), SLICE_BODIES)?;
+    let is_here = |(body, location): &(BodyId, Location)| {
+        let file = File::open(path.join("segments").join(segment_name(location.segment)));
+        file.is_ok_and(|file| record_problem(&file, seed, *body, location).is_none())
+    };
+    let here = first.iter().filter(|named| is_here(named)).count();
+    Ok(here * 2 < first.len())
 }
 
 fn external_problem(path: &Path, body: BodyId, location: &Location) -> Option<String> {
@@ -294,6 +306,13 @@ fn check_copy(
 ) -> Findings {
     let mut check = || -> Result<Findings, IndexError> {
         let index = Index::open(copy, CACHE)?;
+        // Before its rows are looked at: what they say is of other bodies.
+        if let Some(what) = foreign_index(path, &index, Identity { seed, shard })? {
+            let mut findings = Findings::default();
+            let remedy = "if that can't be, `ringmail salvage` sets it aside and rebuilds the index from the stored bodies";
+            findings.add(shard, None, format!("{what}; {remedy}"));
+            return Ok(findings);
+        }
         let mut findings = check_index(&index, path, (shard, seed), progress)?;
         let numbers = list_segments(&path.join("segments")).unwrap_or_default();
         match check_progress(path, shard, seed, index.progress()?, &numbers) {

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::check::names_others;
 use super::commit::{CommitThread, QUEUE_MAX, Shared, read_mark};
 use super::external::Links;
 use super::format::{
@@ -28,7 +29,7 @@ use super::shard::{ShardParts, Watch};
 use super::work::{WorkQueue, WorkSender};
 use crate::ShardId;
 use crate::faults::{point, shard_point};
-use crate::index::{Index, IndexError, Progress, SegmentUse};
+use crate::index::{Identity, Index, IndexError, Progress, SegmentUse};
 use crate::rt::sync_directory;
 use crate::segments::{
     BodyId, Location, RecordHeader, Scanned, SegmentScan, SegmentSizes, SegmentWriter,
@@ -100,6 +101,18 @@ pub enum DirectoryError {
         path: PathBuf,
         /// What is wrong and what to do.
         what: String,
+    },
+    /// The index is of another shard or directory.
+    #[error(
+        "{path}: {what}; if that can't be, run `ringmail salvage {directory}`, which sets it aside and rebuilds the index from the stored bodies"
+    )]
+    Foreign {
+        /// The index.
+        path: PathBuf,
+        /// Whose it is, and to put it back.
+        what: String,
+        /// The data directory.
+        directory: PathBuf,
     },
     /// The index lost rows that were acknowledged.
     #[error(
@@ -337,13 +350,33 @@ fn open_shard(
         .and_then(|()| sync_directory(&path))
         .map_err(at(&path))?;
     shard_point(shard, "open.index").map_err(at(&path))?;
+    let ours = Identity {
+        seed: format.seed,
+        shard,
+    };
+    if let Some(what) = foreign_index(&path, &index, ours).map_err(index_error)? {
+        return Err(DirectoryError::Foreign {
+            path: path.join("rows"),
+            what,
+            directory: directory.to_path_buf(),
+        });
+    }
     let progress = index.progress().map_err(index_error)?;
     check_progress(&path, shard, format.seed, progress, &numbers)
         .map_err(at(&path))?
         .map_or(Ok(()), |what| Err(lost(what)))?;
-    sweep_large(&path, &index)
-        .map_err(at(&path))?
-        .map_err(index_error)?;
+    if index.identity().map_err(index_error)?.is_some() {
+        sweep_large(&path, &index)
+            .map_err(at(&path))?
+            .map_err(index_error)?;
+    } else {
+        // New, or of a version that wrote none. That its progress fits proves less than a row does: what it does not name is
+        // removed at the next opening only.
+        let mut batch = index.batch();
+        batch.put_identity(&index, ours);
+        index.commit(batch).map_err(index_error)?;
+        shard_point(shard, "open.identity").map_err(at(&path))?;
+    }
     shard_point(shard, "open.swept").map_err(at(&path))?;
     let uses = segment_uses(&index, &segments, &numbers)
         .map_err(at(&segments))?
@@ -416,6 +449,26 @@ fn start_commit_thread(
         bytes_max: options.under_way_bytes_max,
     }));
     Ok(())
+}
+
+/// Whose the index of a shard is, if it is not its own: by its identity, or, where it has none, by the bodies it names.
+pub(super) fn foreign_index(
+    path: &Path,
+    index: &Index,
+    ours: Identity,
+) -> Result<Option<String>, IndexError> {
+    let whose = match index.identity()? {
+        Some(identity) if identity == ours => return Ok(None),
+        Some(Identity { seed, shard }) => format!("{shard} of the directory with seed {seed}"),
+        None if names_others(index, path, ours.seed)? => {
+            "another shard (most of the first bodies it names are not here)".into()
+        }
+        None => return Ok(None),
+    };
+    Ok(Some(format!(
+        "this is the index of {whose}, not of {} of the directory with seed {}: were the `rows` of two shards exchanged, or taken from another backup? Put each in its place",
+        ours.shard, ours.seed
+    )))
 }
 
 /// fjall opens a journal with corrupted bytes in its middle without an error and drops the rest. So its last group is compared with

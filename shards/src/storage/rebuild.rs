@@ -15,7 +15,7 @@ use super::commit::read_mark;
 use super::directory::{DirectoryError, at, shard_path};
 use crate::ShardId;
 use crate::faults::shard_point;
-use crate::index::{Index, IndexBatch, IndexError, Progress, RowChange, SegmentUse};
+use crate::index::{Identity, Index, IndexBatch, IndexError, Progress, RowChange, SegmentUse};
 use crate::rt::sync_directory;
 use crate::segments::{BodyId, Location, RecordHeader, external_name, list_segments};
 
@@ -23,6 +23,7 @@ use crate::segments::{BodyId, Location, RecordHeader, external_name, list_segmen
 pub struct IndexBuilder {
     directory: PathBuf,
     shard: ShardId,
+    seed: u32,
     path: PathBuf,
     index: Index,
     batch: IndexBatch,
@@ -91,6 +92,7 @@ impl IndexBuilder {
         Ok(IndexBuilder {
             directory: directory.to_path_buf(),
             shard,
+            seed,
             path,
             batch: index.batch_unsynced(),
             index,
@@ -178,11 +180,13 @@ impl IndexBuilder {
             batch.put_segment(&self.index, number, used);
         }
         batch.put_progress(&self.index, self.progress);
+        let (shard, seed) = (self.shard, self.seed);
+        batch.put_identity(&self.index, Identity { seed, shard });
         self.index.commit(batch).map_err(|e| self.error(e))?;
         self.point("salvage.built")?;
         rebuilt.unnamed = self.put_unnamed_aside(&path)?;
         self.point("salvage.unnamed")?;
-        let (shard, new) = (self.shard, self.path);
+        let new = self.path;
         drop((self.batch, self.index));
         let keyspaces = new.join("keyspaces");
         sync_directory(&keyspaces).map_err(at(&keyspaces))?;

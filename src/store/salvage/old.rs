@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use shards::index::{Index, Progress, Row};
+use shards::index::{Identity, Index, Progress, Row};
 use shards::segments::BodyId;
 
 use super::super::keys;
@@ -31,7 +31,7 @@ pub(super) struct OldAccount {
 
 impl OldIndex {
     /// Reads what can be read; nothing here is trusted to be complete.
-    pub fn read(path: &Path) -> Option<OldIndex> {
+    pub fn read(path: &Path, ours: Identity) -> Option<OldIndex> {
         // The database was not finished, or set aside by an earlier try.
         if !path.join("version").exists() {
             return None;
@@ -39,6 +39,10 @@ impl OldIndex {
         // fjall asserts here and there on what it reads.
         let read = || {
             let index = Index::open_damaged(path, CACHE).ok()?;
+            // Another shard's accounts and numbers are none of ours. One from before indexes said whose they are may be.
+            if index.identity().ok()?.is_some_and(|whose| whose != ours) {
+                return None;
+            }
             let names = scan(&index, &keys::account_name(""));
             let account = |(key, value): Row| {
                 let name = String::from_utf8(key[1..].to_vec()).ok()?;

@@ -147,6 +147,27 @@ fn a_sound_index_gives_passwords_names_and_numbers_and_stays_unless_all_is_asked
 }
 
 #[test]
+fn indexes_in_each_others_place_are_rebuilt_and_tell_nothing() {
+    let directory = filled();
+    let rows = |shard: u16| directory.path().join(format!("shard-{shard:03}/rows"));
+    let away = directory.path().join("away");
+    fs::rename(rows(0), &away).unwrap();
+    fs::rename(rows(1), rows(0)).unwrap();
+    fs::rename(&away, rows(1)).unwrap();
+    let found = findings(directory.path());
+    assert_eq!(found.len(), usize::from(SHARDS), "{found:?}");
+    for scope in [Scope::Damaged, Scope::All] {
+        let salvaged = salvage(directory.path(), (scope, Missing::Leave), &mut |_| ()).unwrap();
+        // An account without a message is nowhere but in the index.
+        assert_eq!((salvaged.accounts, salvaged.shards), (3, u64::from(SHARDS)));
+        assert_eq!(salvaged.without_password, ["u", "v", "w"]);
+        assert_eq!((salvaged.messages, salvaged.lost_total), (3 * 7, 0));
+        assert_eq!(salvaged.kept.len(), usize::from(SHARDS));
+    }
+    judge(directory.path());
+}
+
+#[test]
 fn a_damaged_record_is_listed_and_costs_that_message_alone() {
     let directory = filled();
     let needle = b"in its namesake";
