@@ -7,12 +7,14 @@
 //! ```text
 //! segment header (40):  magic "RMSEG001" | shard u16, 0 u16, segment u32 | epoch u64 | directory seed u32, 0 u32 | 0 u32, crc u32
 //! record  header (48):  magic u32 | kind u8, version u8, meta length u16 | body length u32, crc u32 | body id u64 | group u64
-//!                       external length u64 | epoch u64
+//!                       external length u64 | epoch u64 (version 2: epoch u32, external id u32)
 //! record:               header | meta | body | padding
 //! ```
 //! The checksum is CRC-32C, started with the directory's seed so that a record of another directory is not taken for ours, over the
 //! header (checksum field zero), meta and body. `meta` makes a record stand alone: who above wrote it can rebuild its rows from it.
-//! External content (bodies over 1 MiB) lies in `large/<body id>`, in chunks of 64 KiB, each followed by its CRC-32C.
+//! External content (bodies over 1 MiB) lies in `large/<body id>`, in chunks of 64 KiB, each followed by its CRC-32C. That is started
+//! with the external id, which only the record and the location know, and the chunk's number: another's file is not taken for it. Records
+//! without external content, and those of content from before there were ids (it counts as 0), are of version 1; so are locations.
 
 mod scan;
 
@@ -43,6 +45,8 @@ pub struct Location {
     pub body_length: u32,
     /// Octets in `large/<body id>` that follow them; 0 for none.
     pub external_length: u64,
+    /// Which content that is; 0 where it was given no id.
+    pub external_id: u32,
 }
 
 impl Location {
@@ -56,27 +60,34 @@ impl Location {
         RECORD_HEADER + usize::from(self.meta_length) + self.body_length as usize
     }
 
-    pub(crate) fn to_bytes(self) -> [u8; LOCATION_BYTES] {
-        let mut bytes = [0; LOCATION_BYTES];
-        bytes[0] = LOCATION_VERSION;
+    pub(crate) fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = vec![0; LOCATION_BYTES];
+        bytes[0] = 1;
         bytes[1..5].copy_from_slice(&self.segment.to_le_bytes());
         bytes[5..9].copy_from_slice(&self.offset.to_le_bytes());
         bytes[9..11].copy_from_slice(&self.meta_length.to_le_bytes());
         bytes[11..15].copy_from_slice(&self.body_length.to_le_bytes());
         bytes[15..23].copy_from_slice(&self.external_length.to_le_bytes());
+        if self.external_id != 0 {
+            bytes[0] = 2;
+            bytes.extend(self.external_id.to_le_bytes());
+        }
         bytes
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Location> {
-        if bytes.len() != LOCATION_BYTES || bytes[0] != LOCATION_VERSION {
-            return None;
-        }
+        let external_id = match (bytes.first()?, bytes.len()) {
+            (1, LOCATION_BYTES) => 0,
+            (2, LOCATION_BYTES_2) => u32_at(bytes, LOCATION_BYTES),
+            _ => return None,
+        };
         Some(Location {
             segment: u32_at(bytes, 1),
             offset: u32_at(bytes, 5),
             meta_length: u16_at(bytes, 9),
             body_length: u32_at(bytes, 11),
             external_length: u64_at(bytes, 15),
+            external_id,
         })
     }
 }
@@ -92,6 +103,8 @@ pub struct RecordHeader {
     pub body_length: u32,
     /// Octets of external content.
     pub external_length: u64,
+    /// Which content that is; 0 where it was given no id.
+    pub external_id: u32,
     /// The body's number.
     pub body: BodyId,
     /// The group that wrote it.
@@ -106,7 +119,7 @@ impl RecordHeader {
         let mut bytes = [0; RECORD_HEADER];
         bytes[0..4].copy_from_slice(&RECORD_MAGIC.to_le_bytes());
         bytes[4] = self.kind;
-        bytes[5] = RECORD_VERSION;
+        bytes[5] = 1;
         bytes[6..8].copy_from_slice(&self.meta_length.to_le_bytes());
         bytes[8..12].copy_from_slice(&self.body_length.to_le_bytes());
         bytes[12..16].copy_from_slice(&self.crc.to_le_bytes());
@@ -114,6 +127,11 @@ impl RecordHeader {
         bytes[24..32].copy_from_slice(&self.group.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.external_length.to_le_bytes());
         bytes[40..48].copy_from_slice(&self.epoch.to_le_bytes());
+        if self.external_id != 0 {
+            // Openings are counted: 32 bits are enough.
+            bytes[5] = 2;
+            bytes[44..48].copy_from_slice(&self.external_id.to_le_bytes());
+        }
         bytes
     }
 
@@ -121,9 +139,11 @@ impl RecordHeader {
         if bytes.len() < RECORD_HEADER || u32_at(bytes, 0) != RECORD_MAGIC {
             return Err(Damage::NoRecord);
         }
-        if bytes[5] != RECORD_VERSION {
-            return Err(Damage::UnknownVersion(bytes[5]));
-        }
+        let (epoch, external_id) = match bytes[5] {
+            1 => (u64_at(bytes, 40), 0),
+            2 => (u64::from(u32_at(bytes, 40)), u32_at(bytes, 44)),
+            version => return Err(Damage::UnknownVersion(version)),
+        };
         Ok(RecordHeader {
             kind: bytes[4],
             meta_length: u16_at(bytes, 6),
@@ -132,7 +152,8 @@ impl RecordHeader {
             body: BodyId(u64_at(bytes, 16)),
             group: u64_at(bytes, 24),
             external_length: u64_at(bytes, 32),
-            epoch: u64_at(bytes, 40),
+            external_id,
+            epoch,
         })
     }
 
@@ -149,6 +170,7 @@ impl RecordHeader {
             meta_length: self.meta_length,
             body_length: self.body_length,
             external_length: self.external_length,
+            external_id: self.external_id,
         }
     }
 
@@ -221,6 +243,8 @@ pub struct NewRecord<'a> {
     pub parts: Vec<&'a [u8]>,
     /// Octets of external content, already synced in `large/`.
     pub external_length: u64,
+    /// Which content that is; 0 where it was given no id.
+    pub external_id: u32,
 }
 
 /// How large segments become, in octets.
@@ -309,6 +333,7 @@ impl SegmentWriter {
                 meta_length: record.meta.len() as u16,
                 body_length: (length - RECORD_HEADER as u64 - record.meta.len() as u64) as u32,
                 external_length: record.external_length,
+                external_id: record.external_id,
             });
             slices.push(IoSlice::new(header));
             slices.push(IoSlice::new(record.meta));
@@ -329,6 +354,7 @@ impl SegmentWriter {
             meta_length: record.meta.len() as u16,
             body_length: body_length as u32,
             external_length: record.external_length,
+            external_id: record.external_id,
             body: record.body,
             group,
             epoch: self.epoch,
@@ -524,9 +550,9 @@ const RECORD_MAX: u32 = 1 << 30;
 pub const SEGMENT_SIZE_RANGE: (u64, u64) = (1 << 20, 2 << 30);
 const SEGMENT_MAGIC: &[u8; 8] = b"RMSEG001";
 const RECORD_MAGIC: u32 = 0x5245_4d52;
-const RECORD_VERSION: u8 = 1;
-const LOCATION_VERSION: u8 = 1;
+/// Octets of a location without and with an external id: of versions 1 and 2.
 const LOCATION_BYTES: usize = 23;
+const LOCATION_BYTES_2: usize = LOCATION_BYTES + 4;
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 #[cfg(test)]
@@ -549,6 +575,7 @@ mod tests {
                 meta: b"meta",
                 parts: vec![body],
                 external_length: 0,
+                external_id: 0,
             })
             .collect();
         let locations = writer.append(9, &records).unwrap();
@@ -581,6 +608,39 @@ mod tests {
         let (bodies, damages) = scan(dir.path());
         assert_eq!(bodies, [b"one".to_vec(), vec![], vec![7; 100_000]]);
         assert_eq!(damages, []);
+    }
+
+    #[test]
+    fn an_external_id_makes_version_2_and_without_one_it_is_as_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = SegmentWriter::start(dir.path(), ShardId(3), 1, 77, 6, SIZES).unwrap();
+        let record = |n: u64, external_id| NewRecord {
+            body: BodyId(n),
+            kind: 1,
+            meta: b"",
+            parts: vec![b"body"],
+            external_length: 9,
+            external_id,
+        };
+        let locations = writer
+            .append(4, &[record(0, 0), record(1, 0xfedc_ba98)])
+            .unwrap();
+        for (location, version) in locations.iter().zip([1, 2]) {
+            let bytes = location.to_bytes();
+            assert_eq!(bytes[0], version);
+            assert_eq!(Location::from_bytes(&bytes), Some(*location));
+            assert_eq!(Location::from_bytes(&bytes[..22]), None);
+        }
+        let bytes = std::fs::read(dir.path().join(segment_name(1))).unwrap();
+        let (mut scan, _) = SegmentScan::open(dir.path(), 1, ShardId(3), 77).unwrap();
+        for (location, version) in locations.iter().zip([1, 2]) {
+            assert_eq!(bytes[location.offset as usize + 5], version);
+            let Some(Scanned::Record { header, offset, .. }) = scan.next_record().unwrap() else {
+                panic!("no record");
+            };
+            assert_eq!(header.location(1, offset as u32), *location);
+            assert_eq!(header.epoch, 6);
+        }
     }
 
     #[test]
@@ -632,6 +692,7 @@ mod tests {
                 meta: b"",
                 parts: vec![&body],
                 external_length: 0,
+                external_id: 0,
             };
             writer.append(n, &[record]).unwrap();
         }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ringmail_shards::index::RowChange;
-use ringmail_shards::segments::{BodyId, Location, segment_name};
+use ringmail_shards::segments::{BodyId, Location, external_name, segment_name};
 use ringmail_shards::storage::{DirectoryError, IndexBuilder, Lock, open, scan_places, shard_path};
 use ringmail_shards::{ShardId, rt};
 use support::{
@@ -343,6 +343,29 @@ fn large_content_without_a_name_is_swept_and_a_flipped_bit_in_it_is_found() {
     let store = Store::open(dir.path());
     let (sound, errors) = survey(&store, 0, 22);
     assert_eq!((sound.len(), errors.len()), (20, 1), "{errors:?}");
+    store.close();
+}
+
+#[test]
+fn large_files_in_each_others_place_are_found_and_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), 40);
+    let large = shard_path(dir.path(), ShardId(0)).join("large");
+    // 5, 21 and 37, of the same length: the last two exchanged.
+    let files: Vec<PathBuf> = [21, 37]
+        .map(|body| large.join(external_name(BodyId(body))))
+        .into();
+    let away = dir.path().join("away");
+    fs::rename(&files[0], &away).unwrap();
+    fs::rename(&files[1], &files[0]).unwrap();
+    fs::rename(&away, &files[1]).unwrap();
+    let found = findings(dir.path());
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found.iter().all(|f| f.contains("another body's")));
+    let store = Store::open(dir.path());
+    let (sound, errors) = survey(&store, 0, 40);
+    assert_eq!((sound.len(), errors.len()), (38, 2), "{errors:?}");
+    assert!(errors.iter().all(|e| e.contains("is damaged")));
     store.close();
 }
 

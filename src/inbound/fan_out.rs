@@ -389,6 +389,7 @@ async fn read_content(shard: &Rc<Shard>, id: BodyId) -> Result<NewContent, Store
     let external = (body.external_length() > 0).then(|| External {
         path: shard.external_path(id).into(),
         length: body.external_length(),
+        id: body.location().external_id,
     });
     Ok(NewContent {
         bytes: Arc::new(body.bytes().to_vec()),

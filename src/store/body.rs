@@ -77,7 +77,11 @@ impl Selected {
             let mut at = 0;
             while at < total {
                 let now = (total - at).min(EXTERNAL_SLICE) as usize;
-                external.extend(shard.read_external(entry.body, total, at, now).await?);
+                external.extend(
+                    shard
+                        .read_external(entry.body, body.location(), at, now)
+                        .await?,
+                );
                 at += now as u64;
             }
         }
@@ -100,7 +104,7 @@ impl Selected {
             octets.extend(
                 self.account
                     .shard()
-                    .read_external(entry.body, body.external_length(), from, length)
+                    .read_external(entry.body, body.location(), from, length)
                     .await?,
             );
         }

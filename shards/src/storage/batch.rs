@@ -74,6 +74,8 @@ pub struct External {
     pub path: Arc<Path>,
     /// Octets of content in it, without the checksums.
     pub length: u64,
+    /// Which content it is: see [`crate::segments::Location::external_id`].
+    pub id: u32,
 }
 
 impl External {

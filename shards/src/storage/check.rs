@@ -134,7 +134,7 @@ fn external_problem(path: &Path, body: BodyId, location: &Location) -> Option<St
     let file = path.join("large").join(&name);
     let mut at = 0;
     while at < total {
-        match read_external_file(&file, total, at, CHUNK) {
+        match read_external_file(&file, location, at, CHUNK) {
             Ok(part) => at += part.len().max(1) as u64,
             Err(e) => return Some(format!("large/{name} at {at}: {e}")),
         }

@@ -302,6 +302,7 @@ impl CommitThread {
                 meta: &body.meta,
                 parts: body.parts.iter().map(|p| p.as_slice()).collect(),
                 external_length: body.external.as_ref().map_or(0, |e| e.length),
+                external_id: body.external.as_ref().map_or(0, |e| e.id),
             })
             .collect();
         if records.is_empty() {

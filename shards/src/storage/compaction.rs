@@ -165,6 +165,7 @@ impl CommitThread {
                 meta,
                 parts: vec![body],
                 external_length: header.external_length,
+                external_id: header.external_id,
             })
             .collect();
         let group = self.progress.last_group + 1;

@@ -1,4 +1,7 @@
 //! Content of large bodies in files of their own: chunks of 64 KiB, each followed by its CRC-32C. Blocking: called through the pool.
+//!
+//! Each content has a random id, which is not in its file: the body's record and location have it. The checksums start with it and the
+//! chunk's number. So a file in another's place is not read, and whose file it is needs not be known when it is written.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -6,7 +9,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ring::rand::SecureRandom;
+
 use super::batch::External;
+use crate::segments::Location;
 
 /// Octets of content in one chunk.
 pub const CHUNK: usize = 64 << 10;
@@ -17,6 +23,7 @@ pub struct ExternalWriter {
     file: File,
     path: PathBuf,
     reserve: u64,
+    id: u32,
     /// Of the chunk that is being written.
     crc: u32,
     length: u64,
@@ -29,11 +36,13 @@ impl ExternalWriter {
             .write(true)
             .create_new(true)
             .open(&path)?;
+        let id = random_id()?;
         Ok(ExternalWriter {
             file,
             path,
             reserve,
-            crc: 0,
+            id,
+            crc: first_checksum(id, 0),
             length: 0,
         })
     }
@@ -63,7 +72,8 @@ impl ExternalWriter {
     }
 
     fn end_of_chunk(&mut self) -> [u8; 4] {
-        std::mem::take(&mut self.crc).to_le_bytes()
+        let next = first_checksum(self.id, self.length / CHUNK as u64);
+        std::mem::replace(&mut self.crc, next).to_le_bytes()
     }
 
     /// Syncs the content; it is ready to be committed.
@@ -77,7 +87,25 @@ impl ExternalWriter {
         Ok(External {
             path: self.path.into(),
             length: self.length,
+            id: self.id,
         })
+    }
+}
+
+fn random_id() -> io::Result<u32> {
+    let mut id = [0; 4];
+    ring::rand::SystemRandom::new()
+        .fill(&mut id)
+        .map_err(|_| io::Error::other("the system has no random numbers"))?;
+    // 0 is for content without an id.
+    Ok(u32::from_le_bytes(id).max(1))
+}
+
+/// What a chunk's checksum starts with. Of a version that gave no ids: nothing.
+fn first_checksum(id: u32, chunk: u64) -> u32 {
+    match id {
+        0 => 0,
+        _ => crc32c::crc32c_append(crc32c::crc32c(&id.to_le_bytes()), &chunk.to_le_bytes()),
     }
 }
 
@@ -128,14 +156,15 @@ impl Links {
     }
 }
 
-/// Reads `length` octets of content at `offset` and checks the chunks they lie in.
+/// Reads `length` octets of the content that a location names, at `offset`, and checks the chunks they lie in.
 pub fn read_external_file(
     path: &Path,
-    total: u64,
+    location: &Location,
     offset: u64,
     length: usize,
 ) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
+    let total = location.external_length;
     let end = (offset + length as u64).min(total);
     let mut content = Vec::with_capacity(length);
     let mut at = offset;
@@ -145,11 +174,13 @@ pub fn read_external_file(
         let chunk_start = chunk * CHUNK as u64;
         let chunk_length = (total - chunk_start).min(CHUNK as u64) as usize;
         file.read_exact_at(&mut buffer[..chunk_length + 4], chunk * (CHUNK as u64 + 4))?;
-        if crc32c::crc32c(&buffer[..chunk_length]) != crate::segments::u32_at(&buffer, chunk_length)
+        let start = first_checksum(location.external_id, chunk);
+        if crc32c::crc32c_append(start, &buffer[..chunk_length])
+            != crate::segments::u32_at(&buffer, chunk_length)
         {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                "checksum does not match",
+                "checksum does not match: it is damaged, or another body's",
             ));
         }
         let from = (at - chunk_start) as usize;
@@ -220,7 +251,9 @@ mod tests {
         for part in content.chunks(999) {
             writer.write(part).unwrap();
         }
-        assert_eq!(writer.finish().unwrap().length, 200_000);
+        let external = writer.finish().unwrap();
+        assert_eq!(external.length, 200_000);
+        let location = named(external.id);
         for (offset, length) in [
             (0, 10),
             (65_530, 20),
@@ -230,14 +263,63 @@ mod tests {
         ] {
             let end = (offset + length).min(content.len());
             assert_eq!(
-                read_external_file(&path, 200_000, offset as u64, length).unwrap(),
+                read_external_file(&path, &location, offset as u64, length).unwrap(),
                 content[offset..end]
             );
         }
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[70_000] ^= 4;
         std::fs::write(&path, bytes).unwrap();
-        assert!(read_external_file(&path, 200_000, 70_000, 1).is_err());
-        assert!(read_external_file(&path, 200_000, 0, 10).is_ok());
+        assert!(read_external_file(&path, &location, 70_000, 1).is_err());
+        assert!(read_external_file(&path, &location, 0, 10).is_ok());
+    }
+
+    /// The location of 200,000 octets.
+    fn named(external_id: u32) -> Location {
+        Location {
+            segment: 1,
+            offset: 40,
+            meta_length: 0,
+            body_length: 0,
+            external_length: 200_000,
+            external_id,
+        }
+    }
+
+    #[test]
+    fn another_content_of_the_same_length_is_not_read_nor_are_chunks_in_each_others_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        let mut writer = ExternalWriter::create(path.clone(), 0).unwrap();
+        writer.write(&[7; 200_000]).unwrap();
+        let ours = named(writer.finish().unwrap().id);
+        for chunk in 0..4 {
+            let read = |location: Location| read_external_file(&path, &location, chunk << 16, 1);
+            assert_eq!(read(ours).unwrap(), [7]);
+            for other in [0, 1, ours.external_id ^ 1] {
+                assert!(read(named(other)).is_err());
+            }
+        }
+        let mut bytes = std::fs::read(&path).unwrap();
+        let (first, second) = bytes.split_at_mut(CHUNK + 4);
+        first.swap_with_slice(&mut second[..CHUNK + 4]);
+        std::fs::write(&path, bytes).unwrap();
+        for (offset, sound) in [(0, false), (1 << 16, false), (2 << 16, true)] {
+            assert_eq!(read_external_file(&path, &ours, offset, 1).is_ok(), sound);
+        }
+    }
+
+    #[test]
+    fn a_file_of_a_version_that_gave_no_ids_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        let content = [7; 200_000];
+        let chunks = content.chunks(CHUNK);
+        let framed: Vec<u8> = chunks
+            .flat_map(|c| [c, &crc32c::crc32c(c).to_le_bytes()].concat())
+            .collect();
+        std::fs::write(&path, framed).unwrap();
+        let read = read_external_file(&path, &named(0), 0, 200_000);
+        assert_eq!(read.unwrap(), content);
     }
 }

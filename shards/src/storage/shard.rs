@@ -528,18 +528,19 @@ impl Shard {
         Ok(file)
     }
 
-    /// Reads `length` octets at `offset` of a body's external content, by the pool.
+    /// Reads `length` octets at `offset` of a body's external content, by the pool. `location` says which content that is, wherever the
+    /// record lies now.
     pub async fn read_external(
         &self,
         body: BodyId,
-        total: u64,
+        location: Location,
         offset: u64,
         length: usize,
     ) -> Result<Vec<u8>, StorageError> {
         let path = self.path.join("large").join(segments::external_name(body));
         let result = self
             .pool
-            .run(move || read_external_file(&path, total, offset, length))
+            .run(move || read_external_file(&path, &location, offset, length))
             .await;
         match result {
             Ok(Ok(bytes)) => Ok(bytes),

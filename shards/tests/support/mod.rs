@@ -289,7 +289,7 @@ pub async fn read(core: &Core0, key: Key) -> Result<bool, String> {
         return Err(format!("{key:?} has another large content"));
     }
     if total > 0 {
-        let content = shard.read_external(id, total as u64, 0, total).await;
+        let content = shard.read_external(id, body.location(), 0, total).await;
         if content.map_err(|e| e.to_string())? != key.external_content() {
             return Err(format!("{key:?} has other large content"));
         }
