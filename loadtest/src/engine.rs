@@ -35,6 +35,9 @@ pub trait Traffic {
     /// TLS has begun after [`Turn::StartTls`].
     fn secured(&mut self, _dialog: &mut Self::Dialog, _output: &mut Vec<u8>) {}
 
+    /// The first octets came over TLS: what a login can be bound to is known.
+    fn bound(&mut self, _dialog: &mut Self::Dialog, _link: &Link) {}
+
     /// Goes on after a pause of all connections, see [`Engine::resume`].
     fn resume(&mut self, _dialog: &mut Self::Dialog, _output: &mut Vec<u8>, _now: Instant) {}
 
@@ -262,6 +265,9 @@ fn pump<T: Traffic>(
             }
         };
         let dialog = &mut connection.dialog;
+        if link.is_newly_secure() {
+            traffic.bound(dialog, link);
+        }
         match traffic.receive(dialog, &buffer[..count], &mut link.output, Instant::now())? {
             Turn::Stay => {}
             Turn::Close => return Ok(Turn::Close),

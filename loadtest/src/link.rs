@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use mio::net::TcpStream;
 use rustls::{ClientConfig, ClientConnection};
+use sasl::{ChannelBindings, EXPORTER_LABEL, EXPORTER_LENGTH};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::tls;
@@ -15,6 +16,7 @@ pub struct Link {
     /// The socket, for registration.
     pub stream: TcpStream,
     tls: Option<Box<ClientConnection>>,
+    newly_secure: bool,
     /// What is to be sent, in clear.
     pub output: Vec<u8>,
     written: usize,
@@ -48,6 +50,7 @@ impl Link {
         Ok(Self {
             stream: TcpStream::from_std(socket.into()),
             tls: None,
+            newly_secure: false,
             output: Vec::new(),
             written: 0,
         })
@@ -57,7 +60,26 @@ impl Link {
     pub fn start_tls(&mut self, config: &Arc<ClientConfig>) -> io::Result<()> {
         let connection = tls::connection(config).map_err(io::Error::other)?;
         self.tls = Some(Box::new(connection));
+        self.newly_secure = true;
         Ok(())
+    }
+
+    /// Whether octets came over TLS for the first time; asked once the first have come.
+    pub fn is_newly_secure(&mut self) -> bool {
+        std::mem::take(&mut self.newly_secure)
+    }
+
+    /// What ties a login to this TLS connection.
+    pub fn bindings(&self) -> ChannelBindings {
+        let exported = self.tls.as_ref().and_then(|tls| {
+            let key = vec![0; EXPORTER_LENGTH];
+            tls.export_keying_material(key, EXPORTER_LABEL, Some(b""))
+                .ok()
+        });
+        ChannelBindings {
+            exporter: exported,
+            server_end_point: None,
+        }
     }
 
     /// Whether TLS has begun: then a read may stop before the socket is empty.

@@ -1,7 +1,7 @@
 //! Load over real sockets against ringmail or any other mail server: `cargo load -- --help`, docs/BENCHMARKS.md.
 //!
-//! `options.rs` reads the command line, `scenarios/` say what a run is, `smtp_traffic.rs`, `imap_traffic.rs` and `tasks/`
-//! say it to the server with the sessions of our protocol crates, `engine.rs` and `link.rs` move the octets, `report.rs`
+//! `options.rs` reads the command line, `scenarios/` say what a run is, `smtp_traffic.rs`, `imap_traffic.rs`, `tasks/` and
+//! `logins/` say it to the server with the sessions of our protocol crates, `engine.rs` and `link.rs` move the octets, `report.rs`
 //! and `rounds.rs` tell what came of it. One thread, no runtime: the server needs the cores.
 //! Every answer is checked; the first that is not as expected ends the run with an exit code other than 0.
 //! Never here: anything of our server but its protocols.
@@ -12,9 +12,11 @@ mod error;
 mod imap_traffic;
 mod ledger;
 mod link;
+mod logins;
 mod messages;
 mod metrics;
 mod options;
+mod pace;
 mod process;
 mod progress;
 mod report;
@@ -55,6 +57,8 @@ fn run() -> Result<(), Failure> {
     match options.command.as_str() {
         "smtp-accept" => scenarios::smtp_accept::run(&options),
         "imap" => scenarios::imap::run(&options),
+        "logins" => scenarios::logins::run(&options),
+        "login-storm" => scenarios::login_storm::run(&options),
         "idle" => scenarios::idle::run(&options),
         "verify" => scenarios::verify::run(&options),
         other => Err(Failure::Usage(format!("no scenario {other}; see --help"))),

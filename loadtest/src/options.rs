@@ -63,6 +63,20 @@ pub struct Options {
     pub messages_in_mailbox: u32,
     /// `--quiet-secs`
     pub quiet_secs: u64,
+    /// `--protocol`
+    pub protocol: String,
+    /// `--mechanism`
+    pub mechanism: Option<String>,
+    /// `--cold`
+    pub cold: bool,
+    /// `--attempts`
+    pub attempts: u32,
+    /// `--window-secs`
+    pub window_secs: u64,
+    /// `--pause-micros`
+    pub pause_micros: u64,
+    /// `--at-most`
+    pub at_most: Option<f64>,
 }
 
 impl Options {
@@ -121,6 +135,13 @@ impl Options {
             source: None,
             messages_in_mailbox: 100,
             quiet_secs: 60,
+            protocol: "imap".into(),
+            mechanism: None,
+            cold: false,
+            attempts: 2,
+            window_secs: 5,
+            pause_micros: 2000,
+            at_most: None,
         }
     }
 
@@ -159,6 +180,12 @@ impl Options {
             "source" => self.source = Some(network(&value)?),
             "messages-in-mailbox" => self.messages_in_mailbox = number(name, &value)?,
             "quiet-secs" => self.quiet_secs = number(name, &value)?,
+            "protocol" => self.protocol = value,
+            "mechanism" => self.mechanism = Some(value),
+            "attempts" => self.attempts = positive(name, &value)? as u32,
+            "window-secs" => self.window_secs = positive(name, &value)? as u64,
+            "pause-micros" => self.pause_micros = positive(name, &value)? as u64,
+            "at-most" => self.at_most = Some(number(name, &value)?),
             _ => return Err(Failure::Usage(format!("unknown option --{name}"))),
         }
         Ok(())
@@ -184,6 +211,7 @@ impl Raw {
             "tls" => self.security = Some(Security::Tls),
             "starttls" => self.security = Some(Security::StartTls),
             "json" => options.json = true,
+            "cold" => options.cold = true,
             "allow-remote" => options.allow_remote = true,
             _ => return false,
         }

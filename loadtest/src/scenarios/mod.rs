@@ -2,6 +2,8 @@
 
 pub mod idle;
 pub mod imap;
+pub mod login_storm;
+pub mod logins;
 pub mod smtp_accept;
 pub mod verify;
 
