@@ -101,6 +101,7 @@ pub type Keys = HashMap<(usize, Mechanism), ClientKeys>;
 pub struct LoginTraffic<'a> {
     plan: Plan<'a>,
     begun: u64,
+    opened: u64,
     random: [u8; 32],
     /// Derived so far.
     pub keys: Keys,
@@ -136,6 +137,7 @@ impl<'a> LoginTraffic<'a> {
             .map_err(Failure::io(RANDOM))?;
         Ok(Self {
             begun: plan.first,
+            opened: plan.first,
             plan,
             random,
             keys,
@@ -277,10 +279,11 @@ impl Traffic for LoginTraffic<'_> {
     type Dialog = LoginDialog;
 
     fn open(&mut self, slot: usize, now: Instant) -> Option<Opening<LoginDialog>> {
-        if self.is_over() {
+        let plan = &self.plan;
+        let all_opened = plan.attempts == Attempts::Right && self.opened - plan.first >= plan.count;
+        if self.is_over() || all_opened {
             return None;
         }
-        let plan = &self.plan;
         let security = plan.target.security;
         let wire: Box<dyn Wire> = match plan.door {
             Door::Imap => Box::new(imap::ImapWire::new()),
@@ -291,11 +294,14 @@ impl Traffic for LoginTraffic<'_> {
             let [a, b, c, _] = network.octets();
             IpAddr::V4(Ipv4Addr::new(a, b, c, (slot % 254) as u8 + 1))
         });
+        // Counted here: connections under way at a time are of different accounts, or servers might check their logins as one.
+        let login = (self.opened % plan.logins.len() as u64) as usize;
+        self.opened += 1;
         Some(Opening {
             dialog: LoginDialog {
                 wire,
                 mechanism: plan.mechanisms[slot % plan.mechanisms.len()],
-                login: (self.begun % plan.logins.len() as u64) as usize,
+                login,
                 bindings: ChannelBindings::default(),
                 client: None,
                 begun: now,
@@ -350,3 +356,30 @@ impl Traffic for LoginTraffic<'_> {
 }
 
 const RANDOM: &str = "/dev/urandom";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_under_way_at_a_time_are_of_different_accounts() {
+        let target = Target::parse("127.0.0.1:1", "target", false).unwrap();
+        let logins = ["a", "b", "c"].map(|name| (name.to_owned(), "secret".to_owned()));
+        let plan = Plan {
+            target: &target,
+            door: Door::Imap,
+            mechanisms: vec![Mechanism::Plain],
+            logins: logins.to_vec(),
+            first: 4,
+            source: None,
+            attempts: Attempts::Right,
+            count: 3,
+        };
+        let mut traffic = LoginTraffic::new(plan, Keys::new()).unwrap();
+        let opened: Vec<_> = (0..4)
+            .map(|slot| traffic.open(slot, Instant::now()))
+            .map(|opening| opening.map(|it| it.dialog.login))
+            .collect();
+        assert_eq!(opened, [Some(1), Some(2), Some(0), None]);
+    }
+}
