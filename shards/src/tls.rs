@@ -233,7 +233,9 @@ pub struct ClientKey {
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
 pub enum ClientKeyError {
     /// Not X.509, or not as TLS takes it.
-    #[error("this is no X.509 certificate of version 3, or it has a critical extension that TLS does not know; make one with ringmail config tlspubkey gen")]
+    #[error(
+        "this is no X.509 certificate of version 3, or it has a critical extension that TLS does not know; make one with ringmail config tlspubkey gen"
+    )]
     Certificate,
     /// Of another kind or size, or not written as usual.
     #[error(

@@ -15,21 +15,30 @@ use super::rows::{AccountId, TRANSACTION, decode, decode_version, encode, encode
 use super::{StoreError, keys};
 use crate::login::{KeyPair, Keys, Password, SaltRow, Scheme, Secrets};
 
-/// The secrets of the account of a name; none if there is no such account, or it has none. The same is read for both, and decoded.
+/// The secrets of the account of a name; none if there is no such account, or it has none. The same is read for both and decoded, in one
+/// job of the pool: each login comes here, and a second trip to another thread and back costs more than what is read.
 pub async fn secrets(shard: &Rc<Shard>, name: &str) -> Result<Option<Secrets>, StoreError> {
-    let id = match shard.get(keys::account_name(name)).await? {
-        Some(bytes) => decode(&bytes, || format!("number of account {name}"))?,
-        // Never given out.
-        None => AccountId(0),
-    };
-    match shard.get(keys::credentials(id)).await? {
-        Some(bytes) => decode_secrets(&bytes, name).map(Some),
-        None => {
-            // Without it an answer for an unknown name came earlier by a tenth.
-            ANYBODY.with(|row| drop(black_box(decode_secrets(row, name))));
-            Ok(None)
-        }
-    }
+    let name = name.to_string();
+    let read = shard.read(move |index| {
+        let id = match index.get(&keys::account_name(&name))? {
+            Some(bytes) => decode(&bytes, || format!("number of account {name}")),
+            // Never given out.
+            None => Ok(AccountId(0)),
+        };
+        let id = match id {
+            Ok(id) => id,
+            Err(error) => return Ok(Err(error)),
+        };
+        Ok(match index.get(&keys::credentials(id))? {
+            Some(bytes) => decode_secrets(&bytes, &name).map(Some),
+            None => {
+                // Without it an answer for an unknown name came earlier by a tenth.
+                ANYBODY.with(|row| drop(black_box(decode_secrets(row, &name))));
+                Ok(None)
+            }
+        })
+    });
+    read.await?
 }
 
 thread_local! {
