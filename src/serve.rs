@@ -86,7 +86,7 @@ impl Server {
         let nobody = Secrets::nobody()?;
         let for_all = unknown.clone();
         let hashing_threads = default_pool_threads();
-        let hashing = hashing_pool(hashing_threads, options.cores.len())
+        let hashing = hashing_pool(hashing_threads, options.cores.len(), free_cpus(&options))
             .map_err(|e| format!("threads for passwords: {e}"))?;
         let parsing = Pool::start("parse", default_pool_threads(), PARSING_WAITING_MAX)
             .map_err(|e| format!("threads for long messages: {e}"))?;
@@ -363,6 +363,17 @@ fn engine_options(settings: &Settings) -> Result<EngineOptions, String> {
         lane_capacity: cores.lane_calls_max as usize,
         io_memory: cores.io_memory_bytes.as_usize(),
     })
+}
+
+/// CPUs without an executor that owns shards; none if they all have one.
+fn free_cpus(options: &EngineOptions) -> Vec<usize> {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let is_free = |cpu: &usize| !options.cores.contains(&Some(*cpu));
+    match options.cores.contains(&None) {
+        // An executor that runs anywhere.
+        true => Vec::new(),
+        false => (0..cpus).filter(is_free).collect(),
+    }
 }
 
 fn storage_options(settings: &Settings, shard_cores: usize) -> StorageOptions {

@@ -21,6 +21,53 @@ pub enum PoolError {
 
 type Job = Box<dyn FnOnce() + Send>;
 
+/// How urgent a worker is, and where it runs. What the system refuses stays as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// 1 to 19, the larger the less urgent.
+    pub nice: i32,
+    /// Gets only what everybody else leaves; whoever wakes on its CPU interrupts it at once. On a machine that is busy without a pause it gets
+    /// next to nothing.
+    pub leftovers: bool,
+    /// The CPUs it may run on; empty for all.
+    pub cpus: Vec<usize>,
+}
+
+impl Default for Place {
+    /// Below the executors.
+    fn default() -> Self {
+        Place {
+            nice: NICE,
+            leftovers: false,
+            cpus: Vec::new(),
+        }
+    }
+}
+
+impl Place {
+    /// Takes the calling thread there.
+    fn take(&self) {
+        // On Linux this changes the calling thread alone.
+        let _ = rustix::process::nice(self.nice);
+        if self.leftovers {
+            let parameters = libc::sched_param { sched_priority: 0 };
+            // Safe because it reads the parameters and changes the calling thread alone.
+            unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &parameters) };
+        }
+        if self.cpus.is_empty() {
+            return;
+        }
+        // Safe because a set of CPUs is plain bits, of which none is set, and the call reads it and changes the calling thread alone. The
+        // ranges keep within it.
+        unsafe {
+            let mut set: libc::cpu_set_t = std::mem::zeroed();
+            let known = self.cpus.iter().filter(|n| **n < CPUS_MAX);
+            known.for_each(|n| libc::CPU_SET(*n, &mut set));
+            libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set);
+        }
+    }
+}
+
 /// A handle to the pool; cheap to clone. The threads end when the last handle is gone.
 #[derive(Clone)]
 pub struct Pool {
@@ -30,24 +77,18 @@ pub struct Pool {
 impl Pool {
     /// Starts `threads` threads named `name`, at lower priority (`nice` 5), with room for `capacity` waiting jobs.
     pub fn start(name: &str, threads: usize, capacity: usize) -> std::io::Result<Pool> {
-        Pool::start_at(NICE, name, threads, capacity)
+        Pool::start_each(name, vec![Place::default(); threads.max(1)], capacity)
     }
 
-    /// Like [`Pool::start`], at a priority of its own: `nice` 1 to 19, the larger the less urgent.
-    pub fn start_at(
-        nice: i32,
-        name: &str,
-        threads: usize,
-        capacity: usize,
-    ) -> std::io::Result<Pool> {
+    /// Like [`Pool::start`], with a thread at each of these places.
+    pub fn start_each(name: &str, places: Vec<Place>, capacity: usize) -> std::io::Result<Pool> {
         let (sender, receiver) = bounded::<Job>(capacity);
-        for n in 0..threads.max(1) {
+        for (n, place) in places.into_iter().enumerate() {
             let receiver = receiver.clone();
             std::thread::Builder::new()
                 .name(format!("{name}-{n}"))
                 .spawn(move || {
-                    // On Linux this changes the calling thread alone.
-                    let _ = rustix::process::nice(nice);
+                    place.take();
                     for job in receiver {
                         job();
                     }
@@ -92,6 +133,8 @@ pub static ROOM: Room = Room::new("pool");
 
 /// Priority of workers: below the executors'.
 const NICE: i32 = 5;
+/// CPUs in a set of the kernel's old calls.
+const CPUS_MAX: usize = libc::CPU_SETSIZE as usize;
 
 #[cfg(test)]
 mod tests {
@@ -108,5 +151,41 @@ mod tests {
             assert_eq!(pool.run(|| 7).await, Ok(7));
         })
         .unwrap();
+    }
+
+    #[test]
+    fn workers_take_their_places() {
+        let first = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let allowed = |status: &str| {
+            let line = status
+                .lines()
+                .find_map(|l| l.strip_prefix("Cpus_allowed_list:"));
+            line.unwrap().trim().to_string()
+        };
+        let cpu = allowed(&first)
+            .split(['-', ','])
+            .next()
+            .unwrap()
+            .to_string();
+        let place = Place {
+            nice: 7,
+            leftovers: true,
+            cpus: vec![cpu.parse().unwrap(), usize::MAX],
+        };
+        let pool = Pool::start_each("test", vec![place], 4).unwrap();
+        let read = || {
+            let read = |file| std::fs::read_to_string(format!("/proc/thread-self/{file}")).unwrap();
+            (read("status"), read("stat"))
+        };
+        let (status, stat) = crate::rt::block_on(async { pool.run(read).await.unwrap() }).unwrap();
+        assert_eq!(allowed(&status), cpu);
+        // proc(5): nice is field 19, policy 41; SCHED_IDLE is 5.
+        let fields: Vec<&str> = stat
+            .rsplit(')')
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .collect();
+        assert_eq!((fields[19 - 3], fields[41 - 3]), ("7", "5"));
     }
 }

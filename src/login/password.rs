@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
-use shards::pool::{Pool, PoolError};
+use shards::pool::{Place, Pool, PoolError};
 use shards::rt::{self, Event};
 
 use super::limiter::Networks;
@@ -60,9 +60,25 @@ fn matches(stored: &str, password: &[u8]) -> bool {
 
 /// The threads that check passwords. They are not those of storage, and less urgent: whoever guesses passwords waits for himself and
 /// for other logins, never does mail wait for him. Who waits does so in the lines of his core, which hands `threads` checks at a time to
-/// the pool.
-pub fn hashing_pool(threads: usize, cores: usize) -> std::io::Result<Pool> {
-    Pool::start_at(HASHING_NICE, "hash", threads, threads * cores.max(1))
+/// the pool; `cores` share it.
+///
+/// An executor that wakes does not interrupt a thread like these, however low its priority (see `shards::rt`): it waits to the end of that
+/// one's slice, some milliseconds. So the first thread runs on `free` CPUs, which have no executor of a shard, and the others on what
+/// everybody leaves. Not the first as well: on a machine without a moment's rest nobody could log in.
+pub fn hashing_pool(threads: usize, cores: usize, free: Vec<usize>) -> std::io::Result<Pool> {
+    let first = Place {
+        nice: HASHING_NICE,
+        leftovers: false,
+        cpus: free,
+    };
+    let other = Place {
+        leftovers: true,
+        cpus: Vec::new(),
+        ..first.clone()
+    };
+    let mut places = vec![other; threads.max(1)];
+    places[0] = first;
+    Pool::start_each("hash", places, threads * cores.max(1))
 }
 
 /// A password to be checked.
@@ -361,7 +377,7 @@ mod tests {
 
     #[test]
     fn what_waits_for_a_check_is_bounded_and_the_cache_needs_no_turn() {
-        let pool = hashing_pool(1, 2).unwrap();
+        let pool = hashing_pool(1, 2, Vec::new()).unwrap();
         let verifier = verifier(pool.clone());
         let stored = hash_password(b"right", CHEAP).unwrap();
         let now = Instant::now();
@@ -395,7 +411,7 @@ mod tests {
 
     #[test]
     fn who_waits_too_long_is_told() {
-        let pool = hashing_pool(1, 2).unwrap();
+        let pool = hashing_pool(1, 2, Vec::new()).unwrap();
         let verifier = verifier(pool.clone());
         let stored = hash_password(b"right", CHEAP).unwrap();
         let short = Patience {
@@ -418,7 +434,7 @@ mod tests {
 
     #[test]
     fn equal_checks_share_one_hash_also_of_unknown_names_and_when_the_first_gives_up() {
-        let pool = hashing_pool(1, 2).unwrap();
+        let pool = hashing_pool(1, 2, Vec::new()).unwrap();
         let verifier = verifier(pool.clone());
         let stored = hash_password(b"right", CHEAP).unwrap();
         let now = Instant::now();
@@ -451,7 +467,7 @@ mod tests {
 
     #[test]
     fn only_the_right_password_fits_and_the_cache_forgets_a_changed_one() {
-        let verifier = verifier(hashing_pool(1, 8).unwrap());
+        let verifier = verifier(hashing_pool(1, 8, Vec::new()).unwrap());
         let old = hash_password(b"old password", CHEAP).unwrap();
         let new = hash_password(b"new password", CHEAP).unwrap();
         shards::rt::block_on(async {
