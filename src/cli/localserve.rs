@@ -81,7 +81,7 @@ fn prepare(dir: &Path) -> Result<(), Failure> {
         )),
     })?;
     let (cert, key) = (dir.join(LOCAL_CERT), dir.join(LOCAL_KEY));
-    if !cert.exists() || !key.exists() {
+    if certificate::must_be_made(&cert) || certificate::must_be_made(&key) {
         certificate::write_self_signed(&cert, &key)?;
     }
     Ok(())

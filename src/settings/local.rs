@@ -53,7 +53,8 @@ impl Local {
         let settings = &mut unfinished.settings;
         settings.everything_to = Some(local_account());
         // A built-in text is no file that an edit could find changed.
-        settings.fingerprints.retain(|path, _| path.exists());
+        let has_text = |path: &Path| fs::metadata(path).is_ok_and(|m| m.len() > 0);
+        settings.fingerprints.retain(|path, _| has_text(path));
         Ok(unfinished)
     }
 
@@ -66,12 +67,12 @@ impl Local {
         replace::create_folder(&folder)?;
         for n in 1..=count {
             let text = account_text(&folder, &format!("u{n}"));
-            // An empty one was left by a start that was killed here. Not synced each: a power failure loses no mail by it.
             if !fs::metadata(&text.path).is_ok_and(|m| m.len() > 0) {
                 fs::write(&text.path, text.content)?;
             }
         }
-        Ok(())
+        // The names once for all, and not each content: a power failure leaves what is read as if it were whole.
+        replace::sync_folder(&folder.join("u1.toml"))
     }
 
     /// The folder of the accounts' files.
@@ -117,6 +118,14 @@ impl Local {
             .unwrap_or_else(|()| Text::new("", DOMAINS));
         if !problems.is_empty() {
             return Err(Problems(problems));
+        }
+        // What a start that was killed, or a power failure, left of a file of ours: there is one thing only it can have been.
+        for text in accounts.iter_mut().filter(|t| t.content.is_empty()) {
+            if let Some(name) = text.path.file_stem().and_then(|stem| stem.to_str())
+                && (name == LOCAL_ACCOUNT || Self::number_of(name).is_some())
+            {
+                *text = account_text(&folder, name);
+            }
         }
         let built_in = account_text(&folder, LOCAL_ACCOUNT);
         if !accounts.iter().any(|text| text.path == built_in.path) {
@@ -313,6 +322,24 @@ mod tests {
         let address = |name: &str| settings.accounts[name].addresses[0].address.to_string();
         assert_eq!(address("u1"), "one@localhost");
         assert_eq!(address("u2"), "u2@localhost");
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn an_empty_file_of_a_built_in_account_is_what_it_was_to_be() {
+        let dir = empty_dir("torn");
+        let local = Local::new(&dir);
+        local.make_accounts(2).unwrap();
+        for name in ["ringmail", "u2"] {
+            fs::write(dir.join(format!("accounts/{name}.toml")), "").unwrap();
+        }
+        let settings = local.load().unwrap_or_else(|problems| panic!("{problems}"));
+        let address = |name: &str| settings.accounts[name].addresses[0].address.to_string();
+        assert_eq!(address("ringmail"), "ringmail@localhost");
+        assert_eq!(address("u2"), "u2@localhost");
+        // Somebody's own file means what it says.
+        fs::write(dir.join("accounts/anna.toml"), "").unwrap();
+        assert!(local.load().is_err());
         fs::remove_dir_all(dir).unwrap();
     }
 

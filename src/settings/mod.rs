@@ -23,7 +23,7 @@ pub mod names;
 pub mod parse;
 pub mod problem;
 pub mod reload;
-mod replace;
+pub mod replace;
 pub mod sendmail;
 pub mod server;
 pub mod text;

@@ -34,15 +34,26 @@ pub(super) fn create_folder(path: &Path) -> io::Result<()> {
 pub(super) fn replace(path: &Path, content: &str) -> io::Result<()> {
     let permissions = fs::metadata(path)?.permissions();
     let temporary = write_temporary(path, content, Some(permissions))?;
-    if let Err(error) = fs::rename(&temporary, path) {
-        let _ = fs::remove_file(&temporary);
+    rename(&temporary, path)
+}
+
+fn rename(temporary: &Path, path: &Path) -> io::Result<()> {
+    if let Err(error) = fs::rename(temporary, path) {
+        let _ = fs::remove_file(temporary);
         return Err(error);
     }
     sync_folder(path)
 }
 
+/// Puts a file in place, whether there is one or not, with a mode.
+pub fn put(path: &Path, content: &str, mode: u32) -> io::Result<()> {
+    let permissions = fs::Permissions::from_mode(mode);
+    let temporary = write_temporary(path, content, Some(permissions))?;
+    rename(&temporary, path)
+}
+
 /// Removes a file, durably.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
+pub fn remove(path: &Path) -> io::Result<()> {
     fs::remove_file(path)?;
     sync_folder(path)
 }
@@ -93,7 +104,7 @@ fn give_to_owner_of_folder(file: &File, path: &Path) -> io::Result<()> {
 }
 
 /// A new name is durable only once its directory is.
-fn sync_folder(path: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(folder_of(path))?.sync_all()
 }
 
