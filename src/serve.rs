@@ -355,6 +355,12 @@ fn engine_options(settings: &Settings) -> Result<EngineOptions, String> {
         HttpCore::Auto => Some(cpus - 1),
         HttpCore::Cpu(cpu) => Some(cpu as usize),
     };
+    if let Some(beyond) = http_cpu.filter(|cpu| *cpu >= cpus) {
+        return Err(format!(
+            "cores.http names CPU {beyond}, but this machine has CPUs 0 to {}",
+            cpus - 1
+        ));
+    }
     Ok(EngineOptions {
         cores: shard_cpus,
         http_cpu,

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use ring::digest;
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{AlgorithmIdentifier, CertificateDer, PrivateKeyDer, UnixTime, alg_id};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -103,9 +103,13 @@ pub fn load_tls(pairs: &[(PathBuf, PathBuf)], oldest: OldestTls) -> Result<Liste
 }
 
 fn certified_key(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
-    let bad = |path: &Path, e: rustls::pki_types::pem::Error| TlsError::File {
+    let bad = |path: &Path, e: pem::Error| TlsError::File {
         path: path.to_path_buf(),
-        what: e.to_string(),
+        what: match e {
+            pem::Error::Io(e) => e.to_string(),
+            pem::Error::NoItemsFound => "no private key in it".to_string(),
+            e => e.to_string(),
+        },
     };
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
         .map_err(|e| bad(certificate, e))?
@@ -122,7 +126,12 @@ fn certified_key(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsErro
         TlsError::Pair {
             certificate: certificate.to_path_buf(),
             key: key.to_path_buf(),
-            what: e.to_string(),
+            what: match e {
+                rustls::Error::InconsistentKeys(_) => {
+                    "the key is not that of the certificate".to_string()
+                }
+                e => e.to_string(),
+            },
         }
     })
 }

@@ -233,8 +233,10 @@ SIGHUP reads the settings again. It tells systemd when it is ready.",
         options: &[Opt::Config],
         summary: "Checks the settings and shows every mistake",
         details: "\
-Reads the static file and the files it names. Touches nothing; a server that
-runs goes on with what it has.",
+Reads the static file and the files it names, certificates and keys too, and
+compares them with this machine: run it where the server will run, as a user
+who may read the keys. Touches nothing; a server that runs goes on with what
+it has.",
     },
     Row {
         command: Command::ConfigExample,

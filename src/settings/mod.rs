@@ -7,6 +7,7 @@
 //! `load` reads the files, `parse` turns a text into a model and finds all its errors, `check` looks at everything together,
 //! `problem` is how an error reads. `reload` says what a new version changes, `edit` writes the server's own changes,
 //! `example` prints every field, `local` is built in for `localserve`. `sendmail` is a file apart, of the command of that name.
+//! `example` prints every field, `local` is built in for `localserve`, `machine` compares what was loaded with the machine.
 
 pub mod account;
 pub mod account_name;
@@ -18,6 +19,7 @@ pub mod limits;
 pub mod listener;
 pub mod load;
 pub mod local;
+pub mod machine;
 pub mod model;
 pub mod names;
 pub mod parse;
@@ -40,6 +42,7 @@ pub use listener::{
 };
 pub use load::{load, load_data_dir, load_unfinished};
 pub use local::Local;
+pub use machine::check_machine;
 pub use model::Settings;
 pub use names::{AddressText, DomainName, LocalpartText, MailboxName};
 pub use problem::{Place, Problem, Problems, Unfinished};

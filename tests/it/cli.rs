@@ -87,7 +87,13 @@ fn settings_are_printed_and_checked() {
     for file in ["ringmail.toml", "domains.toml", "accounts/example.toml"] {
         let printed = ringmail(&["config", "example", file]);
         assert_eq!(printed.code, 0);
-        std::fs::write(dir.path().join(file), printed.out).unwrap();
+        // The listener for everybody has a certificate that is not on this machine.
+        let text = printed
+            .out
+            .replace("\ncertificates = ", "\n#certificates = ");
+        let text = text.replace("#allow_plain_auth = false", "allow_plain_auth = true");
+        let text = text.replace("s]\n#enabled = true", "s]\nenabled = false");
+        std::fs::write(dir.path().join(file), text).unwrap();
     }
     let config = dir.path().join("ringmail.toml");
     let config = config.to_str().unwrap();

@@ -6,7 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::Check;
 use crate::settings::listener::{Door, Listener, Service, StartTls};
+use crate::settings::parse::{locate, nearest};
 use crate::settings::server::Server;
+use crate::settings::units::Secs;
 
 impl Check<'_> {
     pub(super) fn server(&mut self) {
@@ -38,6 +40,8 @@ impl Check<'_> {
             );
         }
         self.ranges();
+        self.timeouts();
+        self.log_modules();
         for (at, listener) in server.listener.iter().enumerate() {
             self.listener(&at.to_string(), listener);
         }
@@ -73,6 +77,77 @@ impl Check<'_> {
         }
     }
 
+    /// Of those that are there; one that could not be read has been reported.
+    fn timeouts(&mut self) {
+        for (path, value) in timeouts(&self.settings.server) {
+            if value.0.is_zero() {
+                let steps: Vec<&str> = path.split('.').collect();
+                self.report(
+                    &self.texts.server,
+                    &steps,
+                    format!("{path} cannot be 0: everybody would be too late"),
+                    "a time such as \"30s\" or \"5m\"",
+                );
+            }
+        }
+        for (at, listener) in self.settings.server.listener.iter().enumerate() {
+            if listener
+                .tls
+                .as_ref()
+                .is_some_and(|t| t.reread_secs.0.is_zero())
+            {
+                self.report(
+                    &self.texts.server,
+                    &["listener", &at.to_string(), "tls", "reread_secs"],
+                    "reread_secs cannot be 0".to_owned(),
+                    "a time such as \"30s\" or \"5m\"",
+                );
+            }
+        }
+    }
+
+    /// The first part of a name, which is a room of ours or a library; what lies in it may change from version to version.
+    fn log_modules(&mut self) {
+        for name in self.settings.server.log.modules.keys() {
+            let room = name.split("::").next().unwrap_or_default();
+            if MODULES.contains(&room) {
+                continue;
+            }
+            let hint = match nearest(room, &MODULES) {
+                Some(near) => format!("did you mean {near}? Known are {}", MODULES.join(", ")),
+                None => format!("known are {}, and what lies in them", MODULES.join(", ")),
+            };
+            self.report(
+                &self.texts.server,
+                &["log", "modules", name],
+                format!("there is no module {room:?}"),
+                &hint,
+            );
+        }
+    }
+
+    /// `addresses = []`. One whose elements could not be read has been reported.
+    fn empty_list(&mut self, at: &str) {
+        let steps = |more: &[&str]| -> Vec<String> {
+            let all = [&["listener", at, "addresses"], more].concat();
+            all.iter().map(|step| (*step).to_owned()).collect()
+        };
+        let content = &self.texts.server.content;
+        let (place, there) = locate(content, &steps(&[]));
+        let reported = self.problems.iter().any(|p| {
+            p.file == self.texts.server.path
+                && p.place.as_ref().map(|p| p.line) == place.as_ref().map(|p| p.line)
+        });
+        if there && !reported && !locate(content, &steps(&["0"])).1 {
+            self.report(
+                &self.texts.server,
+                &["listener", at, "addresses"],
+                "the listener has no address to listen on".to_owned(),
+                ADDRESSES_HINT,
+            );
+        }
+    }
+
     fn listener(&mut self, at: &str, listener: &Listener) {
         let text = &self.texts.server;
         if listener.name.is_empty() {
@@ -88,11 +163,8 @@ impl Check<'_> {
             self.not_a_host(&["listener", at, "hostname"], name.as_str());
         }
         if listener.addresses.is_empty() {
-            self.missing(
-                text,
-                &["listener", at, "addresses"],
-                "addresses to listen on, such as [\"192.0.2.1\", \"2001:db8::1\"]",
-            );
+            self.missing(text, &["listener", at, "addresses"], ADDRESSES_HINT);
+            self.empty_list(at);
         }
         for (n, pair) in listener
             .tls
@@ -281,5 +353,37 @@ fn ranges(server: &Server) -> Vec<(&'static str, u64, u64, u64)> {
     ]
 }
 
+/// Times in which a peer has to do something.
+#[rustfmt::skip] // a table
+fn timeouts(server: &Server) -> [(&'static str, Secs); 14] {
+    let limits = &server.limits;
+    let (smtp, imap, http) = (&limits.smtp, &limits.imap, &limits.http);
+    [
+        ("limits.smtp.command_timeout_secs", smtp.command_timeout_secs),
+        ("limits.smtp.data_block_timeout_secs", smtp.data_block_timeout_secs),
+        ("limits.smtp.data_timeout_secs", smtp.data_timeout_secs),
+        ("limits.smtp.write_timeout_secs", smtp.write_timeout_secs),
+        ("limits.imap.inactive_timeout_secs", imap.inactive_timeout_secs),
+        ("limits.imap.login_timeout_secs", imap.login_timeout_secs),
+        ("limits.imap.literal_timeout_secs", imap.literal_timeout_secs),
+        ("limits.imap.write_timeout_secs", imap.write_timeout_secs),
+        ("limits.imap.login_write_timeout_secs", imap.login_write_timeout_secs),
+        ("limits.imap.bye_timeout_secs", imap.bye_timeout_secs),
+        ("limits.http.header_timeout_secs", http.header_timeout_secs),
+        ("limits.http.idle_timeout_secs", http.idle_timeout_secs),
+        ("limits.http.request_timeout_secs", http.request_timeout_secs),
+        ("limits.tls.handshake_timeout_secs", limits.tls.handshake_timeout_secs),
+    ]
+}
+
+/// What may stand in `[log.modules]`: our rooms and crates, and libraries that log.
+#[rustfmt::skip] // a list
+const MODULES: [&str; 29] = [
+    "calls", "cli", "control", "directory", "handle", "imap_server", "inbound", "live", "login", "metrics", "percore", "queue", "serve",
+    "settings", "smtp_server", "store", "telemetry", "web", //
+    "shards", "smtp", "imap", "message", "sasl", //
+    "rustls", "fjall", "lsm_tree", "glommio", "hyper", "mio",
+];
+const ADDRESSES_HINT: &str = "addresses to listen on, such as [\"192.0.2.1\", \"2001:db8::1\"]";
 const CERTIFICATES_HINT: &str =
     "[listener.tls] with certificates = [{ cert = \"chain.pem\", key = \"key.pem\" }]";

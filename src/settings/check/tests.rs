@@ -102,6 +102,7 @@ fn mistakes_of_all_files_come_together() {
             "anna.toml:2: unknown field \"full_nam\"",
             "Bob.toml:0: 'B' cannot be in an account name: only a-z, 0-9, '.', '_' and '-'",
             "ringmail.toml:0: missing field \"data_dir\"",
+            "ringmail.toml:4: the listener has no address to listen on",
             "domains.toml:0: missing field \"postmaster\"",
             "anna.toml:1: anna@example.com: the domain example.com is not ours",
         ]
@@ -378,4 +379,56 @@ fn many_mistakes_are_counted_and_some_are_shown() {
             .to_string()
             .ends_with("5000 mistakes in the settings, the first 200 are shown")
     );
+}
+
+#[test]
+fn times_of_nothing_are_refused_where_they_mean_nothing() {
+    let limits = |text: &str| server_mistakes(&format!("{SERVER}[limits]\n{text}\n"));
+    assert_eq!(
+        limits("smtp.command_timeout_secs = 0\nhttp.idle_timeout_secs = \"0s\""),
+        [
+            "ringmail.toml:14: limits.smtp.command_timeout_secs cannot be 0: everybody would be too late",
+            "ringmail.toml:15: limits.http.idle_timeout_secs cannot be 0: everybody would be too late",
+        ]
+    );
+    // No delay, no keep-alive, no cache.
+    let off = "smtp.slow_delay_secs = 0\nsmtp.unknown_recipient_delay_secs = 0\nimap.slow_delay_secs = 0\n\
+               imap.keepalive_secs = 0\nauth.cache_secs = 0\nsmtp.write_timeout_secs = \"500ms\"";
+    assert_eq!(limits(off), [""; 0]);
+}
+
+#[test]
+fn a_listener_needs_an_address() {
+    let none = SERVER.replace("[\"192.0.2.1\", \"2001:db8::1\"]", "[]");
+    assert_eq!(
+        server_mistakes(&none),
+        ["ringmail.toml:6: the listener has no address to listen on"]
+    );
+    // A wrong one is one mistake.
+    let wrong = SERVER.replace("[\"192.0.2.1\", \"2001:db8::1\"]", "5");
+    assert_eq!(server_mistakes(&wrong).len(), 1);
+}
+
+#[test]
+fn modules_of_the_log_are_known() {
+    let modules = |text: &str| server_mistakes(&format!("{SERVER}[log.modules]\n{text}\n"));
+    let right = "smtp_server = \"debug\"\n\"store::add\" = \"trace\"\nrustls = \"debug\"\nlsm_tree = \"debug\"\n\"shards::rt\" = \"warn\"";
+    assert_eq!(modules(right), [""; 0]);
+    assert_eq!(
+        modules("smtp_serve = \"debug\"\n\"nope::a\" = \"debug\""),
+        [
+            "ringmail.toml:15: there is no module \"nope\"",
+            "ringmail.toml:14: there is no module \"smtp_serve\"",
+        ]
+    );
+    // No room of ours is missing in the list.
+    let rooms = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).unwrap();
+    for room in rooms {
+        let path = room.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        if !["lib", "main"].contains(&name) {
+            let right = format!("{name} = \"info\"");
+            assert_eq!(modules(&right), [""; 0], "{name}");
+        }
+    }
 }

@@ -1,0 +1,211 @@
+//! What texts alone cannot tell: whether this machine has the CPUs and the files they name. Asked by `serve` before it starts and by
+//! `config check`, which may run elsewhere than the server will: the hints say so. A reload does not ask: it keeps what it has.
+
+use std::path::Path;
+
+use shards::tls::{OldestTls, TlsError, load_tls};
+
+use super::listener::Listener;
+use super::load::read_text;
+use super::model::Settings;
+use super::parse::locate;
+use super::problem::{Problem, Problems};
+use super::server::{HttpCore, ShardCores};
+use super::text::Text;
+
+/// Compares settings, just loaded from this static file, with the machine. Reads certificates and keys (blocking).
+pub fn check_machine(settings: &Settings, server_file: &Path) -> Result<(), Problems> {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let problems = problems(settings, &read_text(server_file)?, cpus);
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Problems(problems))
+}
+
+fn problems(settings: &Settings, text: &Text, cpus: usize) -> Vec<Problem> {
+    let server = &settings.server;
+    let mut problems = Vec::new();
+    let missing = |cpu: u32| cpu as usize >= cpus;
+    let range = match cpus {
+        1 => "this machine has CPU 0 alone".to_owned(),
+        n => format!("this machine has CPUs 0 to {}", n - 1),
+    };
+    let cpus_hint = "the machine that the server runs on must have it; \"auto\" fits any";
+    match &server.cores.shards {
+        ShardCores::Count(count) if *count as usize > cpus => problems.push(at(
+            text,
+            &["cores", "shards"],
+            format!("{count} cores are more than this machine has CPUs ({cpus})"),
+            "the machine that the server runs on must have as many; \"auto\" fits any",
+        )),
+        ShardCores::Cpus(list) => {
+            let beyond = list.iter().enumerate().filter(|(_, cpu)| missing(**cpu));
+            problems.extend(beyond.map(|(n, cpu)| {
+                let message = format!("there is no CPU {cpu}: {range}");
+                at(
+                    text,
+                    &["cores", "shards", &n.to_string()],
+                    message,
+                    cpus_hint,
+                )
+            }));
+        }
+        _ => (),
+    }
+    if let HttpCore::Cpu(cpu) = server.cores.http
+        && missing(cpu)
+    {
+        let message = format!("there is no CPU {cpu}: {range}");
+        problems.push(at(text, &["cores", "http"], message, cpus_hint));
+    }
+    for (n, listener) in server.listener.iter().enumerate() {
+        problems.extend(certificates(text, &n.to_string(), listener));
+    }
+    problems
+}
+
+fn certificates(text: &Text, listener_at: &str, listener: &Listener) -> Vec<Problem> {
+    let pairs = listener.tls.iter().flat_map(|tls| &tls.certificates);
+    let wrong = pairs.enumerate().filter_map(|(n, pair)| {
+        let files = [(pair.cert.clone(), pair.key.clone())];
+        let error = load_tls(&files, OldestTls::V1_2).err()?;
+        let (field, hint) = match &error {
+            // Both may lie in one file.
+            TlsError::File { path, what }
+                if *path == pair.cert && !what.contains("private key") =>
+            {
+                ("cert", CERT_HINT)
+            }
+            TlsError::File { .. } => ("key", KEY_HINT),
+            TlsError::Pair { .. } => ("key", PAIR_HINT),
+        };
+        let place = [
+            "listener",
+            listener_at,
+            "tls",
+            "certificates",
+            &n.to_string(),
+            field,
+        ];
+        Some(at(text, &place, error.to_string(), hint))
+    });
+    wrong.collect()
+}
+
+fn at(text: &Text, path: &[&str], message: String, hint: &str) -> Problem {
+    let path: Vec<String> = path.iter().map(|step| (*step).to_owned()).collect();
+    Problem {
+        place: locate(&text.content, &path).0,
+        ..Problem::of_file(&text.path, message).hint(hint)
+    }
+}
+
+const CERT_HINT: &str = "the server does not start without it: a PEM file with the certificate and its chain, on the machine and for the user that the server runs as";
+const KEY_HINT: &str = "the server does not start without it: a PEM file with the certificate's private key, on the machine and for the user that the server runs as";
+const PAIR_HINT: &str =
+    "the server does not start with them: cert and key of one pair belong together";
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::check::parse_and_check;
+    use super::super::text::Texts;
+    use super::*;
+
+    const LISTENER: &str = "[[listener]]\nname = \"a\"\naddresses = [\"127.0.0.1\"]\nsmtp = {}\n";
+
+    /// Line and message of each problem on a machine with two CPUs.
+    fn found(server: &str, folder: &Path) -> Vec<String> {
+        let texts = Texts {
+            server: Text::new(
+                folder.join("ringmail.toml"),
+                format!("data_dir = \"d\"\nhostname = \"a.example\"\n{server}"),
+            ),
+            domains: Text::new(
+                "d",
+                "[postmaster]\naccount = \"a\"\n[domain.\"b.example\"]\n",
+            ),
+            accounts: vec![Text::new("a.toml", "addresses = [\"a@b.example\"]\n")],
+        };
+        let settings = parse_and_check(&texts).unwrap_or_else(|p| panic!("{p}"));
+        problems(&settings, &texts.server, 2)
+            .iter()
+            .map(|p| {
+                format!(
+                    "{}: {}",
+                    p.place.as_ref().map_or(0, |at| at.line),
+                    p.message
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn cpus_that_are_not_there_are_found() {
+        let cores = |text: &str| found(&format!("[cores]\n{text}\n{LISTENER}"), Path::new("/"));
+        for right in [
+            "shards = 2",
+            "shards = [1, 0]",
+            "http = 1",
+            "http = \"auto\"",
+        ] {
+            assert_eq!(cores(right), [""; 0], "{right}");
+        }
+        assert_eq!(
+            cores("shards = 99"),
+            ["4: 99 cores are more than this machine has CPUs (2)"]
+        );
+        assert_eq!(
+            cores("shards = [0, 77]\nhttp = 64"),
+            [
+                "4: there is no CPU 77: this machine has CPUs 0 to 1",
+                "5: there is no CPU 64: this machine has CPUs 0 to 1"
+            ]
+        );
+    }
+
+    #[test]
+    fn certificates_are_read_with_their_keys() {
+        let dir = std::env::temp_dir().join(format!("ringmail-machine-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let pair = |name: &str| {
+            let made = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
+            let pem = |label: &str, der: &[u8]| {
+                use base64::Engine as _;
+                let text = base64::engine::general_purpose::STANDARD.encode(der);
+                format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
+            };
+            let (cert, key) = (made.cert.der(), made.signing_key.serialize_der());
+            fs::write(dir.join(format!("{name}.crt")), pem("CERTIFICATE", cert)).unwrap();
+            fs::write(dir.join(format!("{name}.key")), pem("PRIVATE KEY", &key)).unwrap();
+        };
+        pair("a");
+        pair("b");
+        let tls = |cert: &str, key: &str| {
+            let text = format!(
+                "{LISTENER}[listener.tls]\ncertificates = [\n  {{ cert = \"{cert}\", key = \"{key}\" }},\n]\n"
+            );
+            found(&text, &dir)
+        };
+        assert_eq!(tls("a.crt", "a.key"), [""; 0]);
+        for (cert, key, words) in [
+            ("none.crt", "a.key", "none.crt: No such file"),
+            ("a.crt", "none.key", "none.key: No such file"),
+            ("a.key", "a.key", "a.key: no certificate in it"),
+            ("a.crt", "a.crt", "a.crt: no private key in it"),
+            (
+                "a.crt",
+                "b.key",
+                "b.key: the key is not that of the certificate",
+            ),
+        ] {
+            let problems = tls(cert, key);
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert!(problems[0].starts_with("9: "), "{problems:?}");
+            assert!(problems[0].contains(words), "{problems:?}");
+        }
+        fs::remove_dir_all(dir).unwrap();
+    }
+}
