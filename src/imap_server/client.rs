@@ -277,6 +277,7 @@ impl Client {
             Event::AppendMessageEnd => self.append_message_end().await,
             Event::AppendEnd => self.append_end().await?,
             Event::AppendAbort => self.appending = None,
+            Event::SavedResultLost => self.saved = NumberSet::new(),
             Event::Close => return Err(End::Said),
             // The session lets nothing else through after login.
             _ => (),

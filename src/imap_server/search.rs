@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use imap::response::SearchResult;
+use imap::response::{Condition, SearchResult};
 use imap::types::{ModSeq, NumberSet, Numbering, Search, SearchKey, SearchReturn, Tag};
 use shards::rt;
 use shards::storage::StorageError;
@@ -34,8 +34,9 @@ impl Client {
     pub(super) async fn search(&mut self, tag: &Tag, search: Search) -> Result<Done, Trouble> {
         let save = search.options.is_some_and(|options| options.save);
         let result = self.run_search(tag, &search).await;
-        if save && result.is_err() {
-            // RFC 5182 2.1: a search that fails with NO empties the result.
+        let is_no = |refusal: &Refusal| matches!(refusal.condition, Condition::No);
+        if save && matches!(&result, Err(Trouble::Refused(refusal)) if is_no(refusal)) {
+            // RFC 5182 2.1: a search that fails with NO empties the result, BAD leaves it. The session knows of a charset that is not ours.
             self.saved = NumberSet::new();
         }
         result

@@ -283,7 +283,10 @@ pub enum CommandError {
     Limit(&'static str),
     /// RFC 9051 6.4.4: a CHARSET other than US-ASCII and UTF-8; the answer is `NO [BADCHARSET]`.
     #[error("charset not supported")]
-    Charset,
+    Charset {
+        /// RFC 5182 2.1: it was to be saved, so that the saved result is empty now.
+        save: bool,
+    },
     /// RFC 6154 3: a special use we do not know; the answer is `NO [USEATTR]`.
     #[error("special use not supported")]
     SpecialUse,

@@ -21,7 +21,7 @@ pub(super) fn search(parser: &mut Parser<'_>, numbering: Numbering) -> PResult<S
     }
     if parser.eat_word("CHARSET") {
         parser.space()?;
-        charset(parser)?;
+        charset(parser, options.is_some_and(|options| options.save))?;
         parser.space()?;
     }
     let mut budget = Budget {
@@ -59,7 +59,7 @@ fn return_options(parser: &mut Parser<'_>) -> PResult<SearchReturn> {
 }
 
 /// charset = atom / quoted. UTF-8 contains US-ASCII, so both are read alike.
-fn charset(parser: &mut Parser<'_>) -> PResult<()> {
+fn charset(parser: &mut Parser<'_>, save: bool) -> PResult<()> {
     let charset = parser.astring("a charset")?;
     let known = [b"US-ASCII".as_slice(), b"UTF-8"]
         .iter()
@@ -67,7 +67,7 @@ fn charset(parser: &mut Parser<'_>) -> PResult<()> {
     if known {
         Ok(())
     } else {
-        Err(CommandError::Charset)
+        Err(CommandError::Charset { save })
     }
 }
 

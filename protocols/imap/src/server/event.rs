@@ -62,6 +62,8 @@ pub enum Event {
     AppendEnd,
     /// The APPEND is malformed or was cancelled, and has got its tagged response: forget its messages. Nothing to answer.
     AppendAbort,
+    /// A SEARCH whose result was to be saved has got its NO: the saved result is empty (RFC 5182 2.1). Nothing to answer.
+    SavedResultLost,
     /// The session has said BYE: write what `transmit` gives and close the connection.
     Close,
 }

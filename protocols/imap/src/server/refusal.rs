@@ -23,6 +23,11 @@ impl Session {
             self.say_bye(None, "please try again speaking imap");
             return;
         }
+        if let CommandError::Charset { save: true } = rejected.error
+            && matches!(self.state(), State::Selected { .. })
+        {
+            self.push(Event::SavedResultLost);
+        }
         let reply = self.rejection(text, rejected);
         self.output.extend_from_slice(&reply);
     }
@@ -31,7 +36,7 @@ impl Session {
     pub(super) fn rejection(&self, text: &[u8], rejected: &Rejected) -> Vec<u8> {
         let words = self.describe(text, rejected.error);
         let (condition, code) = match rejected.error {
-            CommandError::Charset => (
+            CommandError::Charset { .. } => (
                 Condition::No,
                 Some(Code::BadCharset(&["US-ASCII", "UTF-8"])),
             ),

@@ -160,6 +160,7 @@ impl Owner {
             }
             Event::AppendEnd => self.finish("appended"),
             Event::AppendAbort => self.seen.push("abort".into()),
+            Event::SavedResultLost => self.seen.push("saved result lost".into()),
             Event::Close => self.seen.push("close".into()),
         }
     }

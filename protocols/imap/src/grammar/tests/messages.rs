@@ -44,7 +44,11 @@ fn search_options_and_charsets() {
     assert_eq!(search.key, SearchKey::Sequence(SequenceSet::SavedResult));
     assert_eq!(
         request("SEARCH CHARSET ISO-8859-1 ALL"),
-        Err(CommandError::Charset)
+        Err(CommandError::Charset { save: false })
+    );
+    assert_eq!(
+        request("SEARCH RETURN (SAVE) CHARSET ISO-8859-1 ALL"),
+        Err(CommandError::Charset { save: true })
     );
     assert!(request("SEARCH CHARSET \"US-ASCII\" ALL").is_ok());
 }
