@@ -2,7 +2,7 @@
 
 use super::account::{Changes, Effect};
 use super::add::count;
-use super::flags::{SLICE, add_keywords, ascending, keyword_bits};
+use super::flags::{SLICE, add_keywords_that_fit, ascending, keyword_bits};
 use super::rows::{MailboxId, encode};
 use super::selected::Selected;
 use super::table::Entry;
@@ -96,14 +96,7 @@ impl Selected {
         if u64::from(row.uid_next) + sources.len() as u64 > u64::from(u32::MAX) {
             return Err(StoreError::Limit("the mailbox has no more UIDs"));
         }
-        add_keywords(
-            &mut row.keywords,
-            &used
-                .iter()
-                .flatten()
-                .map(String::as_str)
-                .collect::<Vec<_>>(),
-        )?;
+        add_keywords_that_fit(&mut row.keywords, used.iter().flatten().map(String::as_str));
         row.modseq = modseq;
         let mut pairs = Vec::with_capacity(sources.len());
         let mut rewritten = Vec::new();

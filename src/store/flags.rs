@@ -214,6 +214,17 @@ pub(super) fn add_keywords(known: &mut Vec<String>, wanted: &[&str]) -> Result<(
     Ok(())
 }
 
+/// The same for messages that are copied and moved: what is too much is left out. RFC 9051 6.4.7: flags SHOULD be preserved; a message
+/// that could never be moved away would be worse.
+pub(super) fn add_keywords_that_fit<'w>(
+    known: &mut Vec<String>,
+    wanted: impl Iterator<Item = &'w str>,
+) {
+    for word in wanted {
+        let _ = add_keywords(known, &[word]);
+    }
+}
+
 /// Bits of those keywords that the mailbox knows.
 pub(super) fn keyword_bits(known: &[String], wanted: &[String]) -> u64 {
     let bit = |word: &String| {
