@@ -5,12 +5,14 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::sync::Arc;
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value};
 
 use super::account::{Account, AccountAddress};
 use super::account_name::AccountName;
+use super::load::{account_paths, read_text};
 use super::model::Settings;
 use super::names::{AddressText, MailboxName, canonical_localpart};
 use super::parse::parse;
@@ -68,6 +70,7 @@ pub fn add_account(
             )));
         }
     }
+    check_free_on_disk(settings, addresses)?;
     let mut document = DocumentMut::new();
     document["addresses"] =
         Item::Value(Value::Array(addresses.iter().map(address_value).collect()));
@@ -111,6 +114,7 @@ pub fn add_address(
 ) -> Result<Settings, EditError> {
     known(settings, name)?;
     check_free(settings, &added.address)?;
+    check_free_on_disk(settings, slice::from_ref(added))?;
     edit_account(settings, name, |document| {
         let addresses = document
             .entry("addresses")
@@ -256,6 +260,32 @@ fn check_free(settings: &Settings, address: &AddressText) -> Result<(), EditErro
         .any(|alias| fold(alias.as_str()) == fold(address.localpart.as_str()))
     {
         return Err(EditError::Refused(format!("{address} is an alias already")));
+    }
+    Ok(())
+}
+
+/// That no file which somebody put there, and which is not loaded yet, has one of the addresses: with both no reload would succeed.
+/// A file that cannot be read is its author's to correct.
+fn check_free_on_disk(settings: &Settings, addresses: &[AccountAddress]) -> Result<(), EditError> {
+    // Without the folder there is no file.
+    let paths = account_paths(&settings.server.accounts_dir).unwrap_or_default();
+    let new = |path: &&PathBuf| !settings.fingerprints.contains_key(*path);
+    for path in paths.iter().filter(new) {
+        let Some(account) = read_text(path)
+            .ok()
+            .and_then(|text| read_account(&text).ok())
+        else {
+            continue;
+        };
+        for AccountAddress { address, .. } in addresses {
+            let same = |held: &AccountAddress| same_address(settings, &held.address, address);
+            if account.addresses.iter().any(same) {
+                return Err(EditError::Refused(format!(
+                    "{address} is in {} already, which is not loaded yet; `ringmail reload` loads it",
+                    path.display()
+                )));
+            }
+        }
     }
     Ok(())
 }

@@ -52,6 +52,28 @@ fn at(address: &str) -> AccountAddress {
 }
 
 #[test]
+fn an_address_of_a_file_that_is_not_loaded_yet_is_taken() {
+    let folder = Folder::new("placed");
+    let settings = folder.load();
+    folder.write("accounts/placed.toml", "addresses = [\"New@a.org\"]\n");
+    folder.write("accounts/broken.toml", "addresses = [\"other@a.org\"\n");
+    let refused = add_account(
+        &settings,
+        name("bert"),
+        &[at("bert@a.org"), at("new@a.org")],
+    );
+    let text = refused.unwrap_err().to_string();
+    assert!(
+        text.contains("new@a.org is in ") && text.contains("placed.toml"),
+        "{text}"
+    );
+    assert!(!folder.0.join("accounts/bert.toml").exists());
+    let refused = add_address(&settings, name("anna"), &at("new@a.org"));
+    assert!(matches!(refused, Err(EditError::Refused(_))));
+    add_account(&settings, name("bert"), &[at("bert@a.org")]).unwrap();
+}
+
+#[test]
 fn an_added_account_is_what_a_load_finds() {
     let folder = Folder::new("add");
     let sales = AccountAddress {

@@ -80,26 +80,19 @@ pub fn read_text(path: &Path) -> Result<Text, Problem> {
 
 /// Reads `*.toml` of a folder in order of name. What begins with a dot is somebody's temporary file, ours among them.
 pub(super) fn read_accounts(folder: &Path, problems: &mut Vec<Problem>) -> Vec<Text> {
-    let entries =
-        match fs::read_dir(folder).and_then(|entries| entries.collect::<io::Result<Vec<_>>>()) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let problem = Problem::of_file(folder, "this folder of the accounts is not there");
-                let hint = "ringmail account add NAME ADDRESS makes it with its first account";
-                problems.push(problem.hint(hint).awaits_account());
-                return Vec::new();
-            }
-            Err(error) => {
-                problems.push(unreadable(folder, &error));
-                return Vec::new();
-            }
-        };
-    let mut paths: Vec<PathBuf> = entries
-        .into_iter()
-        .map(|entry| entry.path())
-        .filter(|path| is_account_file(path))
-        .collect();
-    paths.sort_unstable();
+    let paths = match account_paths(folder) {
+        Ok(paths) => paths,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let problem = Problem::of_file(folder, "this folder of the accounts is not there");
+            let hint = "ringmail account add NAME ADDRESS makes it with its first account";
+            problems.push(problem.hint(hint).awaits_account());
+            return Vec::new();
+        }
+        Err(error) => {
+            problems.push(unreadable(folder, &error));
+            return Vec::new();
+        }
+    };
     let mut texts = Vec::with_capacity(paths.len());
     for path in paths {
         match read_text(&path) {
@@ -108,6 +101,19 @@ pub(super) fn read_accounts(folder: &Path, problems: &mut Vec<Problem>) -> Vec<T
         }
     }
     texts
+}
+
+/// The files of a folder that are accounts, in order of name.
+pub(super) fn account_paths(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if is_account_file(&path) {
+            paths.push(path);
+        }
+    }
+    paths.sort_unstable();
+    Ok(paths)
 }
 
 fn is_account_file(path: &Path) -> bool {
