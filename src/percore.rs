@@ -23,7 +23,7 @@ use shards::{CoreId, ShardId, owner_of, shard_of};
 use crate::calls::{Answer, Call, Deliver, LimitedDoor, Room};
 use crate::live::Live;
 use crate::login::limiter::{
-    ConnectionLimiter, FailureLimiter, May, Networks, Refused, RequestLimiter,
+    ConnectionLimiter, FailureLimiter, May, Networks, OpenLimiter, Refused, RequestLimiter,
 };
 use crate::login::{AccountLimiter, Secrets, Unknown, Verifier};
 use crate::metrics::{Durations, Metrics, label, labels};
@@ -115,6 +115,7 @@ pub(crate) struct Limiters {
     pub waiting_logins: HashMap<Networks, VecDeque<oneshot::Sender<May>>>,
     /// Of HTTP, whose connections all come to one core.
     pub requests: RequestLimiter,
+    pub http_connections: OpenLimiter,
 }
 
 impl PerCore {

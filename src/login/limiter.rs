@@ -140,6 +140,26 @@ impl ConnectionLimiter {
     }
 }
 
+/// Connections that are open now.
+#[derive(Debug, Default)]
+pub struct OpenLimiter(Window);
+
+impl OpenLimiter {
+    /// Counts a new connection in, if there is room.
+    pub fn admit(&mut self, networks: &Networks, open: &PerNetwork) -> bool {
+        let has_room = self.0.has_room(networks, open);
+        if has_room {
+            self.0.add(networks);
+        }
+        has_room
+    }
+
+    /// The connection has ended.
+    pub fn release(&mut self, networks: &Networks) {
+        self.0.subtract(networks, 1);
+    }
+}
+
 /// Failed logins in this minute and this day, and attempts under way, which may fail.
 #[derive(Debug, Default)]
 pub struct FailureLimiter {
@@ -298,6 +318,22 @@ mod tests {
         let mut admit = |now| limiter.admit(&one, now, &minute, &hour);
         assert_eq!([admit(0), admit(1), admit(2)], [true, true, false]);
         assert_eq!([admit(60), admit(61), admit(3600)], [true, false, true]);
+    }
+
+    #[test]
+    fn open_connections_of_one_network_leave_room_for_others() {
+        let mut limiter = OpenLimiter::default();
+        let open = limit(2, 3, 9);
+        let [one, near, far] = ["192.0.2.1", "192.0.2.2", "203.0.113.1"].map(networks);
+        let mut admit = |who| limiter.admit(who, &open);
+        assert_eq!([admit(&one), admit(&one), admit(&one)], [true, true, false]);
+        assert_eq!(
+            [admit(&near), admit(&near), admit(&far)],
+            [true, false, true]
+        );
+        limiter.release(&one);
+        assert!(limiter.admit(&near, &open));
+        assert!(!limiter.admit(&one, &open));
     }
 
     #[test]

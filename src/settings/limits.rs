@@ -197,6 +197,8 @@ pub struct HttpLimits {
     pub requests_per_minute_max: PerNetwork,
     /// Requests per hour and network.
     pub requests_per_hour_max: PerNetwork,
+    /// Open connections per network.
+    pub connections_open_max: PerNetwork,
     /// Open connections, whatever their network.
     pub connections_max: u32,
 }
@@ -210,6 +212,7 @@ impl Default for HttpLimits {
             header_max_bytes: Bytes::kib(64),
             requests_per_minute_max: PerNetwork::new(1000, 3000, 9000),
             requests_per_hour_max: PerNetwork::new(5000, 15_000, 45_000),
+            connections_open_max: PerNetwork::new(100, 300, 900),
             connections_max: 1000,
         }
     }

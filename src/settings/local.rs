@@ -226,6 +226,7 @@ auth_failures_max = 1000
 slow_delay_secs = 0
 
 [limits.http]
+connections_open_max = [100000, 100000, 100000]
 requests_per_minute_max = [100000000, 100000000, 100000000]
 requests_per_hour_max = [1000000000, 1000000000, 1000000000]
 

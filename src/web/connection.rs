@@ -21,11 +21,16 @@ pub async fn serve(core: Rc<PerCore>, stream: Stream, endpoint: Endpoint) {
     let Ok((peer, _)) = stream.addresses() else {
         return;
     };
+    let networks = Networks::of(peer.ip());
+    let Some(_counted) = Counted::new(&core, networks) else {
+        // Like one too many of the core: nothing is said, for that would take as much as a request.
+        core.count("ringmail_connections_refused_total", "http_open");
+        return;
+    };
     let id = core.connection_id();
     rt::label_task(&id);
     tracing::debug!(%peer, "HTTP connection");
     let limits = core.live().settings.server.limits.http.clone();
-    let networks = Networks::of(peer.ip());
     let progress = Progress::new();
     let service = service_fn(|request| {
         let (core, id, finish) = (core.clone(), id.clone(), Finish(progress.clone()));
@@ -59,6 +64,30 @@ pub async fn serve(core: Rc<PerCore>, stream: Stream, endpoint: Endpoint) {
     if !ended {
         connection.as_mut().graceful_shutdown();
         let _ = rt::timeout(GOODBYE, connection.as_mut()).await;
+    }
+}
+
+/// An open connection of its networks.
+struct Counted(Rc<PerCore>, Networks);
+
+impl Counted {
+    /// None: they have as many as they may.
+    fn new(core: &Rc<PerCore>, networks: Networks) -> Option<Counted> {
+        let live = core.live();
+        let open = &live.settings.server.limits.http.connections_open_max;
+        let mut limiters = core.limiters.borrow_mut();
+        let admitted = limiters.http_connections.admit(&networks, open);
+        admitted.then(|| Counted(core.clone(), networks))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let Counted(core, networks) = self;
+        core.limiters
+            .borrow_mut()
+            .http_connections
+            .release(networks);
     }
 }
 

@@ -1,7 +1,9 @@
 //! Requests over HTTP that are wrong, and ones that are odd and right.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 
+use crate::folder::Folder;
 use crate::program::Localserve;
 
 const LINE: &str = "GET /healthz HTTP/1.1\r\n";
@@ -82,6 +84,47 @@ fn requests_that_others_could_read_otherwise_are_refused_and_the_connection_clos
     let two_hosts = "GET /healthz HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n";
     assert!(until_closed(&server, two_hosts).starts_with("HTTP/1.0 400 "));
     assert_eq!(server.get("/healthz").0, 200);
+}
+
+#[test]
+fn idle_connections_of_one_address_shut_nobody_out() {
+    let domains = "[postmaster]\naccount = \"anna\"\n[domain.\"example.test\"]\n";
+    let listener = "http = { port = {port} }\n[limits.http]\nconnections_open_max = [2, 4, 8]\n";
+    let folder = Folder::new(domains, listener);
+    assert_eq!(
+        folder
+            .run(&["account", "add", "anna", "anna@example.test"])
+            .code,
+        0
+    );
+    let _serving = folder.serve();
+    let connect = || TcpStream::connect(("127.0.0.1", folder.port + 1)).unwrap();
+    // Empty: closed without an answer.
+    let ask = |stream: &mut TcpStream, close: &str| {
+        let request = format!("GET /healthz HTTP/1.1\r\nHost: a\r\n{close}\r\n");
+        let mut answer = Vec::new();
+        // The server may have closed before it is written.
+        if stream.write_all(request.as_bytes()).is_ok() {
+            let mut piece = [0; 4096];
+            while !answer.ends_with(b"alive\n") {
+                match stream.read(&mut piece) {
+                    Ok(0) | Err(_) => break,
+                    Ok(n) => answer.extend_from_slice(&piece[..n]),
+                }
+            }
+        }
+        String::from_utf8(answer).unwrap()
+    };
+    let mut held = [connect(), connect()];
+    for stream in &mut held {
+        assert!(ask(stream, "").starts_with("HTTP/1.1 200 "));
+    }
+    assert_eq!(ask(&mut connect(), ""), "");
+    // What has ended counts no more.
+    drop(held);
+    while ask(&mut connect(), "Connection: close\r\n").is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
 }
 
 #[test]
