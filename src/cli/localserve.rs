@@ -73,12 +73,15 @@ fn prepare(dir: &Path) -> Result<(), Failure> {
     }
     let mut builder = DirBuilder::new();
     let made = builder.recursive(true).mode(0o700).create(dir);
-    made.map_err(|error| match error.kind() {
-        ErrorKind::PermissionDenied => Failure::denied(dir),
-        _ => Failure::Failed(format!(
-            "the directory {} cannot be made: {error}; name another with --dir",
+    made.map_err(|error| {
+        let why = match error.kind() {
+            ErrorKind::PermissionDenied => "permission denied".to_string(),
+            _ => error.to_string(),
+        };
+        Failure::Failed(format!(
+            "the directory {} cannot be made: {why}; name another with --dir DIR",
             dir.display()
-        )),
+        ))
     })?;
     let (cert, key) = (dir.join(LOCAL_CERT), dir.join(LOCAL_KEY));
     if certificate::must_be_made(&cert) || certificate::must_be_made(&key) {

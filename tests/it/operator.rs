@@ -343,6 +343,14 @@ fn who_may_not_look_is_told_so() {
         told(&[word, "--dir", data.to_str().unwrap()], dir.path());
         close(dir.path(), 0o755);
         close(&data, 0o755);
+    // The home of who has none.
+    close(dir.path(), 0o555);
+    let home = as_stranger(&["localserve", "--dir", none.join("deep").to_str().unwrap()]);
+    refused(
+        &home,
+        "cannot be made: permission denied; name another with --dir DIR",
+    );
+    close(dir.path(), 0o755);
         close(&data.join("lock"), 0);
         told(&[word, "--dir", path], &data.join("lock"));
     }
