@@ -4,6 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use shards::storage::{Lock, is_data_directory};
@@ -85,9 +86,19 @@ impl Which {
         })
     }
 
-    /// The running server; none if it does not run.
+    /// The running server; none if it does not run. One that has just been started opens its socket last: that is waited for.
     pub(super) fn running(&self) -> Result<Option<Client>, Failure> {
-        Client::connect(&self.socket_directory)
+        let begun = Instant::now();
+        loop {
+            let client = Client::connect(&self.socket_directory)?;
+            if client.is_some() || begun.elapsed() >= START_LIMIT {
+                return Ok(client);
+            }
+            // Which takes its time while the lock is held. An error is told by whoever needs the directory.
+            if !Lock::is_taken(&self.data_dir).unwrap_or(false) {
+                return Ok(None);
+            }
+        }
     }
 
     /// The running server, or an error that says it must run.
@@ -298,3 +309,6 @@ impl Drop for Open {
         }
     }
 }
+
+/// How long a server may have the directory without a socket before that is strange.
+const START_LIMIT: Duration = Duration::from_secs(5);

@@ -6,7 +6,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::folder::Folder;
 use crate::program::{Localserve, Ran, command, port_offset, ringmail, ringmail_with_input};
@@ -180,22 +181,30 @@ fn a_running_server_answers_whatever_became_of_its_files() {
 
     // Neither "it runs" nor "it does not" is true while nothing answers.
     std::fs::rename(folder.at("data/ctl"), folder.at("moved")).unwrap();
-    for words in [
-        &["status"][..],
-        &["stop"],
-        &["reload"],
-        &["check"],
-        &["salvage"],
-    ] {
-        let data = folder.at("data");
-        let ran = match words {
-            ["salvage"] => ringmail(&["salvage", data.to_str().unwrap()]),
-            words => folder.run(words),
-        };
+    let data = folder.at("data");
+    let data = data.to_str().unwrap();
+    let run = |words: &[&str]| {
+        let child = match words {
+            ["salvage"] => command(&["salvage", data]),
+            words => command(&folder.arguments(words)),
+        }
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+        child.unwrap()
+    };
+    // Together, for each waits some seconds.
+    let all = ["status", "stop", "reload", "check", "salvage"].map(|word| run(&[word]));
+    for child in all {
+        let ran = child.wait_with_output().unwrap().into();
         refused(&ran, "and does not answer on");
         assert!(ran.err.contains("data/lock names the process"));
     }
+    // A server that starts opens its socket last: the command waits for that.
+    let status = run(&["status"]);
+    std::thread::sleep(Duration::from_millis(2500));
     std::fs::rename(folder.at("moved"), folder.at("data/ctl")).unwrap();
+    done(&status.wait_with_output().unwrap().into());
     done(&folder.run(&["stop"]));
     drop(serving);
 
@@ -243,15 +252,6 @@ fn what_keeps_a_server_from_starting_is_said_with_the_way_out() {
     // What this machine does not have is said with its place, by both.
     let text = std::fs::read_to_string(&folder.config).unwrap()
         + "tls = { certificates = [{ cert = \"none.pem\", key = \"none.key\" }] }\n";
-    std::fs::write(&folder.config, text).unwrap();
-    refused(
-        &folder.run(&["serve"]),
-        "there is no CPU 8000: this machine has",
-    );
-}
-
-#[test]
-fn a_second_localserve_is_told_of_the_first() {
     std::fs::write(&folder.config, &text).unwrap();
     for words in [&["config", "check"][..], &["serve"]] {
         let ran = folder.run(words);
@@ -261,6 +261,15 @@ fn a_second_localserve_is_told_of_the_first() {
         refused(&ran, "the server does not start without it");
     }
     let text = text.replace("[storage]", "[cores]\nhttp = 8000\n[storage]");
+    std::fs::write(&folder.config, text).unwrap();
+    refused(
+        &folder.run(&["serve"]),
+        "there is no CPU 8000: this machine has",
+    );
+}
+
+#[test]
+fn a_second_localserve_is_told_of_the_first() {
     let dir = tempfile::tempdir().unwrap();
     let server = Localserve::start(dir.path(), &[]);
     let again = ringmail(&["localserve", "--dir", server.dir()]);
@@ -334,6 +343,14 @@ fn who_may_not_look_is_told_so() {
     told(&["status", "--dir", path], &dir.path().join("ctl"));
     done(&ringmail(&["stop", "--dir", path]));
     drop(server);
+    // The home of who has none.
+    close(dir.path(), 0o555);
+    let home = as_stranger(&["localserve", "--dir", none.join("deep").to_str().unwrap()]);
+    refused(
+        &home,
+        "cannot be made: permission denied; name another with --dir DIR",
+    );
+    close(dir.path(), 0o755);
     for word in ["check", "stop"] {
         // The mail, the directory around it, one file of the mail.
         close(&data, 0);
@@ -343,14 +360,6 @@ fn who_may_not_look_is_told_so() {
         told(&[word, "--dir", data.to_str().unwrap()], dir.path());
         close(dir.path(), 0o755);
         close(&data, 0o755);
-    // The home of who has none.
-    close(dir.path(), 0o555);
-    let home = as_stranger(&["localserve", "--dir", none.join("deep").to_str().unwrap()]);
-    refused(
-        &home,
-        "cannot be made: permission denied; name another with --dir DIR",
-    );
-    close(dir.path(), 0o755);
         close(&data.join("lock"), 0);
         told(&[word, "--dir", path], &data.join("lock"));
     }
