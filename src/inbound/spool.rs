@@ -300,11 +300,6 @@ impl Spool {
         self.file.as_ref().map_or(&self.memory, |f| &f.head)
     }
 
-    /// Whether [`Spool::head`] is the whole message.
-    pub fn is_in_memory(&self) -> bool {
-        self.file.is_none()
-    }
-
     /// The complete message, synced if it went to a file.
     pub async fn finish(mut self) -> Result<Finished, SpoolError> {
         if self.file.is_none() {

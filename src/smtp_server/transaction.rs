@@ -155,22 +155,18 @@ impl Transaction {
             (None, None) => Spool::new(core, 0),
         };
         let live = core.live();
-        match self.check(&live, &facts, spool.head(), spool.is_in_memory()) {
+        match self.check(&live, &facts, spool.head()) {
             Ok(added) => self.accept(core, &facts, spool, added).await,
             Err(reply) => reply,
         }
     }
 
     /// Checks the header; on submission answers the fields to add.
-    fn check(
-        &self,
-        live: &Live,
-        facts: &Facts<'_>,
-        head: &[u8],
-        whole: bool,
-    ) -> Result<String, Reply> {
-        // What is not looked at could name another author, or tell of a loop.
-        if !whole && !message::header::has_separator(head) {
+    fn check(&self, live: &Live, facts: &Facts<'_>, head: &[u8]) -> Result<String, Reply> {
+        // What is not looked at could name another author, or tell of a loop. The same for a message in memory, of which all is there:
+        // what is refused must not hang on how much else the server holds.
+        let looked_at = &head[..head.len().min(HEAD_MAX)];
+        if looked_at.len() == HEAD_MAX && !message::header::has_separator(looked_at) {
             return Err(Reply::bad_message(format!(
                 "the header is longer than {HEAD_MAX} octets"
             )));
@@ -197,7 +193,7 @@ impl Transaction {
                 .with_text("this message was delivered to the same address before"));
         }
         let added = match facts.submitter {
-            Some(account) => self.check_submission(live, account, facts, head, whole)?,
+            Some(account) => self.check_submission(live, account, facts, head)?,
             None => String::new(),
         };
         // Of our own users too: an account here is no member yet.
@@ -234,9 +230,8 @@ impl Transaction {
         account: AccountName,
         facts: &Facts<'_>,
         head: &[u8],
-        whole: bool,
     ) -> Result<String, Reply> {
-        if whole && !message::header::has_separator(head) {
+        if !message::header::has_separator(head) {
             return Err(Reply::bad_message(
                 "the message has no line between header and body",
             ));

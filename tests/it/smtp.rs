@@ -49,6 +49,36 @@ fn an_author_cannot_hide_behind_a_long_header() {
 }
 
 #[test]
+fn a_header_is_too_long_wherever_the_message_is_held() {
+    let server = TestServer::start();
+    let deliver = |fields: usize, body: usize| {
+        let mut stream = server.connect(Door::Smtp);
+        talk(&mut stream, b"", "220 ");
+        talk(&mut stream, b"EHLO client.example\r\n", "250 ");
+        talk(&mut stream, b"MAIL FROM:<a@example.org>\r\n", "250 ");
+        talk(&mut stream, b"RCPT TO:<anna@example.test>\r\n", "250 ");
+        talk(&mut stream, b"DATA\r\n", "354 ");
+        let fields = "X-Filler: some words that fill a line\r\n".repeat(fields);
+        let body = "words that fill a line\r\n".repeat(body);
+        talk(
+            &mut stream,
+            format!("{fields}\r\n{body}.\r\n").as_bytes(),
+            "\r\n",
+        )
+    };
+    for in_memory in ["1KiB", "1MiB"] {
+        let mut settings = server.server().live().settings.clone();
+        settings.server.storage.body_in_memory_max_bytes = in_memory.parse().unwrap();
+        server.server().reload(settings).unwrap();
+        // 256 KiB are 6721 such lines and some octets.
+        let reply = deliver(6730, 10);
+        assert!(reply.starts_with("554 5.6.0 "), "{in_memory}: {reply}");
+        let reply = deliver(6700, 10);
+        assert!(reply.starts_with("250 "), "{in_memory}: {reply}");
+    }
+}
+
+#[test]
 fn unknown_recipients_cost_time_as_configured() {
     let server = TestServer::start();
     let delay = std::time::Duration::from_millis(300);
