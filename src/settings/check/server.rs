@@ -378,8 +378,9 @@ fn timeouts(server: &Server) -> [(&'static str, Secs); 14] {
 
 /// What may stand in `[log.modules]`: our rooms and crates, and libraries that log.
 #[rustfmt::skip] // a list
-const MODULES: [&str; 29] = [
-    "calls", "cli", "control", "directory", "handle", "imap_server", "inbound", "live", "login", "metrics", "percore", "queue", "serve",
+const MODULES: [&str; 30] = [
+    "calls", "cli", "control", "directory", "handle", "imap_server", "inbound", "live", "login", "metrics", "percore", "queue", "sendmail",
+    "serve",
     "settings", "smtp_server", "store", "telemetry", "web", //
     "shards", "smtp", "imap", "message", "sasl", //
     "rustls", "fjall", "lsm_tree", "glommio", "hyper", "mio",
