@@ -141,7 +141,10 @@ pub fn send(server: &TestServer, recipients: &[&str], body: &str) -> String {
     while all.lines().count() < recipients.len() + 1 {
         all += &talk(&mut stream, b"", "\n");
     }
-    talk(&mut stream, b"DATA\r\n", "354 ");
+    if !talk(&mut stream, b"DATA\r\n", "\r\n").starts_with("354 ") {
+        // Nobody is left: what the last one was refused with.
+        return all.lines().last().unwrap().to_string();
+    }
     let reply = talk(&mut stream, format!("{body}\r\n.\r\n").as_bytes(), "\r\n");
     talk(&mut stream, b"QUIT\r\n", "221 ");
     reply
