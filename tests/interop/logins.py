@@ -7,6 +7,7 @@ import base64
 import imaplib
 import json
 import os
+import re
 import shutil
 import smtplib
 from pathlib import Path
@@ -29,9 +30,14 @@ class counted:
         self.server, self.mechanism, self.result, self.times = server, mechanism, result, times
 
     def counts(self):
-        lines = self.server.page("/metrics")[1].splitlines()
-        pairs = (line.rpartition(" ") for line in lines if line.startswith("ringmail_authentication_mechanism_total{"))
-        return {name: int(float(value)) for name, _, value in pairs}
+        found = {}
+        for line in self.server.page("/metrics")[1].splitlines():
+            labels = re.match(r'ringmail_authentication_total\{protocol="[^"]*",mechanism="([^"]*)",result="([^"]*)"\} (\d+)', line)
+            if labels:
+                mechanism, result, count = labels.groups()
+                # Of both protocols together.
+                found[mechanism, result] = found.get((mechanism, result), 0) + int(count)
+        return found
 
     def __enter__(self):
         self.before = self.counts()
@@ -39,7 +45,7 @@ class counted:
     def __exit__(self, kind, *_):
         if kind is None:
             new = {name: n - self.before.get(name, 0) for name, n in self.counts().items()}
-            name = f'ringmail_authentication_mechanism_total{{mechanism="{self.mechanism}",result="{self.result}"}}'
+            name = (self.mechanism, self.result)
             same({k: n for k, n in new.items() if n}, {name: self.times} if self.times else {}, "logins counted")
 
 
@@ -284,7 +290,7 @@ def node(server):
             same(result, {"ok": False, "code": words}, one)
     for mechanism, times in (("PLAIN", 4), ("LOGIN", 4), ("login-command", 2), ("CRAM-MD5", 2)):
         for result in ("ok", "badcreds"):
-            name = f'ringmail_authentication_mechanism_total{{mechanism="{mechanism}",result="{result}"}}'
+            name = (mechanism, result)
             same(after[name] - before.get(name, 0), times, f"{result} by {mechanism}")
 
 
