@@ -256,9 +256,14 @@ impl PerCore {
             Question::Proof(proof) => (proof.username.clone(), Claim::Proof(proof)),
             Question::Digest(digest) => (digest.username.clone(), Claim::Digest(digest)),
             Question::Certificate { authzid } => {
-                let login = self.by_key(flow.holder.as_ref(), authzid.as_deref());
+                // Again: the connection may be older than the key's removal.
+                let holder = match &flow.holder {
+                    Some(holder) => self.holder_of(holder.fingerprint).await,
+                    None => None,
+                };
+                let login = self.by_key(holder.as_ref(), authzid.as_deref());
                 let is_ok = matches!(login, Login::Ok(_));
-                self.count_key_login(flow.holder.as_ref(), attempt, &login, flow.mechanism.name());
+                self.count_key_login(holder.as_ref(), attempt, &login, flow.mechanism.name());
                 flow.result = Some(login);
                 return if is_ok {
                     Verdict::Accepted
@@ -284,11 +289,12 @@ impl PerCore {
     /// Whose key the client has shown. Nobody's if it is not registered, its address is no longer the account's, or that can't be found
     /// out now: it may log in otherwise.
     pub async fn key_holder(&self, connection: &Connection) -> Option<KeyHolder> {
-        let key = connection.client_key()?;
-        let shard = shard_of(&key.fingerprint, self.shard_count);
-        let call = Call::ClientKey {
-            fingerprint: key.fingerprint,
-        };
+        self.holder_of(connection.client_key()?.fingerprint).await
+    }
+
+    async fn holder_of(&self, fingerprint: Fingerprint) -> Option<KeyHolder> {
+        let shard = shard_of(&fingerprint, self.shard_count);
+        let call = Call::ClientKey { fingerprint };
         let answer = self.call(self.owner_of_shard(shard.0), call).await;
         let Ok(Answer::ClientKey(Ok(Some(row)))) = answer else {
             return None;
@@ -302,7 +308,7 @@ impl PerCore {
         let disabled = configured.login_disabled.as_ref();
         Some(KeyHolder {
             account,
-            fingerprint: key.fingerprint,
+            fingerprint,
             no_imap_preauth: row.no_imap_preauth,
             disabled: disabled.map(|text| text.as_str().to_string()),
         })

@@ -561,6 +561,9 @@ fn a_key_of_nobody_does_no_harm_and_none_after_its_removal() {
     register(&server, "anna@example.test", &key, false);
     let mut imap = connect(&server, Door::Imaps, VERSIONS[1], &key);
     imap.until("* PREAUTH");
+    // Open since before the removal, and in by the key until then.
+    let mut submission = connect(&server, Door::Submissions, VERSIONS[1], &key);
+    submission.greet(Door::Submissions);
     let fingerprint = shards::tls::ClientKey::of(&key.certificate)
         .unwrap()
         .fingerprint;
@@ -570,6 +573,8 @@ fn a_key_of_nobody_does_no_harm_and_none_after_its_removal() {
         ControlCall::RemoveClientKey { fingerprint },
     );
     assert!(matches!(removed, ControlAnswer::ClientKeys(keys) if keys.len() == 1));
+    let (line, _) = submission.log_in(Door::Submissions, external(""));
+    assert!(line.starts_with("535 5.7.8 "), "{line}");
     VERSIONS.into_iter().for_each(unregistered);
 }
 
