@@ -1,0 +1,277 @@
+//! What the owner of an account or a network is asked about logins: secrets, salts, whether a claim holds, how many may still fail.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use futures_channel::oneshot;
+use sasl::ScramHash;
+use shards::rt::{self, Event};
+use shards::shard_of;
+use shards::storage::Shard;
+
+use super::ROOM;
+use crate::calls::{Claim, ControlAnswer, Verified, Verify};
+use crate::login::limiter::{May, Networks};
+use crate::login::{Check, Patience, SaltRow, Scheme, Secrets};
+use crate::percore::{PerCore, monotonic};
+use crate::settings::AccountName;
+use crate::store::{self, Fingerprint, StoreError};
+
+impl PerCore {
+    /// Takes out of the stored secrets, in the background, what is kept for mechanisms that are off.
+    pub(super) fn drop_unused_secrets(self: &Rc<Self>) {
+        let core = self.clone();
+        shards::rt::spawn(&ROOM, async move {
+            let scheme = core.scheme();
+            for shard in &core.shards {
+                match store::drop_unused_secrets(shard, &scheme).await {
+                    Ok(0) => (),
+                    Ok(accounts) => {
+                        tracing::info!(shard = %shard.id(), accounts, "what was stored for mechanisms that are off is gone");
+                    }
+                    Err(error) => {
+                        tracing::warn!(shard = %shard.id(), %error, "what is stored for mechanisms that are off stays until the next start");
+                    }
+                }
+            }
+        });
+    }
+
+    /// How secrets are made now.
+    fn scheme(&self) -> Scheme {
+        let live = self.live.borrow();
+        Scheme::new(&live.settings.server.limits.auth, self.unknown.iterations)
+    }
+
+    pub(super) fn shard_of_key(&self, fingerprint: &Fingerprint) -> Result<&Rc<Shard>, StoreError> {
+        let shard = shard_of(fingerprint, self.shard_count);
+        let found = self.shards.iter().find(|s| s.id() == shard);
+        found.ok_or(StoreError::NotAllowed("this core does not own the key"))
+    }
+
+    /// What is stored of a name's secrets; for a name that nobody has, none after the same steps.
+    pub(super) async fn secrets(&self, name: &str) -> Result<Option<Secrets>, StoreError> {
+        let shard = shard_of(name.as_bytes(), self.shard_count);
+        let shard = self.shards.iter().find(|s| s.id() == shard);
+        let shard = shard.ok_or(StoreError::NotAllowed("this core does not own the account"))?;
+        store::secrets(shard, name).await
+    }
+
+    pub(super) async fn salt(
+        &self,
+        account: Option<AccountName>,
+        name: &str,
+        hash: ScramHash,
+    ) -> Result<SaltRow, StoreError> {
+        let stored = self
+            .secrets(account.as_ref().map_or(name, |a| a.as_str()))
+            .await?;
+        let made_up = self.unknown.salt(name, hash);
+        // Without an account the row could only be one that is being removed.
+        let stored = stored.filter(|_| account.is_some());
+        let own = stored.as_ref().and_then(|s| s.salt(hash)).cloned();
+        Ok(own.unwrap_or(made_up))
+    }
+
+    pub(super) async fn verify(&self, verify: Verify) -> Result<Verified, StoreError> {
+        let account = verify.account.as_ref().map(|a| a.as_str().to_string());
+        let (name, networks) = (
+            account.unwrap_or_else(|| verify.name.clone()),
+            verify.networks,
+        );
+        let now = self.wall_clock().max(0) as u64;
+        let most = {
+            let live = self.live.borrow();
+            live.settings
+                .server
+                .limits
+                .auth
+                .account_failures_per_hour_max
+        };
+        {
+            let accounts = &mut self.limiters.borrow_mut().accounts;
+            if !accounts.may_try(&name, &networks, now, most) {
+                return Ok(Verified::Later);
+            }
+            // Until it is known: many at once are no more guesses than one after the other.
+            accounts.failed(&name, now);
+        }
+        let verified = self.look_at(verify).await;
+        let accounts = &mut self.limiters.borrow_mut().accounts;
+        match verified {
+            Ok(Verified::No) => (),
+            Ok(_) => accounts.succeeded(&name, &networks, now),
+            Err(_) => accounts.forgive(&name),
+        }
+        verified
+    }
+
+    async fn look_at(&self, verify: Verify) -> Result<Verified, StoreError> {
+        let Verify {
+            account,
+            name,
+            claim,
+            service,
+            networks,
+        } = verify;
+        let of = account.as_ref().map_or(&*name, |a| a.as_str());
+        let stored = self.secrets(of).await?.filter(|_| account.is_some());
+        let password = match claim {
+            Claim::Proof(proof) => {
+                let secrets = stored.as_ref().unwrap_or(&self.nobody);
+                return Ok(match secrets.check_proof(&proof, service) {
+                    Some(signature) if stored.is_some() => Verified::Signed(signature),
+                    _ => Verified::No,
+                });
+            }
+            Claim::Digest(digest) => {
+                let secrets = stored.as_ref().unwrap_or(&self.nobody);
+                let right = secrets.check_digest(&digest, service) && stored.is_some();
+                return Ok(if right { Verified::Yes } else { Verified::No });
+            }
+            Claim::Password(password) => password,
+        };
+        if stored
+            .as_ref()
+            .is_some_and(|s| s.is_app_password(&password, service))
+        {
+            return Ok(Verified::Yes);
+        }
+        let main = stored.as_ref().and_then(|s| s.password.as_ref());
+        let busy = |_| StoreError::Storage(shards::storage::StorageError::Busy);
+        let check = Check {
+            address: &name,
+            account: account.as_ref().map_or("", |a| a.as_str()),
+            stored: main.map(|p| p.argon2id.as_str()),
+            password: &password,
+            networks,
+        };
+        let waiting_max = self.live().settings.server.limits.auth.checks_waiting_max;
+        let patience = Patience {
+            waiting_max: waiting_max as usize,
+            // Nothing is hashed for who has been answered already.
+            limit: self.call_limit() / 8 * 7,
+        };
+        let right = self.verifier.verify(check, monotonic(), patience).await;
+        Ok(match right.map_err(busy)? {
+            true => Verified::Yes,
+            false => Verified::No,
+        })
+    }
+
+    /// Whether a login may be tried now; it is under way then.
+    pub(super) fn begin_login(&self, networks: &Networks) -> May {
+        let live = self.live();
+        let auth = &live.settings.server.limits.auth;
+        self.limiters.borrow_mut().failures.begin(
+            networks,
+            self.wall_clock().max(0) as u64,
+            &auth.failures_per_minute_max,
+            &auth.failures_per_day_max,
+        )
+    }
+
+    /// Waits until enough of its networks' logins have ended. As many may wait as for a check.
+    pub(super) async fn login_turn(&self, networks: Networks) -> May {
+        let most = self.live().settings.server.limits.auth.checks_waiting_max;
+        let receiver = {
+            let waiting = &mut self.limiters.borrow_mut().waiting_logins;
+            if waiting.values().map(VecDeque::len).sum::<usize>() >= most as usize {
+                return May::Wait;
+            }
+            let (sender, receiver) = oneshot::channel();
+            waiting.entry(networks).or_default().push_back(sender);
+            receiver
+        };
+        if let Ok(Ok(may)) = rt::timeout(self.call_limit() / 8 * 7, receiver).await {
+            return may;
+        }
+        let waiting = &mut self.limiters.borrow_mut().waiting_logins;
+        if let Some(line) = waiting.get_mut(&networks) {
+            line.retain(|sender| !sender.is_canceled());
+            if line.is_empty() {
+                waiting.remove(&networks);
+            }
+        }
+        May::Wait
+    }
+
+    /// Counts a login that is over, and lets those begin that waited for it.
+    pub(super) fn login_ended(&self, networks: &Networks, succeeded: Option<bool>) {
+        let live = self.live();
+        let auth = &live.settings.server.limits.auth;
+        let now = self.wall_clock().max(0) as u64;
+        let limiters = &mut *self.limiters.borrow_mut();
+        let failures = &mut limiters.failures;
+        failures.ended(networks);
+        match succeeded {
+            Some(true) => failures.succeeded(networks),
+            Some(false) => failures.failed(networks, now),
+            None => (),
+        }
+        let (minute, day) = (&auth.failures_per_minute_max, &auth.failures_per_day_max);
+        limiters.waiting_logins.retain(|networks, line| {
+            while let Some(next) = line.pop_front() {
+                if next.is_canceled() {
+                    continue;
+                }
+                match failures.begin(networks, now, minute, day) {
+                    May::Wait => {
+                        line.push_front(next);
+                        break;
+                    }
+                    may => {
+                        if next.send(may).is_err() && may == May::Try {
+                            failures.ended(networks);
+                        }
+                    }
+                }
+            }
+            !line.is_empty()
+        });
+    }
+
+    /// Whether few enough logins of these networks have failed.
+    pub(super) fn has_login_room(&self, networks: &Networks) -> bool {
+        let live = self.live();
+        let auth = &live.settings.server.limits.auth;
+        let now = self.wall_clock().max(0) as u64;
+        self.limiters.borrow_mut().failures.has_room(
+            networks,
+            now,
+            &auth.failures_per_minute_max,
+            &auth.failures_per_day_max,
+        )
+    }
+
+    /// All at once, so that their commits share syncs.
+    pub(super) async fn set_missing(
+        self: &Rc<Self>,
+        accounts: Vec<AccountName>,
+        secrets: &Secrets,
+    ) -> Result<ControlAnswer, StoreError> {
+        let (done, failed) = (Rc::new(Event::new()), Rc::new(RefCell::new(None)));
+        let count = accounts.len() as u64;
+        for name in accounts {
+            let (core, done, failed) = (self.clone(), done.clone(), failed.clone());
+            let secrets = secrets.clone();
+            shards::rt::spawn(&ROOM, async move {
+                let set = async {
+                    let account = core.account(name).await?;
+                    // Not changed if there are any.
+                    account.change_secrets(None, &secrets).await.map(|_| ())
+                };
+                if let Err(error) = set.await {
+                    *failed.borrow_mut() = Some(error);
+                }
+                done.notify();
+            });
+        }
+        while done.count() < count {
+            done.wait(done.count()).await;
+        }
+        let failed = failed.borrow_mut().take();
+        failed.map_or(Ok(ControlAnswer::Done), Err)
+    }
+}
