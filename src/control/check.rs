@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::commands::{Control, lost};
+use super::commands::{Control, OTHER_ANSWER, lost};
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall};
 use crate::store::{Delivered, Notes};
 
@@ -23,7 +23,7 @@ pub(super) fn check(
             }
             let answer = control.ask(owner, ControlCall::Check { shard, from })?;
             let ControlAnswer::Check(slice) = answer else {
-                return Err("a core gave an answer to another question; this is a bug".into());
+                return Err(OTHER_ANSWER.into());
             };
             shard_checked += slice.checked;
             all_checked += slice.checked;
@@ -77,7 +77,7 @@ fn exist(control: &Control, shard: u16, keys: Vec<Vec<u8>>) -> Result<Vec<bool>,
     let owner = control.server.owner_of_shard(shard);
     match control.server.call(owner, Call::RowsExist { shard, keys }) {
         Ok(Answer::Exist(result)) => result.map_err(|e| e.to_string()),
-        Ok(_) => Err("a core gave an answer to another question; this is a bug".into()),
+        Ok(_) => Err(OTHER_ANSWER.into()),
         Err(error) => Err(lost(owner, error)),
     }
 }

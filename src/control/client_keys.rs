@@ -5,7 +5,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use shards::tls::ClientKey;
 
-use super::commands::{BROKEN, Control};
+use super::commands::{BROKEN, Control, OTHER_ANSWER};
 use super::protocol::{KeyPosition, PAGE_MAX};
 use crate::calls::{ControlAnswer, ControlCall};
 use crate::percore::wall_clock;
@@ -164,7 +164,7 @@ fn page(
     };
     match control.ask(control.server.owner_of_shard(shard), call)? {
         ControlAnswer::ClientKeys(keys) => Ok(keys),
-        _ => Err("a core gave an answer to another question; this is a bug".into()),
+        _ => Err(OTHER_ANSWER.into()),
     }
 }
 

@@ -76,7 +76,7 @@ impl Control {
     pub(super) fn ask(&self, core: CoreId, call: ControlCall) -> Result<ControlAnswer, String> {
         match self.server.call(core, Call::Control(Box::new(call))) {
             Ok(Answer::Control(result)) => result.map_err(|e| e.to_string()),
-            Ok(_) => Err("a core gave an answer to another question; this is a bug".into()),
+            Ok(_) => Err(OTHER_ANSWER.into()),
             Err(error) => Err(lost(core, error)),
         }
     }
@@ -257,5 +257,7 @@ pub(super) fn lost(core: CoreId, error: CallError) -> String {
     }
 }
 
+/// A call was answered by what belongs to another.
+pub(super) const OTHER_ANSWER: &str = "a core gave an answer to another question; this is a bug";
 /// A thread panicked while it edited.
 pub(super) const BROKEN: &str = "an edit before broke off; restart the server, then try again";

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use shards::CoreId;
 
-use super::commands::Control;
+use super::commands::{Control, OTHER_ANSWER};
 use super::protocol::{PAGE_MAX, QueuePosition};
 use crate::calls::{ControlAnswer, ControlCall};
 use crate::queue::QueueItem;
@@ -28,7 +28,7 @@ pub(super) fn list(
             limit: limit - told,
         };
         let ControlAnswer::Queue(entries) = control.ask(CoreId(position.core), call)? else {
-            return Err("a core gave an answer to another question; this is a bug".into());
+            return Err(OTHER_ANSWER.into());
         };
         told += entries.len();
         for entry in &entries {

@@ -4,7 +4,7 @@ use sasl::Secret;
 use serde_json::{Value, json};
 
 use super::accounts::parse_name;
-use super::commands::{Control, lost};
+use super::commands::{Control, OTHER_ANSWER, lost};
 use crate::calls::{Answer, Call};
 use crate::login::{Scheme, Secrets, Services};
 use crate::percore::wall_clock;
@@ -184,7 +184,6 @@ fn call(control: &Control, name: AccountName, call: Call) -> Result<Answer, Stri
     answer.map_err(|error| lost(owner, error))
 }
 
-const OTHER_ANSWER: &str = "a core gave an answer to another question; this is a bug";
 const TRIES: u32 = 3;
 const PASSWORD_MIN: usize = 8;
 /// The login of every protocol has room for it.

@@ -57,6 +57,24 @@ pub(super) struct State {
     pub changes_under_way: usize,
 }
 
+impl State {
+    /// No mailboxes yet, nothing under way.
+    pub fn new(row: AccountRow) -> State {
+        State {
+            row,
+            mailboxes: BTreeMap::new(),
+            by_name: HashMap::new(),
+            subscriptions: BTreeSet::new(),
+            clearing: BTreeSet::new(),
+            clears: false,
+            burials: Burials::default(),
+            left: Vec::new(),
+            transactions: HashSet::new(),
+            changes_under_way: 0,
+        }
+    }
+}
+
 pub(super) struct Mailbox {
     /// Pending.
     pub row: MailboxRow,

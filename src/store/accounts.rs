@@ -1,7 +1,7 @@
 //! The accounts of this core's shards: found, made, loaded once, kept in a bounded cache, removed.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,7 +10,6 @@ use shards::segments::BodyId;
 use shards::storage::{Batch, Shard};
 
 use super::account::{Account, Mailbox, State};
-use super::burials::Burials;
 use super::load::scan_all;
 use super::rows::{
     AccountId, AccountRow, EraseRow, MailboxCounts, MailboxId, MailboxRow, MessageRow, SpecialUse,
@@ -195,25 +194,14 @@ impl Accounts {
         let first_validity = first_validity.max(validity_min);
         let inbox = ("INBOX".to_string(), SpecialUse::default());
         let mut batch = Batch::default();
-        let mut state = State {
-            row: AccountRow {
-                next_modseq: 2,
-                next_uid_validity: first_validity,
-                next_mailbox: 1,
-                next_erase: 1,
-                used_bytes: 0,
-                highest_deleted_modseq: 0,
-            },
-            mailboxes: BTreeMap::new(),
-            by_name: HashMap::new(),
-            subscriptions: BTreeSet::new(),
-            clearing: BTreeSet::new(),
-            clears: false,
-            burials: Burials::default(),
-            left: Vec::new(),
-            transactions: HashSet::new(),
-            changes_under_way: 0,
-        };
+        let mut state = State::new(AccountRow {
+            next_modseq: 2,
+            next_uid_validity: first_validity,
+            next_mailbox: 1,
+            next_erase: 1,
+            used_bytes: 0,
+            highest_deleted_modseq: 0,
+        });
         for (mailbox, special_use) in std::iter::once(&inbox).chain(&self.options.initial_mailboxes)
         {
             let number = MailboxId(state.row.next_mailbox);

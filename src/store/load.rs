@@ -4,13 +4,12 @@
 //! Belongs here: what reads rows to make the state in memory. Not here: what the state is and how changes move it (`account.rs`), and
 //! what a stop left to be done (`expunge.rs` and `clear.rs` read their own rows).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use shards::storage::Shard;
 
 use super::account::{Account, Loading, Mailbox, State, TableState};
-use super::burials::Burials;
 use super::rows::{AccountId, AccountRow, MailboxId, MailboxRow, decode};
 use super::table::{Entry, Table};
 use super::{StoreError, keys};
@@ -27,18 +26,7 @@ impl Account {
             return Ok(None);
         };
         let row: AccountRow = decode(&bytes, || format!("account {name}"))?;
-        let mut state = State {
-            row,
-            mailboxes: BTreeMap::new(),
-            by_name: HashMap::new(),
-            subscriptions: BTreeSet::new(),
-            clearing: BTreeSet::new(),
-            clears: false,
-            burials: Burials::default(),
-            left: Vec::new(),
-            transactions: HashSet::new(),
-            changes_under_way: 0,
-        };
+        let mut state = State::new(row);
         let prefix = keys::kind_prefix(id, b'm');
         for (key, value) in scan_all(&shard, &prefix).await? {
             let number = MailboxId(number_at(&key, prefix.len()));
