@@ -9,7 +9,7 @@ use shards::net::Detached;
 
 use crate::live::Live;
 use crate::login::limiter::{May, Networks, Refused};
-use crate::login::{SaltRow, Secrets, Service};
+use crate::login::{Attempted, LoginRecord, SaltRow, Secrets, Service};
 use crate::metrics::{DurationSamples, Samples};
 use crate::settings::AccountName;
 use crate::store::{CheckSlice, ClientKeyRow, Fingerprint, NewMessage, StoreError, rows};
@@ -36,6 +36,13 @@ pub enum Call {
     ClientKeyUsed {
         /// Of the key.
         fingerprint: Fingerprint,
+    },
+    /// Attempts to log in, for the record. A repeat counts them twice, losing it leaves them out.
+    RecordLogins {
+        /// The shard of the accounts.
+        shard: u16,
+        /// At most 500.
+        records: Vec<LoginRecord>,
     },
     /// What is stored of an account's secrets. Changes nothing; may be repeated.
     Secrets {
@@ -247,6 +254,8 @@ pub struct MovedConnection {
     pub unwritten: Vec<u8>,
     /// Who logged in.
     pub account: AccountName,
+    /// The login, to be recorded once the client has had time to say what it is.
+    pub unrecorded: Option<Box<Attempted>>,
     /// Facts that logs and limits need.
     pub facts: ConnectionFacts,
 }
@@ -312,6 +321,19 @@ pub enum ControlCall {
         /// How many.
         limit: usize,
     },
+    /// Writes the attempts to log in that this core has not written yet.
+    WriteLogins,
+    /// Records of logins in one shard after a key, at most so many.
+    Logins {
+        /// Which shard.
+        shard: u16,
+        /// Whose; empty: of names that nobody has; none: all.
+        account: Option<String>,
+        /// The last one told.
+        after: Option<Vec<u8>>,
+        /// How many.
+        limit: usize,
+    },
     /// Queue entries of this core's shards after a position, at most so many.
     Queue {
         /// (shard, number) of the last one told.
@@ -337,6 +359,8 @@ pub enum ControlAnswer {
     Found(bool),
     /// To `RemoveClientKey` and `ClientKeys`.
     ClientKeys(Vec<(Fingerprint, ClientKeyRow)>),
+    /// To `Logins`, each with its key.
+    Logins(Vec<(Vec<u8>, LoginRecord)>),
     /// To `AccountNumbers`.
     Numbers {
         /// Mailboxes.

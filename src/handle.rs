@@ -5,6 +5,7 @@ mod login;
 use std::rc::Rc;
 
 use shards::lanes::Incoming;
+use shards::storage::Shard;
 
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall, Deliver, LimitedDoor, Room};
 use crate::login::limiter::{May, Networks, Refused};
@@ -60,6 +61,7 @@ impl PerCore {
                 self.serving.set(true);
                 self.prepared.notify();
                 self.drop_unused_secrets();
+                self.prune_logins();
                 responder.answer(Answer::Done(Ok(())));
             }
             Call::Scrape => {
@@ -99,6 +101,9 @@ impl PerCore {
                 }
                 .await,
             ),
+            Call::RecordLogins { shard, records } => {
+                Answer::Done(self.record_logins(shard, records).await)
+            }
             Call::Secrets { account } => Answer::Secrets(
                 self.secrets(account.as_str())
                     .await
@@ -140,12 +145,10 @@ impl PerCore {
                 }
                 .await,
             ),
-            Call::RowsExist { shard, keys } => {
-                Answer::Exist(match self.shards.iter().find(|s| s.id().0 == shard) {
-                    Some(shard) => store::exist(shard, keys).await,
-                    None => Err(StoreError::NotAllowed("this core does not own the shard")),
-                })
-            }
+            Call::RowsExist { shard, keys } => Answer::Exist(match self.own_shard(shard) {
+                Ok(shard) => store::exist(shard, keys).await,
+                Err(error) => Err(error),
+            }),
             Call::Control(call) => Answer::Control(self.control(*call).await),
             _ => Answer::Done(Ok(())),
         }
@@ -336,11 +339,23 @@ impl PerCore {
                 after,
                 limit,
             } => {
-                let shard = self.shards.iter().find(|s| s.id().0 == shard);
-                let shard =
-                    shard.ok_or(StoreError::NotAllowed("this core does not own the shard"))?;
+                let shard = self.own_shard(shard)?;
                 let keys = store::client_keys(shard, after.as_ref(), limit).await?;
                 Ok(ControlAnswer::ClientKeys(keys))
+            }
+            ControlCall::WriteLogins => {
+                self.write_attempts(true).await;
+                Ok(ControlAnswer::Done)
+            }
+            ControlCall::Logins {
+                shard,
+                account,
+                after,
+                limit,
+            } => {
+                let shard = self.own_shard(shard)?;
+                let found = store::login_records(shard, account.as_deref(), after, limit).await?;
+                Ok(ControlAnswer::Logins(found))
             }
             ControlCall::Queue { after, limit } => {
                 let mut items = Vec::new();
@@ -360,14 +375,16 @@ impl PerCore {
                 Ok(ControlAnswer::Queue(items))
             }
             ControlCall::Check { shard, from } => {
-                match self.shards.iter().find(|s| s.id().0 == shard) {
-                    Some(shard) => store::check_slice(shard, from)
-                        .await
-                        .map(ControlAnswer::Check),
-                    None => Err(StoreError::NotAllowed("this core does not own the shard")),
-                }
+                let slice = store::check_slice(self.own_shard(shard)?, from).await?;
+                Ok(ControlAnswer::Check(slice))
             }
         }
+    }
+
+    /// A shard of this core.
+    fn own_shard(&self, number: u16) -> Result<&Rc<Shard>, StoreError> {
+        let found = self.shards.iter().find(|s| s.id().0 == number);
+        found.ok_or(StoreError::NotAllowed("this core does not own the shard"))
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Doors get an `Rc<PerCore>`; it knows no protocol. Handling of calls that other cores send is in `handle.rs`.
 
+mod attempts;
 mod login;
 mod promised;
 
@@ -25,11 +26,11 @@ use crate::live::Live;
 use crate::login::limiter::{
     ConnectionLimiter, FailureLimiter, May, Networks, OpenLimiter, Refused, RequestLimiter,
 };
-use crate::login::{AccountLimiter, Secrets, Unknown, Verifier};
+use crate::login::{AccountLimiter, Secrets, Unknown, Unwritten, Verifier};
 use crate::metrics::{Durations, Metrics, label, labels};
 use crate::settings::AccountName;
 use crate::store::{Accounts, BodyKey, StoreError, StoreOptions, Structures};
-pub use login::{Attempt, KeyHolder, Login, LoginFlow, Next, Offer};
+pub use login::{Attempt, KeyHolder, Later, Login, LoginFlow, Next, Offer};
 use promised::Promised;
 
 /// One core's state, shared by its tasks.
@@ -99,6 +100,9 @@ pub struct PerCore {
     pub(crate) sessions_ended: RefCell<HashMap<AccountName, u64>>,
     pub(crate) live: RefCell<Arc<Live>>,
     pub(crate) limiters: RefCell<Limiters>,
+    unwritten: RefCell<Unwritten>,
+    /// Somebody writes what is in `unwritten`.
+    is_recording: Cell<bool>,
     pub(crate) epoch: u64,
     pub(crate) connection_number: Cell<u64>,
     pub(crate) round: Cell<usize>,
@@ -164,6 +168,8 @@ impl PerCore {
             sessions_ended: RefCell::default(),
             live: RefCell::new(live),
             limiters: RefCell::default(),
+            unwritten: RefCell::default(),
+            is_recording: Cell::new(false),
             epoch,
             connection_number: Cell::new(0),
             round: Cell::new(usize::from(core.id.0)),

@@ -330,6 +330,7 @@ impl Service for Rooms {
             rt::sleep(crate::percore::DRAIN_STEP).await;
             waited += crate::percore::DRAIN_STEP;
         }
+        self.core.write_attempts(true).await;
     }
 }
 

@@ -84,6 +84,25 @@ impl Connection {
         Some(TlsFacts { version, cipher })
     }
 
+    /// All that was agreed on in the TLS handshake, in words: `TLSv1.3 TLS_AES_256_GCM_SHA384 sni=mail.example.org resumed`. Empty
+    /// without TLS.
+    pub fn tls_in_words(&self) -> String {
+        let (Some(tls), Some(facts)) = (self.handshake(), self.tls()) else {
+            return String::new();
+        };
+        let mut words = format!("{} {}", facts.version, facts.cipher);
+        if let Some(name) = tls.server_name() {
+            words.push_str(&format!(" sni={name}"));
+        }
+        if let Some(protocol) = tls.alpn_protocol() {
+            words.push_str(&format!(" alpn={}", String::from_utf8_lossy(protocol)));
+        }
+        if tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed) {
+            words.push_str(" resumed");
+        }
+        words
+    }
+
     fn handshake(&self) -> Option<&rustls::ServerConnection> {
         match &self.transport {
             Transport::Tls(stream, _) => Some(stream.get_ref().1),

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use lexopt::Arg::{Long, Short, Value};
 
 use super::table::{Opt, ROWS, Row, begins, overview};
+use crate::control::protocol::LOGINS_MAX;
 use crate::settings::local::{ACCOUNTS_MAX, PORT_OFFSET_MAX};
 
 /// The options and arguments of a command.
@@ -22,6 +23,8 @@ pub(super) struct Arguments {
     pub(super) all: bool,
     pub(super) make_missing: bool,
     pub(super) no_imap_preauth: bool,
+    pub(super) failed: bool,
+    pub(super) limit: Option<u32>,
     pub(super) port_offset: Option<u16>,
     pub(super) accounts: Option<u32>,
     /// After the command's words.
@@ -81,6 +84,8 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed,
             Long("all") => Opt::All,
             Long("make-missing") => Opt::MakeMissing,
             Long("no-imap-preauth") => Opt::NoImapPreauth,
+            Long("failed") => Opt::Failed,
+            Long("limit") => Opt::Limit,
             Long("port-offset") => Opt::PortOffset,
             Long("accounts") => Opt::Accounts,
             other => {
@@ -113,6 +118,8 @@ impl Arguments {
             Opt::All => self.all = true,
             Opt::MakeMissing => self.make_missing = true,
             Opt::NoImapPreauth => self.no_imap_preauth = true,
+            Opt::Failed => self.failed = true,
+            Opt::Limit => self.limit = Some(number(option, &value()?, LOGINS_MAX as u32)?),
             Opt::PortOffset => {
                 self.port_offset = Some(number(option, &value()?, PORT_OFFSET_MAX)?);
             }

@@ -12,6 +12,7 @@ mod check;
 mod client;
 mod config;
 mod localserve;
+mod logins;
 mod password;
 mod queue;
 mod running;
@@ -82,6 +83,7 @@ fn run(command: Command, arguments: &Arguments) -> Result<(), Failure> {
         Command::AccountRemove => account::remove(arguments),
         Command::AccountList => account::list(arguments),
         Command::AccountPassword => account::password(arguments),
+        Command::AccountLogins => logins::list(arguments),
         Command::AppPasswordAdd => app_password::add(arguments),
         Command::AppPasswordRemove => app_password::remove(arguments),
         Command::AppPasswordList => app_password::list(arguments),

@@ -11,6 +11,7 @@ pub(super) enum Command {
     AccountRemove,
     AccountList,
     AccountPassword,
+    AccountLogins,
     AppPasswordAdd,
     AppPasswordRemove,
     AppPasswordList,
@@ -42,6 +43,8 @@ pub(super) enum Opt {
     All,
     MakeMissing,
     NoImapPreauth,
+    Failed,
+    Limit,
 }
 
 impl Opt {
@@ -59,6 +62,8 @@ impl Opt {
             Opt::All => "--all",
             Opt::MakeMissing => "--make-missing",
             Opt::NoImapPreauth => "--no-imap-preauth",
+            Opt::Failed => "--failed",
+            Opt::Limit => "--limit N",
         }
     }
 
@@ -78,6 +83,8 @@ impl Opt {
             Opt::Numbers => "with mailboxes, messages and octets of each account",
             Opt::All => "rebuilds every shard, not only the damaged ones",
             Opt::NoImapPreauth => "IMAP greets as always, and the program logs in with EXTERNAL",
+            Opt::Failed => "only attempts that failed",
+            Opt::Limit => "how many records at most (default 100, at most 100000)",
             Opt::MakeMissing => "makes shards whose directories are gone for good anew, empty",
         }
     }
@@ -197,7 +204,7 @@ const WHICH: &[Opt] = &[Opt::Config, Opt::Dir];
 const WHICH_JSON: &[Opt] = &[Opt::Config, Opt::Dir, Opt::Json];
 
 /// All commands, in the order of the help.
-pub(super) const ROWS: [Row; 23] = [
+pub(super) const ROWS: [Row; 24] = [
     Row {
         command: Command::Localserve,
         words: &["localserve"],
@@ -288,6 +295,19 @@ whose file was removed by hand goes too.",
 The password is asked for on the terminal without showing it, or is the first
 line of standard input. It has at least 8 characters. While the server runs root
 can set it too, else only the server's own user.",
+    },
+    Row {
+        command: Command::AccountLogins,
+        words: &["account", "logins"],
+        arguments: &["[NAME]"],
+        options: &[Opt::Config, Opt::Dir, Opt::Failed, Opt::Limit, Opt::Json],
+        summary: "Lists who logged in or tried to, the latest first",
+        details: "\
+Of one account or all; NAME - is for names that nobody has. Attempts that differ
+in nothing but their time are one line, with their number and when the first of
+them was. Shown are: time, account, the name that was given, the client's
+address, protocol, mechanism, result, what the client says it is, TLS, and the
+key of a client certificate. How long they are kept says limits.auth.",
     },
     Row {
         command: Command::AppPasswordAdd,

@@ -12,7 +12,7 @@ use shards::lanes::CallError;
 use super::protocol::Request;
 use super::source::Source;
 use super::supervise::Wish;
-use super::{accounts, check, client_keys, queue, secrets};
+use super::{accounts, check, client_keys, logins, queue, secrets};
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall};
 use crate::serve::Server;
 use crate::settings::Settings;
@@ -223,6 +223,11 @@ pub fn run(
                 no_imap_preauth,
             },
         ),
+        Request::AccountLogins {
+            account,
+            failed,
+            limit,
+        } => logins::list(control, account.as_deref(), failed, limit, item),
         Request::ClientKeyRemove { fingerprint } => client_keys::remove(control, &fingerprint),
         Request::ClientKeyGet { fingerprint } => client_keys::get(control, &fingerprint),
         Request::ClientKeyList {

@@ -10,6 +10,7 @@ pub mod accounts;
 mod check;
 mod client_keys;
 mod commands;
+mod logins;
 pub mod notify;
 pub mod protocol;
 mod queue;

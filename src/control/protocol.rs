@@ -118,6 +118,17 @@ pub enum Request {
         #[serde(default = "page_max")]
         limit: usize,
     },
+    /// Attempts to log in, the latest first.
+    AccountLogins {
+        /// Whose; `-`: of names that nobody has; none: all.
+        #[serde(default)]
+        account: Option<String>,
+        /// Only failed ones.
+        #[serde(default)]
+        failed: bool,
+        /// How many records; at most [`LOGINS_MAX`].
+        limit: usize,
+    },
     /// A page of the queue.
     QueueList {
         /// `next` of the page before.
@@ -196,6 +207,8 @@ fn page_max() -> usize {
 pub const SOCKET: &str = "ctl";
 /// Longest line, in octets: a queue entry with a thousand recipients fits.
 pub const LINE_MAX: usize = 1 << 20;
+/// Records of logins in an answer, at most: they are sorted in memory.
+pub const LOGINS_MAX: usize = 100_000;
 /// Items on a page, at most.
 pub const PAGE_MAX: usize = 500;
 

@@ -106,7 +106,7 @@ fn parse_services(words: &[String]) -> Result<Services, String> {
     })
 }
 
-fn configured(control: &Control, name: &str) -> Result<AccountName, String> {
+pub(super) fn configured(control: &Control, name: &str) -> Result<AccountName, String> {
     let name = parse_name(name)?;
     let live = control.server.live();
     live.settings

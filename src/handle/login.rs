@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures_channel::oneshot;
 use sasl::ScramHash;
@@ -13,7 +14,7 @@ use shards::storage::Shard;
 use super::ROOM;
 use crate::calls::{Claim, ControlAnswer, Verified, Verify};
 use crate::login::limiter::{May, Networks};
-use crate::login::{Check, Patience, SaltRow, Scheme, Secrets};
+use crate::login::{Check, LoginRecord, Patience, SaltRow, Scheme, Secrets};
 use crate::percore::{PerCore, monotonic};
 use crate::settings::AccountName;
 use crate::store::{self, Fingerprint, StoreError};
@@ -45,17 +46,13 @@ impl PerCore {
     }
 
     pub(super) fn shard_of_key(&self, fingerprint: &Fingerprint) -> Result<&Rc<Shard>, StoreError> {
-        let shard = shard_of(fingerprint, self.shard_count);
-        let found = self.shards.iter().find(|s| s.id() == shard);
-        found.ok_or(StoreError::NotAllowed("this core does not own the key"))
+        self.own_shard(shard_of(fingerprint, self.shard_count).0)
     }
 
     /// What is stored of a name's secrets; for a name that nobody has, none after the same steps.
     pub(super) async fn secrets(&self, name: &str) -> Result<Option<Secrets>, StoreError> {
         let shard = shard_of(name.as_bytes(), self.shard_count);
-        let shard = self.shards.iter().find(|s| s.id() == shard);
-        let shard = shard.ok_or(StoreError::NotAllowed("this core does not own the account"))?;
-        store::secrets(shard, name).await
+        store::secrets(self.own_shard(shard.0)?, name).await
     }
 
     pub(super) async fn salt(
@@ -245,6 +242,32 @@ impl PerCore {
         )
     }
 
+    pub(super) async fn record_logins(
+        &self,
+        shard: u16,
+        records: Vec<LoginRecord>,
+    ) -> Result<(), StoreError> {
+        let most = self.live().settings.server.limits.auth.records_max;
+        store::record_logins(self.own_shard(shard)?, records, most).await
+    }
+
+    /// Removes old records of logins, now and every day.
+    pub(super) fn prune_logins(self: &Rc<Self>) {
+        let core = self.clone();
+        rt::spawn(&ROOM, async move {
+            loop {
+                let days = core.live().settings.server.limits.auth.records_kept_days;
+                let before = core.wall_clock() - i64::from(days) * DAY_SECS;
+                for shard in &core.shards {
+                    if let Err(error) = store::prune_logins(shard, before).await {
+                        tracing::warn!(shard = %shard.id(), %error, "old records of logins stay until tomorrow");
+                    }
+                }
+                rt::sleep(Duration::from_secs(DAY_SECS as u64)).await;
+            }
+        });
+    }
+
     /// All at once, so that their commits share syncs.
     pub(super) async fn set_missing(
         self: &Rc<Self>,
@@ -275,3 +298,5 @@ impl PerCore {
         failed.map_or(Ok(ControlAnswer::Done), Err)
     }
 }
+
+const DAY_SECS: i64 = 86_400;

@@ -18,7 +18,7 @@ use super::append::Appending;
 use super::capabilities::Announced;
 use super::responses::{Done, Refusal, Trouble, ended};
 use super::talk::{End, OUTPUT_MAX, RefusalsCounted, Talk};
-use super::visitor::shutting_down;
+use super::visitor::{client_in_words, shutting_down};
 use crate::calls::{Answer, ConnectionFacts, MovedConnection};
 use crate::percore::{PerCore, monotonic};
 use crate::store::{Account, Selected, StoreError};
@@ -85,8 +85,12 @@ async fn arrive(
         unread,
         unwritten,
         account,
+        unrecorded,
         facts,
     } = *moved;
+    if let Some(attempted) = unrecorded {
+        core.record_unnamed(&facts.id, *attempted);
+    }
     let admitted = Admitted::new(core.clone(), facts.networks);
     let attached = detached.attach().await;
     responder.answer(Answer::Done(Ok(())));
@@ -347,7 +351,9 @@ impl Client {
         match command {
             Command::Capability => self.capability(),
             Command::Noop => Ok(Done::ok("NOOP done")),
-            Command::Id(_) => {
+            Command::Id(pairs) => {
+                self.core
+                    .client_named(&self.facts.id, &client_in_words(&pairs));
                 let version = env!("CARGO_PKG_VERSION");
                 let pairs = [("name", Some("ringmail")), ("version", Some(version))];
                 self.encoder().id(&pairs);

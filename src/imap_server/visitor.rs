@@ -20,7 +20,9 @@ use super::talk::{End, RefusalsCounted, Talk};
 use crate::calls::{Answer, Call, ConnectionFacts, LimitedDoor, MovedConnection};
 use crate::login::Service;
 use crate::login::limiter::{Networks, Refused};
-use crate::percore::{Attempt, KeyHolder, Login, LoginFlow, Next, Offer, PerCore, monotonic};
+use crate::percore::{
+    Attempt, KeyHolder, Later, Login, LoginFlow, Next, Offer, PerCore, monotonic,
+};
 use crate::settings::{AccountName, Bytes, ImapLimits, StartTls};
 
 /// A connection that has not logged in.
@@ -33,6 +35,10 @@ struct Visitor {
     tls: bool,
     /// Whose client certificate it has.
     holder: Option<KeyHolder>,
+    /// What the client says it is.
+    client: String,
+    /// Its login, to be recorded when it says what it is.
+    unrecorded: Later,
     /// Failed logins.
     failures: u32,
     /// AUTHENTICATE under way.
@@ -83,6 +89,7 @@ pub(super) async fn serve(core: Rc<PerCore>, connection: Connection, endpoint: E
         (Ok(account), Some(admitted)) => visitor.hand_over(account, admitted).await,
         (Ok(_), None) => (),
         (Err(end), _admitted) => {
+            visitor.abandon();
             tracing::debug!(connection = visitor.facts.id, ?end, "ended before login");
             visitor.talk.end(end, bye_limit).await;
         }
@@ -118,6 +125,8 @@ impl Visitor {
             facts,
             tls: false,
             holder: None,
+            client: String::new(),
+            unrecorded: Later::default(),
             failures: 0,
             exchange: None,
             command: "(greeting)",
@@ -281,7 +290,10 @@ impl Visitor {
                 encoder.capability(&words);
             }
             // Before login the name alone: whoever looks for old versions gets no help.
-            Command::Id(_) => encoder.id(&[("name", Some("ringmail"))]),
+            Command::Id(pairs) => {
+                encoder.id(&[("name", Some("ringmail"))]);
+                self.client = client_in_words(&pairs);
+            }
             Command::Logout => {
                 encoder.untagged(Condition::Bye, None, "until next time");
                 encoder.tagged(&tag, Condition::Ok, None, "LOGOUT done");
@@ -378,6 +390,14 @@ impl Visitor {
         Ok(None)
     }
 
+    /// The connection ends in the middle of an exchange.
+    fn abandon(&mut self) {
+        if let Some((_, flow)) = self.exchange.take() {
+            self.core
+                .abandon(flow, self.attempt(), SaslError::Cancelled);
+        }
+    }
+
     async fn step(&mut self, response: Option<&[u8]>) -> Result<Option<AccountName>, End> {
         let Some((tag, mut flow)) = self.exchange.take() else {
             return Ok(None);
@@ -400,9 +420,11 @@ impl Visitor {
     fn attempt(&self) -> Attempt<'_> {
         Attempt {
             connection: &self.facts.id,
-            peer: self.facts.peer,
+            socket: self.talk.wire.connection(),
             networks: self.facts.networks,
             service: Service::Imap,
+            client: &self.client,
+            later: self.client.is_empty().then_some(&self.unrecorded),
         }
     }
 
@@ -508,6 +530,7 @@ impl Visitor {
             unread,
             unwritten,
             account,
+            unrecorded: self.unrecorded.into_inner(),
             facts: self.facts,
         };
         let limit = self
@@ -522,8 +545,14 @@ impl Visitor {
         match self.core.lanes.offer(owner, call, limit).await {
             Err((_, Some(Call::Connection(moved)))) => {
                 let MovedConnection {
-                    detached, session, ..
+                    detached,
+                    session,
+                    unrecorded,
+                    ..
                 } = *moved;
+                if let Some(attempted) = unrecorded {
+                    self.core.record(*attempted);
+                }
                 if let Ok(connection) = detached.attach().await {
                     let busy = End::Bye(Some(Code::Unavailable), "server busy, try again".into());
                     Talk::new(connection, session, bye_limit)
@@ -534,6 +563,28 @@ impl Visitor {
             Ok(Answer::Done(_)) | Ok(_) | Err(_) => admitted.moved(),
         }
     }
+}
+
+/// RFC 2971 3.3: what a client says of itself, in a line: its name and version, without those all it says.
+pub(super) fn client_in_words(pairs: &[(String, Option<String>)]) -> String {
+    let value = |field: &str| {
+        let mut found = pairs
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case(field));
+        found.find_map(|(_, value)| value.as_deref())
+    };
+    let words: Vec<String> = match value("name") {
+        Some(name) => [Some(name), value("version")]
+            .into_iter()
+            .flatten()
+            .map(str::to_string)
+            .collect(),
+        None => pairs
+            .iter()
+            .filter_map(|(name, value)| Some(format!("{name}={}", value.as_deref()?)))
+            .collect(),
+    };
+    words.join(" ")
 }
 
 fn session_config(limits: &ImapLimits, starttls: imap::server::StartTls) -> Config {

@@ -1,10 +1,11 @@
-//! Logins: stored credentials, their check, the cache that spares the hashing, and who tries too often.
+//! Logins: stored credentials, their check, the cache that spares the hashing, and who tries too often, the record of attempts.
 //!
 //! Called by the doors. Names and passwords are untrusted. A check runs on the core that owns the account; hashing runs in
 //! threads of its own. An unknown name takes the same steps and the same time as a known one with a wrong password.
 //! RFC 4422, 4616, 5802, 2195. Not here: the mechanisms' grammar (`protocols/sasl`), the wording of refusals (the doors).
 
 mod account_limiter;
+mod attempts;
 pub mod limiter;
 mod line;
 mod password;
@@ -12,6 +13,7 @@ mod secrets;
 mod unknown;
 
 pub use account_limiter::AccountLimiter;
+pub use attempts::{Attempted, LoginRecord, Times, Unwritten, told};
 pub use password::{Check, HashCost, Patience, Verifier, hashing_pool, random};
 pub use secrets::{
     AppPassword, KeyPair, Keys, Password, SaltRow, Scheme, Secrets, Service, Services,

@@ -3,7 +3,8 @@
 //!
 //! An unknown name takes the same way as a known one: to the core of its hash, with the same reads and the same work.
 
-use std::net::IpAddr;
+use std::borrow::Cow;
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use sasl::{ChannelBindings, Context, Exchange, Mechanism, Question, SaslError, Secret, Step};
@@ -14,23 +15,30 @@ use shards::shard_of;
 
 use super::{PerCore, wall_clock};
 use crate::calls::{Answer, Call, Claim, Verified, Verify};
-use crate::login::Service;
 use crate::login::limiter::{May, Networks};
+use crate::login::{Attempted, Service, told};
 use crate::settings::AccountName;
 use crate::store::Fingerprint;
 
 /// Where a login comes from: for limits, counters and the log.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Attempt<'a> {
     /// The number of the connection.
     pub connection: &'a str,
-    /// The client's address.
-    pub peer: IpAddr,
-    /// Its networks.
+    /// Its socket.
+    pub socket: &'a Connection,
+    /// The client's networks.
     pub networks: Networks,
     /// What it wants.
     pub service: Service,
+    /// What the client says it is; empty if nothing.
+    pub client: &'a str,
+    /// Where a login that succeeds waits to be recorded, if the client has yet to say what it is. None: it is recorded at once.
+    pub later: Option<&'a Later>,
 }
+
+/// A login that is to be recorded.
+pub type Later = RefCell<Option<Box<Attempted>>>;
 
 /// What came of a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,12 +77,24 @@ impl Login {
 pub struct KeyHolder {
     /// Whom it logs in.
     pub account: AccountName,
+    /// Under which address.
+    pub address: String,
     /// Of the key.
     pub fingerprint: Fingerprint,
     /// IMAP is greeted as always.
     pub no_imap_preauth: bool,
     /// Why the account may not log in.
     pub disabled: Option<String>,
+}
+
+/// Whose login an attempt is.
+struct Who<'a> {
+    /// The name that was given; empty: none yet.
+    login: &'a str,
+    /// Who has it.
+    account: Option<AccountName>,
+    /// Of the connection's certificate.
+    holder: Option<&'a KeyHolder>,
 }
 
 /// What a connection has to offer.
@@ -107,6 +127,8 @@ pub struct LoginFlow {
     mechanism: Mechanism,
     exchange: Exchange,
     holder: Option<KeyHolder>,
+    /// As the client gave it, once it has.
+    name: String,
     /// Of the question that decided.
     result: Option<Login>,
 }
@@ -179,6 +201,7 @@ impl PerCore {
             mechanism,
             holder: offer.holder,
             exchange: Exchange::new(mechanism, context),
+            name: String::new(),
             result: None,
         })
     }
@@ -207,23 +230,30 @@ impl PerCore {
     }
 
     /// The client gave up or sent what is not base64; the door has answered, or will.
-    pub fn abandon(&self, flow: LoginFlow, attempt: Attempt<'_>, cause: SaslError) {
+    pub fn abandon(self: &Rc<Self>, flow: LoginFlow, attempt: Attempt<'_>, cause: SaslError) {
         // What was counted already, as a wrong proof that the client heard of, stays what it was.
         if flow.result.is_none() {
             let error = flow.exchange.end(cause);
             let mechanism = flow.mechanism.name();
             tracing::debug!(connection = attempt.connection, mechanism, %error, "login failed");
-            self.count_login(attempt, mechanism, error.failure().word());
+            let who = self.known(&flow.name, flow.holder.as_ref());
+            self.over(attempt, mechanism, who, error.failure().word());
         }
     }
 
-    fn failed(&self, flow: &mut LoginFlow, attempt: Attempt<'_>, error: SaslError) -> Next {
+    fn failed(
+        self: &Rc<Self>,
+        flow: &mut LoginFlow,
+        attempt: Attempt<'_>,
+        error: SaslError,
+    ) -> Next {
         if let Some(login) = flow.result.take().filter(|l| !matches!(l, Login::Ok(_))) {
             return Next::Done(login);
         }
         // The client's mistake: nobody but who looks for it needs to hear of it.
         tracing::debug!(connection = attempt.connection, mechanism = flow.mechanism.name(), %error, "login failed");
-        self.count_login(attempt, flow.mechanism.name(), error.failure().word());
+        let who = self.known(&flow.name, flow.holder.as_ref());
+        self.over(attempt, flow.mechanism.name(), who, error.failure().word());
         match error {
             SaslError::NotAuthorized => Next::Done(Login::NotAuthorized),
             error if error.is_malformed() => Next::Malformed(error),
@@ -239,6 +269,7 @@ impl PerCore {
     ) -> Verdict {
         let (name, claim) = match question {
             Question::Salt { username, hash } => {
+                flow.name.clone_from(&username);
                 let verdict = self.ask_salt(username, hash).await;
                 if verdict == Verdict::Refused {
                     flow.result = Some(Login::Unavailable);
@@ -246,7 +277,10 @@ impl PerCore {
                 return verdict;
             }
             Question::Password(credentials) if !credentials.acts_as_itself() => {
-                flow.result = Some(Login::NotAuthorized);
+                let login = Login::NotAuthorized;
+                let who = self.known(&credentials.authcid, flow.holder.as_ref());
+                self.over(attempt, flow.mechanism.name(), who, login.word());
+                flow.result = Some(login);
                 return Verdict::Refused;
             }
             Question::Password(credentials) => {
@@ -263,7 +297,8 @@ impl PerCore {
                 };
                 let login = self.by_key(holder.as_ref(), authzid.as_deref());
                 let is_ok = matches!(login, Login::Ok(_));
-                self.count_key_login(holder.as_ref(), attempt, &login, flow.mechanism.name());
+                let mechanism = flow.mechanism.name();
+                self.over_by_key(holder.as_ref(), attempt, &login, mechanism);
                 flow.result = Some(login);
                 return if is_ok {
                     Verdict::Accepted
@@ -274,9 +309,14 @@ impl PerCore {
             Question::Token(_) => return Verdict::Refused,
         };
         let (login, verified) = self
-            .check(name, claim, attempt, flow.mechanism.name())
+            .check(
+                name,
+                claim,
+                flow.holder.as_ref(),
+                attempt,
+                flow.mechanism.name(),
+            )
             .await;
-        let login = of_holder(login, flow.holder.as_ref());
         let is_ok = matches!(login, Login::Ok(_));
         flow.result = Some(login);
         match verified {
@@ -308,6 +348,7 @@ impl PerCore {
         let disabled = configured.login_disabled.as_ref();
         Some(KeyHolder {
             account,
+            address: row.address,
             fingerprint,
             no_imap_preauth: row.no_imap_preauth,
             disabled: disabled.map(|text| text.as_str().to_string()),
@@ -324,7 +365,7 @@ impl PerCore {
         let Login::Ok(account) = login else {
             return None;
         };
-        self.count_key_login(Some(holder), attempt, &login, "tls-client-key");
+        self.over_by_key(Some(holder), attempt, &login, "tls-client-key");
         Some(account)
     }
 
@@ -341,14 +382,19 @@ impl PerCore {
         }
     }
 
-    fn count_key_login(
+    fn over_by_key(
         self: &Rc<Self>,
         holder: Option<&KeyHolder>,
         attempt: Attempt<'_>,
         login: &Login,
         mechanism: &'static str,
     ) {
-        self.count_login(attempt, mechanism, login.word());
+        let who = Who {
+            login: holder.map_or("", |h| &h.address),
+            account: holder.map(|h| h.account),
+            holder,
+        };
+        self.over(attempt, mechanism, who, login.word());
         if let (Some(holder), Login::Ok(_)) = (holder, login) {
             let fingerprint = holder.fingerprint;
             let owner = self.owner_of_shard(shard_of(&fingerprint, self.shard_count).0);
@@ -386,17 +432,21 @@ impl PerCore {
         let name = sasl::prepare_name(name).unwrap_or_else(|_| name.to_string());
         let password = prepared(password);
         let claim = Claim::Password(password);
-        let (login, _) = self.check(name, claim, attempt, "login-command").await;
-        of_holder(login, holder)
+        let (login, _) = self
+            .check(name, claim, holder, attempt, "login-command")
+            .await;
+        login
     }
 
     async fn check(
         self: &Rc<Self>,
         name: String,
         claim: Claim,
+        holder: Option<&KeyHolder>,
         attempt: Attempt<'_>,
         mechanism: &'static str,
     ) -> (Login, Verified) {
+        let is_password = matches!(claim, Claim::Password(_));
         let networks = attempt.networks;
         // Asked at each attempt: connections that are open already must not go on guessing.
         let turn = rt::timeout(self.call_limit(), self.logins.take(self.logins_max)).await;
@@ -410,11 +460,17 @@ impl PerCore {
             May::Refused => (Login::Limited, Verified::No),
         };
         drop(turn);
+        let succeeded = match (&login, may) {
+            (Login::Ok(_), May::Try) => Some(true),
+            (Login::Failed, May::Try) => Some(false),
+            _ => None,
+        };
+        let login = of_holder(login, holder);
         if matches!(login, Login::Failed | Login::Disabled(_) | Login::Limited) {
             // docs/OPERATING.md shows this line for fail2ban: its words and fields stay. The password is not in it; the name is what the
             // client wrote, quoted by the log.
             tracing::info!(
-                peer = %attempt.peer,
+                peer = %attempt.socket.peer().ip(),
                 protocol = attempt.service.as_str(),
                 mechanism,
                 result = login.word(),
@@ -423,13 +479,17 @@ impl PerCore {
                 "login failed"
             );
         }
+        let who = self.known(&name, holder);
+        let result = match login {
+            Login::Failed if who.account.is_none() => "baduser",
+            Login::Failed if is_password => "badpassword",
+            ref other => other.word(),
+        };
         self.count_login(attempt, mechanism, login.word());
+        if login != Login::Limited {
+            self.note(attempt, mechanism, who, result);
+        }
         if may == May::Try {
-            let succeeded = match &login {
-                Login::Ok(_) => Some(true),
-                Login::Failed => Some(false),
-                _ => None,
-            };
             self.tell(
                 self.owner_of_network(&networks),
                 Call::LoginResult {
@@ -439,6 +499,52 @@ impl PerCore {
             );
         }
         (login, verified)
+    }
+
+    /// Who has a name, as far as anybody has it.
+    fn known<'a>(&self, login: &'a str, holder: Option<&'a KeyHolder>) -> Who<'a> {
+        Who {
+            login,
+            account: self.live().directory.login(login),
+            holder,
+        }
+    }
+
+    /// An attempt is over: it is counted and recorded.
+    fn over(
+        self: &Rc<Self>,
+        attempt: Attempt<'_>,
+        mechanism: &'static str,
+        who: Who<'_>,
+        result: &'static str,
+    ) {
+        self.count_login(attempt, mechanism, result);
+        self.note(attempt, mechanism, who, result);
+    }
+
+    fn note(
+        self: &Rc<Self>,
+        attempt: Attempt<'_>,
+        mechanism: &'static str,
+        who: Who<'_>,
+        result: &'static str,
+    ) {
+        let attempted = Attempted {
+            account: who.account.map_or(String::new(), |a| a.to_string()),
+            login: told(who.login),
+            peer: attempt.socket.peer().ip(),
+            local: attempt.socket.local().ip(),
+            tls: told(&attempt.socket.tls_in_words()),
+            key: who.holder.map(|holder| holder.fingerprint),
+            protocol: Cow::Borrowed(attempt.service.as_str()),
+            mechanism: Cow::Borrowed(mechanism),
+            client: told(attempt.client),
+            result: Cow::Borrowed(result),
+        };
+        match attempt.later {
+            Some(later) if attempted.is_ok() => *later.borrow_mut() = Some(Box::new(attempted)),
+            _ => self.record(attempted),
+        }
     }
 
     fn count_login(&self, attempt: Attempt<'_>, mechanism: &'static str, result: &'static str) {

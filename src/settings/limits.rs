@@ -246,6 +246,10 @@ pub struct AuthLimits {
     pub scram_sha1_iterations: u32,
     /// Whether there is CRAM-MD5.
     pub cram_md5: bool,
+    /// Days a record of login attempts is kept after the last of them.
+    pub records_kept_days: u32,
+    /// Records of failed attempts kept of an account, and as many of others; the oldest go.
+    pub records_max: u32,
 }
 
 impl Default for AuthLimits {
@@ -264,6 +268,8 @@ impl Default for AuthLimits {
             scram_sha1: true,
             scram_sha1_iterations: 1_300_000,
             cram_md5: false,
+            records_kept_days: 30,
+            records_max: 10_000,
         }
     }
 }

@@ -64,6 +64,7 @@ pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endp
             door_state.turn_away(replies::turned_away(refused)).await
         }
     };
+    door_state.end_authentication();
     if let Err(error) = result {
         tracing::debug!(connection = door_state.id, %error, "smtp connection ended early");
     }

@@ -11,6 +11,7 @@ use shards::storage::{Batch, Shard};
 
 use super::account::{Account, Mailbox, State};
 use super::load::scan_all;
+use super::login_records::forget_logins;
 use super::rows::{
     AccountId, AccountRow, EraseRow, MailboxCounts, MailboxId, MailboxRow, MessageRow, SpecialUse,
     decode, encode,
@@ -273,7 +274,7 @@ impl Accounts {
         shard.commit(permit, batch).await?;
         slot.old.borrow_mut().take();
         drop(slot);
-        remove_rows(&shard, id).await?;
+        remove_rows(&shard, id, name).await?;
         Ok(true)
     }
 
@@ -361,14 +362,15 @@ async fn finish_removals(shard: &Rc<Shard>, name: Option<&str>) -> Result<bool, 
         let of: String = decode(&value, || format!("removal of account {id}"))?;
         if name.is_none_or(|name| name == of) {
             found = true;
-            remove_rows(shard, AccountId(id)).await?;
+            remove_rows(shard, AccountId(id), &of).await?;
         }
     }
     Ok(found)
 }
 
 /// Removes all rows and bodies of an account that no name leads to, and at last the row that says so. May be repeated.
-async fn remove_rows(shard: &Rc<Shard>, id: AccountId) -> Result<(), StoreError> {
+async fn remove_rows(shard: &Rc<Shard>, id: AccountId, name: &str) -> Result<(), StoreError> {
+    forget_logins(shard, name).await?;
     let prefix = keys::account_prefix(id);
     let (messages, erase) = (keys::kind_prefix(id, b'u'), keys::kind_prefix(id, b'e'));
     let mut from = prefix.clone();

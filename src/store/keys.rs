@@ -5,6 +5,7 @@
 //! | `N` | next account id |
 //! | `M` | which mechanisms secrets are kept for, once those of others are gone |
 //! | `k` fingerprint | key of a TLS client certificate |
+//! | `l` name NUL hash | record of login attempts of an account; without a name: of names that nobody has |
 //! | `n` name | account id of a name |
 //! | `v` name | of a removed account: the UIDVALIDITY its next namesake starts with |
 //! | `R` id | account that is being removed: its name |
@@ -32,6 +33,14 @@ pub const CLIENT_KEYS: &[u8] = b"k";
 
 pub fn client_key(fingerprint: &[u8; 32]) -> Vec<u8> {
     with(CLIENT_KEYS.to_vec(), &[fingerprint])
+}
+
+/// Records of login attempts.
+pub const LOGINS: &[u8] = b"l";
+
+/// Those of an account, or of nobody.
+pub fn logins(account: &str) -> Vec<u8> {
+    with(LOGINS.to_vec(), &[account.as_bytes(), b"\0"])
 }
 
 /// Says for which mechanisms secrets are kept.

@@ -24,6 +24,7 @@ mod forget;
 mod keys;
 mod left_over;
 mod load;
+mod login_records;
 mod mailboxes;
 pub mod rows;
 mod salvage;
@@ -46,6 +47,7 @@ pub use client_keys::{
 pub use copy::Copied;
 pub use flags::{FlagAction, FlagsStored, KEYWORDS_MAX, system};
 pub use left_over::{Delivered, delivered, exist, forget};
+pub use login_records::{login_records, prune_logins, record_logins};
 pub use mailboxes::{INBOX, check_name};
 pub use rows::{AccountId, MailboxCounts, MailboxId, ModSeq, SpecialUse, ThreadRow};
 pub use salvage::{Missing, Progress, Salvaged, Scope, salvage};

@@ -15,6 +15,7 @@ mod imap_large;
 mod imap_more;
 mod keys;
 mod log;
+mod login_records;
 mod logins;
 mod operator;
 mod program;

@@ -92,22 +92,32 @@ impl Door<'_> {
     fn attempt(&self) -> Attempt<'_> {
         Attempt {
             connection: &self.id,
-            peer: self.connection.peer().ip(),
+            socket: &self.connection,
             networks: self.networks,
             service: Service::Submission,
+            client: &self.hello.1,
+            later: None,
         }
     }
 
     /// The session has answered.
     pub(super) fn abandon_authentication(&mut self, why: AuthAbort) {
-        let cause = match why {
+        self.abandon(match why {
             AuthAbort::Cancelled => SaslError::Cancelled,
             AuthAbort::Malformed => SaslError::Malformed,
-        };
+        });
+        self.count_failure();
+    }
+
+    /// The connection has ended, perhaps in the middle of an exchange.
+    pub(super) fn end_authentication(&mut self) {
+        self.abandon(SaslError::Cancelled);
+    }
+
+    fn abandon(&mut self, cause: SaslError) {
         if let Some(flow) = self.authentication.take() {
             self.core.abandon(flow, self.attempt(), cause);
         }
-        self.count_failure();
     }
 
     fn log_in(&mut self, account: crate::settings::AccountName) {

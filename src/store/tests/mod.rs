@@ -4,6 +4,7 @@
 mod check;
 mod crash;
 mod deleting;
+mod login_records;
 mod races;
 mod salvage;
 mod sessions;
