@@ -26,7 +26,7 @@ use crate::live::Live;
 use crate::login::limiter::{
     ConnectionLimiter, FailureLimiter, May, Networks, OpenLimiter, Refused, RequestLimiter,
 };
-use crate::login::{AccountLimiter, Secrets, Unknown, Unwritten, Verifier};
+use crate::login::{AccountLimiter, Pace, Secrets, Unknown, Unwritten, Verifier};
 use crate::metrics::{Durations, Metrics, label, labels};
 use crate::settings::AccountName;
 use crate::store::{Accounts, BodyKey, StoreError, StoreOptions, Structures};
@@ -100,6 +100,8 @@ pub struct PerCore {
     pub(crate) sessions_ended: RefCell<HashMap<AccountName, u64>>,
     pub(crate) live: RefCell<Arc<Live>>,
     pub(crate) limiters: RefCell<Limiters>,
+    /// Of failed logins.
+    refusals: RefCell<Pace>,
     unwritten: RefCell<Unwritten>,
     /// Somebody writes what is in `unwritten`.
     is_recording: Cell<bool>,
@@ -168,6 +170,7 @@ impl PerCore {
             sessions_ended: RefCell::default(),
             live: RefCell::new(live),
             limiters: RefCell::default(),
+            refusals: RefCell::new(Pace::new(monotonic())),
             unwritten: RefCell::default(),
             is_recording: Cell::new(false),
             epoch,

@@ -8,12 +8,14 @@ mod account_limiter;
 mod attempts;
 pub mod limiter;
 mod line;
+mod pace;
 mod password;
 mod secrets;
 mod unknown;
 
 pub use account_limiter::AccountLimiter;
 pub use attempts::{Attempted, LoginRecord, Times, Unwritten, told};
+pub use pace::Pace;
 pub use password::{Check, HashCost, Patience, Verifier, hashing_pool, random};
 pub use secrets::{
     AppPassword, KeyPair, Keys, Password, SaltRow, Scheme, Secrets, Service, Services,

@@ -13,7 +13,7 @@ use shards::net::Connection;
 use shards::rt;
 use shards::shard_of;
 
-use super::{PerCore, wall_clock};
+use super::{PerCore, monotonic, wall_clock};
 use crate::calls::{Answer, Call, Claim, Verified, Verify};
 use crate::login::limiter::{May, Networks};
 use crate::login::{Attempted, Service, told};
@@ -60,6 +60,11 @@ pub enum Login {
 }
 
 impl Login {
+    /// Whether the client has to try something else.
+    fn is_refusal(&self) -> bool {
+        matches!(self, Login::Failed | Login::NotAuthorized | Login::OtherKey)
+    }
+
     /// For the log and metrics.
     fn word(&self) -> &'static str {
         match self {
@@ -222,10 +227,31 @@ impl PerCore {
                 }
                 Ok(Step::Ask(question)) => {
                     let verdict = self.answer(flow, attempt, question).await;
+                    // Here, not at the end: SCRAM tells a wrong proof before that, by `e=`.
+                    let refused = flow.result.as_ref().is_some_and(Login::is_refusal);
+                    self.keep_pace(refused).await;
                     step = flow.exchange.resume(verdict);
                 }
-                Err(error) => return self.failed(flow, attempt, error),
+                Err(error) => {
+                    self.keep_pace(flow.result.is_none()).await;
+                    return self.failed(flow, attempt, error);
+                }
             }
+        }
+    }
+
+    /// A refusal waits for its turn.
+    async fn keep_pace(&self, refused: bool) {
+        if !refused {
+            return;
+        }
+        let most = {
+            let live = self.live.borrow();
+            live.settings.server.limits.auth.refusals_per_second_max
+        };
+        let wait = self.refusals.borrow_mut().wait(monotonic(), most);
+        if !wait.is_zero() {
+            rt::sleep(wait).await;
         }
     }
 
@@ -435,6 +461,7 @@ impl PerCore {
         let (login, _) = self
             .check(name, claim, holder, attempt, "login-command")
             .await;
+        self.keep_pace(login.is_refusal()).await;
         login
     }
 

@@ -228,6 +228,8 @@ pub struct AuthLimits {
     pub failures_per_day_max: PerNetwork,
     /// Failed logins per hour and account, from addresses that did not log in to it lately.
     pub account_failures_per_hour_max: u32,
+    /// Failed logins a core answers in a second; the answers to more wait, up to 5 seconds.
+    pub refusals_per_second_max: u32,
     /// Verified credentials that a core remembers, as a keyed digest.
     pub cache_entries_max: u32,
     /// How long it remembers them.
@@ -258,6 +260,7 @@ impl Default for AuthLimits {
             failures_per_minute_max: PerNetwork::new(10, 30, 90),
             failures_per_day_max: PerNetwork::new(50, 150, 450),
             account_failures_per_hour_max: 100,
+            refusals_per_second_max: 200,
             cache_entries_max: 10_000,
             cache_secs: Secs::minutes(15),
             checks_waiting_max: 4096,

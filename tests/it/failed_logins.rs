@@ -179,3 +179,25 @@ fn guessing_shuts_nobody_out_who_logged_in_before() {
     at_once(&server, 8, |n| format!("wrong-{n}"));
     assert!(right()[0].starts_with("a OK"));
 }
+
+#[test]
+fn refusals_wait_for_their_turn_and_right_passwords_do_not() {
+    let server = TestServer::start();
+    let mut settings = server.server().live().settings.clone();
+    settings.server.limits.auth.refusals_per_second_max = 1;
+    server.server().reload(settings).unwrap();
+    std::thread::scope(|scope| {
+        let started = std::time::Instant::now();
+        // More than may be said at once, on each of the cores.
+        let storm = scope.spawn(|| at_once(&server, 100, |n| format!("wrong{n}")));
+        while !storm.is_finished() && started.elapsed() < Duration::from_secs(1) {
+            let right = at_once(&server, 1, |_| "anna-password".into());
+            assert!(right[0].starts_with("a OK"), "{right:?}");
+        }
+        assert!(!storm.is_finished());
+        let wrong = storm.join().unwrap();
+        let failed = |l: &String| l.contains("[AUTHENTICATIONFAILED]");
+        assert!(wrong.iter().all(failed), "{wrong:?}");
+        assert!(started.elapsed() >= Duration::from_secs(4));
+    });
+}

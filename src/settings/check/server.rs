@@ -349,6 +349,7 @@ fn ranges(server: &Server) -> Vec<(&'static str, u64, u64, u64)> {
         // RFC 7677 4: at least 4096. A client that computes for minutes gives up.
         ("limits.auth.scram_sha256_iterations", auth.scram_sha256_iterations.into(), 4096, 100_000_000),
         ("limits.auth.scram_sha1_iterations", auth.scram_sha1_iterations.into(), 4096, 100_000_000),
+        ("limits.auth.refusals_per_second_max", auth.refusals_per_second_max.into(), 1, 1_000_000),
         ("limits.auth.argon2_passes", auth.argon2_passes.into(), 1, 64),
         ("limits.auth.records_kept_days", auth.records_kept_days.into(), 1, 3650),
         ("limits.auth.records_max", auth.records_max.into(), 20, 1_000_000),
