@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use sasl::{CramDigest, ScramHash, ScramProof, Secret, ServerSignature};
 use shards::net::Detached;
@@ -254,6 +255,8 @@ pub struct MovedConnection {
     pub unwritten: Vec<u8>,
     /// Who logged in.
     pub account: AccountName,
+    /// Before that the password was looked at.
+    pub checked: Instant,
     /// The login, to be recorded once the client has had time to say what it is.
     pub unrecorded: Option<Box<Attempted>>,
     /// Facts that logs and limits need.

@@ -44,10 +44,12 @@ impl PerCore {
                 responder.answer(Answer::Done(Ok(())));
             }
             Call::EndSessions(account) => {
-                *self.sessions_ended.borrow_mut().entry(account).or_default() += 1;
+                self.sessions_ended
+                    .borrow_mut()
+                    .insert(account, monotonic());
                 let open = self.accounts.open_accounts();
                 if let Some(open) = open.iter().find(|a| a.name == account.as_str()) {
-                    open.end_sessions();
+                    open.wake_sessions();
                 }
                 responder.answer(Answer::Done(Ok(())));
             }

@@ -96,8 +96,8 @@ pub struct PerCore {
     pub spooling: Pool,
     /// Structures of large messages.
     pub structures: Structures,
-    /// How often the sessions of an account were ended.
-    pub(crate) sessions_ended: RefCell<HashMap<AccountName, u64>>,
+    /// When the sessions of an account were last ended, as far as they were since the start.
+    pub(crate) sessions_ended: RefCell<HashMap<AccountName, Instant>>,
     pub(crate) live: RefCell<Arc<Live>>,
     pub(crate) limiters: RefCell<Limiters>,
     /// Of failed logins.
@@ -398,10 +398,11 @@ impl PerCore {
         }
     }
 
-    /// How often the sessions of an account were ended: one ends when the number changes.
-    pub fn sessions_ended(&self, account: AccountName) -> u64 {
+    /// Whether a session must end whose login was looked at after `checked`: another password was durable before the sessions of the
+    /// account were ended, so a later look saw that one.
+    pub fn must_log_in_again(&self, account: AccountName, checked: Instant) -> bool {
         let all = self.sessions_ended.borrow();
-        all.get(&account).copied().unwrap_or(0)
+        all.get(&account).is_some_and(|ended| *ended >= checked)
     }
 
     /// Ends the sessions of an account on all cores. One that does not answer has them still.

@@ -16,7 +16,7 @@ use shards::rt;
 use super::admitted::Admitted;
 use super::append::Appending;
 use super::capabilities::Announced;
-use super::responses::{Done, Refusal, Trouble, ended};
+use super::responses::{Done, LoggedIn, Refusal, Trouble, ended};
 use super::talk::{End, OUTPUT_MAX, RefusalsCounted, Talk};
 use super::visitor::{client_in_words, shutting_down};
 use crate::calls::{Answer, ConnectionFacts, MovedConnection};
@@ -40,8 +40,7 @@ pub(super) struct Client {
     pub appending: Option<Box<Appending>>,
     /// When the event that is worked on began; the command's duration counts from there, without the client's share.
     pub began: Instant,
-    /// Of [`Account::sessions_ended`], when it logged in.
-    begun: u64,
+    who: LoggedIn,
     refusals: RefusalsCounted,
     _admitted: Admitted,
 }
@@ -84,7 +83,8 @@ async fn arrive(
         session,
         unread,
         unwritten,
-        account,
+        account: name,
+        checked,
         unrecorded,
         facts,
     } = *moved;
@@ -108,7 +108,7 @@ async fn arrive(
     let mut talk = Talk::new(connection, session, write_limit).with_unread(unread);
     let opened = match core.draining.get() {
         true => Err(shutting_down()),
-        false => core.account(account).await.map_err(not_opened),
+        false => core.account(name).await.map_err(not_opened),
     };
     let account = match opened {
         Ok(account) => account,
@@ -123,7 +123,10 @@ async fn arrive(
         core,
         talk,
         facts,
-        begun: account.sessions_ended(),
+        who: LoggedIn {
+            account: name,
+            checked,
+        },
         account,
         selected: None,
         enabled: Enabled::default(),
@@ -224,7 +227,7 @@ impl Client {
             selected,
             idle,
             appending,
-            begun,
+            who,
             ..
         } = self;
         let read = async { talk.read(appending).await.map(|()| Woken::Read) };
@@ -232,7 +235,7 @@ impl Client {
             core.drained().await;
             Err(shutting_down())
         };
-        let begun = *begun;
+        let who = *who;
         let watched = selected.as_ref().filter(|s| idle.is_some() && !s.is_gone());
         let changed = async {
             loop {
@@ -240,12 +243,12 @@ impl Client {
                     Some(selected) => selected.wait().await,
                     None => {
                         let event = &account.mailboxes_changed;
-                        if ended(account, begun).is_none() {
+                        if ended(core, account, who).is_none() {
                             event.wait(event.count()).await;
                         }
                     }
                 }
-                if let Some(end) = ended(account, begun) {
+                if let Some(end) = ended(core, account, who) {
                     return Err(end);
                 }
                 if watched.is_some() {
@@ -324,7 +327,7 @@ impl Client {
             Err(Trouble::End(_)) => "end",
         };
         self.core.imap_command(name, word, self.began);
-        if let Some(end) = ended(&self.account, self.begun) {
+        if let Some(end) = ended(&self.core, &self.account, self.who) {
             return Err(end);
         }
         match result {

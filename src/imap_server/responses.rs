@@ -2,12 +2,15 @@
 //! RFC 9051 7.1 (codes), RFC 5530.
 
 use std::borrow::Cow;
+use std::time::Instant;
 
 use imap::response::{Code, Condition, refusal, tagged};
 use imap::types::{ModSeq, NumberSet, Tag, UidValidity};
 use shards::storage::StorageError;
 
 use super::talk::End;
+use crate::percore::PerCore;
+use crate::settings::AccountName;
 use crate::store::{Account, StoreError};
 
 /// What a command came to.
@@ -180,10 +183,19 @@ pub(super) fn account_gone() -> End {
     End::bye("the account was removed")
 }
 
-/// Why a session that began at `begun` of [`Account::sessions_ended`] must end, if it must.
-pub(super) fn ended(account: &Account, begun: u64) -> Option<End> {
+/// Who is logged in.
+#[derive(Clone, Copy)]
+pub(super) struct LoggedIn {
+    pub account: AccountName,
+    /// Before that the password was looked at.
+    pub checked: Instant,
+}
+
+/// Why a session must end, if it must.
+pub(super) fn ended(core: &PerCore, account: &Account, who: LoggedIn) -> Option<End> {
     if account.is_gone() {
         return Some(account_gone());
     }
-    (account.sessions_ended() != begun).then(|| End::bye("the password was changed, log in again"))
+    let must = core.must_log_in_again(who.account, who.checked);
+    must.then(|| End::bye("the password was changed, log in again"))
 }

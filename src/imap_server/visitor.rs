@@ -39,6 +39,8 @@ struct Visitor {
     client: String,
     /// Its login, to be recorded when it says what it is.
     unrecorded: Later,
+    /// When the latest login was about to be looked at.
+    checked: Instant,
     /// Failed logins.
     failures: u32,
     /// AUTHENTICATE under way.
@@ -127,6 +129,7 @@ impl Visitor {
             holder: None,
             client: String::new(),
             unrecorded: Later::default(),
+            checked: monotonic(),
             failures: 0,
             exchange: None,
             command: "(greeting)",
@@ -186,6 +189,7 @@ impl Visitor {
         let (_turn, limit) = turn.ok_or(End::Gone)?;
         Box::pin(self.talk.wire.start_tls(config, limit)).await?;
         self.tls = true;
+        self.checked = monotonic();
         self.holder = self.core.key_holder(self.talk.wire.connection()).await;
         Ok(())
     }
@@ -280,6 +284,7 @@ impl Visitor {
                 }
                 let secret = Secret::from(password.as_str().as_bytes());
                 self.wait_for_turn().await;
+                self.checked = monotonic();
                 let core = self.core.clone();
                 let holder = self.holder.as_ref();
                 let login = core.login(&user, secret, holder, self.attempt()).await;
@@ -402,6 +407,7 @@ impl Visitor {
         let Some((tag, mut flow)) = self.exchange.take() else {
             return Ok(None);
         };
+        self.checked = monotonic();
         let core = self.core.clone();
         match core.advance(&mut flow, self.attempt(), response).await {
             Next::Challenge(challenge) => {
@@ -530,6 +536,7 @@ impl Visitor {
             unread,
             unwritten,
             account,
+            checked: self.checked,
             unrecorded: self.unrecorded.into_inner(),
             facts: self.facts,
         };

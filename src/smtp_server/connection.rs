@@ -108,8 +108,8 @@ struct Door<'c> {
     authentication: Option<LoginFlow>,
     /// Whose client certificate TLS has.
     holder: Option<KeyHolder>,
-    /// Of [`PerCore::sessions_ended`], at the login.
-    session_begun: u64,
+    /// When the latest login was about to be looked at.
+    checked: Instant,
     transaction: Option<Box<Transaction>>,
     data_deadline: Option<Instant>,
     failed_logins: u32,
@@ -151,7 +151,7 @@ impl<'c> Door<'c> {
             hello: (HelloKind::Plain, String::new()),
             submitter: None,
             authentication: None,
-            session_begun: 0,
+            checked: monotonic(),
             holder: None,
             transaction: None,
             data_deadline: None,

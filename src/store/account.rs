@@ -28,7 +28,6 @@ pub struct Account {
     /// Mailboxes were made, renamed, deleted, (un)subscribed.
     pub mailboxes_changed: Event,
     pub(super) gone: Cell<bool>,
-    sessions_ended: Cell<u64>,
     /// A delivery with a transaction number was answered.
     pub(super) transaction_done: Event,
     /// Octets, at most; none is no limit.
@@ -186,20 +185,8 @@ impl Account {
             transaction_done: Event::new(),
             quota: Cell::new(None),
             sessions: Cell::new(0),
-            sessions_ended: Cell::new(0),
             clock,
         }
-    }
-
-    /// Whoever is logged in must do so again.
-    pub fn end_sessions(&self) {
-        self.sessions_ended.set(self.sessions_ended.get() + 1);
-        self.wake_sessions();
-    }
-
-    /// How often that was said: a session ends when the number changes.
-    pub fn sessions_ended(&self) -> u64 {
-        self.sessions_ended.get()
     }
 
     /// The account was removed: everything fails from now on; sessions end.
@@ -208,7 +195,8 @@ impl Account {
         self.wake_sessions();
     }
 
-    fn wake_sessions(&self) {
+    /// Every session looks whether it must end.
+    pub fn wake_sessions(&self) {
         self.mailboxes_changed.notify();
         for mailbox in self.state.borrow().mailboxes.values() {
             mailbox.changed.notify();

@@ -7,7 +7,7 @@ use smtp::server::{AuthAbort, Link};
 
 use super::Door;
 use crate::login::Service;
-use crate::percore::{Attempt, Login, LoginFlow, Next, Offer};
+use crate::percore::{Attempt, Login, LoginFlow, Next, Offer, monotonic};
 use crate::smtp_server::login;
 
 impl Door<'_> {
@@ -21,6 +21,7 @@ impl Door<'_> {
         if self.endpoint.delivery {
             return;
         }
+        self.checked = monotonic();
         self.holder = self.core.key_holder(&self.connection).await;
         let Some(holder) = &self.holder else {
             return;
@@ -69,6 +70,7 @@ impl Door<'_> {
 
     pub(super) async fn authenticate(&mut self, mut flow: LoginFlow, response: Option<Secret>) {
         let response = response.as_deref();
+        self.checked = monotonic();
         match self.core.advance(&mut flow, self.attempt(), response).await {
             Next::Challenge(challenge) => {
                 self.authentication = Some(flow);
@@ -122,7 +124,6 @@ impl Door<'_> {
 
     fn log_in(&mut self, account: crate::settings::AccountName) {
         self.submitter = Some(account);
-        self.session_begun = self.core.sessions_ended(account);
         self.failed_logins = 0;
         self.slow = false;
     }
@@ -146,6 +147,6 @@ impl Door<'_> {
     /// Whether whoever logged in here must do so again: the password was changed.
     pub(super) fn must_log_in_again(&self) -> bool {
         self.submitter
-            .is_some_and(|account| self.core.sessions_ended(account) != self.session_begun)
+            .is_some_and(|account| self.core.must_log_in_again(account, self.checked))
     }
 }
