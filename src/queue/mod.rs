@@ -3,13 +3,18 @@
 //! An entry is committed with its body on the shard whose turn it is; its number carries that shard. Its input is trusted: the
 //! submission flow has checked the sender. No sockets here.
 
+pub mod id;
+pub mod retry;
+pub mod rows;
+pub mod waiting;
+
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 use shards::segments::BodyId;
 use shards::storage::{Batch, NewBody, Shard};
 
-use crate::store::{NewContent, StoreError, rows};
+use crate::store::{NewContent, StoreError, rows as store_rows};
 
 /// A queued message. One row for all its recipients until it is sent for the first time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -55,10 +60,10 @@ pub fn plan(
     row.body = id.0;
     row.prefix_length = prefix.len() as u32;
     row.size = prefix.len() as u64 + content.length();
-    let encoded = rows::encode(&row);
+    let encoded = store_rows::encode(&row);
     batch.bodies.push(NewBody {
         id,
-        kind: rows::BODY_QUEUE,
+        kind: store_rows::BODY_QUEUE,
         // Salvage rebuilds the entry from it; an entry with very many recipients keeps them in its row alone.
         meta: if encoded.len() <= META_MAX {
             encoded.clone()
@@ -68,7 +73,7 @@ pub fn plan(
         parts: vec![prefix.into(), content.bytes.clone()],
         external: content.external.clone(),
     });
-    batch.put(rows::queue_key(id.0), encoded);
+    batch.put(store_rows::queue_key(id.0), encoded);
     id
 }
 
@@ -79,14 +84,14 @@ pub async fn list(
     limit: usize,
 ) -> Result<Vec<QueueItem>, StoreError> {
     let rows = shard
-        .scan(b"q".to_vec(), rows::queue_key(from), limit)
+        .scan(b"q".to_vec(), store_rows::queue_key(from), limit)
         .await?;
     let item = |(key, value): (Vec<u8>, Vec<u8>)| {
         let number = key
             .get(1..9)
             .and_then(|b| b.try_into().ok())
             .map_or(0, u64::from_be_bytes);
-        let row = rows::decode(&value, || format!("queue entry {number} of {}", shard.id()))?;
+        let row = store_rows::decode(&value, || format!("queue entry {number} of {}", shard.id()))?;
         Ok(QueueItem {
             shard: shard.id().0,
             number,

@@ -1,0 +1,259 @@
+//! When a recipient is tried again, and when the sender hears of it. Pure: times are arguments. RFC 5321 4.5.4.1.
+
+use super::rows::{Attempt, MessageRow, Notify, RecipientRow, State};
+
+/// How long to wait after each attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// Seconds after the first attempt, the second and so on; the last one repeats. At least one.
+    pub waits: Vec<u64>,
+    /// Seconds after which the sender is told of a delay.
+    pub delay_notice: u64,
+}
+
+impl Schedule {
+    /// Seconds until the next attempt, of which `attempts` were made: a tenth more or less, so that what failed together does not come back
+    /// together. The same for the same `id`.
+    pub fn wait(&self, attempts: u32, id: u64) -> i64 {
+        let position = (attempts.max(1) as usize - 1).min(self.waits.len().saturating_sub(1));
+        let wait = self.waits.get(position).copied().unwrap_or(300).max(1);
+        // SplitMix64, one step: spreads neighbouring numbers.
+        let mut mixed = id
+            .wrapping_add(u64::from(attempts))
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let spread = wait / 5;
+        let jitter = (mixed >> 32) % (spread + 1);
+        (wait - spread / 2 + jitter) as i64
+    }
+}
+
+/// What an attempt came to for a recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The next hop has taken it.
+    Delivered,
+    /// Perhaps later.
+    Temporary,
+    /// Never.
+    Permanent,
+}
+
+/// What the sender is to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// RFC 3464 2.3.3: delayed; it goes on being tried.
+    Delayed,
+    /// Failed.
+    Failed,
+    /// Relayed to a server that does not report by itself. RFC 3461 5.2.2.
+    Relayed,
+}
+
+/// What becomes of a recipient after an attempt, and what the sender is to be told. `id` is the recipient's number.
+pub fn after(
+    message: &MessageRow,
+    index: u32,
+    mut row: RecipientRow,
+    attempt: Attempt,
+    verdict: Verdict,
+    (schedule, id, now): (&Schedule, u64, i64),
+) -> (RecipientRow, Option<Notice>) {
+    row.attempts += 1;
+    row.record(attempt);
+    let failed = |row: &mut RecipientRow| {
+        row.state = State::Failed;
+        wants(message, index, Notice::Failed)
+    };
+    match verdict {
+        Verdict::Delivered => {
+            row.state = State::Delivered;
+            (row, None)
+        }
+        Verdict::Permanent => {
+            let notice = failed(&mut row);
+            (row, notice)
+        }
+        Verdict::Temporary if now >= message.expires => {
+            let notice = failed(&mut row);
+            (row, notice)
+        }
+        Verdict::Temporary => {
+            // A last attempt just before it is given up, not one too few.
+            let next = now + schedule.wait(row.attempts, id);
+            row.next = next.min(message.expires.max(now + 1));
+            let is_late =
+                now - message.accepted.max(message.not_before) >= schedule.delay_notice as i64;
+            let notice = match is_late && !row.delay_told {
+                true => {
+                    row.delay_told = true;
+                    wants(message, index, Notice::Delayed)
+                }
+                false => None,
+            };
+            (row, notice)
+        }
+    }
+}
+
+/// Gives up a recipient whose time is over, whatever held it.
+pub fn expire(
+    message: &MessageRow,
+    index: u32,
+    mut row: RecipientRow,
+) -> (RecipientRow, Option<Notice>) {
+    row.state = State::Failed;
+    (row, wants(message, index, Notice::Failed))
+}
+
+/// Whether the sender wants to hear it. RFC 3461 4.1: who did not say so hears of failures, and may hear of delays; nobody hears anything at
+/// the null path.
+pub fn wants(message: &MessageRow, index: u32, notice: Notice) -> Option<Notice> {
+    if message.reverse_path.is_empty() {
+        return None;
+    }
+    let notify = message
+        .recipients
+        .get(index as usize)?
+        .notify
+        .unwrap_or(Notify {
+            success: false,
+            failure: true,
+            delay: true,
+        });
+    let wanted = match notice {
+        Notice::Delayed => notify.delay,
+        Notice::Failed => notify.failure,
+        Notice::Relayed => notify.success,
+    };
+    wanted.then_some(notice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::rows::Recipient;
+
+    fn schedule() -> Schedule {
+        Schedule {
+            waits: vec![300, 600, 1_200, 14_400],
+            delay_notice: 14_400,
+        }
+    }
+
+    fn message(notify: Option<Notify>) -> MessageRow {
+        MessageRow {
+            size: 1,
+            prefix_length: 0,
+            account: "anna".into(),
+            reverse_path: "anna@example.org".into(),
+            message_id: String::new(),
+            smtputf8: false,
+            eight_bit: false,
+            binary: false,
+            accepted: 0,
+            not_before: 0,
+            expires: 5 * 86_400,
+            require_tls: None,
+            ret: None,
+            envid: None,
+            recipients: vec![Recipient {
+                notify,
+                ..Recipient::new("a@one.example")
+            }],
+        }
+    }
+
+    fn attempt(at: i64) -> Attempt {
+        Attempt {
+            at,
+            took_ms: 1,
+            remote: "mx.one.example".into(),
+            code: 451,
+            enhanced: None,
+            text: "later".into(),
+        }
+    }
+
+    #[test]
+    fn waits_grow_and_are_spread_by_a_tenth() {
+        let schedule = schedule();
+        for (attempts, wait) in [(0, 300), (1, 300), (2, 600), (4, 14_400), (1_000, 14_400)] {
+            let all: Vec<i64> = (0..1_000).map(|id| schedule.wait(attempts, id)).collect();
+            let (least, most) = (*all.iter().min().unwrap(), *all.iter().max().unwrap());
+            assert!(
+                least >= wait - wait / 10 && least < wait - wait / 12,
+                "{attempts}: {least}"
+            );
+            assert!(
+                most <= wait + wait / 10 && most > wait + wait / 12,
+                "{attempts}: {most}"
+            );
+            let mean = all.iter().sum::<i64>() / 1_000;
+            assert!((mean - wait).abs() <= wait / 50, "{attempts}: {mean}");
+        }
+        assert_eq!(schedule.wait(3, 7), schedule.wait(3, 7));
+    }
+
+    /// All of a recipient's life that is only ever put off: (attempts, delays told, failures told, end).
+    fn life(message: &MessageRow) -> (u32, u32, u32, i64) {
+        let mut row = RecipientRow::fresh(message);
+        let (mut delays, mut failures) = (0, 0);
+        loop {
+            let now = row.next;
+            let parts = (&schedule(), 7, now);
+            let (next, notice) = after(message, 0, row, attempt(now), Verdict::Temporary, parts);
+            match notice {
+                Some(Notice::Delayed) => delays += 1,
+                Some(_) => failures += 1,
+                None => (),
+            }
+            row = next;
+            if row.state.is_over() {
+                return (row.attempts, delays, failures, now);
+            }
+            assert!(row.next > now);
+        }
+    }
+
+    #[test]
+    fn a_recipient_is_tried_until_its_time_is_over_and_the_sender_hears_once_of_each() {
+        let (attempts, delays, failures, end) = life(&message(None));
+        assert_eq!((delays, failures), (1, 1));
+        // The last attempt is made when the time is over, not hours before.
+        assert_eq!(end, 5 * 86_400);
+        assert!((32..36).contains(&attempts), "{attempts}");
+        let never = life(&message(Some(Notify::default())));
+        assert_eq!((never.1, never.2), (0, 0));
+        let null = MessageRow {
+            reverse_path: String::new(),
+            ..message(None)
+        };
+        assert_eq!((life(&null).1, life(&null).2), (0, 0));
+        let only_delay = Notify {
+            delay: true,
+            ..Notify::default()
+        };
+        let (_, delays, failures, _) = life(&message(Some(only_delay)));
+        assert_eq!((delays, failures), (1, 0));
+    }
+
+    #[test]
+    fn a_delivery_and_a_refusal_are_the_end() {
+        let message = message(None);
+        let fresh = RecipientRow::fresh(&message);
+        let parts = (&schedule(), 7, 10);
+        let (row, notice) = after(
+            &message,
+            0,
+            fresh.clone(),
+            attempt(10),
+            Verdict::Delivered,
+            parts,
+        );
+        assert_eq!((row.state, notice), (State::Delivered, None));
+        let (row, notice) = after(&message, 0, fresh, attempt(10), Verdict::Permanent, parts);
+        assert_eq!((row.state, notice), (State::Failed, Some(Notice::Failed)));
+        assert_eq!((row.attempts, row.history.len()), (1, 1));
+    }
+}

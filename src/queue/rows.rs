@@ -1,0 +1,369 @@
+//! Rows of queued messages, in the shard that keeps the message. All that is common to the recipients is one row, written once; a recipient
+//! gets a row of its own when something has become of it. A message all of whose recipients are done has no rows.
+//!
+//! | key | row |
+//! |---|---|
+//! | `q` body | message |
+//! | `q` body index | what became of a recipient; none: nothing yet |
+
+use serde::{Deserialize, Serialize};
+use shards::segments::BodyId;
+
+use super::id::{QueueId, first_of};
+use crate::store::{StoreError, rows};
+
+/// A message on its way out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageRow {
+    /// Octets, with the fields we added in front.
+    pub size: u64,
+    /// Octets of these fields.
+    pub prefix_length: u32,
+    /// Who submitted it; empty: nobody, it is the server's own.
+    pub account: String,
+    /// Where notifications go; empty for the null path.
+    pub reverse_path: String,
+    /// With its angle brackets; empty if it has none.
+    pub message_id: String,
+    /// SMTPUTF8 is needed. RFC 6531.
+    pub smtputf8: bool,
+    /// Octets beyond ASCII are in it: 8BITMIME is needed. RFC 6152.
+    pub eight_bit: bool,
+    /// It has lines that DATA can't carry: BINARYMIME is needed. RFC 3030.
+    pub binary: bool,
+    /// When it was accepted, seconds since 1970.
+    pub accepted: i64,
+    /// Not before this. RFC 4865. 0: at once.
+    pub not_before: i64,
+    /// When to give up.
+    pub expires: i64,
+    /// Whether TLS is a must (RFC 8689, REQUIRETLS), or does not matter (TLS-Required: No).
+    pub require_tls: Option<bool>,
+    /// How much of the message notifications return. RFC 3461 4.3.
+    pub ret: Option<Ret>,
+    /// RFC 3461 4.4.
+    pub envid: Option<String>,
+    /// To whom, at least one.
+    pub recipients: Vec<Recipient>,
+}
+
+/// RFC 3461 4.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ret {
+    /// The whole message.
+    Full,
+    /// Its header.
+    Headers,
+}
+
+/// A recipient, as the sender named it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipient {
+    /// Its address.
+    pub address: String,
+    /// RFC 3461 4.1: of what the sender wants to hear. None: he did not say.
+    pub notify: Option<Notify>,
+    /// RFC 3461 4.2: type and address as the original sender named them, decoded.
+    pub orcpt: Option<String>,
+}
+
+impl Recipient {
+    /// One of whom nothing more is known.
+    pub fn new(address: impl Into<String>) -> Recipient {
+        Recipient {
+            address: address.into(),
+            notify: None,
+            orcpt: None,
+        }
+    }
+
+    /// The domain, in lower case; an address literal with its brackets.
+    pub fn domain(&self) -> String {
+        let domain = self.address.rsplit_once('@').map_or("", |(_, d)| d);
+        domain.to_lowercase()
+    }
+}
+
+/// RFC 3461 4.1. All false: NEVER.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notify {
+    /// Of delivery.
+    pub success: bool,
+    /// Of failure.
+    pub failure: bool,
+    /// Of delay.
+    pub delay: bool,
+}
+
+/// What became of a recipient.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecipientRow {
+    /// Where it stands.
+    pub state: State,
+    /// Attempts that were made.
+    pub attempts: u32,
+    /// When it is due, seconds since 1970.
+    pub next: i64,
+    /// The sender was told of the delay.
+    pub delay_told: bool,
+    /// The latest attempts, the last one last: at most [`HISTORY_MAX`].
+    pub history: Vec<Attempt>,
+}
+
+impl RecipientRow {
+    /// Of one that nothing became of yet.
+    pub fn fresh(message: &MessageRow) -> RecipientRow {
+        RecipientRow {
+            state: State::Waiting,
+            attempts: 0,
+            next: message.not_before.max(message.accepted),
+            delay_told: false,
+            history: Vec::new(),
+        }
+    }
+
+    /// Adds an attempt to the history, which keeps the first and the latest.
+    pub fn record(&mut self, attempt: Attempt) {
+        if self.history.len() >= HISTORY_MAX {
+            self.history.remove(1);
+        }
+        self.history.push(attempt);
+    }
+}
+
+/// Where a recipient stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum State {
+    /// It is tried when it is due.
+    Waiting,
+    /// Nothing is tried until somebody releases it.
+    Held,
+    /// The next hop has taken it.
+    Delivered,
+    /// Given up: refused for good, too late, or by hand. What has to follow from it may still be under way.
+    Failed,
+    /// Taken out by hand; nobody is told.
+    Dropped,
+}
+
+impl State {
+    /// Whether nothing is tried any more.
+    pub fn is_over(self) -> bool {
+        !matches!(self, State::Waiting | State::Held)
+    }
+
+    /// For operators and programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Waiting => "waiting",
+            State::Held => "held",
+            State::Delivered => "delivered",
+            State::Failed => "failed",
+            State::Dropped => "dropped",
+        }
+    }
+}
+
+/// An attempt and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// When it began, seconds since 1970.
+    pub at: i64,
+    /// Milliseconds it took.
+    pub took_ms: u32,
+    /// The server that answered, by name and address; empty if none did.
+    pub remote: String,
+    /// Its reply code; 0 if none answered.
+    pub code: u16,
+    /// RFC 3463.
+    pub enhanced: Option<(u8, u16, u16)>,
+    /// Its words, or ours.
+    pub text: String,
+}
+
+/// A message as it is stored, with its number.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// The number of its body.
+    pub body: BodyId,
+    /// What is common to all.
+    pub message: MessageRow,
+    /// What became of some, by position.
+    pub changed: Vec<(u32, RecipientRow)>,
+}
+
+impl Stored {
+    /// What became of a recipient.
+    pub fn recipient(&self, index: u32) -> RecipientRow {
+        let found = self.changed.iter().find(|(i, _)| *i == index);
+        found.map_or_else(
+            || RecipientRow::fresh(&self.message),
+            |(_, row)| row.clone(),
+        )
+    }
+
+    /// The number of a recipient.
+    pub fn id(&self, shard: u16, index: u32) -> Option<QueueId> {
+        let first = first_of(self.body, self.message.recipients.len());
+        QueueId::new(shard, first + u64::from(index))
+    }
+}
+
+/// The key of a message.
+pub fn message_key(body: BodyId) -> Vec<u8> {
+    rows::queue_key(body.0)
+}
+
+/// The key of what became of a recipient.
+pub fn recipient_key(body: BodyId, index: u32) -> Vec<u8> {
+    let mut key = message_key(body);
+    key.extend_from_slice(&index.to_be_bytes());
+    key
+}
+
+/// Which message and, of those rows, which recipient a key is about.
+pub fn parse_key(key: &[u8]) -> Option<(BodyId, Option<u32>)> {
+    let (body, rest) = key.get(1..)?.split_first_chunk::<8>()?;
+    let body = BodyId(u64::from_be_bytes(*body));
+    match rest {
+        [] => Some((body, None)),
+        rest => Some((body, Some(u32::from_be_bytes(rest.try_into().ok()?)))),
+    }
+}
+
+/// The row of a message.
+pub fn encode_message(message: &MessageRow) -> Vec<u8> {
+    rows::encode_version(MESSAGE_VERSION, message)
+}
+
+/// Reads it. The first version knew neither notifications nor times.
+pub fn decode_message(
+    bytes: &[u8],
+    name: impl FnOnce() -> String,
+) -> Result<MessageRow, StoreError> {
+    #[derive(Deserialize)]
+    struct First {
+        _body: u64,
+        size: u64,
+        prefix_length: u32,
+        account: String,
+        reverse_path: String,
+        recipients: Vec<String>,
+        smtputf8: bool,
+        accepted: i64,
+    }
+    if bytes.first() == Some(&MESSAGE_VERSION) {
+        return rows::decode_version(MESSAGE_VERSION, bytes, name);
+    }
+    let first: First = rows::decode(bytes, name)?;
+    Ok(MessageRow {
+        size: first.size,
+        prefix_length: first.prefix_length,
+        account: first.account,
+        reverse_path: first.reverse_path,
+        message_id: String::new(),
+        smtputf8: first.smtputf8,
+        // Not known; a server without 8BITMIME is told the truth then, or refuses.
+        eight_bit: true,
+        binary: false,
+        accepted: first.accepted,
+        not_before: 0,
+        expires: first.accepted + FIRST_VERSION_LIFETIME,
+        require_tls: None,
+        ret: None,
+        envid: None,
+        recipients: first.recipients.into_iter().map(Recipient::new).collect(),
+    })
+}
+
+/// Attempts kept of a recipient.
+pub const HISTORY_MAX: usize = 12;
+const MESSAGE_VERSION: u8 = 2;
+/// Seconds that messages of the first version live: nobody sent them before.
+const FIRST_VERSION_LIFETIME: i64 = 30 * 86_400;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(in crate::queue) fn message() -> MessageRow {
+        MessageRow {
+            size: 1000,
+            prefix_length: 100,
+            account: "anna".into(),
+            reverse_path: "anna@example.org".into(),
+            message_id: "<1@example.org>".into(),
+            smtputf8: false,
+            eight_bit: false,
+            binary: false,
+            accepted: 1_000,
+            not_before: 0,
+            expires: 1_000 + 5 * 86_400,
+            require_tls: None,
+            ret: None,
+            envid: None,
+            recipients: vec![
+                Recipient::new("a@One.example"),
+                Recipient::new("b@two.example"),
+            ],
+        }
+    }
+
+    #[test]
+    fn rows_read_as_they_were_written_and_those_of_the_first_version_too() {
+        let message = message();
+        let bytes = encode_message(&message);
+        assert_eq!(decode_message(&bytes, String::new).unwrap(), message);
+        let first = (
+            7u64,
+            10u64,
+            2u32,
+            "anna",
+            "anna@example.org",
+            vec!["a@example.net"],
+            true,
+            1_000i64,
+        );
+        let read = decode_message(&rows::encode(&first), String::new).unwrap();
+        assert_eq!(read.recipients, [Recipient::new("a@example.net")]);
+        assert_eq!((read.size, read.smtputf8, read.accepted), (10, true, 1_000));
+        assert!(read.expires > 1_000);
+        assert!(decode_message(&[9, 9], || "x".into()).is_err());
+    }
+
+    #[test]
+    fn keys_say_what_they_are_about() {
+        let body = BodyId(0x0102_0304_0506_0708);
+        assert_eq!(parse_key(&message_key(body)), Some((body, None)));
+        assert_eq!(parse_key(&recipient_key(body, 5)), Some((body, Some(5))));
+        assert!(recipient_key(body, 0) > message_key(body));
+        assert!(recipient_key(body, u32::MAX) < message_key(BodyId(body.0 + 1)));
+        assert_eq!(parse_key(b"q123"), None);
+        assert_eq!(parse_key(b"q12345678x"), None);
+    }
+
+    #[test]
+    fn a_history_keeps_the_first_attempt_and_the_latest() {
+        let mut row = RecipientRow::fresh(&message());
+        for at in 0..100 {
+            row.record(Attempt {
+                at,
+                took_ms: 0,
+                remote: String::new(),
+                code: 0,
+                enhanced: None,
+                text: String::new(),
+            });
+        }
+        assert_eq!(row.history.len(), HISTORY_MAX);
+        let times: Vec<i64> = row.history.iter().map(|a| a.at).collect();
+        assert_eq!(times[0], 0);
+        assert!(times[1..].iter().copied().eq(89..100));
+    }
+
+    #[test]
+    fn a_recipients_domain_is_in_lower_case() {
+        assert_eq!(message().recipients[0].domain(), "one.example");
+        assert_eq!(Recipient::new("\"a@b\"@C.example").domain(), "c.example");
+    }
+}
