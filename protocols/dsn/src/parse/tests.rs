@@ -1,0 +1,240 @@
+use super::*;
+use crate::class::Hardness;
+
+fn report(status: &str) -> String {
+    format!(
+        "From: MAILER-DAEMON@cs.utk.edu\r\nSubject: Returned mail\r\nMIME-Version: 1.0\r\n\
+         Content-Type: multipart/report; report-type=delivery-status; boundary=\"b\"\r\n\r\n\
+         --b\r\n\r\nsorry\r\n\r\n--b\r\nContent-Type: message/delivery-status\r\n\r\n{status}\r\n\
+         --b\r\nContent-Type: message/rfc822\r\n\r\nSubject: hi\r\nMessage-ID: <199407092338.TAA23293@CS.UTK.EDU>\r\n\r\nhi\r\n--b--\r\n"
+    )
+}
+
+fn read_report(status: &str) -> Incoming {
+    parse(report(status).as_bytes())
+}
+
+#[test]
+fn rfc_3464_multiple_recipients() {
+    // RFC 3464, Appendix E.2: types of X.400 and of a mailbox of DECnet, several groups.
+    let read = read_report(
+        "Reporting-MTA: dns; cs.utk.edu\r\n\r\n\
+         Original-Recipient: rfc822;arathib@vnet.ibm.com\r\nFinal-Recipient: rfc822;arathib@vnet.ibm.com\r\nAction: failed\r\n\
+         Status: 5.0.0 (permanent failure)\r\nDiagnostic-Code: smtp;\r\n 550 'arathib@vnet.IBM.COM' is not a registered gateway user\r\n\
+         Remote-MTA: dns; vnet.ibm.com\r\n\r\n\
+         Original-Recipient: rfc822;johnh@hpnjld.njd.hp.com\r\nFinal-Recipient: rfc822;johnh@hpnjld.njd.hp.com\r\nAction: delayed\r\n\
+         Status: 4.0.0 (hpnjld.njd.jp.com: host name lookup failure)\r\n\r\n\
+         Original-Recipient: rfc822;wsnell@sdcc13.ucsd.edu\r\nFinal-Recipient: rfc822;wsnell@sdcc13.ucsd.edu\r\nAction: failed\r\n\
+         Status: 5.0.0\r\nDiagnostic-Code: smtp; 550 user unknown\r\nRemote-MTA: dns; sdcc13.ucsd.edu\r\n",
+    );
+    assert_eq!((read.kind, read.form), (Kind::Failed, Form::Standard));
+    assert_eq!(read.reporting_mta.as_deref(), Some("cs.utk.edu"));
+    let addresses: Vec<&str> = read.recipients.iter().map(|r| r.address.as_str()).collect();
+    assert_eq!(
+        addresses,
+        [
+            "arathib@vnet.ibm.com",
+            "johnh@hpnjld.njd.hp.com",
+            "wsnell@sdcc13.ucsd.edu"
+        ]
+    );
+    assert_eq!(
+        read.recipients[0].diagnostic,
+        "550 'arathib@vnet.IBM.COM' is not a registered gateway user"
+    );
+    assert_eq!(
+        read.recipients[0].remote_mta.as_deref(),
+        Some("vnet.ibm.com")
+    );
+    assert_eq!(read.recipients[1].action, Action::Delayed);
+    assert_eq!(read.recipients[1].bounce.unwrap().hardness, Hardness::Soft);
+    assert_eq!(
+        read.recipients[2].bounce.unwrap().class,
+        BounceClass::InvalidMailbox
+    );
+    assert_eq!(
+        read.returned.unwrap().message_id().as_deref(),
+        Some("<199407092338.TAA23293@CS.UTK.EDU>")
+    );
+}
+
+#[test]
+fn any_type_of_diagnostic_host_and_address() {
+    let read = read_report(
+        "Reporting-MTA: x-local-hostname; gate\r\n\r\nFinal-Recipient: x400; /C=de/S=x/; bob@example.org\r\nAction: FAILED (expired)\r\n\
+         Status: 5.2.2\r\nDiagnostic-Code: x-unix; 17 disk full\r\nRemote-MTA: 192.0.2.1\r\n",
+    );
+    let bob = &read.recipients[0];
+    assert_eq!(
+        (bob.address.as_str(), bob.action, bob.code),
+        ("bob@example.org", Action::Failed, None)
+    );
+    assert_eq!(
+        (bob.diagnostic.as_str(), bob.remote_mta.as_deref()),
+        ("17 disk full", Some("192.0.2.1"))
+    );
+    assert_eq!(bob.bounce.unwrap().class, BounceClass::MailboxFull);
+}
+
+#[test]
+fn fields_that_are_missing_or_apart() {
+    let read = read_report("Final-Recipient: rfc822; bob@example.org\r\n\r\nStatus: 4.4.1\r\n\r\n");
+    assert_eq!((read.kind, read.recipients.len()), (Kind::Delayed, 1));
+    let read = read_report(
+        "Reporting-MTA: dns; x\r\nOriginal-Recipient: rfc822; bob+2Bx@example.org\r\nStatus: 2.1.5\r\n",
+    );
+    assert_eq!(
+        (read.kind, read.recipients[0].address.as_str()),
+        (Kind::Delivered, "bob+x@example.org")
+    );
+    // No recipient, and no text to find one in.
+    assert_eq!(
+        read_report("Reporting-MTA: dns; x\r\n\r\nAction: failed\r\n").kind,
+        Kind::Failed
+    );
+}
+
+#[test]
+fn the_worst_action_is_the_kind() {
+    let one = |action: &str| {
+        format!(
+            "Final-Recipient: rfc822; {action}@example.org\r\nAction: {action}\r\nStatus: 2.0.0\r\n\r\n"
+        )
+    };
+    let kind =
+        |actions: &[&str]| read_report(&actions.iter().map(|a| one(a)).collect::<String>()).kind;
+    assert_eq!(kind(&["delivered", "relayed", "expanded"]), Kind::Delivered);
+    assert_eq!(kind(&["delivered", "delayed"]), Kind::Delayed);
+    assert_eq!(kind(&["failed", "delayed"]), Kind::Failed);
+}
+
+#[test]
+fn rfc_6533_addresses() {
+    for value in [
+        "utf-8; j\u{f8}rn@example.org",
+        "utf-8; j\\x{F8}rn@example.org",
+        "utf-8;j\\x{F8}rn\\x{40}example.org",
+    ] {
+        let text = report(&format!(
+            "Final-Recipient: {value}\r\nAction: failed\r\nStatus: 5.1.1\r\n"
+        ));
+        let read = parse(
+            text.replace("message/delivery-status", "message/global-delivery-status")
+                .as_bytes(),
+        );
+        assert_eq!(
+            read.recipients[0].address, "j\u{f8}rn@example.org",
+            "{value}"
+        );
+    }
+}
+
+#[test]
+fn rfc_5965_complaint() {
+    // RFC 5965, Appendix B.2.
+    let message = "From: <abusedesk@example.com>\r\nSubject: FW: Earn money\r\nTo: <abuse@example.net>\r\nMIME-Version: 1.0\r\n\
+        Content-Type: multipart/report; report-type=feedback-report;\r\n     boundary=\"part1_13d.2e68ed54_boundary\"\r\n\r\n\
+        --part1_13d.2e68ed54_boundary\r\nContent-Type: text/plain; charset=\"US-ASCII\"\r\n\r\nThis is an email abuse report.\r\n\r\n\
+        --part1_13d.2e68ed54_boundary\r\nContent-Type: message/feedback-report\r\n\r\nFeedback-Type: abuse\r\nUser-Agent: SomeGenerator/1.0\r\n\
+        Version: 1\r\nOriginal-Mail-From: <somespammer@example.net>\r\nOriginal-Rcpt-To: <user@example.com>\r\n\
+        Arrival-Date: Thu, 8 Mar 2005 14:00:00 EDT\r\nReporting-MTA: dns; mail.example.com\r\nSource-IP: 192.0.2.1\r\n\
+        Authentication-Results: mail.example.com;\r\n               spf=fail smtp.mail=somespammer@example.com\r\n\
+        Reported-Domain: example.net\r\nReported-Uri: http://example.net/earn_money.html\r\nRemoval-Recipient: user@example.com\r\n\r\n\
+        --part1_13d.2e68ed54_boundary\r\nContent-Type: message/rfc822\r\n\r\nFrom: <somespammer@example.net>\r\n\
+        Message-ID: 8787KJKJ3K4J3K4J3K4J3.mail@example.net\r\nSubject: Earn money\r\n\r\nSpam Spam Spam\r\n--part1_13d.2e68ed54_boundary--\r\n";
+    let read = parse(message.as_bytes());
+    assert_eq!(
+        (read.kind, read.form, read.recipients.len()),
+        (Kind::Complaint, Form::Standard, 1)
+    );
+    assert_eq!(read.recipients[0].address, "user@example.com");
+    assert_eq!(read.recipients[0].bounce, None);
+    let complaint = read.complaint.unwrap();
+    assert_eq!(
+        (
+            complaint.feedback_type.as_str(),
+            complaint.source_ip.as_deref()
+        ),
+        ("abuse", Some("192.0.2.1"))
+    );
+    assert_eq!(
+        complaint.original_mail_from.as_deref(),
+        Some("somespammer@example.net")
+    );
+    assert_eq!(complaint.reported_domains, ["example.net"]);
+    assert_eq!(
+        read.returned.unwrap().field("Subject").as_deref(),
+        Some("Earn money")
+    );
+}
+
+#[test]
+fn automatic_replies_are_no_bounces() {
+    let kind = |fields: &str, text: &str| parse(format!("{fields}\r\n\r\n{text}").as_bytes()).kind;
+    let away = "I am away. Mail delivery to <x@example.org>: 550 no.";
+    assert_eq!(
+        kind(
+            "From: bob@example.org\r\nAuto-Submitted: auto-replied; owner-email=\"b@x\"",
+            away
+        ),
+        Kind::AutoReply
+    );
+    assert_eq!(
+        kind("From: bob@example.org\r\nSubject: Out of Office: hi", away),
+        Kind::AutoReply
+    );
+    assert_eq!(
+        kind("From: bob@example.org\r\nPrecedence: auto_reply", away),
+        Kind::AutoReply
+    );
+    // RFC 3834 5: auto-generated mail answers nothing.
+    assert_eq!(
+        kind(
+            "From: bob@example.org\r\nAuto-Submitted: auto-generated",
+            "Your invoice"
+        ),
+        Kind::NotAReport
+    );
+    // Exim marks its bounces so.
+    let bounce = "could not be delivered\r\n\r\n  bob@example.org\r\n    550 no such user\r\n";
+    assert_eq!(
+        kind(
+            "From: Mailer-Daemon@x.example\r\nAuto-Submitted: auto-replied",
+            bounce
+        ),
+        Kind::Failed
+    );
+}
+
+#[test]
+fn letters_are_no_bounces() {
+    for message in [
+        "",
+        "From: bob@example.org\r\nSubject: lunch\r\n\r\nNo mailbox of mine was rejected.\r\n",
+        "From: bob@example.org\r\nSubject: Delivery of your parcel\r\n\r\nThe following address is wrong: 550 Main Street\r\n",
+        "From: postmaster@example.org\r\nSubject: Maintenance on Sunday\r\n\r\nWrite to admin@example.org if you have questions.\r\n",
+        "Return-Path: <>\r\nFrom: shop@example.org\r\nSubject: Hello\r\n\r\nThis mailbox cannot be delivered to. Write to help@example.org\r\n",
+        "From: MAILER-DAEMON@example.org\r\nSubject: Delivery failed\r\nContent-Type: multipart/report; report-type=disposition-notification; boundary=b\r\n\r\n--b\r\n\r\n<a@example.org>: displayed\r\n--b--\r\n",
+        "From: postmaster@example.org\r\n\r\nYour mailbox has moved.\r\n",
+        "Return-Path: <>\r\nFrom: bob@example.org\r\nSubject: read: lunch\r\n\r\nThis was displayed.\r\n",
+    ] {
+        assert_eq!(
+            parse(message.as_bytes()).kind,
+            Kind::NotAReport,
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn the_sender_is_no_recipient() {
+    let message = "From: Mailer-Daemon@x.example\r\nTo: alice@example.com\r\n\r\nA message sent by\r\n\r\n  <alice@example.com>\r\n\r\n\
+        could not be delivered. The following address(es) failed:\r\n\r\n  bob@example.org\r\n    retry timeout exceeded\r\n";
+    let read = parse(message.as_bytes());
+    let addresses: Vec<&str> = read.recipients.iter().map(|r| r.address.as_str()).collect();
+    assert_eq!(addresses, ["bob@example.org"]);
+    assert_eq!(
+        read.recipients[0].bounce.unwrap().class,
+        BounceClass::Expired
+    );
+}
