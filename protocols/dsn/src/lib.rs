@@ -1,7 +1,7 @@
-//! Delivery status notifications: when they are due, and how all that comes back is read.
+//! Delivery status notifications: when they are due, how they are written, and how all that comes back is read.
 //!
-//! When one is due: [`is_report_due`]. Reading: [`parse`], which knows the standards and, by phrases, bounces without any.
-//! [`Bounce`] says why mail did not arrive and what follows, also of a bare SMTP reply. Input is untrusted: a server's text,
+//! Writing: [`is_report_due`], [`Report`]. Reading: [`parse`], which knows the standards and, by phrases, bounces without any. Both share
+//! [`Bounce`], which says why mail did not arrive and what follows, also of a bare SMTP reply. Input of both is untrusted: a server's text,
 //! a message that anybody may have sent. Nothing panics, and every cost is bounded (`limits.rs`). No clock, no randomness, no network.
 //! RFC 3461 (envelope), 3463 (status), 3464 (the report), 3834 (automatic replies), 5965 (complaints), 6522 (multipart/report),
 //! 6533 (UTF-8).
@@ -20,6 +20,7 @@
 
 mod action;
 mod class;
+mod compose;
 mod encoding;
 mod envelope;
 pub mod limits;
@@ -27,5 +28,8 @@ mod parse;
 
 pub use action::{Action, UnknownAction};
 pub use class::{Bounce, BounceClass, Hardness, Suppression};
+pub use compose::{
+    BodyKind, ComposeError, Composed, Diagnostic, Original, Outcome, RemoteMta, Report, Wanted, Way,
+};
 pub use envelope::{EnvelopeId, Notify, OriginalRecipient, ParameterError, Return, is_report_due};
 pub use parse::{Complaint, Form, Incoming, Kind, ReportedRecipient, Returned, parse};
