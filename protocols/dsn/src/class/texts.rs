@@ -115,13 +115,16 @@ mod tests {
 
     #[test]
     fn no_row_is_hidden_by_one_before_it() {
-        let file = include_str!("texts.txt");
-        let lines = file.lines().filter(|line| row(line).is_some());
-        for line in lines {
+        let mut hidden = Vec::new();
+        for line in include_str!("texts.txt").lines() {
+            let Some(row) = row(line) else { continue };
             let phrases = line.split_once('|').unwrap().1.split('#').next().unwrap();
-            let found = class_of_text(&phrases.replace('&', " ").trim().to_lowercase());
-            assert_eq!(found, row(line).map(|row| row.class), "{line}");
+            let found = class_of_text(&normalised(&phrases.replace('&', " ")));
+            if found != Some(row.class) {
+                hidden.push(format!("{line}: {found:?}"));
+            }
         }
+        assert!(hidden.is_empty(), "{}", hidden.join("\n"));
     }
 
     #[test]

@@ -28,7 +28,12 @@ fn is_auto_replied(header: Header<'_>) -> bool {
         return false;
     };
     let value = field.text().to_ascii_lowercase();
-    value.split([';', ' ', '(']).next() == Some("auto-replied")
+    match value.split([';', ' ', '(']).next() {
+        Some("auto-replied") => true,
+        // RFC 3834 5: not an answer; but Exchange marks its answers so, and they name what they answer.
+        Some("auto-generated") => header.first("In-Reply-To").is_some(),
+        _ => false,
+    }
 }
 
 fn has_other_sign(header: Header<'_>) -> bool {
@@ -37,6 +42,8 @@ fn has_other_sign(header: Header<'_>) -> bool {
         "X-Autorespond",
         "X-Autoreply-From",
         "X-Autoresponder",
+        // Exchange: a rule of the recipient answered.
+        "X-MS-Exchange-Inbox-Rules-Loop",
     ];
     let precedence = header
         .first("Precedence")

@@ -1,5 +1,5 @@
 //! Complaints: message/feedback-report, and Hotmail's that have none.
-//! RFC 5965 3 (fields), 2 (structure); RFC 6430 (not-spam).
+//! RFC 5965 3 (fields), 2 (structure); RFC 6430 (not-spam), RFC 6591 (auth-failure).
 //! Not here: what to do about them. They never suppress by themselves, but a sender should not write to that recipient again.
 
 use message::Header;
@@ -26,12 +26,38 @@ pub struct Complaint {
     pub reported_domains: Vec<String>,
 }
 
+impl Complaint {
+    /// True if the recipient does not want the mail. Reports of failed authentication (RFC 6591) come in the same form but speak for nobody,
+    /// and `not-spam` (RFC 6430) says the opposite.
+    pub fn is_unwanted(&self) -> bool {
+        !matches!(
+            self.feedback_type.as_str(),
+            "auth-failure" | "not-spam" | "dmarc"
+        )
+    }
+}
+
 /// A complaint, if it is one.
 pub(super) fn read(header: Header<'_>, parts: &Parts) -> Option<Incoming> {
     match &parts.feedback {
         Some(fields) => Some(of_fields(fields, parts)),
-        None => hotmail(header, parts),
+        None => in_text(parts).or_else(|| hotmail(header, parts)),
     }
+}
+
+/// Fields that stand in a text, because the part has no type of its own.
+fn in_text(parts: &Parts) -> Option<Incoming> {
+    let lower = parts.text.to_ascii_lowercase();
+    let at = match lower.starts_with("feedback-type:") {
+        true => 0,
+        false => lower.find("\nfeedback-type:")? + 1,
+    };
+    // All fields of the block, also those before it.
+    let start = lower[..at].rfind("\n\n").map_or(0, |end| end + 2);
+    let is_report = parts.report_type.as_deref() == Some("feedback-report")
+        || lower[start..].contains("\nuser-agent:")
+        || lower[start..].starts_with("user-agent:");
+    is_report.then(|| of_fields(&parts.text.as_bytes()[start..], parts))
 }
 
 fn of_fields(octets: &[u8], parts: &Parts) -> Incoming {

@@ -17,7 +17,11 @@ pub(super) fn read(header: Header<'_>, parts: &Parts) -> Option<Incoming> {
     }
     // Long lines were folded with "!" in transit.
     let text = parts.text.replace("!\n ", "");
-    let kind = string(&text, "notificationType")?.0;
+    // The notification is a string in another one, when the topic sends JSON.
+    let text = text.replace("\\\"", "\"");
+    let kind = string(&text, "notificationType")
+        .or_else(|| string(&text, "eventType"))?
+        .0;
     let action = match kind.as_str() {
         "Bounce" => Action::Failed,
         "Complaint" | "Delivery" => Action::Delivered,
@@ -68,9 +72,14 @@ pub(super) fn read(header: Header<'_>, parts: &Parts) -> Option<Incoming> {
 
 /// The string after `"name":`, and what follows it.
 fn string<'t>(text: &'t str, name: &str) -> Option<(String, &'t str)> {
-    let key = format!("\"{name}\":\"");
+    quoted(after(text, name)?.strip_prefix('"')?)
+}
+
+/// What stands after `"name":`.
+fn after<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    let key = format!("\"{name}\"");
     let rest = &text[text.find(&key)? + key.len()..];
-    quoted(rest)
+    Some(rest.trim_start().strip_prefix(':')?.trim_start())
 }
 
 /// A string up to its closing quote.
@@ -104,7 +113,9 @@ fn all_strings(text: &str, name: &str) -> Vec<String> {
 }
 
 fn first_of_array(text: &str, name: &str) -> Option<String> {
-    let key = format!("\"{name}\":[\"");
-    let rest = &text[text.find(&key)? + key.len()..];
+    let rest = after(text, name)?
+        .strip_prefix('[')?
+        .trim_start()
+        .strip_prefix('"')?;
     quoted(rest).map(|(value, _)| one_line(&value, limits::VALUE_MAX))
 }

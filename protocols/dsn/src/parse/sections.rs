@@ -17,35 +17,54 @@ pub(super) struct Section {
 /// The recipients that lines name, in their order, each once.
 pub(super) fn of(text: &str) -> Vec<Section> {
     let mut found: Vec<Section> = Vec::new();
-    let mut current = None;
+    let mut current: Option<usize> = None;
     let mut line_before = String::new();
+    // Lines of the paragraph before it names anybody: they are about the first that it names.
+    let mut ahead: Option<Vec<&str>> = Some(Vec::new());
     for line in text.lines().take(limits::TEXT_LINES_MAX) {
-        let named = recipient_of(line, &line_before);
-        if let Some(named) = &named {
-            let known = found
-                .iter()
-                .position(|s| s.address.eq_ignore_ascii_case(named.address));
-            match known {
-                Some(at) => found[at].about.push('\n'),
-                None if found.len() < limits::RECIPIENTS_MAX => found.push(Section {
-                    address: named.address.to_string(),
-                    about: String::new(),
-                }),
-                None => break,
+        if line.trim().is_empty() {
+            give(&mut found, current, ahead.replace(Vec::new()));
+            continue;
+        }
+        let Some(named) = recipient_of(line, &line_before) else {
+            match &mut ahead {
+                Some(lines) => lines.push(line),
+                None => give(&mut found, current, Some(vec![line])),
             }
-            current = known.or(found.len().checked_sub(1));
+            line_before = plain(line);
+            continue;
+        };
+        let known = found
+            .iter()
+            .position(|s| s.address.eq_ignore_ascii_case(named.address));
+        match known {
+            Some(at) => found[at].about.push('\n'),
+            None if found.len() < limits::RECIPIENTS_MAX => found.push(Section {
+                address: named.address.to_string(),
+                about: String::new(),
+            }),
+            None => break,
         }
-        if let Some(section) = current.and_then(|at| found.get_mut(at)) {
-            push(&mut section.about, line);
-        }
-        if named.is_some_and(|named| named.is_whole) {
+        current = known.or(found.len().checked_sub(1));
+        give(&mut found, current, ahead.take());
+        give(&mut found, current, Some(vec![line]));
+        if named.is_whole {
             current = None;
         }
-        if !line.trim().is_empty() {
-            line_before = plain(line);
-        }
+        line_before = plain(line);
     }
+    give(&mut found, current, ahead);
     found
+}
+
+fn give(found: &mut [Section], to: Option<usize>, lines: Option<Vec<&str>>) {
+    let Some(section) = to.and_then(|at| found.get_mut(at)) else {
+        return;
+    };
+    lines
+        .unwrap_or_default()
+        .iter()
+        .for_each(|line| push(&mut section.about, line));
 }
 
 fn push(about: &mut String, line: &str) {

@@ -150,6 +150,13 @@ fn rfc_5965_complaint() {
     assert_eq!(read.recipients[0].address, "user@example.com");
     assert_eq!(read.recipients[0].bounce, None);
     let complaint = read.complaint.unwrap();
+    assert!(complaint.is_unwanted());
+    let failure = parse(
+        message
+            .replace("Feedback-Type: abuse", "Feedback-Type: auth-failure")
+            .as_bytes(),
+    );
+    assert!(!failure.complaint.unwrap().is_unwanted());
     assert_eq!(
         (
             complaint.feedback_type.as_str(),
@@ -195,6 +202,9 @@ fn automatic_replies_are_no_bounces() {
         ),
         Kind::NotAReport
     );
+    let answer =
+        "From: bob@example.org\r\nAuto-Submitted: auto-generated\r\nIn-Reply-To: <a@example.com>";
+    assert_eq!(kind(answer, "I am away"), Kind::AutoReply);
     // Exim marks its bounces so.
     let bounce = "could not be delivered\r\n\r\n  bob@example.org\r\n    550 no such user\r\n";
     assert_eq!(
@@ -237,4 +247,93 @@ fn the_sender_is_no_recipient() {
         read.recipients[0].bounce.unwrap().class,
         BounceClass::Expired
     );
+}
+
+fn addresses_and_classes(message: &str) -> Vec<(String, BounceClass)> {
+    let read = parse(message.as_bytes());
+    assert_eq!(read.kind, Kind::Failed, "{message}");
+    let one = |r: ReportedRecipient| (r.address, r.bounce.unwrap().class);
+    read.recipients.into_iter().map(one).collect()
+}
+
+fn bounce(text: &str) -> String {
+    format!(
+        "From: MAILER-DAEMON@x.example\r\nTo: alice@example.com\r\nSubject: Undeliverable mail\r\n\r\n{text}"
+    )
+}
+
+#[test]
+fn reasons_before_and_after_their_recipients() {
+    let expected = [
+        ("bob@example.org".to_string(), BounceClass::InvalidMailbox),
+        ("carol@example.org".to_string(), BounceClass::MailboxFull),
+    ];
+    let before = "------- Failure Reasons  --------\n\nNo such user\nbob@example.org\n\nThis mailbox is full:\ncarol@example.org\n\n\
+        ------- Returned Message --------\nReceived: x\n";
+    let after = "I wasn't able to deliver your message to the following addresses.\n\n<bob@example.org>:\nNo such user\n\n\
+        <carol@example.org>:\nThis mailbox\nis full\n\n--- Below this line is a copy of the message.\n\nReceived: x\n";
+    let beside = "An error has occurred for the following recipients:\n\nbob@example.org: 550 5.1.1 none\ncarol@example.org: 552 5.2.2 full\n";
+    let bracketed = "---The following addresses had delivery errors---\n\nbob@example.org [No such user]\ncarol@example.org [Mailbox full]\n";
+    for text in [before, after, beside, bracketed] {
+        assert_eq!(addresses_and_classes(&bounce(text)), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_reason_far_from_its_only_recipient() {
+    let text = "Your message:\n  From: alice@example.com\n  Subject: hi\nCould not be delivered because of\n\n550 5.7.1 Relaying denied\n\n\
+        The following recipients were affected:\n    bob@example.org\n";
+    let expected = [("bob@example.org".to_string(), BounceClass::RelayingDenied)];
+    assert_eq!(addresses_and_classes(&bounce(text)), expected);
+}
+
+#[test]
+fn the_original_in_the_text_is_no_part_of_the_report() {
+    let text = "The following address failed:\n\n  bob@example.org\n    user unknown\n\n\
+        ------ This is a copy of the message, including all the headers. ------\n\n\
+        Message-ID: <a@example.com>\nTo: carol@example.org\nX-Token: t1\n\n<dave@example.org>:\n 552 mailbox full\n";
+    let read = parse(bounce(text).as_bytes());
+    assert_eq!(read.recipients.len(), 1);
+    assert_eq!(read.recipients[0].address, "bob@example.org");
+    let returned = read.returned.unwrap();
+    assert_eq!(returned.message_id().as_deref(), Some("<a@example.com>"));
+    assert_eq!(returned.field("X-Token").as_deref(), Some("t1"));
+}
+
+#[test]
+fn notifications_in_json() {
+    let inner = r#"{"notificationType":"Bounce","bounce":{"bouncedRecipients":[{"emailAddress":"bob@example.org","action":"failed","status":"5.1.1","diagnosticCode":"smtp; 550 5.1.1 user unknown"}]}}"#;
+    let wrapped = format!(
+        r#"{{ "Type" : "Notification", "Message" : "{}" }}"#,
+        inner.replace('"', "\\\"")
+    );
+    let spaced = inner.replace("\":", "\" : ");
+    for text in [inner, &wrapped, &spaced] {
+        let message = format!(
+            "From: no-reply@sns.amazonaws.com\r\nSubject: AWS Notification Message\r\n\r\n{text}\r\n"
+        );
+        assert_eq!(
+            addresses_and_classes(&message),
+            [("bob@example.org".to_string(), BounceClass::InvalidMailbox)]
+        );
+    }
+}
+
+#[test]
+fn a_complaint_whose_fields_stand_in_the_text() {
+    let message = "From: abuse@example.net\r\nSubject: complaint\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n\
+        An abuse report.\r\n\r\nUser-Agent: x/1\r\nFeedback-Type: Abuse\r\nVersion: 1\r\nOriginal-Rcpt-To: bob@example.net\r\n\r\n\
+        --b\r\nContent-Type: message/rfc822\r\n\r\nSubject: hi\r\nMessage-ID: <a@example.com>\r\n\r\n--b--\r\n";
+    let read = parse(message.as_bytes());
+    assert_eq!(
+        (read.kind, read.recipients[0].address.as_str()),
+        (Kind::Complaint, "bob@example.net")
+    );
+    assert_eq!(read.complaint.unwrap().feedback_type, "abuse");
+    assert_eq!(
+        read.returned.unwrap().message_id().as_deref(),
+        Some("<a@example.com>")
+    );
+    let letter = "From: bob@example.net\r\nSubject: question\r\n\r\nWhat does this mean?\r\nFeedback-Type: abuse\r\n";
+    assert_eq!(parse(letter.as_bytes()).kind, Kind::NotAReport);
 }
