@@ -7,8 +7,9 @@ use message::Header;
 
 use super::parts::Parts;
 use super::phrases::{self, Use};
+use super::reply_text::{self, FoundReply};
 use super::sections::{self, Section, plain};
-use super::{Form, Incoming, ReportedRecipient, Returned, addresses, one_line, reply_text, status};
+use super::{Form, Incoming, ReportedRecipient, Returned, addresses, one_line, status};
 use crate::action::Action;
 use crate::limits;
 
@@ -272,48 +273,39 @@ fn is_delay(header: Header<'_>, text: &str) -> bool {
 }
 
 fn reported(found: Vec<Section>, text: &str, action: Action) -> Vec<ReportedRecipient> {
-    let is_sole = found.len() == 1;
-    let one = |named: Section| {
-        let mut recipient = ReportedRecipient::new(named.address, action);
-        let own = reply_text::find(&named.about).map(|reply| (reply, named.about.as_str()));
-        let elsewhere = || {
-            reply_text::find(text)
-                .filter(|_| is_sole)
-                .map(|reply| (reply, text))
-        };
-        match own
-            .or_else(elsewhere)
-            .filter(|(reply, _)| reply.code.is_none_or(|c| c.number() >= 400))
-        {
-            Some((reply, source)) => {
-                recipient.code = reply.code;
-                recipient.status = reply.status;
-                // A bare status stands anywhere in its line: `no mail exchanger. (#5.4.4)`.
-                let start = match reply.code {
-                    Some(_) => reply.at,
-                    None => source[..reply.at].rfind('\n').map_or(0, |end| end + 1),
-                };
-                recipient.diagnostic =
-                    one_line(paragraph(&source[start..]), limits::DIAGNOSTIC_MAX);
-                recipient.remote_mta = host(&source[..reply.at]);
-            }
+    // All of the text is about a recipient that is alone in it.
+    let sole = (found.len() == 1).then_some(text);
+    let one = |section: Section| {
+        let about = section.about;
+        let mut recipient = ReportedRecipient::new(section.address, action);
+        let sources = [Some(about.as_str()), sole].into_iter().flatten();
+        let reply = sources
+            .filter_map(|source| reply_text::find(source).map(|reply| (reply, source)))
+            .find(|(reply, _)| reply.code.is_none_or(|code| code.number() >= 400));
+        match reply {
+            Some((reply, source)) => quote(&mut recipient, reply, source),
             None => {
-                let about = if named.about.trim().is_empty() && is_sole {
-                    text
-                } else {
-                    &named.about
-                };
-                recipient.diagnostic = one_line(about, ABOUT_MAX);
+                let shown = sole.filter(|_| about.trim().is_empty()).unwrap_or(&about);
+                recipient.diagnostic = one_line(shown, ABOUT_MAX);
             }
         }
-        let longer = one_line(
-            if is_sole { text } else { &named.about },
-            limits::DIAGNOSTIC_MAX,
-        );
-        recipient.judge(&longer);
+        recipient.judge(&one_line(sole.unwrap_or(&about), limits::DIAGNOSTIC_MAX));
         recipient
     };
     found.into_iter().map(one).collect()
+}
+
+/// Takes over a reply that a text quotes.
+fn quote(recipient: &mut ReportedRecipient, reply: FoundReply, source: &str) {
+    recipient.code = reply.code;
+    recipient.status = reply.status;
+    // A bare status stands anywhere in its line: `no mail exchanger. (#5.4.4)`.
+    let start = match reply.code {
+        Some(_) => reply.at,
+        None => source[..reply.at].rfind('\n').map_or(0, |end| end + 1),
+    };
+    recipient.diagnostic = one_line(paragraph(&source[start..]), limits::DIAGNOSTIC_MAX);
+    recipient.remote_mta = host(&source[..reply.at]);
 }
 
 /// Up to the first empty line.

@@ -337,3 +337,116 @@ fn a_complaint_whose_fields_stand_in_the_text() {
     let letter = "From: bob@example.net\r\nSubject: question\r\n\r\nWhat does this mean?\r\nFeedback-Type: abuse\r\n";
     assert_eq!(parse(letter.as_bytes()).kind, Kind::NotAReport);
 }
+
+/// As servers without a status part write; one recipient, and what is said of it.
+#[test]
+fn forms_of_many_servers() {
+    use BounceClass::*;
+    for (text, class) in [
+        // Postfix
+        (
+            "This is the mail system at host x.\n\nI'm sorry to have to inform you that your message could not\nbe delivered to one or more recipients.\n\n\
+          <bob@example.org>: host mx.example.org[192.0.2.1] said: 550 5.1.1\n    <bob@example.org>: Recipient address rejected: User unknown (in reply to RCPT TO\n    command)\n",
+            InvalidMailbox,
+        ),
+        // sendmail
+        (
+            "   ----- The following addresses had permanent fatal errors -----\n<bob@example.org>\n    (reason: 552 5.2.2 Mailbox full)\n    (expanded from: <team@x.example>)\n\n\
+          ----- Transcript of session follows -----\n... while talking to mx.example.org.:\n>>> RCPT To:<bob@example.org>\n<<< 552 5.2.2 Mailbox full\n",
+            MailboxFull,
+        ),
+        // Courier
+        (
+            "This is a delivery status notification from x.\n\nYour message could not be delivered to the following recipients:\n\n\
+          <bob@example.org>:\n    mx.example.org [192.0.2.1]:\n    >>> RCPT TO:<bob@example.org>\n    <<< 550 Unknown user bob@example.org\n",
+            InvalidMailbox,
+        ),
+        // Exchange
+        (
+            "Delivery has failed to these recipients or distribution lists:\n\nbob@example.org\nThe recipient's mailbox is full and can't accept messages now.\n",
+            MailboxFull,
+        ),
+        // GroupWise
+        (
+            "The message that you sent was undeliverable to the following:\n\tbob@example.org (550 User unknown)\n",
+            InvalidMailbox,
+        ),
+        // Notes
+        (
+            "Your document: Lunch\nwas not delivered to:\n     bob@example.org\nbecause:\n     550 User bob not listed in Domino Directory\n",
+            InvalidMailbox,
+        ),
+        // CommuniGate
+        (
+            "Failed to deliver to '<bob@example.org>'\nSMTP module(domain example.org) reports:\n host mx.example.org says:\n 554 5.7.1 blocked using a blocklist\n",
+            Blocked,
+        ),
+        // MDaemon
+        (
+            "The attached message had PERMANENT fatal delivery errors!\n\nSession Transcript:\n--> MAIL From:<alice@example.com>\n<-- 250 ok\n\
+          --> RCPT To:<bob@example.org>\n<-- 550 5.1.1 unknown user\n--> QUIT\n",
+            InvalidMailbox,
+        ),
+        // hMailServer
+        (
+            "Your message did not reach some or all of the intended recipients.\n\n   Sent: Thu, 1 Jan 2026 12:00:00 +0000\n   Subject: Lunch\n\n\
+          The following recipient(s) could not be reached:\n\nbob@example.org\n   Error Type: SMTP\n   Remote server (192.0.2.1) issued an error.\n   Remote server replied: 550 5.7.1 Relaying denied\n",
+            RelayingDenied,
+        ),
+        // XMail
+        (
+            "[<00>] XMail bounce: Rcpt=[bob@example.org];Error=[550 no such user]\n\n[<01>] Error sending message\n",
+            InvalidMailbox,
+        ),
+        // Google
+        (
+            "** Address not found **\n\nYour message wasn't delivered to bob@example.org because the address couldn't be found, or is unable to receive mail.\n",
+            InvalidMailbox,
+        ),
+        // a qmail of its own
+        (
+            "We're sorry. There's a problem with the e-mail address(es) you're trying to send to.\nThe following address is wrong.\n\n<bob@example.org>:\nThis address no longer accepts mail.\n\n\
+          --- Your original message is included below.\n\nTo: carol@example.org\n",
+            MailboxDisabled,
+        ),
+        // smail
+        (
+            "|------------------------- Message log follows: -------------------------|\n no valid recipients were found for this message\n\
+          |------------------------- Failed addresses follow: ---------------------|\n <bob@example.org> ... unknown host\n",
+            InvalidDomain,
+        ),
+    ] {
+        let read = parse(bounce(text).as_bytes());
+        assert_eq!(
+            (read.kind, read.recipients.len()),
+            (Kind::Failed, 1),
+            "{text}\n{read:?}"
+        );
+        let bob = &read.recipients[0];
+        assert_eq!(
+            (bob.address.as_str(), bob.bounce.unwrap().class),
+            ("bob@example.org", class),
+            "{text}\n{bob:?}"
+        );
+    }
+}
+
+#[test]
+fn delays_of_many_servers() {
+    for text in [
+        "A message that you sent has not yet been delivered to one or more of its\nrecipients after more than 24 hours on the queue on x.\n\n  bob@example.org\n    host mx.example.org: 450 try later\n",
+        "THIS IS A WARNING MESSAGE ONLY.\nYOU DO NOT NEED TO RESEND YOUR MESSAGE.\n\nDelivery to the following recipient has been delayed:\n\n     bob@example.org\n",
+        "A message is delayed for more than 10 minutes for the following\nlist of recipients:\n\nbob@example.org: 450 try later\n",
+    ] {
+        let read = parse(bounce(text).as_bytes());
+        assert_eq!(
+            (read.kind, read.recipients[0].action),
+            (Kind::Delayed, Action::Delayed),
+            "{text}"
+        );
+        assert_eq!(read.recipients[0].bounce.unwrap().hardness, Hardness::Soft);
+    }
+    let given_up =
+        "Your message was delayed and is now given up.\n\n<bob@example.org>:\n450 try later\n";
+    assert_eq!(parse(bounce(given_up).as_bytes()).kind, Kind::Failed);
+}
