@@ -1,4 +1,4 @@
-//! Real bounces of many servers: all are read, and docs/bounces.md says what became of each.
+//! Real bounces of many servers: all are read, and docs/bounces.md says what became of each. Other mail is taken for none.
 //! Runs only when RINGMAIL_CORPORA names the folder that holds them; then a missing file is a failure. With RINGMAIL_WRITE_DOCS the table is
 //! written instead of compared.
 
@@ -91,6 +91,29 @@ fn corpora_table_in_the_documents() {
         );
     }
     assert_eq!(written.len(), table.len());
+}
+
+#[test]
+fn corpora_other_mail_is_no_report() {
+    let Some(corpora) = std::env::var_os("RINGMAIL_CORPORA") else {
+        return;
+    };
+    let mut messages = 0;
+    for kind in ["ham", "spam"] {
+        let folder = PathBuf::from(&corpora).join("spam").join(kind);
+        for entry in
+            fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                continue;
+            }
+            let read = parse(&fs::read(&path).unwrap());
+            assert_eq!(read.kind, Kind::NotAReport, "{}", path.display());
+            messages += 1;
+        }
+    }
+    assert!(messages > 50, "{messages}");
 }
 
 fn classes(incoming: &Incoming) -> impl Iterator<Item = BounceClass> {

@@ -41,7 +41,9 @@ pub(super) fn read(header: Header<'_>, parts: &Parts) -> Option<Incoming> {
                 ..incoming
             });
         }
-        found = returned.as_ref().and_then(addressee).into_iter().collect();
+        let guess = returned.as_ref().and_then(addressee);
+        let guess = guess.or_else(|| shown_addressee(&report.text, &senders));
+        found = guess.into_iter().collect();
     }
     // Without a recipient there must be more than a mail system's name on it: postmasters write letters too.
     if found.is_empty() && !(evidence.subject && evidence.text) && !evidence.report_type {
@@ -252,6 +254,21 @@ fn addressee(returned: &Returned) -> Option<Section> {
         address: address.to_string(),
         about: String::new(),
     })
+}
+
+/// The same, where the text shows a field of the original: `To: bob@example.org`.
+fn shown_addressee(text: &str, senders: &[String]) -> Option<Section> {
+    let fields = text
+        .lines()
+        .filter_map(|line| line.trim_start().split_once(':'));
+    let to = fields.filter(|(name, _)| name.eq_ignore_ascii_case("to"));
+    let mut found = to.filter_map(|(_, value)| addresses::first(value));
+    found
+        .find(|a| !senders.contains(&a.to_lowercase()))
+        .map(|address| Section {
+            address: address.into_owned(),
+            about: String::new(),
+        })
 }
 
 fn is_delay(header: Header<'_>, text: &str) -> bool {

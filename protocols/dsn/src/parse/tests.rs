@@ -409,6 +409,17 @@ fn forms_of_many_servers() {
           --- Your original message is included below.\n\nTo: carol@example.org\n",
             MailboxDisabled,
         ),
+        // Verizon
+        (
+            "Message could not be delivered to mobile.\nError: No valid recipients for this MM\n\nMessage Details:\n   From: alice@example.com\n   To: bob@example.org\n",
+            InvalidMailbox,
+        ),
+        // Zoho
+        (
+            "This message was created automatically by mail delivery software.\nA message that you sent could not be delivered to one or more of its recipients.\n\n\
+          [Status: Error, Address: <bob@example.org>, ResponseCode 421, , Host not reachable.]\n",
+            ConnectionFailure,
+        ),
         // smail
         (
             "|------------------------- Message log follows: -------------------------|\n no valid recipients were found for this message\n\
