@@ -22,18 +22,7 @@ pub(super) fn read(parts: &Parts) -> Option<Incoming> {
 
 /// Fields that stand anywhere: in their own part, or between the lines of a text.
 pub(super) fn of_fields(octets: &[u8], text: &str, form: Form) -> Option<Incoming> {
-    let mut message = Vec::new();
-    let mut recipients: Vec<Vec<HeaderField<'_>>> = Vec::new();
-    for group in groups(octets) {
-        let fields: Vec<HeaderField<'_>> = Header::of_section(group).fields().collect();
-        let names_one = fields.iter().any(|field| names_recipient(field));
-        if names_one && recipients.len() < limits::RECIPIENTS_MAX {
-            recipients.push(fields);
-        } else {
-            // After the first recipient: an empty line too many, the fields go on.
-            recipients.last_mut().unwrap_or(&mut message).extend(fields);
-        }
-    }
+    let (message, recipients) = sorted(octets);
     let sections = if recipients.len() > 1 {
         sections::of(text)
     } else {
@@ -55,6 +44,32 @@ pub(super) fn of_fields(octets: &[u8], text: &str, form: Form) -> Option<Incomin
     incoming.reporting_mta = value("Reporting-MTA").map(|v| typed(&v).1.to_string());
     incoming.envelope_id = value("Original-Envelope-Id");
     Some(incoming)
+}
+
+/// Fields of the message, and those of each recipient.
+fn sorted(octets: &[u8]) -> (Vec<HeaderField<'_>>, Vec<Vec<HeaderField<'_>>>) {
+    let mut message = Vec::new();
+    let mut recipients: Vec<Vec<HeaderField<'_>>> = Vec::new();
+    for group in groups(octets) {
+        let fields: Vec<HeaderField<'_>> = Header::of_section(group).fields().collect();
+        let mut is_new = fields.iter().any(|field| names_recipient(field));
+        for field in fields {
+            let has_it = |fields: &Vec<HeaderField<'_>>| {
+                fields
+                    .iter()
+                    .any(|f| f.name.eq_ignore_ascii_case(field.name))
+            };
+            // A recipient begins with its group; or in the middle of one, where what names it comes again.
+            let begins = is_new || names_recipient(&field) && recipients.last().is_some_and(has_it);
+            if begins && recipients.len() < limits::RECIPIENTS_MAX {
+                recipients.push(Vec::new());
+            }
+            is_new = false;
+            // After the first recipient: an empty line too many, the fields go on.
+            recipients.last_mut().unwrap_or(&mut message).push(field);
+        }
+    }
+    (message, recipients)
 }
 
 /// Pieces between empty lines.

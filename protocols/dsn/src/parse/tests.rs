@@ -87,6 +87,15 @@ fn fields_that_are_missing_or_apart() {
         (read.kind, read.recipients[0].address.as_str()),
         (Kind::Delivered, "bob+x@example.org")
     );
+    let read = read_report(
+        "Reporting-MTA: dns; x\r\nFinal-Recipient: rfc822; bob@example.org\r\nAction: failed\r\nStatus: 5.1.1\r\n\
+         Final-Recipient: rfc822; carol@example.org\r\nAction: delayed\r\nStatus: 4.2.2\r\n",
+    );
+    let actions: Vec<Action> = read.recipients.iter().map(|r| r.action).collect();
+    assert_eq!(
+        (actions, read.reporting_mta.as_deref()),
+        (vec![Action::Failed, Action::Delayed], Some("x"))
+    );
     // No recipient, and no text to find one in.
     assert_eq!(
         read_report("Reporting-MTA: dns; x\r\n\r\nAction: failed\r\n").kind,
