@@ -23,6 +23,7 @@ use sasl::ChannelBindings;
 use super::exit::{Exit, Failure};
 use super::socket::{Socket, words};
 use crate::settings::Sendmail;
+use crate::settings::machine::SYSTEM_BUNDLES;
 use crate::settings::sendmail::CertificateFingerprint;
 
 /// Everything a handshake needs, read from the files that the settings name.
@@ -261,11 +262,3 @@ fn carrier(path: &Path, key: &PrivateKeyDer<'_>) -> Result<CertificateDer<'stati
     let certificate = params.self_signed(&pair).map_err(wrong)?;
     Ok(certificate.der().clone())
 }
-
-/// Where distributions keep the authorities that the machine trusts: Debian and its kin, Fedora and its kin, SUSE, Alpine.
-const SYSTEM_BUNDLES: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];

@@ -1,6 +1,7 @@
 //! Looks at all files together and finds every mistake before anything starts. Pure: texts in, settings or mistakes out.
-//! RFC 5321 4.5.1 (postmaster is always reachable). The rules of the static file are in `check/server.rs`.
+//! RFC 5321 4.5.1 (postmaster is always reachable). The rules of the static file are in `check/server.rs` and `check/oauth.rs`.
 
+mod oauth;
 mod server;
 
 use std::collections::{BTreeMap, HashMap};

@@ -3,11 +3,15 @@
 
 use std::path::Path;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use sasl::Secret;
 use shards::tls::{OldestTls, TlsError, load_tls};
 
 use super::listener::Listener;
 use super::load::read_text;
 use super::model::Settings;
+use super::oauth::Oauth;
 use super::parse::locate;
 use super::problem::{Problem, Problems};
 use super::server::{HttpCore, ShardCores};
@@ -62,6 +66,9 @@ fn problems(settings: &Settings, text: &Text, cpus: usize) -> Vec<Problem> {
     for (n, listener) in server.listener.iter().enumerate() {
         problems.extend(certificates(text, &n.to_string(), listener));
     }
+    if let Some(oauth) = &server.oauth {
+        problems.extend(provider_files(text, oauth));
+    }
     problems
 }
 
@@ -93,6 +100,53 @@ fn certificates(text: &Text, listener_at: &str, listener: &Listener) -> Vec<Prob
     wrong.collect()
 }
 
+fn provider_files(text: &Text, oauth: &Oauth) -> Vec<Problem> {
+    let secret = oauth.client_secret_file.as_deref().map(read_client_secret);
+    let secret = secret.and_then(Result::err).map(|error| {
+        let hint = "the server does not start without it: a file with the secret alone, on the machine and for the user that the server runs as";
+        at(text, &["oauth", "client_secret_file"], error, hint)
+    });
+    let authorities = read_authorities(oauth.ca_file.as_deref()).err();
+    let authorities = authorities.map(|error| {
+        let hint = "the server does not start without it: a PEM file of authorities, on the machine and for the user that the server runs as";
+        at(text, &["oauth", "ca_file"], error, hint)
+    });
+    secret.into_iter().chain(authorities).collect()
+}
+
+/// The secret in a file, without the end of its line (blocking).
+pub fn read_client_secret(path: &Path) -> Result<Secret, String> {
+    let told = |what: String| format!("{}: {what}", path.display());
+    let length = std::fs::metadata(path).map_err(|e| told(e.to_string()))?;
+    if length.len() > SECRET_MAX {
+        return Err(told(format!("more than {SECRET_MAX} octets")));
+    }
+    let octets = Secret::new(std::fs::read(path).map_err(|e| told(e.to_string()))?);
+    let text = octets
+        .as_str()
+        .unwrap_or_default()
+        .trim_end_matches(['\r', '\n']);
+    match text.is_empty() || text.contains(char::is_control) {
+        true => Err(told("not one line of text".to_owned())),
+        false => Ok(Secret::from(text.as_bytes())),
+    }
+}
+
+/// The certificates of authorities in a file, or of those that the machine trusts (blocking).
+pub fn read_authorities(path: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, String> {
+    let known = || SYSTEM_BUNDLES.iter().map(Path::new).find(|p| p.exists());
+    let path = path.or_else(known).ok_or(
+        "this machine has no list of certificate authorities: install ca-certificates, or set ca_file",
+    )?;
+    let found = CertificateDer::pem_file_iter(path)
+        .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>())
+        .map_err(|e| format!("{}: {e}", path.display()))?;
+    match found.is_empty() {
+        true => Err(format!("{}: no certificate in it", path.display())),
+        false => Ok(found),
+    }
+}
+
 fn at(text: &Text, path: &[&str], message: String, hint: &str) -> Problem {
     let path: Vec<String> = path.iter().map(|step| (*step).to_owned()).collect();
     Problem {
@@ -101,6 +155,15 @@ fn at(text: &Text, path: &[&str], message: String, hint: &str) -> Problem {
     }
 }
 
+/// Where distributions keep the authorities that the machine trusts: Debian and its kin, Fedora and its kin, SUSE, Alpine.
+pub const SYSTEM_BUNDLES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+/// Octets of a file with a secret.
+const SECRET_MAX: u64 = 4096;
 const CERT_HINT: &str = "the server does not start without it: a PEM file with the certificate and its chain, on the machine and for the user that the server runs as";
 const KEY_HINT: &str = "the server does not start without it: a PEM file with the certificate's private key, on the machine and for the user that the server runs as";
 const PAIR_HINT: &str =
@@ -207,5 +270,39 @@ mod tests {
             assert!(problems[0].contains(words), "{problems:?}");
         }
         fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn files_about_a_provider_are_read() {
+        let dir = std::env::temp_dir().join(format!("ringmail-provider-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let with = |name: &str, content: &str| {
+            fs::write(dir.join("secret"), content).unwrap();
+            let oauth = format!(
+                "{LISTENER}[oauth]\nissuer = \"https://a.example\"\naudiences = [\"a\"]\n{name} = \"secret\"\n"
+            );
+            found(&oauth, &dir)
+        };
+        assert_eq!(with("client_secret_file", "word\r\n"), [""; 0]);
+        let long = "x".repeat(5000);
+        for (content, words) in [
+            ("", "secret: not one line of text"),
+            ("\n", "secret: not one line of text"),
+            ("two\nlines\n", "secret: not one line of text"),
+            (long.as_str(), "secret: more than 4096 octets"),
+        ] {
+            let problems = with("client_secret_file", content);
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert!(problems[0].starts_with("10: "), "{problems:?}");
+            assert!(problems[0].ends_with(words), "{problems:?}");
+        }
+        let problems = with("ca_file", "word\n");
+        assert!(
+            problems[0].starts_with("10: ")
+                && problems[0].ends_with("secret: no certificate in it")
+        );
+        fs::remove_dir_all(&dir).unwrap();
+        assert!(found(&format!("{LISTENER}[oauth]\nissuer = \"https://a.example\"\naudiences = [\"a\"]\nclient_secret_file = \"none\"\n"), &dir)[0]
+            .contains("none: No such file"));
     }
 }

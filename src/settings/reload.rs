@@ -61,7 +61,7 @@ pub fn compare(old: &Settings, new: &mut Settings) -> Change {
 }
 
 /// Each field of the static file: whether a change needs a restart, and whether the two versions agree.
-fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 12] {
+fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 13] {
     // Taken apart without `..`, so that a new field must be placed here.
     let Server {
         data_dir,
@@ -74,6 +74,7 @@ fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 12] {
         storage,
         limits,
         quota_bytes,
+        oauth,
         initial_mailboxes,
         listener,
     } = new;
@@ -92,6 +93,7 @@ fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 12] {
         ("storage", true, *storage == old.storage),
         ("limits", false, *limits == old.limits),
         ("quota_bytes", false, *quota_bytes == old.quota_bytes),
+        ("oauth", false, *oauth == old.oauth),
         (
             "initial_mailboxes",
             false,

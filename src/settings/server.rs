@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::limits::Limits;
 use super::listener::Listener;
 use super::names::{DomainName, MailboxName};
+use super::oauth::Oauth;
 use super::units::{Bytes, Secs};
 
 /// The static file.
@@ -35,6 +36,8 @@ pub struct Server {
     pub limits: Limits,
     /// Octets all messages of an account may have together, unless its file says otherwise. `None`: no bound.
     pub quota_bytes: Option<Bytes>,
+    /// Whose tokens log in. `None`: nobody's.
+    pub oauth: Option<Oauth>,
     /// Mailboxes of a new account.
     pub initial_mailboxes: InitialMailboxes,
     /// Where the server listens.
@@ -58,6 +61,8 @@ impl Server {
             .filter_map(|l| l.tls.as_mut())
             .flat_map(|tls| &mut tls.certificates);
         let files = certificates.flat_map(|pair| [&mut pair.cert, &mut pair.key]);
+        let oauth = self.oauth.iter_mut();
+        let oauth = oauth.flat_map(|o| [&mut o.client_secret_file, &mut o.ca_file]);
         for path in [
             &mut self.data_dir,
             &mut self.domains_file,
@@ -65,6 +70,7 @@ impl Server {
         ]
         .into_iter()
         .chain(files)
+        .chain(oauth.flatten())
         {
             if !path.as_os_str().is_empty() {
                 *path = base.join(&*path);
@@ -86,6 +92,7 @@ impl Default for Server {
             storage: Storage::default(),
             limits: Limits::default(),
             quota_bytes: None,
+            oauth: None,
             initial_mailboxes: InitialMailboxes::default(),
             listener: Vec::new(),
         }

@@ -39,7 +39,8 @@ impl Check<'_> {
                 "at least one [[listener]] says where the server listens",
             );
         }
-        self.ranges();
+        self.in_ranges(&ranges(server));
+        self.oauth();
         self.timeouts();
         self.log_modules();
         for (at, listener) in server.listener.iter().enumerate() {
@@ -58,8 +59,8 @@ impl Check<'_> {
         );
     }
 
-    fn ranges(&mut self) {
-        for (path, value, least, most) in ranges(&self.settings.server) {
+    pub(super) fn in_ranges(&mut self, rows: &[(&str, u64, u64, u64)]) {
+        for &(path, value, least, most) in rows {
             if !(least..=most).contains(&value) {
                 let steps: Vec<&str> = path.split('.').collect();
                 let hint = if most == u64::MAX {

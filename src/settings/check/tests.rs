@@ -432,3 +432,46 @@ fn modules_of_the_log_are_known() {
         }
     }
 }
+
+#[test]
+fn whose_tokens_log_in_is_said_in_full() {
+    let oauth = |text: &str| server_mistakes(&format!("{SERVER}[oauth]\n{text}\n"));
+    let issuer = "issuer = \"https://id.example.org\"\n";
+    let both = "issuer = \"https://id.example.org\"\naudiences = [\"ringmail\"]\n";
+    let ask = format!("{issuer}check = \"introspection\"\n");
+    for right in [
+        both.to_owned(),
+        format!("{ask}client_id = \"a\"\nclient_secret_file = \"s\""),
+    ] {
+        assert_eq!(oauth(&right), [""; 0], "{right}");
+    }
+    let missing = |field: &str| format!("ringmail.toml:13: missing field {field:?}");
+    for (text, wrong) in [
+        ("", vec![missing("issuer"), missing("audiences")]),
+        (issuer, vec![missing("audiences")]),
+        (
+            &ask,
+            vec![missing("client_id"), missing("client_secret_file")],
+        ),
+    ] {
+        assert_eq!(oauth(text), wrong, "{text}");
+    }
+    for (line, words) in [
+        ("address_claim = \"\"", "\"\" cannot be the name of a claim"),
+        ("algorithms = []", "algorithms is empty"),
+        ("algorithms = [\"HS256\"]", "unknown value \"HS256\""),
+        ("algorithms = [\"none\"]", "unknown value \"none\""),
+        ("check = \"jwk\"", "unknown value \"jwk\""),
+        ("client_secret = \"x\"", "unknown field \"client_secret\""),
+        ("timeout_secs = 0", "oauth.timeout_secs cannot be 0"),
+        ("keys_keep_secs = 60", "oauth.keys_keep_secs cannot be 60"),
+        ("keys_max = 0", "oauth.keys_max cannot be 0"),
+    ] {
+        let expected = format!("ringmail.toml:16: {words}");
+        assert_eq!(oauth(&format!("{both}{line}")), [expected], "{line}");
+    }
+    let http = oauth("issuer = \"http://id.example.org\"\naudiences = [\"\"]");
+    assert_eq!(http.len(), 2, "{http:?}");
+    assert!(http[0].starts_with("ringmail.toml:14: \"http://id.example.org\" is not a URL"));
+    assert!(http[1].starts_with("ringmail.toml:15: \"\" cannot be an audience"));
+}
