@@ -7,6 +7,7 @@ use std::sync::Arc;
 use shards::tls::{ListenerTls, OldestTls, ServerConfig, load_tls};
 
 use crate::directory::Directory;
+use crate::login::oauth::Tokens;
 use crate::settings::{AccountName, Settings, TlsVersion};
 
 /// Settings and what is derived from them.
@@ -17,6 +18,8 @@ pub struct Live {
     pub directory: Directory,
     /// TLS by position of the listener.
     pub tls: HashMap<usize, ListenerTls>,
+    /// Whose tokens log in.
+    pub tokens: Option<Arc<Tokens>>,
 }
 
 impl Live {
@@ -39,8 +42,8 @@ impl Live {
         Some(self.tls.get(&listener)?.anonymous.clone())
     }
 
-    /// Derives everything; reads certificates (blocking). With `before`, a certificate that can't be read keeps the old one; the texts
-    /// say which. Without, it is an error.
+    /// Derives everything; reads certificates (blocking). With `before`, a certificate that can't be read keeps the old one, and so do
+    /// files of `[oauth]`; the texts say which. Without, it is an error.
     pub fn new(settings: Settings, before: Option<&Live>) -> Result<(Live, Vec<String>), String> {
         let mut tls = HashMap::new();
         let mut kept = Vec::new();
@@ -69,12 +72,23 @@ impl Live {
                 (Err(error), None) => return Err(error.to_string()),
             }
         }
+        let old = before.and_then(|b| b.tokens.as_ref());
+        let oauth = settings.server.oauth.as_ref();
+        let tokens = match oauth.map(|oauth| Tokens::new(oauth, old)).transpose() {
+            Ok(tokens) => tokens,
+            Err(error) => {
+                let old = old.ok_or(&error)?.clone();
+                kept.push(format!("{error}; tokens are checked as before"));
+                Some(old)
+            }
+        };
         let directory = Directory::new(&settings);
         Ok((
             Live {
                 settings,
                 directory,
                 tls,
+                tokens,
             },
             kept,
         ))

@@ -136,7 +136,7 @@ impl Server {
         })
     }
 
-    /// For a command on a stopped directory: no listeners, one core.
+    /// For a command on a stopped directory: no listeners, no tokens, one core.
     pub fn start_alone(mut settings: Settings) -> Result<Server, String> {
         // A directory that is made now gets the shards the server would give it.
         let cores = engine_options(&settings)?.cores.len();
@@ -144,6 +144,7 @@ impl Server {
         server.storage.shards.get_or_insert(cores.max(4) as u32);
         server.cores.shards = ShardCores::Count(1);
         server.listener.clear();
+        server.oauth = None;
         Server::start(settings)
     }
 
@@ -461,10 +462,11 @@ fn default_pool_threads() -> usize {
 }
 
 /// Every part of the program whose panics are caught and counted.
-static ROOMS: [&rt::Room; 10] = [
+static ROOMS: [&rt::Room; 11] = [
     &shards::pool::ROOM,
     &shards::engine::ROOM,
     &shards::storage::ROOM,
+    &crate::login::oauth::ROOM,
     &crate::percore::ROOM,
     &crate::handle::ROOM,
     &crate::store::ROOM,

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 const ROOMS: &[&[&str]] = &[
     &["settings", "metrics"],
     &["directory", "telemetry", "sendmail"],
-    &["login", "live"],
+    &["login"],
+    &["live"],
     &["store"],
     &["queue"],
     &["calls"],

@@ -2,12 +2,13 @@
 //!
 //! Called by the doors. Names and passwords are untrusted. A check runs on the core that owns the account; hashing runs in
 //! threads of its own. An unknown name takes the same steps and the same time as a known one with a wrong password.
-//! RFC 4422, 4616, 5802, 2195. Not here: the mechanisms' grammar (`protocols/sasl`), the wording of refusals (the doors).
+//! RFC 4422, 4616, 5802, 2195; 7628 and what tokens need in `oauth`. Not here: the mechanisms' grammar (`protocols/sasl`), the wording of refusals (the doors).
 
 mod account_limiter;
 mod attempts;
 pub mod limiter;
 mod line;
+pub mod oauth;
 mod pace;
 mod password;
 mod secrets;

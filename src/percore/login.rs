@@ -3,6 +3,8 @@
 //!
 //! An unknown name takes the same way as a known one: to the core of its hash, with the same reads and the same work.
 
+mod token;
+
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -169,7 +171,7 @@ impl PerCore {
         let auth = &live.settings.server.limits.auth;
         match mechanism {
             Mechanism::CramMd5 => auth.cram_md5,
-            Mechanism::OauthBearer | Mechanism::Xoauth2 => false,
+            Mechanism::OauthBearer | Mechanism::Xoauth2 => live.tokens.is_some(),
             other => other.scram_hash() != Some(ScramHash::Sha1) || auth.scram_sha1,
         }
     }
@@ -230,6 +232,13 @@ impl PerCore {
                     // Here, not at the end: SCRAM tells a wrong proof before that, by `e=`.
                     let refused = flow.result.as_ref().is_some_and(Login::is_refusal);
                     self.keep_pace(refused).await;
+                    // A token that nobody looked at is told no error of RFC 7628 3.2.2: a client would throw it away.
+                    let unseen = |l: &mut Login| matches!(l, Login::Unavailable | Login::Limited);
+                    if matches!(flow.mechanism, Mechanism::OauthBearer | Mechanism::Xoauth2)
+                        && let Some(login) = flow.result.take_if(unseen)
+                    {
+                        return Next::Done(login);
+                    }
                     step = flow.exchange.resume(verdict);
                 }
                 Err(error) => {
@@ -332,7 +341,7 @@ impl PerCore {
                     Verdict::Refused
                 };
             }
-            Question::Token(_) => return Verdict::Refused,
+            Question::Token(token) => return self.answer_token(flow, attempt, token).await,
         };
         let (login, verified) = self
             .check(

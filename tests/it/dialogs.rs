@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! # a comment
+//! oauth: http://...     the settings have [oauth] with this issuer and the scope "mail"; nobody need be there
 //! port: smtp            which door: smtp, submission, imap, http; also for a single connection, `B.port: imap`
 //! C: EHLO there         sent with CRLF
 //! C= a\rb\x00           sent as it is, with \r \n \t \0 \x.. \\ as in Rust
@@ -61,12 +62,17 @@ fn run_folder(folder: &str, door: Door) {
 
 fn run(file: &Path, default: Door) -> Result<(), String> {
     let text = std::fs::read_to_string(file).map_err(|e| e.to_string())?;
-    let server = TestServer::start();
+    let issuer = text.lines().find_map(|line| line.strip_prefix("oauth: "));
+    let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let oauth = issuer.map(|issuer| {
+        format!("[oauth]\nissuer = \"{issuer}\"\naudiences = [\"a\"]\nscopes = [\"mail\"]")
+    });
+    let server = TestServer::on(dir.path(), &oauth.unwrap_or_default());
     let mut talks: BTreeMap<char, Talk> = BTreeMap::new();
     let mut doors: BTreeMap<char, Door> = BTreeMap::new();
     for (number, line) in text.lines().enumerate() {
         let fail = |what: String| format!("{}:{}: {what}\n    {line}", file.display(), number + 1);
-        if line.is_empty() || line.starts_with('#') {
+        if line.is_empty() || line.starts_with('#') || line.starts_with("oauth: ") {
             continue;
         }
         let (name, line) = connection_name(line);

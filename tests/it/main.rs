@@ -17,6 +17,7 @@ mod keys;
 mod log;
 mod login_records;
 mod logins;
+mod oauth;
 mod operator;
 mod program;
 mod salvage;

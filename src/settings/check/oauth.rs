@@ -87,7 +87,8 @@ fn ranges(oauth: &Oauth) -> [(&'static str, u64, u64, u64); 11] {
         // RFC 7662 4: a token that was revoked is good as long as the answer is remembered.
         ("oauth.introspection_cache_secs", secs(oauth.introspection_cache_secs), 0, 3600),
         ("oauth.introspection_cache_entries_max", oauth.introspection_cache_entries_max.into(), 1, 1_000_000),
-        ("oauth.checks_waiting_max", oauth.checks_waiting_max.into(), 1, 1 << 20),
+        // Each holds a token of some KiB.
+        ("oauth.checks_waiting_max", oauth.checks_waiting_max.into(), 1, 1 << 16),
         ("oauth.threads", oauth.threads.into(), 1, 64),
         ("oauth.response_max_bytes", oauth.response_max_bytes.0, 4 << 10, 4 << 20),
         ("oauth.keys_max", oauth.keys_max.into(), 1, 1024),
