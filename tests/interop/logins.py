@@ -7,12 +7,11 @@ import base64
 import imaplib
 import json
 import os
-import re
 import shutil
 import smtplib
 from pathlib import Path
 
-from server import PASSWORD, USER, command, draft, expect, need, ok, run, same, succeed
+from server import PASSWORD, USER, command, counted, draft, expect, need, ok, run, same, succeed
 
 need("gsasl", "swaks", "curl", "msmtp", "mutt", "mbsync", "node")
 
@@ -21,32 +20,6 @@ CLEAR = ("PLAIN", "LOGIN")
 SCRAM = ("SCRAM-SHA-1", "SCRAM-SHA-256")
 MECHANISMS = (*CLEAR, "CRAM-MD5", *SCRAM)
 PLUS = tuple(f"{name}-PLUS" for name in SCRAM)
-
-
-class counted:
-    """What is done inside is counted by the server as so many logins of this mechanism and result, and nothing else is counted."""
-
-    def __init__(self, server, mechanism, result="ok", times=1):
-        self.server, self.mechanism, self.result, self.times = server, mechanism, result, times
-
-    def counts(self):
-        found = {}
-        for line in self.server.page("/metrics")[1].splitlines():
-            labels = re.match(r'ringmail_authentication_total\{protocol="[^"]*",mechanism="([^"]*)",result="([^"]*)"\} (\d+)', line)
-            if labels:
-                mechanism, result, count = labels.groups()
-                # Of both protocols together.
-                found[mechanism, result] = found.get((mechanism, result), 0) + int(count)
-        return found
-
-    def __enter__(self):
-        self.before = self.counts()
-
-    def __exit__(self, kind, *_):
-        if kind is None:
-            new = {name: n - self.before.get(name, 0) for name, n in self.counts().items()}
-            name = (self.mechanism, self.result)
-            same({k: n for k, n in new.items() if n}, {name: self.times} if self.times else {}, "logins counted")
 
 
 def is_refused(protocol, said):

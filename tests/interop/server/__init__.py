@@ -213,6 +213,32 @@ class Localserve(Process):
             return fetched(client, found[0].decode())
 
 
+class counted:
+    """What is done inside is counted by the server as so many logins of this mechanism and result, and nothing else is counted."""
+
+    def __init__(self, server, mechanism, result="ok", times=1):
+        self.server, self.mechanism, self.result, self.times = server, mechanism, result, times
+
+    def counts(self):
+        found = {}
+        for line in self.server.page("/metrics")[1].splitlines():
+            labels = re.match(r'ringmail_authentication_total\{protocol="[^"]*",mechanism="([^"]*)",result="([^"]*)"\} (\d+)', line)
+            if labels:
+                mechanism, result, count = labels.groups()
+                # Of both protocols together.
+                found[mechanism, result] = found.get((mechanism, result), 0) + int(count)
+        return found
+
+    def __enter__(self):
+        self.before = self.counts()
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            new = {name: n - self.before.get(name, 0) for name, n in self.counts().items()}
+            name = (self.mechanism, self.result)
+            same({k: n for k, n in new.items() if n}, {name: self.times} if self.times else {}, "logins counted")
+
+
 def run(*cases, options=()):
     """Runs the cases one after the other against one server and ends the script with 0 or 1."""
     start = time.monotonic()
