@@ -255,6 +255,13 @@ def without_provider(server, provider):
         expect(server.curl("submissions", provider.kept) != 0, "logged in without a provider")
 
 
+def recorded(server, provider):
+    lines = server.ringmail("account", "logins", "--json").splitlines()
+    found = {(r["mechanism"], r["result"], r["account"]) for r in map(json.loads, lines)}
+    for wanted in (("OAUTHBEARER", "ok", "u1"), ("XOAUTH2", "ok", "u1"), ("OAUTHBEARER", "badcreds", "u1"), ("OAUTHBEARER", "error", "u1")):
+        expect(wanted in found, "not in the record:", wanted, found)
+
+
 def log_keeps_secrets(server, provider):
     log = server.log.read_text(errors="replace")
     expect('msg="login failed"' in log and "reason=" in log, "no failed login in the log")
@@ -278,7 +285,7 @@ def main():
                 time.sleep(max(0.0, made + 2.1 - time.monotonic()))
                 cases = [(curl,), (curl_refused, short), (msmtp,), (mutt,), (node,), (untrusted,), (introspection,)]
                 failed += [case.__name__ for case, *more in cases if not attempt(case, server, provider, *more)]
-            for case in (without_provider, log_keeps_secrets):
+            for case in (without_provider, recorded, log_keeps_secrets):
                 attempt(case, server, provider) or failed.append(case.__name__)
             attempt(interop.Process.stop, server) or failed.append("stop")
         except Exception as error:
