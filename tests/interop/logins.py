@@ -61,8 +61,8 @@ def gsasl_starttls(server):
         for mechanism in SCRAM:
             # Without a binding at hand gsasl says `n`, though -PLUS is announced: RFC 5802 6 lets it.
             gsasl_succeeds(server, protocol, mechanism, *starttls(server), "--no-cb")
-            # It has a binding and is told not to use it: it fails itself (seen without a server as well), having sent nothing.
-            with counted(server, mechanism, "aborted", times=0):
+            # It has a binding and is told not to use it: it fails itself (seen without a server as well), and goes in the middle.
+            with counted(server, mechanism, "aborted"):
                 code, said = gsasl(server, protocol, mechanism, *starttls(server))
             expect(code != 0 and "Error authenticating user" in said, code, said)
 
