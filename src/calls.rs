@@ -12,6 +12,7 @@ use crate::live::Live;
 use crate::login::limiter::{May, Networks, Refused};
 use crate::login::{Attempted, LoginRecord, SaltRow, Secrets, Service};
 use crate::metrics::{DurationSamples, Samples};
+use crate::queue::rows::Stored;
 use crate::settings::AccountName;
 use crate::store::{CheckSlice, ClientKeyRow, Fingerprint, NewMessage, StoreError, rows};
 
@@ -337,10 +338,12 @@ pub enum ControlCall {
         /// How many.
         limit: usize,
     },
-    /// Queue entries of this core's shards after a position, at most so many.
+    /// Queued messages of one shard after one, at most so many.
     Queue {
-        /// (shard, number) of the last one told.
-        after: Option<(u16, u64)>,
+        /// Which shard.
+        shard: u16,
+        /// The last one told.
+        after: Option<u64>,
         /// How many.
         limit: usize,
     },
@@ -373,8 +376,8 @@ pub enum ControlAnswer {
         /// Octets of all messages.
         octets: u64,
     },
-    /// To `Queue`.
-    Queue(Vec<crate::queue::QueueItem>),
+    /// To `Queue`, and whether there are more.
+    Queue(Vec<Stored>, bool),
     /// To `Check`.
     Check(CheckSlice),
 }

@@ -359,22 +359,15 @@ impl PerCore {
                 let found = store::login_records(shard, account.as_deref(), after, limit).await?;
                 Ok(ControlAnswer::Logins(found))
             }
-            ControlCall::Queue { after, limit } => {
-                let mut items = Vec::new();
-                for shard in self
-                    .shards
-                    .iter()
-                    .filter(|s| after.is_none_or(|(number, _)| s.id().0 >= number))
-                {
-                    let from = after
-                        .filter(|(number, _)| *number == shard.id().0)
-                        .map_or(0, |(_, number)| number + 1);
-                    items.extend(crate::queue::list(shard, from, limit - items.len()).await?);
-                    if items.len() >= limit {
-                        break;
-                    }
-                }
-                Ok(ControlAnswer::Queue(items))
+            ControlCall::Queue {
+                shard,
+                after,
+                limit,
+            } => {
+                let shard = self.own_shard(shard)?;
+                let after = after.map(shards::segments::BodyId);
+                let (found, more) = crate::queue::page(shard, after, limit).await?;
+                Ok(ControlAnswer::Queue(found, more))
             }
             ControlCall::Check { shard, from } => {
                 let slice = store::check_slice(self.own_shard(shard)?, from).await?;

@@ -1,5 +1,5 @@
 //! The server. Floors, from the ground: `settings`, `metrics`; `directory`, `telemetry`, `sendmail`; `login`; `live`; `store`; `queue`; `calls`, `percore`;
-//! `handle`, `inbound`; the doors `smtp_server`, `imap_server`, `web`; `serve`; `control`; `cli`. An import only goes down.
+//! `handle`, `inbound`, `outbound`; the doors `smtp_server`, `imap_server`, `web`; `serve`; `control`; `cli`. An import only goes down.
 
 pub mod calls;
 pub mod cli;
@@ -11,6 +11,7 @@ pub mod inbound;
 pub mod live;
 pub mod login;
 pub mod metrics;
+pub mod outbound;
 pub mod percore;
 pub mod queue;
 pub mod sendmail;

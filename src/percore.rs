@@ -28,6 +28,7 @@ use crate::login::limiter::{
 };
 use crate::login::{AccountLimiter, Pace, Secrets, Unknown, Unwritten, Verifier};
 use crate::metrics::{Durations, Metrics, label, labels};
+use crate::queue::Queue;
 use crate::settings::AccountName;
 use crate::store::{Accounts, BodyKey, StoreError, StoreOptions, Structures};
 pub use login::{Attempt, KeyHolder, Later, Login, LoginFlow, Next, Offer};
@@ -88,6 +89,8 @@ pub struct PerCore {
     pub(crate) promised: RefCell<Promised>,
     /// Octets of stored messages that are read and shown.
     pub message_memory: Rc<Budget>,
+    /// Messages on their way out, of this core's shards.
+    pub queue: Rc<Queue>,
     /// For taking long messages apart: other threads than `pool` has, so that nobody waits who only reads.
     pub parsing: Pool,
     /// Bodies that were found damaged while they were sent.
@@ -140,6 +143,11 @@ impl PerCore {
             shard_cores: core.shard_cores,
             shard_count: core.shard_count,
             accounts: Accounts::new(store, &core.shards, core.shard_count),
+            queue: Queue::new(
+                &core.shards,
+                live.settings.server.queue.fresh_memory_bytes.as_usize(),
+                wall_clock,
+            ),
             shards: core.shards,
             watches: core.watches,
             lanes: core.lanes,

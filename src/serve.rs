@@ -27,7 +27,7 @@ use crate::login::{Iterations, Scheme, Secrets, Unknown, Verifier, hashing_pool}
 use crate::percore::{PerCore, wall_clock};
 use crate::settings::{AccountName, Door, HttpCore, InitialMailboxes, Settings, ShardCores};
 use crate::store::{SpecialUse, StoreOptions};
-use crate::{imap_server, smtp_server, web};
+use crate::{imap_server, outbound, smtp_server, web};
 use accept::{IMAP, accept, count};
 use sockets::{Bound, bind};
 
@@ -301,6 +301,10 @@ impl Rooms {
                 }
             });
         }
+        // So far there is one next hop: localserve's own accounts.
+        if core.live().settings.everything_to.is_some() {
+            outbound::start(&core);
+        }
         Ok(Rc::new(Rooms { core }))
     }
 }
@@ -462,7 +466,7 @@ fn default_pool_threads() -> usize {
 }
 
 /// Every part of the program whose panics are caught and counted.
-static ROOMS: [&rt::Room; 11] = [
+static ROOMS: [&rt::Room; 12] = [
     &shards::pool::ROOM,
     &shards::engine::ROOM,
     &shards::storage::ROOM,
@@ -471,6 +475,7 @@ static ROOMS: [&rt::Room; 11] = [
     &crate::handle::ROOM,
     &crate::store::ROOM,
     &fan_out::ROOM,
+    &outbound::ROOM,
     &smtp_server::ROOM,
     &imap_server::ROOM,
     &web::ROOM,

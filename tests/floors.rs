@@ -14,7 +14,7 @@ const ROOMS: &[&[&str]] = &[
     &["queue"],
     &["calls"],
     &["percore"],
-    &["handle", "inbound"],
+    &["handle", "inbound", "outbound"],
     &["smtp_server", "imap_server", "web"],
     &["serve"],
     &["control"],

@@ -35,8 +35,8 @@ pub(super) fn list(arguments: &Arguments) -> Result<(), Failure> {
     }
     match count {
         0 => print("The queue is empty.\n"),
-        1 => print("1 message.\n"),
-        n => print(&format!("{n} messages.\n")),
+        1 => print("1 recipient.\n"),
+        n => print(&format!("{n} recipients.\n")),
     }
 }
 
@@ -44,29 +44,41 @@ fn line(item: &Value, json: bool) -> String {
     if json {
         return format!("{item}\n");
     }
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
-    let recipients = item["recipients"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(text);
-    let recipients: Vec<String> = recipients.collect();
-    let shown = recipients.iter().take(RECIPIENTS_SHOWN);
-    let mut to = shown.cloned().collect::<Vec<_>>().join(" ");
-    if recipients.len() > RECIPIENTS_SHOWN {
-        to.push_str(&format!(
-            " and {} more",
-            recipients.len() - RECIPIENTS_SHOWN
+    let text = |field: &str| item[field].as_str().unwrap_or_default();
+    let mut line = format!(
+        "{:<10} {:<16} {:>10} octets  <{}> to <{}>\n           {}",
+        item["id"].as_u64().unwrap_or_default(),
+        text("account"),
+        item["size"],
+        text("reverse_path"),
+        text("recipient"),
+        text("state"),
+    );
+    let attempts = item["attempts"].as_u64().unwrap_or_default();
+    if text("state") == "waiting" && attempts > 0 {
+        line.push_str(&format!(
+            ", next attempt {}, given up {}",
+            super::date(&item["next"]),
+            super::date(&item["expires"])
         ));
     }
-    format!(
-        "{:<12} {:<16} {:>10} octets  <{}> to {to}\n",
-        text(&item["id"]),
-        text(&item["account"]),
-        item["size"],
-        text(&item["reverse_path"]),
-    )
+    if let Some(last) = item["history"].as_array().and_then(|h| h.last()) {
+        // What a server said: without control characters when it was stored.
+        let words = [&last["code"], &last["enhanced"], &last["text"]];
+        let words = words.into_iter().filter_map(|word| match word {
+            Value::Number(n) if n.as_u64() != Some(0) => Some(n.to_string()),
+            Value::String(text) if !text.is_empty() => Some(text.clone()),
+            _ => None,
+        });
+        let words: Vec<String> = words.collect();
+        line.push_str(&format!(
+            ", {attempts} attempt{}, the last {}: {} {}",
+            if attempts == 1 { "" } else { "s" },
+            super::date(&last["at"]),
+            last["remote"].as_str().unwrap_or_default(),
+            words.join(" "),
+        ));
+    }
+    line.push('\n');
+    line
 }
-
-/// `--json` shows them all.
-const RECIPIENTS_SHOWN: usize = 5;

@@ -215,7 +215,11 @@ pub(super) const ROWS: [Row; 24] = [
 Every standard port plus the offset, on 127.0.0.1: SMTP 1025, submission 1587,
 submissions 1465, IMAP 1143, IMAPS 1993, HTTP 1080 (metrics and health).
 ringmail@localhost, password ringmailringmail, receives mail to any address
-that has no account of its own. Nothing leaves this machine.
+that has no account of its own. Nothing leaves this machine: mail that an account
+submits for such an address goes through the queue and comes to the account itself.
+Failures are played on request: a localpart that ends in temperror, permerror,
+timeout or a code (400 to 599) fails at the end of the message; with mailfrom,
+rcptto or queue before it at that command, or when the queue delivers.
 Accounts u1, u2, ... have the same password until another is set. They are files
 in DIR/accounts and stay, without --accounts too, until ringmail account remove.
 DIR is made at the first start and used again at the next; by default it is

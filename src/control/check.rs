@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::commands::{Control, OTHER_ANSWER, lost};
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall};
-use crate::store::{Delivered, Notes};
+use crate::store::{Delivered, ENTRY_KEYS, Notes};
 
 pub(super) fn check(
     control: &Control,
@@ -59,9 +59,13 @@ pub(super) fn check(
 fn left_over(control: &Control, notes: &mut Notes) -> Result<(), String> {
     for (shard, rows) in notes.take_delivered() {
         for rows in rows.chunks(ROWS_AT_ONCE) {
-            let entries = rows.iter().map(|(_, row)| row.entry_key()).collect();
+            let entries = rows.iter().flat_map(|(_, row)| row.entry_keys()).collect();
             let there = exist(control, shard, entries)?;
-            let gone = rows.iter().zip(there).filter(|(_, there)| !there);
+            let there = there.chunks(ENTRY_KEYS);
+            let gone = rows
+                .iter()
+                .zip(there)
+                .filter(|(_, there)| !there.contains(&true));
             // An entry that ended meanwhile: its transactions have been forgotten by now.
             for ((owner, row), _) in gone {
                 let Delivered { key, .. } = row.clone();

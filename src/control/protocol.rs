@@ -152,12 +152,12 @@ pub struct KeyPosition {
 }
 
 /// A place between two pages of the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueuePosition {
-    /// The core whose entries were told last.
-    pub core: u16,
-    /// The last entry's shard and number; none: that core's first is next.
-    pub entry: Option<(u16, u64)>,
+    /// The shard whose messages were told last.
+    pub shard: u16,
+    /// The last one's number; none: that shard's first is next.
+    pub message: Option<u64>,
 }
 
 /// A line of an answer.
@@ -234,12 +234,12 @@ mod tests {
             })) => (),
             _ => panic!("account-list"),
         }
-        match request("{\"command\":\"queue-list\",\"after\":{\"core\":1,\"entry\":[3,7]}}") {
+        match request("{\"command\":\"queue-list\",\"after\":{\"shard\":1,\"message\":7}}") {
             Ok(Some(Request::QueueList {
                 after: Some(after),
                 limit: PAGE_MAX,
             })) => {
-                assert_eq!((after.core, after.entry), (1, Some((3, 7))));
+                assert_eq!((after.shard, after.message), (1, Some(7)));
             }
             _ => panic!("queue-list"),
         }

@@ -1,13 +1,13 @@
-//! The queue, page by page, core after core.
+//! The queue, page by page, shard after shard.
 
 use serde_json::{Value, json};
-use shards::CoreId;
 
 use super::commands::{Control, OTHER_ANSWER};
 use super::protocol::{PAGE_MAX, QueuePosition};
 use crate::calls::{ControlAnswer, ControlCall};
-use crate::queue::QueueItem;
+use crate::queue::rows::{Attempt, Stored};
 
+/// One item for each recipient; a page has whole messages.
 pub(super) fn list(
     control: &Control,
     after: Option<QueuePosition>,
@@ -15,46 +15,67 @@ pub(super) fn list(
     item: &mut dyn FnMut(Value) -> Result<(), String>,
 ) -> Result<Value, String> {
     let limit = limit.clamp(1, PAGE_MAX);
-    // The last executor is the one for HTTP and has no shards.
-    let cores = control.server.cores() - 1;
-    let mut position = after.unwrap_or(QueuePosition {
-        core: 0,
-        entry: None,
-    });
+    let mut position = after.unwrap_or_default();
     let mut told = 0;
-    while position.core < cores {
+    while position.shard < control.server.shards() {
         let call = ControlCall::Queue {
-            after: position.entry,
+            shard: position.shard,
+            after: position.message,
             limit: limit - told,
         };
-        let ControlAnswer::Queue(entries) = control.ask(CoreId(position.core), call)? else {
+        let owner = control.server.owner_of_shard(position.shard);
+        let ControlAnswer::Queue(messages, more) = control.ask(owner, call)? else {
             return Err(OTHER_ANSWER.into());
         };
-        told += entries.len();
-        for entry in &entries {
-            item(describe(entry))?;
+        told += messages.len();
+        for message in &messages {
+            for index in 0..message.message.recipients.len() as u32 {
+                item(describe(position.shard, message, index))?;
+            }
         }
-        if told >= limit {
-            position.entry = entries.last().map(|e| (e.shard, e.number));
-            return Ok(json!({"next": position}));
+        if more {
+            position.message = messages.last().map(|m| m.body.0);
+            if told >= limit {
+                return Ok(json!({"next": position}));
+            }
+        } else {
+            position = QueuePosition {
+                shard: position.shard + 1,
+                message: None,
+            };
         }
-        position = QueuePosition {
-            core: position.core + 1,
-            entry: None,
-        };
     }
     Ok(json!({"next": null}))
 }
 
-fn describe(entry: &QueueItem) -> Value {
-    let row = &entry.row;
+fn describe(shard: u16, stored: &Stored, index: u32) -> Value {
+    let message = &stored.message;
+    let row = stored.recipient(index);
+    let recipient = &message.recipients[index as usize];
     json!({
-        "id": format!("{}-{}", entry.shard, entry.number),
-        "account": row.account,
-        "reverse_path": row.reverse_path,
-        "recipients": row.recipients,
-        "size": row.size,
-        "smtputf8": row.smtputf8,
-        "accepted": row.accepted,
+        "id": stored.id(shard, index).map(|id| id.get()),
+        "account": message.account,
+        "reverse_path": message.reverse_path,
+        "recipient": recipient.address,
+        "message_id": message.message_id,
+        "size": message.size,
+        "smtputf8": message.smtputf8,
+        "accepted": message.accepted,
+        "expires": message.expires,
+        "state": row.state.word(),
+        "attempts": row.attempts,
+        "next": row.next,
+        "history": row.history.iter().map(attempt).collect::<Vec<_>>(),
+    })
+}
+
+fn attempt(attempt: &Attempt) -> Value {
+    json!({
+        "at": attempt.at,
+        "took_ms": attempt.took_ms,
+        "remote": attempt.remote,
+        "code": attempt.code,
+        "enhanced": attempt.enhanced.map(|(a, b, c)| format!("{a}.{b}.{c}")),
+        "text": attempt.text,
     })
 }

@@ -18,7 +18,8 @@ use shards::storage::{Batch, External, NewBody, Shard, StorageError};
 use super::spool::{BodyMemory, may_begin, until_last};
 use crate::calls::{Answer, Call, Deliver, Room, Transaction};
 use crate::percore::PerCore;
-use crate::queue::{self, QueueRow};
+use crate::queue::rows::MessageRow;
+use crate::queue::{self, Content};
 use crate::settings::AccountName;
 pub use crate::store::rows::FanOutRecipient as Recipient;
 use crate::store::rows::FanOutRow as Row;
@@ -31,7 +32,7 @@ pub struct FanOut {
     /// The accounts of each address that was named: an alias has several.
     pub targets: Vec<Vec<AccountName>>,
     /// Addresses elsewhere, for the queue; with the account that submits.
-    pub remote: Option<QueueRow>,
+    pub remote: Option<MessageRow>,
     /// Header fields for all: Return-Path and Received. Queued copies get `queue_prefix`.
     pub prefix: Vec<u8>,
     /// Header fields of queued copies.
@@ -130,6 +131,14 @@ impl FanOut {
     }
 
     async fn commit_entry(mut self, core: &Rc<PerCore>) -> Result<(), StoreError> {
+        let wanted = self.remote.as_ref().map_or(0, |r| r.recipients.len());
+        let queue_max = {
+            let live = core.live();
+            live.settings.server.queue.recipients_per_core_max as usize
+        };
+        if wanted > 0 && core.queue.count() + wanted > queue_max {
+            return Err(StoreError::Limit("the queue is full"));
+        }
         if PENDING.get() >= PENDING_MAX {
             return Err(StoreError::Storage(StorageError::Busy));
         }
@@ -139,9 +148,16 @@ impl FanOut {
         let bytes = (self.content.bytes.len() + 1024) * 2;
         let permit = shard.permit(bytes, true, Duration::from_secs(30)).await?;
         let mut batch = Batch::default();
-        if let Some(remote) = self.remote.take() {
-            queue::plan(&shard, &mut batch, remote, self.queue_prefix, &self.content);
-        }
+        let queued = self.remote.take().map(|mut row| {
+            let prefix = std::mem::take(&mut self.queue_prefix);
+            let content = Content {
+                bytes: Arc::new([prefix.as_slice(), &self.content.bytes].concat()),
+                external: None,
+                held: None,
+            };
+            let id = queue::plan(&shard, &mut batch, &mut row, prefix, &self.content);
+            (id, row, content)
+        });
         let entry = (!self.recipients.is_empty()).then(|| {
             let id = shard.next_body();
             let row = Row {
@@ -169,6 +185,14 @@ impl FanOut {
         });
         shard.commit(permit, batch).await?;
         let _ = point("fanout.committed");
+        if let Some((id, row, content)) = queued {
+            let external = placed(&shard, id, self.content.clone()).external;
+            let content = Content {
+                external,
+                ..content
+            };
+            core.queue.accepted(&shard, id, row, content);
+        }
         if let Some((id, row)) = entry {
             let content = placed(&shard, id, self.content);
             start(core, shard, id, row, Held::new(content, self.memory));
@@ -227,12 +251,12 @@ pub async fn forget_left_over(core: &Rc<PerCore>, shard: &Rc<Shard>) -> Result<(
             by_shard.entry(row.shard).or_default().push(row);
         }
         for (of, mut rows) in by_shard {
-            let keys = rows.iter().map(Delivered::entry_key).collect();
+            let keys = rows.iter().flat_map(Delivered::entry_keys).collect();
             let call = Call::RowsExist { shard: of, keys };
             // One that does not answer, or is out of service: they stay.
             if let Ok(Answer::Exist(Ok(there))) = core.call(core.owner_of_shard(of), call).await {
-                let mut there = there.into_iter();
-                rows.retain(|_| there.next() == Some(false));
+                let mut there = there.chunks(store::ENTRY_KEYS);
+                rows.retain(|_| there.next().is_some_and(|there| !there.contains(&true)));
                 if !rows.is_empty() {
                     store::forget(shard, rows).await?;
                 }

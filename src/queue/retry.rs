@@ -1,6 +1,8 @@
 //! When a recipient is tried again, and when the sender hears of it. Pure: times are arguments. RFC 5321 4.5.4.1.
 
-use super::rows::{Attempt, MessageRow, Notify, RecipientRow, State};
+use std::collections::HashMap;
+
+use super::rows::{Attempt, MessageRow, Notice, Notify, Owed, RecipientRow, State};
 
 /// How long to wait after each attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,18 +41,7 @@ pub enum Verdict {
     Permanent,
 }
 
-/// What the sender is to be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// RFC 3464 2.3.3: delayed; it goes on being tried.
-    Delayed,
-    /// Failed.
-    Failed,
-    /// Relayed to a server that does not report by itself. RFC 3461 5.2.2.
-    Relayed,
-}
-
-/// What becomes of a recipient after an attempt, and what the sender is to be told. `id` is the recipient's number.
+/// What becomes of a recipient after an attempt. `id` is the recipient's number.
 pub fn after(
     message: &MessageRow,
     index: u32,
@@ -58,75 +49,68 @@ pub fn after(
     attempt: Attempt,
     verdict: Verdict,
     (schedule, id, now): (&Schedule, u64, i64),
-) -> (RecipientRow, Option<Notice>) {
+) -> RecipientRow {
     row.attempts += 1;
     row.record(attempt);
-    let failed = |row: &mut RecipientRow| {
-        row.state = State::Failed;
-        wants(message, index, Notice::Failed)
-    };
     match verdict {
-        Verdict::Delivered => {
-            row.state = State::Delivered;
-            (row, None)
-        }
-        Verdict::Permanent => {
-            let notice = failed(&mut row);
-            (row, notice)
-        }
-        Verdict::Temporary if now >= message.expires => {
-            let notice = failed(&mut row);
-            (row, notice)
-        }
+        Verdict::Delivered => row.state = State::Delivered,
+        Verdict::Permanent => return give_up(message, index, row),
+        Verdict::Temporary if now >= message.expires => return give_up(message, index, row),
         Verdict::Temporary => {
             // A last attempt just before it is given up, not one too few.
             let next = now + schedule.wait(row.attempts, id);
             row.next = next.min(message.expires.max(now + 1));
-            let is_late =
-                now - message.accepted.max(message.not_before) >= schedule.delay_notice as i64;
-            let notice = match is_late && !row.delay_told {
-                true => {
-                    row.delay_told = true;
-                    wants(message, index, Notice::Delayed)
-                }
-                false => None,
-            };
-            (row, notice)
+            let since = message.accepted.max(message.not_before);
+            if now - since >= schedule.delay_notice as i64 && !row.delay_told {
+                row.delay_told = true;
+                row.owes = owed(message, index, Notice::Delayed);
+            }
         }
     }
+    row
 }
 
-/// Gives up a recipient whose time is over, whatever held it.
-pub fn expire(
-    message: &MessageRow,
-    index: u32,
-    mut row: RecipientRow,
-) -> (RecipientRow, Option<Notice>) {
+/// Gives up a recipient: refused for good, or its time is over, whatever held it.
+pub fn give_up(message: &MessageRow, index: u32, mut row: RecipientRow) -> RecipientRow {
     row.state = State::Failed;
-    (row, wants(message, index, Notice::Failed))
+    row.owes = owed(message, index, Notice::Failed);
+    row
 }
 
 /// Whether the sender wants to hear it. RFC 3461 4.1: who did not say so hears of failures, and may hear of delays; nobody hears anything at
 /// the null path.
-pub fn wants(message: &MessageRow, index: u32, notice: Notice) -> Option<Notice> {
+pub fn wants(message: &MessageRow, index: u32, notice: Notice) -> bool {
     if message.reverse_path.is_empty() {
-        return None;
+        return false;
     }
-    let notify = message
-        .recipients
-        .get(index as usize)?
-        .notify
-        .unwrap_or(Notify {
-            success: false,
-            failure: true,
-            delay: true,
-        });
-    let wanted = match notice {
+    let recipient = message.recipients.get(index as usize);
+    let notify = recipient.and_then(|r| r.notify).unwrap_or(Notify {
+        success: false,
+        failure: true,
+        delay: true,
+    });
+    match notice {
         Notice::Delayed => notify.delay,
         Notice::Failed => notify.failure,
         Notice::Relayed => notify.success,
-    };
-    wanted.then_some(notice)
+    }
+}
+
+/// Has those that owe the same now told in one report.
+pub fn group(rows: &mut [(u32, RecipientRow)]) {
+    let mut first: HashMap<Notice, u32> = HashMap::new();
+    for (index, row) in rows {
+        if let Some(owed) = &mut row.owes {
+            owed.group = *first.entry(owed.notice).or_insert(*index);
+        }
+    }
+}
+
+fn owed(message: &MessageRow, index: u32, notice: Notice) -> Option<Owed> {
+    wants(message, index, notice).then_some(Owed {
+        notice,
+        group: index,
+    })
 }
 
 #[cfg(test)]
@@ -202,13 +186,12 @@ mod tests {
         loop {
             let now = row.next;
             let parts = (&schedule(), 7, now);
-            let (next, notice) = after(message, 0, row, attempt(now), Verdict::Temporary, parts);
-            match notice {
+            row = after(message, 0, row, attempt(now), Verdict::Temporary, parts);
+            match row.owes.take().map(|owed| owed.notice) {
                 Some(Notice::Delayed) => delays += 1,
                 Some(_) => failures += 1,
                 None => (),
             }
-            row = next;
             if row.state.is_over() {
                 return (row.attempts, delays, failures, now);
             }
@@ -243,7 +226,7 @@ mod tests {
         let message = message(None);
         let fresh = RecipientRow::fresh(&message);
         let parts = (&schedule(), 7, 10);
-        let (row, notice) = after(
+        let row = after(
             &message,
             0,
             fresh.clone(),
@@ -251,9 +234,12 @@ mod tests {
             Verdict::Delivered,
             parts,
         );
-        assert_eq!((row.state, notice), (State::Delivered, None));
-        let (row, notice) = after(&message, 0, fresh, attempt(10), Verdict::Permanent, parts);
-        assert_eq!((row.state, notice), (State::Failed, Some(Notice::Failed)));
+        assert_eq!((row.state, row.owes), (State::Delivered, None));
+        assert!(row.is_done());
+        let row = after(&message, 0, fresh, attempt(10), Verdict::Permanent, parts);
+        assert_eq!(row.owes.map(|owed| owed.notice), Some(Notice::Failed));
+        assert_eq!(row.state, State::Failed);
+        assert!(row.state.is_over() && !row.is_done());
         assert_eq!((row.attempts, row.history.len()), (1, 1));
     }
 }

@@ -106,6 +106,8 @@ pub struct RecipientRow {
     pub next: i64,
     /// The sender was told of the delay.
     pub delay_told: bool,
+    /// What the sender has still to be told.
+    pub owes: Option<Owed>,
     /// The latest attempts, the last one last: at most [`HISTORY_MAX`].
     pub history: Vec<Attempt>,
 }
@@ -118,8 +120,14 @@ impl RecipientRow {
             attempts: 0,
             next: message.not_before.max(message.accepted),
             delay_told: false,
+            owes: None,
             history: Vec::new(),
         }
+    }
+
+    /// Whether nothing has to follow any more.
+    pub fn is_done(&self) -> bool {
+        self.state.is_over() && self.owes.is_none()
     }
 
     /// Adds an attempt to the history, which keeps the first and the latest.
@@ -162,6 +170,27 @@ impl State {
             State::Dropped => "dropped",
         }
     }
+}
+
+/// What a sender has still to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owed {
+    /// What.
+    pub notice: Notice,
+    /// Told in one report with others that have the same number: decided once, when it became durable, so that a report that is repeated after
+    /// a stop is about the same recipients. The position of the first of them.
+    pub group: u32,
+}
+
+/// What a sender is to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Notice {
+    /// RFC 3464 2.3.3: delayed; it goes on being tried.
+    Delayed,
+    /// Failed.
+    Failed,
+    /// Relayed to a server that does not report by itself. RFC 3461 5.2.2.
+    Relayed,
 }
 
 /// An attempt and what came of it.

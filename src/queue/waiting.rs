@@ -89,6 +89,19 @@ impl Waiting {
         }
     }
 
+    /// Puts an entry that was taken out of a domain's line in again, for another time.
+    pub fn again(&mut self, domain: &str, entry: Entry, due: i64) {
+        // Its line may be gone, and its number another's.
+        let domain = self.domain(domain);
+        let entry = Entry {
+            due: clamp(due),
+            domain,
+            ..entry
+        };
+        self.lines[domain as usize].later += 1;
+        self.later.push(Reverse(entry));
+    }
+
     /// Those whose time has come stand in line.
     pub fn advance(&mut self, now: i64) {
         while let Some(Reverse(entry)) = self.later.peek().copied() {
@@ -201,7 +214,8 @@ impl Waiting {
     }
 
     /// Those that are due.
-    pub fn ready(&self) -> usize {
+    #[cfg(test)]
+    fn ready(&self) -> usize {
         self.ready
     }
 

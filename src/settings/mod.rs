@@ -3,7 +3,7 @@
 //! RFC 5321 4.5.3 (minimum limits and timeouts), RFC 9051 5.4 (autologout).
 //! Not here: secrets (rows of the account's shard), address resolution (`directory/`), anything that changes while mail flows.
 //!
-//! `model` is the whole: `server`, `listener`, `limits`, `oauth` model the static file, `domains` the domains file, `account` one account's file.
+//! `model` is the whole: `server`, `listener`, `limits`, `queue`, `oauth` model the static file, `domains` the domains file, `account` one account's file.
 //! `load` reads the files, `parse` turns a text into a model and finds all its errors, `check` looks at everything together,
 //! `problem` is how an error reads. `reload` says what a new version changes, `edit` writes the server's own changes,
 //! `example` prints every field, `local` is built in for `localserve`. `sendmail` is a file apart, of the command of that name.
@@ -25,6 +25,7 @@ pub mod names;
 pub mod oauth;
 pub mod parse;
 pub mod problem;
+pub mod queue;
 pub mod reload;
 pub mod replace;
 pub mod sendmail;
@@ -48,6 +49,7 @@ pub use model::Settings;
 pub use names::{AddressText, DomainName, LocalpartText, MailboxName};
 pub use oauth::{Oauth, ProviderUrl, TokenAlgorithm, TokenCheck};
 pub use problem::{Place, Problem, Problems, Unfinished};
+pub use queue::Queue;
 pub use sendmail::Sendmail;
 pub use server::{
     Cores, HttpCore, InitialMailboxes, Log, LogFormat, LogLevel, Server, ShardCores, Storage,

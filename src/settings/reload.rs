@@ -61,7 +61,7 @@ pub fn compare(old: &Settings, new: &mut Settings) -> Change {
 }
 
 /// Each field of the static file: whether a change needs a restart, and whether the two versions agree.
-fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 13] {
+fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 14] {
     // Taken apart without `..`, so that a new field must be placed here.
     let Server {
         data_dir,
@@ -75,6 +75,7 @@ fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 13] {
         limits,
         quota_bytes,
         oauth,
+        queue,
         initial_mailboxes,
         listener,
     } = new;
@@ -94,6 +95,7 @@ fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 13] {
         ("limits", false, *limits == old.limits),
         ("quota_bytes", false, *quota_bytes == old.quota_bytes),
         ("oauth", false, *oauth == old.oauth),
+        ("queue", false, *queue == old.queue),
         (
             "initial_mailboxes",
             false,

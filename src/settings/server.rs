@@ -10,6 +10,7 @@ use super::limits::Limits;
 use super::listener::Listener;
 use super::names::{DomainName, MailboxName};
 use super::oauth::Oauth;
+use super::queue::Queue;
 use super::units::{Bytes, Secs};
 
 /// The static file.
@@ -34,6 +35,8 @@ pub struct Server {
     pub storage: Storage,
     /// Bounds against peers.
     pub limits: Limits,
+    /// How mail on its way out is tried.
+    pub queue: Queue,
     /// Octets all messages of an account may have together, unless its file says otherwise. `None`: no bound.
     pub quota_bytes: Option<Bytes>,
     /// Whose tokens log in. `None`: nobody's.
@@ -91,6 +94,7 @@ impl Default for Server {
             cores: Cores::default(),
             storage: Storage::default(),
             limits: Limits::default(),
+            queue: Queue::default(),
             quota_bytes: None,
             oauth: None,
             initial_mailboxes: InitialMailboxes::default(),

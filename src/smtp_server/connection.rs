@@ -20,6 +20,7 @@ use smtp::{HelloKind, Reply};
 use super::Endpoint;
 use super::recipients;
 use super::replies;
+use super::simulated;
 use super::transaction::{Facts, Transaction, spool_reply};
 use crate::calls::LimitedDoor;
 use crate::login::limiter::Networks;
@@ -349,7 +350,7 @@ impl<'c> Door<'c> {
             Event::Mail {
                 reverse_path,
                 parameters,
-            } => self.mail(reverse_path, parameters),
+            } => self.mail(reverse_path, parameters).await,
             Event::Recipient { forward_path } => self.recipient(&forward_path).await,
             Event::DataStart => {
                 self.session.accept();
@@ -370,7 +371,7 @@ impl<'c> Door<'c> {
         }
     }
 
-    fn mail(&mut self, reverse_path: smtp::ReversePath, parameters: smtp::MailParameters) {
+    async fn mail(&mut self, reverse_path: smtp::ReversePath, parameters: smtp::MailParameters) {
         let most = self.limits(|l| l.bad_transactions_max);
         if self.bad_transactions > most && self.good_transactions == 0 {
             self.session.close(Reply::too_many_failures());
@@ -388,6 +389,12 @@ impl<'c> Door<'c> {
             && let Err(reply) =
                 recipients::check_reverse_path(&self.core.live(), account, &reverse_path)
         {
+            self.session.decide(reply);
+            return;
+        }
+        let played = simulated::at_mail(&self.core.live(), &reverse_path);
+        if let Some(failure) = played {
+            let reply = simulated::play(failure).await;
             self.session.decide(reply);
             return;
         }
@@ -409,12 +416,19 @@ impl<'c> Door<'c> {
             self.session.decide(Reply::one_recipient_for_notification());
             return;
         }
-        match recipients::resolve(&self.core.live(), forward_path, self.submitter) {
+        let live = self.core.live();
+        if let Some(failure) = simulated::at_recipient(&live, forward_path) {
+            let reply = simulated::play(failure).await;
+            self.session.decide(reply);
+            return;
+        }
+        match recipients::resolve(&live, forward_path, self.submitter) {
             Ok(target) if !transaction.has_place(self.core, &target).await => {
                 self.session.decide(Reply::mailbox_full());
             }
             Ok(target) => {
                 transaction.add(target);
+                transaction.play(simulated::at_message(&live, forward_path));
                 self.session.accept();
             }
             Err(reply) => {

@@ -8,6 +8,7 @@ mod connection;
 mod login;
 mod recipients;
 mod replies;
+mod simulated;
 mod transaction;
 
 use std::sync::Arc;

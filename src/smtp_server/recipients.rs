@@ -2,7 +2,7 @@
 
 use smtp::{Address, ForwardPath, Host, Reply, ReversePath};
 
-use crate::directory::{MaySend, Resolution};
+use crate::directory::{Destination, MaySend, Reason, Resolution};
 use crate::inbound::Recipient;
 use crate::live::Live;
 use crate::settings::{AccountName, Post};
@@ -34,16 +34,17 @@ pub fn resolve(
         },
     };
     match live.directory.resolve(localpart, domain) {
+        // Of our own users: elsewhere, as it would be in earnest.
+        Resolution::Account(Destination {
+            reason: Reason::Everything,
+            ..
+        }) if submitter.is_some() => Ok(Target::Remote(bare(path))),
         Resolution::Account(found) => Ok(Target::Local(
             vec![Recipient {
                 account: found.account.as_str().to_string(),
                 mailbox: found.mailbox.to_string(),
                 // Delivered-To names the address that was asked for, detail included (RFC 9228).
-                address: path
-                    .to_string()
-                    .trim_start_matches('<')
-                    .trim_end_matches('>')
-                    .to_string(),
+                address: bare(path),
             }],
             None,
         )),
@@ -64,6 +65,14 @@ pub fn resolve(
             _ => Err(Reply::domain_not_local()),
         },
     }
+}
+
+/// A path without its brackets.
+fn bare(path: &ForwardPath) -> String {
+    let text = path.to_string();
+    text.trim_start_matches('<')
+        .trim_end_matches('>')
+        .to_string()
 }
 
 /// Whether a reverse-path may be used by the account that is logged in. The null path may.

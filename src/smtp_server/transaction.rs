@@ -9,11 +9,12 @@ use smtp::server::Defect;
 use smtp::{HelloKind, MailParameters, Reply, ReversePath};
 
 use super::recipients::{self, Target};
-use super::replies;
+use super::{replies, simulated};
+use crate::directory::Failure;
 use crate::inbound::{FanOut, Finished, HEAD_MAX, Recipient, Spool, SpoolError};
 use crate::live::Live;
 use crate::percore::PerCore;
-use crate::queue::QueueRow;
+use crate::queue::rows::{MessageRow, Recipient as Queued};
 use crate::settings::AccountName;
 use crate::store::thread_row;
 
@@ -47,6 +48,8 @@ pub struct Transaction {
     remote: Vec<String>,
     spool: Option<Spool>,
     failed: Option<SpoolError>,
+    /// What is played at the end.
+    played: Option<Failure>,
 }
 
 impl Transaction {
@@ -61,6 +64,7 @@ impl Transaction {
             remote: Vec::new(),
             spool: None,
             failed: None,
+            played: None,
         }
     }
 
@@ -103,6 +107,11 @@ impl Transaction {
         }
     }
 
+    /// Has a failure played at the end, if one is asked for. Only `localserve` does.
+    pub fn play(&mut self, failure: Option<Failure>) {
+        self.played = self.played.or(failure);
+    }
+
     /// Takes a piece of the message.
     pub fn push(&mut self, core: &Rc<PerCore>, piece: &[u8]) {
         if self.failed.is_none() {
@@ -142,6 +151,9 @@ impl Transaction {
     ) -> Reply {
         if let Some(defect) = defect {
             return defect.reply();
+        }
+        if let Some(failure) = self.played {
+            return simulated::play(failure).await;
         }
         if shards::faults::point("smtp.message").is_err() {
             return Reply::local_error();
@@ -267,7 +279,9 @@ impl Transaction {
         spool: Spool,
         added: String,
     ) -> Reply {
-        let thread = thread_row(Header::of_message(spool.head()));
+        let header = Header::of_message(spool.head());
+        let thread = thread_row(header);
+        let message_id = message_id(header, &added);
         let Finished {
             content,
             file,
@@ -283,8 +297,17 @@ impl Transaction {
             .trim_start_matches('<')
             .trim_end_matches('>')
             .to_string();
-        let remote = (!self.remote.is_empty()).then(|| QueueRow {
-            body: 0,
+        let eight_bit =
+            content.external.is_some() || !content.bytes.is_ascii() || !received.is_ascii();
+        let accepted = core.wall_clock();
+        let lifetime = core
+            .live()
+            .settings
+            .server
+            .queue
+            .give_up_after_secs
+            .duration();
+        let remote = (!self.remote.is_empty()).then(|| MessageRow {
             size: 0,
             prefix_length: 0,
             account: facts
@@ -292,9 +315,17 @@ impl Transaction {
                 .map(|a| a.as_str().to_string())
                 .unwrap_or_default(),
             reverse_path: reverse_path.clone(),
-            recipients: self.remote,
+            message_id,
             smtputf8: self.parameters.smtputf8,
-            accepted: core.wall_clock(),
+            eight_bit,
+            binary: self.parameters.body == Some(smtp::BodyKind::BinaryMime),
+            accepted,
+            not_before: 0,
+            expires: accepted.saturating_add_unsigned(lifetime.as_secs()),
+            require_tls: None,
+            ret: None,
+            envid: None,
+            recipients: self.remote.into_iter().map(Queued::new).collect(),
         });
         let (from, octets) = (reverse_path.clone(), content.length());
         let recipients = self.recipients.len() + remote.as_ref().map_or(0, |r| r.recipients.len());
@@ -377,6 +408,22 @@ impl Transaction {
         .to_field()
     }
 }
+
+/// The Message-ID of a message, or that of the fields we add to it.
+fn message_id(header: Header<'_>, added: &str) -> String {
+    let added = Header::of_message(added.as_bytes());
+    let found = header.first("Message-ID").or(added.first("Message-ID"));
+    let text = found.map(|field| {
+        String::from_utf8_lossy(&field.unfolded())
+            .trim()
+            .to_string()
+    });
+    text.filter(|t| t.len() <= MESSAGE_ID_MAX)
+        .unwrap_or_default()
+}
+
+/// Octets of a Message-ID that is kept with a queued message. RFC 5322 2.1.1.
+const MESSAGE_ID_MAX: usize = 998;
 
 /// What the sender is told of a message that can't be taken now.
 pub fn spool_reply(error: &SpoolError) -> Reply {

@@ -21,7 +21,7 @@
 //! | `a` id `g` mailbox | a deleted mailbox whose messages are being removed: its name |
 //! | `a` id `c` | credentials |
 //! | `f` number | fan-out entry |
-//! | `q` number | queue entry |
+//! | `q` number (index) | queued message; what became of one of its recipients (`queue/rows.rs`) |
 
 use super::rows::{AccountId, MailboxId};
 

@@ -28,9 +28,9 @@ impl Delivered {
         Some(Delivered { key, shard, entry })
     }
 
-    /// The key of the entry's row, in its shard.
-    pub fn entry_key(&self) -> Vec<u8> {
-        keys::fan_out(self.entry)
+    /// The keys of what the entry's row may be, in its shard: one of fan-out, or a queued message.
+    pub fn entry_keys(&self) -> [Vec<u8>; ENTRY_KEYS] {
+        [keys::fan_out(self.entry), keys::queue(self.entry)]
     }
 }
 
@@ -92,6 +92,8 @@ pub async fn exist(shard: &Rc<Shard>, keys: Vec<Vec<u8>>) -> Result<Vec<bool>, S
     Ok(shard.read(look).await?)
 }
 
+/// Keys of [`Delivered::entry_keys`].
+pub const ENTRY_KEYS: usize = 2;
 /// Accounts looked at by one job of the pool.
 const ACCOUNTS: usize = 200;
 /// Rows in one answer, about.

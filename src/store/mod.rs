@@ -46,7 +46,7 @@ pub use client_keys::{
 };
 pub use copy::Copied;
 pub use flags::{FlagAction, FlagsStored, KEYWORDS_MAX, system};
-pub use left_over::{Delivered, delivered, exist, forget};
+pub use left_over::{Delivered, ENTRY_KEYS, delivered, exist, forget};
 pub use login_records::{login_records, prune_logins, record_logins};
 pub use mailboxes::{INBOX, check_name};
 pub use rows::{AccountId, MailboxCounts, MailboxId, ModSeq, SpecialUse, ThreadRow};

@@ -333,6 +333,10 @@ impl Shards<'_> {
                     },
                     Entry::Row(key, value) => {
                         builder.put_body(body, record.location)?;
+                        // What became of a queued message's recipients no body tells.
+                        for (key, value) in old.iter().flat_map(|old| old.below(&key)) {
+                            builder.row(RowChange::Put(key, value))?;
+                        }
                         builder.row(RowChange::Put(key, value))?;
                         salvaged.entries += 1;
                     }

@@ -20,6 +20,7 @@ mod logins;
 mod oauth;
 mod operator;
 mod program;
+mod queue;
 mod salvage;
 mod salvage_killed;
 mod sendmail;

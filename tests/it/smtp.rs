@@ -416,19 +416,23 @@ fn submitted_mail_for_elsewhere_is_in_the_queue_before_the_250() {
         "250 ",
     );
     let running = server.server();
-    let queued: usize = (0..running.cores() - 1)
-        .map(|core| {
+    let queued: usize = (0..running.shards())
+        .map(|shard| {
             let call = Call::Control(Box::new(ControlCall::Queue {
+                shard,
                 after: None,
                 limit: 100,
             }));
-            match running.call(shards::CoreId(core), call) {
-                Ok(Answer::Control(Ok(ControlAnswer::Queue(items)))) => {
-                    for item in &items {
-                        assert_eq!(item.row.recipients, ["someone@elsewhere.example"]);
-                        assert_eq!(item.row.reverse_path, "anna@example.test");
+            match running.call(running.owner_of_shard(shard), call) {
+                Ok(Answer::Control(Ok(ControlAnswer::Queue(messages, false)))) => {
+                    for stored in &messages {
+                        let message = &stored.message;
+                        assert_eq!(message.recipients[0].address, "someone@elsewhere.example");
+                        assert_eq!(message.recipients.len(), 1);
+                        assert_eq!(message.reverse_path, "anna@example.test");
+                        assert!(message.message_id.ends_with('>'), "{}", message.message_id);
                     }
-                    items.len()
+                    messages.len()
                 }
                 _ => panic!("no queue"),
             }

@@ -225,6 +225,14 @@ impl Shard {
         status(&self.shared)
     }
 
+    /// The last of so many numbers that follow each other, for a new body and what else is numbered with it; none is given twice, also not
+    /// after a restart, once the body is durable.
+    pub fn next_bodies(&self, count: u64) -> BodyId {
+        let id = self.next_body.get() + count.max(1) - 1;
+        self.next_body.set(id + 1);
+        BodyId(id)
+    }
+
     /// A number for a new body; never given twice.
     pub fn next_body(&self) -> BodyId {
         let id = self.next_body.get();

@@ -80,6 +80,15 @@ impl Check<'_> {
 
     /// Of those that are there; one that could not be read has been reported.
     fn timeouts(&mut self) {
+        let waits = &self.settings.server.queue.retry_secs;
+        if waits.is_empty() || waits.len() > 100 || waits.iter().any(|wait| wait.0.is_zero()) {
+            self.report(
+                &self.texts.server,
+                &["queue", "retry_secs"],
+                "1 to 100 waits of a second or more are needed".to_owned(),
+                "leave it out for the default",
+            );
+        }
         for (path, value) in timeouts(&self.settings.server) {
             if value.0.is_zero() {
                 let steps: Vec<&str> = path.split('.').collect();
@@ -300,6 +309,7 @@ fn ranges(server: &Server) -> Vec<(&'static str, u64, u64, u64)> {
     const ANY: u64 = u64::MAX;
     let (cores, storage, limits) = (&server.cores, &server.storage, &server.limits);
     let (smtp, imap, http, auth) = (&limits.smtp, &limits.imap, &limits.http, &limits.auth);
+    let queue = &server.queue;
     vec![
         // io_uring: IORING_MAX_ENTRIES is 32768.
         ("cores.ring_depth", cores.ring_depth.into(), 64, 32_768),
@@ -351,6 +361,10 @@ fn ranges(server: &Server) -> Vec<(&'static str, u64, u64, u64)> {
         ("limits.auth.scram_sha256_iterations", auth.scram_sha256_iterations.into(), 4096, 100_000_000),
         ("limits.auth.scram_sha1_iterations", auth.scram_sha1_iterations.into(), 4096, 100_000_000),
         ("limits.auth.refusals_per_second_max", auth.refusals_per_second_max.into(), 1, 1_000_000),
+        ("queue.give_up_after_secs", queue.give_up_after_secs.0.as_secs(), 60, 60 * 86_400),
+        ("queue.delay_notice_after_secs", queue.delay_notice_after_secs.0.as_secs(), 60, ANY),
+        ("queue.fresh_memory_bytes", queue.fresh_memory_bytes.0, 0, ANY),
+        ("queue.recipients_per_core_max", queue.recipients_per_core_max.into(), 1, 100_000_000),
         ("limits.auth.argon2_passes", auth.argon2_passes.into(), 1, 64),
         ("limits.auth.records_kept_days", auth.records_kept_days.into(), 1, 3650),
         ("limits.auth.records_max", auth.records_max.into(), 20, 1_000_000),
@@ -382,11 +396,11 @@ fn timeouts(server: &Server) -> [(&'static str, Secs); 14] {
 
 /// What may stand in `[log.modules]`: our rooms and crates, and libraries that log.
 #[rustfmt::skip] // a list
-const MODULES: [&str; 30] = [
-    "calls", "cli", "control", "directory", "handle", "imap_server", "inbound", "live", "login", "metrics", "percore", "queue", "sendmail",
+const MODULES: [&str; 33] = [
+    "calls", "cli", "control", "directory", "handle", "imap_server", "inbound", "live", "login", "metrics", "outbound", "percore", "queue", "sendmail",
     "serve",
     "settings", "smtp_server", "store", "telemetry", "web", //
-    "shards", "smtp", "imap", "message", "sasl", //
+    "shards", "smtp", "imap", "message", "sasl", "dsn", "dkim", //
     "rustls", "fjall", "lsm_tree", "glommio", "hyper", "mio",
 ];
 const ADDRESSES_HINT: &str = "addresses to listen on, such as [\"192.0.2.1\", \"2001:db8::1\"]";

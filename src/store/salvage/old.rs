@@ -1,6 +1,6 @@
 //! What an old index still tells, if fjall opens it: taken only where bodies say nothing, and never against them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -19,7 +19,7 @@ pub(super) struct OldIndex {
     /// Keys of client certificates, and what else the shard keeps that no body tells.
     pub others: Vec<Row>,
     /// Entries of queue and fan-out.
-    pub entries: HashMap<Vec<u8>, Vec<u8>>,
+    pub entries: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 pub(super) struct OldAccount {
@@ -69,6 +69,14 @@ impl OldIndex {
 }
 
 impl OldIndex {
+    /// Rows of entries below another's.
+    pub fn below(&self, key: &[u8]) -> Vec<Row> {
+        let from = self.entries.range(key.to_vec()..);
+        let rows = from.take_while(|(k, _)| k.starts_with(key));
+        let below = rows.filter(|(k, _)| k.len() > key.len());
+        below.map(|(k, v)| (k.clone(), v.clone())).collect()
+    }
+
     /// Whether it says where the body is.
     pub fn names(&self, body: BodyId) -> bool {
         let look = || self.index.location(body).ok().flatten().is_some();

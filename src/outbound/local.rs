@@ -1,0 +1,121 @@
+//! The next hop of `localserve`: the sender's own INBOX, whatever the address; with the failures that addresses ask for.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use message::Header;
+use shards::rt;
+
+use super::outcome::Outcome;
+use crate::calls::{Call, Deliver, Transaction};
+use crate::directory::{Failure, Stage, simulated};
+use crate::percore::{PerCore, monotonic};
+use crate::queue::retry::Verdict;
+use crate::queue::rows::Attempt;
+use crate::queue::{Content, Message, Work};
+use crate::settings::AccountName;
+use crate::store::{INBOX, NewContent, NewMessage, StoreError, thread_row};
+
+/// Delivers to each recipient of a work; answers what came of it, and what is to be forgotten once that is recorded.
+pub(super) async fn attempt(
+    core: &Rc<PerCore>,
+    work: &Work,
+) -> (Vec<Outcome>, Vec<(AccountName, Transaction)>) {
+    let mut outcomes = Vec::new();
+    let mut delivered = Vec::new();
+    let content = work.message.content().await;
+    for index in work.recipients.iter().copied() {
+        let (at, began) = (core.wall_clock(), monotonic());
+        let (code, text, transaction) = match &content {
+            Ok(content) => deliver(core, &work.message, content, index).await,
+            Err(error) => (451, error.to_string(), None),
+        };
+        delivered.extend(transaction);
+        outcomes.push(Outcome {
+            index,
+            verdict: match code {
+                200..300 => Verdict::Delivered,
+                500.. => Verdict::Permanent,
+                _ => Verdict::Temporary,
+            },
+            attempt: Attempt {
+                at,
+                took_ms: u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX),
+                remote: "localhost".into(),
+                code,
+                enhanced: None,
+                text,
+            },
+        });
+    }
+    (outcomes, delivered)
+}
+
+async fn deliver(
+    core: &Rc<PerCore>,
+    message: &Message,
+    content: &Content,
+    index: u32,
+) -> (u16, String, Option<(AccountName, Transaction)>) {
+    let address = message.row.recipients[index as usize].address.as_str();
+    let localpart = address.rsplit_once('@').map_or(address, |(l, _)| l);
+    match simulated(localpart) {
+        Some((Stage::Queue, Failure::Code(code))) => {
+            return (code, "simulated failure".into(), None);
+        }
+        Some((Stage::Queue, Failure::Timeout)) => {
+            rt::sleep(TIMEOUT).await;
+            return (451, "simulated timeout".into(), None);
+        }
+        _ => (),
+    }
+    let Ok(account) = message.row.account.parse::<AccountName>() else {
+        return (550, "the account is gone".into(), None);
+    };
+    let transaction = Transaction {
+        shard: message.shard().id().0,
+        entry: message.body.0,
+        recipient: index,
+    };
+    let now = core.wall_clock();
+    let prefix = message::compose::return_path_field(&message.row.reverse_path)
+        + &message::compose::delivered_to_field(address);
+    let deliver = Deliver {
+        account,
+        mailbox: INBOX.to_string(),
+        message: NewMessage {
+            prefix: prefix.into_bytes(),
+            thread: thread_row(Header::of_message(&content.bytes)),
+            content: NewContent {
+                bytes: content.bytes.clone(),
+                external: content.external.clone(),
+            },
+            flags: 0,
+            keywords: Vec::new(),
+            received: now,
+            saved: now,
+            reverse_path: message.row.reverse_path.clone(),
+            recipient: address.to_string(),
+        },
+        transaction: Some(transaction),
+    };
+    match core.deliver(deliver).await {
+        Ok(_) => (250, "delivered".into(), Some((account, transaction))),
+        Err(StoreError::AccountGone) => (550, "the account is gone".into(), None),
+        Err(error) => (451, error.to_string(), None),
+    }
+}
+
+/// What was delivered is recorded: its numbers are needed no more.
+pub(super) async fn forget(core: &Rc<PerCore>, delivered: Vec<(AccountName, Transaction)>) {
+    for of_one in delivered.chunk_by(|(a, _), (b, _)| a == b) {
+        let account = of_one[0].0;
+        let call = Call::ForgetDelivered {
+            account,
+            transactions: of_one.iter().map(|(_, t)| *t).collect(),
+        };
+        let _ = core.call(core.owner_of(account.as_str()), call).await;
+    }
+}
+
+const TIMEOUT: Duration = Duration::from_secs(3600);

@@ -1,0 +1,133 @@
+//! What came of an attempt, recorded; and what the sender is told of it.
+
+use std::rc::Rc;
+
+use shards::faults::point;
+
+use super::notice;
+use crate::percore::PerCore;
+use crate::queue::retry::{Schedule, Verdict, after, give_up, group};
+use crate::queue::rows::{Attempt, RecipientRow, State};
+use crate::queue::{Message, Work};
+use crate::store::StoreError;
+
+/// What came of one recipient.
+pub(super) struct Outcome {
+    pub index: u32,
+    pub attempt: Attempt,
+    pub verdict: Verdict,
+}
+
+/// Records outcomes, and tells senders what they have to hear.
+pub(super) async fn record(core: &Rc<PerCore>, work: Work, outcomes: Vec<Outcome>) {
+    let (message, now) = (work.message.clone(), core.wall_clock());
+    let schedule = schedule(core);
+    for outcome in &outcomes {
+        log(core, &message, outcome);
+    }
+    let recorded = work.record(|message| {
+        let row = |outcome: Outcome| {
+            let Outcome {
+                index,
+                attempt,
+                verdict,
+            } = outcome;
+            let parts = (&schedule, message.number(index), now);
+            let row = message.recipient(index);
+            // Taken out by hand meanwhile: that stays, unless it was too late.
+            let row = match row.state {
+                State::Dropped | State::Failed if verdict != Verdict::Delivered => row,
+                _ => after(&message.row, index, row, attempt, verdict, parts),
+            };
+            (index, row)
+        };
+        let mut rows: Vec<_> = outcomes.into_iter().map(row).collect();
+        group(&mut rows);
+        rows
+    });
+    follow(core, &message, recorded.await).await;
+}
+
+/// Gives up recipients whose time is over.
+pub(super) async fn expire(core: &Rc<PerCore>, work: Work) {
+    let message = work.message.clone();
+    let recipients = work.recipients.clone();
+    let recorded = work.record(|message| {
+        let give_up = |index| {
+            (
+                index,
+                give_up(&message.row, index, message.recipient(index)),
+            )
+        };
+        let mut rows: Vec<_> = recipients.into_iter().map(give_up).collect();
+        group(&mut rows);
+        rows
+    });
+    follow(core, &message, recorded.await).await;
+}
+
+async fn follow(core: &Rc<PerCore>, message: &Rc<Message>, recorded: Result<(), StoreError>) {
+    match recorded {
+        Ok(()) => {
+            let _ = point("outbound.recorded");
+            notice::tell(core, message).await
+        }
+        Err(error) => {
+            tracing::error!(shard = %message.shard().id(), message = message.body.0, %error, "what came of a queued message could not be recorded; it is tried again");
+        }
+    }
+}
+
+fn schedule(core: &PerCore) -> Schedule {
+    let live = core.live();
+    let queue = &live.settings.server.queue;
+    Schedule {
+        waits: queue
+            .retry_secs
+            .iter()
+            .map(|wait| wait.duration().as_secs())
+            .collect(),
+        delay_notice: queue.delay_notice_after_secs.duration().as_secs(),
+    }
+}
+
+fn log(core: &PerCore, message: &Message, outcome: &Outcome) {
+    let result = match outcome.verdict {
+        Verdict::Delivered => "delivered",
+        Verdict::Temporary => "deferred",
+        Verdict::Permanent => "failed",
+    };
+    core.metrics.count(
+        "ringmail_queue_attempts_total",
+        crate::metrics::label("result", result),
+    );
+    let to = message
+        .row
+        .recipients
+        .get(outcome.index as usize)
+        .map_or("", |r| &r.address);
+    let Attempt {
+        took_ms,
+        remote,
+        code,
+        text,
+        ..
+    } = &outcome.attempt;
+    tracing::info!(
+        id = message.id(outcome.index),
+        from = message.row.reverse_path,
+        to,
+        result,
+        remote,
+        code,
+        text,
+        took_ms,
+        "message sent on"
+    );
+}
+
+/// Whether nothing more comes of a recipient's row.
+pub(super) fn owed(message: &Message) -> Vec<(u32, RecipientRow)> {
+    let rows = (0..message.row.recipients.len() as u32).map(|i| (i, message.recipient(i)));
+    rows.filter(|(_, row)| row.owes.is_some()).collect()
+}

@@ -1,0 +1,34 @@
+//! The table `[queue]` of the static file: how long mail on its way out is tried. Takes effect at reload, for messages that are accepted and
+//! attempts that are made from then on.
+
+use serde::{Deserialize, Serialize};
+
+use super::units::Secs;
+
+/// How mail on its way out is kept and tried. RFC 5321 4.5.4.1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Queue {
+    /// How long to wait after the first attempt, the second and so on; the last one repeats.
+    pub retry_secs: Vec<Secs>,
+    /// When to give up, from the acceptance on.
+    pub give_up_after_secs: Secs,
+    /// When the sender is told that his message is delayed.
+    pub delay_notice_after_secs: Secs,
+    /// Recipients that wait, on a core; more are refused for the time being.
+    pub recipients_per_core_max: u32,
+    /// Octets of messages a core keeps in memory from their acceptance to their first attempt; others are read again.
+    pub fresh_memory_bytes: super::units::Bytes,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            retry_secs: [5, 10, 20, 40, 80, 160, 240].map(Secs::minutes).to_vec(),
+            give_up_after_secs: Secs::minutes(5 * 24 * 60),
+            delay_notice_after_secs: Secs::minutes(4 * 60),
+            recipients_per_core_max: 2_000_000,
+            fresh_memory_bytes: super::units::Bytes::mib(32),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The queue, as `localserve` shows it: mail for elsewhere comes back to its sender, with the failures that addresses ask for; and a kill at
+//! each step neither loses nor doubles anything.
+
+use std::io::{BufReader, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::crash::{command, reply};
+use crate::filled::{assert_checked, imap, stop};
+use crate::program::{Localserve, ringmail};
+
+/// Submits a message as `ringmail`; answers the reply to its end. An error: the connection broke.
+fn submit(server: &Localserve, recipients: &[&str], subject: &str) -> std::io::Result<String> {
+    let mut talk = BufReader::new(server.connect(587));
+    reply(&mut talk)?;
+    command(&mut talk, "EHLO client.example\r\n")?;
+    // RFC 4616: ringmail@localhost, ringmailringmail.
+    let plain = "AUTH PLAIN AHJpbmdtYWlsQGxvY2FsaG9zdAByaW5nbWFpbHJpbmdtYWls\r\n";
+    assert!(command(&mut talk, plain)?.starts_with("235"));
+    let mut said = command(&mut talk, "MAIL FROM:<ringmail@localhost>\r\n")?;
+    for recipient in recipients {
+        if said.starts_with("250") {
+            said = command(&mut talk, &format!("RCPT TO:<{recipient}>\r\n"))?;
+        }
+    }
+    if !said.starts_with("250") {
+        return Ok(said);
+    }
+    command(&mut talk, "DATA\r\n")?;
+    talk.get_mut().write_all(
+        format!("From: ringmail@localhost\r\nMessage-ID: <{subject}@x.example>\r\nSubject: {subject}\r\n\r\nhello\r\n.\r\n").as_bytes(),
+    )?;
+    reply(&mut talk)
+}
+
+/// Subjects in the INBOX, sorted.
+fn inbox(server: &Localserve) -> Vec<String> {
+    let commands = [
+        "EXAMINE INBOX",
+        "FETCH 1:* BODY.PEEK[HEADER.FIELDS (SUBJECT)]",
+    ];
+    let said = imap(server, "ringmail", "ringmailringmail", &commands);
+    let lines = said[1].lines().filter_map(|l| l.strip_prefix("Subject: "));
+    let mut subjects: Vec<String> = lines.map(|l| l.trim().to_string()).collect();
+    subjects.sort();
+    subjects
+}
+
+fn wait_for_inbox(server: &Localserve, expected: &[&str]) {
+    let mut found = Vec::new();
+    for _ in 0..500 {
+        found = inbox(server);
+        if found == expected {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(found, expected);
+}
+
+fn queue(dir: &Path) -> Vec<Value> {
+    let ran = ringmail(&["queue", "list", "--json", "--dir", dir.to_str().unwrap()]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let lines = ran.out.lines();
+    lines.map(|l| serde_json::from_str(l).unwrap()).collect()
+}
+
+fn wait_for_queue(dir: &Path, done: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+    for _ in 0..500 {
+        let found = queue(dir);
+        if done(&found) {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("{:?}", queue(dir));
+}
+
+const FAILED: &str = "Mail could not be delivered to queue-permerror@c.example";
+
+#[test]
+fn mail_for_elsewhere_comes_back_and_what_fails_is_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    assert!(
+        submit(&server, &["a@a.example", "b@b.example"], "two")
+            .unwrap()
+            .starts_with("250")
+    );
+    assert!(
+        submit(&server, &["queue-permerror@c.example"], "never")
+            .unwrap()
+            .starts_with("250")
+    );
+    assert!(
+        submit(&server, &["queue451@d.example", "d@d.example"], "later")
+            .unwrap()
+            .starts_with("250")
+    );
+    wait_for_inbox(&server, &[FAILED, "later", "two", "two"]);
+    let left = wait_for_queue(dir.path(), |q| q.iter().any(|r| r["attempts"] == 1));
+    // The one that was delivered is told until the message is over.
+    let states: Vec<_> = left
+        .iter()
+        .map(|r| (r["recipient"].as_str(), r["state"].as_str()))
+        .collect();
+    let expected = [
+        (Some("queue451@d.example"), Some("waiting")),
+        (Some("d@d.example"), Some("delivered")),
+    ];
+    assert_eq!(states, expected);
+    let waits = &left[0];
+    let (accepted, next) = (
+        waits["accepted"].as_i64().unwrap(),
+        waits["next"].as_i64().unwrap(),
+    );
+    assert!((270..=340).contains(&(next - accepted)), "{waits}");
+    assert_eq!(waits["history"][0]["code"], 451);
+    assert_eq!(waits["message_id"], "<later@x.example>");
+    // The number of the second is the next one's.
+    assert_eq!(
+        left[1]["id"].as_u64().unwrap(),
+        waits["id"].as_u64().unwrap() + 1
+    );
+    // At the door.
+    for (recipient, code) in [
+        ("rcptto451@e.example", "451 4.0.0"),
+        ("permerror@e.example", "550 5.0.0"),
+        ("x599@e.example", "599 5.0.0"),
+    ] {
+        let said = submit(&server, &[recipient], "refused").unwrap();
+        assert!(said.starts_with(code), "{recipient}: {said}");
+    }
+    stop(server);
+
+    // It waits for its time in the next run too.
+    let server = Localserve::start(dir.path(), &[]);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(queue(dir.path())[0]["attempts"], 1);
+    assert_eq!(inbox(&server), [FAILED, "later", "two", "two"]);
+    stop(server);
+    assert_checked(dir.path());
+}
+
+#[test]
+fn a_report_says_what_happened_and_returns_the_message() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    assert!(
+        submit(&server, &["queue-permerror@c.example"], "never")
+            .unwrap()
+            .starts_with("250")
+    );
+    wait_for_inbox(&server, &[FAILED]);
+    let report = &imap(
+        &server,
+        "ringmail",
+        "ringmailringmail",
+        &["EXAMINE INBOX", "FETCH 1 BODY.PEEK[]"],
+    )[1];
+    for line in [
+        "Return-Path: <>",
+        "Auto-Submitted: auto-replied",
+        "Content-Type: multipart/report; report-type=delivery-status;",
+        "References: <never@x.example>",
+        "Final-Recipient: rfc822; queue-permerror@c.example",
+        "Action: failed",
+        "Status: 5.0.0",
+        "Diagnostic-Code: smtp; 550 simulated failure",
+        "Subject: never",
+        "hello",
+    ] {
+        assert!(report.lines().any(|l| l == line), "{line}: {report}");
+    }
+}
+
+/// Kills the server at a point on the way of a message, starts it again, and finds each thing once.
+#[test]
+fn a_kill_at_each_step_neither_loses_nor_doubles() {
+    for (point, recipients, expected) in [
+        (
+            "fanout.committed",
+            &["a@a.example", "b@b.example"][..],
+            &["m", "m"][..],
+        ),
+        (
+            "outbound.attempted",
+            &["a@a.example", "b@b.example"],
+            &["m", "m"],
+        ),
+        (
+            "outbound.recorded",
+            &["a@a.example", "b@b.example"],
+            &["m", "m"],
+        ),
+        (
+            "outbound.attempted",
+            &["queue-permerror@c.example"],
+            &[FAILED],
+        ),
+        (
+            "outbound.recorded",
+            &["queue-permerror@c.example"],
+            &[FAILED],
+        ),
+        ("outbound.told", &["queue-permerror@c.example"], &[FAILED]),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Localserve::with_faults(dir.path(), &[], &format!("{point}=kill"));
+        // Before or after the 250: all of these points lie behind the commit.
+        let _ = submit(&server, recipients, "m");
+        assert_ne!(server.ended(), 0, "{point}");
+        let server = Localserve::start(dir.path(), &[]);
+        wait_for_inbox(&server, expected);
+        wait_for_queue(dir.path(), <[Value]>::is_empty);
+        // Nothing comes late.
+        std::thread::sleep(Duration::from_millis(200));
+        assert_eq!(inbox(&server), expected, "{point}");
+        stop(server);
+        assert_checked(dir.path());
+    }
+}
