@@ -1,8 +1,9 @@
 //! The engine: one executor per core, lanes between them, durable storage in shards. It knows cores, keys, rows and bodies, and
 //! nothing of mail: a chat server could use it.
 //!
-//! Floors, from the ground: [`rt`], [`routing`], [`faults`]; [`lanes`], [`pool`], `segments`, `index`; [`storage`], [`net`]; [`engine`].
+//! Floors, from the ground: [`rt`], [`routing`], [`faults`]; [`lanes`], [`pool`], `segments`, `index`; [`storage`], [`net`], [`dns`]; [`engine`].
 
+pub mod dns;
 pub mod engine;
 pub mod faults;
 pub mod index;

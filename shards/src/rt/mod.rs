@@ -18,7 +18,7 @@ pub use budget::{Budget, Share};
 pub use event::Event;
 pub use file::File;
 pub(crate) use file::sync_directory;
-pub use net::{BindError, Listener, Stream, detach_stream, listen, with_scratch};
+pub use net::{BindError, Datagram, Listener, Stream, detach_stream, listen, with_scratch};
 pub(crate) use task::labelled;
 pub use task::{label_task, with_task_label};
 pub use turns::{Turn, Turns};

@@ -1,11 +1,12 @@
-//! Listeners and streams of one executor.
+//! Listeners, streams and datagrams of one executor.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncWrite};
@@ -169,6 +170,46 @@ impl AsyncWrite for Stream {
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_close(cx)
+    }
+}
+
+/// A UDP socket that speaks with one peer, from a port that the kernel chose at random; it takes nothing from others.
+// A stream's way of waiting does for it, and has no buffer of its own for each that waits, as the runtime's UDP socket has.
+pub struct Datagram(TcpStream);
+
+impl Datagram {
+    /// A socket for this peer.
+    pub fn connect(peer: SocketAddr) -> io::Result<Datagram> {
+        let socket = Socket::new(
+            Domain::for_address(peer),
+            Type::DGRAM.nonblocking().cloexec(),
+            Some(Protocol::UDP),
+        )?;
+        // Sends nothing: it sets the peer, and the port is chosen now.
+        socket.connect(&peer.into())?;
+        // Safe because the descriptor is owned and handed on.
+        Ok(Datagram(unsafe {
+            TcpStream::from_raw_fd(socket.into_raw_fd())
+        }))
+    }
+
+    /// Sends a datagram. One that the kernel has no room for is an error.
+    pub fn send(&self, octets: &[u8]) -> io::Result<()> {
+        let borrowed = BorrowedSocket(self.0.as_raw_fd());
+        SockRef::from(&borrowed).send(octets).map(drop)
+    }
+
+    /// Waits for a datagram and looks at it. An error may be what the network said to one that was sent.
+    pub async fn receive<T>(&mut self, look: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
+        let mut look = Some(look);
+        poll_fn(|cx| {
+            with_scratch(|scratch| {
+                let length = ready!(Pin::new(&mut self.0).poll_read(cx, scratch))?;
+                let look = look.take().expect("a future is not polled after its end");
+                Poll::Ready(Ok(look(&scratch[..length])))
+            })
+        })
+        .await
     }
 }
 

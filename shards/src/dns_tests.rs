@@ -1,0 +1,171 @@
+//! Against servers of the test's own: plain threads with plain sockets.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, UdpSocket};
+use std::thread;
+
+use super::*;
+
+/// Says `ask N`, and takes what says `re N`. `no N` is unfit, `tc N` truncated.
+#[derive(Default)]
+struct Counted {
+    written: u32,
+}
+
+impl Question for Counted {
+    type Answer = String;
+
+    fn write(&mut self) -> Vec<u8> {
+        self.written += 1;
+        format!("ask {}", self.written).into_bytes()
+    }
+
+    fn judge(&mut self, octets: &[u8]) -> Heard<String> {
+        let text = String::from_utf8_lossy(octets).into_owned();
+        match text.strip_suffix(&format!(" {}", self.written)) {
+            Some("re") => Heard::Answer(text),
+            Some("no") => Heard::Unfit(text),
+            Some("tc") => Heard::Truncated,
+            _ => Heard::NotOurs,
+        }
+    }
+}
+
+/// A server that answers each datagram with these words and the number it was asked with; with none it is silent.
+fn server(words: &'static [&'static str]) -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut buffer = [0; 100];
+        while let Ok((length, peer)) = socket.recv_from(&mut buffer) {
+            let number = String::from_utf8_lossy(&buffer[4..length]).into_owned();
+            for word in words {
+                let answer = word.replace('#', &number);
+                socket.send_to(answer.as_bytes(), peer).unwrap();
+            }
+        }
+    });
+    address
+}
+
+/// Speaks TCP where a server of datagrams has the port.
+fn tcp_beside(address: SocketAddr, word: &'static str) {
+    let listener = TcpListener::bind(address).unwrap();
+    thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut length = [0; 2];
+            stream.read_exact(&mut length).unwrap();
+            let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
+            stream.read_exact(&mut message).unwrap();
+            let number = String::from_utf8_lossy(&message[4..]).into_owned();
+            let answer = word.replace('#', &number);
+            let framed = [&(answer.len() as u16).to_be_bytes(), answer.as_bytes()].concat();
+            stream.write_all(&framed).unwrap();
+        }
+    });
+}
+
+fn client(servers: &[SocketAddr], try_timeout: Duration) -> Client {
+    Client::new(ClientOptions {
+        servers: servers.to_vec(),
+        try_timeout,
+        tries: 2,
+    })
+}
+
+fn ask(client: &Client) -> Result<String, NoAnswer> {
+    rt::block_on(client.ask(&mut Counted::default())).unwrap()
+}
+
+const LONG: Duration = Duration::from_secs(60);
+/// For servers that are silent; long enough for the others on a busy machine.
+const SHORT: Duration = Duration::from_secs(1);
+
+#[test]
+fn the_answer_is_told_from_what_is_not() {
+    let noisy = server(&["", "re 7", "xx", "re #"]);
+    assert_eq!(ask(&client(&[noisy], LONG)), Ok("re 1".into()));
+}
+
+#[test]
+fn truncated_and_guessed_answers_make_it_tcp() {
+    for words in [&["tc #"][..], &["re 0"; 40][..]] {
+        let address = server(words);
+        tcp_beside(address, "re #");
+        assert_eq!(ask(&client(&[address], LONG)), Ok("re 2".into()));
+    }
+}
+
+#[test]
+fn what_is_wrong_by_tcp_too_is_no_answer() {
+    let address = server(&["tc #"]);
+    tcp_beside(address, "re 77");
+    let NoAnswer { troubles } = ask(&client(&[address], LONG)).unwrap_err();
+    assert_eq!(troubles, [(address, Trouble::NotOurs)]);
+}
+
+#[test]
+fn a_silent_server_is_asked_last_from_then_on() {
+    let (silent, good) = (server(&[]), server(&["re #"]));
+    let client = client(&[silent, good], SHORT);
+    assert_eq!(client.order(), [0, 1]);
+    assert_eq!(ask(&client), Ok("re 2".into()));
+    assert_eq!(client.order(), [1, 0]);
+    assert_eq!(ask(&client), Ok("re 1".into()));
+}
+
+#[test]
+fn nothing_listens_and_nobody_answers() {
+    // A port that was free a moment ago.
+    let closed = UdpSocket::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let silent = server(&[]);
+    let NoAnswer { troubles } = ask(&client(&[closed, silent], SHORT)).unwrap_err();
+    assert_eq!(troubles.len(), 2);
+    assert!(
+        troubles.contains(&(silent, Trouble::TimedOut)),
+        "{troubles:?}"
+    );
+    let refused = Trouble::Network("nothing listens there".into());
+    assert!(troubles.contains(&(closed, refused)), "{troubles:?}");
+    let none = ask(&client(&[], SHORT)).unwrap_err();
+    assert!(none.troubles.is_empty());
+}
+
+#[test]
+fn an_unfit_answer_is_the_last_resort() {
+    let (unfit, good, silent) = (server(&["no #"]), server(&["re #"]), server(&[]));
+    assert_eq!(ask(&client(&[unfit, good], LONG)), Ok("re 2".into()));
+    assert_eq!(ask(&client(&[unfit], LONG)), Ok("no 1".into()));
+    assert_eq!(ask(&client(&[silent, unfit], SHORT)), Ok("no 2".into()));
+}
+
+#[test]
+fn each_question_has_a_port_of_its_own() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let ports = thread::spawn(move || {
+        let mut buffer = [0; 100];
+        let mut ports = std::collections::HashSet::new();
+        for _ in 0..40 {
+            let (length, peer) = socket.recv_from(&mut buffer).unwrap();
+            let number = String::from_utf8_lossy(&buffer[4..length]).into_owned();
+            socket
+                .send_to(format!("re {number}").as_bytes(), peer)
+                .unwrap();
+            ports.insert(peer.port());
+        }
+        ports
+    });
+    let client = client(&[address], LONG);
+    rt::block_on(async {
+        for _ in 0..40 {
+            client.ask(&mut Counted::default()).await.unwrap();
+        }
+    })
+    .unwrap();
+    // By chance one may come twice.
+    assert!(ports.join().unwrap().len() > 30);
+}
