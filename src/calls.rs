@@ -11,6 +11,7 @@ use shards::net::Detached;
 use crate::live::Live;
 use crate::login::limiter::{May, Networks, Refused};
 use crate::login::{Attempted, LoginRecord, SaltRow, Secrets, Service};
+use crate::lookup::Found;
 use crate::metrics::{DurationSamples, Samples};
 use crate::queue::rows::Stored;
 use crate::settings::AccountName;
@@ -338,6 +339,13 @@ pub enum ControlCall {
         /// How many.
         limit: usize,
     },
+    /// Looks a name up in the DNS. Changes nothing but what is remembered.
+    Lookup {
+        /// Which name.
+        name: dns::Name,
+        /// Records of which type.
+        record_type: dns::RecordType,
+    },
     /// Queued messages of one shard after one, at most so many.
     Queue {
         /// Which shard.
@@ -376,6 +384,8 @@ pub enum ControlAnswer {
         /// Octets of all messages.
         octets: u64,
     },
+    /// To `Lookup`.
+    Lookup(Result<Found, dns::LookupError>),
     /// To `Queue`, and whether there are more.
     Queue(Vec<Stored>, bool),
     /// To `Check`.

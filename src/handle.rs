@@ -4,6 +4,7 @@ mod login;
 
 use std::rc::Rc;
 
+use dns::Lookup;
 use shards::lanes::Incoming;
 use shards::storage::Shard;
 
@@ -54,6 +55,7 @@ impl PerCore {
                 responder.answer(Answer::Done(Ok(())));
             }
             Call::Live(live) => {
+                self.resolver.configure(&live.resolver);
                 *self.live.borrow_mut() = live;
                 self.end_removed_accounts();
                 self.drop_unused_secrets();
@@ -67,7 +69,9 @@ impl PerCore {
                 responder.answer(Answer::Done(Ok(())));
             }
             Call::Scrape => {
-                responder.answer(Answer::Samples(self.samples(), self.durations.samples()))
+                let mut durations = self.durations.samples();
+                durations.extend(self.resolver.durations().samples());
+                responder.answer(Answer::Samples(self.samples(), durations))
             }
             Call::Connection(_) => (),
             waiting => {
@@ -263,6 +267,10 @@ impl PerCore {
     fn samples(&self) -> crate::metrics::Samples {
         let mut samples = self.metrics.samples();
         let none = crate::metrics::NONE;
+        samples.extend(self.resolver.metrics().samples());
+        let (answers, octets) = self.resolver.remembered();
+        samples.push((("ringmail_dns_cache_entries", none), answers as i64));
+        samples.push((("ringmail_dns_cache_bytes", none), octets as i64));
         samples.push((
             ("ringmail_connections_open", none),
             self.connections.get() as i64,
@@ -358,6 +366,10 @@ impl PerCore {
                 let shard = self.own_shard(shard)?;
                 let found = store::login_records(shard, account.as_deref(), after, limit).await?;
                 Ok(ControlAnswer::Logins(found))
+            }
+            ControlCall::Lookup { name, record_type } => {
+                let resolved = self.resolver.resolve(&name, record_type).await;
+                Ok(ControlAnswer::Lookup(resolved.map(Into::into)))
             }
             ControlCall::Queue {
                 shard,

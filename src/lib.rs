@@ -1,4 +1,4 @@
-//! The server. Floors, from the ground: `settings`, `metrics`; `directory`, `telemetry`, `sendmail`; `login`; `live`; `store`; `queue`; `calls`, `percore`;
+//! The server. Floors, from the ground: `settings`, `metrics`; `directory`, `telemetry`, `sendmail`, `lookup`; `login`; `live`; `store`; `queue`; `calls`, `percore`;
 //! `handle`, `inbound`, `outbound`; the doors `smtp_server`, `imap_server`, `web`; `serve`; `control`; `cli`. An import only goes down.
 
 pub mod calls;
@@ -10,6 +10,7 @@ pub mod imap_server;
 pub mod inbound;
 pub mod live;
 pub mod login;
+pub mod lookup;
 pub mod metrics;
 pub mod outbound;
 pub mod percore;

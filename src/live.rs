@@ -8,6 +8,7 @@ use shards::tls::{ListenerTls, OldestTls, ServerConfig, load_tls};
 
 use crate::directory::Directory;
 use crate::login::oauth::Tokens;
+use crate::lookup::ResolverOptions;
 use crate::settings::{AccountName, Settings, TlsVersion};
 
 /// Settings and what is derived from them.
@@ -16,6 +17,8 @@ pub struct Live {
     pub settings: Settings,
     /// Who is who.
     pub directory: Directory,
+    /// Whom names are asked of.
+    pub resolver: ResolverOptions,
     /// TLS by position of the listener.
     pub tls: HashMap<usize, ListenerTls>,
     /// Whose tokens log in.
@@ -42,7 +45,7 @@ impl Live {
         Some(self.tls.get(&listener)?.anonymous.clone())
     }
 
-    /// Derives everything; reads certificates (blocking). With `before`, a certificate that can't be read keeps the old one, and so do
+    /// Derives everything; reads certificates and /etc/resolv.conf (blocking). With `before`, a certificate that can't be read keeps the old one, and so do
     /// files of `[oauth]`; the texts say which. Without, it is an error.
     pub fn new(settings: Settings, before: Option<&Live>) -> Result<(Live, Vec<String>), String> {
         let mut tls = HashMap::new();
@@ -83,10 +86,12 @@ impl Live {
             }
         };
         let directory = Directory::new(&settings);
+        let resolver = ResolverOptions::of(&settings.server.dns);
         Ok((
             Live {
                 settings,
                 directory,
+                resolver,
                 tls,
                 tokens,
             },

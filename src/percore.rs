@@ -27,6 +27,7 @@ use crate::login::limiter::{
     ConnectionLimiter, FailureLimiter, May, Networks, OpenLimiter, Refused, RequestLimiter,
 };
 use crate::login::{AccountLimiter, Pace, Secrets, Unknown, Unwritten, Verifier};
+use crate::lookup::Resolver;
 use crate::metrics::{Durations, Metrics, label, labels};
 use crate::queue::Queue;
 use crate::settings::AccountName;
@@ -58,6 +59,8 @@ pub struct PerCore {
     pub(crate) unknown: Unknown,
     /// Secrets that fit nothing.
     pub(crate) nobody: Secrets,
+    /// Looks names up.
+    pub resolver: Resolver,
     /// Counters.
     pub metrics: Metrics,
     /// How long commands took.
@@ -155,6 +158,7 @@ impl PerCore {
             verifier,
             unknown,
             nobody,
+            resolver: Resolver::new(live.resolver.clone()),
             metrics: Metrics::default(),
             durations: Durations::default(),
             spool,

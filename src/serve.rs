@@ -466,13 +466,14 @@ fn default_pool_threads() -> usize {
 }
 
 /// Every part of the program whose panics are caught and counted.
-static ROOMS: [&rt::Room; 12] = [
+static ROOMS: [&rt::Room; 13] = [
     &shards::pool::ROOM,
     &shards::engine::ROOM,
     &shards::storage::ROOM,
     &crate::login::oauth::ROOM,
     &crate::percore::ROOM,
     &crate::handle::ROOM,
+    &crate::lookup::ROOM,
     &crate::store::ROOM,
     &fan_out::ROOM,
     &outbound::ROOM,

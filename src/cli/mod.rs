@@ -11,6 +11,7 @@ mod certificate;
 mod check;
 mod client;
 mod config;
+mod dns;
 mod localserve;
 mod logins;
 mod password;
@@ -93,6 +94,7 @@ fn run(command: Command, arguments: &Arguments) -> Result<(), Failure> {
         Command::TlsPubKeyRemove => tlspubkey::remove(arguments),
         Command::TlsPubKeyGen => tlspubkey::generate(arguments),
         Command::QueueList => queue::list(arguments),
+        Command::DnsLookup => dns::lookup(arguments),
         Command::Check => check::run(arguments),
         Command::Salvage => salvage::run(arguments),
         Command::Reload => running::reload(arguments),

@@ -21,6 +21,7 @@ pub(super) enum Command {
     TlsPubKeyRemove,
     TlsPubKeyGen,
     QueueList,
+    DnsLookup,
     Check,
     Salvage,
     Reload,
@@ -204,7 +205,7 @@ const WHICH: &[Opt] = &[Opt::Config, Opt::Dir];
 const WHICH_JSON: &[Opt] = &[Opt::Config, Opt::Dir, Opt::Json];
 
 /// All commands, in the order of the help.
-pub(super) const ROWS: [Row; 24] = [
+pub(super) const ROWS: [Row; 25] = [
     Row {
         command: Command::Localserve,
         words: &["localserve"],
@@ -395,6 +396,21 @@ ringmail config tlspubkey add ... ADDRESS < STEM.cert.pem",
         options: WHICH_JSON,
         summary: "Lists mail on its way out",
         details: "",
+    },
+    Row {
+        command: Command::DnsLookup,
+        words: &["dns", "lookup"],
+        arguments: &["TYPE", "NAME"],
+        options: WHICH_JSON,
+        summary: "Looks a name up as the server does",
+        details: "\
+TYPE is A, AAAA, CNAME, MX, PTR, TLSA or TXT; NAME of a PTR may be an address.
+A running server is asked, with what it remembers; else the servers of its
+settings are ([dns], or /etc/resolv.conf). Shows the records, the aliases on the
+way to them, how long they hold, and whether DNSSEC proves them: that is what a
+resolver says that is trusted, which dns.trusted explains.
+
+Exit code: 0 when there are records; 1 when there are none or nobody can say.",
     },
     Row {
         command: Command::Check,

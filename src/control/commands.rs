@@ -12,7 +12,7 @@ use shards::lanes::CallError;
 use super::protocol::Request;
 use super::source::Source;
 use super::supervise::Wish;
-use super::{accounts, check, client_keys, logins, queue, secrets};
+use super::{accounts, check, client_keys, logins, lookup, queue, secrets};
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall};
 use crate::serve::Server;
 use crate::settings::Settings;
@@ -235,6 +235,7 @@ pub fn run(
             after,
             limit,
         } => client_keys::list(control, account.as_deref(), after, limit, item),
+        Request::DnsLookup { record_type, name } => lookup::lookup(control, &record_type, &name),
         Request::QueueList { after, limit } => queue::list(control, after, limit, item),
         Request::Check {} => check::check(control, item),
     }

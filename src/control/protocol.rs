@@ -129,6 +129,13 @@ pub enum Request {
         /// How many records; at most [`LOGINS_MAX`].
         limit: usize,
     },
+    /// Look a name up in the DNS.
+    DnsLookup {
+        /// As in `MX`.
+        record_type: String,
+        /// A name, or for PTR an address.
+        name: String,
+    },
     /// A page of the queue.
     QueueList {
         /// `next` of the page before.

@@ -61,7 +61,7 @@ pub fn compare(old: &Settings, new: &mut Settings) -> Change {
 }
 
 /// Each field of the static file: whether a change needs a restart, and whether the two versions agree.
-fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 14] {
+fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 15] {
     // Taken apart without `..`, so that a new field must be placed here.
     let Server {
         data_dir,
@@ -77,6 +77,7 @@ fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 14] {
         oauth,
         queue,
         initial_mailboxes,
+        dns,
         listener,
     } = new;
     [
@@ -90,6 +91,7 @@ fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 14] {
             *shutdown_grace_secs == old.shutdown_grace_secs,
         ),
         ("log", false, *log == old.log),
+        ("dns", false, *dns == old.dns),
         ("cores", true, *cores == old.cores),
         ("storage", true, *storage == old.storage),
         ("limits", false, *limits == old.limits),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::dns::Dns;
 use super::limits::Limits;
 use super::listener::Listener;
 use super::names::{DomainName, MailboxName};
@@ -43,6 +44,8 @@ pub struct Server {
     pub oauth: Option<Oauth>,
     /// Mailboxes of a new account.
     pub initial_mailboxes: InitialMailboxes,
+    /// How names are resolved.
+    pub dns: Dns,
     /// Where the server listens.
     pub listener: Vec<Listener>,
 }
@@ -98,6 +101,7 @@ impl Default for Server {
             quota_bytes: None,
             oauth: None,
             initial_mailboxes: InitialMailboxes::default(),
+            dns: Dns::default(),
             listener: Vec::new(),
         }
     }

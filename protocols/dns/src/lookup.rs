@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::Name;
 use crate::error::{Cause, LookupError};
+use crate::limits::DOMAIN_ALIASES_MAX;
 use crate::record::{Data, Mx, Record, RecordType, Text, Tlsa};
 
 /// Somebody who resolves names: the server's resolver, or a [`crate::mock::Mock`]. On one core, so its futures are not `Send`.
@@ -96,6 +97,32 @@ impl Resolved {
         self.aliases.last().unwrap_or(name)
     }
 
+    /// The alias a server stopped at: it says neither what that has nor, by a SOA, that it has nothing (RFC 2308 2.1).
+    pub fn unfinished(&self) -> Option<&Name> {
+        let stopped = self.outcome == Outcome::NoData && self.ttl == 0;
+        self.aliases.last().filter(|_| stopped)
+    }
+
+    /// What there is in all, if `rest` is what the alias it stopped at has. `name` is what was asked for.
+    pub fn continued(self, name: &Name, rest: Resolved) -> Result<Resolved, Cause> {
+        let aliases: Rc<[Name]> = self.aliases.iter().chain(&*rest.aliases).cloned().collect();
+        for (at, alias) in aliases.iter().enumerate() {
+            if alias == name || aliases[..at].contains(alias) {
+                return Err(Cause::AliasLoop(alias.clone()));
+            }
+        }
+        if let Some(alias) = aliases.get(DOMAIN_ALIASES_MAX) {
+            return Err(Cause::TooManyAliases(alias.clone()));
+        }
+        Ok(Resolved {
+            outcome: rest.outcome,
+            aliases,
+            authentic: self.authentic && rest.authentic,
+            // Of the aliases it is not known how long they hold.
+            ttl: 0,
+        })
+    }
+
     /// Octets it holds, about.
     pub(crate) fn size(&self) -> usize {
         let records: usize = match &self.outcome {
@@ -116,4 +143,43 @@ pub struct Answer<T> {
     pub authentic: bool,
     /// Seconds they hold.
     pub ttl: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(names: &[&str], outcome: Outcome) -> Resolved {
+        Resolved {
+            outcome,
+            aliases: names.iter().map(|n| Name::parse(n).unwrap()).collect(),
+            authentic: true,
+            ttl: 0,
+        }
+    }
+
+    #[test]
+    fn parts_of_a_chain_join_within_the_bounds() {
+        let name = Name::parse("a").unwrap();
+        let first = part(&["b", "c"], Outcome::NoData);
+        assert_eq!(first.unfinished().unwrap().as_str(), "c");
+        let rest = part(
+            &["d"],
+            Outcome::Records([Record::Cname(name.clone())].into()),
+        );
+        assert_eq!(rest.unfinished(), None);
+        let all = first.clone().continued(&name, rest).unwrap();
+        assert_eq!((all.aliases.len(), all.expanded(&name).as_str()), (3, "d"));
+        let circle = part(&["b"], Outcome::NoData);
+        let error = first.clone().continued(&name, circle).unwrap_err();
+        assert_eq!(error, Cause::AliasLoop(Name::parse("b").unwrap()));
+        let long: Vec<String> = (0..DOMAIN_ALIASES_MAX).map(|n| format!("n{n}")).collect();
+        let long: Vec<&str> = long.iter().map(String::as_str).collect();
+        let error = first.continued(&name, part(&long, Outcome::NoData));
+        assert!(matches!(error, Err(Cause::TooManyAliases(_))));
+        // A SOA said that there is nothing.
+        let mut none = part(&["b"], Outcome::NoData);
+        none.ttl = 1;
+        assert_eq!(none.unfinished(), None);
+    }
 }

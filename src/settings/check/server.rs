@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::Check;
+use crate::settings::dns::DNS_SERVERS_MAX;
 use crate::settings::listener::{Door, Listener, Service, StartTls};
 use crate::settings::parse::{locate, nearest};
 use crate::settings::server::Server;
@@ -42,6 +43,7 @@ impl Check<'_> {
         self.in_ranges(&ranges(server));
         self.oauth();
         self.timeouts();
+        self.dns();
         self.log_modules();
         for (at, listener) in server.listener.iter().enumerate() {
             self.listener(&at.to_string(), listener);
@@ -113,6 +115,31 @@ impl Check<'_> {
                     "a time such as \"30s\" or \"5m\"",
                 );
             }
+        }
+    }
+
+    fn dns(&mut self) {
+        let (dns, text) = (&self.settings.server.dns, &self.texts.server);
+        // An element that could not be read has been reported, and is not among them.
+        let first = ["dns", "servers", "0"].map(str::to_owned);
+        let has_elements = locate(&text.content, &first).1;
+        if let Some(servers) = &dns.servers
+            && (servers.is_empty() && !has_elements || servers.len() > DNS_SERVERS_MAX)
+        {
+            self.report(
+                text,
+                &["dns", "servers"],
+                format!("there are {} DNS servers", servers.len()),
+                &format!("1 to {DNS_SERVERS_MAX}, or no such field: then those of /etc/resolv.conf are asked"),
+            );
+        }
+        if dns.ttl_min_secs > dns.ttl_max_secs {
+            self.report(
+                text,
+                &["dns", "ttl_min_secs"],
+                "ttl_min_secs is longer than ttl_max_secs".to_owned(),
+                "",
+            );
         }
     }
 
@@ -328,6 +355,9 @@ fn ranges(server: &Server) -> Vec<(&'static str, u64, u64, u64)> {
         ("storage.body_memory_budget_bytes", storage.body_memory_budget_bytes.0, storage.body_in_memory_max_bytes.0, ANY),
         ("storage.compaction_dead_percent", storage.compaction_dead_percent.into(), 5, 95),
         ("storage.compaction_rate_bytes", storage.compaction_rate_bytes.0, 64 << 10, ANY),
+        ("dns.tries", server.dns.tries.into(), 1, 10),
+        ("dns.questions_per_core_max", server.dns.questions_per_core_max.into(), 1, 10_000),
+        ("dns.cache_entries_max", server.dns.cache_entries_max.into(), 0, 10_000_000),
         // RFC 5321 4.5.3.1.7: at least 64K octets.
         ("limits.smtp.message_size_max_bytes", smtp.message_size_max_bytes.0, 64 << 10, 1 << 40),
         ("limits.smtp.recipients_max", smtp.recipients_max.into(), 1, 1 << 20),
@@ -373,7 +403,7 @@ fn ranges(server: &Server) -> Vec<(&'static str, u64, u64, u64)> {
 
 /// Times in which a peer has to do something.
 #[rustfmt::skip] // a table
-fn timeouts(server: &Server) -> [(&'static str, Secs); 14] {
+fn timeouts(server: &Server) -> [(&'static str, Secs); 15] {
     let limits = &server.limits;
     let (smtp, imap, http) = (&limits.smtp, &limits.imap, &limits.http);
     [
@@ -390,17 +420,18 @@ fn timeouts(server: &Server) -> [(&'static str, Secs); 14] {
         ("limits.http.header_timeout_secs", http.header_timeout_secs),
         ("limits.http.idle_timeout_secs", http.idle_timeout_secs),
         ("limits.http.request_timeout_secs", http.request_timeout_secs),
+        ("dns.try_timeout_secs", server.dns.try_timeout_secs),
         ("limits.tls.handshake_timeout_secs", limits.tls.handshake_timeout_secs),
     ]
 }
 
 /// What may stand in `[log.modules]`: our rooms and crates, and libraries that log.
 #[rustfmt::skip] // a list
-const MODULES: [&str; 33] = [
-    "calls", "cli", "control", "directory", "handle", "imap_server", "inbound", "live", "login", "metrics", "outbound", "percore", "queue", "sendmail",
+const MODULES: [&str; 35] = [
+    "calls", "cli", "control", "directory", "handle", "imap_server", "inbound", "live", "login", "lookup", "metrics", "outbound", "percore", "queue", "sendmail",
     "serve",
     "settings", "smtp_server", "store", "telemetry", "web", //
-    "shards", "smtp", "imap", "message", "sasl", "dsn", "dkim", //
+    "shards", "smtp", "imap", "message", "sasl", "dns", "dsn", "dkim", //
     "rustls", "fjall", "lsm_tree", "glommio", "hyper", "mio",
 ];
 const ADDRESSES_HINT: &str = "addresses to listen on, such as [\"192.0.2.1\", \"2001:db8::1\"]";

@@ -64,6 +64,37 @@ fn domains_mistakes(domains: &str) -> Vec<String> {
 }
 
 #[test]
+fn dns_servers_are_some_and_addresses() {
+    let with = |dns: &str| {
+        server_mistakes(&SERVER.replace("[[listener]]", &format!("[dns]\n{dns}\n[[listener]]")))
+    };
+    assert!(with("servers = [\"127.0.0.1\", \"[::1]:5353\"]").is_empty());
+    assert_eq!(
+        with("servers = []"),
+        ["ringmail.toml:5: there are 0 DNS servers"]
+    );
+    let nine = ["\"192.0.2.1\""; 9].join(", ");
+    assert_eq!(
+        with(&format!("servers = [{nine}]")),
+        ["ringmail.toml:5: there are 9 DNS servers"]
+    );
+    let wrong = with("servers = [\"localhost\"]");
+    assert_eq!(wrong.len(), 1, "{wrong:?}");
+    assert!(
+        wrong[0].starts_with("ringmail.toml:5: \"localhost\" is no DNS server"),
+        "{wrong:?}"
+    );
+    assert_eq!(
+        with("ttl_min_secs = \"2d\"\ntries = 0\ntry_timeout_secs = 0"),
+        [
+            "ringmail.toml:6: dns.tries cannot be 0",
+            "ringmail.toml:7: dns.try_timeout_secs cannot be 0: everybody would be too late",
+            "ringmail.toml:5: ttl_min_secs is longer than ttl_max_secs"
+        ]
+    );
+}
+
+#[test]
 fn right_files_become_settings_with_paths_from_their_directory() {
     let settings = parse_and_check(&texts(SERVER, DOMAINS, &[("anna.toml", ANNA)])).unwrap();
     assert_eq!(settings.server.data_dir, Path::new("/etc/data"));
