@@ -89,7 +89,7 @@ impl Client {
         let mut unfit = None;
         let mut troubles: Vec<(SocketAddr, Trouble)> = Vec::new();
         for _ in 0..self.options.tries {
-            for at in self.order() {
+            for at in self.order(Instant::now()) {
                 let server = self.options.servers[at];
                 match self.one_try(server, question).await {
                     Ok((answer, is_fit)) => {
@@ -114,16 +114,20 @@ impl Client {
         unfit.ok_or(NoAnswer { troubles })
     }
 
-    /// Those that did not answer lately come last, the longest ago first.
-    fn order(&self) -> Vec<usize> {
-        let now = Instant::now();
+    /// Those that did not answer lately come last, the longest ago first. After a while one question, and no more than one, tries again
+    /// whether such a server answers in its old place.
+    fn order(&self, now: Instant) -> Vec<usize> {
         let sick = |at: &usize| {
-            let since = self.health[*at].get();
-            since.filter(|since| now.duration_since(*since) < SICK_FOR)
+            let since = self.health[*at].get()?;
+            if now.saturating_duration_since(since) < SICK_FOR {
+                return Some(since);
+            }
+            self.health[*at].set(Some(now));
+            None
         };
         let mut order: Vec<usize> = (0..self.options.servers.len()).collect();
         // None, who is well, comes before all times.
-        order.sort_by_key(sick);
+        order.sort_by_cached_key(sick);
         order
     }
 

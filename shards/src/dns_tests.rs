@@ -108,10 +108,16 @@ fn what_is_wrong_by_tcp_too_is_no_answer() {
 fn a_silent_server_is_asked_last_from_then_on() {
     let (silent, good) = (server(&[]), server(&["re #"]));
     let client = client(&[silent, good], SHORT);
-    assert_eq!(client.order(), [0, 1]);
+    assert_eq!(client.order(Instant::now()), [0, 1]);
     assert_eq!(ask(&client), Ok("re 2".into()));
-    assert_eq!(client.order(), [1, 0]);
+    assert_eq!(client.order(Instant::now()), [1, 0]);
     assert_eq!(ask(&client), Ok("re 1".into()));
+    // After a while one question finds out whether it answers again, the others do not wait for that.
+    let later = Instant::now() + SICK_FOR;
+    assert_eq!(client.order(later), [0, 1]);
+    assert_eq!(client.order(later), [1, 0]);
+    client.answered(0);
+    assert_eq!(client.order(later), [0, 1]);
 }
 
 #[test]
