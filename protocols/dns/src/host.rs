@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use futures_lite::future;
+
 use crate::Name;
 use crate::error::LookupError;
 use crate::limits::HOST_ALIASES_MAX;
@@ -35,8 +37,11 @@ pub async fn host_addresses(
     lookup: &impl Lookup,
     host: &Name,
 ) -> Result<HostAddresses, LookupError> {
-    let v6 = family::<Ipv6Addr>(lookup, host).await;
-    let v4 = family::<Ipv4Addr>(lookup, host).await;
+    let (v6, v4) = future::zip(
+        family::<Ipv6Addr>(lookup, host),
+        family::<Ipv4Addr>(lookup, host),
+    )
+    .await;
     let mut found: Vec<(Resolved, Vec<IpAddr>)> = Vec::new();
     let (mut failed, mut missing) = (None, None);
     for family in [v6, v4] {
