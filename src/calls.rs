@@ -11,7 +11,7 @@ use shards::net::Detached;
 use crate::live::Live;
 use crate::login::limiter::{May, Networks, Refused};
 use crate::login::{Attempted, LoginRecord, SaltRow, Secrets, Service};
-use crate::lookup::Found;
+use crate::lookup::{Found, MailHosts};
 use crate::metrics::{DurationSamples, Samples};
 use crate::queue::rows::Stored;
 use crate::settings::AccountName;
@@ -346,6 +346,11 @@ pub enum ControlCall {
         /// Records of which type.
         record_type: dns::RecordType,
     },
+    /// Finds where mail for a domain would go.
+    MailHosts {
+        /// Which domain.
+        domain: dns::Name,
+    },
     /// Queued messages of one shard after one, at most so many.
     Queue {
         /// Which shard.
@@ -386,6 +391,8 @@ pub enum ControlAnswer {
     },
     /// To `Lookup`.
     Lookup(Result<Found, dns::LookupError>),
+    /// To `MailHosts`.
+    MailHosts(Result<Box<MailHosts>, dns::LookupError>),
     /// To `Queue`, and whether there are more.
     Queue(Vec<Stored>, bool),
     /// To `Check`.

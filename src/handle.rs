@@ -10,6 +10,7 @@ use shards::storage::Shard;
 
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall, Deliver, LimitedDoor, Room};
 use crate::login::limiter::{May, Networks, Refused};
+use crate::lookup::mail_hosts;
 use crate::percore::{PerCore, monotonic};
 use crate::settings::AccountName;
 use crate::store::{self, Account, StoreError};
@@ -370,6 +371,10 @@ impl PerCore {
             ControlCall::Lookup { name, record_type } => {
                 let resolved = self.resolver.resolve(&name, record_type).await;
                 Ok(ControlAnswer::Lookup(resolved.map(Into::into)))
+            }
+            ControlCall::MailHosts { domain } => {
+                let found = mail_hosts(&self.resolver, &domain).await;
+                Ok(ControlAnswer::MailHosts(found.map(Box::new)))
             }
             ControlCall::Queue {
                 shard,

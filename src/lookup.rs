@@ -6,6 +6,7 @@
 //!
 //! Not here: what the answers mean (`dns`), sockets (`shards::dns`).
 
+mod mail_hosts;
 mod resolv_conf;
 
 use std::cell::{Cell, RefCell};
@@ -23,6 +24,7 @@ use shards::rt::{self, Event, Turns};
 
 use crate::metrics::{Durations, Metrics, label, labels};
 use crate::settings::Dns;
+pub use mail_hosts::{MailHost, MailHosts, mail_hosts};
 use resolv_conf::ResolvConf;
 
 /// What `[dns]` and /etc/resolv.conf come to.

@@ -1,4 +1,4 @@
-//! `ringmail dns lookup`: what the server gets to know of a name.
+//! `ringmail dns`: what the server gets to know of a name, and where it would send mail.
 
 use dns::Lookup as _;
 use serde_json::Value;
@@ -6,36 +6,63 @@ use serde_json::Value;
 use super::arguments::Arguments;
 use super::which::Which;
 use super::{Failure, print};
-use crate::control::lookup::{describe, parse};
+use crate::control::lookup::{describe, describe_hosts, parse, parse_name};
 use crate::control::protocol::Request;
-use crate::lookup::{Resolver, ResolverOptions};
+use crate::lookup::{Resolver, ResolverOptions, mail_hosts};
 
 pub(super) fn lookup(arguments: &Arguments) -> Result<(), Failure> {
-    let (record_type, name) = (&arguments.rest[0], &arguments.rest[1]);
-    // Before anybody is asked: a slip of the pen is no failure of the server's.
-    let parsed = parse(record_type, name).map_err(Failure::Usage)?;
-    let which = Which::of(arguments)?;
-    let answer = match which.running()? {
-        Some(mut client) => {
-            let request = Request::DnsLookup {
-                record_type: record_type.clone(),
-                name: name.clone(),
-            };
-            client.request(&request, &mut |_| Ok(()))?
-        }
-        None => {
-            let settings = which.unfinished()?.settings;
-            let options = ResolverOptions::of(&settings.server.dns);
-            let (name, record_type) = parsed;
-            let found = shards::rt::block_on(async {
-                Resolver::new(options).resolve(&name, record_type).await
-            })?;
-            describe(&name, record_type, found.map(Into::into))
-        }
+    let [record_type, name] = arguments.rest.as_slice() else {
+        return Err(Failure::Usage("TYPE and NAME are needed".into()));
     };
+    // Before anybody is asked: a slip of the pen is no failure of the server's.
+    let (parsed, of_type) = parse(record_type, name).map_err(Failure::Usage)?;
+    let request = Request::DnsLookup {
+        record_type: record_type.clone(),
+        name: name.clone(),
+    };
+    let answer = ask(arguments, &request, async |resolver| {
+        let found = resolver.resolve(&parsed, of_type).await;
+        describe(&parsed, of_type, found.map(Into::into))
+    })?;
+    end(arguments, &answer, told)
+}
+
+pub(super) fn mx(arguments: &Arguments) -> Result<(), Failure> {
+    let domain = arguments.rest.first().cloned().unwrap_or_default();
+    let parsed = parse_name(&domain).map_err(Failure::Usage)?;
+    let request = Request::DnsMx {
+        domain: domain.clone(),
+    };
+    let answer = ask(arguments, &request, async |resolver| {
+        describe_hosts(mail_hosts(&resolver, &parsed).await)
+    })?;
+    end(arguments, &answer, |answer| told_hosts(&domain, answer))
+}
+
+/// By the running server, else as it would do it.
+fn ask(
+    arguments: &Arguments,
+    request: &Request,
+    directly: impl AsyncFnOnce(Resolver) -> Value,
+) -> Result<Value, Failure> {
+    let which = Which::of(arguments)?;
+    if let Some(mut client) = which.running()? {
+        return client.request(request, &mut |_| Ok(()));
+    }
+    let settings = which.unfinished()?.settings;
+    let options = ResolverOptions::of(&settings.server.dns);
+    let asked = async { directly(Resolver::new(options)).await };
+    Ok(shards::rt::block_on(asked)?)
+}
+
+fn end(
+    arguments: &Arguments,
+    answer: &Value,
+    told: impl FnOnce(&Value) -> String,
+) -> Result<(), Failure> {
     let text = match arguments.json {
         true => format!("{answer}\n"),
-        false => told(&answer),
+        false => told(answer),
     };
     print(&text)?;
     match answer["result"].as_str() {
@@ -69,6 +96,60 @@ fn told(answer: &Value) -> String {
     }
     for record in records {
         told.push_str(&format!("  {record}\n"));
+    }
+    told
+}
+
+fn told_hosts(domain: &str, answer: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+    let list = |value: &Value| -> Vec<String> {
+        let all = value.as_array().into_iter().flatten();
+        all.map(text).collect()
+    };
+    let proved = |value: &Value| match value.as_bool() {
+        Some(true) => "DNSSEC proves it",
+        _ => "not proved by DNSSEC",
+    };
+    let by = proved(&answer["authentic"]);
+    match text(&answer["result"]).as_str() {
+        "error" => return format!("{domain}: nobody can say: {}\n", text(&answer["error"])),
+        "null-mx" => return format!("{domain} takes no mail: it has a null MX ({by})\n"),
+        "nxdomain" => {
+            return format!(
+                "{domain} takes no mail: there is no such name as {} ({by})\n",
+                text(&answer["expanded"])
+            );
+        }
+        _ => (),
+    }
+    let mut told = match answer["implicit"].as_bool() {
+        Some(true) => {
+            format!("Mail for {domain} goes to the domain itself, which has no MX ({by}):\n")
+        }
+        _ => format!("Mail for {domain} goes to ({by}):\n"),
+    };
+    for host in answer["hosts"].as_array().into_iter().flatten() {
+        let name = text(&host["name"]);
+        told.push_str(&format!("  {} {name}", host["preference"]));
+        match host["error"].as_str() {
+            Some(error) => told.push_str(&format!("  cannot be used: {error}\n")),
+            None => {
+                told.push_str(&format!("  {}", list(&host["addresses"]).join(" ")));
+                if text(&host["expanded"]) != name {
+                    told.push_str(&format!("  alias of {}", text(&host["expanded"])));
+                }
+                let tlsa = list(&host["tlsa"]);
+                match (tlsa.len(), host["tlsa_error"].as_str()) {
+                    (_, Some(error)) => told.push_str(&format!("  DANE: must wait: {error}\n")),
+                    (0, None) => told.push_str("  no DANE\n"),
+                    _ => {
+                        told.push_str(&format!("  DANE as {}:\n", text(&host["tlsa_base"])));
+                        tlsa.iter()
+                            .for_each(|record| told.push_str(&format!("      {record}\n")));
+                    }
+                }
+            }
+        }
     }
     told
 }

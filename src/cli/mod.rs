@@ -95,6 +95,7 @@ fn run(command: Command, arguments: &Arguments) -> Result<(), Failure> {
         Command::TlsPubKeyGen => tlspubkey::generate(arguments),
         Command::QueueList => queue::list(arguments),
         Command::DnsLookup => dns::lookup(arguments),
+        Command::DnsMx => dns::mx(arguments),
         Command::Check => check::run(arguments),
         Command::Salvage => salvage::run(arguments),
         Command::Reload => running::reload(arguments),

@@ -22,6 +22,7 @@ pub(super) enum Command {
     TlsPubKeyGen,
     QueueList,
     DnsLookup,
+    DnsMx,
     Check,
     Salvage,
     Reload,
@@ -205,7 +206,7 @@ const WHICH: &[Opt] = &[Opt::Config, Opt::Dir];
 const WHICH_JSON: &[Opt] = &[Opt::Config, Opt::Dir, Opt::Json];
 
 /// All commands, in the order of the help.
-pub(super) const ROWS: [Row; 25] = [
+pub(super) const ROWS: [Row; 26] = [
     Row {
         command: Command::Localserve,
         words: &["localserve"],
@@ -411,6 +412,20 @@ way to them, how long they hold, and whether DNSSEC proves them: that is what a
 resolver says that is trusted, which dns.trusted explains.
 
 Exit code: 0 when there are records; 1 when there are none or nobody can say.",
+    },
+    Row {
+        command: Command::DnsMx,
+        words: &["dns", "mx"],
+        arguments: &["DOMAIN"],
+        options: WHICH_JSON,
+        summary: "Finds where mail for a domain would go",
+        details: "\
+Shows the hosts in the order in which they would be tried (those of one
+preference in random order), their addresses, and which DANE certificates they
+publish where DNSSEC proves the way there. Asks as ringmail dns lookup does.
+
+Exit code: 0 when there are hosts; 1 when the domain takes no mail, is not
+there, or nobody can say.",
     },
     Row {
         command: Command::Check,

@@ -236,6 +236,7 @@ pub fn run(
             limit,
         } => client_keys::list(control, account.as_deref(), after, limit, item),
         Request::DnsLookup { record_type, name } => lookup::lookup(control, &record_type, &name),
+        Request::DnsMx { domain } => lookup::mail_hosts(control, &domain),
         Request::QueueList { after, limit } => queue::list(control, after, limit, item),
         Request::Check {} => check::check(control, item),
     }

@@ -8,7 +8,7 @@ use shards::CoreId;
 
 use super::commands::{Control, OTHER_ANSWER};
 use crate::calls::{ControlAnswer, ControlCall};
-use crate::lookup::Found;
+use crate::lookup::{Found, MailHosts};
 
 pub(super) fn lookup(control: &Control, record_type: &str, name: &str) -> Result<Value, String> {
     let (name, record_type) = parse(record_type, name)?;
@@ -22,6 +22,19 @@ pub(super) fn lookup(control: &Control, record_type: &str, name: &str) -> Result
     }
 }
 
+pub(super) fn mail_hosts(control: &Control, domain: &str) -> Result<Value, String> {
+    let domain = parse_name(domain)?;
+    match control.ask(CoreId(0), ControlCall::MailHosts { domain })? {
+        ControlAnswer::MailHosts(found) => Ok(describe_hosts(found.map(|found| *found))),
+        _ => Err(OTHER_ANSWER.into()),
+    }
+}
+
+/// A domain of a command line.
+pub fn parse_name(name: &str) -> Result<Name, String> {
+    Name::parse(name).map_err(|e| format!("{name:?} cannot be looked up: {e}"))
+}
+
 /// What a command line asks for. PTR may be asked for by an address.
 pub fn parse(record_type: &str, name: &str) -> Result<(Name, RecordType), String> {
     let record_type: RecordType = record_type
@@ -30,8 +43,7 @@ pub fn parse(record_type: &str, name: &str) -> Result<(Name, RecordType), String
     if let (RecordType::Ptr, Ok(address)) = (record_type, name.parse::<IpAddr>()) {
         return Ok((Name::of_address(address), record_type));
     }
-    let parsed = Name::parse(name).map_err(|e| format!("{name:?} cannot be looked up: {e}"))?;
-    Ok((parsed, record_type))
+    Ok((parse_name(name)?, record_type))
 }
 
 /// An answer as it is told. An error has its words in `error`.
@@ -56,4 +68,12 @@ pub fn describe(name: &Name, record_type: RecordType, found: Result<Found, Looku
         }
     }
     told
+}
+
+/// Where mail would go, as it is told. An error has its words in `error`.
+pub fn describe_hosts(found: Result<MailHosts, LookupError>) -> Value {
+    match found {
+        Ok(found) => json!(found),
+        Err(error) => json!({"result": "error", "error": error.to_string()}),
+    }
 }

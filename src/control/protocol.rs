@@ -136,6 +136,11 @@ pub enum Request {
         /// A name, or for PTR an address.
         name: String,
     },
+    /// Find where mail for a domain would go.
+    DnsMx {
+        /// Which.
+        domain: String,
+    },
     /// A page of the queue.
     QueueList {
         /// `next` of the page before.

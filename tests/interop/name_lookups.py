@@ -247,6 +247,12 @@ metrics = true
         expect(err == "", err)
         return code, json.loads(out)
 
+    def mx(self, domain):
+        """Exit code, and where mail would go, as JSON."""
+        code, out, err = command(binary(), "dns", "mx", domain, "--json", "--config", self.file)
+        expect(err == "", err)
+        return code, json.loads(out)
+
     def records(self, record_type, name):
         code, answer = self.lookup(record_type, name)
         same(code, 0, f"{record_type} {name}: {answer}")
@@ -312,6 +318,43 @@ def what_is_not_there(settings):
     expect(code == 1 and "the name has no such records (DNSSEC proves it; holds " in out, out)
 
 
+def where_mail_goes(settings):
+    code, answer = settings.mx("signed.test")
+    same((code, answer["result"], answer["authentic"], answer["implicit"]), (0, "ok", True, False), "MX")
+    by_name = {host["name"]: host for host in answer["hosts"]}
+    same([host["preference"] for host in answer["hosts"]], [10, 10, 20], "preferences")
+    same(answer["hosts"][2]["name"], "backup.unsigned.test", "the last")
+    host = by_name["mx.signed.test"]
+    same((host["addresses"], host["authentic"]), (["2001:db8::1", "192.0.2.1"], True), "addresses")
+    same((len(host["tlsa"]), host["tlsa_base"]), (1, "mx.signed.test"), "TLSA")
+    # RFC 7672 2.2.3: an alias's certificate is that of what it is an alias of.
+    alias = by_name["mx2.signed.test"]
+    same((alias["expanded"], len(alias["tlsa"]), alias["tlsa_base"]), ("mx.signed.test", 1, "mx.signed.test"), "TLSA of an alias")
+    backup = by_name["backup.unsigned.test"]
+    same((backup["addresses"], backup["authentic"], backup["tlsa"]), (["192.0.2.3"], False, []), "a host that is not signed")
+    for domain, result, authentic, expanded in (
+        ("null.signed.test", "null-mx", True, "null.signed.test"),
+        ("gone.signed.test", "nxdomain", True, "gone.signed.test"),
+        ("nowhere.signed.test", "nxdomain", True, "gone.signed.test"),
+    ):
+        code, answer = settings.mx(domain)
+        same((code, answer["result"], answer["authentic"], answer["expanded"]), (1, result, authentic, expanded), domain)
+    for domain in ("loop.signed.test", "bogus.test"):
+        code, answer = settings.mx(domain)
+        same((code, answer["result"]), (1, "error"), domain)
+    code, answer = settings.mx("nomx.signed.test")
+    same((code, answer["implicit"], answer["authentic"]), (0, True, True), "no MX")
+    same([host["name"] for host in answer["hosts"]], ["nomx.signed.test"], "the domain itself")
+    code, answer = settings.mx("alias.signed.test")
+    same((code, answer["expanded"], answer["authentic"]), (0, "signed.test", True), "an alias")
+    # RFC 7672 2.1.3: a signed alias of what is not signed is not proved.
+    code, answer = settings.mx("away.signed.test")
+    same((code, answer["expanded"], answer["authentic"]), (0, "unsigned.test", False), "a signed alias of what is not")
+    code, out, _ = command(binary(), "dns", "mx", "signed.test", "--config", settings.file)
+    expect(code == 0 and out.startswith("Mail for signed.test goes to (DNSSEC proves it):\n  10 mx"), out)
+    expect("  20 backup.unsigned.test  192.0.2.3  no DANE\n" in out, out)
+
+
 def who_is_not_trusted(settings):
     settings.write(more="trusted = false")
     same(settings.records("A", "mx.signed.test"), (["192.0.2.1"], False), "an answer of who is not trusted")
@@ -356,6 +399,7 @@ def a_server_that_remembers(settings):
                 answer.pop("ttl", None)
             same(answers[0], answers[1], name)
         expect(process.metric("ringmail_dns_lookup_duration_seconds_count") >= 4, process.page("/metrics"))
+        same(settings.mx("signed.test")[1]["authentic"], True, "MX by a running server")
         lie = Responder(lambda query: [reply(query, "192.0.2.99")])
         settings.write([lie.address])
         same(settings.records("A", "mx.signed.test")[0], ["192.0.2.1"], "before the reload")
@@ -381,7 +425,7 @@ def main():
     scratch = Path(tempfile.mkdtemp(prefix="ringmail-dns-"))
     daemons = Daemons(scratch)
     failed = []
-    cases = (signed_and_not, wrong_signatures, large_answers, aliases, what_is_not_there, who_is_not_trusted, dead_and_silent_servers,
+    cases = (signed_and_not, wrong_signatures, large_answers, aliases, what_is_not_there, where_mail_goes, who_is_not_trusted, dead_and_silent_servers,
              forged_answers, a_server_that_remembers, wrong_words)  # fmt: skip
     try:
         daemons.start()
