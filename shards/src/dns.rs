@@ -66,6 +66,9 @@ pub enum Trouble {
     /// The network says no.
     #[error("{0}")]
     Network(String),
+    /// This host has no socket to spare.
+    #[error("this host cannot ask: {0}")]
+    Ours(String),
     /// By TCP it sent what is not the answer.
     #[error("another answer by TCP")]
     NotOurs,
@@ -138,6 +141,9 @@ impl Client {
     }
 
     fn failed(&self, at: usize, trouble: &Trouble) {
+        if matches!(trouble, Trouble::Ours(_)) {
+            return;
+        }
         if self.health[at].replace(Some(Instant::now())).is_none() {
             let server = self.options.servers[at];
             tracing::warn!(%server, %trouble, "the DNS server does not answer; others are asked first");
@@ -203,6 +209,9 @@ async fn by_tcp<Q: Question>(
 }
 
 fn network(error: io::Error) -> Trouble {
+    if let Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) = error.raw_os_error() {
+        return Trouble::Ours(error.to_string());
+    }
     match error.kind() {
         // ICMP: nothing listens there.
         io::ErrorKind::ConnectionRefused => Trouble::Network("nothing listens there".into()),

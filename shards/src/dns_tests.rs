@@ -141,6 +141,17 @@ fn nothing_listens_and_nobody_answers() {
 }
 
 #[test]
+fn want_of_sockets_is_no_servers_fault() {
+    let client = client(&[server(&[])], SHORT);
+    let none = network(io::Error::from_raw_os_error(libc::EMFILE));
+    assert!(matches!(none, Trouble::Ours(_)), "{none:?}");
+    client.failed(0, &none);
+    assert!(client.health[0].get().is_none());
+    client.failed(0, &Trouble::TimedOut);
+    assert!(client.health[0].get().is_some());
+}
+
+#[test]
 fn an_unfit_answer_is_the_last_resort() {
     let (unfit, good, silent) = (server(&["no #"]), server(&["re #"]), server(&[]));
     assert_eq!(ask(&client(&[unfit, good], LONG)), Ok("re 2".into()));
