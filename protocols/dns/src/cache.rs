@@ -111,7 +111,7 @@ impl Cache {
         self.remove(&key);
         let bytes = size_of::<Entry>()
             + 2 * (size_of::<(Name, RecordType)>() + name.as_str().len())
-            + answer.as_ref().map_or(0, Resolved::size);
+            + answer.as_ref().map_or(FAILURE, Resolved::size);
         if ttl.is_zero() || self.limits.entries_max == 0 || bytes > self.limits.bytes_max {
             return answer;
         }
@@ -204,6 +204,9 @@ impl Cache {
         }
     }
 }
+
+/// Octets of the words about a failure, at most, or nearly so.
+const FAILURE: usize = 512;
 
 #[cfg(test)]
 mod tests {

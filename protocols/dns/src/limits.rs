@@ -8,7 +8,7 @@ pub const LABEL_MAX: usize = 63;
 pub const UDP_PAYLOAD_MAX: u16 = 1232;
 /// Octets of a message by TCP (RFC 1035 4.2.2).
 pub const MESSAGE_MAX: usize = 65_535;
-/// Records looked at in the answer section. A domain with more than a few dozen of one type cannot use them.
+/// Records in a section of a message. A domain with more than a few dozen of one type cannot use them.
 pub const RECORDS_MAX: usize = 1024;
 /// Aliases from a mail domain to where its MX records are.
 pub const DOMAIN_ALIASES_MAX: usize = 16;

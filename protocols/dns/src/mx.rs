@@ -1,6 +1,8 @@
 //! From a domain to the hosts that take its mail. RFC 5321 5.1, RFC 7505 (null MX), RFC 7672 2.2.1 (what must be authentic for DANE).
 //! Not here: addresses of the hosts (`host.rs`), MTA-STS, connecting.
 
+use std::collections::HashSet;
+
 use crate::Name;
 use crate::error::{Cause, LookupError};
 use crate::limits::DOMAIN_ALIASES_MAX;
@@ -118,12 +120,13 @@ fn groups(mut records: Vec<Mx>, random: &mut impl FnMut() -> u64) -> Vec<MxGroup
     records.retain(|mx| !mx.exchange.is_root());
     records.sort();
     let mut groups: Vec<MxGroup> = Vec::new();
+    let mut seen = HashSet::new();
     for Mx {
         preference,
         exchange,
     } in records
     {
-        if groups.iter().any(|group| group.hosts.contains(&exchange)) {
+        if !seen.insert(exchange.clone()) {
             continue;
         }
         match groups.last_mut() {

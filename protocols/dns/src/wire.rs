@@ -135,7 +135,8 @@ enum WireRecord {
 impl Sections {
     fn read(decoder: &mut BinDecoder<'_>, header: &Header) -> Result<Sections, Cause> {
         let mut sections = Sections::default();
-        if usize::from(header.answers) > RECORDS_MAX {
+        let counts = [header.answers, header.authorities, header.additionals];
+        if counts.iter().any(|count| usize::from(*count) > RECORDS_MAX) {
             return Err(Cause::TooManyRecords);
         }
         for _ in 0..header.answers {

@@ -268,8 +268,10 @@ fn a_record_that_makes_no_sense_harms_no_other() {
     assert_eq!(read_mx(Bytes(cut.0.clone())), Reading::Failed(CUT));
     cut.0[7] = 1;
     assert!(matches!(read_mx(cut), Reading::Answered(_)));
-    let many = asked(PLAIN, [1025, 0, 0]);
-    assert_eq!(read_mx(many), Reading::Failed(Cause::TooManyRecords));
+    for counts in [[1025, 0, 0], [0, 1025, 0], [0, 0, 1025]] {
+        let many = read_mx(asked(PLAIN, counts));
+        assert_eq!(many, Reading::Failed(Cause::TooManyRecords));
+    }
 }
 
 #[test]
