@@ -52,6 +52,7 @@ impl Server {
     pub fn start(settings: Settings) -> Result<Server, String> {
         let (live, _) = Live::new(settings, None)?;
         let live = Arc::new(live);
+        live.resolver.tell();
         let server = &live.settings.server;
         let options = engine_options(&live.settings)?;
         let (sockets, addresses) = bind(&live.settings, options.cores.len())?;
@@ -228,6 +229,9 @@ impl Server {
         let before = self.live();
         let (live, kept) = Live::new(settings, Some(&before))?;
         let live = Arc::new(live);
+        if live.resolver != before.resolver {
+            live.resolver.tell();
+        }
         if let Ok(mut current) = self.live.lock() {
             *current = live.clone();
         }

@@ -316,7 +316,7 @@ fn who_is_believed() {
             trusted: set,
             ..Dns::default()
         };
-        ResolverOptions::with(&settings, || text.to_string()).trusted()
+        ResolverOptions::with(&settings, || text.to_string()).trusted
     };
     assert!(trusted(None, None, ""));
     assert!(!trusted(None, None, "nameserver 192.0.2.1"));

@@ -19,7 +19,8 @@ pub fn query(id: u16, name: &Name, record_type: RecordType) -> Vec<u8> {
     message.metadata.recursion_desired = true;
     message.metadata.authentic_data = true;
     let labels = name.labels().map(str::as_bytes);
-    let mut wire = WireName::from_labels(labels).unwrap_or_default();
+    let mut wire = WireName::from_labels(labels)
+        .expect("labels of 63 octets and names of 253 are within the bounds of all");
     wire.set_fqdn(true);
     message.add_query(Query::query(wire, wire_type(record_type)));
     let mut edns = Edns::new();
