@@ -361,7 +361,11 @@ def who_is_not_trusted(settings):
 
 
 def dead_and_silent_servers(settings):
-    dead, silent = f"{HOST}:{free_port()}", Responder(lambda _: ())
+    # A socket that takes datagrams from one peer alone is none to others, and nobody else gets its port.
+    taken = socket.socket(type=socket.SOCK_DGRAM)
+    taken.bind((HOST, 0))
+    taken.connect((HOST, 9))
+    dead, silent = f"{HOST}:{taken.getsockname()[1]}", Responder(lambda _: ())
     settings.write([dead, settings.unbound])
     same(settings.records("A", "mx.signed.test")[0], ["192.0.2.1"], "with a dead server before")
     settings.write([silent.address, settings.unbound], 'try_timeout_secs = "1s"')
@@ -374,6 +378,7 @@ def dead_and_silent_servers(settings):
     settings.write([dead])
     code, answer = settings.lookup("A", "mx.signed.test")
     same((code, answer["error"]), (1, f"no server can be reached: {dead}: nothing listens there"), "a dead server alone")
+    taken.close()
 
 
 def forged_answers(settings):
