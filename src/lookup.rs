@@ -216,6 +216,7 @@ impl Resolver {
             name,
             record_type,
             id: 0,
+            is_plain: false,
             random: &self.0.random,
         };
         let answer = servers.client.ask(&mut asked).await;
@@ -337,6 +338,8 @@ struct Asked<'a> {
     name: &'a Name,
     record_type: RecordType,
     id: u16,
+    /// Without EDNS, which some server did not know.
+    is_plain: bool,
     random: &'a SystemRandom,
 }
 
@@ -348,7 +351,10 @@ impl Question for Asked<'_> {
         // Without randomness the port alone must do, which the kernel chooses.
         let _ = self.random.fill(&mut id);
         self.id = u16::from_be_bytes(id);
-        dns::query(self.id, self.name, self.record_type)
+        match self.is_plain {
+            false => dns::query(self.id, self.name, self.record_type),
+            true => dns::plain_query(self.id, self.name, self.record_type),
+        }
     }
 
     fn judge(&mut self, octets: &[u8]) -> Heard<Self::Answer> {
@@ -356,6 +362,10 @@ impl Question for Asked<'_> {
             Reading::NotOurs => Heard::NotOurs,
             Reading::Truncated => Heard::Truncated,
             Reading::Answered(resolved) => Heard::Answer(Ok(resolved)),
+            Reading::Failed(cause) if cause.may_be_edns() && !self.is_plain => {
+                self.is_plain = true;
+                Heard::Again
+            }
             Reading::Failed(cause) if cause.is_of_server() => Heard::Unfit(Err(cause)),
             Reading::Failed(cause) => Heard::Answer(Err(cause)),
         }

@@ -44,6 +44,8 @@ pub enum Heard<A> {
     Answer(A),
     /// The answer of a server that cannot say: another one may do better.
     Unfit(A),
+    /// The server does not understand the message: the next that is written may be one it does.
+    Again,
     /// The answer does not fit into a datagram.
     Truncated,
     /// Not the answer.
@@ -178,6 +180,7 @@ async fn by_udp<Q: Question>(
         match heard.map_err(network)? {
             Heard::Answer(answer) => return Ok(Some((answer, true))),
             Heard::Unfit(answer) => return Ok(Some((answer, false))),
+            Heard::Again => socket.send(&question.write()).map_err(network)?,
             Heard::Truncated => return Ok(None),
             Heard::NotOurs => rt::yield_if_needed().await,
         }
@@ -204,7 +207,7 @@ async fn by_tcp<Q: Question>(
     match question.judge(&octets) {
         Heard::Answer(answer) => Ok((answer, true)),
         Heard::Unfit(answer) => Ok((answer, false)),
-        Heard::Truncated | Heard::NotOurs => Err(Trouble::NotOurs),
+        Heard::Again | Heard::Truncated | Heard::NotOurs => Err(Trouble::NotOurs),
     }
 }
 

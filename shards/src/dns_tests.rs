@@ -6,7 +6,7 @@ use std::thread;
 
 use super::*;
 
-/// Says `ask N`, and takes what says `re N`. `no N` is unfit, `tc N` truncated.
+/// Says `ask N`, and takes what says `re N`. `no N` is unfit, `tc N` truncated, and after `what N` it says `ask N+1`.
 #[derive(Default)]
 struct Counted {
     written: u32,
@@ -26,6 +26,7 @@ impl Question for Counted {
             Some("re") => Heard::Answer(text),
             Some("no") => Heard::Unfit(text),
             Some("tc") => Heard::Truncated,
+            Some("what") => Heard::Again,
             _ => Heard::NotOurs,
         }
     }
@@ -33,7 +34,10 @@ impl Question for Counted {
 
 /// A server that answers each datagram with these words and the number it was asked with; with none it is silent.
 fn server(words: &'static [&'static str]) -> SocketAddr {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    serve(UdpSocket::bind("127.0.0.1:0").unwrap(), words)
+}
+
+fn serve(socket: UdpSocket, words: &'static [&'static str]) -> SocketAddr {
     let address = socket.local_addr().unwrap();
     thread::spawn(move || {
         let mut buffer = [0; 100];
@@ -48,9 +52,15 @@ fn server(words: &'static [&'static str]) -> SocketAddr {
     address
 }
 
-/// Speaks TCP where a server of datagrams has the port.
-fn tcp_beside(address: SocketAddr, word: &'static str) {
-    let listener = TcpListener::bind(address).unwrap();
+/// One that also speaks TCP.
+fn server_with_tcp(words: &'static [&'static str], word: &'static str) -> SocketAddr {
+    // A port that is free for the one may be taken for the other.
+    let (listener, address) = loop {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        if let Ok(listener) = TcpListener::bind(socket.local_addr().unwrap()) {
+            break (listener, serve(socket, words));
+        }
+    };
     thread::spawn(move || {
         while let Ok((mut stream, _)) = listener.accept() {
             let mut length = [0; 2];
@@ -63,6 +73,7 @@ fn tcp_beside(address: SocketAddr, word: &'static str) {
             stream.write_all(&framed).unwrap();
         }
     });
+    address
 }
 
 fn client(servers: &[SocketAddr], try_timeout: Duration) -> Client {
@@ -88,18 +99,29 @@ fn the_answer_is_told_from_what_is_not() {
 }
 
 #[test]
+fn what_is_not_understood_is_said_again() {
+    let picky = server(&["what 1", "re 2"]);
+    assert_eq!(ask(&client(&[picky], LONG)), Ok("re 2".into()));
+    // Never understood: by TCP then, where nobody listens.
+    let deaf = server(&["what #"]);
+    let NoAnswer { troubles } = ask(&client(&[deaf], LONG)).unwrap_err();
+    assert!(
+        matches!(troubles[..], [(_, Trouble::Network(_))]),
+        "{troubles:?}"
+    );
+}
+
+#[test]
 fn truncated_and_guessed_answers_make_it_tcp() {
     for words in [&["tc #"][..], &["re 0"; 40][..]] {
-        let address = server(words);
-        tcp_beside(address, "re #");
+        let address = server_with_tcp(words, "re #");
         assert_eq!(ask(&client(&[address], LONG)), Ok("re 2".into()));
     }
 }
 
 #[test]
 fn what_is_wrong_by_tcp_too_is_no_answer() {
-    let address = server(&["tc #"]);
-    tcp_beside(address, "re 77");
+    let address = server_with_tcp(&["tc #"], "re 77");
     let NoAnswer { troubles } = ask(&client(&[address], LONG)).unwrap_err();
     assert_eq!(troubles, [(address, Trouble::NotOurs)]);
 }
@@ -122,11 +144,10 @@ fn a_silent_server_is_asked_last_from_then_on() {
 
 #[test]
 fn nothing_listens_and_nobody_answers() {
-    // A port that was free a moment ago.
-    let closed = UdpSocket::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    // A socket that takes datagrams from one peer alone is none to others, and nobody else gets its port.
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    taken.connect("127.0.0.1:9").unwrap();
+    let closed = taken.local_addr().unwrap();
     let silent = server(&[]);
     let NoAnswer { troubles } = ask(&client(&[closed, silent], SHORT)).unwrap_err();
     assert_eq!(troubles.len(), 2);

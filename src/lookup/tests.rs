@@ -292,6 +292,30 @@ fn what_is_wrong_for_one_is_wrong_for_all() {
 }
 
 #[test]
+fn a_server_without_edns_is_asked_without() {
+    let old = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = old.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut buffer = [0; 600];
+        while let Ok((length, peer)) = old.recv_from(&mut buffer) {
+            let query = &buffer[..length];
+            let has_edns = query[11] == 1;
+            let mut message = answer(query, addresses).unwrap();
+            if has_edns {
+                // FORMERR, with nothing but the header.
+                message.truncate(12);
+                message[2..12].copy_from_slice(&[0x81, 0x81, 0, 0, 0, 0, 0, 0, 0, 0]);
+            }
+            old.send_to(&message, peer).unwrap();
+        }
+    });
+    let mut settings = settings(&[]);
+    settings.servers = Some(vec![DnsServer(address)]);
+    let found = rt::block_on(async { resolver(&settings).a(&name("a.example")).await }).unwrap();
+    assert!(found.is_ok(), "{found:?}");
+}
+
+#[test]
 fn nobody_answers() {
     let silent = Server::start(Duration::ZERO, |_| None);
     let resolver = resolver(&Dns {

@@ -80,6 +80,11 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Whether it may be that the server does not know EDNS: FORMERR or NOTIMP.
+    pub fn may_be_edns(&self) -> bool {
+        matches!(self, Cause::Rcode(1 | 4))
+    }
+
     /// Whether it may be the failure of one server, so that another is worth asking. Wrong signatures are wrong everywhere: who does not
     /// check them must not be asked instead.
     pub fn is_of_server(&self) -> bool {

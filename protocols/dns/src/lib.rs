@@ -36,7 +36,7 @@ pub use lookup::{Answer, Lookup, Outcome, Resolved};
 pub use mx::{MxGroup, MxHosts, MxOutcome, mx_hosts};
 pub use name::{Name, NameError};
 pub use record::{Data, Mx, Record, RecordType, Text, Tlsa};
-pub use wire::{Reading, query, read};
+pub use wire::{Reading, plain_query, query, read};
 
 #[cfg(test)]
 mod fuzz_tests;

@@ -15,6 +15,15 @@ use crate::{Name, name::NameError};
 
 /// A question for a resolver: recursion desired, AD wanted (RFC 6840 5.7), EDNS.
 pub fn query(id: u16, name: &Name, record_type: RecordType) -> Vec<u8> {
+    write(id, name, record_type, true)
+}
+
+/// The same for a server that does not know EDNS (RFC 6891 7: it answers FORMERR or NOTIMP to what has it).
+pub fn plain_query(id: u16, name: &Name, record_type: RecordType) -> Vec<u8> {
+    write(id, name, record_type, false)
+}
+
+fn write(id: u16, name: &Name, record_type: RecordType, with_edns: bool) -> Vec<u8> {
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
     message.metadata.authentic_data = true;
@@ -23,9 +32,11 @@ pub fn query(id: u16, name: &Name, record_type: RecordType) -> Vec<u8> {
         .expect("labels of 63 octets and names of 253 are within the bounds of all");
     wire.set_fqdn(true);
     message.add_query(Query::query(wire, wire_type(record_type)));
-    let mut edns = Edns::new();
-    edns.set_max_payload(UDP_PAYLOAD_MAX);
-    message.set_edns(edns);
+    if with_edns {
+        let mut edns = Edns::new();
+        edns.set_max_payload(UDP_PAYLOAD_MAX);
+        message.set_edns(edns);
+    }
     message
         .to_vec()
         .expect("one question of at most 255 octets fits into a message")

@@ -98,6 +98,9 @@ fn a_question_is_what_resolvers_expect() {
         octets,
         [expected.0, vec![0, 0, 41, 4, 208, 0, 0, 0, 0, 0, 0]].concat()
     );
+    let plain = plain_query(0x1234, &name("example.org"), RecordType::Tlsa);
+    let expected = Bytes::header(0x1234, 0x0120, [1, 0, 0, 0]).question("example.org", 52);
+    assert_eq!(plain, expected.0);
     let root = query(1, &Name::root(), RecordType::Mx);
     assert_eq!(root[12..17], [0, 0, 15, 0, 1]);
     let long = name(
