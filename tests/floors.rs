@@ -24,7 +24,9 @@ const ROOMS: &[&[&str]] = &[
 /// Floors of `protocols`.
 const PROTOCOLS: &[&[&str]] = &[
     &["dns", "sasl", "imap"],
-    &["smtp", "mta-sts"],
+    &["smtp", "mta-sts", "dane"],
+    &["message"],
+    &["dsn", "dkim"],
     &["message"],
     &["dsn", "dkim"],
 ];
@@ -103,7 +105,7 @@ fn own_dependencies(manifest: &str) -> BTreeSet<String> {
     let table: toml::Table = fs::read_to_string(manifest).unwrap().parse().unwrap();
     let dependencies = table.get("dependencies").and_then(|d| d.as_table());
     let ours = [
-        "shards", "smtp", "imap", "message", "sasl", "dsn", "dkim", "dns", "mta-sts",
+        "shards", "smtp", "imap", "message", "sasl", "dsn", "dkim", "dns", "mta-sts", "dane",
     ];
     let names = dependencies.into_iter().flat_map(|d| d.keys().cloned());
     names.filter(|k| ours.contains(&k.as_str())).collect()
