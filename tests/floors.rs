@@ -24,7 +24,9 @@ const ROOMS: &[&[&str]] = &[
 /// Floors of `protocols`.
 const PROTOCOLS: &[&[&str]] = &[
     &["dns", "sasl", "imap"],
-    &["smtp", "mta-sts", "dane"],
+    &["smtp", "mta-sts", "dane", "tls-rpt"],
+    &["message"],
+    &["dsn", "dkim"],
     &["message"],
     &["dsn", "dkim"],
     &["message"],
@@ -105,7 +107,7 @@ fn own_dependencies(manifest: &str) -> BTreeSet<String> {
     let table: toml::Table = fs::read_to_string(manifest).unwrap().parse().unwrap();
     let dependencies = table.get("dependencies").and_then(|d| d.as_table());
     let ours = [
-        "shards", "smtp", "imap", "message", "sasl", "dsn", "dkim", "dns", "mta-sts", "dane",
+        "shards", "smtp", "imap", "message", "sasl", "dsn", "dkim", "dns", "mta-sts", "dane", "tls-rpt",
     ];
     let names = dependencies.into_iter().flat_map(|d| d.keys().cloned());
     names.filter(|k| ours.contains(&k.as_str())).collect()
