@@ -49,6 +49,17 @@ pub struct Verdict {
     pub dane: Option<Result<Matched, DaneError>>,
 }
 
+impl Verdict {
+    /// What is wrong by the policy, in the words of RFC 8460 4.3: result type and reason. Without records it is what is wrong by the roots.
+    pub fn failure(&self) -> Option<(&'static str, String)> {
+        match (&self.dane, &self.pkix) {
+            (Some(Ok(_)), _) | (None, Ok(())) => None,
+            (Some(Err(error)), _) => Some((error.result_type(), error.reason())),
+            (None, Err(failure)) => Some((failure.result_type(), failure.reason())),
+        }
+    }
+}
+
 /// Where the verdict will be: None as long as no certificate was seen.
 ///
 /// rustls shares verifiers between threads, so this cell is one for threads, though one core alone uses it.
@@ -66,6 +77,7 @@ impl VerdictCell {
 #[derive(Debug)]
 pub struct Verifier {
     policy: Policy,
+    is_enforced: bool,
     roots: Arc<RootCertStore>,
     provider: Arc<CryptoProvider>,
     cell: VerdictCell,
@@ -77,10 +89,18 @@ impl Verifier {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         Verifier {
             policy,
+            is_enforced: true,
             roots,
             provider,
             cell,
         }
+    }
+
+    /// The policy is judged and remembered, but any certificate passes: MTA-STS in testing (RFC 8461 5), and messages with `TLS-Required: No`
+    /// (RFC 8689 5).
+    pub fn reporting_only(mut self) -> Self {
+        self.is_enforced = false;
+        self
     }
 
     /// A configuration with this verifier: TLS 1.2 at least, no client certificate, and no resumption, for a resumed session shows no
@@ -132,6 +152,7 @@ impl ServerCertVerifier for Verifier {
             .collect();
         let verdict = self.judge(&chain, server_name, now);
         let result = match (&self.policy, &verdict.dane) {
+            _ if !self.is_enforced => Ok(()),
             (Policy::Opportunistic, _) => Ok(()),
             (Policy::Pkix { .. }, _) => verdict.pkix.as_ref().copied().map_err(alert),
             (Policy::Dane { .. }, Some(dane)) => dane.as_ref().map(|_| ()).map_err(|e| match e {
@@ -187,6 +208,32 @@ impl ServerCertVerifier for Verifier {
             .signature_verification_algorithms
             .supported_schemes()
     }
+}
+
+/// A handshake that failed, in the words of RFC 8460: result type and reason. Where the certificate is at fault, [`Verdict::failure`] says more.
+pub fn handshake_failure(error: &Error) -> (&'static str, String) {
+    let reason = match error {
+        Error::AlertReceived(alert) => {
+            let number = u8::from(*alert);
+            format!("tls-remote-alert-{number}-{}", kebab(&format!("{alert:?}")))
+        }
+        error => format!("tls-local-{}", kebab(&format!("{error:?}"))),
+    };
+    ("validation-failure", reason)
+}
+
+/// `HandshakeFailure` as `handshake-failure`; only the name of a variant, nothing of what it holds.
+fn kebab(name: &str) -> String {
+    let mut words = String::new();
+    let mut after_small = false;
+    for letter in name.chars().take_while(char::is_ascii_alphanumeric) {
+        if letter.is_ascii_uppercase() && after_small {
+            words.push('-');
+        }
+        after_small = letter.is_ascii_lowercase();
+        words.push(letter.to_ascii_lowercase());
+    }
+    words
 }
 
 fn public_key(certificate: &CertificateDer<'_>) -> Result<SubjectPublicKeyInfoDer<'static>, Error> {

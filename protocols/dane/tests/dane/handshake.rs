@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::CustomExtension;
-use ringmail_dane::tls::{Policy, Verdict, VerdictCell, Verifier};
+use ringmail_dane::tls::{Policy, Verdict, VerdictCell, Verifier, handshake_failure};
 use ringmail_dane::{CertificateFailure, DaneError, Record, UsableRecords, Usages};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -24,10 +24,19 @@ struct Handshake {
 }
 
 fn connect(shown: &Shown, policy: Policy, roots: &[&Made]) -> Handshake {
+    connect_with(shown, policy, roots, |verifier| verifier)
+}
+
+fn connect_with(
+    shown: &Shown,
+    policy: Policy,
+    roots: &[&Made],
+    tune: impl FnOnce(Verifier) -> Verifier,
+) -> Handshake {
     let mut store = RootCertStore::empty();
     roots.iter().for_each(|r| store.add(r.der.clone()).unwrap());
     let cell = VerdictCell::default();
-    let verifier = Verifier::new(policy, Arc::new(store), cell.clone());
+    let verifier = tune(Verifier::new(policy, Arc::new(store), cell.clone()));
     let config = Arc::new(verifier.into_config().unwrap());
     let opened = ServerName::try_from("mx.example.com").unwrap();
     let mut connection = ClientConnection::new(config, opened).unwrap();
@@ -132,6 +141,56 @@ fn dane_is_enforced_and_pkix_remembered() {
     assert!(unmatched.result.is_err());
     let verdict = unmatched.verdict.unwrap();
     assert_eq!(verdict.dane, Some(Err(DaneError::NoMatch)));
+}
+
+#[test]
+fn what_is_only_reported_is_judged_all_the_same() {
+    let root = authority("root", None, AS_IS);
+    let other = server(&["mx.example.net"], Some(&root), AS_IS);
+    let shown = shown(&other, &[]);
+    for (policy, words) in [
+        (
+            Policy::Pkix {
+                name: name("a.example"),
+            },
+            ("certificate-host-mismatch", "host-mismatch"),
+        ),
+        (
+            dane(record([3, 1, 1], &root.der)),
+            ("validation-failure", "dane-no-match"),
+        ),
+    ] {
+        let enforced = connect(&shown, policy.clone(), &[&root]);
+        assert!(enforced.result.is_err());
+        let reported = connect_with(&shown, policy, &[&root], Verifier::reporting_only);
+        assert!(reported.result.is_ok());
+        assert_eq!(reported.verdict, enforced.verdict);
+        let (word, reason) = reported.verdict.unwrap().failure().unwrap();
+        assert_eq!((word, reason.as_str()), words);
+    }
+    let right = dane(record([3, 1, 1], &other.der));
+    let verdict = connect(&shown, right, &[&root]).verdict.unwrap();
+    assert_eq!(verdict.failure(), None);
+    assert!(verdict.pkix.is_err());
+}
+
+#[test]
+fn handshakes_that_fail_have_words() {
+    let alert = rustls::Error::AlertReceived(AlertDescription::HandshakeFailure);
+    assert_eq!(
+        handshake_failure(&alert),
+        (
+            "validation-failure",
+            "tls-remote-alert-40-handshake-failure".into()
+        )
+    );
+    let alert = rustls::Error::AlertReceived(AlertDescription::UnknownCA);
+    let (_, reason) = handshake_failure(&alert);
+    assert_eq!(reason, "tls-remote-alert-48-unknown-ca");
+    let local = rustls::Error::General("text of somebody".into());
+    assert_eq!(handshake_failure(&local).1, "tls-local-general");
+    let local = rustls::Error::InvalidCertificate(CertificateError::Expired);
+    assert_eq!(handshake_failure(&local).1, "tls-local-invalid-certificate");
 }
 
 #[test]

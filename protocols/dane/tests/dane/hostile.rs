@@ -137,6 +137,38 @@ fn random_chains_are_no_chains() {
     });
 }
 
+/// Every certificate could have issued every other, or all of the layer below; and none is issued by what is meant.
+#[test]
+fn hostile_mazes_take_no_time() {
+    let started = Instant::now();
+    let above = |layer: &str| authority(layer, None, AS_IS);
+    let top = above("same");
+    let same: Vec<_> = (1..CHAIN_MAX)
+        .map(|_| authority("same", Some(&top), AS_IS))
+        .collect();
+    let layers: Vec<_> = ["a", "b", "c", "d", "e", "f"]
+        .windows(2)
+        .flat_map(|names| {
+            let issuer = above(names[1]);
+            (0..3).map(move |_| authority(names[0], Some(&issuer), AS_IS))
+        })
+        .collect();
+    let meant = authority("other", None, AS_IS);
+    let records = [record([2, 0, 0], &meant.der), record([2, 1, 0], &meant.der)];
+    let records = UsableRecords::select(&records, Usages::Smtp).unwrap();
+    for issuers in [same, layers] {
+        let leaf = server(&["mx.example.com"], Some(&issuers[0]), AS_IS);
+        let mut chain = vec![leaf.der.clone()];
+        chain.extend(issuers.iter().map(|issuer| issuer.der.clone()));
+        assert_eq!(chain.len(), CHAIN_MAX);
+        let roots = [meant.der.clone()];
+        let names = [name("mx.example.com")];
+        assert!(verify_with_roots(&records, &chain, &names, now(), &roots).is_err());
+    }
+    // In an unoptimised build on a busy machine.
+    assert!(started.elapsed() < Duration::from_secs(60));
+}
+
 #[test]
 fn hostile_sizes_take_no_time() {
     let started = Instant::now();
