@@ -220,9 +220,13 @@ fn anchors<'a>(
             .iter()
             .filter_map(|(record, full)| anchor(record, full)),
     );
-    // RFC 7671 5.2.3: a key in the record may have signed a certificate of the chain, whoever that says its issuer is.
-    let is_key = |r: &&Record| (r.selector, r.matching) == (Selector::PublicKey, Matching::Full);
-    for record in records.of(Usage::DaneTa).filter(is_key) {
+    // RFC 7671 5.2.3: a key in the record may have signed a certificate of the chain, whoever that says its issuer is. But not if the key's
+    // certificate is shown, for then its times and constraints hold.
+    let is_bare = |r: &&Record| {
+        let is_key = (r.selector, r.matching) == (Selector::PublicKey, Matching::Full);
+        is_key && !others.iter().any(|shown| r.matches(shown))
+    };
+    for record in records.of(Usage::DaneTa).filter(is_bare) {
         for shown in std::iter::once(own).chain(others) {
             anchors.extend(bare_key(record, shown));
         }
@@ -235,7 +239,7 @@ fn anchor<'a>(record: &'a Record, certificate: &'a CertificateDer<'_>) -> Option
     Some(Anchor {
         trust: anchor_from_trusted_cert(certificate).ok()?,
         record,
-        certificate: Certificate::parse(certificate),
+        certificate: Some(Certificate::parse(certificate)?),
     })
 }
 

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
-use rcgen::{BasicConstraints, IsCa};
+use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, NameConstraints};
 use ringmail_dane::{Record, UsableRecords, Usages, verify, verify_with_roots};
 use rustls::pki_types::CertificateDer;
 use tempfile::TempDir;
@@ -366,6 +366,28 @@ fn openssl_agrees_on_trust_anchors() {
             &old_root,
         )
         .chain(vec![by_old_root.der.clone()]),
+        ta(
+            "expired root's key in full, shown",
+            Refused,
+            &by_old_root,
+            [2, 1, 0],
+            &old_root,
+        ),
+        ta(
+            "expired root's key in full, not shown",
+            Accepted,
+            &by_old_root,
+            [2, 1, 0],
+            &old_root,
+        )
+        .chain(vec![by_old_root.der.clone()]),
+        ta(
+            "key in full of a root that allows no such path, shown",
+            Refused,
+            &too_deep,
+            [2, 1, 0],
+            &short_root,
+        ),
         ta("expired middle", Refused, &by_old_middle, [2, 0, 1], &root),
         ta(
             "expired middle as anchor",
@@ -412,6 +434,65 @@ fn openssl_agrees_on_trust_anchors() {
             root.der.clone(),
             middle.der.clone(),
         ]),
+    ]);
+}
+
+#[test]
+fn openssl_agrees_on_what_certificates_may_do() {
+    let root = authority("root", None, AS_IS);
+    let no_ca: Tune<'_> = &|params| params.is_ca = IsCa::ExplicitNoCa;
+    let wrong_root = authority("wrong root", None, no_ca);
+    let by_wrong_root = server(MX, Some(&wrong_root), AS_IS);
+    let wrong_middle = authority("wrong middle", Some(&root), no_ca);
+    let by_wrong_middle = server(MX, Some(&wrong_middle), AS_IS);
+    let for_clients: Tune<'_> =
+        &|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let client = server(MX, Some(&root), for_clients);
+    let for_both: Tune<'_> = &|params| {
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ClientAuth,
+            ExtendedKeyUsagePurpose::ServerAuth,
+        ];
+    };
+    let both = server(MX, Some(&root), for_both);
+    let only: fn(&str) -> Option<NameConstraints> = |domain| {
+        Some(NameConstraints {
+            permitted_subtrees: vec![GeneralSubtree::DnsName(domain.into())],
+            excluded_subtrees: Vec::new(),
+        })
+    };
+    let elsewhere = authority("elsewhere", None, &|p| {
+        p.name_constraints = only("example.net")
+    });
+    let by_elsewhere = server(MX, Some(&elsewhere), AS_IS);
+    let here = authority("here", None, &|p| p.name_constraints = only("example.com"));
+    let by_here = server(MX, Some(&here), AS_IS);
+    let as_authority: Tune<'_> = &|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority_itself = server(MX, Some(&root), as_authority);
+    let ta = |title, expected, made, anchor: &Made| {
+        let made: &Made = made;
+        Case::new(title, expected, made, vec![record([2, 0, 1], &anchor.der)])
+    };
+    judge(vec![
+        ta("anchor that is no CA", Refused, &by_wrong_root, &wrong_root),
+        ta(
+            "middle as anchor that is no CA",
+            Refused,
+            &by_wrong_middle,
+            &wrong_middle,
+        ),
+        ta("middle that is no CA", Refused, &by_wrong_middle, &root),
+        ta("certificate for clients", Refused, &client, &root),
+        ta("certificate for both", Accepted, &both, &root),
+        ta(
+            "names that the anchor does not allow",
+            Refused,
+            &by_elsewhere,
+            &elsewhere,
+        ),
+        ta("names that it allows", Accepted, &by_here, &here),
+        // webpki takes no CA for a server.
+        ta("CA as server", Refused, &authority_itself, &root).but_openssl_says(Accepted),
     ]);
 }
 
