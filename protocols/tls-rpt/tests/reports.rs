@@ -386,7 +386,7 @@ fn fuzz_reports_and_records() {
     (0..20_000).for_each(run);
     let secs = std::env::var("RINGMAIL_FUZZ_SECS").ok();
     let secs: u64 = secs.and_then(|text| text.parse().ok()).unwrap_or(0);
-    let until = Instant::now() + Duration::from_secs(secs.min(5));
+    let until = Instant::now() + Duration::from_secs(secs.min(2));
     let mut seed = 20_000;
     while Instant::now() < until {
         println!("seeds {seed} to {}", seed + 999);

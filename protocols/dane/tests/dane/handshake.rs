@@ -8,11 +8,12 @@ use std::time::Duration;
 use rcgen::CustomExtension;
 use ringmail_dane::tls::{Policy, Verdict, VerdictCell, Verifier, handshake_failure};
 use ringmail_dane::{CertificateFailure, DaneError, Record, UsableRecords, Usages};
+use rustls::client::Resumption;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
-    AlertDescription, CertificateError, ClientConnection, ProtocolVersion, RootCertStore,
-    ServerConfig, ServerConnection, SupportedProtocolVersion,
+    AlertDescription, CertificateError, ClientConfig, ClientConnection, HandshakeKind,
+    ProtocolVersion, RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion,
 };
 
 use crate::chains::{AS_IS, EXPIRED, Made, Tune, authority, name, record, server};
@@ -38,16 +39,19 @@ fn connect_with(
     let cell = VerdictCell::default();
     let verifier = tune(Verifier::new(policy, Arc::new(store), cell.clone()));
     let config = Arc::new(verifier.into_config().unwrap());
+    let result = shake(shown, config).map(|connection| connection.protocol_version().unwrap());
+    let verdict = cell.verdict().cloned();
+    Handshake { result, verdict }
+}
+
+fn shake(shown: &Shown, config: Arc<ClientConfig>) -> Result<ClientConnection, rustls::Error> {
     let opened = ServerName::try_from("mx.example.com").unwrap();
     let mut connection = ClientConnection::new(config, opened).unwrap();
     let mut socket = TcpStream::connect(shown.address).unwrap();
     socket
         .set_read_timeout(Some(Duration::from_secs(60)))
         .unwrap();
-    let result = loop {
-        if !connection.is_handshaking() {
-            break Ok(connection.protocol_version().unwrap());
-        }
+    while connection.is_handshaking() {
         if connection.wants_write() {
             let mut octets = Vec::new();
             connection.write_tls(&mut octets).unwrap();
@@ -57,15 +61,35 @@ fn connect_with(
         let mut octets = [0; 4096];
         let count = socket.read(&mut octets).unwrap_or(0);
         if count == 0 {
-            break Err(rustls::Error::General("closed".into()));
+            return Err(rustls::Error::General("closed".into()));
         }
         connection.read_tls(&mut &octets[..count]).unwrap();
-        if let Err(error) = connection.process_new_packets() {
-            break Err(error);
-        }
+        connection.process_new_packets()?;
+    }
+    Ok(connection)
+}
+
+/// A resumed session shows no certificate, so there would be no verdict.
+#[test]
+fn sessions_are_not_resumed() {
+    let alone = server(&["mx.example.com"], None, AS_IS);
+    // In TLS 1.2 the ticket is there at the end of the handshake.
+    let shown = shown(&alone, &["-tls1_2"]);
+    let roots = Arc::new(RootCertStore::empty());
+    let config = |resumption: Option<Resumption>| {
+        let verifier = Verifier::new(Policy::Opportunistic, roots.clone(), VerdictCell::default());
+        let mut config = verifier.into_config().unwrap();
+        config.resumption = resumption.unwrap_or(config.resumption);
+        Arc::new(config)
     };
-    let verdict = cell.verdict().cloned();
-    Handshake { result, verdict }
+    let second = |config: Arc<ClientConfig>| {
+        shake(&shown, config.clone()).unwrap();
+        shake(&shown, config).unwrap().handshake_kind()
+    };
+    assert_eq!(second(config(None)), Some(HandshakeKind::Full));
+    // The server would.
+    let resumed = second(config(Some(Resumption::default())));
+    assert_eq!(resumed, Some(HandshakeKind::Resumed));
 }
 
 fn shown(made: &Made, options: &[&str]) -> Shown {

@@ -46,7 +46,7 @@ fn with_seeds(count: u64, run: impl Fn(&mut Random)) {
     }
     let secs = std::env::var("RINGMAIL_FUZZ_SECS").ok();
     let secs: u64 = secs.and_then(|text| text.parse().ok()).unwrap_or(0);
-    let until = Instant::now() + Duration::from_secs(secs.min(5));
+    let until = Instant::now() + Duration::from_secs(secs.min(2));
     let mut seed = count;
     while Instant::now() < until {
         println!("seeds {seed} to {}", seed + 99);
