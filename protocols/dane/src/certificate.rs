@@ -11,29 +11,27 @@
 //! 4.2.1.9        BasicConstraints ::= SEQUENCE { cA BOOLEAN DEFAULT FALSE, pathLenConstraint INTEGER OPTIONAL }
 //! ```
 
+use std::time::Duration;
+
 use rustls::pki_types::UnixTime;
 
-/// A certificate's parts.
+/// A certificate's parts. Times and extensions are read only where they matter: a key is a key, whatever else is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Certificate<'a> {
     /// Content of the Name, as webpki wants it in trust anchors.
     pub(crate) issuer: &'a [u8],
+    validity: &'a [u8],
     subject: &'a [u8],
-    not_before_secs: u64,
-    not_after_secs: u64,
     /// The whole SubjectPublicKeyInfo.
     pub(crate) public_key: &'a [u8],
-    constraints: Constraints,
+    /// What follows it. None in version 1, which has nothing there.
+    extensions: Option<&'a [u8]>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Constraints {
-    /// Version 1 or 2: there are none.
-    Unknown,
     NoAuthority,
-    Authority {
-        path_length_max: Option<usize>,
-    },
+    Authority { path_length_max: Option<usize> },
 }
 
 impl<'a> Certificate<'a> {
@@ -55,22 +53,12 @@ impl<'a> Certificate<'a> {
         let (subject, tbs) = element(tbs, SEQUENCE)?;
         let (_, extensions) = element(tbs, SEQUENCE)?;
         let public_key = &tbs[..tbs.len() - extensions.len()];
-        if !is_public_key(public_key) {
-            return None;
-        }
-        let (not_before_secs, rest) = time(validity)?;
-        let (not_after_secs, _) = time(rest)?;
-        Some(Certificate {
+        is_public_key(public_key).then_some(Certificate {
             issuer,
+            validity,
             subject,
-            not_before_secs,
-            not_after_secs,
             public_key,
-            constraints: if has_version {
-                constraints(extensions)?
-            } else {
-                Constraints::Unknown
-            },
+            extensions: has_version.then_some(extensions),
         })
     }
 
@@ -80,30 +68,38 @@ impl<'a> Certificate<'a> {
         between: usize,
         now: UnixTime,
     ) -> Result<(), webpki::Error> {
-        let to_time = |secs| UnixTime::since_unix_epoch(std::time::Duration::from_secs(secs));
-        if now.as_secs() < self.not_before_secs {
-            let not_before = to_time(self.not_before_secs);
-            return Err(webpki::Error::CertNotValidYet {
-                time: now,
-                not_before,
-            });
-        }
-        if now.as_secs() > self.not_after_secs {
-            let not_after = to_time(self.not_after_secs);
-            return Err(webpki::Error::CertExpired {
-                time: now,
-                not_after,
-            });
-        }
-        match self.constraints {
+        self.check_times(now)?;
+        let Some(extensions) = self.extensions else {
+            // Roots of version 1 say nothing of it.
+            let is_root = self.issuer == self.subject;
+            return is_root
+                .then_some(())
+                .ok_or(webpki::Error::EndEntityUsedAsCa);
+        };
+        match constraints(extensions).ok_or(webpki::Error::BadDer)? {
+            Constraints::NoAuthority => Err(webpki::Error::EndEntityUsedAsCa),
             Constraints::Authority {
                 path_length_max: Some(max),
             } if between > max => Err(webpki::Error::PathLenConstraintViolated),
             Constraints::Authority { .. } => Ok(()),
-            // Old roots say nothing of it.
-            Constraints::Unknown if self.issuer == self.subject => Ok(()),
-            _ => Err(webpki::Error::EndEntityUsedAsCa),
         }
+    }
+
+    fn check_times(&self, now: UnixTime) -> Result<(), webpki::Error> {
+        let times = || {
+            let (not_before, rest) = time(self.validity)?;
+            Some((not_before, time(rest)?.0))
+        };
+        let (not_before, not_after) = times().ok_or(webpki::Error::BadDerTime)?;
+        if now < not_before {
+            let time = now;
+            return Err(webpki::Error::CertNotValidYet { time, not_before });
+        }
+        if now > not_after {
+            let time = now;
+            return Err(webpki::Error::CertExpired { time, not_after });
+        }
+        Ok(())
     }
 }
 
@@ -162,8 +158,8 @@ fn basic_constraints(content: &[u8]) -> Option<Constraints> {
     Some(Constraints::Authority { path_length_max })
 }
 
-/// Seconds since 1970; times before count as 1970. RFC 5280 4.1.2.5: always UTC, with seconds.
-fn time(octets: &[u8]) -> Option<(u64, &[u8])> {
+/// Times before 1970 count as its first second. RFC 5280 4.1.2.5: always UTC, with seconds.
+fn time(octets: &[u8]) -> Option<(UnixTime, &[u8])> {
     let (digits, year, rest) = match element(octets, UTC_TIME) {
         Some((text, rest)) => {
             let (year, digits) = text.split_at_checked(2)?;
@@ -196,7 +192,8 @@ fn time(octets: &[u8]) -> Option<(u64, &[u8])> {
         return None;
     }
     let secs = days_since_1970(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
-    Some((u64::try_from(secs).unwrap_or(0), rest))
+    let since_1970 = Duration::from_secs(u64::try_from(secs).unwrap_or(0));
+    Some((UnixTime::since_unix_epoch(since_1970), rest))
 }
 
 fn number(digits: &[u8]) -> Option<i64> {
@@ -258,7 +255,7 @@ mod tests {
     fn times() {
         let parse = |tag, text: &[u8]| {
             let octets = [&[tag, text.len() as u8], text].concat();
-            time(&octets).map(|(secs, _)| secs)
+            time(&octets).map(|(time, _)| time.as_secs())
         };
         for (tag, text, secs) in [
             (UTC_TIME, "700101000000Z", Some(0)),

@@ -315,6 +315,24 @@ fn odd_certificates_pass_where_none_is_trusted() {
     }
 }
 
+/// The same with a time that is none, which openssl would not show.
+#[test]
+fn odd_times_pass_where_none_is_trusted() {
+    let mut odd = server(&["mx.example.com"], None, AS_IS);
+    let mut octets = odd.der.to_vec();
+    let at = octets.windows(13).position(|w| w == b"250101000000Z");
+    octets[at.unwrap() + 12] = b'?';
+    odd.der = CertificateDer::from(octets);
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        assert_eq!(
+            in_memory(&odd, &odd, Policy::Opportunistic, version),
+            Ok(())
+        );
+        let policy = dane(Record::for_certificate(&odd.der).unwrap());
+        assert_eq!(in_memory(&odd, &odd, policy, version), Ok(()));
+    }
+}
+
 /// A certificate of version 1 made of one of version 3, which DANE and opportunistic TLS do not mind: nobody looks at its signature.
 fn version_1() -> (CertificateDer<'static>, Vec<u8>) {
     let made = server(&[], None, AS_IS);
