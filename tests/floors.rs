@@ -27,10 +27,6 @@ const PROTOCOLS: &[&[&str]] = &[
     &["smtp", "mta-sts", "dane", "tls-rpt"],
     &["message"],
     &["dsn", "dkim"],
-    &["message"],
-    &["dsn", "dkim"],
-    &["message"],
-    &["dsn", "dkim"],
 ];
 
 fn rust_files(directory: &str) -> Vec<PathBuf> {
@@ -107,7 +103,8 @@ fn own_dependencies(manifest: &str) -> BTreeSet<String> {
     let table: toml::Table = fs::read_to_string(manifest).unwrap().parse().unwrap();
     let dependencies = table.get("dependencies").and_then(|d| d.as_table());
     let ours = [
-        "shards", "smtp", "imap", "message", "sasl", "dsn", "dkim", "dns", "mta-sts", "dane", "tls-rpt",
+        "shards", "smtp", "imap", "message", "sasl", "dsn", "dkim", "dns", "mta-sts", "dane",
+        "tls-rpt",
     ];
     let names = dependencies.into_iter().flat_map(|d| d.keys().cloned());
     names.filter(|k| ours.contains(&k.as_str())).collect()
