@@ -8,6 +8,8 @@ mod promised;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,9 +18,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use futures_channel::oneshot;
 use shards::engine::Core;
 use shards::lanes::{CallError, Lanes};
+use shards::net::Connection;
 use shards::pool::Pool;
 use shards::rt::{self, Budget, Event, Share, Turn, Turns};
 use shards::storage::{Shard, StorageError, Watch};
+use shards::tls::ServerConfig;
 use shards::{CoreId, ShardId, owner_of, shard_of};
 
 use crate::calls::{Answer, Call, Deliver, LimitedDoor, Room};
@@ -81,7 +85,8 @@ pub struct PerCore {
     /// The same, door by door: each has a maximum of its own, so that none shuts out another.
     pub door_connections: [Cell<usize>; 3],
     /// TLS handshakes under way.
-    pub handshakes: Rc<Turns>,
+    handshakes: Rc<Turns>,
+    handshakes_by_address: RefCell<HashMap<(u8, u128), Rc<Turns>>>,
     /// Logins of this core that are asked about. They wait in here, not as calls: a core may have `cores.lane_calls_max` calls out, and
     /// most of them are mail's.
     pub logins: Rc<Turns>,
@@ -170,6 +175,7 @@ impl PerCore {
             connections: Cell::new(0),
             door_connections: Default::default(),
             handshakes: Rc::default(),
+            handshakes_by_address: RefCell::default(),
             logins: Rc::default(),
             logins_max: live.settings.server.cores.lane_calls_max as usize / LOGINS_SHARE,
             body_memory: Cell::new(0),
@@ -299,19 +305,46 @@ impl PerCore {
         });
     }
 
-    /// Waits for a turn at a TLS handshake, at most as long as a handshake may take; answers that time as well. None: the core is
-    /// too busy with the handshakes of others.
-    pub async fn handshake_turn(&self) -> Option<(Turn, Duration)> {
+    /// The server's side of a TLS handshake. A peer that says nothing takes no turn from others, and one that will be turned away has little
+    /// time.
+    pub async fn start_tls(
+        &self,
+        connection: &mut Connection,
+        config: Arc<ServerConfig>,
+        is_refused: bool,
+    ) -> io::Result<()> {
         let (limit, most) = {
             let live = self.live.borrow();
             let tls = &live.settings.server.limits.tls;
-            (
-                tls.handshake_timeout_secs.duration(),
-                tls.handshakes_per_core_max as usize,
-            )
+            let limit = tls.handshake_timeout_secs.duration();
+            let limit = if is_refused {
+                limit.min(FAREWELL)
+            } else {
+                limit
+            };
+            (limit, tls.handshakes_per_core_max as usize)
         };
-        let turn = rt::timeout(limit, self.handshakes.take(most)).await.ok()?;
-        Some((turn, limit))
+        let began = monotonic();
+        connection.await_octets(limit).await?;
+        let _turns = rt::timeout(limit, self.handshake_turns(connection.peer().ip(), most))
+            .await
+            .map_err(|_| io::ErrorKind::TimedOut)?;
+        let left = limit.saturating_sub(began.elapsed());
+        connection.start_tls(config, left).await
+    }
+
+    /// Waits for a turn at a handshake. An address has a part of them, so that one that lets its handshakes rest holds up nobody else.
+    async fn handshake_turns(&self, peer: IpAddr, most: usize) -> (Turn, Turn) {
+        let of_address = {
+            let mut all = self.handshakes_by_address.borrow_mut();
+            if all.len() >= ADDRESSES_MAX {
+                all.retain(|_, turns| Rc::strong_count(turns) > 1);
+            }
+            let address = Networks::of(peer).narrowest();
+            all.entry(address).or_default().clone()
+        };
+        let own = of_address.take((most / ADDRESS_SHARE).max(1)).await;
+        (own, self.handshakes.take(most).await)
     }
 
     /// Whether any of these accounts has room for so many octets more. Nobody is asked if one of them has no quota, else each core once.
@@ -498,6 +531,13 @@ pub fn monotonic() -> Instant {
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
 /// How often a stop looks whether all connections have ended.
 pub const DRAIN_STEP: Duration = Duration::from_millis(10);
+
+/// An address has one in so many of the turns at handshakes.
+const ADDRESS_SHARE: usize = 8;
+/// Addresses whose turns are remembered, about.
+const ADDRESSES_MAX: usize = 10_000;
+/// The time a connection has for its handshake that is to be told why it is turned away.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// One in so many of a core's calls may be a login's.
 const LOGINS_SHARE: usize = 4;

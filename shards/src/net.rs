@@ -135,6 +135,20 @@ impl Connection {
         ClientKey::of(certificate).ok()
     }
 
+    /// Waits until the peer has said something, which whoever reads next gets; an error if it does not in time, or has gone. Costs no more
+    /// than the socket meanwhile.
+    pub async fn await_octets(&mut self, limit: Duration) -> io::Result<()> {
+        let Transport::Plain(stream) = &mut self.transport else {
+            return Ok(());
+        };
+        match rt::timeout(limit, stream.await_octets()).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(Err(error)) => Err(error),
+            Err(rt::Elapsed) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+
     /// The server's side of a TLS handshake on this connection. Bytes the peer sent ahead go into the handshake (and break it
     /// if they were none): the caller hands over no plaintext it had buffered.
     pub async fn start_tls(

@@ -112,11 +112,11 @@ impl Wire {
     /// The server's side of a TLS handshake.
     pub async fn start_tls(
         &mut self,
+        core: &PerCore,
         config: Arc<ServerConfig>,
-        limit: Duration,
+        is_refused: bool,
     ) -> Result<(), End> {
-        self.connection
-            .start_tls(config, limit)
+        core.start_tls(&mut self.connection, config, is_refused)
             .await
             .map_err(|error| {
                 tracing::debug!(peer = %self.connection.peer(), %error, "TLS handshake failed");

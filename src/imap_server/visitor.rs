@@ -138,25 +138,23 @@ impl Visitor {
         }
     }
 
-    /// Handshake, limits, greeting. Spec A1.3 has the limits after the handshake, so that a BYE can be read.
+    /// Limits, handshake, greeting. Spec A1.3 has refusals after the handshake, so that a BYE can be read.
     async fn enter(&mut self, networks: Networks) -> Result<(Admitted, Option<AccountName>), End> {
+        let door = self.core.admit(networks, LimitedDoor::Imap).await;
+        let admitted = door.map(|()| Admitted::new(self.core.clone(), networks));
         if self.endpoint.implicit_tls {
-            self.start_tls().await?;
+            self.start_tls(admitted.is_err()).await?;
         }
         if self.core.draining.get() {
             return Err(shutting_down());
         }
-        self.core
-            .admit(networks, LimitedDoor::Imap)
-            .await
-            .map_err(|refused| {
-                self.core.metrics.count(
-                    "ringmail_imap_refused_total",
-                    crate::metrics::label("reason", refused_word(refused)),
-                );
-                End::bye(refused_text(refused))
-            })?;
-        let admitted = Admitted::new(self.core.clone(), networks);
+        let admitted = admitted.map_err(|refused| {
+            self.core.metrics.count(
+                "ringmail_imap_refused_total",
+                crate::metrics::label("reason", refused_word(refused)),
+            );
+            End::bye(refused_text(refused))
+        })?;
         // RFC 9051 7.1.4: only on a connection that has had TLS from the start.
         let holder = self.holder.as_ref().filter(|h| !h.no_imap_preauth);
         let account = holder.and_then(|h| self.core.enter_by_key(h, self.attempt()));
@@ -182,12 +180,10 @@ impl Visitor {
         Ok((admitted, account))
     }
 
-    async fn start_tls(&mut self) -> Result<(), End> {
+    async fn start_tls(&mut self, is_refused: bool) -> Result<(), End> {
         let config = self.core.live().tls_for_users(self.endpoint.listener);
         let config = config.ok_or(End::Gone)?;
-        let turn = Box::pin(self.core.handshake_turn()).await;
-        let (_turn, limit) = turn.ok_or(End::Gone)?;
-        Box::pin(self.talk.wire.start_tls(config, limit)).await?;
+        Box::pin(self.talk.wire.start_tls(&self.core, config, is_refused)).await?;
         self.tls = true;
         self.checked = monotonic();
         self.holder = self.core.key_holder(self.talk.wire.connection()).await;
@@ -348,7 +344,7 @@ impl Visitor {
         let text = format!("begin TLS, connection {}", self.facts.id);
         tagged(&mut self.talk.wire.out, &tag, Condition::Ok, None, &text);
         self.talk.wire.flush().await?;
-        self.start_tls().await?;
+        self.start_tls(false).await?;
         self.talk.session.tls_started();
         Ok(())
     }

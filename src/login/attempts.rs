@@ -39,8 +39,28 @@ pub struct Attempted {
 impl Attempted {
     /// Whether the client is in.
     pub fn is_ok(&self) -> bool {
-        self.result == "ok"
+        self.kind() == AttemptKind::Login
     }
+
+    /// What kind of attempt it was.
+    pub fn kind(&self) -> AttemptKind {
+        match &*self.result {
+            "ok" => AttemptKind::Login,
+            "baduser" | "badpassword" | "badcreds" | "logindisabled" => AttemptKind::Guess,
+            _ => AttemptKind::Other,
+        }
+    }
+}
+
+/// Attempts whose records are kept apart, so that those of one kind push out none of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AttemptKind {
+    /// The client got in.
+    Login,
+    /// It tried a secret.
+    Guess,
+    /// It tried none: it gave up, or does not speak its mechanism.
+    Other,
 }
 
 /// When the attempts of a record were made, seconds since 1970, and how many.

@@ -15,7 +15,7 @@ mod secrets;
 mod unknown;
 
 pub use account_limiter::AccountLimiter;
-pub use attempts::{Attempted, LoginRecord, Times, Unwritten, told};
+pub use attempts::{AttemptKind, Attempted, LoginRecord, Times, Unwritten, told};
 pub use pace::Pace;
 pub use password::{Check, HashCost, Patience, Verifier, hashing_pool, random};
 pub use secrets::{

@@ -502,14 +502,17 @@ impl PerCore {
             _ => None,
         };
         let login = of_holder(login, holder);
-        if matches!(login, Login::Failed | Login::Disabled(_) | Login::Limited) {
+        // By the account's limit: the client is told that it can't be checked now, for he may be the owner.
+        let is_limited = verified == Verified::Later || login == Login::Limited;
+        let word = if is_limited { "limited" } else { login.word() };
+        if is_limited || matches!(login, Login::Failed | Login::Disabled(_)) {
             // docs/OPERATING.md shows this line for fail2ban: its words and fields stay. The password is not in it; the name is what the
             // client wrote, quoted by the log.
             tracing::info!(
                 peer = %attempt.socket.peer().ip(),
                 protocol = attempt.service.as_str(),
                 mechanism,
-                result = login.word(),
+                result = word,
                 login = name.get(..name.floor_char_boundary(LOGGED_NAME_MAX)).unwrap_or_default(),
                 connection = attempt.connection,
                 "login failed"
@@ -521,8 +524,8 @@ impl PerCore {
             Login::Failed if is_password => "badpassword",
             ref other => other.word(),
         };
-        self.count_login(attempt, mechanism, login.word());
-        if login != Login::Limited {
+        self.count_login(attempt, mechanism, word);
+        if !is_limited {
             self.note(attempt, mechanism, who, result);
         }
         if may == May::Try {
@@ -619,7 +622,10 @@ impl PerCore {
             networks: attempt.networks,
         }));
         let verified = match self.call(owner, call).await {
-            Ok(Answer::Verified(Ok(verified))) if verified != Verified::Later => verified,
+            Ok(Answer::Verified(Ok(Verified::Later))) => {
+                return (Login::Unavailable, Verified::Later);
+            }
+            Ok(Answer::Verified(Ok(verified))) => verified,
             _ => return (Login::Unavailable, Verified::No),
         };
         let Some(account) = account.filter(|_| verified != Verified::No) else {

@@ -250,7 +250,7 @@ pub struct AuthLimits {
     pub cram_md5: bool,
     /// Days a record of login attempts is kept after the last of them.
     pub records_kept_days: u32,
-    /// Records of failed attempts kept of an account, and as many of others; the oldest go.
+    /// Records kept of an account: of logins, of wrong passwords and of other failures each so many; the oldest go.
     pub records_max: u32,
 }
 
@@ -291,7 +291,7 @@ impl Default for TlsLimits {
     fn default() -> Self {
         Self {
             handshake_timeout_secs: Secs::minutes(1),
-            handshakes_per_core_max: 64,
+            handshakes_per_core_max: 256,
         }
     }
 }

@@ -39,9 +39,16 @@ pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endp
     };
     let id = core.connection_id();
     rt::label_task(&id);
-    if endpoint.implicit_tls && start_tls(&core, &endpoint, &mut connection).await.is_err() {
-        core.count("ringmail_tls_handshakes_failed_total", "submissions");
-        return;
+    let admitted = core.admit(networks, door).await;
+    let _counted = admitted
+        .is_ok()
+        .then(|| Admitted(core.clone(), networks, door));
+    if endpoint.implicit_tls {
+        let started = start_tls(&core, &endpoint, &mut connection, admitted.is_err());
+        if started.await.is_err() {
+            core.count("ringmail_tls_handshakes_failed_total", "submissions");
+            return;
+        }
     }
     core.count(
         "ringmail_smtp_connections_total",
@@ -52,10 +59,6 @@ pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endp
         },
     );
     tracing::debug!(connection = id, peer = %connection.peer(), "smtp connection");
-    let admitted = core.admit(networks, door).await;
-    let _counted = admitted
-        .is_ok()
-        .then(|| Admitted(core.clone(), networks, door));
     let mut door_state = Door::new(&core, connection, endpoint, id, networks);
     let result = match admitted {
         Ok(()) if core.draining.get() => door_state.turn_away(Reply::shutting_down()).await,
@@ -85,15 +88,14 @@ async fn start_tls(
     core: &PerCore,
     endpoint: &Endpoint,
     connection: &mut Connection,
+    is_refused: bool,
 ) -> io::Result<()> {
     let config = match endpoint.delivery {
         true => core.live().tls_for_servers(endpoint.listener),
         false => core.live().tls_for_users(endpoint.listener),
     };
     let config = config.ok_or_else(|| io::Error::other("no certificate for this listener"))?;
-    let turn = core.handshake_turn().await;
-    let (_turn, limit) = turn.ok_or(io::ErrorKind::TimedOut)?;
-    connection.start_tls(config, limit).await
+    core.start_tls(connection, config, is_refused).await
 }
 
 struct Door<'c> {
@@ -290,7 +292,7 @@ impl<'c> Door<'c> {
     }
 
     async fn upgrade(&mut self) -> io::Result<()> {
-        let result = start_tls(self.core, &self.endpoint, &mut self.connection).await;
+        let result = start_tls(self.core, &self.endpoint, &mut self.connection, false).await;
         if result.is_err() {
             self.core
                 .count("ringmail_tls_handshakes_failed_total", "starttls");

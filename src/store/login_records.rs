@@ -1,6 +1,7 @@
 //! Rows of the record of login attempts, in the shard of the account, or of the hash of a name that nobody has.
 //!
-//! They are kept until some days after the last attempt, and at most so many of an account: the oldest go. Written in the background: a
+//! They are kept until some days after the last attempt, and at most so many of an account of each kind (logins, wrong secrets, others): the
+//! oldest of the kind go. So what anybody can make without end, trying no secret, pushes out nothing that tells of guesses. Written in the background: a
 //! crash loses the attempts of the last seconds, and salvage brings none back.
 
 use std::cell::RefCell;
@@ -14,9 +15,9 @@ use shards::storage::{Batch, Shard};
 
 use super::rows::{decode, encode};
 use super::{StoreError, keys};
-use crate::login::LoginRecord;
+use crate::login::{AttemptKind, LoginRecord};
 
-/// Adds attempts; then an account has at most `most` records of failed ones, and as many of others.
+/// Adds attempts; then an account has at most `most` records of each kind.
 pub async fn record_logins(
     shard: &Rc<Shard>,
     records: Vec<LoginRecord>,
@@ -131,7 +132,7 @@ async fn drop_oldest(shard: &Rc<Shard>, kind: &Kind, most: u32) -> Result<u32, S
         after = Some(last.clone());
         let ours = records
             .into_iter()
-            .filter(|(_, record)| record.attempted.is_ok() == kind.ok);
+            .filter(|(_, record)| record.attempted.kind() == kind.kind);
         all.extend(ours.map(|(key, record)| (record.times.last, key)));
     }
     let most = most as usize;
@@ -174,7 +175,7 @@ fn what() -> String {
 struct Kind {
     shard: u16,
     account: String,
-    ok: bool,
+    kind: AttemptKind,
 }
 
 impl Kind {
@@ -182,7 +183,7 @@ impl Kind {
         Kind {
             shard: shard.id().0,
             account: record.attempted.account.clone(),
-            ok: record.attempted.is_ok(),
+            kind: record.attempted.kind(),
         }
     }
 }

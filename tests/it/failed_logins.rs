@@ -166,6 +166,10 @@ fn an_account_is_not_guessed_at_without_end() {
     assert_eq!(count("a NO [UNAVAILABLE]"), 7, "{answers:?}");
     let right = at_once(&server, 1, |_| "anna-password".to_string());
     assert!(right[0].starts_with("a NO [UNAVAILABLE]"), "{right:?}");
+    // Told apart from what could not be checked for want of something.
+    let limited = "mechanism=\"login-command\",result=\"limited\"} 8";
+    let metrics = crate::stall::get(server.address(Door::Http), "/metrics");
+    assert!(metrics.contains(limited), "{metrics}");
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn stall_child() {
     }
 }
 
-fn get(http: SocketAddr, path: &str) -> String {
+pub fn get(http: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(http).unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();

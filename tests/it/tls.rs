@@ -438,8 +438,13 @@ fn handshakes_beyond_the_bound_wait_for_those_before() {
     settings.server.limits.tls.handshakes_per_core_max = 1;
     server.server().reload(settings).unwrap();
     for door in [Door::Imaps, Door::Submissions] {
-        // So many that each core has one; they say nothing.
-        let silent: Vec<TcpStream> = (0..64).map(|_| server.connect(door)).collect();
+        // So many that each core has one; they begin (RFC 8446 5.1) and do not go on.
+        let begin = |_| {
+            let mut stream = server.connect(door);
+            stream.write_all(&[22, 3, 1]).unwrap();
+            stream
+        };
+        let resting: Vec<TcpStream> = (0..64).map(begin).collect();
         std::thread::sleep(std::time::Duration::from_millis(100));
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| {
@@ -447,8 +452,66 @@ fn handshakes_beyond_the_bound_wait_for_those_before() {
             });
             std::thread::sleep(std::time::Duration::from_millis(300));
             assert!(!waiting.is_finished(), "{door:?}: it waits");
-            drop(silent);
+            drop(resting);
             waiting.join().expect("and then gets its turn");
         });
     }
+}
+
+/// A connection from another address of this machine.
+fn connect_from(source: &str, to: std::net::SocketAddr) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let source: std::net::SocketAddr = format!("{source}:0").parse().unwrap();
+    socket.bind(&source.into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    let stream: TcpStream = socket.into();
+    let limit = std::time::Duration::from_secs(20);
+    stream.set_read_timeout(Some(limit)).unwrap();
+    stream
+}
+
+#[test]
+fn handshakes_that_rest_hold_up_nobody_of_another_address_and_silence_holds_up_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    certificate(directory.path());
+    let server = TestServer::with_tls(directory.path());
+    let mut settings = server.server().live().settings.clone();
+    settings.server.limits.tls.handshakes_per_core_max = 16;
+    server.server().reload(settings).unwrap();
+    let to = server.address(Door::Imaps);
+    // A ClientHello without what follows it; and nothing at all.
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Seen(Arc::default())))
+        .with_no_client_auth();
+    let config = Arc::new(config);
+    let name = || ServerName::try_from("mail.example.test").unwrap();
+    let mut hello = Vec::new();
+    let mut first = ClientConnection::new(config.clone(), name()).unwrap();
+    first.write_tls(&mut hello).unwrap();
+    let resting: Vec<TcpStream> = (0..40)
+        .map(|number| {
+            let mut stream = connect_from("127.0.3.1", to);
+            if number % 2 == 0 {
+                stream.write_all(&hello).unwrap();
+            }
+            stream
+        })
+        .collect();
+    let greeting = |source: &str| {
+        let connection = ClientConnection::new(config.clone(), name()).unwrap();
+        let stream = StreamOwned::new(connection, Steady(connect_from(source, to)));
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).map(|_| line)
+    };
+    assert!(greeting("127.0.4.1").unwrap().starts_with("* OK"));
+    // From there too, once they are gone.
+    drop(resting);
+    assert!(greeting("127.0.3.1").unwrap().starts_with("* OK"));
+    let silent: Vec<TcpStream> = (0..40).map(|_| connect_from("127.0.3.1", to)).collect();
+    assert!(greeting("127.0.3.1").unwrap().starts_with("* OK"));
+    drop(silent);
 }

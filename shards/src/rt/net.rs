@@ -77,7 +77,7 @@ impl Listener {
         match self.0.accept().await.map_err(io::Error::from) {
             Ok(stream) => {
                 let _ = stream.set_nodelay(true);
-                Ok(Stream(stream))
+                Ok(Stream::of(stream))
             }
             Err(error) => {
                 super::sleep(ACCEPT_PAUSE).await;
@@ -97,19 +97,23 @@ impl std::os::fd::AsFd for BorrowedSocket {
 }
 
 /// A TCP connection of this executor.
-pub struct Stream(TcpStream);
+pub struct Stream {
+    socket: TcpStream,
+    /// Octets that were read ahead; whoever reads next gets them first.
+    ahead: Vec<u8>,
+}
 
 impl Stream {
     /// Takes over a connected socket on this executor.
     pub fn new(socket: OwnedFd) -> Stream {
         // Safe because the descriptor is owned and handed on.
-        Stream(unsafe { TcpStream::from_raw_fd(socket.into_raw_fd()) })
+        Stream::of(unsafe { TcpStream::from_raw_fd(socket.into_raw_fd()) })
     }
 
     /// Lets the kernel ask a peer that is silent for so long whether it still lives; it asks again each minute (or sooner, if the
     /// time is shorter) and then ends the connection. Zero turns it off. For protocols whose own timeouts are long.
     pub fn keep_alive(&self, after: Duration) {
-        let borrowed = BorrowedSocket(self.0.as_raw_fd());
+        let borrowed = BorrowedSocket(self.socket.as_raw_fd());
         let socket = SockRef::from(&borrowed);
         // A kernel that refuses leaves us the protocol's own timeout.
         let _ = if after.is_zero() {
@@ -126,21 +130,46 @@ impl Stream {
     pub async fn connect(address: SocketAddr) -> io::Result<Stream> {
         let stream = TcpStream::connect(address).await.map_err(io::Error::from)?;
         let _ = stream.set_nodelay(true);
-        Ok(Stream(stream))
+        Ok(Stream::of(stream))
+    }
+
+    fn of(socket: TcpStream) -> Stream {
+        Stream {
+            socket,
+            ahead: Vec::new(),
+        }
+    }
+
+    /// Waits until the peer has said something, without taking it; false: it has gone.
+    pub async fn await_octets(&mut self) -> io::Result<bool> {
+        let Stream { socket, ahead } = self;
+        if !ahead.is_empty() {
+            return Ok(true);
+        }
+        poll_fn(|cx| {
+            with_scratch(|buffer| {
+                let read = Pin::new(&mut *socket).poll_read(cx, buffer);
+                read.map_ok(|read| {
+                    ahead.extend_from_slice(&buffer[..read]);
+                    read > 0
+                })
+            })
+        })
+        .await
     }
 
     /// Both ends of the connection: (peer, ours).
     pub fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
         Ok((
-            self.0.peer_addr().map_err(io::Error::from)?,
-            self.0.local_addr().map_err(io::Error::from)?,
+            self.socket.peer_addr().map_err(io::Error::from)?,
+            self.socket.local_addr().map_err(io::Error::from)?,
         ))
     }
 }
 
 /// A second descriptor of the connection, to be sent to another core; drop the stream here afterwards.
 pub fn detach_stream(stream: &Stream) -> io::Result<OwnedFd> {
-    let borrowed = BorrowedSocket(stream.0.as_raw_fd());
+    let borrowed = BorrowedSocket(stream.socket.as_raw_fd());
     let copy = rustix::io::fcntl_dupfd_cloexec(&borrowed, 3)?;
     Ok(copy)
 }
@@ -151,7 +180,16 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
+        if !self.ahead.is_empty() {
+            let taken = self.ahead.len().min(buffer.len());
+            buffer[..taken].copy_from_slice(&self.ahead[..taken]);
+            self.ahead.drain(..taken);
+            if self.ahead.is_empty() {
+                self.ahead = Vec::new();
+            }
+            return Poll::Ready(Ok(taken));
+        }
+        Pin::new(&mut self.socket).poll_read(cx, buffer)
     }
 }
 
@@ -161,15 +199,15 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buffer)
+        Pin::new(&mut self.socket).poll_write(cx, buffer)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.socket).poll_flush(cx)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_close(cx)
+        Pin::new(&mut self.socket).poll_close(cx)
     }
 }
 
