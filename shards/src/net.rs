@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use futures_io::AsyncRead;
 use futures_lite::AsyncWriteExt;
-use futures_rustls::TlsAcceptor;
 use futures_rustls::server::TlsStream;
+use futures_rustls::{TlsAcceptor, TlsConnector, client};
+use rustls::pki_types::{CertificateDer, ServerName};
 
 use crate::rt::{self, Stream, detach_stream, with_scratch};
-use crate::tls::{ChosenCertificate, ClientKey, ServerConfig};
+use crate::tls::{ChosenCertificate, ClientConfig, ClientKey, ServerConfig};
 
 /// A connection of this executor.
 pub struct Connection {
@@ -27,6 +28,8 @@ pub struct Connection {
 enum Transport {
     Plain(Stream),
     Tls(Box<TlsStream<Stream>>, ChosenCertificate),
+    /// Ours to another server.
+    Client(Box<client::TlsStream<Stream>>),
     /// Between two states; a connection never rests here.
     Gone,
 }
@@ -59,6 +62,14 @@ impl Connection {
         })
     }
 
+    /// Connects to another server, within `limit`.
+    pub async fn connect(to: SocketAddr, limit: Duration) -> io::Result<Connection> {
+        let stream = rt::timeout(limit, Stream::connect(to))
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        Connection::new(stream)
+    }
+
     /// The other end.
     pub fn peer(&self) -> SocketAddr {
         self.peer
@@ -71,7 +82,11 @@ impl Connection {
 
     /// Whether TLS is active, and how.
     pub fn tls(&self) -> Option<TlsFacts> {
-        let tls = self.handshake()?;
+        let tls: &rustls::CommonState = match &self.transport {
+            Transport::Tls(stream, _) => stream.get_ref().1,
+            Transport::Client(stream) => stream.get_ref().1,
+            _ => return None,
+        };
         let version = match tls.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_3) => "TLSv1.3",
             Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
@@ -169,6 +184,34 @@ impl Connection {
         Ok(())
     }
 
+    /// The client's side of a TLS handshake. What the server sent ahead in plain text is thrown away: it may be anybody's. RFC 3207 6. An error of
+    /// TLS is in the error: see [`tls_error`].
+    pub async fn start_client_tls(
+        &mut self,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        limit: Duration,
+    ) -> io::Result<()> {
+        let Transport::Plain(stream) = std::mem::replace(&mut self.transport, Transport::Gone)
+        else {
+            return Err(io::Error::other("TLS is active already"));
+        };
+        let connect = TlsConnector::from(config).connect(name, stream);
+        let stream = rt::timeout(limit, connect)
+            .await
+            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        self.transport = Transport::Client(Box::new(stream));
+        Ok(())
+    }
+
+    /// The certificates that the server showed us, its own first.
+    pub fn server_certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        match &self.transport {
+            Transport::Client(stream) => stream.get_ref().1.peer_certificates(),
+            _ => None,
+        }
+    }
+
     /// Waits for bytes and lends them to `take` (one call, at most 64 KiB; an empty slice is the end of the stream).
     pub async fn read_with<T>(&mut self, take: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
         let mut take = Some(take);
@@ -189,6 +232,7 @@ impl Connection {
         let result = match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Transport::Tls(stream, _) => Pin::new(&mut **stream).poll_read(cx, buffer),
+            Transport::Client(stream) => Pin::new(&mut **stream).poll_read(cx, buffer),
             Transport::Gone => Poll::Ready(Ok(0)),
         };
         match result {
@@ -206,6 +250,10 @@ impl Connection {
                 stream.write_all(bytes).await?;
                 stream.flush().await
             }
+            Transport::Client(stream) => {
+                stream.write_all(bytes).await?;
+                stream.flush().await
+            }
             Transport::Gone => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -215,6 +263,7 @@ impl Connection {
         let _ = match &mut self.transport {
             Transport::Plain(stream) => stream.close().await,
             Transport::Tls(stream, _) => stream.close().await,
+            Transport::Client(stream) => stream.close().await,
             Transport::Gone => Ok(()),
         };
     }
@@ -227,7 +276,10 @@ impl Connection {
                 let (stream, tls) = stream.into_inner();
                 (stream, Some((Box::new(tls), chosen)))
             }
-            Transport::Gone => return Err(io::ErrorKind::NotConnected.into()),
+            // Connections to other servers stay where they were made.
+            Transport::Client(_) | Transport::Gone => {
+                return Err(io::ErrorKind::NotConnected.into());
+            }
         };
         Ok(Detached {
             socket: detach_stream(&stream)?,
@@ -257,4 +309,9 @@ impl Detached {
             local: self.local,
         })
     }
+}
+
+/// What TLS had to say, if an error of a handshake or a connection is its.
+pub fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
 }

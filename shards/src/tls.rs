@@ -19,7 +19,7 @@ use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificat
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-pub use rustls::ServerConfig;
+pub use rustls::{ClientConfig, ServerConfig};
 
 /// Why a certificate or key was not taken; says which file.
 #[derive(Debug, thiserror::Error)]
