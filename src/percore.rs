@@ -82,6 +82,8 @@ pub struct PerCore {
     pub drain_end: Cell<Option<Instant>>,
     /// Connections of all doors on this core.
     pub connections: Cell<usize>,
+    /// Attempts to send that are under way.
+    pub sending: Cell<usize>,
     /// The same, door by door: each has a maximum of its own, so that none shuts out another.
     pub door_connections: [Cell<usize>; 3],
     /// TLS handshakes under way.
@@ -173,6 +175,7 @@ impl PerCore {
             drain: Event::new(),
             drain_end: Cell::new(None),
             connections: Cell::new(0),
+            sending: Cell::new(0),
             door_connections: Default::default(),
             handshakes: Rc::default(),
             handshakes_by_address: RefCell::default(),

@@ -335,7 +335,8 @@ impl Service for Rooms {
     async fn drain(self: Rc<Self>, limit: Duration) {
         self.core.begin_drain(limit);
         let mut waited = Duration::ZERO;
-        while self.core.connections.get() > 0 && waited < limit {
+        let is_busy = || self.core.connections.get() + self.core.sending.get() > 0;
+        while is_busy() && waited < limit {
             rt::sleep(crate::percore::DRAIN_STEP).await;
             waited += crate::percore::DRAIN_STEP;
         }

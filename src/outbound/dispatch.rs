@@ -89,6 +89,7 @@ impl Dispatch {
     }
 
     async fn attempt(&self, work: Work) {
+        let _sending = Sending::new(&self.core);
         let (outcomes, delivered) = local::attempt(&self.core, &work).await;
         let _ = point("outbound.attempted");
         outcome::record(&self.core, work, outcomes).await;
@@ -103,6 +104,22 @@ impl Dispatch {
             }
             rt::yield_if_needed().await;
         }
+    }
+}
+
+/// An attempt under way: a stop waits for it, for what was sent and not recorded is sent again.
+struct Sending<'a>(&'a PerCore);
+
+impl<'a> Sending<'a> {
+    fn new(core: &'a PerCore) -> Sending<'a> {
+        core.sending.set(core.sending.get() + 1);
+        Sending(core)
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.0.sending.set(self.0.sending.get() - 1);
     }
 }
 

@@ -12,7 +12,6 @@ use message::{Header, MessageDate};
 use shards::faults::point;
 use smtp::{Address, EnhancedStatus, Reply};
 
-use super::outcome::owed;
 use crate::calls::{Call, Deliver, Transaction};
 use crate::percore::PerCore;
 use crate::queue::Message;
@@ -24,7 +23,7 @@ use crate::store::{INBOX, NewContent, NewMessage, StoreError, thread_row};
 pub(super) async fn tell(core: &Rc<PerCore>, message: &Rc<Message>) {
     let _one = message.telling().await;
     let mut groups: BTreeMap<(u32, u32), Vec<(u32, RecipientRow)>> = BTreeMap::new();
-    for (index, row) in owed(message) {
+    for (index, row) in message.owing() {
         if let Some(owed) = row.owes {
             let group = (number_of(owed.notice), owed.group);
             groups.entry(group).or_default().push((index, row));

@@ -7,11 +7,12 @@ use shards::faults::point;
 use super::notice;
 use crate::percore::PerCore;
 use crate::queue::retry::{Schedule, Verdict, after, give_up, group};
-use crate::queue::rows::{Attempt, RecipientRow, State};
+use crate::queue::rows::{Attempt, State};
 use crate::queue::{Message, Work};
 use crate::store::StoreError;
 
 /// What came of one recipient.
+#[derive(Clone)]
 pub(super) struct Outcome {
     pub index: u32,
     pub attempt: Attempt,
@@ -26,12 +27,12 @@ pub(super) async fn record(core: &Rc<PerCore>, work: Work, outcomes: Vec<Outcome
         log(core, &message, outcome);
     }
     let recorded = work.record(|message| {
-        let row = |outcome: Outcome| {
+        let row = |outcome: &Outcome| {
             let Outcome {
                 index,
                 attempt,
                 verdict,
-            } = outcome;
+            } = outcome.clone();
             let parts = (&schedule, message.number(index), now);
             let row = message.recipient(index);
             // Taken out by hand meanwhile: that stays, unless it was too late.
@@ -41,7 +42,7 @@ pub(super) async fn record(core: &Rc<PerCore>, work: Work, outcomes: Vec<Outcome
             };
             (index, row)
         };
-        let mut rows: Vec<_> = outcomes.into_iter().map(row).collect();
+        let mut rows: Vec<_> = outcomes.iter().map(row).collect();
         group(&mut rows);
         rows
     });
@@ -59,7 +60,7 @@ pub(super) async fn expire(core: &Rc<PerCore>, work: Work) {
                 give_up(&message.row, index, message.recipient(index)),
             )
         };
-        let mut rows: Vec<_> = recipients.into_iter().map(give_up).collect();
+        let mut rows: Vec<_> = recipients.iter().copied().map(give_up).collect();
         group(&mut rows);
         rows
     });
@@ -73,7 +74,7 @@ async fn follow(core: &Rc<PerCore>, message: &Rc<Message>, recorded: Result<(), 
             notice::tell(core, message).await
         }
         Err(error) => {
-            tracing::error!(shard = %message.shard().id(), message = message.body.0, %error, "what came of a queued message could not be recorded; it is tried again");
+            tracing::error!(shard = %message.shard().id(), message = message.body.0, %error, "what came of a queued message could not be recorded; it is sent again after the next start");
         }
     }
 }
@@ -124,10 +125,4 @@ fn log(core: &PerCore, message: &Message, outcome: &Outcome) {
         took_ms,
         "message sent on"
     );
-}
-
-/// Whether nothing more comes of a recipient's row.
-pub(super) fn owed(message: &Message) -> Vec<(u32, RecipientRow)> {
-    let rows = (0..message.row.recipients.len() as u32).map(|i| (i, message.recipient(i)));
-    rows.filter(|(_, row)| row.owes.is_some()).collect()
 }

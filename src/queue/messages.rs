@@ -8,7 +8,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
-use shards::rt::{Event, Turn, Turns};
+use shards::rt::{self, Event, Turn, Turns};
 use shards::segments::BodyId;
 use shards::storage::{Batch, External, Shard, StorageError};
 
@@ -48,6 +48,8 @@ pub struct Message {
     /// What is common to its recipients.
     pub row: MessageRow,
     changed: RefCell<BTreeMap<u32, RecipientRow>>,
+    /// How many of them are done.
+    done: Cell<usize>,
     /// Recipients that have a row.
     written: RefCell<BTreeSet<u32>>,
     content: RefCell<Option<Rc<Content>>>,
@@ -141,10 +143,19 @@ impl Message {
         }))
     }
 
-    fn is_done(&self) -> bool {
+    /// Recipients of whom the sender has still to be told something.
+    pub fn owing(&self) -> Vec<(u32, RecipientRow)> {
         let changed = self.changed.borrow();
-        (0..self.row.recipients.len() as u32)
-            .all(|index| changed.get(&index).is_some_and(RecipientRow::is_done))
+        let owing = changed.iter().filter(|(_, row)| row.owes.is_some());
+        owing.map(|(index, row)| (*index, row.clone())).collect()
+    }
+
+    fn put(&self, index: u32, row: RecipientRow) {
+        let is_done = row.is_done();
+        let before = self.changed.borrow_mut().insert(index, row);
+        let was_done = before.is_some_and(|row| row.is_done());
+        let done = self.done.get() + usize::from(is_done) - usize::from(was_done);
+        self.done.set(done);
     }
 
     fn of(queue: &Rc<Queue>, shard: &Rc<Shard>, stored: Stored) -> Rc<Message> {
@@ -152,6 +163,7 @@ impl Message {
             shard: shard.clone(),
             body: stored.body,
             row: stored.message,
+            done: Cell::new(stored.changed.iter().filter(|(_, r)| r.is_done()).count()),
             written: RefCell::new(stored.changed.iter().map(|(index, _)| *index).collect()),
             changed: RefCell::new(stored.changed.into_iter().collect()),
             content: RefCell::default(),
@@ -413,12 +425,11 @@ impl Queue {
             if let Some(due) = due(&message.row, &row) {
                 left.push((index, due));
             }
-            message.changed.borrow_mut().insert(index, row);
-            message.written.borrow_mut().insert(index);
-            let row = message.recipient(index);
             batch.put(recipient_key(message.body, index), rows::encode(&row));
+            message.written.borrow_mut().insert(index);
+            message.put(index, row);
         }
-        let done = message.is_done();
+        let done = message.done.get() == message.row.recipients.len();
         if done {
             message.gone.set(true);
             batch = Batch::default();
@@ -466,12 +477,7 @@ impl Queue {
 
     /// The same, unless others of its recipients have not been tried yet.
     fn let_go_if_tried(&self, message: &Message) {
-        let recipients = 0..message.row.recipients.len() as u32;
-        let changed = message.changed.borrow();
-        let all_tried = recipients
-            .into_iter()
-            .all(|index| changed.contains_key(&index));
-        drop(changed);
+        let all_tried = message.changed.borrow().len() == message.row.recipients.len();
         if all_tried {
             self.let_go(message);
         }
@@ -489,23 +495,31 @@ fn due(message: &MessageRow, row: &RecipientRow) -> Option<i64> {
 }
 
 impl Work {
-    /// Records what came of the recipients: those of `rows`; durable when it returns. Others stand in line again.
+    /// Records what came of the recipients: those of `rows`; durable when it returns. Others stand in line again. It is tried until it is
+    /// done, for what was sent must not be sent again; an error: the shard is out of service until the next start.
     pub async fn record(
         mut self,
-        rows: impl FnOnce(&Message) -> Vec<(u32, RecipientRow)>,
+        rows: impl Fn(&Message) -> Vec<(u32, RecipientRow)>,
     ) -> Result<(), StoreError> {
         let (queue, message) = (self.queue.clone(), self.message.clone());
         let mut recorded = Vec::new();
-        let result = queue
-            .change(&message, |message| {
+        loop {
+            let result = queue.change(&message, |message| {
                 let rows = rows(message);
                 recorded = rows.iter().map(|(index, _)| *index).collect();
                 rows
-            })
-            .await;
-        // A shard that failed is out of service until the next start; nothing of it is tried again before.
-        if matches!(result, Err(StoreError::Storage(StorageError::Poisoned(..)))) {
-            self.recipients.clear();
+            });
+            match result.await {
+                Ok(()) => break,
+                Err(error @ StoreError::Storage(StorageError::Poisoned(..))) => {
+                    self.recipients.clear();
+                    return Err(error);
+                }
+                Err(error) => {
+                    tracing::warn!(shard = %message.shard.id(), message = message.body.0, %error, "what came of a queued message can't be recorded yet");
+                    rt::sleep(PAUSE).await;
+                }
+            }
         }
         let (shard, body) = message.key();
         self.recipients.retain(|index| {
@@ -515,7 +529,7 @@ impl Work {
             }
             !over
         });
-        result
+        Ok(())
     }
 }
 
@@ -535,6 +549,8 @@ impl Drop for Work {
     }
 }
 
+/// Between two tries to record something.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Seconds until somebody who could not be tried is tried again.
 const LATER: i64 = 60;
 /// Octets of the rows of one change, about.
