@@ -194,7 +194,10 @@ impl Visitor {
         Announced {
             before_login,
             starttls: !self.tls && offers_starttls(&self.core, &self.endpoint),
-            mechanisms: self.core.mechanisms(&self.offer()),
+            mechanisms: match self.must_start_tls() {
+                true => Vec::new(),
+                false => self.core.mechanisms(&self.offer()),
+            },
             passwords: self.may_send_password(),
             append_limit: limits(&self.core, |l| l.message_size_max_bytes.get()),
         }
@@ -206,7 +209,12 @@ impl Visitor {
     }
 
     fn may_send_password(&self) -> bool {
-        self.tls || (self.endpoint.allow_plain_auth && self.endpoint.starttls != StartTls::Required)
+        self.tls || (self.endpoint.allow_plain_auth && !self.must_start_tls())
+    }
+
+    /// Nobody logs in before TLS, not even in a way that shows no password.
+    fn must_start_tls(&self) -> bool {
+        !self.tls && self.endpoint.starttls == StartTls::Required
     }
 
     /// Commands, until a login succeeds.
@@ -355,6 +363,10 @@ impl Visitor {
         mechanism: &str,
         initial: Option<InitialResponse>,
     ) -> Result<Option<AccountName>, End> {
+        if self.must_start_tls() {
+            self.privacy_required(&tag);
+            return Ok(None);
+        }
         let Some(mechanism) = Mechanism::parse(mechanism) else {
             self.answer(&tag, Condition::No, None, "mechanism is not supported");
             return Ok(None);

@@ -3,6 +3,7 @@
 //! ```text
 //! # a comment
 //! oauth: http://...     the settings have [oauth] with this issuer and the scope "mail"; nobody need be there
+//! starttls: required    of submission and imap; the dialog itself has no TLS
 //! port: smtp            which door: smtp, submission, imap, http; also for a single connection, `B.port: imap`
 //! C: EHLO there         sent with CRLF
 //! C= a\rb\x00           sent as it is, with \r \n \t \0 \x.. \\ as in Rust
@@ -20,6 +21,8 @@ use std::path::{Path, PathBuf};
 use ringmail::settings::Door;
 
 use crate::server::TestServer;
+
+const REQUIRED: &str = "starttls: required";
 
 struct Talk {
     stream: BufReader<TcpStream>,
@@ -67,12 +70,21 @@ fn run(file: &Path, default: Door) -> Result<(), String> {
     let oauth = issuer.map(|issuer| {
         format!("[oauth]\nissuer = \"{issuer}\"\naudiences = [\"a\"]\nscopes = [\"mail\"]")
     });
-    let server = TestServer::on(dir.path(), &oauth.unwrap_or_default());
+    let server = if text.lines().any(|line| line == REQUIRED) {
+        crate::tls::certificate(dir.path());
+        TestServer::with_starttls_required(dir.path())
+    } else {
+        TestServer::on(dir.path(), &oauth.unwrap_or_default())
+    };
     let mut talks: BTreeMap<char, Talk> = BTreeMap::new();
     let mut doors: BTreeMap<char, Door> = BTreeMap::new();
     for (number, line) in text.lines().enumerate() {
         let fail = |what: String| format!("{}:{}: {what}\n    {line}", file.display(), number + 1);
-        if line.is_empty() || line.starts_with('#') || line.starts_with("oauth: ") {
+        if line.is_empty()
+            || line.starts_with('#')
+            || line.starts_with("oauth: ")
+            || line == REQUIRED
+        {
             continue;
         }
         let (name, line) = connection_name(line);

@@ -64,12 +64,23 @@ impl TestServer {
         server
     }
 
+    /// Starts with STARTTLS required of our users, with `cert.pem` and `key.pem` in the directory.
+    pub fn with_starttls_required(directory: &Path) -> TestServer {
+        TestServer::with(&texts(
+            directory,
+            &Extra {
+                users: ", starttls = \"required\"",
+                listener: TLS,
+                ..Extra::default()
+            },
+        ))
+    }
+
     /// Starts with TLS on every door, from `cert.pem` and `key.pem` in the directory.
     pub fn with_tls(directory: &Path) -> TestServer {
         let [submissions, imaps] = free_ports();
         let listener = format!(
-            "submissions = {{ port = {submissions} }}\nimaps = {{ port = {imaps} }}\n\
-             tls = {{ certificates = [{{ cert = \"cert.pem\", key = \"key.pem\" }}] }}\n"
+            "submissions = {{ port = {submissions} }}\nimaps = {{ port = {imaps} }}\n{TLS}"
         );
         TestServer::with(&texts(
             directory,
@@ -156,9 +167,13 @@ impl Drop for TestServer {
     }
 }
 
+const TLS: &str = "tls = { certificates = [{ cert = \"cert.pem\", key = \"key.pem\" }] }\n";
+
 /// Lines of the static file that a test adds.
 struct Extra<'a> {
     top: &'a str,
+    /// Ends the tables of submission and imap.
+    users: &'a str,
     disk_reserve: &'a str,
     imap_limits: &'a str,
     listener: &'a str,
@@ -168,6 +183,7 @@ impl Default for Extra<'_> {
     fn default() -> Self {
         Extra {
             top: "",
+            users: "",
             disk_reserve: "1MiB",
             imap_limits: "",
             listener: "",
@@ -178,6 +194,7 @@ impl Default for Extra<'_> {
 fn texts(directory: &Path, extra: &Extra<'_>) -> Texts {
     let Extra {
         top,
+        users,
         disk_reserve,
         imap_limits,
         listener,
@@ -219,8 +236,8 @@ cram_md5 = true
 name = "test"
 addresses = ["127.0.0.1"]
 smtp = {{ port = {smtp} }}
-submission = {{ port = {submission}, allow_plain_auth = true }}
-imap = {{ port = {imap}, allow_plain_auth = true }}
+submission = {{ port = {submission}, allow_plain_auth = true{users} }}
+imap = {{ port = {imap}, allow_plain_auth = true{users} }}
 http = {{ port = {http}, metrics = true, health = true }}
 {listener}"#
     );
