@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_lite::FutureExt;
-use imap::command::{Command, InitialResponse};
+use imap::command::Command;
 use imap::response::{Code, Condition, Encoder, refusal, tagged, untagged};
 use imap::server::{AuthenticateResponse, Awaits, Config, Event, Session};
 use imap::types::{NameSyntax, Tag};
@@ -361,7 +361,7 @@ impl Visitor {
         &mut self,
         tag: Tag,
         mechanism: &str,
-        initial: Option<InitialResponse>,
+        initial: Option<AuthenticateResponse>,
     ) -> Result<Option<AccountName>, End> {
         if self.must_start_tls() {
             self.privacy_required(&tag);
@@ -384,7 +384,10 @@ impl Visitor {
             }
         }
         self.wait_for_turn().await;
-        self.step(initial.as_ref().map(|r| r.0.as_slice())).await
+        match initial {
+            None => self.step(None).await,
+            Some(response) => self.respond(response).await,
+        }
     }
 
     async fn respond(
@@ -395,6 +398,7 @@ impl Visitor {
             AuthenticateResponse::Octets(octets) => return self.step(Some(&octets)).await,
             AuthenticateResponse::Cancelled => (SaslError::Cancelled, "authentication cancelled"),
             AuthenticateResponse::BadBase64 => (SaslError::Malformed, "not base64"),
+            AuthenticateResponse::TooLong => (SaslError::Malformed, "line too long"),
         };
         if let Some((tag, flow)) = self.exchange.take() {
             self.core.abandon(flow, self.attempt(), cause);

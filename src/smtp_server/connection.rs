@@ -348,6 +348,7 @@ impl<'c> Door<'c> {
                 None => self.session.decide(Reply::bad_authentication_response()),
             },
             Event::AuthAborted(why) => self.abandon_authentication(why),
+            Event::AuthMalformed { mechanism } => self.malformed_authentication(mechanism),
             Event::StartTls => self.session.accept(),
             Event::Mail {
                 reverse_path,

@@ -1,7 +1,7 @@
 //! Logins by each mechanism, with and without TLS and channel bindings; what a changed password ends; what is dropped when a mechanism is
 //! switched off. What text dialogs can say is in `tests/dialogs`.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::num::NonZeroU32;
 
 use ringmail::calls::{Answer, Call, ControlAnswer, ControlCall};
@@ -359,6 +359,61 @@ fn what_is_stored_for_a_mechanism_goes_when_it_is_switched_off() {
     link.until("250 ");
     link.write("AUTH CRAM-MD5\r\n");
     assert!(link.line().starts_with("504 5.5.4 "));
+}
+
+fn metrics(server: &TestServer) -> String {
+    let mut http = server.connect(Door::Http);
+    http.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut text = String::new();
+    http.read_to_string(&mut text).unwrap();
+    text
+}
+
+/// Longer than RFC 9051 and RFC 4954 let an exchange's line be here, in pieces that come one after the other.
+fn long_line(link: &mut Link, start: &str) {
+    link.write(start);
+    for _ in 0..20 {
+        link.write(&"QUFB".repeat(1000));
+    }
+    link.write("\r\n");
+}
+
+#[test]
+fn a_line_of_an_exchange_that_is_too_long_is_a_failure_and_no_end() {
+    let server = TestServer::start();
+    let plain = || {
+        let none = ChannelBindings::default();
+        client(Mechanism::Plain, "anna-password", none)
+    };
+    let mut imap = Link::plain(&server, Door::Imap);
+    imap.greet(Door::Imap);
+    long_line(&mut imap, "a AUTHENTICATE PLAIN ");
+    assert!(imap.line().starts_with("a BAD line too long ("));
+    imap.write("b AUTHENTICATE PLAIN\r\n");
+    imap.until("+ ");
+    long_line(&mut imap, "");
+    assert!(imap.line().starts_with("b BAD line too long ("));
+    assert!(is_ok(&imap.log_in(Door::Imap, plain()).0));
+    let mut submission = Link::plain(&server, Door::Submission);
+    submission.greet(Door::Submission);
+    long_line(&mut submission, "AUTH PLAIN ");
+    assert!(submission.line().starts_with("500 5.5.6 "));
+    submission.write("AUTH PLAIN\r\n");
+    submission.until("334 ");
+    long_line(&mut submission, "");
+    assert!(submission.line().starts_with("500 5.5.6 "));
+    submission.write("AUTH PLAIN !\r\n");
+    assert!(submission.line().starts_with("501 5.5.2 "));
+    assert!(is_ok(&submission.log_in(Door::Submission, plain()).0));
+    // Each is counted as what it is.
+    for (door, count) in [("imap", 2), ("submission", 3)] {
+        let expected = format!(
+            "ringmail_authentication_total{{protocol=\"{door}\",mechanism=\"PLAIN\",result=\"badprotocol\"}} {count}\n"
+        );
+        let metrics = metrics(&server);
+        assert!(metrics.contains(&expected), "{expected}{metrics}");
+    }
 }
 
 #[test]

@@ -157,7 +157,7 @@ pub enum Request {
     Authenticate {
         /// Mechanism, upper case.
         mechanism: String,
-        /// RFC 4959: initial response, decoded. `=` is an empty one.
+        /// RFC 4959: initial response. `=` is an empty one.
         initial_response: Option<InitialResponse>,
     },
     /// IDLE: a line DONE follows.
@@ -166,11 +166,19 @@ pub enum Request {
 
 /// Initial response of AUTHENTICATE. Its `Debug` shows none of it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct InitialResponse(pub Vec<u8>);
+pub enum InitialResponse {
+    /// Octets for the mechanism.
+    Octets(Vec<u8>),
+    /// What follows the mechanism is no base64.
+    BadBase64,
+}
 
 impl fmt::Debug for InitialResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("InitialResponse(..)")
+        f.write_str(match self {
+            Self::Octets(_) => "Octets(..)",
+            Self::BadBase64 => "BadBase64",
+        })
     }
 }
 

@@ -19,7 +19,8 @@ pub const LITERALS_MAX: u32 = 1000;
 /// RFC 7888 5: with LITERAL- a non-synchronizing literal is at most this large.
 pub const LITERAL_MINUS_MAX: u64 = 4096;
 
-/// How much of a refused non-synchronizing literal is read and thrown away, per command, before we rather say BYE.
+/// How much of a refused non-synchronizing literal, or of a line of AUTHENTICATE that is too long, is read and thrown away, per command,
+/// before we rather say BYE.
 pub const SWALLOW_MAX: u32 = 1_000_000;
 
 /// RFC 9051 9: number64 is a 63-bit integer.
@@ -27,6 +28,9 @@ pub const NUMBER64_MAX: u64 = i64::MAX as u64;
 
 /// Longest tag. RFC 9051 names no bound; clients use 4 to 20 octets.
 pub const TAG_MAX: usize = 255;
+
+/// So much of a command that is too long is enough to tell which it is: a tag, AUTHENTICATE, and a mechanism of at most 20 octets.
+pub const COMMAND_START_MAX: usize = TAG_MAX + 64;
 
 /// Longest flag keyword.
 pub const KEYWORD_MAX: usize = 255;

@@ -9,6 +9,12 @@ pub const COMMAND_LINE_MAX: usize = 2048;
 /// sufficient; the rest is room for `AUTH mechanism`.
 pub const AUTH_LINE_MAX: usize = 12288 + 32;
 
+/// How much of a line of AUTH that is too long is read and thrown away before we rather close.
+pub const PASSED_OVER_MAX: usize = 1_000_000;
+
+/// So much of a line that is too long is enough to find `AUTH mechanism` in it; RFC 4422 3.1: at most 20 octets, and so are ours.
+pub const AUTH_START_MAX: usize = 32;
+
 /// Longest local-part, in octets without quoting. RFC 5321 4.5.3.1.1 has 64; longer ones are seen in the wild
 /// (bounce addresses), so twice that is let through unless pedantic.
 pub const LOCALPART_MAX: usize = 128;

@@ -45,14 +45,22 @@ impl Door<'_> {
 
     pub(super) async fn begin_authentication(&mut self, mechanism: &str, initial: Option<Secret>) {
         self.delay_login().await;
-        let flow = Mechanism::parse(mechanism).and_then(|mechanism| {
-            let hostname = &self.endpoint.hostname;
-            self.core.begin_exchange(mechanism, self.offer(), hostname)
-        });
-        match flow {
+        match self.begin_exchange(mechanism) {
             Some(flow) => self.authenticate(flow, initial).await,
             None => self.session.decide(Reply::mechanism_unknown()),
         }
+    }
+
+    fn begin_exchange(&self, mechanism: &str) -> Option<LoginFlow> {
+        let mechanism = Mechanism::parse(mechanism)?;
+        let hostname = &self.endpoint.hostname;
+        self.core.begin_exchange(mechanism, self.offer(), hostname)
+    }
+
+    /// Over before it began, and a failure like others; the session has answered.
+    pub(super) fn malformed_authentication(&mut self, mechanism: &str) {
+        self.authentication = self.begin_exchange(mechanism);
+        self.abandon_authentication(AuthAbort::Malformed);
     }
 
     async fn delay_login(&self) {

@@ -16,7 +16,10 @@ pub(super) fn command_word(event: &Event<'_>) -> Option<&'static str> {
             ..
         } => Some("EHLO"),
         Event::Hello { .. } => Some("HELO"),
-        Event::Auth { .. } | Event::AuthResponse(_) | Event::AuthAborted(_) => Some("AUTH"),
+        Event::Auth { .. }
+        | Event::AuthResponse(_)
+        | Event::AuthAborted(_)
+        | Event::AuthMalformed { .. } => Some("AUTH"),
         Event::StartTls => Some("STARTTLS"),
         Event::Mail { .. } => Some("MAIL"),
         Event::Recipient { .. } => Some("RCPT"),
@@ -56,6 +59,7 @@ fn owned(event: Event<'_>) -> Event<'static> {
         Event::Auth { mechanism, initial } => Event::Auth { mechanism, initial },
         Event::AuthResponse(response) => Event::AuthResponse(response),
         Event::AuthAborted(why) => Event::AuthAborted(why),
+        Event::AuthMalformed { mechanism } => Event::AuthMalformed { mechanism },
         Event::StartTls => Event::StartTls,
         Event::Mail {
             reverse_path,

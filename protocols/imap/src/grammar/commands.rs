@@ -109,19 +109,20 @@ fn login(parser: &mut Parser<'_>) -> PResult<Command> {
 /// authenticate = "AUTHENTICATE" SP auth-type [SP initial-resp] *(CRLF base64)
 /// initial-resp = (base64 / "=")
 /// ```
+/// From the mechanism on it is an attempt to log in, whatever follows.
 fn authenticate(parser: &mut Parser<'_>) -> PResult<Request> {
     parser.space()?;
     let mechanism = parser.atom("a mechanism")?.to_ascii_uppercase();
-    let mut initial_response = None;
-    if parser.rest().len() > 1 && parser.eat(b' ') {
-        let text = parser.take_while(|octet| octet != b' ');
-        initial_response = match (text, decode_base64(text)) {
-            (b"=", _) => Some(InitialResponse(Vec::new())),
-            (b"", _) => None,
-            (_, Some(octets)) => Some(InitialResponse(octets)),
-            (_, None) => return parser.expected("base64"),
-        };
-    }
+    let rest = parser.take_while(|_| true).trim_ascii_end();
+    let initial_response = match rest.split_first() {
+        None => None,
+        Some((b' ', b"=")) => Some(InitialResponse::Octets(Vec::new())),
+        Some((b' ', text)) => Some(match decode_base64(text) {
+            Some(octets) => InitialResponse::Octets(octets),
+            None => InitialResponse::BadBase64,
+        }),
+        Some(_) => Some(InitialResponse::BadBase64),
+    };
     Ok(Request::Authenticate {
         mechanism,
         initial_response,

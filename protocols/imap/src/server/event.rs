@@ -29,8 +29,8 @@ pub enum Event {
         tag: Tag,
         /// Mechanism, upper case.
         mechanism: String,
-        /// RFC 4959 initial response.
-        initial_response: Option<InitialResponse>,
+        /// RFC 4959 initial response; never [`AuthenticateResponse::Cancelled`].
+        initial_response: Option<AuthenticateResponse>,
     },
     /// The answer to a challenge. To be followed up like [`Event::Authenticate`].
     AuthenticateResponse(AuthenticateResponse),
@@ -77,6 +77,17 @@ pub enum AuthenticateResponse {
     Cancelled,
     /// A line that is no base64. The answer is a tagged BAD.
     BadBase64,
+    /// A line over the limit; its rest is passed over. The answer is a tagged BAD.
+    TooLong,
+}
+
+impl From<InitialResponse> for AuthenticateResponse {
+    fn from(initial: InitialResponse) -> Self {
+        match initial {
+            InitialResponse::Octets(octets) => Self::Octets(octets),
+            InitialResponse::BadBase64 => Self::BadBase64,
+        }
+    }
 }
 
 impl fmt::Debug for AuthenticateResponse {
@@ -85,6 +96,7 @@ impl fmt::Debug for AuthenticateResponse {
             Self::Octets(_) => "Octets(..)",
             Self::Cancelled => "Cancelled",
             Self::BadBase64 => "BadBase64",
+            Self::TooLong => "TooLong",
         })
     }
 }

@@ -14,11 +14,11 @@ impl Session {
     /// A command line that does not parse.
     pub(super) fn reject(&mut self, text: &[u8], rejected: &Rejected) {
         self.count_refusal();
-        let malformed = matches!(
-            rejected.error,
-            CommandError::Tag | CommandError::Unknown | CommandError::Syntax { .. }
-        );
-        if malformed && !self.introduced() {
+        // A tag and the name of a command are IMAP, whatever is wrong behind them.
+        if !matches!(rejected.error, CommandError::Tag | CommandError::Unknown) {
+            self.introduce();
+        }
+        if !self.introduced() {
             // Whoever begins like this speaks another protocol, perhaps on behalf of a browser it was tricked through.
             self.say_bye(None, "please try again speaking imap");
             return;

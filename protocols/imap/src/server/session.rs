@@ -9,7 +9,7 @@ use super::state::{Awaits, Config, NonSynchronizing, StartTls, State};
 use crate::command::{AllowedIn, Request};
 use crate::framing::{LiteralHeader, append_arguments, strip_line_end};
 use crate::grammar::{decode_base64, parse_command};
-use crate::limits::{LITERAL_MINUS_MAX, LITERALS_BEFORE_LOGIN_MAX};
+use crate::limits::{COMMAND_START_MAX, LITERAL_MINUS_MAX, LITERALS_BEFORE_LOGIN_MAX};
 use crate::response::{self, Code, Condition};
 use crate::types::{NameSyntax, Tag};
 
@@ -61,6 +61,8 @@ pub struct Session {
     buffer: Vec<u8>,
     /// Where the line that is being read begins in `buffer`.
     line_start: usize,
+    /// What was passed over so far of a line that is too long, and whose end is not there yet.
+    passed_over: Option<u32>,
     pub(super) output: Vec<u8>,
     events: VecDeque<Event>,
 }
@@ -79,6 +81,7 @@ impl Session {
             phase: Phase::Line,
             buffer: Vec::new(),
             line_start: 0,
+            passed_over: None,
             output: Vec::new(),
             events: VecDeque::new(),
         }
@@ -182,6 +185,7 @@ impl Session {
     /// Nothing more will be read: after the BYE of LOGOUT, of a timeout, of a shutdown.
     pub fn close(&mut self) {
         self.phase = Phase::Closed;
+        self.passed_over = None;
         self.buffer = Vec::new();
         self.line_start = 0;
     }
@@ -205,6 +209,7 @@ impl Session {
     pub fn awaits(&self) -> Awaits {
         match self.phase {
             _ if !self.events.is_empty() => Awaits::Owner,
+            Phase::Line if self.passed_over.is_some() => Awaits::Rest,
             Phase::Line if self.buffer.is_empty() => Awaits::Command,
             Phase::Line
             | Phase::Literal(_)
@@ -231,6 +236,9 @@ impl Session {
 
     /// Uses a part of the input that begins at `offset`.
     fn step(&mut self, input: &[u8], offset: usize) -> usize {
+        if let Some(before) = self.passed_over {
+            return self.pass_over(input, before);
+        }
         match &mut self.phase {
             Phase::Literal(remaining) => {
                 let taken = (*remaining).min(input.len());
@@ -272,8 +280,12 @@ impl Session {
         let taken = memchr::memchr(b'\n', input).map(|at| at + 1);
         let length = taken.unwrap_or(input.len());
         if self.buffer.len() - self.line_start + length > self.config.line_max as usize {
-            self.bye(&Code::TooBig, "line too long");
-            return input.len();
+            if !self.login_too_long(input) {
+                self.bye(&Code::TooBig, "line too long");
+                return input.len();
+            }
+            self.passed_over = taken.is_none().then_some(0);
+            return length;
         }
         match taken {
             None => {
@@ -291,6 +303,52 @@ impl Session {
                 let line_start = std::mem::take(&mut self.line_start);
                 self.line_complete(Cow::Owned(text), line_start);
             }
+        }
+        length
+    }
+
+    /// A line over the limit. Within AUTHENTICATE that is a failed attempt to log in, and the connection goes on.
+    fn login_too_long(&mut self, input: &[u8]) -> bool {
+        let event = match &self.phase {
+            Phase::AuthenticateResponse => {
+                Event::AuthenticateResponse(AuthenticateResponse::TooLong)
+            }
+            Phase::Line if self.state == State::NotAuthenticated => {
+                let start: Vec<u8> = self
+                    .buffer
+                    .iter()
+                    .chain(input)
+                    .copied()
+                    .take(COMMAND_START_MAX)
+                    .collect();
+                match parse_command(&start, self.syntax) {
+                    Ok((tag, Request::Authenticate { mechanism, .. })) => Event::Authenticate {
+                        tag,
+                        mechanism,
+                        initial_response: Some(AuthenticateResponse::TooLong),
+                    },
+                    _ => return false,
+                }
+            }
+            _ => return false,
+        };
+        self.introduced = true;
+        self.literals = 0;
+        self.buffer = Vec::new();
+        self.line_start = 0;
+        self.phase = Phase::Busy;
+        self.push(event);
+        true
+    }
+
+    /// Passes over the rest of a line that is too long, up to a limit.
+    fn pass_over(&mut self, input: &[u8], before: u32) -> usize {
+        let end = memchr::memchr(b'\n', input).map(|at| at + 1);
+        let length = end.unwrap_or(input.len());
+        let passed = before.saturating_add(u32::try_from(length).unwrap_or(u32::MAX));
+        self.passed_over = end.is_none().then_some(passed);
+        if passed > self.config.discard_max {
+            self.bye(&Code::TooBig, "line too long");
         }
         length
     }
@@ -428,7 +486,7 @@ impl Session {
                 self.push(Event::Authenticate {
                     tag,
                     mechanism,
-                    initial_response,
+                    initial_response: initial_response.map(Into::into),
                 });
             }
             Request::StartTls if self.config.starttls == StartTls::Offered => {

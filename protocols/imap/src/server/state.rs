@@ -20,7 +20,8 @@ pub struct Config {
     pub literals_total_max: u32,
     /// Number of string literals in one command.
     pub literals_max: u32,
-    /// Octets of refused non-synchronizing literals that are read and thrown away, per command; for more there is BYE.
+    /// Octets of refused non-synchronizing literals, or of a line of AUTHENTICATE that is too long, that are read and thrown away, per
+    /// command; for more there is BYE.
     pub discard_max: u32,
 }
 

@@ -1,7 +1,7 @@
 //! Conversations with a session: octets in, events and octets out.
 
 use super::*;
-use crate::command::{Command, InitialResponse};
+use crate::command::Command;
 use crate::response::{Code, Condition, tagged};
 use crate::types::{AppendMessage, NameSyntax};
 
@@ -116,7 +116,10 @@ impl Owner {
                 self.seen.push(format!("authenticate {mechanism}"));
                 self.tag = Some(tag);
                 match initial_response {
-                    Some(InitialResponse(octets)) => self.finish(&String::from_utf8_lossy(&octets)),
+                    Some(AuthenticateResponse::Octets(octets)) => {
+                        self.finish(&String::from_utf8_lossy(&octets));
+                    }
+                    Some(response) => self.finish(&format!("{response:?}")),
                     None => self.session.challenge(b""),
                 }
             }

@@ -227,19 +227,53 @@ impl Session {
 
     /// RFC 4954 4.
     fn auth(&mut self, stage: Stage, mechanism: &str, initial: Option<&str>) -> Outcome {
+        let mechanism = match self.may_authenticate(stage, mechanism) {
+            Ok(mechanism) => mechanism,
+            Err(reply) => return self.refuse(reply),
+        };
+        let initial = match initial {
+            None => None,
+            Some("=") => Some(sasl::Secret::default()),
+            Some(line) => match sasl::base64::decode(line.as_bytes()) {
+                Ok(response) => Some(response),
+                Err(_) => {
+                    let reply = Reply::bad_base64("not valid base64");
+                    return self.refuse_authentication(mechanism, reply);
+                }
+            },
+        };
+        self.ask(Question::Auth, Event::Auth { mechanism, initial })
+    }
+
+    /// Answers AUTH with a bad initial response. Too many bad commands close the session, which says it all.
+    pub(super) fn refuse_authentication(
+        &mut self,
+        mechanism: &'static str,
+        reply: Reply,
+    ) -> Outcome {
+        self.refuse(reply)
+            .or(Some(Event::AuthMalformed { mechanism }))
+    }
+
+    /// Whether AUTH may be given now; the mechanism as it is offered.
+    pub(super) fn may_authenticate(
+        &self,
+        stage: Stage,
+        mechanism: &str,
+    ) -> Result<&'static str, Reply> {
         if self.config.auth_mechanisms.is_empty() {
-            return self.refuse(Reply::bad_sequence("AUTH not offered"));
+            return Err(Reply::bad_sequence("AUTH not offered"));
         }
         match stage {
             // AUTH is an extension: it needs EHLO.
-            Stage::Start | Stage::Ready(HelloKind::Plain) => return self.refuse(say_hello_first()),
+            Stage::Start | Stage::Ready(HelloKind::Plain) => return Err(say_hello_first()),
             Stage::Ready(HelloKind::Extended) => {}
             Stage::Transaction(_) => {
-                return self.refuse(Reply::bad_sequence("AUTH not allowed during a transaction"));
+                return Err(Reply::bad_sequence("AUTH not allowed during a transaction"));
             }
         }
         if self.authenticated {
-            return self.refuse(Reply::bad_sequence("already authenticated"));
+            return Err(Reply::bad_sequence("already authenticated"));
         }
         let known = self
             .config
@@ -247,23 +281,13 @@ impl Session {
             .iter()
             .find(|name| name.eq_ignore_ascii_case(mechanism));
         let Some(&mechanism) = known else {
-            return self.refuse(Reply::mechanism_unknown());
+            return Err(Reply::mechanism_unknown());
         };
-        if !self.mechanisms.contains(&mechanism) {
-            return self.refuse(match self.link {
-                Link::Plain => Reply::encryption_needed_for_mechanism(),
-                Link::Tls => Reply::mechanism_unknown(),
-            });
+        match self.link {
+            _ if self.mechanisms.contains(&mechanism) => Ok(mechanism),
+            Link::Plain => Err(Reply::encryption_needed_for_mechanism()),
+            Link::Tls => Err(Reply::mechanism_unknown()),
         }
-        let initial = match initial {
-            None => None,
-            Some("=") => Some(sasl::Secret::default()),
-            Some(line) => match sasl::base64::decode(line.as_bytes()) {
-                Ok(response) => Some(response),
-                Err(_) => return self.refuse(Reply::bad_base64("not valid base64")),
-            },
-        };
-        self.ask(Question::Auth, Event::Auth { mechanism, initial })
     }
 
     fn ask(&mut self, question: Question, event: Event<'static>) -> Outcome {

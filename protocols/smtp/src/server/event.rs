@@ -29,6 +29,11 @@ pub enum Event<'i> {
     AuthResponse(Secret),
     /// The exchange is over without a decision; the session has answered. Drop what belongs to it.
     AuthAborted(AuthAbort),
+    /// AUTH with an initial response that is none: no base64, or too long. Answered already.
+    AuthMalformed {
+        /// As it is offered.
+        mechanism: &'static str,
+    },
     /// *decide*: STARTTLS. After 220: transmit, do the handshake with the socket alone, then
     /// [`super::Session::tls_started`].
     StartTls,
@@ -68,7 +73,11 @@ impl Event<'_> {
     pub fn needs_decision(&self) -> bool {
         !matches!(
             self,
-            Event::AuthAborted(_) | Event::Body(_) | Event::Reset | Event::Closed(_)
+            Event::AuthAborted(_)
+                | Event::AuthMalformed { .. }
+                | Event::Body(_)
+                | Event::Reset
+                | Event::Closed(_)
         )
     }
 }

@@ -15,7 +15,7 @@ use super::event::{AuthAbort, CloseReason, Deadline, Event};
 use super::hello;
 use super::state::{Chunk, Fate, Question, Stage, State};
 use crate::command::HelloKind;
-use crate::limits::OUTPUT_MAX;
+use crate::limits::{AUTH_START_MAX, OUTPUT_MAX, PASSED_OVER_MAX};
 use crate::reply::{Code, Reply};
 
 /// One SMTP session, seen from the server.
@@ -67,6 +67,8 @@ pub struct Session {
     draining: bool,
     /// Beginning of a line whose end is not there yet.
     line: Vec<u8>,
+    /// What was passed over so far of a line that is too long, and whose end is not there yet.
+    passed_over: Option<usize>,
     pub(super) output: Vec<u8>,
     last_code: Option<Code>,
 }
@@ -99,6 +101,7 @@ impl Session {
             errors: 0,
             draining: false,
             line: Vec::new(),
+            passed_over: None,
             output: Vec::new(),
             last_code: None,
         }
@@ -121,6 +124,7 @@ impl Session {
         while self.output.len() < OUTPUT_MAX {
             let rest = &input[used..];
             let (step, flow) = match self.state {
+                State::Command(_) if self.passed_over.is_some() => self.pass_over(rest),
                 State::Command(_) | State::AuthResponse => self.line(rest),
                 State::Data(hello, decoder) => self.data(hello, decoder, rest),
                 State::Chunk(chunk) => self.chunk(chunk, rest),
@@ -352,7 +356,8 @@ impl Session {
         let used = memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
         let complete = rest[used - 1] == b'\n';
         if self.line.len() + used > self.line_max(rest) {
-            return (rest.len(), self.line_too_long().into());
+            self.passed_over = (!complete).then_some(0);
+            return (used, self.line_too_long(rest).into());
         }
         if complete && self.line.is_empty() {
             return (
@@ -384,14 +389,58 @@ impl Session {
         }
     }
 
-    fn line_too_long(&mut self) -> Option<Event<'static>> {
-        drop(Secret::new(std::mem::take(&mut self.line)));
-        // RFC 4954 4 has a code of its own for responses. Where the line ends is not waited for: the session closes.
-        let reply = match self.state {
-            State::AuthResponse => Reply::authentication_line_too_long(),
-            _ => Reply::line_too_long(),
-        };
-        self.close_because(&reply, CloseReason::LineTooLong)
+    /// RFC 4954 4: a login that is too long is a failed one, with a code of its own, and the session goes on. After any other line it
+    /// closes, and does not wait for the line's end.
+    fn line_too_long(&mut self, rest: &[u8]) -> Option<Event<'static>> {
+        let line = Secret::new(std::mem::take(&mut self.line));
+        let reply = Reply::authentication_line_too_long();
+        match self.state {
+            State::AuthResponse => {
+                self.state = State::Command(Stage::Ready(HelloKind::Extended));
+                let aborted = Event::AuthAborted(AuthAbort::Malformed);
+                self.refuse(reply).or(Some(aborted))
+            }
+            State::Command(stage) => match self.mechanism_at_start(stage, &line, rest) {
+                Some(mechanism) => self.refuse_authentication(mechanism, reply),
+                None => self.close_because(&Reply::line_too_long(), CloseReason::LineTooLong),
+            },
+            _ => self.close_because(&Reply::line_too_long(), CloseReason::LineTooLong),
+        }
+    }
+
+    /// The mechanism of a line that begins with an AUTH that may be given now.
+    fn mechanism_at_start(&self, stage: Stage, line: &[u8], rest: &[u8]) -> Option<&'static str> {
+        let start: Vec<u8> = line
+            .iter()
+            .chain(rest)
+            .copied()
+            .take(AUTH_START_MAX)
+            .collect();
+        let mut words = start.split(|&octet| octet == b' ');
+        let is_auth = words.next()?.eq_ignore_ascii_case(b"AUTH");
+        let mechanism = std::str::from_utf8(words.next()?).ok()?;
+        self.may_authenticate(stage, mechanism)
+            .ok()
+            .filter(|_| is_auth)
+    }
+
+    /// Passes over the rest of a line that is too long, up to a limit.
+    fn pass_over(&mut self, rest: &[u8]) -> (usize, Flow<'static>) {
+        if rest.is_empty() {
+            return (0, Flow::Wait);
+        }
+        let end = memchr(b'\n', rest).map(|at| at + 1);
+        let used = end.unwrap_or(rest.len());
+        let passed = self.passed_over.unwrap_or(0) + used;
+        self.passed_over = end.is_none().then_some(passed);
+        if passed > PASSED_OVER_MAX {
+            let reply = Reply::line_too_long();
+            return (
+                used,
+                self.close_because(&reply, CloseReason::LineTooLong).into(),
+            );
+        }
+        (used, Flow::Again)
     }
 
     /// `line` ends in LF; `more` says whether input follows.

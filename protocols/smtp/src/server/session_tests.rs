@@ -430,7 +430,40 @@ fn long_lines() {
         "535 5.7.8"
     );
     endless.say_with("AUTH PLAIN\r\n", &mut |_| Some(Reply::challenge(b"")));
+    // RFC 4954 4: a failed login, and no end of the session.
     assert_eq!(endless.codes(&"A".repeat(20000)), "500 5.5.6");
+    assert_eq!(endless.codes("A\r\nNOOP\r\n"), "250 2.0.0");
+    assert_eq!(endless.log.last().unwrap(), "AuthAborted(Malformed)");
+    for piece in [1, 100, 5000, 100_000] {
+        let line = format!("auth plain {}\r\nNOOP\r\n", "A".repeat(20_000));
+        endless.output.clear();
+        let mut start = 0;
+        while start < line.len() {
+            let end = (start + piece).min(line.len());
+            endless.feed(&line.as_bytes()[start..end], &mut |_| None);
+            start = end;
+        }
+        let answer = String::from_utf8(std::mem::take(&mut endless.output)).unwrap();
+        assert!(answer.starts_with("500 5.5.6 "), "{piece}: {answer}");
+        assert!(
+            answer.ends_with("\r\n250 2.0.0 ok\r\n"),
+            "{piece}: {answer}"
+        );
+        assert_eq!(
+            endless.log.last().unwrap(),
+            "AuthMalformed { mechanism: \"PLAIN\" }"
+        );
+    }
+    endless.codes(&format!("AUTH PLAIN {}", "A".repeat(20_000)));
+    assert_eq!(endless.codes(&"A".repeat(999_000)), "");
+    assert_eq!(endless.codes(&"A".repeat(1_001)), "500 5.5.2");
+    assert!(endless.session.is_closed());
+    // Where no login can be, a line that is too long is one like others.
+    let mut stranger = Driver::new(submission(), Link::Tls);
+    assert_eq!(
+        stranger.codes(&format!("AUTH PLAIN {}", "A".repeat(20_000))),
+        "500 5.5.2"
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Commands about the connection and about mailboxes.
 
 use super::*;
+use crate::command::InitialResponse;
 
 #[test]
 fn commands_of_one_word() {
@@ -86,8 +87,8 @@ fn authenticate() {
         panic!()
     };
     assert_eq!(
-        (mechanism.as_str(), initial_response.unwrap().0.as_slice()),
-        ("SCRAM-SHA-256", b"foo".as_slice())
+        (mechanism.as_str(), initial_response.unwrap()),
+        ("SCRAM-SHA-256", InitialResponse::Octets(b"foo".to_vec()))
     );
     let Ok(Request::Authenticate {
         initial_response: Some(empty),
@@ -96,21 +97,36 @@ fn authenticate() {
     else {
         panic!()
     };
-    assert_eq!(empty.0, b"");
-    assert!(matches!(
-        request("AUTHENTICATE PLAIN"),
-        Ok(Request::Authenticate {
-            initial_response: None,
-            ..
-        })
-    ));
-    refused(&[
-        "AUTHENTICATE",
+    assert_eq!(empty, InitialResponse::Octets(Vec::new()));
+    for none in ["AUTHENTICATE PLAIN", "AUTHENTICATE PLAIN  "] {
+        assert!(matches!(
+            request(none),
+            Ok(Request::Authenticate {
+                initial_response: None,
+                ..
+            })
+        ));
+    }
+    for malformed in [
         "AUTHENTICATE PLAIN Zm9",
+        "AUTHENTICATE PLAIN  Zm9v",
         "AUTHENTICATE PLAIN Zm9v x",
         "AUTHENTICATE PLAIN ==",
-        "AUTHENTICATE (X)",
-    ]);
+        "AUTHENTICATE PLAIN {4+}\r\nZm9v",
+        "AUTHENTICATE PLAIN(Zm9v",
+    ] {
+        assert!(
+            matches!(
+                request(malformed),
+                Ok(Request::Authenticate {
+                    initial_response: Some(InitialResponse::BadBase64),
+                    ..
+                })
+            ),
+            "{malformed}"
+        );
+    }
+    refused(&["AUTHENTICATE", "AUTHENTICATE ", "AUTHENTICATE (X)"]);
 }
 
 #[test]

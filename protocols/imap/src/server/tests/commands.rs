@@ -84,7 +84,7 @@ fn first_command_must_be_imap() {
         "GET / HTTP/1.1\r\n",
         "EHLO x\r\n",
         "\r\n",
-        "a LOGIN\r\n",
+        "a \r\n",
         "\x16\x03\x01\n",
     ] {
         let mut owner = Owner::new(State::NotAuthenticated);
@@ -96,6 +96,51 @@ fn first_command_must_be_imap() {
         assert_eq!(owner.seen, ["close"]);
         assert_eq!(owner.session.awaits(), Awaits::Closed);
     }
+}
+
+#[test]
+fn a_malformed_first_command_is_answered_and_the_next_one_taken() {
+    for first in ["a LOGIN\r\n", "a AUTHENTICATE\r\n", "a NOOP {1+}\r\nx\r\n"] {
+        let mut owner = Owner::new(State::NotAuthenticated);
+        let answer = owner.give(&format!("{first}b NOOP\r\n"));
+        assert!(answer.starts_with("a BAD "), "{answer}");
+        assert!(answer.ends_with("\r\nb OK NOOP\r\n"), "{answer}");
+    }
+}
+
+#[test]
+fn a_login_that_is_too_long_does_not_end_the_connection() {
+    let long = |start: &str, octets: usize| format!("{start}{}\r\nz NOOP\r\n", "A".repeat(octets));
+    for start in [
+        "a AUTHENTICATE PLAIN ",
+        "a AUTHENTICATE PLAIN {3+}\r\nabc",
+        "a AUTHENTICATE PLAIN\r\n",
+    ] {
+        for piece in [1, 100, 5000, 1 << 20] {
+            let mut owner = Owner::new(State::NotAuthenticated);
+            owner.give_in_pieces(long(start, 40_000).as_bytes(), piece);
+            let output = String::from_utf8(owner.output).unwrap();
+            assert!(
+                output.ends_with("a OK TooLong\r\nz OK NOOP\r\n"),
+                "{start} {piece}: {output}"
+            );
+            assert_eq!(owner.session.awaits(), Awaits::Command);
+        }
+        let mut owner = Owner::new(State::NotAuthenticated);
+        owner.give_in_pieces(long(start, 1_100_000).as_bytes(), 5000);
+        let output = String::from_utf8(owner.output).unwrap();
+        assert!(
+            output.ends_with("a OK TooLong\r\n* BYE [TOOBIG] line too long\r\n"),
+            "{output}"
+        );
+    }
+    // While the rest is awaited, it is not the next command.
+    let mut owner = Owner::new(State::NotAuthenticated);
+    owner.give(&format!("a AUTHENTICATE PLAIN {}", "A".repeat(20_000)));
+    assert_eq!(owner.session.awaits(), Awaits::Rest);
+    let mut owner = Owner::new(State::NotAuthenticated);
+    let answer = owner.give(&long("a LOGIN x ", 40_000));
+    assert_eq!(answer, "* BYE [TOOBIG] line too long\r\n");
 }
 
 #[test]
@@ -170,7 +215,7 @@ fn authenticate() {
     );
     assert_eq!(
         owner.give("a AUTHENTICATE PLAIN ??\r\n"),
-        "a BAD expected base64\r\n"
+        "a OK BadBase64\r\n"
     );
 }
 
