@@ -58,7 +58,7 @@ impl PerCore {
             Call::Live(live) => {
                 self.resolver.configure(&live.resolver);
                 *self.live.borrow_mut() = live;
-                self.end_removed_accounts();
+                self.end_barred_sessions();
                 self.drop_unused_secrets();
                 responder.answer(Answer::Done(Ok(())));
             }
@@ -250,17 +250,15 @@ impl PerCore {
             .admit(networks, now, rate, open)
     }
 
-    /// Sessions of accounts that are no longer configured end.
-    fn end_removed_accounts(&self) {
+    /// Sessions of accounts that are no longer configured end, and of those that may no longer log in.
+    fn end_barred_sessions(&self) {
         let live = self.live();
         for account in self.accounts.open_accounts() {
-            if !live
-                .settings
-                .accounts
-                .keys()
-                .any(|name| name.as_str() == account.name)
-            {
-                account.set_gone();
+            match live.settings.accounts.get(&*account.name) {
+                None => account.set_gone(),
+                // `session_end` has the reason.
+                Some(configured) if configured.login_disabled.is_some() => account.wake_sessions(),
+                Some(_) => (),
             }
         }
     }

@@ -6,6 +6,7 @@ mod attempts;
 mod login;
 mod promised;
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
@@ -446,11 +447,17 @@ impl PerCore {
         }
     }
 
-    /// Whether a session must end whose login was looked at after `checked`: another password was durable before the sessions of the
-    /// account were ended, so a later look saw that one.
-    pub fn must_log_in_again(&self, account: AccountName, checked: Instant) -> bool {
+    /// Why a session must end whose login was looked at after `checked`, in words for its user. Another password was durable before
+    /// the sessions of the account were ended, so a later look saw that one. An account that may not log in has none at all.
+    pub fn session_end(&self, account: AccountName, checked: Instant) -> Option<Cow<'static, str>> {
+        let live = self.live.borrow();
+        let configured = live.settings.accounts.get(&account);
+        if let Some(text) = configured.and_then(|a| a.login_disabled.as_ref()) {
+            return Some(Cow::Owned(text.as_str().to_string()));
+        }
         let all = self.sessions_ended.borrow();
-        all.get(&account).is_some_and(|ended| *ended >= checked)
+        let gone = all.get(&account).is_some_and(|ended| *ended >= checked);
+        gone.then_some(Cow::Borrowed(LOGIN_GONE))
     }
 
     /// Ends the sessions of an account on all cores. One that does not answer has them still.
@@ -541,6 +548,8 @@ const ADDRESS_SHARE: usize = 8;
 const ADDRESSES_MAX: usize = 10_000;
 /// The time a connection has for its handshake that is to be told why it is turned away.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// Whatever it was: the password, an app password, a client's key.
+const LOGIN_GONE: &str = "your login was changed or removed, log in again";
 
 /// One in so many of a core's calls may be a login's.
 const LOGINS_SHARE: usize = 4;

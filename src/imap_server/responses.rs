@@ -196,6 +196,6 @@ pub(super) fn ended(core: &PerCore, account: &Account, who: LoggedIn) -> Option<
     if account.is_gone() {
         return Some(account_gone());
     }
-    let must = core.must_log_in_again(who.account, who.checked);
-    must.then(|| End::bye("the password was changed, log in again"))
+    let text = core.session_end(who.account, who.checked)?;
+    Some(End::bye(text))
 }

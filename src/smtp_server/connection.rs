@@ -384,8 +384,8 @@ impl<'c> Door<'c> {
             self.session.decide(Reply::start_tls_required());
             return;
         }
-        if self.must_log_in_again() {
-            self.session.close(Reply::log_in_again());
+        if let Some(reply) = self.login_ended() {
+            self.session.close(reply);
             return;
         }
         if let Some(account) = self.submitter
@@ -493,7 +493,11 @@ impl<'c> Door<'c> {
             tls: self.connection.tls(),
             submitter: self.submitter,
         };
-        let reply = Box::pin(transaction.finish(self.core, facts, defect)).await;
+        let reply = match self.login_ended() {
+            // Again: the login may have gone since MAIL.
+            Some(reply) => reply,
+            None => Box::pin(transaction.finish(self.core, facts, defect)).await,
+        };
         let accepted = reply.is_positive();
         if accepted {
             self.bad_transactions = self.bad_transactions.saturating_sub(1);

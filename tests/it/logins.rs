@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use ringmail::calls::{Answer, Call, ControlAnswer, ControlCall};
 use ringmail::login::Secrets;
@@ -296,7 +297,7 @@ fn a_changed_password_ends_sessions_and_opens_by_all_mechanisms() {
     change(&server, |secrets| {
         secrets.set_password(b"another-password", &scheme).unwrap();
     });
-    assert!(idle.until("* BYE").contains("password was changed"));
+    assert!(idle.until("* BYE").contains("login was changed or removed"));
     submission.write("MAIL FROM:<anna@example.test>\r\n");
     assert!(submission.line().starts_with("421 4.7.0 "));
     for mechanism in OFFERED {
@@ -413,6 +414,98 @@ fn a_line_of_an_exchange_that_is_too_long_is_a_failure_and_no_end() {
         );
         let metrics = metrics(&server);
         assert!(metrics.contains(&expected), "{expected}{metrics}");
+    }
+}
+
+#[test]
+fn an_account_that_may_no_longer_log_in_has_no_sessions() {
+    let server = TestServer::start();
+    let mut idle = Link::plain(&server, Door::Imap);
+    idle.greet(Door::Imap);
+    idle.write("a LOGIN anna@example.test anna-password\r\nb SELECT INBOX\r\nc IDLE\r\n");
+    idle.until("+ ");
+    let mut other = Link::plain(&server, Door::Imap);
+    other.greet(Door::Imap);
+    other.write("a LOGIN bert@example.test bert-password\r\n");
+    other.until("a OK");
+    let submission = || {
+        let mut submission = Link::plain(&server, Door::Submission);
+        submission.greet(Door::Submission);
+        let plain = client(
+            Mechanism::Plain,
+            "anna-password",
+            ChannelBindings::default(),
+        );
+        assert!(is_ok(&submission.log_in(Door::Submission, plain).0));
+        submission
+    };
+    let (mut before_mail, mut before_end) = (submission(), submission());
+    before_end.write("MAIL FROM:<anna@example.test>\r\nRCPT TO:<bert@example.test>\r\nDATA\r\n");
+    before_end.until("354 ");
+    let mut settings = server.server().live().settings.clone();
+    let closed = settings.accounts["carl"].login_disabled.clone();
+    let anna = settings.accounts.get_mut("anna").unwrap();
+    Arc::make_mut(anna).login_disabled = closed;
+    server.server().reload(settings).unwrap();
+    let told = "Closed, ask the postmaster";
+    assert!(idle.until("* BYE").contains(told));
+    before_mail.write("MAIL FROM:<anna@example.test>\r\n");
+    let line = before_mail.line();
+    assert!(line.starts_with(&format!("421 4.7.0 {told}")), "{line}");
+    before_end.write("From: anna@example.test\r\nSubject: x\r\n\r\nx\r\n.\r\n");
+    let line = before_end.line();
+    assert!(line.starts_with(&format!("421 4.7.0 {told}")), "{line}");
+    // Nobody else's end, and bert has no message.
+    other.write("b STATUS INBOX (MESSAGES)\r\n");
+    assert!(other.until("* STATUS").contains("(MESSAGES 0)"));
+}
+
+#[test]
+fn what_was_begun_with_a_login_that_is_gone_is_not_accepted() {
+    let (server, _directory) = tls_server();
+    let key = ClientCertificate::new(&rcgen::PKCS_ED25519);
+    register(&server, "anna@example.test", &key, false);
+    let mut by_password = Link::plain(&server, Door::Submission);
+    by_password.greet(Door::Submission);
+    let plain = client(
+        Mechanism::Plain,
+        "anna-password",
+        ChannelBindings::default(),
+    );
+    assert!(is_ok(&by_password.log_in(Door::Submission, plain).0));
+    let mut by_key = connect(&server, Door::Submissions, VERSIONS[1], &key);
+    by_key.greet(Door::Submissions);
+    let ends = [
+        (
+            &mut by_password,
+            "DATA\r\n",
+            "From: anna@example.test\r\n\r\n\r\nx\r\n.\r\n",
+        ),
+        (
+            &mut by_key,
+            "BDAT 6\r\nFrom: ",
+            "BDAT 22 LAST\r\nanna@example.test\r\n\r\nx",
+        ),
+    ];
+    let ends = ends.map(|(link, start, end)| {
+        link.write("MAIL FROM:<anna@example.test>\r\nRCPT TO:<bert@example.test>\r\n");
+        link.until("250 2.1.5");
+        link.write(start);
+        link.line();
+        (link, end)
+    });
+    let scheme = server.server().scheme();
+    change(&server, |secrets| {
+        secrets.set_password(b"another-password", &scheme).unwrap();
+    });
+    for (link, end) in ends {
+        link.write(end);
+        let line = link.line();
+        assert!(
+            line.starts_with("421 4.7.0 your login was changed or removed"),
+            "{line}"
+        );
+        assert_eq!(link.line(), "", "closed");
     }
 }
 

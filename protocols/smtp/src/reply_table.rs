@@ -85,8 +85,8 @@ impl Reply {
     }
 
     /// RFC 3463 3.8: X.7.0. The credentials that were good are so no more.
-    pub fn log_in_again() -> Self {
-        Reply::new(421, (4, 7, 0), "the password was changed, log in again")
+    pub fn login_ended(text: impl Into<Cow<'static, str>>) -> Self {
+        Reply::new(421, (4, 7, 0), text)
     }
 
     /// RFC 4954 6: trouble on our side.

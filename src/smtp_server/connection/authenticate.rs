@@ -152,9 +152,9 @@ impl Door<'_> {
         }
     }
 
-    /// Whether whoever logged in here must do so again: the password was changed.
-    pub(super) fn must_log_in_again(&self) -> bool {
-        self.submitter
-            .is_some_and(|account| self.core.must_log_in_again(account, self.checked))
+    /// What tells whoever logged in here that the login is good no more: the password was changed, the key removed, the account closed.
+    pub(super) fn login_ended(&self) -> Option<Reply> {
+        let text = self.core.session_end(self.submitter?, self.checked)?;
+        Some(Reply::login_ended(text))
     }
 }
