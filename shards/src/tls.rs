@@ -9,12 +9,17 @@ use std::sync::{Arc, OnceLock};
 use ring::digest;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{AlgorithmIdentifier, CertificateDer, PrivateKeyDer, UnixTime, alg_id};
+use rustls::pki_types::{
+    AlgorithmIdentifier, CertificateDer, PrivateKeyDer, SignatureVerificationAlgorithm,
+    SubjectPublicKeyInfoDer, UnixTime, alg_id,
+};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
-use x509_parser::asn1_rs::{Any, Tag};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, PeerMisbehaved, SignatureScheme,
+};
+use x509_parser::asn1_rs::Tag;
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
@@ -241,14 +246,12 @@ pub struct ClientKey {
 /// Why a certificate can't identify anybody.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
 pub enum ClientKeyError {
-    /// Not X.509, or not as TLS takes it.
-    #[error(
-        "this is no X.509 certificate of version 3, or it has a critical extension that TLS does not know; make one with ringmail config tlspubkey gen"
-    )]
+    /// Not X.509, at least up to its key.
+    #[error("this is no X.509 certificate; make one with ringmail config tlspubkey gen")]
     Certificate,
     /// Of another kind or size, or not written as usual.
     #[error(
-        "its key is {0}, or written in an unusual way; known are RSA from 2048 to 8192 bits, ECDSA on P-256 or P-384, and Ed25519"
+        "its key is {0}, or written in an unusual way, and no signature can be checked with it; known are RSA from 2048 to 8192 bits, ECDSA on P-256 or P-384, and Ed25519"
     )]
     Kind(String),
 }
@@ -256,16 +259,8 @@ pub enum ClientKeyError {
 impl ClientKey {
     /// The key of a DER certificate, if it is one whose possession a handshake proves: [`AnyKey`] checks the signatures of these alone.
     pub fn of(certificate: &[u8]) -> Result<ClientKey, ClientKeyError> {
-        let der = CertificateDer::from(certificate);
-        // The key that rustls checks the signature with, and no other.
-        let parsed = rustls::server::ParsedCertificate::try_from(&der);
-        let info = parsed
-            .map_err(|_| ClientKeyError::Certificate)?
-            .subject_public_key_info();
-        let (_, key) =
-            SubjectPublicKeyInfo::from_der(&info).map_err(|_| ClientKeyError::Certificate)?;
-        let kind = kind_of(&key).map_err(ClientKeyError::Kind)?;
-        let fingerprint = digest::digest(&digest::SHA256, &info);
+        let (key, kind) = known_key(certificate)?;
+        let fingerprint = digest::digest(&digest::SHA256, key.raw);
         let mut octets = [0; 32];
         octets.copy_from_slice(fingerprint.as_ref());
         Ok(ClientKey {
@@ -274,6 +269,66 @@ impl ClientKey {
         })
     }
 }
+
+/// The key of a DER certificate, and its kind. Handshakes are checked with this one and no other.
+fn known_key(certificate: &[u8]) -> Result<(SubjectPublicKeyInfo<'_>, String), ClientKeyError> {
+    let key = key_of(certificate).ok_or(ClientKeyError::Certificate)?;
+    let kind = kind_of(&key).map_err(ClientKeyError::Kind)?;
+    Ok((key, kind))
+}
+
+/// The key in a DER certificate of any version, whatever else is in it.
+///
+/// ```text
+/// RFC 5280 4.1   Certificate    ::= SEQUENCE { tbsCertificate, .. }
+///                TBSCertificate ::= SEQUENCE { [0] version DEFAULT v1, serialNumber, signature, issuer, validity, subject,
+///                                              subjectPublicKeyInfo, .. }
+/// ```
+fn key_of(certificate: &[u8]) -> Option<SubjectPublicKeyInfo<'_>> {
+    let (certificate, _) = element(certificate, SEQUENCE)?;
+    let (mut rest, _) = element(certificate, SEQUENCE)?;
+    if let Some((_version, after)) = element(rest, CONTEXT_0) {
+        rest = after;
+    }
+    for tag in [INTEGER, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE] {
+        (_, rest) = element(rest, tag)?;
+    }
+    // Nothing but these two: rustls takes no other either.
+    let (info, after) = element(rest, SEQUENCE)?;
+    let (_algorithm, key) = element(info, SEQUENCE)?;
+    let (_, end) = element(key, BIT_STRING)?;
+    let raw = &rest[..rest.len() - after.len()];
+    let (_, key) = SubjectPublicKeyInfo::from_der(raw).ok()?;
+    end.is_empty().then_some(key)
+}
+
+/// The content of the DER element at the start, and what follows it. X.690 10.1: lengths are as short as can be.
+fn element(octets: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let (&[found, first], rest) = octets.split_first_chunk()?;
+    if found != tag {
+        return None;
+    }
+    let (length, rest) = match first {
+        0..=0x7f => (usize::from(first), rest),
+        0x81 => {
+            let (&[length], rest) = rest.split_first_chunk()?;
+            (usize::from(length).checked_sub(0x80)? + 0x80, rest)
+        }
+        // A certificate of more than 64 KiB is none.
+        0x82 => {
+            let (length, rest) = rest.split_first_chunk()?;
+            let length = usize::from(u16::from_be_bytes(*length));
+            (length.checked_sub(0x100)? + 0x100, rest)
+        }
+        _ => return None,
+    };
+    rest.split_at_checked(length)
+}
+
+const INTEGER: u8 = 0x02;
+const BIT_STRING: u8 = 0x03;
+const SEQUENCE: u8 = 0x30;
+const CONTEXT_0: u8 = 0xa0;
 
 /// The first certificate of a PEM text, DER.
 pub fn certificate_from_pem(text: &[u8]) -> Option<Vec<u8>> {
@@ -322,9 +377,9 @@ fn kind_of(key: &SubjectPublicKeyInfo<'_>) -> Result<String, String> {
 
 /// The content of the AlgorithmIdentifier in a DER SubjectPublicKeyInfo. RFC 5280 4.1.
 fn algorithm_identifier(info: &[u8]) -> Option<&[u8]> {
-    let (_, outer) = Any::from_der(info).ok()?;
-    let (_, identifier) = Any::from_der(outer.data).ok()?;
-    Some(identifier.data)
+    let (outer, _) = element(info, SEQUENCE)?;
+    let (identifier, _) = element(outer, SEQUENCE)?;
+    Some(identifier)
 }
 
 /// The number of bits of the modulus, and the exponent, if that has 64 bits at most.
@@ -382,10 +437,24 @@ impl ClientCertVerifier for AnyKey {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        if ClientKey::of(certificate).is_err() {
+        let Ok((key, _)) = known_key(certificate) else {
             return Ok(HandshakeSignatureValid::assertion());
-        }
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
+        };
+        let known = self.algorithms.mapping.iter();
+        let mut known = known.filter(|(scheme, _)| *scheme == signature.scheme);
+        let algorithms = known.next().map_or(&[][..], |(_, algorithms)| algorithms);
+        let identifier = algorithm_identifier(key.raw).unwrap_or_default();
+        // RFC 5246 4.3: in TLS 1.2 a scheme of ECDSA names no curve.
+        let fits =
+            |a: &&&dyn SignatureVerificationAlgorithm| a.public_key_alg_id().as_ref() == identifier;
+        let algorithm = algorithms
+            .iter()
+            .find(fits)
+            .ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
+        algorithm
+            .verify_signature(&key.subject_public_key.data, message, signature.signature())
+            .map(|()| HandshakeSignatureValid::assertion())
+            .map_err(|_| CertificateError::BadSignature.into())
     }
 
     fn verify_tls13_signature(
@@ -394,10 +463,16 @@ impl ClientCertVerifier for AnyKey {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        if ClientKey::of(certificate).is_err() {
+        let Ok((key, _)) = known_key(certificate) else {
             return Ok(HandshakeSignatureValid::assertion());
-        }
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
+        };
+        let key = SubjectPublicKeyInfoDer::from(key.raw);
+        rustls::crypto::verify_tls13_signature_with_raw_key(
+            message,
+            &key,
+            signature,
+            &self.algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

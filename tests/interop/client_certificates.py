@@ -201,7 +201,7 @@ def gnutls(server):
 
 def registered_certificates(server):
     """Their key logs in: PREAUTH with TLS from the start, EXTERNAL after STARTTLS, submission without AUTH. Who signed it and for whom does not count."""
-    for name in ("rsa-2048", "ecdsa-p256", "ecdsa-p384", "ed25519", "sha1-signed", "no-name"):
+    for name in ("rsa-2048", "ecdsa-p256", "ecdsa-p384", "ed25519", "sha1-signed", "no-name", "version-1", "extensions"):
         certificate = (server.scratch / f"{name}.crt").read_text()
         where = ["--dir", server.directory]
         added = succeed(binary(), "config", "tlspubkey", "add", USER, name, *where, stdin=certificate)

@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{ClientConfig, ClientConnection, SignatureScheme, StreamOwned};
 
+use crate::logins::register;
 use crate::server::TestServer;
 use crate::tls::{Steady, certificate};
 
@@ -54,6 +55,60 @@ fn greeting(
 fn key(pair: &rcgen::KeyPair) -> Arc<dyn SigningKey> {
     let key = PrivateKeyDer::try_from(pair.serialize_der()).unwrap();
     rustls::crypto::ring::sign::any_supported_type(&key).unwrap()
+}
+
+/// A certificate of version 1, and one that was never signed: nobody looks at more than the key in it. RFC 5280 4.1.
+fn version_1(pair: &rcgen::KeyPair) -> CertificateDer<'static> {
+    let sequence = |parts: &[&[u8]]| {
+        let content = parts.concat();
+        let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+        match length {
+            [0, length @ 0..0x80] => [&[0x30, length], &content[..]].concat(),
+            [0, length] => [&[0x30, 0x81, length], &content[..]].concat(),
+            [high, low] => [&[0x30, 0x82, high, low], &content[..]].concat(),
+        }
+    };
+    let (nothing, serial) = (sequence(&[]), [2, 1, 1]);
+    let key = rcgen::PublicKeyData::subject_public_key_info(pair);
+    let tbs = sequence(&[&serial, &nothing, &nothing, &nothing, &nothing, &key]);
+    CertificateDer::from(sequence(&[&tbs, &nothing, &[3, 1, 0]]))
+}
+
+#[test]
+fn the_key_of_an_old_certificate_logs_in_whoever_has_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = certificate(directory.path());
+    let server = TestServer::with_tls(directory.path());
+    for (number, algorithm) in [
+        &rcgen::PKCS_ECDSA_P256_SHA256,
+        &rcgen::PKCS_ECDSA_P384_SHA384,
+        &rcgen::PKCS_ED25519,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (own, other) = (
+            rcgen::KeyPair::generate_for(algorithm).unwrap(),
+            rcgen::KeyPair::generate_for(algorithm).unwrap(),
+        );
+        let shown = version_1(&own);
+        for registered in [false, true] {
+            if registered {
+                register(&server, "anna@example.test", &shown, false);
+            }
+            for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+                let greeted = |pair| {
+                    let shows = CertifiedKey::new(vec![shown.clone()], key(pair));
+                    greeting(&server, &root, version, Shows(Arc::new(shows)))
+                };
+                let wanted = if registered { "* PREAUTH " } else { "* OK " };
+                let got = greeted(&own).unwrap();
+                assert!(got.starts_with(wanted), "{number} {got}");
+                let error = greeted(&other).unwrap_err();
+                assert!(error.to_string().contains("DecryptError"), "{error}");
+            }
+        }
+    }
 }
 
 #[test]

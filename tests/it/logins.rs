@@ -464,7 +464,7 @@ fn an_account_that_may_no_longer_log_in_has_no_sessions() {
 fn what_was_begun_with_a_login_that_is_gone_is_not_accepted() {
     let (server, _directory) = tls_server();
     let key = ClientCertificate::new(&rcgen::PKCS_ED25519);
-    register(&server, "anna@example.test", &key, false);
+    register(&server, "anna@example.test", &key.certificate, false);
     let mut by_password = Link::plain(&server, Door::Submission);
     by_password.greet(Door::Submission);
     let plain = client(
@@ -552,8 +552,8 @@ fn the_salt_of_a_name_stays_and_its_spellings_share_it() {
     }
 }
 
-fn register(server: &TestServer, address: &str, key: &ClientCertificate, no_imap_preauth: bool) {
-    let found = shards::tls::ClientKey::of(&key.certificate).unwrap();
+pub fn register(server: &TestServer, address: &str, certificate: &[u8], no_imap_preauth: bool) {
+    let found = shards::tls::ClientKey::of(certificate).unwrap();
     let account = address.split('@').next().unwrap();
     let row = ClientKeyRow {
         account: account.into(),
@@ -563,7 +563,7 @@ fn register(server: &TestServer, address: &str, key: &ClientCertificate, no_imap
         no_imap_preauth,
         added: 0,
         last_used: None,
-        certificate: key.certificate.clone(),
+        certificate: certificate.to_vec(),
     };
     let call = ControlCall::AddClientKey {
         fingerprint: found.fingerprint,
@@ -621,7 +621,7 @@ fn who_holds_a_registered_key_is_logged_in() {
         &rcgen::PKCS_ECDSA_P384_SHA384,
     ] {
         let key = ClientCertificate::new(algorithm);
-        register(&server, "anna@example.test", &key, false);
+        register(&server, "anna@example.test", &key.certificate, false);
         for versions in VERSIONS {
             let mut imap = connect(&server, Door::Imaps, versions, &key);
             let greeting = imap.line();
@@ -662,7 +662,7 @@ fn who_holds_a_registered_key_is_logged_in() {
 fn a_key_without_preauth_logs_in_with_external() {
     let (server, _directory) = tls_server();
     let key = ClientCertificate::new(&rcgen::PKCS_ED25519);
-    register(&server, "anna@example.test", &key, true);
+    register(&server, "anna@example.test", &key.certificate, true);
     for versions in VERSIONS {
         let mut imap = connect(&server, Door::Imaps, versions, &key);
         let greeting = imap.line();
@@ -706,7 +706,7 @@ fn a_key_of_nobody_does_no_harm_and_none_after_its_removal() {
         assert!(is_ok(&submission.log_in(Door::Submissions, password()).0));
     };
     VERSIONS.into_iter().for_each(unregistered);
-    register(&server, "anna@example.test", &key, false);
+    register(&server, "anna@example.test", &key.certificate, false);
     let mut imap = connect(&server, Door::Imaps, VERSIONS[1], &key);
     imap.until("* PREAUTH");
     // Open since before the removal, and in by the key until then.
@@ -730,7 +730,7 @@ fn a_key_of_nobody_does_no_harm_and_none_after_its_removal() {
 fn a_disabled_account_is_told_when_it_logs_in_by_its_key() {
     let (server, _directory) = tls_server();
     let key = ClientCertificate::new(&rcgen::PKCS_ED25519);
-    register(&server, "carl@example.test", &key, false);
+    register(&server, "carl@example.test", &key.certificate, false);
     let mut imap = connect(&server, Door::Imaps, VERSIONS[1], &key);
     imap.until("* OK [");
     let (line, _) = imap.log_in(Door::Imaps, external(""));
