@@ -147,8 +147,8 @@ pub enum Answer {
     ClientKey(Result<Option<Box<ClientKeyRow>>, StoreError>),
     /// To `Secrets`.
     Secrets(Result<Option<Box<Secrets>>, StoreError>),
-    /// To `ChangeSecrets`: false if they were others meanwhile.
-    Changed(Result<bool, StoreError>),
+    /// To `ChangeSecrets`: none if they were others meanwhile, else how many cores did not say that they ended the account's sessions.
+    Changed(Result<Option<u16>, StoreError>),
     /// To `Deliver`: false if the transaction was delivered before.
     Delivered(Result<bool, StoreError>),
     /// To `HasRoom` and `Promise`, in the order of the accounts.

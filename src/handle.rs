@@ -125,10 +125,11 @@ impl PerCore {
                 async {
                     let stored = self.account(account).await?;
                     let changed = stored.change_secrets(from.as_deref(), &to).await?;
-                    if changed && ends_sessions {
-                        self.end_sessions(account).await;
-                    }
-                    Ok(changed)
+                    Ok(match changed {
+                        true if ends_sessions => Some(self.end_sessions(account).await),
+                        true => Some(0),
+                        false => None,
+                    })
                 }
                 .await,
             ),

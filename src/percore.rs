@@ -460,11 +460,14 @@ impl PerCore {
         gone.then_some(Cow::Borrowed(LOGIN_GONE))
     }
 
-    /// Ends the sessions of an account on all cores. One that does not answer has them still.
-    pub(crate) async fn end_sessions(&self, account: AccountName) {
+    /// Ends the sessions of an account on all cores. One that does not answer may have them still: these are counted.
+    pub(crate) async fn end_sessions(&self, account: AccountName) -> u16 {
+        let mut silent = 0;
         for core in 0..self.shard_cores {
-            let _ = self.call(CoreId(core), Call::EndSessions(account)).await;
+            let answer = self.call(CoreId(core), Call::EndSessions(account)).await;
+            silent += u16::from(answer.is_err());
         }
+        silent
     }
 
     /// Waits until all is prepared.

@@ -196,12 +196,11 @@ impl Server {
         )
     }
 
-    /// Ends the sessions of an account.
-    pub fn end_sessions(&self, account: AccountName) {
-        for core in 0..self.shard_cores {
-            // One that does not answer has them still; they end with the connections.
-            let _ = self.call(CoreId(core), Call::EndSessions(account));
-        }
+    /// Ends the sessions of an account. A core that does not answer may have them still, until the connections end: these are counted.
+    pub fn end_sessions(&self, account: AccountName) -> u16 {
+        let cores = (0..self.shard_cores).map(CoreId);
+        let silent = cores.filter(|core| self.call(*core, Call::EndSessions(account)).is_err());
+        silent.count() as u16
     }
 
     /// The core that owns a shard.

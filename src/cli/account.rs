@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::arguments::Arguments;
 use super::which::{Open, Which};
-use super::{Failure, password, print};
+use super::{Failure, notes, password, print};
 use crate::control::accounts::{add_to, describe, remove_from};
 use crate::control::protocol::{PAGE_MAX, Request};
 use crate::settings::{Problem, Problems, Settings};
@@ -31,9 +31,7 @@ pub(super) fn add(arguments: &Arguments) -> Result<(), Failure> {
         "Account {name} is there. Give it a password: ringmail account password {} {name}\n",
         which.named
     );
-    for message in done["messages"].as_array().into_iter().flatten() {
-        text.push_str(&format!("Note: {}\n", message.as_str().unwrap_or_default()));
-    }
+    text.push_str(&notes(&done));
     print(&text)?;
     if !runs {
         say_missing(&which.unfinished()?.missing);
@@ -144,7 +142,9 @@ pub(super) fn password(arguments: &Arguments) -> Result<(), Failure> {
         name: name.clone(),
         password: password.clone(),
     };
-    open.request(&request, &mut |_| Ok(()))?;
+    let done = open.request(&request, &mut |_| Ok(()))?;
+    // Not on standard output: the password is alone there.
+    let _ = std::io::stderr().write_all(notes(&done).as_bytes());
     if arguments.generate {
         print(&format!("{password}\n"))
     } else {

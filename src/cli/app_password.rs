@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::arguments::Arguments;
 use super::which::Which;
-use super::{Failure, print};
+use super::{Failure, notes, print};
 use crate::control::protocol::Request;
 
 pub(super) fn add(arguments: &Arguments) -> Result<(), Failure> {
@@ -27,8 +27,8 @@ pub(super) fn remove(arguments: &Arguments) -> Result<(), Failure> {
     let text = format!("The app password {name} of {account} is gone.\n");
     let request = Request::AppPasswordRemove { account, name };
     let mut open = Which::of(arguments)?.open()?;
-    open.request(&request, &mut |_| Ok(()))?;
-    print(&text)
+    let done = open.request(&request, &mut |_| Ok(()))?;
+    print(&(text + &notes(&done)))
 }
 
 pub(super) fn list(arguments: &Arguments) -> Result<(), Failure> {

@@ -192,6 +192,13 @@ fn date(secs: &serde_json::Value) -> String {
     message::MessageDate::utc(secs.as_i64().unwrap_or(0)).to_string()
 }
 
+/// What a command was answered beside its result, line by line.
+fn notes(done: &serde_json::Value) -> String {
+    let messages = done["messages"].as_array().into_iter().flatten();
+    let note = |m: &serde_json::Value| format!("Note: {}\n", m.as_str().unwrap_or_default());
+    messages.map(note).collect()
+}
+
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;

@@ -7,20 +7,18 @@ use serde_json::Value;
 
 use super::arguments::Arguments;
 use super::which::Which;
-use super::{Failure, print};
+use super::{Failure, notes, print};
 use crate::control::protocol::Request;
 
 pub(super) fn reload(arguments: &Arguments) -> Result<(), Failure> {
     let mut client = Which::of(arguments)?.must_run()?;
     let done = client.request(&Request::Reload {}, &mut |_| Ok(()))?;
     let mut text = String::from("The settings are in force.\n");
-    for message in done["messages"].as_array().into_iter().flatten() {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "Note: {}", message.as_str().unwrap_or_default());
-    }
+    text.push_str(&notes(&done));
     let failed = done["failed"].as_array().into_iter().flatten();
     let failed: Vec<&str> = failed.filter_map(Value::as_str).collect();
     for message in &failed {
+        // Writing to a String cannot fail.
         let _ = writeln!(text, "Failed: {message}");
     }
     print(&text)?;

@@ -15,7 +15,7 @@ use shards::tls::{ClientKey, certificate_from_pem, common_name};
 use super::arguments::Arguments;
 use super::certificate::pem;
 use super::which::Which;
-use super::{Failure, password, print};
+use super::{Failure, notes, password, print};
 use crate::control::protocol::{KeyPosition, PAGE_MAX, Request};
 
 pub(super) fn list(arguments: &Arguments) -> Result<(), Failure> {
@@ -113,9 +113,10 @@ pub(super) fn remove(arguments: &Arguments) -> Result<(), Failure> {
     let removed = open.request(&request, &mut |_| Ok(()))?;
     let text = |field: &str| removed[field].as_str().unwrap_or_default().to_string();
     print(&format!(
-        "The key {} of {} is gone.\n",
+        "The key {} of {} is gone.\n{}",
         text("name"),
-        text("address")
+        text("address"),
+        notes(&removed)
     ))
 }
 

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use shards::tls::ClientKey;
 
-use super::commands::{BROKEN, Control, OTHER_ANSWER};
+use super::commands::{BROKEN, Control, OTHER_ANSWER, sessions_left};
 use super::protocol::{KeyPosition, PAGE_MAX};
 use crate::calls::{ControlAnswer, ControlCall};
 use crate::percore::wall_clock;
@@ -69,10 +69,11 @@ pub(super) fn remove(control: &Control, fingerprint: &str) -> Result<Value, Stri
     match control.ask(owner(control, &fingerprint), call)? {
         ControlAnswer::ClientKeys(keys) if !keys.is_empty() => {
             let row = &keys[0].1;
-            if let Ok(account) = row.account.parse() {
-                control.server.end_sessions(account);
-            }
-            Ok(describe(&fingerprint, row))
+            let account = row.account.parse();
+            let silent = account.map_or(0, |account| control.server.end_sessions(account));
+            let mut told = describe(&fingerprint, row);
+            told["messages"] = sessions_left(silent).into();
+            Ok(told)
         }
         _ => Err(unknown(&fingerprint)),
     }

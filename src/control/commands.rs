@@ -252,6 +252,14 @@ fn keep_until_restart(next: &mut Settings, old: &Settings) {
     next.listener.clone_from(&old.listener);
 }
 
+/// What the operator is told after sessions were ended: nothing, unless cores did not answer.
+pub(super) fn sessions_left(silent: u16) -> Vec<String> {
+    let note = format!(
+        "{silent} cores did not answer: sessions of the account may go on there until their connections end, or the server is restarted"
+    );
+    (silent > 0).then_some(note).into_iter().collect()
+}
+
 /// A call without an answer, in words.
 pub(super) fn lost(core: CoreId, error: CallError) -> String {
     match error {
@@ -268,3 +276,14 @@ pub(super) fn lost(core: CoreId, error: CallError) -> String {
 pub(super) const OTHER_ANSWER: &str = "a core gave an answer to another question; this is a bug";
 /// A thread panicked while it edited.
 pub(super) const BROKEN: &str = "an edit before broke off; restart the server, then try again";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silent_cores_are_told_of() {
+        assert!(sessions_left(0).is_empty());
+        assert!(sessions_left(2)[0].starts_with("2 cores did not answer"));
+    }
+}

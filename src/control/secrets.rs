@@ -4,7 +4,7 @@ use sasl::Secret;
 use serde_json::{Value, json};
 
 use super::accounts::parse_name;
-use super::commands::{Control, OTHER_ANSWER, lost};
+use super::commands::{Control, OTHER_ANSWER, lost, sessions_left};
 use crate::calls::{Answer, Call};
 use crate::login::{Scheme, Secrets, Services};
 use crate::percore::wall_clock;
@@ -13,10 +13,10 @@ use crate::settings::AccountName;
 pub(super) fn set_password(control: &Control, name: &str, password: &str) -> Result<Value, String> {
     let name = configured(control, name)?;
     let prepared = prepare(password)?;
-    change(control, name, true, &mut |secrets, scheme| {
+    let silent = change(control, name, true, &mut |secrets, scheme| {
         secrets.set_password(&prepared, scheme)
     })?;
-    Ok(json!({"name": name.as_str()}))
+    Ok(json!({"name": name.as_str(), "messages": sessions_left(silent)}))
 }
 
 /// Answers the new password, for the only time.
@@ -56,7 +56,7 @@ pub(super) fn remove_app_password(
     label: &str,
 ) -> Result<Value, String> {
     let name = configured(control, name)?;
-    change(control, name, true, &mut |secrets, _| {
+    let silent = change(control, name, true, &mut |secrets, _| {
         let before = secrets.app_passwords.len();
         secrets.app_passwords.retain(|a| a.name != label);
         if secrets.app_passwords.len() == before {
@@ -64,7 +64,7 @@ pub(super) fn remove_app_password(
         }
         Ok(())
     })?;
-    Ok(json!({"name": label}))
+    Ok(json!({"name": label, "messages": sessions_left(silent)}))
 }
 
 pub(super) fn list_app_passwords(
@@ -149,12 +149,13 @@ fn read(control: &Control, name: AccountName) -> Result<Option<Secrets>, String>
 }
 
 /// Reads an account's secrets, has them changed, and stores them. `ends_sessions`: what was good to log in with is so no more.
+/// Answers how many cores did not say that they ended them.
 fn change(
     control: &Control,
     name: AccountName,
     ends_sessions: bool,
     change: &mut dyn FnMut(&mut Secrets, &Scheme) -> Result<(), String>,
-) -> Result<(), String> {
+) -> Result<u16, String> {
     for _ in 0..TRIES {
         let from = read(control, name)?;
         let mut to = from.clone().unwrap_or_default();
@@ -166,10 +167,11 @@ fn change(
             ends_sessions,
         };
         match call(control, name, stored)? {
-            Answer::Changed(changed) if changed.clone().map_err(|e| e.to_string())? => {
-                return Ok(());
+            Answer::Changed(changed) => {
+                if let Some(silent) = changed.map_err(|e| e.to_string())? {
+                    return Ok(silent);
+                }
             }
-            Answer::Changed(_) => (),
             _ => return Err(OTHER_ANSWER.into()),
         }
     }

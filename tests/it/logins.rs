@@ -277,7 +277,7 @@ fn change(server: &TestServer, change: impl FnOnce(&mut Secrets)) {
     };
     assert!(matches!(
         server.call(server.owner_of("anna"), call),
-        Ok(Answer::Changed(Ok(true)))
+        Ok(Answer::Changed(Ok(Some(0))))
     ));
 }
 
