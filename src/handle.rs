@@ -124,7 +124,8 @@ impl PerCore {
             } => Answer::Changed(
                 async {
                     let stored = self.account(account).await?;
-                    let changed = stored.change_secrets(from.as_deref(), &to).await?;
+                    let scheme = || self.scheme();
+                    let changed = stored.change_secrets(from.as_deref(), &to, scheme).await?;
                     Ok(match changed {
                         true if ends_sessions => Some(self.end_sessions(account).await),
                         true => Some(0),

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_channel::oneshot;
@@ -24,9 +25,11 @@ impl PerCore {
     pub(super) fn drop_unused_secrets(self: &Rc<Self>) {
         let core = self.clone();
         shards::rt::spawn(&ROOM, async move {
+            let live = core.live();
             let scheme = core.scheme();
             for shard in &core.shards {
-                match store::drop_unused_secrets(shard, &scheme).await {
+                let in_force = || Arc::ptr_eq(&live, &core.live.borrow());
+                match store::drop_unused_secrets(shard, &scheme, in_force).await {
                     Ok(0) => (),
                     Ok(accounts) => {
                         tracing::info!(shard = %shard.id(), accounts, "what was stored for mechanisms that are off is gone");
@@ -40,7 +43,7 @@ impl PerCore {
     }
 
     /// How secrets are made now.
-    fn scheme(&self) -> Scheme {
+    pub(super) fn scheme(&self) -> Scheme {
         let live = self.live.borrow();
         Scheme::new(&live.settings.server.limits.auth, self.unknown.iterations)
     }
@@ -283,7 +286,9 @@ impl PerCore {
                 let set = async {
                     let account = core.account(name).await?;
                     // Not changed if there are any.
-                    account.change_secrets(None, &secrets).await.map(|_| ())
+                    let scheme = || core.scheme();
+                    let set = account.change_secrets(None, &secrets, scheme).await;
+                    set.map(|_| ())
                 };
                 if let Err(error) = set.await {
                     *failed.borrow_mut() = Some(error);

@@ -289,6 +289,18 @@ impl Secrets {
         dropped
     }
 
+    /// Whether there is anything for SCRAM-SHA-1, and for CRAM-MD5: the mechanisms that can be switched off.
+    pub fn switchable(&self) -> (bool, bool) {
+        let all = self.password.iter().map(|p| &p.keys);
+        let all = all.chain(self.app_passwords.iter().map(|a| &a.keys));
+        all.fold((false, false), |(sha1, cram_md5), keys| {
+            (
+                sha1 | keys.sha1.is_some(),
+                cram_md5 | keys.cram_md5.is_some(),
+            )
+        })
+    }
+
     fn keys(&self, service: Service) -> impl Iterator<Item = &Keys> {
         let app = self.app_passwords.iter();
         let app = app

@@ -93,10 +93,18 @@ fn decode_secrets(bytes: &[u8], name: &str) -> Result<Secrets, StoreError> {
 }
 
 /// Takes out of all accounts of a shard what is kept for mechanisms that are off; answers how many accounts had some. Done once, until
-/// another mechanism is switched.
-pub async fn drop_unused_secrets(shard: &Rc<Shard>, scheme: &Scheme) -> Result<u64, StoreError> {
-    let state = encode(&(scheme.sha1, scheme.cram_md5));
-    if shard.get(keys::MECHANISMS.to_vec()).await?.as_ref() == Some(&state) {
+/// another mechanism is switched off. Ends without having done it all once `scheme` is no longer the one in force: then somebody else does it.
+pub async fn drop_unused_secrets(
+    shard: &Rc<Shard>,
+    scheme: &Scheme,
+    is_in_force: impl Fn() -> bool,
+) -> Result<u64, StoreError> {
+    let wanted = (scheme.sha1, scheme.cram_md5);
+    let (sha1, cram_md5) = {
+        let _turn = CHANGES.with(Rc::clone).take(1).await;
+        stored_mechanisms(shard).await?
+    };
+    if (!sha1 || scheme.sha1) && (!cram_md5 || scheme.cram_md5) {
         return Ok(0);
     }
     let mut from = Vec::new();
@@ -105,15 +113,19 @@ pub async fn drop_unused_secrets(shard: &Rc<Shard>, scheme: &Scheme) -> Result<u
         let names = shard
             .scan(keys::ACCOUNT_NAMES.to_vec(), from, SLICE)
             .await?;
+        let _turn = CHANGES.with(Rc::clone).take(1).await;
+        // Whatever a change has stored since the last turn was good for the scheme in force.
+        if !is_in_force() {
+            return Ok(dropped);
+        }
         let Some((last, _)) = names.last() else {
             let permit = shard.permit(64, false, PATIENCE).await?;
             let mut batch = Batch::default();
-            batch.put(keys::MECHANISMS.to_vec(), state);
+            batch.put(keys::MECHANISMS.to_vec(), encode(&wanted));
             shard.commit(permit, batch).await?;
             return Ok(dropped);
         };
         from = [last.as_slice(), &[0]].concat();
-        let _turn = CHANGES.with(Rc::clone).take(1).await;
         let mut batch = Batch::default();
         for (key, id) in &names {
             let name = String::from_utf8_lossy(&key[1..]).into_owned();
@@ -132,6 +144,14 @@ pub async fn drop_unused_secrets(shard: &Rc<Shard>, scheme: &Scheme) -> Result<u
     }
 }
 
+/// The mechanisms for which something may be stored in a shard, of those that can be switched: SCRAM-SHA-1, CRAM-MD5.
+async fn stored_mechanisms(shard: &Rc<Shard>) -> Result<(bool, bool), StoreError> {
+    match shard.get(keys::MECHANISMS.to_vec()).await? {
+        Some(row) => decode(&row, || "mechanisms".to_string()),
+        None => Ok((true, true)),
+    }
+}
+
 thread_local! {
     /// Changes of secrets on this core: one at a time, for each is made from what was read before.
     static CHANGES: Rc<Turns> = Rc::default();
@@ -141,20 +161,33 @@ const SLICE: usize = 200;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Account {
-    /// Replaces the secrets if they are those that the change was made from; false if not. Durable when it returns.
+    /// Replaces the secrets if they are those that the change was made from; false if not. Durable when it returns. The change may have
+    /// taken its time: what it made for mechanisms that are off in `scheme`, which is asked last, is not stored.
     pub async fn change_secrets(
         self: &Rc<Self>,
         from: Option<&Secrets>,
         to: &Secrets,
+        scheme: impl FnOnce() -> Scheme,
     ) -> Result<bool, StoreError> {
         let _turn = CHANGES.with(Rc::clone).take(1).await;
         if secrets(&self.shard, &self.name).await?.as_ref() != from {
             return Ok(false);
         }
-        let row = encode_version(VERSION, to);
-        let permit = self.permit(row.len(), false).await?;
+        let marked = stored_mechanisms(&self.shard).await?;
+        let mut to = to.clone();
+        let permit = self
+            .permit(encode_version(VERSION, &to).len(), false)
+            .await?;
+        to.drop_unused(&scheme());
         let mut changes = Changes::default();
+        let row = encode_version(VERSION, &to);
         changes.batch.put(keys::credentials(self.id), row);
+        let has = to.switchable();
+        let both = (marked.0 | has.0, marked.1 | has.1);
+        if both != marked {
+            let mark = encode(&both);
+            changes.batch.put(keys::MECHANISMS.to_vec(), mark);
+        }
         self.commit(permit, changes).await?;
         Ok(true)
     }

@@ -350,6 +350,13 @@ fn what_is_stored_for_a_mechanism_goes_when_it_is_switched_off() {
         let after = keys(secrets(&server));
         after.sha256 == before.sha256 && after.sha1.is_none() && after.cram_md5.is_none()
     });
+    // A change that began before, and was derived meanwhile.
+    change(&server, |secrets| {
+        let password = secrets.password.as_mut().unwrap();
+        password.keys = before.clone();
+    });
+    let late = keys(secrets(&server));
+    assert!(late.sha256.is_some() && late.sha1.is_none() && late.cram_md5.is_none());
     let mut link = Link::plain(&server, Door::Submission);
     link.until("220 ");
     link.write("EHLO client.example\r\n");
@@ -360,6 +367,22 @@ fn what_is_stored_for_a_mechanism_goes_when_it_is_switched_off() {
     link.until("250 ");
     link.write("AUTH CRAM-MD5\r\n");
     assert!(link.line().starts_with("504 5.5.4 "));
+
+    // On again, set anew, and off again: gone once more.
+    let switch = |on| {
+        let mut settings = server.server().live().settings.clone();
+        settings.server.limits.auth.cram_md5 = on;
+        server.server().reload(settings).unwrap();
+    };
+    switch(true);
+    change(&server, |secrets| {
+        let password = secrets.password.as_mut().unwrap();
+        password.keys = before.clone();
+    });
+    let set = keys(secrets(&server));
+    assert!(set.sha1.is_none() && set.cram_md5.is_some());
+    switch(false);
+    crate::smtp::wait_for(|| keys(secrets(&server)).cram_md5.is_none());
 }
 
 fn metrics(server: &TestServer) -> String {
