@@ -16,14 +16,14 @@ use std::time::Duration;
 use shards::CoreId;
 use shards::engine::{Core, Engine, EngineOptions, Service};
 use shards::lanes::{CallError, Incoming, Network};
-use shards::pool::Pool;
+use shards::pool::{Place, Pool};
 use shards::rt;
 use shards::storage::{StorageOptions, Watch};
 
 use crate::calls::{Answer, Call};
 use crate::inbound::fan_out;
 use crate::live::Live;
-use crate::login::{Iterations, Scheme, Secrets, Unknown, Verifier, hashing_pool};
+use crate::login::{Iterations, Scheme, Secrets, Unknown, Verifier, hashing_place, hashing_pool};
 use crate::percore::{PerCore, wall_clock};
 use crate::settings::{AccountName, Door, HttpCore, InitialMailboxes, Settings, ShardCores};
 use crate::store::{SpecialUse, StoreOptions};
@@ -44,6 +44,7 @@ pub struct Server {
     addresses: Vec<(Door, SocketAddr)>,
     pool: Pool,
     unknown: Unknown,
+    deriving: Place,
 }
 
 impl Server {
@@ -134,6 +135,7 @@ impl Server {
             addresses,
             pool,
             unknown,
+            deriving: hashing_place(free_cpus(&options)),
         })
     }
 
@@ -186,6 +188,11 @@ impl Server {
     /// For heavy work of the control thread.
     pub fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    /// Where what is stored of passwords is derived: that holds no core up.
+    pub fn deriving(&self) -> &Place {
+        &self.deriving
     }
 
     /// The core that owns an account.

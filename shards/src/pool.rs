@@ -45,6 +45,20 @@ impl Default for Place {
 }
 
 impl Place {
+    /// Runs `job` on a thread of its own there. Blocks the caller until it is done: never on an executor.
+    pub fn run<T: Send>(&self, job: impl FnOnce() -> T + Send) -> Result<T, PoolError> {
+        std::thread::scope(|scope| {
+            let there = || {
+                self.take();
+                ROOM.guard(job)
+            };
+            let thread = std::thread::Builder::new().name("placed".into());
+            let thread = thread.spawn_scoped(scope, there);
+            let done = thread.map_err(|_| PoolError::Full)?.join();
+            done.ok().flatten().ok_or(PoolError::Lost)
+        })
+    }
+
     /// Takes the calling thread there.
     fn take(&self) {
         // On Linux this changes the calling thread alone.
@@ -172,20 +186,27 @@ mod tests {
             leftovers: true,
             cpus: vec![cpu.parse().unwrap(), usize::MAX],
         };
-        let pool = Pool::start_each("test", vec![place], 4).unwrap();
+        let pool = Pool::start_each("test", vec![place.clone()], 4).unwrap();
         let read = || {
             let read = |file| std::fs::read_to_string(format!("/proc/thread-self/{file}")).unwrap();
             (read("status"), read("stat"))
         };
-        let (status, stat) = crate::rt::block_on(async { pool.run(read).await.unwrap() }).unwrap();
-        assert_eq!(allowed(&status), cpu);
-        // proc(5): nice is field 19, policy 41; SCHED_IDLE is 5.
-        let fields: Vec<&str> = stat
-            .rsplit(')')
-            .next()
-            .unwrap()
-            .split_whitespace()
-            .collect();
-        assert_eq!((fields[19 - 3], fields[41 - 3]), ("7", "5"));
+        let pooled = crate::rt::block_on(async { pool.run(read).await.unwrap() }).unwrap();
+        for (status, stat) in [pooled, place.run(read).unwrap()] {
+            assert_eq!(allowed(&status), cpu);
+            // proc(5): nice is field 19, policy 41; SCHED_IDLE is 5.
+            let fields: Vec<&str> = stat
+                .rsplit(')')
+                .next()
+                .unwrap()
+                .split_whitespace()
+                .collect();
+            assert_eq!((fields[19 - 3], fields[41 - 3]), ("7", "5"));
+        }
+        let panics = place.run(|| -> u8 { panic!("on purpose") });
+        assert_eq!(panics, Err(PoolError::Lost));
+        // The caller stays where it is.
+        let after = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        assert_eq!(allowed(&after), allowed(&first));
     }
 }

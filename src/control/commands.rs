@@ -26,6 +26,8 @@ pub struct Control {
     pub(super) started: Instant,
     /// Edits and reloads come one after the other: each begins with the settings the one before left.
     pub(super) edits: Mutex<()>,
+    /// Changes of secrets come one after the other: each derives for some tenths of a second.
+    pub(super) secrets: Mutex<()>,
     /// Long commands look here between their steps. An atomic: told by the main thread to those of clients.
     pub(super) stopping: AtomicBool,
     pub(super) wishes: Option<Sender<Wish>>,
@@ -58,6 +60,7 @@ impl Control {
             source,
             started: Instant::now(),
             edits: Mutex::new(()),
+            secrets: Mutex::new(()),
             stopping: AtomicBool::new(false),
             wishes,
         }

@@ -1,10 +1,11 @@
-//! Passwords and app passwords. Deriving what is stored of them is heavy, and done on the plain thread of the connection.
+//! Passwords and app passwords. Deriving what is stored of them is heavy: one change at a time, on a thread
+//! whose place is that of the threads that check passwords.
 
 use sasl::Secret;
 use serde_json::{Value, json};
 
 use super::accounts::parse_name;
-use super::commands::{Control, OTHER_ANSWER, lost, sessions_left};
+use super::commands::{BROKEN, Control, OTHER_ANSWER, lost, sessions_left};
 use crate::calls::{Answer, Call};
 use crate::login::{Scheme, Secrets, Services};
 use crate::percore::wall_clock;
@@ -154,12 +155,18 @@ fn change(
     control: &Control,
     name: AccountName,
     ends_sessions: bool,
-    change: &mut dyn FnMut(&mut Secrets, &Scheme) -> Result<(), String>,
+    change: &mut (dyn FnMut(&mut Secrets, &Scheme) -> Result<(), String> + Send),
 ) -> Result<u16, String> {
+    let _one = control.secrets.lock().map_err(|_| BROKEN)?;
+    if control.is_stopping() {
+        return Err("the server is stopping".into());
+    }
     for _ in 0..TRIES {
         let from = read(control, name)?;
         let mut to = from.clone().unwrap_or_default();
-        change(&mut to, &control.server.scheme())?;
+        let scheme = control.server.scheme();
+        let derived = control.server.deriving().run(|| change(&mut to, &scheme));
+        derived.map_err(|e| format!("nothing could be derived: {e}"))??;
         let stored = Call::ChangeSecrets {
             account: name,
             from: from.map(Box::new),

@@ -17,7 +17,7 @@ mod unknown;
 pub use account_limiter::AccountLimiter;
 pub use attempts::{AttemptKind, Attempted, LoginRecord, Times, Unwritten, told};
 pub use pace::Pace;
-pub use password::{Check, HashCost, Patience, Verifier, hashing_pool, random};
+pub use password::{Check, HashCost, Patience, Verifier, hashing_place, hashing_pool, random};
 pub use secrets::{
     AppPassword, KeyPair, Keys, Password, SaltRow, Scheme, Secrets, Service, Services,
 };

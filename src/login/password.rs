@@ -66,11 +66,7 @@ fn matches(stored: &str, password: &[u8]) -> bool {
 /// one's slice, some milliseconds. So the first thread runs on `free` CPUs, which have no executor of a shard, and the others on what
 /// everybody leaves. Not the first as well: on a machine without a moment's rest nobody could log in.
 pub fn hashing_pool(threads: usize, cores: usize, free: Vec<usize>) -> std::io::Result<Pool> {
-    let first = Place {
-        nice: HASHING_NICE,
-        leftovers: false,
-        cpus: free,
-    };
+    let first = hashing_place(free);
     let other = Place {
         leftovers: true,
         cpus: Vec::new(),
@@ -79,6 +75,15 @@ pub fn hashing_pool(threads: usize, cores: usize, free: Vec<usize>) -> std::io::
     let mut places = vec![other; threads.max(1)];
     places[0] = first;
     Pool::start_each("hash", places, threads * cores.max(1))
+}
+
+/// Where a password is hashed without hurry, though not without end: the place of the pool's first thread.
+pub fn hashing_place(free: Vec<usize>) -> Place {
+    Place {
+        nice: HASHING_NICE,
+        leftovers: false,
+        cpus: free,
+    }
 }
 
 /// A password to be checked.

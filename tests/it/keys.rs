@@ -121,6 +121,23 @@ fn keys_are_made_registered_listed_and_removed() {
 }
 
 #[test]
+fn secrets_that_are_changed_at_once_are_all_stored() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Localserve::start(directory.path(), &[]);
+    let run = |words: &[&str]| ringmail(&[words, &["--dir", server.dir()]].concat());
+    let add = |label: &str| run(&["account", "app-password", "add", "ringmail", label]);
+    std::thread::scope(|scope| {
+        let all = ["1", "2", "3", "4", "5"].map(|label| scope.spawn(move || add(label)));
+        for added in all {
+            let added = added.join().unwrap();
+            assert_eq!((added.code, added.err.as_str()), (0, ""));
+        }
+    });
+    let list = run(&["account", "app-password", "list", "ringmail"]).out;
+    assert_eq!(list.lines().count(), 5, "{list}");
+}
+
+#[test]
 fn app_passwords_are_shown_once_and_can_be_taken_back() {
     let directory = tempfile::tempdir().unwrap();
     let server = Localserve::start(directory.path(), &[]);
