@@ -229,6 +229,8 @@ pub enum Verified {
     Yes,
     /// Yes; what SCRAM answers.
     Signed(ServerSignature),
+    /// No, and it could not: nothing is stored for the mechanism. The client sees what it sees for `No`, and it counts as nobody's failure.
+    NoKeys,
     /// Not looked at: too many failures of this account.
     Later,
 }

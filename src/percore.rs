@@ -8,7 +8,7 @@ mod promised;
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -131,6 +131,8 @@ pub(crate) struct Limiters {
     pub failures: FailureLimiter,
     /// Of accounts this core owns.
     pub accounts: AccountLimiter,
+    /// Accounts and mechanisms of which the log has said that nothing is stored for them.
+    pub told_without_keys: HashSet<(AccountName, &'static str)>,
     /// Logins whose networks have as many under way as may still fail.
     pub waiting_logins: HashMap<Networks, VecDeque<oneshot::Sender<May>>>,
     /// Of HTTP, whose connections all come to one core.

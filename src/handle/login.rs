@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_channel::oneshot;
-use sasl::ScramHash;
+use sasl::{Mechanism, ScramHash};
 use shards::rt::{self, Event};
 use shards::shard_of;
 use shards::storage::Shard;
@@ -101,6 +101,7 @@ impl PerCore {
         let accounts = &mut self.limiters.borrow_mut().accounts;
         match verified {
             Ok(Verified::No) => (),
+            Ok(Verified::NoKeys) => accounts.forgive(&name),
             Ok(_) => accounts.succeeded(&name, &networks, now),
             Err(_) => accounts.forgive(&name),
         }
@@ -117,18 +118,30 @@ impl PerCore {
         } = verify;
         let of = account.as_ref().map_or(&*name, |a| a.as_str());
         let stored = self.secrets(of).await?.filter(|_| account.is_some());
+        let hash = match &claim {
+            Claim::Password(_) => None,
+            Claim::Proof(proof) => Some(Some(proof.hash)),
+            Claim::Digest(_) => Some(None),
+        };
+        // As long as for anybody: what is checked then is what nobody has.
+        let lacks = |secrets: &Secrets| hash.is_some_and(|h| secrets.lacks_keys(h, service));
+        let has_none = stored.as_ref().is_some_and(lacks);
+        let checked = stored.as_ref().filter(|_| !has_none);
+        let secrets = checked.unwrap_or(&self.nobody);
         let password = match claim {
             Claim::Proof(proof) => {
-                let secrets = stored.as_ref().unwrap_or(&self.nobody);
                 return Ok(match secrets.check_proof(&proof, service) {
-                    Some(signature) if stored.is_some() => Verified::Signed(signature),
+                    Some(signature) if checked.is_some() => Verified::Signed(signature),
+                    _ if has_none => self.without_keys(account, hash.flatten()),
                     _ => Verified::No,
                 });
             }
             Claim::Digest(digest) => {
-                let secrets = stored.as_ref().unwrap_or(&self.nobody);
-                let right = secrets.check_digest(&digest, service) && stored.is_some();
-                return Ok(if right { Verified::Yes } else { Verified::No });
+                return Ok(match secrets.check_digest(&digest, service) {
+                    true if checked.is_some() => Verified::Yes,
+                    _ if has_none => self.without_keys(account, hash.flatten()),
+                    _ => Verified::No,
+                });
             }
             Claim::Password(password) => password,
         };
@@ -158,6 +171,26 @@ impl PerCore {
             true => Verified::Yes,
             false => Verified::No,
         })
+    }
+
+    /// The operator is told once of each account and mechanism.
+    fn without_keys(&self, account: Option<AccountName>, hash: Option<ScramHash>) -> Verified {
+        let mechanism = match hash {
+            Some(ScramHash::Sha256) => Mechanism::ScramSha256,
+            Some(ScramHash::Sha1) => Mechanism::ScramSha1,
+            None => Mechanism::CramMd5,
+        };
+        let told = &mut self.limiters.borrow_mut().told_without_keys;
+        if let Some(account) = account
+            && told.insert((account, mechanism.name()))
+        {
+            tracing::warn!(
+                account = account.as_str(),
+                mechanism = mechanism.name(),
+                "nothing is stored for this mechanism, which was off when the password was set: logins by it fail until the password is set again (ringmail account password)"
+            );
+        }
+        Verified::NoKeys
     }
 
     /// Whether a login may be tried now; it is under way then.

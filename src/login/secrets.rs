@@ -309,6 +309,18 @@ impl Secrets {
         self.password.iter().map(|p| &p.keys).chain(app)
     }
 
+    /// Whether there are passwords for the service, and none of them can be checked by SCRAM with this hash; without one by CRAM-MD5. They
+    /// were set while the mechanism was off.
+    pub fn lacks_keys(&self, hash: Option<ScramHash>, service: Service) -> bool {
+        let mut all = self.keys(service).peekable();
+        let has = |keys: &Keys| match hash {
+            Some(ScramHash::Sha256) => keys.sha256.is_some(),
+            Some(ScramHash::Sha1) => keys.sha1.is_some(),
+            None => keys.cram_md5.is_some(),
+        };
+        all.peek().is_some() && !all.any(has)
+    }
+
     /// The signature for a SCRAM client that has proven to know one of the passwords. Two HMACs for each: fast.
     pub fn check_proof(&self, proof: &ScramProof, service: Service) -> Option<ServerSignature> {
         let pairs = self.keys(service).filter_map(|keys| match proof.hash {

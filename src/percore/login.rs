@@ -498,14 +498,16 @@ impl PerCore {
         drop(turn);
         let succeeded = match (&login, may) {
             (Login::Ok(_), May::Try) => Some(true),
-            (Login::Failed, May::Try) => Some(false),
+            (Login::Failed, May::Try) if verified != Verified::NoKeys => Some(false),
             _ => None,
         };
         let login = of_holder(login, holder);
         // By the account's limit: the client is told that it can't be checked now, for he may be the owner.
         let is_limited = verified == Verified::Later || login == Login::Limited;
         let word = if is_limited { "limited" } else { login.word() };
-        if is_limited || matches!(login, Login::Failed | Login::Disabled(_)) {
+        // No right password would have helped: the log has said so, and nobody is to be shut out for it.
+        let is_told = is_limited || matches!(login, Login::Failed | Login::Disabled(_));
+        if is_told && verified != Verified::NoKeys {
             // docs/OPERATING.md shows this line for fail2ban: its words and fields stay. The password is not in it; the name is what the
             // client wrote, quoted by the log.
             tracing::info!(
@@ -628,6 +630,9 @@ impl PerCore {
             Ok(Answer::Verified(Ok(verified))) => verified,
             _ => return (Login::Unavailable, Verified::No),
         };
+        if verified == Verified::NoKeys {
+            return (Login::Failed, verified);
+        }
         let Some(account) = account.filter(|_| verified != Verified::No) else {
             return (Login::Failed, Verified::No);
         };

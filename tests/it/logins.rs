@@ -533,6 +533,38 @@ fn what_was_begun_with_a_login_that_is_gone_is_not_accepted() {
 }
 
 #[test]
+fn a_mechanism_that_has_no_keys_of_the_account_shuts_nobody_out() {
+    let server = TestServer::start();
+    let mut settings = server.server().live().settings.clone();
+    let auth = &mut settings.server.limits.auth;
+    auth.account_failures_per_hour_max = 2;
+    auth.failures_per_minute_max = ringmail::settings::PerNetwork::new(2, 2, 2);
+    server.server().reload(settings).unwrap();
+    change(&server, |secrets| {
+        let keys = &mut secrets.password.as_mut().unwrap().keys;
+        (keys.sha1, keys.cram_md5) = (None, None);
+    });
+    let log_in = |door, mechanism, password| {
+        let mut link = Link::plain(&server, door);
+        link.greet(door);
+        link.log_in(
+            door,
+            client(mechanism, password, ChannelBindings::default()),
+        )
+    };
+    for mechanism in [Mechanism::CramMd5, Mechanism::ScramSha1] {
+        for password in ["anna-password", "wrong"] {
+            for door in [Door::Imap, Door::Submission] {
+                let (line, _) = log_in(door, mechanism, password);
+                assert!(is_refused(&line), "{mechanism} {password}: {line}");
+            }
+        }
+    }
+    let (line, _) = log_in(Door::Imap, Mechanism::Plain, "anna-password");
+    assert!(is_ok(&line), "{line}");
+}
+
+#[test]
 fn the_salt_of_a_name_stays_and_its_spellings_share_it() {
     let directory = tempfile::tempdir().unwrap();
     let salt = |server: &TestServer, name: &str| {
