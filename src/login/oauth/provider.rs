@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -33,7 +33,7 @@ pub(super) struct Provider {
     rules: Oauth,
     secret: Option<Secret>,
     agent: Agent,
-    // Shared by the threads that check and the one that asks; no executor looks into them.
+    // Shared by the threads that check and the one that asks; no executor waits for them.
     known: Mutex<Known>,
     answers: Mutex<Answers>,
     /// Somebody has sent for the keys before they are too old. An atomic: cores and the thread that fetches tell each other.
@@ -70,6 +70,14 @@ enum Learned {
 struct Answers {
     good: HashMap<[u8; 32], (Holder, Instant)>,
     warned: Option<Instant>,
+}
+
+impl Answers {
+    fn remembered(&self, key: &[u8; 32], now: i64) -> Option<Holder> {
+        let (holder, forget) = self.good.get(key)?;
+        let is_good = *forget > Instant::now() && holder.until.is_none_or(|until| now < until);
+        is_good.then(|| holder.clone())
+    }
 }
 
 impl Provider {
@@ -109,19 +117,19 @@ impl Provider {
         }
     }
 
-    /// Looks at a token with what is known.
-    pub(super) fn look(&self, token: &Secret, now: i64) -> Look {
+    /// Looks at a token with what is known; the login by it began at `begun`.
+    pub(super) fn look(&self, token: &Secret, now: i64, begun: Instant) -> Look {
         let refused = |why| Look::Done(Err(Refusal::Invalid(why)), false);
         let Some(text) = token.as_str() else {
             return refused("not text");
         };
         match self.rules.check {
-            TokenCheck::Jwks => self.look_at_jwt(text, now),
+            TokenCheck::Jwks => self.look_at_jwt(text, now, begun),
             TokenCheck::Introspection => self.introspect(text, now),
         }
     }
 
-    fn look_at_jwt(&self, token: &str, now: i64) -> Look {
+    fn look_at_jwt(&self, token: &str, now: i64, begun: Instant) -> Look {
         let jwt = match Jwt::parse(token) {
             Ok(jwt) if self.rules.algorithms.contains(&jwt.algorithm) => jwt,
             Ok(_) => return Look::Done(Err(NOT_ALLOWED), false),
@@ -141,7 +149,10 @@ impl Provider {
         match signature {
             Signature::Good => Look::Done(Ok(holder), stale),
             Signature::Wrong => Look::Done(Err(wrong), stale),
-            Signature::UnknownKey if self.has_failed() => Look::NeedsProvider(Refusal::Unavailable),
+            // The provider may have changed its keys since it was asked.
+            Signature::UnknownKey if !self.has_learned_since(begun) => {
+                Look::NeedsProvider(Refusal::Unavailable)
+            }
             Signature::UnknownKey => Look::NeedsProvider(Refusal::Invalid(
                 "signed by a key that the provider has not",
             )),
@@ -162,8 +173,11 @@ impl Provider {
         (Some(what.clone()), stale)
     }
 
-    fn has_failed(&self) -> bool {
-        lock(&self.known).tried.is_some_and(|(_, failed)| failed)
+    /// Whether it has told of itself, asked after this moment.
+    fn has_learned_since(&self, moment: Instant) -> bool {
+        let known = lock(&self.known);
+        let what = known.what.as_ref();
+        what.is_some_and(|(_, asked)| *asked >= moment)
     }
 
     /// Asks the provider for its keys, or where it is asked about tokens; not if that was tried a moment ago. One thread does this, so
@@ -174,6 +188,7 @@ impl Provider {
         if tried.is_some_and(|(at, _)| at.elapsed() < pause) {
             return;
         }
+        let asked = Instant::now();
         let learned = self.ask();
         let now = Instant::now();
         let mut known = lock(&self.known);
@@ -186,7 +201,7 @@ impl Provider {
                 if let Learned::Keys(keys) = &learned {
                     tracing::debug!(keys = keys.count(), "the keys for tokens were fetched");
                 }
-                known.what = Some((Arc::new(learned), now));
+                known.what = Some((Arc::new(learned), asked));
             }
             Err(error) => {
                 tracing::warn!(%error, kept = known.what.is_some(), "the provider of tokens does not tell of itself");
@@ -258,8 +273,7 @@ impl Provider {
     }
 
     fn introspect(&self, token: &str, now: i64) -> Look {
-        let mut key = [0; 32];
-        key.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+        let key = token_digest(token.as_bytes());
         if let Some(holder) = self.remembered(&key, now) {
             return Look::Done(Ok(holder), false);
         }
@@ -329,10 +343,16 @@ impl Provider {
     }
 
     fn remembered(&self, key: &[u8; 32], now: i64) -> Option<Holder> {
-        let answers = lock(&self.answers);
-        let (holder, forget) = answers.good.get(key)?;
-        let is_good = *forget > Instant::now() && holder.until.is_none_or(|until| now < until);
-        is_good.then(|| holder.clone())
+        lock(&self.answers).remembered(key, now)
+    }
+
+    /// The same for an executor; none if a thread is at it just now.
+    pub(super) fn try_remembered(&self, key: &[u8; 32], now: i64) -> Option<Option<Holder>> {
+        match self.answers.try_lock() {
+            Ok(answers) => Some(answers.remembered(key, now)),
+            Err(TryLockError::Poisoned(answers)) => Some(answers.get_ref().remembered(key, now)),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     fn remember(&self, key: [u8; 32], holder: &Holder) {
@@ -375,6 +395,13 @@ impl Resolver for HereResolver {
             false => Ok(found),
         }
     }
+}
+
+/// A token's name in what is remembered.
+pub(super) fn token_digest(token: &[u8]) -> [u8; 32] {
+    let mut key = [0; 32];
+    key.copy_from_slice(digest(&SHA256, token).as_ref());
+    key
 }
 
 /// What the provider wrote, for the log.
