@@ -247,7 +247,10 @@ impl Ended {
 
     /// What is said of it.
     fn lines(&self) -> Vec<String> {
-        let refused = |r: &Refused| format!("{} was refused: {}", r.recipient, r.text);
+        let refused = |r: &Refused| match r.recipient.trim() {
+            "" => format!("\"{}\" was refused: {}", r.recipient, r.text),
+            recipient => format!("{recipient} was refused: {}", r.text),
+        };
         let failure = self.failure.iter().map(|failure| failure.text.clone());
         self.refused.iter().map(refused).chain(failure).collect()
     }
@@ -328,14 +331,21 @@ fn prepare(settings: &Sendmail, mail: &Mail) -> Result<Prepared, Failure> {
         };
         Failure::new(exit, error.to_string())
     })?;
-    let arguments = mail
-        .recipients
-        .iter()
-        .flat_map(|r| message::read_addresses(r.as_bytes()));
-    let written: Vec<Recipient> = arguments
-        .chain(message.recipients.iter().cloned())
-        .collect();
-    if written.is_empty() {
+    let (mut written, mut nobody) = (Vec::new(), Vec::new());
+    for argument in &mail.recipients {
+        let named = message::read_addresses(argument.as_bytes());
+        if named.is_empty() {
+            // A variable that was never set, perhaps: somebody was meant.
+            nobody.push(Refused {
+                recipient: argument.clone(),
+                exit: Exit::DataErr,
+                text: "it names nobody".to_owned(),
+            });
+        }
+        written.extend(named);
+    }
+    written.extend(message.recipients.iter().cloned());
+    if written.is_empty() && nobody.is_empty() {
         let text = "no recipient: neither To, Cc nor Bcc of the message names one";
         return Err(Failure::new(Exit::DataErr, text));
     }
@@ -343,7 +353,8 @@ fn prepare(settings: &Sendmail, mail: &Mail) -> Result<Prepared, Failure> {
         let text = format!("more than {RECIPIENTS_MAX} recipients");
         return Err(Failure::new(Exit::DataErr, text));
     }
-    let (addresses, refused) = resolve(settings, written);
+    let (addresses, others) = resolve(settings, written);
+    let refused = nobody.into_iter().chain(others).collect();
     Ok(Prepared {
         message,
         addresses,

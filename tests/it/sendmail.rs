@@ -369,6 +369,27 @@ fn recipients_that_are_refused_are_named_and_the_others_get_it() {
 }
 
 #[test]
+fn a_recipient_that_names_nobody_is_told_and_kept() {
+    for nobody in ["", ",", "(c)", "g:;"] {
+        let submission = Submission::start();
+        let config = submission.right("");
+        let ran = submission
+            .home
+            .send(&["-C", &config, "bert@example.test", nobody], b"A: b\n\nx");
+        assert_eq!(ran.code, 65, "{nobody:?}: {}", ran.err);
+        assert!(
+            ran.err.contains("was refused: it names nobody"),
+            "{}",
+            ran.err
+        );
+        assert_eq!(numbers(&submission.server, "bert").0, 1);
+        let kept = submission.home.kept_text();
+        assert!(kept.contains(&format!("\nRecipient: {nobody}\n")), "{kept}");
+        assert!(!kept.contains("bert"), "{kept}");
+    }
+}
+
+#[test]
 fn a_sender_of_somebody_else_is_refused_unless_the_settings_replace_it() {
     let submission = Submission::start();
     let message = b"From: \"Site, The\" <www@site.example>\nSubject: x\n\nhello";
