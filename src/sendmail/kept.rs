@@ -1,4 +1,5 @@
 //! Mail that was not sent: written to a file of its own, synced, and read again by `--again`.
+//! It has its name once it is whole; until then the name ends in `.part`.
 //! The directories may be others' too: a file is always a new one, nothing is followed, nothing written over.
 //!
 //! ```text
@@ -50,19 +51,25 @@ impl Mail {
         make_own(place)?;
         for number in 0..NAMES_MAX {
             let name = format!("{now_secs}-{}-{number}.unsent", std::process::id());
-            let path = place.join(name);
+            let path = place.join(&name);
+            if fs::symlink_metadata(&path).is_ok() {
+                continue;
+            }
+            // A part of a message looks like a message.
+            let part = place.join(name + PART);
             let opened = OpenOptions::new()
                 .write(true)
                 .create_new(true)
                 .mode(0o600)
-                .open(&path);
+                .open(&part);
             match opened {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(error),
                 Ok(file) => {
-                    let written = self.write(reason, file).and_then(|()| sync(place));
-                    // A part of a message looks like a message.
-                    written.inspect_err(|_| drop(fs::remove_file(&path)))?;
+                    let written = self.write(reason, file);
+                    let named = written.and_then(|()| fs::rename(&part, &path));
+                    named.inspect_err(|_| drop(fs::remove_file(&part)))?;
+                    sync(place).inspect_err(|_| drop(fs::remove_file(&path)))?;
                     return Ok(path);
                 }
             }
@@ -98,6 +105,13 @@ impl Mail {
     /// Reads a file back, of at most so many octets, that belongs to this user.
     pub fn read(path: &Path, size_max: u64, user: u32) -> Result<Mail, String> {
         let wrong = |what: &str| format!("{}: {what}", path.display());
+        if path
+            .as_os_str()
+            .as_encoded_bytes()
+            .ends_with(PART.as_bytes())
+        {
+            return Err(wrong("was not written to its end"));
+        }
         let mut file = File::open(path).map_err(|e| wrong(&e.to_string()))?;
         let metadata = file.metadata().map_err(|e| wrong(&e.to_string()))?;
         // Set up with rights of its own, the command could be made to send files that the caller may not read.
@@ -162,6 +176,8 @@ fn printable(letter: char) -> char {
 }
 
 const FIRST_LINE: &str = "X-Ringmail-Unsent: 1";
+/// The end of a name while the file is written.
+const PART: &str = ".part";
 /// Names tried in one directory: each is new, but for a clock that was set back.
 const NAMES_MAX: u32 = 100;
 /// Octets of a file beside its message.
@@ -187,7 +203,18 @@ mod tests {
         let places = [dir.path().join("missing/deep"), dir.path().join("own")];
         let user = fs::metadata(dir.path()).unwrap().uid();
         let first = mail().keep("no\r\nroute", &places, 7).unwrap();
+        // As if the machine had gone down while the next was written.
+        let mut part = first.clone().into_os_string();
+        part.push(PART);
+        fs::write(&part, &fs::read(&first).unwrap()[..90]).unwrap();
+        let error = Mail::read(Path::new(&part), 100, user).unwrap_err();
+        assert!(error.contains("not written to its end"), "{error}");
         let second = mail().keep("", &places, 7).unwrap();
+        let names = |end: &str| {
+            let all = fs::read_dir(&places[1]).unwrap().map(|e| e.unwrap().path());
+            all.filter(|p| p.to_str().unwrap().ends_with(end)).count()
+        };
+        assert_eq!((names(".unsent"), names(PART)), (2, 1));
         assert_ne!(first, second);
         assert!(first.starts_with(&places[1]));
         for (path, mode) in [(&first, 0o100_600), (&places[1], 0o40_700)] {

@@ -189,6 +189,11 @@ impl Making<'_> {
     }
 }
 
+/// Whether there is nothing to send.
+pub fn is_empty(raw: &[u8]) -> bool {
+    without_mbox_line(raw).iter().all(u8::is_ascii_whitespace)
+}
+
 /// One field with its folds and line end.
 struct Field<'a> {
     raw: &'a [u8],

@@ -190,6 +190,10 @@ fn send(options: &Options, called: &str) -> Exit {
             return failure.exit;
         }
     };
+    if options.again.is_none() && message::is_empty(&mail.octets) {
+        say("the message is empty: nothing was sent, and nothing is kept");
+        return Exit::NoInput;
+    }
     change(&state, |state| state.mail = Some(mail.clone()));
     let ended = settings.map_or_else(Ended::failed, |settings| attempt(&settings, &mail, &state));
     change(&state, |state| finish(state, &ended))

@@ -504,7 +504,12 @@ fn what_is_no_message_is_refused() {
     assert_eq!(ran.code, 65);
     assert!(ran.err.contains("no recipient"), "{}", ran.err);
     // All that was read as a whole is kept as it was.
-    assert_eq!(submission.home.kept().len(), 5);
+    assert_eq!(submission.home.kept().len(), 3);
+    let before = submission.home.kept();
+    // Nor where the settings can't be read.
+    let ran = submission.home.send(&["-C", "/missing", "a@b.c"], b"\n");
+    assert_eq!(ran.code, 66, "{}", ran.err);
+    assert_eq!(submission.home.kept(), before);
     assert_eq!(numbers(&submission.server, "bert").0, 0);
 }
 
