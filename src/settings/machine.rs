@@ -1,6 +1,7 @@
 //! What texts alone cannot tell: whether this machine has the CPUs and the files they name. Asked by `serve` before it starts and by
 //! `config check`, which may run elsewhere than the server will: the hints say so. A reload does not ask: it keeps what it has.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
@@ -106,6 +107,17 @@ fn provider_files(text: &Text, oauth: &Oauth) -> Vec<Problem> {
         let hint = "the server does not start without it: a file with the secret alone, on the machine and for the user that the server runs as";
         at(text, &["oauth", "client_secret_file"], error, hint)
     });
+    let is_open = |path: &&Path| std::fs::metadata(path).is_ok_and(|m| m.mode() & 0o077 != 0);
+    let open = oauth.client_secret_file.as_deref().filter(is_open);
+    let open = open.map(|path| {
+        let what = format!(
+            "{}: others than its owner may read or write it",
+            path.display()
+        );
+        let hint = "give it to the user that the server runs as, with mode 0600";
+        at(text, &["oauth", "client_secret_file"], what, hint)
+    });
+    let secret = secret.or(open);
     let authorities = read_authorities(oauth.ca_file.as_deref()).err();
     let authorities = authorities.map(|error| {
         let hint = "the server does not start without it: a PEM file of authorities, on the machine and for the user that the server runs as";
@@ -171,7 +183,8 @@ const PAIR_HINT: &str =
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
 
     use super::super::check::parse_and_check;
     use super::super::text::Texts;
@@ -283,7 +296,17 @@ mod tests {
             );
             found(&oauth, &dir)
         };
-        assert_eq!(with("client_secret_file", "word\r\n"), [""; 0]);
+        let told = |mode| {
+            fs::write(dir.join("secret"), "").unwrap();
+            fs::set_permissions(dir.join("secret"), Permissions::from_mode(mode)).unwrap();
+            with("client_secret_file", "word\r\n")
+        };
+        for mode in [0o644, 0o640, 0o604] {
+            let problems = told(mode);
+            assert_eq!(problems.len(), 1, "{mode:o} {problems:?}");
+            assert!(problems[0].ends_with("others than its owner may read or write it"));
+        }
+        assert_eq!(told(0o600), [""; 0]);
         let long = "x".repeat(5000);
         for (content, words) in [
             ("", "secret: not one line of text"),

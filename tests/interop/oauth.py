@@ -91,6 +91,7 @@ class Server(interop.Process):
             (self.folder / "accounts" / f"{name}.toml").write_text(f'addresses = ["{name}@localhost"]\n')
         (self.folder / "domains.toml").write_text('postmaster = { account = "u1" }\n[domain.localhost]\n')
         (self.folder / "secret").write_text("mail server\n")
+        (self.folder / "secret").chmod(0o600)
         make_certificate(self.certificate, scratch / "localhost.key")
         self.write("")
         super().__init__([binary(), "serve", "--config", str(self.folder / "ringmail.toml")], self.ports["http"], scratch / "log")
