@@ -119,27 +119,26 @@ pub(super) fn configured(control: &Control, name: &str) -> Result<AccountName, S
         })
 }
 
-/// RFC 8265 4.2: all spellings of a password that look alike are one.
+/// RFC 8265 4.2: all spellings of a password that look alike are one. RFC 4616 2: no NUL. NIST SP 800-63B 3.1.1.2 asks for at least 8
+/// characters and no rule about kinds of them; they are counted as they are stored: a letter and its accent are one.
 fn prepare(password: &str) -> Result<Secret, String> {
-    check(password)?;
-    sasl::prepare_password(password).map_err(|e| format!("{e} (RFC 8265)"))
-}
-
-/// RFC 4616 2: no NUL. NIST SP 800-63B 3.1.1.2 asks for at least 8 characters and no rule about kinds of them.
-fn check(password: &str) -> Result<(), String> {
-    let length = password.chars().count();
-    if length < PASSWORD_MIN {
-        return Err(format!(
-            "the password has {length} characters; it needs at least {PASSWORD_MIN}"
-        ));
-    }
     if password.len() > PASSWORD_MAX {
         return Err(format!("the password has more than {PASSWORD_MAX} octets"));
     }
     if password.chars().any(char::is_control) {
         return Err("the password has a control character in it".into());
     }
-    Ok(())
+    let short =
+        |length| format!("the password has {length} characters; it needs at least {PASSWORD_MIN}");
+    if password.is_empty() {
+        return Err(short(0));
+    }
+    let prepared = sasl::prepare_password(password).map_err(|e| format!("{e} (RFC 8265)"))?;
+    let length = prepared.as_str().unwrap_or_default().chars().count();
+    match length < PASSWORD_MIN {
+        true => Err(short(length)),
+        false => Ok(prepared),
+    }
 }
 
 fn read(control: &Control, name: AccountName) -> Result<Option<Secrets>, String> {
@@ -213,6 +212,8 @@ mod tests {
         for wrong in [
             "",
             "short12",
+            // Four letters, each with a combining accent.
+            "a\u{301}e\u{301}i\u{301}o\u{301}",
             "with\0nul-in-it",
             "line\nbreak",
             "zero\u{200b}width",
