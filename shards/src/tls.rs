@@ -343,6 +343,13 @@ pub fn common_name(certificate: &[u8]) -> Option<String> {
     Some(name.to_string())
 }
 
+/// Its serial number, in hex. RFC 5280 4.1.2.2.
+pub fn serial_number(certificate: &[u8]) -> Option<String> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let octets = parsed.raw_serial().iter();
+    Some(octets.map(|octet| format!("{octet:02x}")).collect())
+}
+
 /// The kind of a key, or of one that ring can't check a signature with: what is an error there must be one here, or the handshake breaks.
 fn kind_of(key: &SubjectPublicKeyInfo<'_>) -> Result<String, String> {
     // webpki compares them octet by octet: parameters that are missing or too many make another algorithm.

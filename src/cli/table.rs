@@ -182,7 +182,11 @@ pub(super) fn overview(beginning: &[String]) -> String {
             left.push(' ');
             left.push_str(argument);
         }
-        text.push_str(&format!("  {left:<30}{}\n", row.summary));
+        if left.len() >= LEFT {
+            // Its summary stands below.
+            left = format!("{left}\n{}", " ".repeat(LEFT + 2));
+        }
+        text.push_str(&format!("  {left:<LEFT$}{}\n", row.summary));
     }
     text.push_str(CLOSING);
     text
@@ -192,6 +196,9 @@ pub(super) fn overview(beginning: &[String]) -> String {
 pub(super) fn begins(row: &Row, beginning: &[String]) -> bool {
     beginning.len() <= row.words.len() && row.words.iter().zip(beginning).all(|(a, b)| a == b)
 }
+
+/// Columns of a command in the overview.
+const LEFT: usize = 30;
 
 const CLOSING: &str = "
 ringmail COMMAND --help explains a command. ringmail --version prints the version.
@@ -348,7 +355,8 @@ password. It is shown once; whoever loses it gets another one.",
         arguments: &["[NAME]"],
         options: WHICH_JSON,
         summary: "Lists keys of TLS client certificates, all or an account's",
-        details: "",
+        details: "\
+When a key was used last is written at most once an hour.",
     },
     Row {
         command: Command::TlsPubKeyGet,
@@ -367,8 +375,8 @@ password. It is shown once; whoever loses it gets another one.",
         details: "\
 The certificate is read from standard input (PEM). Only its key counts: it may
 be self-signed and expired, and name anybody. LABEL is a word for the device;
-without it the certificate's common name. The key is RSA from 2048 bits, ECDSA
-on P-256 or P-384, or Ed25519.",
+without it the certificate's common name, else its serial number. The key is
+RSA from 2048 bits, ECDSA on P-256 or P-384, or Ed25519.",
     },
     Row {
         command: Command::TlsPubKeyRemove,
@@ -545,6 +553,8 @@ mod tests {
                 "{}",
                 row.name()
             );
+            let apart = |line: &str| line.ends_with(&format!(" {}", row.summary));
+            assert!(overview.lines().any(apart), "{overview}");
             let help = row.help();
             for option in row.options {
                 assert!(

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use p12_keystore::{Certificate, KeyStore, KeyStoreEntry, PrivateKey, PrivateKeyChain};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, date_time_ymd};
 use serde_json::Value;
-use shards::tls::{ClientKey, certificate_from_pem, common_name};
+use shards::tls::{ClientKey, certificate_from_pem, common_name, serial_number};
 
 use super::arguments::Arguments;
 use super::certificate::pem;
@@ -89,11 +89,13 @@ pub(super) fn add(arguments: &Arguments) -> Result<(), Failure> {
         .ok_or_else(|| Failure::Failed("there is no certificate (PEM) on standard input".into()))?;
     let name = match arguments.rest.get(1) {
         Some(name) => name.clone(),
-        None => common_name(&certificate).ok_or_else(|| {
-            Failure::Failed(
-                "the certificate has no common name; give a LABEL for the device".into(),
-            )
-        })?,
+        None => {
+            let serial = || Some(format!("serial {}", serial_number(&certificate)?));
+            let named = common_name(&certificate).filter(|name| !name.is_empty());
+            named.or_else(serial).ok_or_else(|| {
+                Failure::Failed("the certificate can't be read; give a LABEL for the device".into())
+            })?
+        }
     };
     let request = Request::ClientKeyAdd {
         address: arguments.rest[0].clone(),

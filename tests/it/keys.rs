@@ -117,6 +117,22 @@ fn keys_are_made_registered_listed_and_removed() {
         0
     );
     assert_eq!(run(&["list"], "").out, "");
+    // A certificate without a name.
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.serial_number = Some(vec![0x0a, 0xbc, 0x01].into());
+    let nameless = params.self_signed(&rcgen::KeyPair::generate().unwrap());
+    let pem = format!(
+        "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+        sasl::base64::encode(nameless.unwrap().der())
+    );
+    let added = run(&["add", "ringmail@localhost"], &pem);
+    assert!(
+        added.out.contains(" serial 0abc01 "),
+        "{} {}",
+        added.out,
+        added.err
+    );
     drop(server);
 }
 
