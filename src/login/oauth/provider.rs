@@ -255,7 +255,7 @@ impl Provider {
             .get(url)
             .header("accept", "application/json")
             .call();
-        let mut answer = answer.map_err(|e| format!("{url}: {e}"))?;
+        let mut answer = answer.map_err(|e| failed(url, &e))?;
         match answer.status().as_u16() {
             200 => self
                 .body(answer.body_mut())
@@ -328,7 +328,7 @@ impl Provider {
             .header("authorization", format!("Basic {basic}"))
             .header("content-type", "application/x-www-form-urlencoded")
             .send(&form[..]);
-        let mut answer = answer.map_err(|e| format!("{url}: {e}"))?;
+        let mut answer = answer.map_err(|e| failed(url, &e))?;
         let status = answer.status().as_u16();
         if status != 200 {
             let hint = match status {
@@ -402,6 +402,18 @@ pub(super) fn token_digest(token: &[u8]) -> [u8; 32] {
     let mut key = [0; 32];
     key.copy_from_slice(digest(&SHA256, token).as_ref());
     key
+}
+
+/// Why it could not be asked.
+fn failed(url: &str, error: &ureq::Error) -> String {
+    let error = error.to_string();
+    let hint = match error.contains("CaUsedAsEndEntity") {
+        true => {
+            "; ca_file has the server's own certificate, which says that it is an authority: make one that does not (openssl req -x509 -addext basicConstraints=critical,CA:FALSE), or name the authority that signed it"
+        }
+        false => "",
+    };
+    format!("{url}: {error}{hint}")
 }
 
 /// What the provider wrote, for the log.
