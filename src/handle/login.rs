@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_channel::oneshot;
-use sasl::{Mechanism, ScramHash};
+use sasl::{Mechanism, ScramHash, Secret};
 use shards::rt::{self, Event};
 use shards::shard_of;
 use shards::storage::Shard;
@@ -15,7 +15,7 @@ use shards::storage::Shard;
 use super::ROOM;
 use crate::calls::{Claim, ControlAnswer, Verified, Verify};
 use crate::login::limiter::{May, Networks};
-use crate::login::{Check, LoginRecord, Patience, SaltRow, Scheme, Secrets};
+use crate::login::{Check, LoginRecord, Password, Patience, SaltRow, Scheme, Secrets};
 use crate::percore::{PerCore, monotonic};
 use crate::settings::AccountName;
 use crate::store::{self, Fingerprint, StoreError};
@@ -74,7 +74,7 @@ impl PerCore {
         Ok(own.unwrap_or(made_up))
     }
 
-    pub(super) async fn verify(&self, verify: Verify) -> Result<Verified, StoreError> {
+    pub(super) async fn verify(self: &Rc<Self>, verify: Verify) -> Result<Verified, StoreError> {
         let account = verify.account.as_ref().map(|a| a.as_str().to_string());
         let (name, networks) = (
             account.unwrap_or_else(|| verify.name.clone()),
@@ -108,7 +108,7 @@ impl PerCore {
         verified
     }
 
-    async fn look_at(&self, verify: Verify) -> Result<Verified, StoreError> {
+    async fn look_at(self: &Rc<Self>, verify: Verify) -> Result<Verified, StoreError> {
         let Verify {
             account,
             name,
@@ -167,10 +167,43 @@ impl PerCore {
             limit: self.call_limit() / 8 * 7,
         };
         let right = self.verifier.verify(check, monotonic(), patience).await;
-        Ok(match right.map_err(busy)? {
-            true => Verified::Yes,
-            false => Verified::No,
-        })
+        if !right.map_err(busy)? {
+            return Ok(Verified::No);
+        }
+        if let (Some(account), Some(stored)) = (account, stored) {
+            self.hash_anew(account, stored, password, networks);
+        }
+        Ok(Verified::Yes)
+    }
+
+    /// Stores the password, just found right, as the settings want it now. In the background: nobody waits for it, and whoever comes in
+    /// between with another change wins.
+    fn hash_anew(
+        self: &Rc<Self>,
+        account: AccountName,
+        stored: Secrets,
+        password: Secret,
+        networks: Networks,
+    ) {
+        let core = self.clone();
+        rt::spawn(&ROOM, async move {
+            let Some(old) = &stored.password else { return };
+            let anew = core
+                .verifier
+                .hash_anew(&old.argon2id, &password, &networks)
+                .await;
+            let Some(argon2id) = anew else { return };
+            let mut to = stored.clone();
+            to.password = to.password.map(|old| Password { argon2id, ..old });
+            let change = async {
+                let of = core.account(account).await?;
+                of.change_secrets(Some(&stored), &to, || core.scheme())
+                    .await
+            };
+            if let Err(error) = change.await {
+                tracing::warn!(account = account.as_str(), %error, "a password's hash stays at its old cost for now");
+            }
+        });
     }
 
     /// The operator is told once of each account and mechanism.

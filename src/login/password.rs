@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
+use sasl::Secret;
 use shards::pool::{Place, Pool, PoolError};
 use shards::rt::{self, Event};
 
@@ -51,6 +52,16 @@ pub fn random(octets: &mut [u8]) -> Result<(), String> {
     ring::rand::SystemRandom::new()
         .fill(octets)
         .map_err(|_| "no randomness from the operating system".to_string())
+}
+
+/// What a stored hash cost; none if it is no hash of ours.
+fn cost_of(stored: &str) -> Option<HashCost> {
+    let hash = PasswordHash::new(stored).ok()?;
+    let params = Params::try_from(&hash).ok()?;
+    Some(HashCost {
+        memory_kib: params.m_cost(),
+        passes: params.t_cost(),
+    })
 }
 
 fn matches(stored: &str, password: &[u8]) -> bool {
@@ -124,6 +135,7 @@ pub struct Verifier {
     at_once: usize,
     lines: Rc<Lines>,
     waiting: Cell<usize>,
+    hashes_anew: Cell<bool>,
     under_way: RefCell<HashMap<[u8; 32], Rc<UnderWay>>>,
 }
 
@@ -165,6 +177,14 @@ impl Drop for Counted<'_> {
     }
 }
 
+struct Resets<'a>(&'a Cell<bool>);
+
+impl Drop for Resets<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
 struct Cached {
     digest: [u8; 32],
     stored: String,
@@ -196,6 +216,7 @@ impl Verifier {
             at_once,
             lines: Rc::default(),
             waiting: Cell::new(0),
+            hashes_anew: Cell::new(false),
             under_way: RefCell::default(),
         })
     }
@@ -235,6 +256,25 @@ impl Verifier {
         Ok(right && stored.is_some())
     }
 
+    /// A password that was just found right, hashed at today's cost, where what is stored has another: as long as it has, the time of a check
+    /// tells it from a made-up one's. In its network's turn, one at a time on this core.
+    pub async fn hash_anew(
+        &self,
+        stored: &str,
+        password: &Secret,
+        networks: &Networks,
+    ) -> Option<String> {
+        let cost = self.cost;
+        if cost_of(stored).is_none_or(|of| of == cost) || self.hashes_anew.replace(true) {
+            return None;
+        }
+        let _one = Resets(&self.hashes_anew);
+        let _turn = self.lines.take(networks, self.at_once).await;
+        let password = password.clone();
+        let job = move || hash_password(password.as_ref(), cost);
+        self.pool.run(job).await.ok()?.ok()
+    }
+
     async fn check(
         &self,
         check: Check<'_>,
@@ -265,7 +305,7 @@ impl Verifier {
         let _place = rt::timeout(left(), turn)
             .await
             .map_err(|_| PoolError::Full)?;
-        let (hash, secret) = (hash.to_string(), sasl::Secret::new(check.password.to_vec()));
+        let (hash, secret) = (hash.to_string(), Secret::new(check.password.to_vec()));
         let job = move || matches(&hash, secret.as_ref());
         let right = self.pool.run(job).await?;
         leads.under_way.result.set(Some(right));
@@ -410,6 +450,36 @@ mod tests {
             }
             assert_eq!(again.await, Ok(false));
             assert_eq!(verifier.waiting.get(), 0);
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_right_password_is_hashed_anew_where_the_cost_is_another() {
+        let verifier = verifier(hashing_pool(1, 2, Vec::new()).unwrap());
+        let old = HashCost { passes: 2, ..CHEAP };
+        rt::block_on(async {
+            let password = Secret::from(&b"right"[..]);
+            let networks = Networks::of("192.0.2.1".parse().unwrap());
+            let stored = hash_password(b"right", old).unwrap();
+            let anew = verifier
+                .hash_anew(&stored, &password, &networks)
+                .await
+                .unwrap();
+            assert_eq!(cost_of(&anew), Some(CHEAP));
+            assert!(matches(&anew, b"right"));
+            assert_eq!(verifier.hash_anew(&anew, &password, &networks).await, None);
+            assert_eq!(
+                verifier.hash_anew("no hash", &password, &networks).await,
+                None
+            );
+            // And once more, when it is wanted.
+            assert!(
+                verifier
+                    .hash_anew(&stored, &password, &networks)
+                    .await
+                    .is_some()
+            );
         })
         .unwrap();
     }

@@ -565,6 +565,36 @@ fn a_mechanism_that_has_no_keys_of_the_account_shuts_nobody_out() {
 }
 
 #[test]
+fn a_password_of_another_cost_is_hashed_anew_at_its_next_login() {
+    let server = TestServer::start();
+    let scheme = server.server().scheme();
+    let mut other = scheme;
+    other.cost.passes = 3;
+    change(&server, |secrets| {
+        secrets.set_password(b"anna-password", &other).unwrap();
+    });
+    let stored = || secrets(&server).password.unwrap();
+    let before = stored();
+    assert!(before.argon2id.contains(",t=3,"), "{}", before.argon2id);
+    let log_in = |password| {
+        let mut link = Link::plain(&server, Door::Submission);
+        link.greet(Door::Submission);
+        let none = ChannelBindings::default();
+        let (line, _) = link.log_in(Door::Submission, client(Mechanism::Plain, password, none));
+        (link, line)
+    };
+    assert!(is_refused(&log_in("wrong").1));
+    let (mut link, line) = log_in("anna-password");
+    assert!(is_ok(&line), "{line}");
+    crate::smtp::wait_for(|| stored().argon2id.contains(",t=1,"));
+    assert_eq!(stored().keys, before.keys);
+    // The session goes on, and the password is still right.
+    link.write("MAIL FROM:<anna@example.test>\r\n");
+    assert!(link.line().starts_with("250 "));
+    assert!(is_ok(&log_in("anna-password").1));
+}
+
+#[test]
 fn the_salt_of_a_name_stays_and_its_spellings_share_it() {
     let directory = tempfile::tempdir().unwrap();
     let salt = |server: &TestServer, name: &str| {
