@@ -68,10 +68,17 @@ impl Dispatch {
     /// Has tasks work on a domain.
     fn rouse(self: &Rc<Self>, domain: Box<str>) {
         let ready = self.core.queue.ready_for(&domain);
-        let mut tasks = self.tasks.borrow_mut();
-        let working = tasks.entry(domain.clone()).or_default();
-        for _ in *working..ready.min(TASKS_MAX) {
-            *working += 1;
+        let more = {
+            let mut tasks = self.tasks.borrow_mut();
+            let working = tasks.get(&domain).copied().unwrap_or(0);
+            let more = ready.min(TASKS_MAX).saturating_sub(working);
+            if more > 0 {
+                tasks.insert(domain.clone(), working + more);
+            }
+            more
+        };
+        // A task begins at once, within what spawns it, and may end so.
+        for _ in 0..more {
             let (dispatch, domain) = (self.clone(), domain.clone());
             rt::spawn(&ROOM, async move { dispatch.serve(domain).await });
         }
