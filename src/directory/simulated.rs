@@ -1,4 +1,4 @@
-//! Failures that `localserve` plays when a localpart asks for them, for those who develop against it. Spec 9.4.
+//! Failures that `localserve` plays when the localpart of an address that nobody has asks for them, for those who develop against it. Spec 9.4.
 //!
 //! | ends in | what is played |
 //! |---|---|

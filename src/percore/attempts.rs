@@ -1,5 +1,7 @@
-//! The record of login attempts on its way to the accounts' shards: gathered for a second, then written together. Nobody waits for it.
+//! Attempts to log in that are over: counted, and recorded. The record is gathered for a second on its way to the accounts' shards, then written
+//! together; nobody waits for it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -7,12 +9,83 @@ use std::time::Duration;
 use shards::rt;
 use shards::shard_of;
 
-use super::{PerCore, ROOM, wall_clock};
+use super::{Attempt, KeyHolder, PerCore, ROOM, wall_clock};
 use crate::calls::{Answer, Call};
 use crate::login::{Attempted, LoginRecord, Times, told};
 use crate::metrics::NONE;
+use crate::settings::AccountName;
+
+/// Whose login an attempt is.
+pub(super) struct Who<'a> {
+    /// The name that was given; empty: none yet.
+    pub login: &'a str,
+    /// Who has it.
+    pub account: Option<AccountName>,
+    /// Of the connection's certificate.
+    pub holder: Option<&'a KeyHolder>,
+}
 
 impl PerCore {
+    /// Who has a name, as far as anybody has it.
+    pub(super) fn known<'a>(&self, login: &'a str, holder: Option<&'a KeyHolder>) -> Who<'a> {
+        Who {
+            login,
+            account: self.live().directory.login(login),
+            holder,
+        }
+    }
+
+    /// An attempt is over: it is counted and recorded.
+    pub(super) fn over(
+        self: &Rc<Self>,
+        attempt: Attempt<'_>,
+        mechanism: &'static str,
+        who: Who<'_>,
+        result: &'static str,
+    ) {
+        self.count_login(attempt, mechanism, result);
+        self.note(attempt, mechanism, who, result);
+    }
+
+    pub(super) fn note(
+        self: &Rc<Self>,
+        attempt: Attempt<'_>,
+        mechanism: &'static str,
+        who: Who<'_>,
+        result: &'static str,
+    ) {
+        let attempted = Attempted {
+            account: who.account.map_or(String::new(), |a| a.to_string()),
+            login: told(who.login),
+            peer: attempt.socket.peer().ip(),
+            local: attempt.socket.local().ip(),
+            tls: told(&attempt.socket.tls_in_words()),
+            key: who.holder.map(|holder| holder.fingerprint),
+            protocol: Cow::Borrowed(attempt.service.as_str()),
+            mechanism: Cow::Borrowed(mechanism),
+            client: told(attempt.client),
+            result: Cow::Borrowed(result),
+        };
+        match attempt.later {
+            Some(later) if attempted.is_ok() => *later.borrow_mut() = Some(Box::new(attempted)),
+            _ => self.record(attempted),
+        }
+    }
+
+    pub(super) fn count_login(
+        &self,
+        attempt: Attempt<'_>,
+        mechanism: &'static str,
+        result: &'static str,
+    ) {
+        let labels = [
+            ("protocol", attempt.service.as_str()),
+            ("mechanism", mechanism),
+            ("result", result),
+        ];
+        self.metrics.count("ringmail_authentication_total", labels);
+    }
+
     /// Records an attempt that was made now.
     pub fn record(self: &Rc<Self>, attempted: Attempted) {
         let times = Times::once(wall_clock());

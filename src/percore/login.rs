@@ -5,7 +5,6 @@
 
 mod token;
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -15,10 +14,11 @@ use shards::net::Connection;
 use shards::rt;
 use shards::shard_of;
 
+use super::attempts::Who;
 use super::{PerCore, monotonic, wall_clock};
 use crate::calls::{Answer, Call, Claim, Verified, Verify};
 use crate::login::limiter::{May, Networks};
-use crate::login::{Attempted, Service, told};
+use crate::login::{Attempted, Service};
 use crate::settings::AccountName;
 use crate::store::Fingerprint;
 
@@ -92,16 +92,6 @@ pub struct KeyHolder {
     pub no_imap_preauth: bool,
     /// Why the account may not log in.
     pub disabled: Option<String>,
-}
-
-/// Whose login an attempt is.
-struct Who<'a> {
-    /// The name that was given; empty: none yet.
-    login: &'a str,
-    /// Who has it.
-    account: Option<AccountName>,
-    /// Of the connection's certificate.
-    holder: Option<&'a KeyHolder>,
 }
 
 /// What a connection has to offer.
@@ -540,61 +530,6 @@ impl PerCore {
             );
         }
         (login, verified)
-    }
-
-    /// Who has a name, as far as anybody has it.
-    fn known<'a>(&self, login: &'a str, holder: Option<&'a KeyHolder>) -> Who<'a> {
-        Who {
-            login,
-            account: self.live().directory.login(login),
-            holder,
-        }
-    }
-
-    /// An attempt is over: it is counted and recorded.
-    fn over(
-        self: &Rc<Self>,
-        attempt: Attempt<'_>,
-        mechanism: &'static str,
-        who: Who<'_>,
-        result: &'static str,
-    ) {
-        self.count_login(attempt, mechanism, result);
-        self.note(attempt, mechanism, who, result);
-    }
-
-    fn note(
-        self: &Rc<Self>,
-        attempt: Attempt<'_>,
-        mechanism: &'static str,
-        who: Who<'_>,
-        result: &'static str,
-    ) {
-        let attempted = Attempted {
-            account: who.account.map_or(String::new(), |a| a.to_string()),
-            login: told(who.login),
-            peer: attempt.socket.peer().ip(),
-            local: attempt.socket.local().ip(),
-            tls: told(&attempt.socket.tls_in_words()),
-            key: who.holder.map(|holder| holder.fingerprint),
-            protocol: Cow::Borrowed(attempt.service.as_str()),
-            mechanism: Cow::Borrowed(mechanism),
-            client: told(attempt.client),
-            result: Cow::Borrowed(result),
-        };
-        match attempt.later {
-            Some(later) if attempted.is_ok() => *later.borrow_mut() = Some(Box::new(attempted)),
-            _ => self.record(attempted),
-        }
-    }
-
-    fn count_login(&self, attempt: Attempt<'_>, mechanism: &'static str, result: &'static str) {
-        let labels = [
-            ("protocol", attempt.service.as_str()),
-            ("mechanism", mechanism),
-            ("result", result),
-        ];
-        self.metrics.count("ringmail_authentication_total", labels);
     }
 
     /// Whether the networks' failed logins leave room for a try. A limiter that does not answer lets it be made.

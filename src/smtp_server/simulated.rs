@@ -5,7 +5,7 @@ use std::time::Duration;
 use shards::rt;
 use smtp::{ForwardPath, Reply, ReversePath};
 
-use crate::directory::{Failure, Stage, simulated};
+use crate::directory::{Failure, Reason, Resolution, Stage, simulated};
 use crate::live::Live;
 
 /// What is played at MAIL.
@@ -16,18 +16,25 @@ pub fn at_mail(live: &Live, path: &ReversePath) -> Option<Failure> {
 
 /// What is played at RCPT.
 pub fn at_recipient(live: &Live, path: &ForwardPath) -> Option<Failure> {
-    asked(live, localpart(path)?, Stage::Recipient)
+    of_nobody(live, path, Stage::Recipient)
 }
 
 /// What is played at the end of a message to this recipient.
 pub fn at_message(live: &Live, path: &ForwardPath) -> Option<Failure> {
-    asked(live, localpart(path)?, Stage::Message)
+    of_nobody(live, path, Stage::Message)
 }
 
-fn localpart(path: &ForwardPath) -> Option<&str> {
-    match path {
-        ForwardPath::Address(address) => Some(address.localpart.as_str()),
-        ForwardPath::Postmaster => None,
+/// Addresses that somebody has are in earnest.
+fn of_nobody(live: &Live, path: &ForwardPath, at: Stage) -> Option<Failure> {
+    let ForwardPath::Address(address) = path else {
+        return None;
+    };
+    let localpart = address.localpart.as_str();
+    let failure = asked(live, localpart, at)?;
+    let domain = address.domain().map_or("", |domain| domain.as_str());
+    match live.directory.resolve(localpart, domain) {
+        Resolution::Account(found) if found.reason == Reason::Everything => Some(failure),
+        _ => None,
     }
 }
 

@@ -152,7 +152,7 @@ def a_real_server(server):
         same(serve.wait(), 0, "exit code of the server")
         stopped(serve)
         serve.start()
-        same(len(serve.done("queue", "list", "--json").splitlines()), 1, "queued messages after a new start")
+        same(len(serve.done("queue", "list", "--json").splitlines()), 2, "queued recipients after a new start")
         serve.stop()
     except Exception:
         print(serve.log.read_text()[-5000:] if serve.log.exists() else "not started")
@@ -234,10 +234,11 @@ def queue(serve):
     same(serve.done("queue", "list"), "The queue is empty.\n", "queue list")
     serve.submit("anna@example.org", serve.anna, "friend@elsewhere.example", "pal@other.example", "you@example.org")
     items = [json.loads(line) for line in serve.done("queue", "list", "--json").splitlines()]
-    same([(i["account"], i["reverse_path"], i["recipients"]) for i in items],
-         [("anna", "anna@example.org", ["friend@elsewhere.example", "pal@other.example"])], "queued")  # fmt: skip
+    same([(i["account"], i["reverse_path"], i["recipient"], i["state"]) for i in items],
+         [("anna", "anna@example.org", to, "waiting") for to in ("friend@elsewhere.example", "pal@other.example")], "queued")  # fmt: skip
+    same(items[1]["id"], items[0]["id"] + 1, "numbers of the recipients of a message")
     text = serve.done("queue", "list")
-    expect("<anna@example.org> to friend@elsewhere.example pal@other.example" in text and text.endswith("1 message.\n"), text)
+    expect("<anna@example.org> to <friend@elsewhere.example>" in text and text.endswith("2 recipients.\n"), text)
     # No relaying for strangers: not on port 25, not without login.
     code, said = receives(serve, "friend@elsewhere.example")
     same(code, 550, said)
@@ -258,7 +259,7 @@ def stopped(serve):
         same((code, out), (1, ""), words)
         expect(f"start it with: ringmail serve --config {serve.file}" in err, err)
     expect("nothing is wrong" in serve.done("check"), "check of the stopped directory")
-    same(len(serve.done("queue", "list", "--json").splitlines()), 1, "queued messages of the stopped directory")
+    same(len(serve.done("queue", "list", "--json").splitlines()), 2, "queued recipients of the stopped directory")
     serve.done("account", "add", "carl", "carl@example.org")
     serve.done("account", "password", "carl", stdin="carl's password\n")
     serve.done("account", "remove", "carl")

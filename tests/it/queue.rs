@@ -133,13 +133,19 @@ fn mail_for_elsewhere_comes_back_and_what_fails_is_reported() {
         let said = submit(&server, &[recipient], "refused").unwrap();
         assert!(said.starts_with(code), "{recipient}: {said}");
     }
+    // Who has an address gets his mail.
+    let said = submit(&server, &["ringmail+550@localhost"], "in earnest").unwrap();
+    assert!(said.starts_with("250"), "{said}");
     stop(server);
 
     // It waits for its time in the next run too.
     let server = Localserve::start(dir.path(), &[]);
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(queue(dir.path())[0]["attempts"], 1);
-    assert_eq!(inbox(&server), [FAILED, "later", "two", "two"]);
+    assert_eq!(
+        inbox(&server),
+        [FAILED, "in earnest", "later", "two", "two"]
+    );
     stop(server);
     assert_checked(dir.path());
 }
