@@ -153,7 +153,6 @@ impl FanOut {
             let content = Content {
                 bytes: Arc::new([prefix.as_slice(), &self.content.bytes].concat()),
                 external: None,
-                held: None,
             };
             let id = queue::plan(&shard, &mut batch, &mut row, prefix, &self.content);
             (id, row, content)

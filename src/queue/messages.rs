@@ -1,7 +1,6 @@
 //! The queue of a core: who is next, what is known of a message while somebody works on it, and what came of it. Each message's rows are
 //! changed by one after the other, and only here.
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::rc::{Rc, Weak};
@@ -85,8 +84,6 @@ pub struct Content {
     pub bytes: Arc<Vec<u8>>,
     /// Those that follow, in a file.
     pub external: Option<External>,
-    /// What counts them in other budgets.
-    pub held: Option<Box<dyn Any>>,
 }
 
 /// Recipients of a message that are due, taken out of line. Whoever has them records what came of it; if that is dropped they stand in line
@@ -139,7 +136,6 @@ impl Message {
         Ok(Rc::new(Content {
             bytes: Arc::new(body.bytes().to_vec()),
             external,
-            held: None,
         }))
     }
 
@@ -276,11 +272,6 @@ impl Queue {
         let next = waiting.next_due();
         let wait = next.map(|due| Duration::from_secs(due.saturating_sub(now).max(0) as u64));
         (waiting.roused(), wait)
-    }
-
-    /// Seconds since 1970.
-    pub fn now(&self) -> i64 {
-        (self.clock)()
     }
 
     /// Domains with somebody in line.
