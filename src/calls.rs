@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sasl::{CramDigest, ScramHash, ScramProof, Secret, ServerSignature};
+use shards::CoreId;
 use shards::net::Detached;
 
 use crate::live::Live;
@@ -14,6 +15,7 @@ use crate::login::{Attempted, LoginRecord, SaltRow, Secrets, Service};
 use crate::lookup::{Found, MailHosts};
 use crate::metrics::{DurationSamples, Samples};
 use crate::queue::rows::Stored;
+use crate::queue::sites::{Lent, SiteReport};
 use crate::settings::AccountName;
 use crate::store::{CheckSlice, ClientKeyRow, Fingerprint, NewMessage, StoreError, rows};
 
@@ -127,6 +129,18 @@ pub enum Call {
     },
     /// Whoever is logged in to this account must do so again. Losing it leaves submission sessions that go on.
     EndSessions(AccountName),
+    /// How many connections may the core have to a site that this one owns? Reports what came of those it had. A lost answer: as many as
+    /// before; a lost report is a lesson less.
+    Borrow {
+        /// The site.
+        site: String,
+        /// The transport that leads to it.
+        transport: Option<String>,
+        /// Who asks.
+        core: CoreId,
+        /// What it has to say.
+        report: SiteReport,
+    },
     /// New configuration. Absolute.
     Live(Arc<Live>),
     /// All is prepared: mail doors may accept, and `/readyz` may say so. Absolute.
@@ -159,6 +173,8 @@ pub enum Answer {
     MayLogIn(May),
     /// To `Scrape`.
     Samples(Samples, DurationSamples),
+    /// To `Borrow`.
+    Lent(Lent),
     /// To `RowsExist`, in the order of the keys.
     Exist(Result<Vec<bool>, StoreError>),
     /// To calls that only do something.

@@ -12,6 +12,7 @@ use crate::calls::{Answer, Call, ControlAnswer, ControlCall, Deliver, LimitedDoo
 use crate::login::limiter::{May, Networks, Refused};
 use crate::lookup::mail_hosts;
 use crate::percore::{PerCore, monotonic};
+use crate::queue::route::Routes;
 use crate::settings::AccountName;
 use crate::store::{self, Account, StoreError};
 
@@ -55,8 +56,20 @@ impl PerCore {
                 }
                 responder.answer(Answer::Done(Ok(())));
             }
+            Call::Borrow {
+                site,
+                transport,
+                core,
+                report,
+            } => {
+                let limits = self.site_limits(transport.as_deref());
+                let mut sites = self.sites.borrow_mut();
+                let lent = sites.lend(&site, core, report, limits, monotonic());
+                responder.answer(Answer::Lent(lent));
+            }
             Call::Live(live) => {
                 self.resolver.configure(&live.resolver);
+                self.queue.configure(Routes::of(&live.settings));
                 *self.live.borrow_mut() = live;
                 self.end_barred_sessions();
                 self.drop_unused_secrets();

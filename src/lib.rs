@@ -1,8 +1,9 @@
-//! The server. Floors, from the ground: `settings`, `metrics`; `directory`, `telemetry`, `sendmail`, `lookup`; `login`; `live`; `store`; `queue`; `calls`, `percore`;
+//! The server. Floors, from the ground: `settings`, `metrics`; `client_tls`; `directory`, `telemetry`, `sendmail`, `lookup`; `login`; `live`; `store`; `queue`; `calls`, `percore`;
 //! `handle`, `inbound`, `outbound`; the doors `smtp_server`, `imap_server`, `web`; `serve`; `control`; `cli`. An import only goes down.
 
 pub mod calls;
 pub mod cli;
+pub mod client_tls;
 pub mod control;
 pub mod directory;
 pub mod handle;

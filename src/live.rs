@@ -1,11 +1,12 @@
 //! The configuration in force: immutable, shared by all cores, replaced as a whole.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use shards::tls::{ListenerTls, OldestTls, ServerConfig, load_tls};
 
+use crate::client_tls::{Files, roots};
 use crate::directory::Directory;
 use crate::login::oauth::Tokens;
 use crate::lookup::ResolverOptions;
@@ -21,6 +22,10 @@ pub struct Live {
     pub resolver: ResolverOptions,
     /// TLS by position of the listener.
     pub tls: HashMap<usize, ListenerTls>,
+    /// Authorities whose certificates are good at other servers.
+    pub roots: Arc<rustls::RootCertStore>,
+    /// What the files of `[transport]` come to, by name.
+    pub transports: BTreeMap<String, Files>,
     /// Whose tokens log in.
     pub tokens: Option<Arc<Tokens>>,
 }
@@ -85,6 +90,34 @@ impl Live {
                 Some(old)
             }
         };
+        let mut transports = BTreeMap::new();
+        for (name, transport) in &settings.server.transport {
+            let old = before.and_then(|b| b.transports.get(name));
+            match (Files::of(transport), old) {
+                (Ok(files), _) => {
+                    transports.insert(name.clone(), files);
+                }
+                (Err((_, error)), Some(old)) => {
+                    kept.push(format!("{error}; transport {name} goes on as before"));
+                    transports.insert(name.clone(), old.clone());
+                }
+                (Err((_, error)), None) => return Err(error),
+            }
+        }
+        let ca_file = settings.server.outbound.ca_file.as_deref();
+        let roots = match (roots(ca_file), before) {
+            (Ok(roots), _) => Arc::new(roots),
+            (Err(error), Some(before)) => {
+                kept.push(format!("{error}; the authorities in use are kept"));
+                before.roots.clone()
+            }
+            (Err(error), None) if ca_file.is_some() => return Err(error),
+            // Mail goes without them too: no certificate is found good then.
+            (Err(error), None) => {
+                kept.push(error);
+                Arc::new(rustls::RootCertStore::empty())
+            }
+        };
         let directory = Directory::new(&settings);
         let resolver = ResolverOptions::of(&settings.server.dns);
         Ok((
@@ -93,6 +126,8 @@ impl Live {
                 directory,
                 resolver,
                 tls,
+                roots,
+                transports,
                 tokens,
             },
             kept,

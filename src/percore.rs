@@ -35,6 +35,8 @@ use crate::login::{AccountLimiter, Pace, Secrets, Unknown, Unwritten, Verifier};
 use crate::lookup::Resolver;
 use crate::metrics::{Durations, Metrics, label, labels};
 use crate::queue::Queue;
+use crate::queue::route::Routes;
+use crate::queue::sites::{SiteLimits, Sites};
 use crate::settings::AccountName;
 use crate::store::{Accounts, BodyKey, StoreError, StoreOptions, Structures};
 pub use login::{Attempt, KeyHolder, Later, Login, LoginFlow, Next, Offer};
@@ -102,6 +104,8 @@ pub struct PerCore {
     pub message_memory: Rc<Budget>,
     /// Messages on their way out, of this core's shards.
     pub queue: Rc<Queue>,
+    /// Sites whose limits this core owns.
+    pub(crate) sites: RefCell<Sites>,
     /// For taking long messages apart: other threads than `pool` has, so that nobody waits who only reads.
     pub parsing: Pool,
     /// Bodies that were found damaged while they were sent.
@@ -151,7 +155,7 @@ impl PerCore {
         epoch: u64,
         (parsing, spooling): (Pool, Pool),
     ) -> Rc<PerCore> {
-        Rc::new(PerCore {
+        let core = Rc::new(PerCore {
             id: core.id,
             shard_cores: core.shard_cores,
             shard_count: core.shard_count,
@@ -189,6 +193,7 @@ impl PerCore {
             message_memory: Rc::default(),
             damaged: RefCell::default(),
             spooling,
+            sites: RefCell::default(),
             parsing,
             structures: Structures::default(),
             sessions_ended: RefCell::default(),
@@ -200,7 +205,9 @@ impl PerCore {
             epoch,
             connection_number: Cell::new(0),
             round: Cell::new(usize::from(core.id.0)),
-        })
+        });
+        core.queue.configure(Routes::of(&core.live().settings));
+        core
     }
 
     /// The configuration in force now.
@@ -244,6 +251,21 @@ impl PerCore {
             shard_of(&networks.widest(), self.shard_count),
             self.shard_cores,
         )
+    }
+
+    /// Bounds of a site that a transport leads to.
+    pub(crate) fn site_limits(&self, transport: Option<&str>) -> SiteLimits {
+        let live = self.live.borrow();
+        let server = &live.settings.server;
+        let outbound = &server.outbound;
+        let transport = transport.and_then(|name| server.transport.get(name));
+        let most = transport.and_then(|t| t.connections_max);
+        SiteLimits {
+            at_first: outbound.connections_at_first,
+            most: most.unwrap_or(outbound.connections_per_site_max),
+            pause_first: outbound.pause_first_secs.duration(),
+            pause_max: outbound.pause_max_secs.duration(),
+        }
     }
 
     /// Calls another core (or this one) with the configured deadline.

@@ -51,7 +51,10 @@ impl Server {
     /// Opens the storage, binds all ports and starts the executors; an error says what to do. The mail doors accept after
     /// [`Server::serving`].
     pub fn start(settings: Settings) -> Result<Server, String> {
-        let (live, _) = Live::new(settings, None)?;
+        let (live, warnings) = Live::new(settings, None)?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
         let live = Arc::new(live);
         live.resolver.tell();
         let server = &live.settings.server;
@@ -311,8 +314,7 @@ impl Rooms {
                 }
             });
         }
-        // So far there is one next hop: localserve's own accounts.
-        if core.live().settings.everything_to.is_some() {
+        if !core.shards.is_empty() {
             outbound::start(&core);
         }
         Ok(Rc::new(Rooms { core }))

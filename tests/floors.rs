@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// Floors of `src`, from the ground. A room imports only from floors below it, or from itself.
 const ROOMS: &[&[&str]] = &[
     &["settings", "metrics"],
+    &["client_tls"],
     &["directory", "telemetry", "sendmail", "lookup"],
     &["login"],
     &["live"],

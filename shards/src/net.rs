@@ -204,6 +204,14 @@ impl Connection {
         Ok(())
     }
 
+    /// The TLS of a connection that we opened.
+    pub fn client_tls(&self) -> Option<&rustls::ClientConnection> {
+        match &self.transport {
+            Transport::Client(stream) => Some(stream.get_ref().1),
+            _ => None,
+        }
+    }
+
     /// The certificates that the server showed us, its own first.
     pub fn server_certificates(&self) -> Option<&[CertificateDer<'static>]> {
         match &self.transport {

@@ -1,15 +1,22 @@
-//! Who works on what: looks at the time and at who has come in line, and has a few tasks for each domain that take what is due.
+//! Who works on what: looks at the time and at who has come in line, finds out where a line leads, and sees to it that its site has as many
+//! connections as its limits allow. Not here: what a connection does (`carry`), what a site bears (`queue::sites`).
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use shards::faults::point;
-use shards::rt;
+use shards::rt::{self, Budget};
 
-use super::{ROOM, local, notice, outcome};
-use crate::percore::PerCore;
+use super::destination::{Ended, Hop, find};
+use super::outcome::Outcome;
+use super::site::Site;
+use super::{ROOM, notice, outcome};
+use crate::calls::{Answer, Call};
+use crate::percore::{PerCore, monotonic};
+use crate::queue::retry::Verdict;
+use crate::queue::rows::Attempt;
+use crate::queue::sites::{Lent, SiteReport};
 use crate::queue::{self, Work};
 
 /// Begins to send what is in the queue of this core.
@@ -33,15 +40,37 @@ pub fn start(core: &Rc<PerCore>) {
     }
     let dispatch = Rc::new(Dispatch {
         core: core.clone(),
-        tasks: RefCell::default(),
+        sites: RefCell::default(),
+        lines: RefCell::default(),
+        connections: Cell::new(0),
+        starving: RefCell::default(),
+        memory: Rc::default(),
     });
     rt::spawn(&ROOM, async move { dispatch.run().await });
 }
 
-struct Dispatch {
-    core: Rc<PerCore>,
-    /// By domain.
-    tasks: RefCell<HashMap<Box<str>, usize>>,
+pub(super) struct Dispatch {
+    pub core: Rc<PerCore>,
+    sites: RefCell<HashMap<Rc<str>, Rc<Site>>>,
+    lines: RefCell<HashMap<Rc<str>, Known>>,
+    /// Of all sites, on this core.
+    connections: Cell<u32>,
+    /// Sites that want connections while the core has no more.
+    starving: RefCell<VecDeque<Rc<Site>>>,
+    /// Messages in memory while they are sent.
+    pub memory: Rc<Budget>,
+}
+
+/// What is known of a line.
+enum Known {
+    /// It is being looked for.
+    Looking,
+    Found(Hop, Instant),
+    /// It could not be found out; not again before then.
+    Failed {
+        until: Instant,
+        failures: u32,
+    },
 }
 
 impl Dispatch {
@@ -49,107 +78,362 @@ impl Dispatch {
         let queue = self.core.queue.clone();
         // Nothing goes out before the server serves: a delivery may be to an account of ours.
         self.core.prepared().await;
-        let mut swept = crate::percore::monotonic();
+        let mut swept = monotonic();
         while !self.core.draining.get() {
             let seen = queue.changed.count();
-            let (domains, next) = queue.advance();
-            for domain in domains {
-                self.rouse(domain);
+            let (lines, next) = queue.advance();
+            for line in lines {
+                self.rouse(line);
             }
             let wait = next.unwrap_or(SWEEP_EVERY).clamp(LEAST_WAIT, SWEEP_EVERY);
-            let _ = rt::timeout(wait, queue.changed.wait(seen)).await;
+            let changed = async {
+                queue.changed.wait(seen).await;
+            };
+            let happened = futures_lite::future::or(changed, self.core.drained());
+            let _ = rt::timeout(wait, happened).await;
             if swept.elapsed() >= SWEEP_EVERY {
-                swept = crate::percore::monotonic();
+                swept = monotonic();
                 self.sweep().await;
             }
         }
+        let sites: Vec<Rc<Site>> = self.sites.borrow().values().cloned().collect();
+        for site in sites {
+            site.wake_all();
+            site.wake.notify();
+        }
     }
 
-    /// Has tasks work on a domain.
-    fn rouse(self: &Rc<Self>, domain: Box<str>) {
-        let ready = self.core.queue.ready_for(&domain);
-        let more = {
-            let mut tasks = self.tasks.borrow_mut();
-            let working = tasks.get(&domain).copied().unwrap_or(0);
-            let more = ready.min(TASKS_MAX).saturating_sub(working);
-            if more > 0 {
-                tasks.insert(domain.clone(), working + more);
+    /// Has somebody work on a line.
+    fn rouse(self: &Rc<Self>, line: Rc<str>) {
+        let known = {
+            let lines = self.lines.borrow();
+            match lines.get(&line) {
+                None => None,
+                Some(Known::Looking) => return,
+                Some(Known::Failed { until, .. }) if *until > monotonic() => return,
+                Some(Known::Failed { .. }) => None,
+                Some(Known::Found(hop, _)) => Some(hop.clone()),
             }
-            more
         };
-        // A task begins at once, within what spawns it, and may end so.
-        for _ in 0..more {
-            let (dispatch, domain) = (self.clone(), domain.clone());
-            rt::spawn(&ROOM, async move { dispatch.serve(domain).await });
+        match known {
+            Some(hop @ Hop::Local) => self.join(&line, &hop),
+            Some(Hop::Server(destination)) if destination.is_fresh() => {
+                self.join(&line, &Hop::Server(destination));
+            }
+            _ => self.look_for(line),
         }
     }
 
-    /// Takes one after the other.
-    async fn serve(self: Rc<Self>, domain: Box<str>) {
-        let _task = Task(&self, &domain);
-        while !self.core.draining.get() {
-            let Some(work) = self.core.queue.take(&domain, RECIPIENTS_MAX).await else {
+    fn look_for(self: &Rc<Self>, line: Rc<str>) {
+        let before = self.lines.borrow_mut().insert(line.clone(), Known::Looking);
+        let failures = match before {
+            Some(Known::Failed { failures, .. }) => failures,
+            _ => 0,
+        };
+        let dispatch = self.clone();
+        rt::spawn(
+            &ROOM,
+            async move { dispatch.find_out(line, failures).await },
+        );
+    }
+
+    /// Finds out where a line leads. Where it leads nowhere, all who stand there hear it; if that can't be found out now, the first one does, and
+    /// the others wait in line.
+    async fn find_out(self: Rc<Self>, line: Rc<str>, failures: u32) {
+        let _looking = Looking(&self, &line);
+        let end = match find(&self.core, &line).await {
+            Ok(hop @ (Hop::Local | Hop::Server(_))) => {
+                if let Hop::Server(found) = &hop {
+                    tracing::debug!(line = &*line, site = &*found.site, domain = ?found.domain, expanded = ?found.expanded, authentic = found.authentic, "where mail goes");
+                }
+                self.core.queue.set_reason(&line, None);
+                self.remember(&line, Known::Found(hop.clone(), monotonic()));
+                self.join(&line, &hop);
                 return;
-            };
-            self.attempt(work).await;
+            }
+            Ok(Hop::End(end)) | Err(end) => end,
+        };
+        let queue = &self.core.queue;
+        queue.part(&line);
+        if end.verdict == Verdict::Temporary {
+            let live = self.core.live();
+            let outbound = &live.settings.server.outbound;
+            let first = outbound.pause_first_secs.duration();
+            let pause = first * 2u32.pow(failures.min(16));
+            let pause = pause.min(outbound.pause_max_secs.duration());
+            self.remember(
+                &line,
+                Known::Failed {
+                    until: monotonic() + pause,
+                    failures: failures + 1,
+                },
+            );
+            queue.set_reason(&line, Some(end.text.clone()));
+            if let Some(work) = queue.take_line(&line, RECIPIENTS_MAX).await {
+                self.ended(work, &end).await;
+            }
+            rt::sleep(pause).await;
+            if queue.ready_in(&line) > 0 && !self.core.draining.get() {
+                self.rouse(line.clone());
+            }
+            return;
+        }
+        self.lines.borrow_mut().remove(&line);
+        queue.set_reason(&line, None);
+        while let Some(work) = queue.take_line(&line, RECIPIENTS_MAX).await {
+            self.ended(work, &end).await;
+            if self.core.draining.get() {
+                return;
+            }
         }
     }
 
-    async fn attempt(&self, work: Work) {
-        let _sending = Sending::new(&self.core);
-        let (outcomes, delivered) = local::attempt(&self.core, &work).await;
-        let _ = point("outbound.attempted");
-        outcome::record(&self.core, work, outcomes).await;
-        local::forget(&self.core, delivered).await;
+    fn remember(&self, line: &Rc<str>, known: Known) {
+        self.lines.borrow_mut().insert(line.clone(), known);
     }
 
-    /// Gives up those who stood in line too long.
+    /// Where a line leads, as it was last found out.
+    pub fn hop(&self, line: &str) -> Option<Hop> {
+        match self.lines.borrow().get(line) {
+            Some(Known::Found(hop, _)) => Some(hop.clone()),
+            _ => None,
+        }
+    }
+
+    /// Records what came of recipients without asking anybody.
+    async fn ended(&self, work: Work, end: &Ended) {
+        let outcome = |index: &u32| Outcome {
+            index: *index,
+            verdict: end.verdict,
+            attempt: Attempt {
+                at: self.core.wall_clock(),
+                took_ms: 0,
+                remote: String::new(),
+                code: end.code,
+                enhanced: Some(end.enhanced),
+                text: end.text.clone(),
+            },
+        };
+        let outcomes = work.recipients.iter().map(outcome).collect();
+        outcome::record(&self.core, work, outcomes).await;
+    }
+
+    fn join(self: &Rc<Self>, line: &Rc<str>, hop: &Hop) {
+        let (name, transport, is_local) = match hop {
+            Hop::Server(destination) => (
+                destination.site.clone(),
+                destination.transport.clone(),
+                false,
+            ),
+            _ => (line.clone(), None, true),
+        };
+        self.core.queue.join(line, &name);
+        let site = self.sites.borrow().get(&name).cloned();
+        let site = site.unwrap_or_else(|| {
+            let site = Rc::new(Site::new(name.clone(), transport, is_local));
+            self.sites.borrow_mut().insert(name, site.clone());
+            site
+        });
+        self.rouse_site(&site);
+    }
+
+    fn rouse_site(self: &Rc<Self>, site: &Rc<Site>) {
+        if site.wake_one() {
+            return;
+        }
+        if site.is_managed.get() {
+            self.staff(site);
+            return;
+        }
+        site.is_managed.set(true);
+        let (dispatch, site) = (self.clone(), site.clone());
+        rt::spawn(&ROOM, async move { dispatch.manage(site).await });
+    }
+
+    /// Looks after a site as long as anybody waits there or is connected.
+    async fn manage(self: Rc<Self>, site: Rc<Site>) {
+        let _managed = Managed(&self, &site);
+        loop {
+            let seen = site.wake.count();
+            let ready = self.core.queue.ready_for(&site.name);
+            let report = site.take_report(ready);
+            let is_over = ready == 0 && site.tasks.get() == 0;
+            if is_over && report == SiteReport::default() {
+                return;
+            }
+            let lent = self.borrow(&site, report).await;
+            let again = lent.again;
+            self.apply(&site, lent);
+            if self.core.queue.ready_for(&site.name) == 0 && site.tasks.get() == 0 {
+                continue;
+            }
+            self.staff(&site);
+            rt::sleep(LEAST_PAUSE).await;
+            let _ = rt::timeout(again, site.wake.wait(seen)).await;
+            if self.core.draining.get() && site.tasks.get() == 0 {
+                return;
+            }
+        }
+    }
+
+    async fn borrow(&self, site: &Site, report: SiteReport) -> Lent {
+        if site.is_local {
+            return Lent {
+                connections: LOCAL_TASKS,
+                pause: None,
+                again: LENT_AGAIN,
+            };
+        }
+        let call = Call::Borrow {
+            site: site.name.to_string(),
+            transport: site.transport.clone(),
+            core: self.core.id,
+            report,
+        };
+        let owner = self.core.owner_of(&site.name);
+        match self.core.call(owner, call).await {
+            Ok(Answer::Lent(lent)) => lent,
+            // What was lent holds until something else is heard.
+            _ => Lent {
+                connections: site.lent.get(),
+                pause: site.pause(),
+                again: LENT_AGAIN,
+            },
+        }
+    }
+
+    fn apply(&self, site: &Site, lent: Lent) {
+        site.lent.set(lent.connections);
+        let reason = lent.pause.as_ref().map(|(_, reason)| reason.clone());
+        self.core.queue.set_reason(&site.name, reason);
+        *site.paused.borrow_mut() = lent
+            .pause
+            .map(|(pause, reason)| (monotonic() + pause, reason));
+        if site.tasks.get() > lent.connections {
+            site.wake_all();
+        }
+    }
+
+    /// Starts tasks for those that wait, as many as may be.
+    fn staff(self: &Rc<Self>, site: &Rc<Site>) {
+        let most = {
+            let live = self.core.live();
+            live.settings.server.outbound.connections_per_core_max
+        };
+        let mut ready = self.core.queue.ready_for(&site.name);
+        while ready > 0 && site.tasks.get() < site.lent.get() && site.pause().is_none() {
+            if self.connections.get() >= most {
+                let mut starving = self.starving.borrow_mut();
+                if !starving.iter().any(|s| Rc::ptr_eq(s, site)) {
+                    starving.push_back(site.clone());
+                }
+                return;
+            }
+            ready -= 1;
+            site.tasks.set(site.tasks.get() + 1);
+            self.connections.set(self.connections.get() + 1);
+            let (dispatch, site) = (self.clone(), site.clone());
+            rt::spawn(&ROOM, async move { dispatch.carry(site).await });
+        }
+    }
+
+    /// Whether somebody waits for a connection of this core to end.
+    pub fn is_starving(&self) -> bool {
+        !self.starving.borrow().is_empty()
+    }
+
+    /// A task of a site has ended.
+    pub fn task_ended(self: &Rc<Self>, site: &Site) {
+        self.connections.set(self.connections.get() - 1);
+        site.tasks.set(site.tasks.get() - 1);
+        site.wake.notify();
+        let next = self.starving.borrow_mut().pop_front();
+        if let Some(next) = next
+            && !self.core.draining.get()
+        {
+            self.staff(&next);
+        }
+    }
+
+    /// Gives up those whose time is over while they stood in line, and sees to it that senders hear of mail that waits there.
     async fn sweep(&self) {
-        for domain in self.core.queue.domains_in_line() {
-            for work in self.core.queue.take_expired(&domain).await {
-                outcome::expire(&self.core, work).await;
+        let queue = &self.core.queue;
+        let patience = {
+            let live = self.core.live();
+            let queue = &live.settings.server.queue;
+            queue.delay_notice_after_secs.duration().as_secs() as i64
+        };
+        for line in queue.lines_in_use() {
+            loop {
+                let late = queue.take_late(&line, patience).await;
+                if late.is_empty() {
+                    break;
+                }
+                for work in late {
+                    if work.message.row.expires <= self.core.wall_clock() {
+                        outcome::expire(&self.core, work).await;
+                        continue;
+                    }
+                    let reason = queue.reason(&line);
+                    let reason = reason.unwrap_or_else(|| "many wait before it".to_owned());
+                    let end = Ended {
+                        verdict: Verdict::Temporary,
+                        code: 0,
+                        enhanced: (4, 4, 7),
+                        text: format!("not tried: {reason}"),
+                    };
+                    self.ended(work, &end).await;
+                }
             }
             rt::yield_if_needed().await;
         }
+        // Lines that nobody stands in are found out about again.
+        let is_used = |line: &Rc<str>, known: &Known| match known {
+            Known::Looking => true,
+            Known::Found(_, at) => at.elapsed() < FORGET_AFTER || queue.ready_in(line) > 0,
+            Known::Failed { until, .. } => *until + FORGET_AFTER > monotonic(),
+        };
+        self.lines
+            .borrow_mut()
+            .retain(|line, known| is_used(line, known));
     }
 }
 
-/// An attempt under way: a stop waits for it, for what was sent and not recorded is sent again.
-struct Sending<'a>(&'a PerCore);
+/// Ends the search for a line, after a panic too.
+struct Looking<'a>(&'a Dispatch, &'a Rc<str>);
 
-impl<'a> Sending<'a> {
-    fn new(core: &'a PerCore) -> Sending<'a> {
-        core.sending.set(core.sending.get() + 1);
-        Sending(core)
-    }
-}
-
-impl Drop for Sending<'_> {
+impl Drop for Looking<'_> {
     fn drop(&mut self) {
-        self.0.sending.set(self.0.sending.get() - 1);
-    }
-}
-
-/// A task of a domain; after a panic too it is counted out.
-struct Task<'a>(&'a Dispatch, &'a str);
-
-impl Drop for Task<'_> {
-    fn drop(&mut self) {
-        let mut tasks = self.0.tasks.borrow_mut();
-        if let Some(working) = tasks.get_mut(self.1) {
-            *working -= 1;
-            if *working == 0 {
-                tasks.remove(self.1);
-            }
+        let mut lines = self.0.lines.borrow_mut();
+        if matches!(lines.get(self.1), Some(Known::Looking)) {
+            lines.remove(self.1);
         }
     }
 }
 
-/// Tasks that work on one domain.
-const TASKS_MAX: usize = 8;
-/// Recipients of a message in one work.
+/// Ends the care for a site, after a panic too.
+struct Managed<'a>(&'a Dispatch, &'a Rc<Site>);
+
+impl Drop for Managed<'_> {
+    fn drop(&mut self) {
+        self.1.is_managed.set(false);
+        let mut sites = self.0.sites.borrow_mut();
+        if self.1.tasks.get() == 0 && self.0.core.queue.ready_for(&self.1.name) == 0 {
+            sites.remove(&self.1.name);
+        }
+    }
+}
+
+/// Tasks of a line in `localserve`.
+const LOCAL_TASKS: u32 = 8;
+/// Recipients of a message that are taken at once where nobody is asked.
 const RECIPIENTS_MAX: usize = 100;
 /// How often those are looked for who stand in line too long.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Between two looks at the time: due times are whole seconds.
 const LEAST_WAIT: Duration = Duration::from_millis(200);
+/// Between two questions to the owner of a site.
+const LEAST_PAUSE: Duration = Duration::from_millis(10);
+const LENT_AGAIN: Duration = Duration::from_secs(1);
+/// How long something is known of a line that nobody stands in.
+const FORGET_AFTER: Duration = Duration::from_secs(600);

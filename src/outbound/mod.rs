@@ -5,10 +5,17 @@
 //! RFC 5321 4.5.4 and 5, RFC 3461, RFC 3464. Not here: when a recipient is tried again (`queue::retry`), what a report looks like
 //! (`protocols/dsn`).
 
+mod carry;
+mod connect;
+mod destination;
 mod dispatch;
+mod link;
 mod local;
+mod login;
 mod notice;
 mod outcome;
+mod site;
+mod transaction;
 
 pub use dispatch::start;
 

@@ -13,6 +13,7 @@ use shards::storage::{Batch, External, Shard, StorageError};
 
 use super::id::QueueId;
 use super::load;
+use super::route::Routes;
 use super::rows::{MessageRow, RecipientRow, State, Stored, message_key, recipient_key};
 use super::waiting::{Entry, New, Waiting};
 use crate::store::{StoreError, rows};
@@ -20,7 +21,10 @@ use crate::store::{StoreError, rows};
 /// The queue of a core: of the messages of its shards.
 pub struct Queue {
     shards: Vec<Rc<Shard>>,
+    routes: RefCell<Rc<Routes>>,
     waiting: RefCell<Waiting>,
+    /// Why those of a line or a site are left there.
+    reasons: RefCell<HashMap<Rc<str>, String>>,
     /// Messages that somebody has in hand: there is one of each, so that its changes are made one after the other.
     open: RefCell<HashMap<(u16, u64), Weak<Message>>>,
     /// Messages that are being read: one reader of each, for what a second one read could be from before a change.
@@ -92,6 +96,8 @@ pub struct Work {
     queue: Rc<Queue>,
     /// The message.
     pub message: Rc<Message>,
+    /// In which line they stood.
+    pub line: Rc<str>,
     /// Which of its recipients.
     pub recipients: Vec<u32>,
 }
@@ -186,7 +192,9 @@ impl Queue {
     pub fn new(shards: &[Rc<Shard>], fresh_bytes_max: usize, clock: fn() -> i64) -> Rc<Queue> {
         Rc::new(Queue {
             shards: shards.to_vec(),
+            routes: RefCell::default(),
             waiting: RefCell::default(),
+            reasons: RefCell::default(),
             open: RefCell::default(),
             reading: RefCell::default(),
             fresh: RefCell::default(),
@@ -197,6 +205,11 @@ impl Queue {
             clock,
             changed: Event::new(),
         })
+    }
+
+    /// Puts other routes in force: whoever stands in line is held against them when it is taken.
+    pub fn configure(&self, routes: Routes) {
+        *self.routes.borrow_mut() = Rc::new(routes);
     }
 
     /// Recipients that wait.
@@ -247,11 +260,12 @@ impl Queue {
 
     fn stand(&self, shard: &Rc<Shard>, stored: &Stored, now: i64) {
         let mut waiting = self.waiting.borrow_mut();
+        let routes = self.routes.borrow().clone();
         for (index, recipient) in (0u32..).zip(&stored.message.recipients) {
             let row = stored.recipient(index);
             if let Some(due) = due(&stored.message, &row) {
                 let new = New {
-                    domain: &recipient.domain(),
+                    line: &routes.line(&stored.message, recipient, &row),
                     account: &stored.message.account,
                     shard: shard.id().0,
                     body: stored.body.0,
@@ -264,8 +278,8 @@ impl Queue {
         }
     }
 
-    /// Looks at the time. Answers the domains that have somebody in line since this was last asked, and when to look again.
-    pub fn advance(&self) -> (Vec<Box<str>>, Option<Duration>) {
+    /// Looks at the time. Answers the lines that have somebody in them since this was last asked, and when to look again.
+    pub fn advance(&self) -> (Vec<Rc<str>>, Option<Duration>) {
         let now = (self.clock)();
         let mut waiting = self.waiting.borrow_mut();
         waiting.advance(now);
@@ -274,78 +288,141 @@ impl Queue {
         (waiting.roused(), wait)
     }
 
-    /// Domains with somebody in line.
-    pub fn domains_in_line(&self) -> Vec<Box<str>> {
-        self.waiting.borrow().domains_in_line()
+    /// Lines with somebody in them.
+    pub fn lines_in_use(&self) -> Vec<Rc<str>> {
+        self.waiting.borrow().lines_in_use()
     }
 
-    /// How many stand in line for a domain.
-    pub fn ready_for(&self, domain: &str) -> usize {
-        self.waiting.borrow().ready_for(domain)
+    /// Takes a line out of its site.
+    pub fn part(&self, line: &str) {
+        self.waiting.borrow_mut().part(line);
     }
 
-    /// The next message of a domain, with at most so many of its recipients there. None if nobody is in line.
-    pub async fn take(self: &Rc<Self>, domain: &str, most: usize) -> Option<Work> {
+    /// Says why nobody takes those of a line, or of a site, for the time being.
+    pub fn set_reason(&self, name: &Rc<str>, reason: Option<String>) {
+        match reason {
+            Some(reason) => self.reasons.borrow_mut().insert(name.clone(), reason),
+            None => self.reasons.borrow_mut().remove(name),
+        };
+    }
+
+    /// Why those of a line wait though they are due.
+    pub fn reason(&self, line: &str) -> Option<String> {
+        let reasons = self.reasons.borrow();
+        let site = self.waiting.borrow().site_of(line);
+        let of_site = || reasons.get(&site?);
+        reasons.get(line).or_else(of_site).cloned()
+    }
+
+    /// Joins a line to those of a site: see [`Queue::take`].
+    pub fn join(&self, line: &str, site: &str) {
+        self.waiting.borrow_mut().join(line, site);
+    }
+
+    /// How many stand in the lines of a site.
+    pub fn ready_for(&self, site: &str) -> usize {
+        self.waiting.borrow().ready_for(site)
+    }
+
+    /// How many stand in a line.
+    pub fn ready_in(&self, line: &str) -> usize {
+        self.waiting.borrow().ready_in(line)
+    }
+
+    /// How many stand in all lines.
+    pub fn ready(&self) -> usize {
+        self.waiting.borrow().ready()
+    }
+
+    /// The next message of a site, with at most so many of its recipients in the line. None if nobody is there.
+    pub async fn take(self: &Rc<Self>, site: &str, most: usize) -> Option<Work> {
         loop {
             let now = (self.clock)();
-            let entries = {
-                let mut waiting = self.waiting.borrow_mut();
-                let first = waiting.take(domain)?;
-                let mut entries = vec![first];
-                entries.extend(waiting.take_same(domain, &first, most.saturating_sub(1)));
-                entries
-            };
-            if let Some(work) = self.look_at(domain, entries, now).await {
+            let (line, entries) = self.waiting.borrow_mut().take(site, most)?;
+            if let Some(work) = self.look_at(&line, entries, now).await {
                 return Some(work);
             }
         }
     }
 
-    /// Takes those of a domain whose time is over while they stood in line.
-    pub async fn take_expired(self: &Rc<Self>, domain: &str) -> Vec<Work> {
+    /// The same of a line that is joined to no site.
+    pub async fn take_line(self: &Rc<Self>, line: &str, most: usize) -> Option<Work> {
+        loop {
+            let now = (self.clock)();
+            let entries = self.waiting.borrow_mut().take_line(line, most)?;
+            if let Some(work) = self.look_at(&line.into(), entries, now).await {
+                return Some(work);
+            }
+        }
+    }
+
+    /// Takes some of a line who stand there for longer than `patience` seconds, or whose time is over; none: there are none.
+    pub async fn take_late(self: &Rc<Self>, line: &Rc<str>, patience: i64) -> Vec<Work> {
         let now = (self.clock)();
-        let entries = self.waiting.borrow_mut().take_expired(domain, now);
+        let late = self
+            .waiting
+            .borrow_mut()
+            .take_late(line, now, now - patience, LATE_MAX);
         let mut all = Vec::new();
-        for entry in entries {
-            all.extend(self.look_at(domain, vec![entry], now).await);
+        for entry in late {
+            all.extend(self.look_at(line, vec![entry], now).await);
         }
         all
     }
 
     /// Entries of one message held against its rows.
-    async fn look_at(self: &Rc<Self>, domain: &str, entries: Vec<Entry>, now: i64) -> Option<Work> {
+    async fn look_at(
+        self: &Rc<Self>,
+        line: &Rc<str>,
+        entries: Vec<Entry>,
+        now: i64,
+    ) -> Option<Work> {
         let (shard, body) = (entries[0].shard, BodyId(entries[0].body));
         let message = match self.message(shard, body).await {
             Ok(found) => found?,
             Err(error) => {
                 // Stored it is, and found again at the next start at the latest.
                 tracing::warn!(shard, body = body.0, %error, "a queued message can't be read now; it is tried again in a minute");
-                self.put_back(domain, entries, now + LATER);
+                self.put_back(line, entries, now + LATER);
                 return None;
             }
         };
-        let mut under_way = self.under_way.borrow_mut();
-        let indexes = entries.iter().map(|e| e.index).filter(|index| {
-            let is_due =
-                due(&message.row, &message.recipient(*index)).is_some_and(|due| due <= now);
-            is_due && under_way.insert((shard, body.0, *index))
-        });
-        let recipients: Vec<u32> = indexes.collect();
-        drop(under_way);
+        let routes = self.routes.borrow().clone();
+        let mut recipients = Vec::new();
+        let mut elsewhere = Vec::new();
+        for index in entries.iter().map(|e| e.index) {
+            let row = message.recipient(index);
+            let Some(due) = due(&message.row, &row).filter(|due| *due <= now) else {
+                continue;
+            };
+            let recipient = &message.row.recipients[index as usize];
+            if routes.line(&message.row, recipient, &row) != **line {
+                elsewhere.push((index, due));
+            } else if self.under_way.borrow_mut().insert((shard, body.0, index)) {
+                recipients.push(index);
+            }
+        }
+        if !elsewhere.is_empty() {
+            for (index, due) in elsewhere {
+                self.again(&message, index, due);
+            }
+            self.changed.notify();
+        }
         if recipients.is_empty() {
             return None;
         }
         Some(Work {
             queue: self.clone(),
             message,
+            line: line.clone(),
             recipients,
         })
     }
 
-    fn put_back(&self, domain: &str, entries: Vec<Entry>, due: i64) {
+    fn put_back(&self, line: &str, entries: Vec<Entry>, due: i64) {
         let mut waiting = self.waiting.borrow_mut();
         for entry in entries {
-            waiting.again(domain, entry, due);
+            waiting.again(line, entry, due);
         }
         drop(waiting);
         self.changed.notify();
@@ -445,8 +522,10 @@ impl Queue {
         let Some(recipient) = message.row.recipients.get(index as usize) else {
             return;
         };
+        let routes = self.routes.borrow().clone();
+        let row = message.recipient(index);
         let new = New {
-            domain: &recipient.domain(),
+            line: &routes.line(&message.row, recipient, &row),
             account: &message.row.account,
             shard: message.shard.id().0,
             body: message.body.0,
@@ -544,6 +623,8 @@ impl Drop for Work {
 const PAUSE: Duration = Duration::from_secs(1);
 /// Seconds until somebody who could not be tried is tried again.
 const LATER: i64 = 60;
+/// Taken out of a line at once.
+const LATE_MAX: usize = 1_000;
 /// Octets of the rows of one change, about.
 const CHANGE_BYTES: usize = 4096;
 const PATIENCE: Duration = Duration::from_secs(60);

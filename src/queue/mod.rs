@@ -8,7 +8,9 @@ pub mod id;
 mod load;
 mod messages;
 pub mod retry;
+pub mod route;
 pub mod rows;
+pub mod sites;
 mod waiting;
 
 pub use load::{page, resume};

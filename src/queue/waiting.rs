@@ -1,11 +1,13 @@
 //! The recipients of a core that wait, in memory: small entries that say what to look at and when. The rows are the truth; an entry that no
 //! longer fits its row is dropped when it is taken. Pure: times are arguments, seconds since 1970.
 //!
-//! Those that are due stand in line by domain, and there by account in turn, so that one account's bulk holds up no other's mail. The
-//! others are in one heap by time.
+//! Those that are due stand in lines: one for each domain, or for each next hop that the operator's routes name. Lines that lead to the same
+//! site are joined; there accounts take turns, and for each account its lines, so that one account's bulk holds up no other's mail. The others
+//! are in one heap by time.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::rc::Rc;
 
 /// A recipient that waits. 32 octets: there may be millions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,7 +21,7 @@ pub struct Entry {
     /// Which recipient of the message.
     pub index: u32,
     account: u32,
-    domain: u32,
+    line: u32,
     /// The shard of the message.
     pub shard: u16,
 }
@@ -27,8 +29,8 @@ pub struct Entry {
 /// A recipient to be added.
 #[derive(Clone, Copy, Debug)]
 pub struct New<'a> {
-    /// Its domain, in lower case.
-    pub domain: &'a str,
+    /// The name of its line.
+    pub line: &'a str,
     /// Who sends; empty: the server itself.
     pub account: &'a str,
     /// The shard of the message.
@@ -46,59 +48,72 @@ pub struct New<'a> {
 /// All that wait on a core.
 #[derive(Default)]
 pub struct Waiting {
-    domains: HashMap<Box<str>, u32>,
+    line_numbers: HashMap<Rc<str>, u32>,
     lines: Vec<Line>,
-    free: Vec<u32>,
+    free_lines: Vec<u32>,
+    /// Those that have a name; a line that nobody has joined to any has one of its own, without.
+    site_numbers: HashMap<Rc<str>, u32>,
+    sites: Vec<Site>,
+    free_sites: Vec<u32>,
     accounts: HashMap<Box<str>, u32>,
     later: BinaryHeap<Reverse<Entry>>,
-    /// Domains that had nobody in line and have now, since they were last asked for.
-    roused: Vec<Box<str>>,
+    /// Lines that had nobody in them and have now, since they were last asked for.
+    roused: Vec<Rc<str>>,
     ready: usize,
 }
 
-/// The line of a domain.
-#[derive(Default)]
 struct Line {
-    name: Box<str>,
-    /// Accounts with entries, in turn.
-    turns: VecDeque<u32>,
+    name: Rc<str>,
+    site: u32,
     by_account: HashMap<u32, VecDeque<Entry>>,
     ready: usize,
     /// Entries in the heap.
     later: usize,
 }
 
+/// Lines that are served together.
+#[derive(Default)]
+struct Site {
+    name: Option<Rc<str>>,
+    /// Accounts with entries, in turn.
+    turns: VecDeque<u32>,
+    /// The lines in which an account has entries, in turn.
+    by_account: HashMap<u32, VecDeque<u32>>,
+    lines: usize,
+    ready: usize,
+}
+
 impl Waiting {
     /// Adds a recipient.
     pub fn add(&mut self, new: New<'_>, now: i64) {
-        let domain = self.domain(new.domain);
+        let line = self.line(new.line);
         let entry = Entry {
             due: clamp(new.due),
             expires: clamp(new.expires),
             body: new.body,
             index: new.index,
             account: self.account(new.account),
-            domain,
+            line,
             shard: new.shard,
         };
         if new.due <= now {
             self.stand(entry);
         } else {
-            self.lines[domain as usize].later += 1;
+            self.lines[line as usize].later += 1;
             self.later.push(Reverse(entry));
         }
     }
 
-    /// Puts an entry that was taken out of a domain's line in again, for another time.
-    pub fn again(&mut self, domain: &str, entry: Entry, due: i64) {
+    /// Puts an entry that was taken out of a line in again, for another time.
+    pub fn again(&mut self, line: &str, entry: Entry, due: i64) {
         // Its line may be gone, and its number another's.
-        let domain = self.domain(domain);
+        let line = self.line(line);
         let entry = Entry {
             due: clamp(due),
-            domain,
+            line,
             ..entry
         };
-        self.lines[domain as usize].later += 1;
+        self.lines[line as usize].later += 1;
         self.later.push(Reverse(entry));
     }
 
@@ -109,7 +124,7 @@ impl Waiting {
                 return;
             }
             self.later.pop();
-            self.lines[entry.domain as usize].later -= 1;
+            self.lines[entry.line as usize].later -= 1;
             self.stand(entry);
         }
     }
@@ -119,91 +134,150 @@ impl Waiting {
         self.later.peek().map(|Reverse(e)| i64::from(e.due))
     }
 
-    /// Domains that had nobody in line and have now, since this was last asked.
-    pub fn roused(&mut self) -> Vec<Box<str>> {
+    /// Lines that had nobody in them and have now, since this was last asked.
+    pub fn roused(&mut self) -> Vec<Rc<str>> {
         std::mem::take(&mut self.roused)
     }
 
-    /// The next in line of a domain.
-    pub fn take(&mut self, domain: &str) -> Option<Entry> {
-        let number = *self.domains.get(domain)?;
-        let line = &mut self.lines[number as usize];
-        let account = line.turns.pop_front()?;
-        let entries = line.by_account.get_mut(&account)?;
-        let entry = entries.pop_front()?;
-        if entries.is_empty() {
-            line.by_account.remove(&account);
-        } else {
-            line.turns.push_back(account);
-        }
-        line.ready -= 1;
-        self.ready -= 1;
-        self.forget_if_empty(number);
-        Some(entry)
+    /// Joins a line to those of a site; a line that is not there is left alone.
+    pub fn join(&mut self, line: &str, site: &str) {
+        let Some(&number) = self.line_numbers.get(line) else {
+            return;
+        };
+        let new = match self.site_numbers.get(site) {
+            Some(new) => *new,
+            None => self.new_site(Some(site.into())),
+        };
+        self.put(number, new);
     }
 
-    /// Others of the same message that stand right behind an entry that was taken, at most so many: they go in one transaction.
-    pub fn take_same(&mut self, domain: &str, taken: &Entry, most: usize) -> Vec<Entry> {
-        let mut same = Vec::new();
-        let Some(&number) = self.domains.get(domain) else {
-            return same;
+    /// Takes a line out of its site: it has one of its own again.
+    pub fn part(&mut self, line: &str) {
+        let Some(&number) = self.line_numbers.get(line) else {
+            return;
         };
+        let old = self.lines[number as usize].site;
+        if self.sites[old as usize].name.is_some() {
+            let new = self.new_site(None);
+            self.put(number, new);
+        }
+    }
+
+    /// The site that a line is joined to.
+    pub fn site_of(&self, line: &str) -> Option<Rc<str>> {
+        let line = *self.line_numbers.get(line)?;
+        let site = self.lines[line as usize].site;
+        self.sites[site as usize].name.clone()
+    }
+
+    fn put(&mut self, number: u32, new: u32) {
+        let old = self.lines[number as usize].site;
+        if old == new {
+            return;
+        }
         let line = &mut self.lines[number as usize];
-        let Some(entries) = line.by_account.get_mut(&taken.account) else {
-            return same;
-        };
-        while same.len() < most {
+        line.site = new;
+        let ready = line.ready;
+        let accounts: Vec<u32> = line.by_account.keys().copied().collect();
+        for account in accounts {
+            self.sites[old as usize].leave(account, number);
+            self.sites[new as usize].enter(account, number);
+        }
+        self.sites[old as usize].ready -= ready;
+        self.sites[old as usize].lines -= 1;
+        self.sites[new as usize].ready += ready;
+        self.sites[new as usize].lines += 1;
+        self.forget_site_if_empty(old);
+    }
+
+    /// The next message of a site: its line, and at most so many of its recipients that stand there one behind the other.
+    pub fn take(&mut self, site: &str, most: usize) -> Option<(Rc<str>, Vec<Entry>)> {
+        let site = *self.site_numbers.get(site)?;
+        self.take_of(site, most)
+    }
+
+    /// The same of a line, if it is joined to no site.
+    pub fn take_line(&mut self, line: &str, most: usize) -> Option<Vec<Entry>> {
+        let line = *self.line_numbers.get(line)?;
+        let site = self.lines[line as usize].site;
+        if self.sites[site as usize].name.is_some() {
+            return None;
+        }
+        self.take_of(site, most).map(|(_, entries)| entries)
+    }
+
+    fn take_of(&mut self, site_number: u32, most: usize) -> Option<(Rc<str>, Vec<Entry>)> {
+        let site = &mut self.sites[site_number as usize];
+        let account = *site.turns.front()?;
+        let line_number = *site.by_account.get(&account)?.front()?;
+        let line = &mut self.lines[line_number as usize];
+        let entries = line.by_account.get_mut(&account)?;
+        let first = entries.pop_front()?;
+        let mut taken = vec![first];
+        while taken.len() < most.max(1) {
             match entries.front() {
-                Some(next) if (next.shard, next.body) == (taken.shard, taken.body) => {
-                    same.extend(entries.pop_front());
+                Some(next) if (next.shard, next.body) == (first.shard, first.body) => {
+                    taken.extend(entries.pop_front());
                 }
                 _ => break,
             }
         }
+        site.turn(account, !entries.is_empty());
         if entries.is_empty() {
-            line.by_account.remove(&taken.account);
-            line.turns.retain(|account| *account != taken.account);
+            line.by_account.remove(&account);
         }
-        line.ready -= same.len();
-        self.ready -= same.len();
-        self.forget_if_empty(number);
-        same
+        site.ready -= taken.len();
+        line.ready -= taken.len();
+        self.ready -= taken.len();
+        let name = line.name.clone();
+        self.forget_if_empty(line_number);
+        Some((name, taken))
     }
 
-    /// How many stand in line for a domain.
-    pub fn ready_for(&self, domain: &str) -> usize {
-        let number = self.domains.get(domain);
+    /// How many stand in the lines of a site.
+    pub fn ready_for(&self, site: &str) -> usize {
+        let number = self.site_numbers.get(site);
+        number.map_or(0, |n| self.sites[*n as usize].ready)
+    }
+
+    /// How many stand in a line.
+    pub fn ready_in(&self, line: &str) -> usize {
+        let number = self.line_numbers.get(line);
         number.map_or(0, |n| self.lines[*n as usize].ready)
     }
 
-    /// Takes out of a domain's line those whose time is over, for nobody may come to take them.
-    pub fn take_expired(&mut self, domain: &str, now: i64) -> Vec<Entry> {
-        let mut expired = Vec::new();
-        let Some(&number) = self.domains.get(domain) else {
-            return expired;
+    /// Takes out of a line, at most so many, those whose time is over by `expired`, and those that came in line before `stood`: nobody may come
+    /// to take them.
+    pub fn take_late(&mut self, line: &str, expired: i64, stood: i64, most: usize) -> Vec<Entry> {
+        let mut late = Vec::new();
+        let Some(&number) = self.line_numbers.get(line) else {
+            return late;
         };
         let line = &mut self.lines[number as usize];
-        line.by_account.retain(|_, entries| {
+        let site = &mut self.sites[line.site as usize];
+        line.by_account.retain(|account, entries| {
             entries.retain(|entry| {
-                let over = i64::from(entry.expires) <= now;
-                if over {
-                    expired.push(*entry);
+                let is_late = late.len() < most
+                    && (i64::from(entry.expires) <= expired || i64::from(entry.due) < stood);
+                if is_late {
+                    late.push(*entry);
                 }
-                !over
+                !is_late
             });
+            if entries.is_empty() {
+                site.leave(*account, number);
+            }
             !entries.is_empty()
         });
-        let by_account = &line.by_account;
-        line.turns
-            .retain(|account| by_account.contains_key(account));
-        line.ready -= expired.len();
-        self.ready -= expired.len();
+        site.ready -= late.len();
+        line.ready -= late.len();
+        self.ready -= late.len();
         self.forget_if_empty(number);
-        expired
+        late
     }
 
-    /// Domains with somebody in line.
-    pub fn domains_in_line(&self) -> Vec<Box<str>> {
+    /// Lines with somebody in them.
+    pub fn lines_in_use(&self) -> Vec<Rc<str>> {
         let lines = self.lines.iter().filter(|line| line.ready > 0);
         lines.map(|line| line.name.clone()).collect()
     }
@@ -214,34 +288,41 @@ impl Waiting {
     }
 
     /// Those that are due.
-    #[cfg(test)]
-    fn ready(&self) -> usize {
+    pub fn ready(&self) -> usize {
         self.ready
     }
 
     fn stand(&mut self, entry: Entry) {
-        let line = &mut self.lines[entry.domain as usize];
+        let line = &mut self.lines[entry.line as usize];
         if line.ready == 0 {
             self.roused.push(line.name.clone());
         }
         line.ready += 1;
         self.ready += 1;
+        let site = &mut self.sites[line.site as usize];
+        site.ready += 1;
         let entries = line.by_account.entry(entry.account).or_default();
         if entries.is_empty() {
-            line.turns.push_back(entry.account);
+            site.enter(entry.account, entry.line);
         }
         entries.push_back(entry);
     }
 
-    fn domain(&mut self, name: &str) -> u32 {
-        if let Some(number) = self.domains.get(name) {
+    fn line(&mut self, name: &str) -> u32 {
+        if let Some(number) = self.line_numbers.get(name) {
             return *number;
         }
+        let site = self.new_site(None);
+        self.sites[site as usize].lines = 1;
         let line = Line {
             name: name.into(),
-            ..Line::default()
+            site,
+            by_account: HashMap::new(),
+            ready: 0,
+            later: 0,
         };
-        let number = match self.free.pop() {
+        let name = line.name.clone();
+        let number = match self.free_lines.pop() {
             Some(number) => {
                 self.lines[number as usize] = line;
                 number
@@ -251,7 +332,28 @@ impl Waiting {
                 (self.lines.len() - 1) as u32
             }
         };
-        self.domains.insert(name.into(), number);
+        self.line_numbers.insert(name, number);
+        number
+    }
+
+    fn new_site(&mut self, name: Option<Rc<str>>) -> u32 {
+        let site = Site {
+            name: name.clone(),
+            ..Site::default()
+        };
+        let number = match self.free_sites.pop() {
+            Some(number) => {
+                self.sites[number as usize] = site;
+                number
+            }
+            None => {
+                self.sites.push(site);
+                (self.sites.len() - 1) as u32
+            }
+        };
+        if let Some(name) = name {
+            self.site_numbers.insert(name, number);
+        }
         number
     }
 
@@ -265,10 +367,66 @@ impl Waiting {
 
     fn forget_if_empty(&mut self, number: u32) {
         let line = &mut self.lines[number as usize];
-        if line.ready == 0 && line.later == 0 {
-            self.domains.remove(&line.name);
-            *line = Line::default();
-            self.free.push(number);
+        if line.ready > 0 || line.later > 0 {
+            return;
+        }
+        let site = line.site;
+        self.line_numbers.remove(&line.name);
+        line.by_account = HashMap::new();
+        self.free_lines.push(number);
+        self.sites[site as usize].lines -= 1;
+        self.forget_site_if_empty(site);
+    }
+
+    fn forget_site_if_empty(&mut self, number: u32) {
+        let site = &mut self.sites[number as usize];
+        if site.lines > 0 {
+            return;
+        }
+        if let Some(name) = &site.name {
+            self.site_numbers.remove(name);
+        }
+        *site = Site::default();
+        self.free_sites.push(number);
+    }
+}
+
+impl Site {
+    /// An account has entries in a line.
+    fn enter(&mut self, account: u32, line: u32) {
+        let lines = self.by_account.entry(account).or_default();
+        if lines.is_empty() {
+            self.turns.push_back(account);
+        }
+        lines.push_back(line);
+    }
+
+    /// It has none any more.
+    fn leave(&mut self, account: u32, line: u32) {
+        let Some(lines) = self.by_account.get_mut(&account) else {
+            return;
+        };
+        lines.retain(|l| *l != line);
+        if lines.is_empty() {
+            self.by_account.remove(&account);
+            self.turns.retain(|a| *a != account);
+        }
+    }
+
+    /// The account whose turn it is has had it, of its first line; whether it has more there.
+    fn turn(&mut self, account: u32, has_more: bool) {
+        self.turns.pop_front();
+        let Some(lines) = self.by_account.get_mut(&account) else {
+            return;
+        };
+        let line = lines.pop_front();
+        if has_more {
+            lines.extend(line);
+        }
+        if lines.is_empty() {
+            self.by_account.remove(&account);
+        } else {
+            self.turns.push_back(account);
         }
     }
 }
@@ -281,9 +439,9 @@ fn clamp(secs: i64) -> u32 {
 mod tests {
     use super::*;
 
-    fn new<'a>(domain: &'a str, account: &'a str, body: u64, due: i64) -> New<'a> {
+    fn new<'a>(line: &'a str, account: &'a str, body: u64, due: i64) -> New<'a> {
         New {
-            domain,
+            line,
             account,
             shard: 1,
             body,
@@ -293,8 +451,19 @@ mod tests {
         }
     }
 
-    fn bodies(waiting: &mut Waiting, domain: &str) -> Vec<u64> {
-        std::iter::from_fn(|| waiting.take(domain).map(|e| e.body)).collect()
+    fn bodies(waiting: &mut Waiting, line: &str) -> Vec<u64> {
+        std::iter::from_fn(|| waiting.take_line(line, 1).map(|all| all[0].body)).collect()
+    }
+
+    fn of_site(waiting: &mut Waiting, site: &str) -> Vec<u64> {
+        std::iter::from_fn(|| waiting.take(site, 1).map(|(_, all)| all[0].body)).collect()
+    }
+
+    fn is_empty(waiting: &Waiting) -> bool {
+        let sites = waiting.free_sites.len() == waiting.sites.len();
+        let lines = waiting.free_lines.len() == waiting.lines.len();
+        let named = waiting.line_numbers.len() + waiting.site_numbers.len();
+        sites && lines && named == 0 && waiting.count() == 0
     }
 
     #[test]
@@ -316,15 +485,59 @@ mod tests {
             ["one.example".into(), "two.example".into()]
         );
         assert_eq!(waiting.roused(), []);
-        assert_eq!((waiting.count(), waiting.ready_for("one.example")), (9, 8));
+        assert_eq!((waiting.count(), waiting.ready_in("one.example")), (9, 8));
         assert_eq!(
             bodies(&mut waiting, "one.example"),
             [0, 100, 1, 101, 2, 3, 4, 5]
         );
         assert_eq!(bodies(&mut waiting, "two.example"), [200]);
-        assert_eq!(waiting.count(), 0);
-        assert!(waiting.domains.is_empty());
-        assert_eq!(waiting.free.len(), 2);
+        assert!(is_empty(&waiting));
+    }
+
+    #[test]
+    fn lines_of_a_site_are_one_to_its_accounts() {
+        let mut waiting = Waiting::default();
+        for line in ["a.example", "b.example", "c.example"] {
+            for body in 0..2 {
+                let body = body + u64::from(line.as_bytes()[0]) * 10;
+                waiting.add(new(line, "bulk", body, 5), 10);
+            }
+        }
+        waiting.add(new("b.example", "anna", 1, 5), 10);
+        waiting.add(new("b.example", "anna", 2, 5), 10);
+        for line in ["a.example", "b.example", "c.example"] {
+            waiting.join(line, "mx");
+            waiting.join(line, "mx");
+        }
+        waiting.join("d.example", "mx");
+        // One of anna's for each of bulk's, however many domains bulk writes to.
+        waiting.add(new("c.example", "anna", 3, 5), 10);
+        assert_eq!((waiting.ready_for("mx"), waiting.ready()), (9, 9));
+        assert_eq!(waiting.take_line("a.example", 1), None);
+        let order = of_site(&mut waiting, "mx");
+        assert_eq!(order[..6], [970, 1, 980, 3, 990, 2]);
+        assert_eq!(order[6..], [971, 981, 991]);
+        assert!(is_empty(&waiting));
+    }
+
+    #[test]
+    fn a_line_goes_to_another_site_with_all_that_stand_there() {
+        let mut waiting = Waiting::default();
+        waiting.add(new("a.example", "anna", 1, 5), 10);
+        waiting.add(new("a.example", "anna", 2, 50), 10);
+        waiting.add(new("b.example", "anna", 3, 5), 10);
+        waiting.join("a.example", "old");
+        waiting.join("b.example", "old");
+        waiting.join("a.example", "new");
+        assert_eq!(waiting.site_of("a.example").as_deref(), Some("new"));
+        waiting.part("a.example");
+        assert_eq!(waiting.site_of("a.example"), None);
+        waiting.part("a.example");
+        waiting.join("a.example", "new");
+        waiting.advance(60);
+        assert_eq!(of_site(&mut waiting, "old"), [3]);
+        assert_eq!(of_site(&mut waiting, "new"), [1, 2]);
+        assert!(is_empty(&waiting));
     }
 
     #[test]
@@ -354,14 +567,12 @@ mod tests {
             waiting.add(entry, 10);
         }
         waiting.add(new("one.example", "anna", 2, 0), 10);
-        let first = waiting.take("one.example").unwrap();
-        let same = waiting.take_same("one.example", &first, 2);
-        assert_eq!(same.iter().map(|e| e.index).collect::<Vec<_>>(), [1, 2]);
-        let same = waiting.take_same("one.example", &first, 100);
-        assert_eq!(same.len(), 2);
-        assert_eq!(bodies(&mut waiting, "one.example"), [2]);
-        assert!(waiting.take_same("one.example", &first, 100).is_empty());
-        assert_eq!(waiting.count(), 0);
+        let mut take = || waiting.take_line("one.example", 3).unwrap();
+        let indexes = |taken: Vec<Entry>| taken.iter().map(|e| e.index).collect::<Vec<_>>();
+        assert_eq!(indexes(take()), [0, 1, 2]);
+        assert_eq!(indexes(take()), [3, 4]);
+        assert_eq!(take()[0].body, 2);
+        assert!(is_empty(&waiting));
     }
 
     #[test]
@@ -371,14 +582,19 @@ mod tests {
             let account = if body % 2 == 0 { "anna" } else { "ben" };
             waiting.add(new("one.example", account, body, body as i64), 100);
         }
-        assert!(waiting.take_expired("one.example", 999).is_empty());
-        assert_eq!(waiting.take_expired("one.example", 1_004).len(), 5);
-        assert_eq!(waiting.take_expired("two.example", 1_004).len(), 0);
-        assert_eq!(bodies(&mut waiting, "one.example"), [6, 5, 8, 7, 9]);
+        waiting.join("one.example", "mx");
+        let mut late = |line, expired, stood| waiting.take_late(line, expired, stood, 4).len();
+        assert_eq!(late("one.example", 999, -1), 0);
+        assert_eq!(late("one.example", 1_004, -1), 4);
+        assert_eq!(late("one.example", 1_004, 0), 1);
+        assert_eq!(late("two.example", 1_004, 0), 0);
+        assert_eq!(late("one.example", 0, 6), 1);
+        let mut left = of_site(&mut waiting, "mx");
+        left.sort_unstable();
+        assert_eq!(left, [6, 7, 8, 9]);
         waiting.add(new("one.example", "anna", 1, 0), 100);
-        assert_eq!(waiting.take_expired("one.example", 2_000).len(), 1);
-        assert_eq!(waiting.count(), 0);
-        assert!(waiting.domains.is_empty());
+        assert_eq!(waiting.take_late("one.example", 2_000, 0, 9).len(), 1);
+        assert!(is_empty(&waiting));
     }
 
     #[test]
@@ -392,8 +608,8 @@ mod tests {
         waiting.advance(500);
         assert_eq!(waiting.ready(), 501_000);
         let mut taken = 0;
-        for domain in waiting.domains_in_line() {
-            taken += bodies(&mut waiting, &domain).len();
+        for line in waiting.lines_in_use() {
+            taken += bodies(&mut waiting, &line).len();
         }
         assert_eq!(taken, 501_000);
         assert_eq!(waiting.count(), 499_000);

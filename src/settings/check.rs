@@ -1,7 +1,8 @@
 //! Looks at all files together and finds every mistake before anything starts. Pure: texts in, settings or mistakes out.
-//! RFC 5321 4.5.1 (postmaster is always reachable). The rules of the static file are in `check/server.rs` and `check/oauth.rs`.
+//! RFC 5321 4.5.1 (postmaster is always reachable). The rules of the static file are in `check/`.
 
 mod oauth;
+mod outbound;
 mod server;
 
 use std::collections::{BTreeMap, HashMap};

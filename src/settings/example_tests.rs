@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::EXAMPLES;
 use crate::settings::{
-    Account, AccountAddress, Alias, Domain, Domains, Door, Listener, Oauth, Postmaster, Server,
-    Text, Texts, parse_and_check,
+    Account, AccountAddress, Alias, Domain, Domains, Door, Listener, Oauth, Postmaster, Route,
+    Server, Text, Texts, Transport, parse_and_check,
 };
 
 fn texts() -> Texts {
@@ -68,6 +68,10 @@ fn every_field_of_the_model_is_shown() {
     merge_listeners(&mut model);
     let mut written = written;
     merge_listeners(&mut written);
+    for server in [&mut model, &mut written] {
+        server["transport"] = merged(&server["transport"]);
+        server["route"] = server["route"][0].take();
+    }
     assert_all_shown(&model, &written, "ringmail.toml");
     assert_all_shown(
         &full::<Domains>(domains),
@@ -103,6 +107,22 @@ fn merge_listeners(server: &mut Value) {
             .len()
     );
     server["listener"] = Value::Object(all);
+}
+
+/// The transports of the sample show different kinds: together they show all.
+fn merged(transports: &Value) -> Value {
+    let mut all = Map::new();
+    for (key, value) in transports
+        .as_object()
+        .unwrap()
+        .values()
+        .flat_map(|t| t.as_object().unwrap())
+    {
+        if !value.is_null() || !all.contains_key(key) {
+            all.insert(key.clone(), value.clone());
+        }
+    }
+    Value::Object(all)
 }
 
 /// Each key of the model stands in the text, and none of the model's values is absent.
@@ -200,6 +220,8 @@ fn at(full: &Value, table: &[String], listener: usize, name: &str) -> Value {
         value = &value[step.as_str()];
         if step == "listener" {
             value = &value[listener - 1];
+        } else if step == "route" {
+            value = &value[0];
         }
     }
     value[name].clone()
@@ -227,6 +249,8 @@ fn default_of(default: &Value, table: &[String], name: &str) -> Value {
             let listener: Listener = toml::from_str(&format!("[{service}]")).unwrap();
             serde_json::to_value(listener).unwrap()[service].clone()
         }
+        ["transport", _] => serde_json::to_value(Transport::default()).unwrap(),
+        ["route"] => serde_json::to_value(Route::default()).unwrap(),
         ["oauth"] => serde_json::to_value(Oauth::default()).unwrap(),
         ["domain", _] => serde_json::to_value(Domain::default()).unwrap(),
         ["domain", _, "aliases", _] => serde_json::to_value(Alias::default()).unwrap(),

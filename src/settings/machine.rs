@@ -4,8 +4,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sasl::Secret;
 use shards::tls::{OldestTls, TlsError, load_tls};
 
@@ -15,7 +15,7 @@ use super::model::Settings;
 use super::oauth::Oauth;
 use super::parse::locate;
 use super::problem::{Problem, Problems};
-use super::server::{HttpCore, ShardCores};
+use super::server::{HttpCore, Server, ShardCores};
 use super::text::Text;
 
 /// Compares settings, just loaded from this static file, with the machine. Reads certificates and keys (blocking).
@@ -70,6 +70,7 @@ fn problems(settings: &Settings, text: &Text, cpus: usize) -> Vec<Problem> {
     if let Some(oauth) = &server.oauth {
         problems.extend(provider_files(text, oauth));
     }
+    problems.extend(outbound_files(text, server));
     problems
 }
 
@@ -126,6 +127,43 @@ fn provider_files(text: &Text, oauth: &Oauth) -> Vec<Problem> {
     secret.into_iter().chain(authorities).collect()
 }
 
+/// Files of `[outbound]` and of transports.
+fn outbound_files(text: &Text, server: &Server) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if let Some(path) = &server.outbound.ca_file
+        && let Err(error) = read_authorities(Some(path))
+    {
+        problems.push(at(text, &["outbound", "ca_file"], error, TRANSPORT_HINT));
+    }
+    for (name, transport) in &server.transport {
+        let mut check = |field, result: Option<Result<(), String>>| {
+            if let Some(Err(error)) = result {
+                let path = ["transport", name, field];
+                problems.push(at(text, &path, error, TRANSPORT_HINT));
+            }
+        };
+        let path = transport.password_file.as_deref();
+        check(
+            "password_file",
+            path.map(|p| read_client_secret(p).map(|_| ())),
+        );
+        for (field, path) in [
+            ("ca_file", &transport.ca_file),
+            ("client_cert", &transport.client_cert),
+        ] {
+            let path = path.as_deref();
+            check(field, path.map(|p| read_authorities(Some(p)).map(|_| ())));
+        }
+        let key = transport.client_key.as_deref().map(|path| {
+            let key = PrivateKeyDer::from_pem_file(path);
+            key.map(|_| ())
+                .map_err(|e| format!("{}: {e}", path.display()))
+        });
+        check("client_key", key);
+    }
+    problems
+}
+
 /// The secret in a file, without the end of its line (blocking).
 pub fn read_client_secret(path: &Path) -> Result<Secret, String> {
     let told = |what: String| format!("{}: {what}", path.display());
@@ -176,6 +214,7 @@ pub const SYSTEM_BUNDLES: [&str; 4] = [
 ];
 /// Octets of a file with a secret.
 const SECRET_MAX: u64 = 4096;
+const TRANSPORT_HINT: &str = "the server does not start without it: a file on the machine, for the user that the server runs as";
 const CERT_HINT: &str = "the server does not start without it: a PEM file with the certificate and its chain, on the machine and for the user that the server runs as";
 const KEY_HINT: &str = "the server does not start without it: a PEM file with the certificate's private key, on the machine and for the user that the server runs as";
 const PAIR_HINT: &str =

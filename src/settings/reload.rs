@@ -61,7 +61,7 @@ pub fn compare(old: &Settings, new: &mut Settings) -> Change {
 }
 
 /// Each field of the static file: whether a change needs a restart, and whether the two versions agree.
-fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 15] {
+fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 18] {
     // Taken apart without `..`, so that a new field must be placed here.
     let Server {
         data_dir,
@@ -76,6 +76,9 @@ fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 15] {
         quota_bytes,
         oauth,
         queue,
+        outbound,
+        transport,
+        route,
         initial_mailboxes,
         dns,
         listener,
@@ -98,6 +101,9 @@ fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 15] {
         ("quota_bytes", false, *quota_bytes == old.quota_bytes),
         ("oauth", false, *oauth == old.oauth),
         ("queue", false, *queue == old.queue),
+        ("outbound", false, *outbound == old.outbound),
+        ("transport", false, *transport == old.transport),
+        ("route", false, *route == old.route),
         (
             "initial_mailboxes",
             false,

@@ -2,7 +2,6 @@
 //! Called by `sendmail/`. The file is the administrator's: trusted, but checked as a whole before use. RFC 8314 3 (TLS unless said otherwise).
 //! Not here: what a message needs (`sendmail/message.rs`), the certificates and keys that the file names (`sendmail/tls.rs`).
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -10,9 +9,10 @@ use sasl::Mechanism;
 use serde::Deserialize;
 
 use super::load::read_text;
-use super::names::{DomainName, canonical_domain};
+use super::names::DomainName;
 use super::parse::{locate, parse};
 use super::problem::{Problem, Problems};
+pub use super::remote::{CertificateFingerprint, HostName, MechanismName};
 use super::text::Text;
 use super::units::{Bytes, Secs};
 
@@ -192,74 +192,6 @@ pub enum Decides {
     Sender,
 }
 
-/// A host: a domain name or an IP address.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct HostName(Box<str>);
-
-impl HostName {
-    /// The name or address, without brackets.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether it is this machine, where nobody can listen on the way.
-    pub fn is_loopback(&self) -> bool {
-        let address: Option<std::net::IpAddr> = self.0.parse().ok();
-        &*self.0 == "localhost" || address.is_some_and(|address| address.is_loopback())
-    }
-}
-
-impl TryFrom<String> for HostName {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        if text.parse::<std::net::IpAddr>().is_ok() {
-            return Ok(Self(text.into()));
-        }
-        match canonical_domain(&text) {
-            Some(name) => Ok(Self(name.into())),
-            None => Err(format!("{text:?} is neither a host name nor an IP address")),
-        }
-    }
-}
-
-/// SHA-256 of a certificate, written as openssl and msmtp write it: hexadecimal, with or without colons.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct CertificateFingerprint(pub [u8; 32]);
-
-impl TryFrom<String> for CertificateFingerprint {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let wrong = || {
-            format!(
-                "{text:?} is no SHA-256 fingerprint: 64 hexadecimal digits, as openssl x509 -noout -fingerprint -sha256 prints them"
-            )
-        };
-        let digits: String = text.chars().filter(|c| *c != ':').collect();
-        if digits.len() != 64 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(wrong());
-        }
-        let mut octets = [0; 32];
-        for (octet, pair) in octets.iter_mut().zip(digits.as_bytes().chunks(2)) {
-            let pair = std::str::from_utf8(pair).unwrap_or_default();
-            *octet = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
-        }
-        Ok(Self(octets))
-    }
-}
-
-impl fmt::Display for CertificateFingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, octet) in self.0.iter().enumerate() {
-            write!(f, "{}{octet:02X}", if at == 0 { "" } else { ":" })?;
-        }
-        Ok(())
-    }
-}
-
 /// A password; never shown.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "String")]
@@ -275,40 +207,6 @@ impl TryFrom<String> for Password {
         Ok(Self(sasl::Secret::new(text.into_bytes())))
     }
 }
-
-/// A mechanism by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct MechanismName(pub Mechanism);
-
-impl TryFrom<String> for MechanismName {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        match Mechanism::parse(&text) {
-            Some(found) if USABLE.contains(&found) => Ok(Self(found)),
-            _ => {
-                let names: Vec<&str> = USABLE.iter().map(|m| m.name()).collect();
-                Err(format!(
-                    "{text:?} is no mechanism that can be used; there are {}",
-                    names.join(", ")
-                ))
-            }
-        }
-    }
-}
-
-/// All but those that need a token, which nobody here could renew.
-const USABLE: [Mechanism; 8] = [
-    Mechanism::ScramSha256Plus,
-    Mechanism::ScramSha256,
-    Mechanism::ScramSha1Plus,
-    Mechanism::ScramSha1,
-    Mechanism::CramMd5,
-    Mechanism::External,
-    Mechanism::Plain,
-    Mechanism::Login,
-];
 
 /// An address as SMTP writes it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

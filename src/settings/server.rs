@@ -11,6 +11,7 @@ use super::limits::Limits;
 use super::listener::Listener;
 use super::names::{DomainName, MailboxName};
 use super::oauth::Oauth;
+use super::outbound::{Outbound, Route, Transport};
 use super::queue::Queue;
 use super::units::{Bytes, Secs};
 
@@ -38,6 +39,13 @@ pub struct Server {
     pub limits: Limits,
     /// How mail on its way out is tried.
     pub queue: Queue,
+    /// How it is sent.
+    pub outbound: Outbound,
+    /// Ways to send it, by name.
+    #[serde(deserialize_with = "super::parse::unique_map")]
+    pub transport: BTreeMap<String, Transport>,
+    /// Which mail goes by which way.
+    pub route: Vec<Route>,
     /// Octets all messages of an account may have together, unless its file says otherwise. `None`: no bound.
     pub quota_bytes: Option<Bytes>,
     /// Whose tokens log in. `None`: nobody's.
@@ -69,6 +77,8 @@ impl Server {
         let files = certificates.flat_map(|pair| [&mut pair.cert, &mut pair.key]);
         let oauth = self.oauth.iter_mut();
         let oauth = oauth.flat_map(|o| [&mut o.client_secret_file, &mut o.ca_file]);
+        let transports = self.transport.values_mut().flat_map(Transport::paths);
+        let others = transports.chain([&mut self.outbound.ca_file]);
         for path in [
             &mut self.data_dir,
             &mut self.domains_file,
@@ -77,6 +87,7 @@ impl Server {
         .into_iter()
         .chain(files)
         .chain(oauth.flatten())
+        .chain(others.flatten())
         {
             if !path.as_os_str().is_empty() {
                 *path = base.join(&*path);
@@ -98,6 +109,9 @@ impl Default for Server {
             storage: Storage::default(),
             limits: Limits::default(),
             queue: Queue::default(),
+            outbound: Outbound::default(),
+            transport: BTreeMap::new(),
+            route: Vec::new(),
             quota_bytes: None,
             oauth: None,
             initial_mailboxes: InitialMailboxes::default(),

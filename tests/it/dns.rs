@@ -12,20 +12,37 @@ account = \"anna\"
 [domain.\"example.test\"]
 ";
 
-/// A server of one zone, as a resolver that validates it.
-fn server() -> u16 {
+/// A server of this zone, as a resolver that validates it: the data of the records of a name and a type.
+pub fn serve_zone(zone: impl Fn(&str, u8) -> Vec<Vec<u8>> + Send + 'static) -> u16 {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = socket.local_addr().unwrap().port();
     thread::spawn(move || {
         let mut buffer = [0; 600];
         while let Ok((length, peer)) = socket.recv_from(&mut buffer) {
-            socket.send_to(&answer(&buffer[..length]), peer).unwrap();
+            socket
+                .send_to(&answer(&buffer[..length], &zone), peer)
+                .unwrap();
         }
     });
     port
 }
 
-fn answer(query: &[u8]) -> Vec<u8> {
+fn server() -> u16 {
+    serve_zone(|name, number| match (name, number) {
+        ("mail.test.", 15) => vec![mx(20, "backup.mail.test"), mx(10, "mx.mail.test")],
+        ("null.test.", 15) => vec![vec![0, 0, 0]],
+        ("mx.mail.test." | "alone.test.", 1) => vec![vec![192, 0, 2, 1]],
+        ("_25._tcp.mx.mail.test.", 52) => vec![vec![3, 1, 1, 0xab, 0xcd]],
+        _ => vec![],
+    })
+}
+
+/// The data of an MX record.
+pub fn mx(preference: u8, host: &str) -> Vec<u8> {
+    [&[0, preference][..], &wire(host)].concat()
+}
+
+fn answer(query: &[u8], zone: &dyn Fn(&str, u8) -> Vec<Vec<u8>>) -> Vec<u8> {
     let end = query[12..].iter().position(|octet| *octet == 0).unwrap() + 13;
     let mut name = String::new();
     let mut at = 12;
@@ -36,16 +53,7 @@ fn answer(query: &[u8]) -> Vec<u8> {
         at = next;
     }
     let number = query[end + 1];
-    let records: Vec<Vec<u8>> = match (name.as_str(), number) {
-        ("mail.test.", 15) => vec![
-            [&[0, 20][..], &wire("backup.mail.test")].concat(),
-            [&[0, 10][..], &wire("mx.mail.test")].concat(),
-        ],
-        ("null.test.", 15) => vec![vec![0, 0, 0]],
-        ("mx.mail.test." | "alone.test.", 1) => vec![vec![192, 0, 2, 1]],
-        ("_25._tcp.mx.mail.test.", 52) => vec![vec![3, 1, 1, 0xab, 0xcd]],
-        _ => vec![],
-    };
+    let records = zone(&name.to_lowercase(), number);
     // RD, RA, AD; a name that begins with "gone" does not exist.
     let rcode = if name.starts_with("gone") { 3 } else { 0 };
     let mut message = query[..2].to_vec();

@@ -42,6 +42,7 @@ impl Check<'_> {
         }
         self.in_ranges(&ranges(server));
         self.oauth();
+        self.outbound();
         self.timeouts();
         self.dns();
         self.log_modules();
@@ -427,8 +428,8 @@ fn timeouts(server: &Server) -> [(&'static str, Secs); 15] {
 
 /// What may stand in `[log.modules]`: our rooms and crates, and libraries that log.
 #[rustfmt::skip] // a list
-const MODULES: [&str; 35] = [
-    "calls", "cli", "control", "directory", "handle", "imap_server", "inbound", "live", "login", "lookup", "metrics", "outbound", "percore", "queue", "sendmail",
+const MODULES: [&str; 36] = [
+    "calls", "cli", "client_tls", "control", "directory", "handle", "imap_server", "inbound", "live", "login", "lookup", "metrics", "outbound", "percore", "queue", "sendmail",
     "serve",
     "settings", "smtp_server", "store", "telemetry", "web", //
     "shards", "smtp", "imap", "message", "sasl", "dns", "dsn", "dkim", //

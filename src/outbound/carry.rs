@@ -1,0 +1,240 @@
+//! What a task of a site does: takes messages from the site's lines one after the other, over one connection, and has recorded what came of them.
+//! The next message is sent while the one before is being recorded; no more than that, so that a stop leaves little in doubt.
+//! Not here: how many tasks there are (`dispatch`), SMTP (`transaction`).
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use futures_channel::oneshot;
+use shards::faults::point;
+use shards::rt;
+
+use super::connect::{Unconnected, connect};
+use super::destination::{Destination, Hop};
+use super::dispatch::Dispatch;
+use super::link::Link;
+use super::outcome::Outcome;
+use super::site::Site;
+use super::transaction::{Result1, transact};
+use super::{ROOM, local, outcome};
+use crate::percore::{PerCore, monotonic};
+use crate::queue::Work;
+use crate::queue::retry::Verdict;
+use crate::queue::rows::Attempt;
+
+impl Dispatch {
+    /// Serves a site until nobody waits there, or there is one connection too many.
+    pub(super) async fn carry(self: Rc<Self>, site: Rc<Site>) {
+        let _task = Task(&self, &site);
+        let mut link: Option<Link> = None;
+        let mut recording: Option<oneshot::Receiver<()>> = None;
+        loop {
+            let is_surplus = site.tasks.get() > site.lent.get();
+            if self.core.draining.get() || is_surplus || site.pause().is_some() {
+                break;
+            }
+            let (most, idle) = {
+                let live = self.core.live();
+                let outbound = &live.settings.server.outbound;
+                let most = outbound.recipients_per_transaction_max as usize;
+                (most, outbound.idle_secs.duration())
+            };
+            let Some(work) = self.core.queue.take(&site.name, most).await else {
+                if link.is_none() || idle.is_zero() || self.is_starving() {
+                    break;
+                }
+                if site.wait(idle).await || self.core.queue.ready_for(&site.name) > 0 {
+                    continue;
+                }
+                break;
+            };
+            // What was sent and not recorded is sent again after a stop: one at a time.
+            if let Some(before) = recording.take() {
+                let _ = before.await;
+            }
+            let (sender, receiver) = oneshot::channel();
+            recording = Some(receiver);
+            if !self.attempt(&site, &mut link, work, sender).await {
+                break;
+            }
+        }
+        if let Some(link) = link {
+            link.quit().await;
+        }
+    }
+
+    /// Sends a message; false: the site is not to be had now.
+    async fn attempt(
+        self: &Rc<Self>,
+        site: &Rc<Site>,
+        link: &mut Option<Link>,
+        work: Work,
+        recorded: oneshot::Sender<()>,
+    ) -> bool {
+        let sending = Sending::new(&self.core);
+        let destination = match self.hop(&work.line) {
+            Some(Hop::Server(destination)) => destination,
+            Some(Hop::Local) => {
+                let (outcomes, delivered) = local::attempt(&self.core, &work).await;
+                let _ = point("outbound.attempted");
+                let core = self.core.clone();
+                rt::spawn(&ROOM, async move {
+                    outcome::record(&core, work, outcomes).await;
+                    local::forget(&core, delivered).await;
+                    drop((sending, recorded));
+                });
+                return true;
+            }
+            // Not known any more: it stands in line again, and is looked for.
+            _ => return true,
+        };
+        let (outcomes, goes_on) = self.send(site, link, &work, &destination).await;
+        let _ = point("outbound.attempted");
+        let core = self.core.clone();
+        rt::spawn(&ROOM, async move {
+            outcome::record(&core, work, outcomes).await;
+            drop((sending, recorded));
+        });
+        goes_on
+    }
+
+    async fn send(
+        &self,
+        site: &Site,
+        link: &mut Option<Link>,
+        work: &Work,
+        destination: &Destination,
+    ) -> (Vec<Outcome>, bool) {
+        let (at, began) = (self.core.wall_clock(), monotonic());
+        let (messages_max, memory_max) = {
+            let live = self.core.live();
+            let outbound = &live.settings.server.outbound;
+            let memory_max = outbound.memory_max_bytes.as_usize();
+            (outbound.messages_per_connection_max, memory_max)
+        };
+        let mut outcomes = Vec::new();
+        let octets = (work.message.row.size as usize).min(PIECE_MAX);
+        let _share = self.memory.take(octets.min(memory_max), memory_max).await;
+        let content = match work.message.content().await {
+            Ok(content) => content,
+            Err(error) => {
+                let all = |index: &u32| {
+                    let result =
+                        Result1::ours(*index, Verdict::Temporary, (4, 3, 0), error.to_string());
+                    outcome(result, at, began, "")
+                };
+                return (work.recipients.iter().map(all).collect(), true);
+            }
+        };
+        let mut left = work.recipients.clone();
+        let mut again = true;
+        loop {
+            if link.as_ref().is_some_and(|l| l.messages >= messages_max)
+                && let Some(used) = link.take()
+            {
+                rt::spawn(&ROOM, used.quit());
+            }
+            let fresh = link.is_none();
+            if fresh {
+                match connect(&self.core, destination).await {
+                    Ok(made) => {
+                        self.core.count("ringmail_outbound_connections_total", "ok");
+                        *link = Some(made);
+                    }
+                    Err(error) => {
+                        self.core
+                            .count("ringmail_outbound_connections_total", "failed");
+                        let all = left.iter().map(|index| failed(*index, &error, at, began));
+                        outcomes.extend(all);
+                        let goes_on = error.verdict == Verdict::Permanent;
+                        if !goes_on {
+                            site.unreachable(&error.text);
+                        }
+                        return (outcomes, goes_on);
+                    }
+                }
+            }
+            let Some(open) = link.as_mut() else {
+                return (outcomes, true);
+            };
+            let remote = open.remote();
+            let done = transact(open, &work.message, &content, &left).await;
+            open.messages += 1;
+            if done.lost.is_some() {
+                *link = None;
+            }
+            if done.untouched && !fresh && std::mem::take(&mut again) {
+                // It had ended the connection while nothing was sent.
+                continue;
+            }
+            if done.overload {
+                site.overloaded();
+            }
+            if done.results.iter().any(|r| r.verdict == Verdict::Delivered) {
+                site.accepted(1);
+            }
+            let has_results = !done.results.is_empty();
+            let results = done.results.into_iter();
+            outcomes.extend(results.map(|result| outcome(result, at, began, &remote)));
+            left = done.left;
+            // Those who were too many have their turn in another transaction; if nobody was taken, later.
+            if left.is_empty() || !has_results {
+                return (outcomes, true);
+            }
+        }
+    }
+}
+
+fn outcome(result: Result1, at: i64, began: Instant, remote: &str) -> Outcome {
+    Outcome {
+        index: result.index,
+        verdict: result.verdict,
+        attempt: Attempt {
+            at,
+            took_ms: u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX),
+            remote: remote.to_owned(),
+            code: result.code,
+            enhanced: result.enhanced,
+            text: result.text,
+        },
+    }
+}
+
+fn failed(index: u32, error: &Unconnected, at: i64, began: Instant) -> Outcome {
+    let result = Result1 {
+        index,
+        verdict: error.verdict,
+        code: error.code,
+        enhanced: error.enhanced,
+        text: error.text.clone(),
+    };
+    outcome(result, at, began, &error.remote)
+}
+
+/// An attempt under way: a stop waits for it, for what was sent and not recorded is sent again.
+struct Sending(Rc<PerCore>);
+
+impl Sending {
+    fn new(core: &Rc<PerCore>) -> Sending {
+        core.sending.set(core.sending.get() + 1);
+        Sending(core.clone())
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.0.sending.set(self.0.sending.get() - 1);
+    }
+}
+
+/// A task of a site; after a panic too it is counted out.
+struct Task<'a>(&'a Rc<Dispatch>, &'a Rc<Site>);
+
+impl Drop for Task<'_> {
+    fn drop(&mut self) {
+        self.0.task_ended(self.1);
+    }
+}
+
+/// Octets of a message that are in memory at once; the rest is read in pieces.
+const PIECE_MAX: usize = 1 << 20;

@@ -1,0 +1,263 @@
+//! From the name of a line to the next hop: the hosts that take the mail, and the site they are. RFC 5321 5.1 (MX), RFC 7505 (null MX).
+//! Called by `dispatch`; the line's name is ours, what DNS says is bounded by `dns`. Not here: addresses of hosts, connecting (`connect.rs`).
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use dns::{MxOutcome, Name, mx_hosts};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::percore::{PerCore, monotonic};
+use crate::queue::retry::Verdict;
+use crate::queue::route::{LOCALSERVE, parts};
+use crate::settings::TransportKind;
+use crate::settings::names::canonical_domain;
+
+/// Where the mail of a line goes.
+#[derive(Clone, Debug)]
+pub(super) enum Hop {
+    /// The sender's own INBOX: `localserve`.
+    Local,
+    /// To a server.
+    Server(Rc<Destination>),
+    /// Nowhere: this came of it.
+    End(Ended),
+}
+
+/// What comes of all that take a way.
+#[derive(Clone, Debug)]
+pub(super) struct Ended {
+    pub verdict: Verdict,
+    pub code: u16,
+    pub enhanced: (u8, u16, u16),
+    pub text: String,
+}
+
+/// Hosts that take the mail of a line.
+#[derive(Debug)]
+pub(super) struct Destination {
+    /// The name of the site: all destinations with the same hosts, reached the same way.
+    pub site: Rc<str>,
+    /// The recipients' domain, if it led here.
+    pub domain: Option<Name>,
+    /// The transport, if one is named.
+    pub transport: Option<String>,
+    /// In the order in which they are tried.
+    pub hosts: Vec<Host>,
+    /// Whether DNSSEC proves the way from the domain to the names of the hosts. RFC 7672 2.2.
+    pub authentic: bool,
+    /// What the domain is an alias of, or the domain.
+    pub expanded: Option<Name>,
+    /// When that was found out, and how long it is good.
+    pub found: Instant,
+    pub good_for: Duration,
+}
+
+/// A host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Host {
+    Name(Name),
+    /// An address literal; port of its own.
+    Address(IpAddr),
+}
+
+impl Host {
+    /// As it is shown.
+    pub fn words(&self) -> String {
+        match self {
+            Host::Name(name) => name.to_string().trim_end_matches('.').to_owned(),
+            Host::Address(address) => format!("[{address}]"),
+        }
+    }
+}
+
+impl Destination {
+    pub fn is_fresh(&self) -> bool {
+        self.found.elapsed() < self.good_for
+    }
+}
+
+/// Finds it.
+pub(super) async fn find(core: &Rc<PerCore>, line: &str) -> Result<Hop, Ended> {
+    let (transport, domain) = parts(line);
+    if transport == Some(LOCALSERVE) {
+        return Ok(Hop::Local);
+    }
+    let live = core.live();
+    let named = match transport {
+        None => None,
+        Some(name) => match live.settings.server.transport.get(name) {
+            Some(found) => Some((name, found)),
+            None => {
+                let text = format!("there is no transport {name:?} in the settings");
+                return Err(later((4, 3, 5), text));
+            }
+        },
+    };
+    if let Some((name, transport)) = named {
+        match transport.kind() {
+            TransportKind::Direct => (),
+            TransportKind::Smarthost => {
+                let Some(host) = &transport.host else {
+                    return Err(later((4, 3, 5), "the transport has no host".to_owned()));
+                };
+                let host = match host.as_str().parse::<IpAddr>() {
+                    Ok(address) => Host::Address(address),
+                    Err(_) => Host::Name(name_of(host.as_str())?),
+                };
+                return Ok(Hop::Server(Rc::new(Destination {
+                    site: format!("{name}>").into(),
+                    domain: None,
+                    transport: Some(name.to_owned()),
+                    hosts: vec![host],
+                    authentic: false,
+                    expanded: None,
+                    found: monotonic(),
+                    good_for: GOOD_MIN,
+                })));
+            }
+            TransportKind::Fail => {
+                let code = transport.code;
+                return Ok(Hop::End(Ended {
+                    verdict: match code {
+                        500.. => Verdict::Permanent,
+                        _ => Verdict::Temporary,
+                    },
+                    code,
+                    enhanced: ((code / 100) as u8, 7, 0),
+                    text: transport.text.clone(),
+                }));
+            }
+            TransportKind::Discard => {
+                return Ok(Hop::End(Ended {
+                    verdict: Verdict::Delivered,
+                    code: 250,
+                    enhanced: (2, 0, 0),
+                    text: "discarded".to_owned(),
+                }));
+            }
+        }
+    }
+    let domain = domain.unwrap_or_default();
+    let prefix = transport.map_or(String::new(), |t| format!("{t}>"));
+    if let Some(literal) = domain.strip_prefix('[').and_then(|d| d.strip_suffix(']')) {
+        // RFC 5321 4.1.3.
+        let text = literal
+            .strip_prefix("ipv6:")
+            .or(literal.strip_prefix("IPv6:"));
+        let address: IpAddr = text.unwrap_or(literal).parse().map_err(|_| Ended {
+            verdict: Verdict::Permanent,
+            code: 0,
+            enhanced: (5, 1, 2),
+            text: format!("{domain} is no address"),
+        })?;
+        return Ok(Hop::Server(Rc::new(Destination {
+            site: format!("{prefix}[{address}]").into(),
+            domain: None,
+            transport: transport.map(str::to_owned),
+            hosts: vec![Host::Address(address)],
+            authentic: false,
+            expanded: None,
+            found: monotonic(),
+            good_for: GOOD_MIN,
+        })));
+    }
+    let name = name_of(domain)?;
+    let random = SystemRandom::new();
+    let mut number = || {
+        let mut octets = [0; 8];
+        // Without randomness the order is that of the names.
+        let _ = random.fill(&mut octets);
+        u64::from_le_bytes(octets)
+    };
+    match mx_hosts(&core.resolver, &name, &mut number).await {
+        MxOutcome::Hosts(found) => {
+            let own = own_names(core);
+            let is_own = |host: &Name| own.iter().any(|own| own == host.as_str());
+            let ours = found
+                .groups
+                .iter()
+                .find(|group| group.hosts.iter().any(&is_own));
+            let least = ours.map(|group| group.preference);
+            // RFC 5321 5.1: only those that are nearer than we are.
+            let groups = found.groups.iter();
+            let groups = groups.filter(|g| least.is_none_or(|least| g.preference < least));
+            let hosts: Vec<Host> = groups
+                .flat_map(|g| g.hosts.iter().cloned().map(Host::Name))
+                .collect();
+            if hosts.is_empty() {
+                return Err(Ended {
+                    verdict: Verdict::Permanent,
+                    code: 0,
+                    enhanced: (5, 4, 6),
+                    text: format!(
+                        "the MX records of {domain} name this server, which does not have the domain"
+                    ),
+                });
+            }
+            let mut names: Vec<String> = hosts.iter().map(Host::words).collect();
+            names.sort_unstable();
+            names.truncate(SITE_NAMES_MAX);
+            Ok(Hop::Server(Rc::new(Destination {
+                site: format!("{prefix}{}", names.join(",")).into(),
+                domain: Some(name),
+                transport: transport.map(str::to_owned),
+                hosts,
+                authentic: found.original_authentic && found.expanded_authentic,
+                expanded: Some(found.expanded),
+                found: monotonic(),
+                good_for: Duration::from_secs(u64::from(found.ttl)).clamp(GOOD_MIN, GOOD_MAX),
+            })))
+        }
+        MxOutcome::NullMx { .. } => Err(Ended {
+            verdict: Verdict::Permanent,
+            code: 0,
+            enhanced: (5, 1, 10),
+            text: format!("{domain} takes no mail (null MX)"),
+        }),
+        MxOutcome::NoDomain { name, .. } => Err(Ended {
+            verdict: Verdict::Permanent,
+            code: 0,
+            enhanced: (5, 1, 2),
+            text: format!("there is no domain {}", name.as_str()),
+        }),
+        MxOutcome::Temporary(error) => Err(later((4, 4, 3), error.to_string())),
+    }
+}
+
+/// Names of this server.
+fn own_names(core: &PerCore) -> Vec<String> {
+    let live = core.live();
+    let server = &live.settings.server;
+    let mut names = vec![server.hostname().to_owned()];
+    names.extend(server.outbound.ehlo_name.as_ref().map(ToString::to_string));
+    names.retain(|name| name != "localhost");
+    names
+}
+
+fn name_of(domain: &str) -> Result<Name, Ended> {
+    // RFC 5891 4.4: what is looked up is the A-label.
+    let ascii = canonical_domain(domain);
+    Name::parse(ascii.as_deref().unwrap_or(domain)).map_err(|error| Ended {
+        verdict: Verdict::Permanent,
+        code: 0,
+        enhanced: (5, 1, 2),
+        text: format!("{domain:?} is no domain: {error}"),
+    })
+}
+
+fn later(enhanced: (u8, u16, u16), text: String) -> Ended {
+    Ended {
+        verdict: Verdict::Temporary,
+        code: 0,
+        enhanced,
+        text,
+    }
+}
+
+/// How long a destination is good at least, whatever DNS says, and at most.
+const GOOD_MIN: Duration = Duration::from_secs(60);
+const GOOD_MAX: Duration = Duration::from_secs(3600);
+/// Hosts that make the name of a site.
+const SITE_NAMES_MAX: usize = 20;

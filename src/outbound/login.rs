@@ -1,0 +1,170 @@
+//! The login at a smarthost. RFC 4954 4, RFC 5802, RFC 7677. Called by `connect.rs`. Not here: the mechanisms (`sasl::client`), TLS.
+
+use std::rc::Rc;
+
+use ring::rand::{SecureRandom, SystemRandom};
+use sasl::client::{Action, Client, Context};
+use sasl::{ChannelBindings, Credentials, Mechanism};
+use smtp::client::Event;
+
+use super::link::{Link, Lost, said};
+use crate::client_tls::{Files, bindings};
+use crate::percore::PerCore;
+use crate::settings::Transport;
+
+/// Why there is no login.
+pub(super) enum Refused {
+    /// The connection is gone.
+    Lost(Lost),
+    /// The server refuses it, or we do; in words.
+    No(String),
+}
+
+impl From<Lost> for Refused {
+    fn from(lost: Lost) -> Refused {
+        Refused::Lost(lost)
+    }
+}
+
+/// Logs in by the first mechanism that both sides know; nothing is done without a password and a key.
+pub(super) async fn log_in(
+    core: &Rc<PerCore>,
+    link: &mut Link,
+    transport: &Transport,
+    files: &Files,
+    is_verified: bool,
+) -> Result<(), Refused> {
+    let bindings = link
+        .connection
+        .client_tls()
+        .map_or_else(ChannelBindings::default, bindings);
+    let offered = link.session.extensions().auth.clone();
+    let offers = |mechanism: Mechanism| offered.iter().any(|name| name == mechanism.name());
+    // A password in clear goes to whom it is meant for, or stays on this machine.
+    let shows = is_verified
+        || transport.host.as_ref().is_some_and(|h| h.is_loopback()) && files.tls.is_none();
+    let is_usable = |mechanism: Mechanism| {
+        let has = match mechanism {
+            Mechanism::External => {
+                transport.client_key.is_some() && link.connection.client_tls().is_some()
+            }
+            _ => files.password.is_some(),
+        };
+        has && offers(mechanism)
+            && (shows || !mechanism.reveals_password())
+            && (!bindings.is_empty() || !mechanism.needs_channel_binding())
+    };
+    let mechanisms: Vec<Mechanism> = transport.mechanisms.iter().map(|m| m.0).collect();
+    let mechanisms: Vec<Mechanism> = mechanisms.into_iter().filter(|m| is_usable(*m)).collect();
+    // Who has no password is known by the key alone, or by the address.
+    if mechanisms.is_empty() && files.password.is_none() {
+        return Ok(());
+    }
+    let mut last = None;
+    for mechanism in mechanisms {
+        let plus = [Mechanism::ScramSha256Plus, Mechanism::ScramSha1Plus];
+        let offers_plus = plus
+            .into_iter()
+            .any(|p| p.scram_hash() == mechanism.scram_hash() && offers(p));
+        let reply = exchange(
+            core,
+            link,
+            transport,
+            files,
+            (mechanism, offers_plus, bindings.clone()),
+        )
+        .await?;
+        if reply.is_positive() {
+            return Ok(());
+        }
+        let text = format!("refuses the login by {mechanism}: {}", said(&reply));
+        // RFC 4954 6: 504, not this mechanism after all. A key that is not known leaves the password.
+        let another = reply.code.number() == 504 || mechanism == Mechanism::External;
+        if !another || reply.code.is_transient() {
+            return Err(Refused::No(text));
+        }
+        last = Some(text);
+    }
+    Err(Refused::No(last.unwrap_or_else(|| {
+        format!(
+            "offers no mechanism that the transport allows{}; it offers: {}",
+            if shows {
+                ""
+            } else {
+                " (without verified TLS, PLAIN and LOGIN are not used)"
+            },
+            offered.join(", ")
+        )
+    })))
+}
+
+async fn exchange(
+    core: &Rc<PerCore>,
+    link: &mut Link,
+    transport: &Transport,
+    files: &Files,
+    (mechanism, server_offers_plus, bindings): (Mechanism, bool, ChannelBindings),
+) -> Result<smtp::Reply, Refused> {
+    // RFC 5802 5.1: a nonce of its own for each exchange.
+    let mut random = [0; 32];
+    let filled = SystemRandom::new().fill(&mut random);
+    filled.map_err(|_| Refused::No("no randomness for a login".to_owned()))?;
+    let context = Context {
+        bindings,
+        server_offers_plus,
+        random,
+        ..Context::default()
+    };
+    let credentials = Credentials {
+        authzid: match mechanism {
+            Mechanism::External => transport.user().to_owned(),
+            _ => String::new(),
+        },
+        authcid: transport.user().to_owned(),
+        password: files.password.clone().unwrap_or_default(),
+    };
+    let broken =
+        |error: sasl::client::ClientError| Refused::No(format!("login by {mechanism}: {error}"));
+    let mut client = Client::new(mechanism, credentials, context).map_err(broken)?;
+    let initial = client.initial();
+    link.session.auth(mechanism.name(), initial.as_deref());
+    loop {
+        match link.next().await? {
+            Event::Challenge(challenge) => {
+                let response = match client.respond(&challenge) {
+                    Ok(Action::Respond(response)) => Ok(response),
+                    Ok(Action::Derive(derivation)) => {
+                        // Thousands of rounds: not on a core.
+                        let keys = core.pool.run(move || derivation.run()).await;
+                        let keys = keys.map_err(|_| {
+                            Refused::No("too busy to derive the keys for a login".to_owned())
+                        })?;
+                        client.derived(&keys)
+                    }
+                    Err(error) => Err(error),
+                };
+                match response {
+                    Ok(response) => link.session.auth_response(Some(&response)),
+                    Err(error) => {
+                        link.session.auth_response(None);
+                        // How the server takes that does not matter any more.
+                        let _ = link.next().await;
+                        return Err(broken(error));
+                    }
+                }
+            }
+            Event::Authenticated(reply) if reply.is_positive() => {
+                return match client.finish() {
+                    Ok(()) => Ok(reply),
+                    Err(error) => Err(broken(error)),
+                };
+            }
+            Event::Authenticated(reply) => return Ok(reply),
+            other => {
+                return Err(Refused::Lost(Lost::Protocol(format!(
+                    "out of turn: {other:?}"
+                ))));
+            }
+        }
+    }
+}

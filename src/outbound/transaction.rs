@@ -1,0 +1,440 @@
+//! One message to some of its recipients over a connection: what is asked of the server, and what came of each recipient.
+//! RFC 5321 3.3, 4.1.1 and 4.5.3.1.10 (too many recipients), RFC 1870 (SIZE), RFC 6152 (8BITMIME), RFC 6531 (SMTPUTF8), RFC 3030
+//! (CHUNKING, BINARYMIME). Not here: connecting, what becomes of a recipient then.
+
+use std::rc::Rc;
+
+use smtp::client::{Envelope, Event, Extensions, Transfer};
+use smtp::{Address, BodyKind, Reply, ReversePath};
+
+use super::link::{Link, Lost, clean};
+use crate::queue::retry::Verdict;
+use crate::queue::{Content, Message};
+
+/// What came of a recipient: the words are the server's, or ours with code 0 where it said nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Result1 {
+    pub index: u32,
+    pub verdict: Verdict,
+    pub code: u16,
+    pub enhanced: Option<(u8, u16, u16)>,
+    pub text: String,
+}
+
+impl Result1 {
+    /// What the server said of it.
+    pub fn of(index: u32, reply: &Reply) -> Result1 {
+        let number = reply.code.number();
+        Result1 {
+            index,
+            verdict: match number {
+                200..300 => Verdict::Delivered,
+                500.. => Verdict::Permanent,
+                _ => Verdict::Temporary,
+            },
+            code: number,
+            enhanced: reply.enhanced.map(|e| (e.class, e.subject, e.detail)),
+            text: clean(&reply.text),
+        }
+    }
+
+    /// What we say of it.
+    pub fn ours(
+        index: u32,
+        verdict: Verdict,
+        enhanced: (u8, u16, u16),
+        text: impl Into<String>,
+    ) -> Result1 {
+        Result1 {
+            index,
+            verdict,
+            code: 0,
+            enhanced: Some(enhanced),
+            text: text.into(),
+        }
+    }
+}
+
+/// What came of a transaction.
+pub(super) struct Transacted {
+    /// Of those that something came of; the others were not tried.
+    pub results: Vec<Result1>,
+    /// These were too many for one transaction.
+    pub left: Vec<u32>,
+    /// Why the connection cannot be used any more.
+    pub lost: Option<Lost>,
+    /// The server said that there is too much for it.
+    pub overload: bool,
+    /// The connection broke before the server said anything about it: it is as if nothing had been tried.
+    pub untouched: bool,
+}
+
+/// Why a message cannot go to this server at all.
+fn lacks(
+    message: &Message,
+    content: &Content,
+    offers: &Extensions,
+) -> Option<(u8, u16, u16, String)> {
+    let row = &message.row;
+    if let Some(most) = offers.size.filter(|most| *most > 0 && row.size > *most) {
+        let text = format!(
+            "the message has {} octets, the server takes {most}",
+            row.size
+        );
+        return Some((5, 3, 4, text));
+    }
+    if row.binary && !(offers.binarymime && offers.chunking) {
+        let text = "the message has binary parts, and the server takes none (BINARYMIME)";
+        return Some((5, 6, 1, text.into()));
+    }
+    if row.smtputf8 && !offers.smtputf8 && needs_smtputf8(message, content) {
+        let text = "addresses or header fields beyond ASCII, and the server takes none (SMTPUTF8)";
+        return Some((5, 6, 7, text.into()));
+    }
+    None
+}
+
+/// Whether it is so: of large messages it was not known when they were accepted.
+async fn is_eight_bit(message: &Rc<Message>, content: &Content) -> bool {
+    if !content.bytes.is_ascii() {
+        return true;
+    }
+    let Some(external) = &content.external else {
+        return false;
+    };
+    let shard = message.shard();
+    let Ok(body) = shard.read_body(message.body, None).await else {
+        return true;
+    };
+    let mut at = 0;
+    while at < external.length {
+        let now = (external.length - at).min(PIECE as u64) as usize;
+        let piece = shard
+            .read_external(message.body, body.location(), at, now)
+            .await;
+        match piece {
+            Ok(piece) if piece.is_ascii() => at += piece.len() as u64,
+            _ => return true,
+        }
+        shards::rt::yield_if_needed().await;
+    }
+    false
+}
+
+/// Whether SMTPUTF8 was not only asked for but is needed. RFC 6531 3.5: what is ASCII can go without.
+fn needs_smtputf8(message: &Message, content: &Content) -> bool {
+    let header = message::Header::of_message(&content.bytes);
+    let addresses = message.row.recipients.iter().map(|r| &r.address);
+    let mut addresses = addresses.chain([&message.row.reverse_path]);
+    !header.octets().is_ascii() || addresses.any(|address| !address.is_ascii())
+}
+
+/// Sends a message to these of its recipients.
+pub(super) async fn transact(
+    link: &mut Link,
+    message: &Rc<Message>,
+    content: &Content,
+    recipients: &[u32],
+) -> Transacted {
+    let mut transacted = Transacted {
+        results: Vec::new(),
+        left: Vec::new(),
+        lost: None,
+        overload: false,
+        untouched: false,
+    };
+    let offers = link.session.extensions();
+    let eight_bit = !offers.eight_bit_mime && message.row.eight_bit && !message.row.binary;
+    let lacks = match lacks(message, content, offers) {
+        None if eight_bit && is_eight_bit(message, content).await => {
+            let text = "the message has octets beyond ASCII, and the server takes none (8BITMIME)";
+            Some((5, 6, 3, text.to_owned()))
+        }
+        lacks => lacks,
+    };
+    if let Some((class, subject, detail, text)) = lacks {
+        for &index in recipients {
+            let status = (class, subject, detail);
+            let result = Result1::ours(index, Verdict::Permanent, status, text.clone());
+            transacted.results.push(result);
+        }
+        return transacted;
+    }
+    let Some(envelope) = envelope(message, content, offers, recipients, &mut transacted) else {
+        return transacted;
+    };
+    let recipients: Vec<u32> = envelope.1;
+    let mut run = Run {
+        link,
+        message,
+        content,
+        results: vec![None; recipients.len()],
+        has_answered: false,
+        overload: false,
+    };
+    let ended = run.run(&envelope.0).await;
+    let Run {
+        results,
+        has_answered,
+        overload,
+        ..
+    } = run;
+    transacted.overload = overload;
+    let (whole, lost) = match ended {
+        Ok(reply) => (reply, None),
+        Err(lost) => (None, Some(lost)),
+    };
+    let any_accepted = whole.as_ref().is_some_and(Reply::is_positive)
+        || results.iter().flatten().any(Reply::is_positive);
+    for (index, reply) in recipients.iter().zip(results) {
+        match (reply, &whole, &lost) {
+            // RFC 5321 4.5.3.1.10: 452, and 552 of old, too many recipients.
+            (Some(reply), ..) if is_too_many(&reply) && any_accepted => {
+                transacted.left.push(*index)
+            }
+            (Some(reply), ..) if !reply.is_positive() => {
+                transacted.results.push(Result1::of(*index, &reply));
+            }
+            (_, Some(whole), _) => transacted.results.push(Result1::of(*index, whole)),
+            (_, None, Some(Lost::Closing(reply))) => {
+                let mut result = Result1::of(*index, reply);
+                result.verdict = Verdict::Temporary;
+                transacted.results.push(result);
+            }
+            (_, None, Some(Lost::Unsendable(what))) => {
+                let text = format!("the message can't be sent: {what}");
+                let result = Result1::ours(*index, Verdict::Permanent, (5, 6, 0), text);
+                transacted.results.push(result);
+            }
+            (_, None, Some(lost)) => {
+                let result = Result1::ours(*index, Verdict::Temporary, (4, 4, 2), lost.words());
+                transacted.results.push(result);
+            }
+            // A server that takes the recipient and says no more of it.
+            (_, None, None) => {
+                let text = "the server ended the transaction without a reason";
+                let result = Result1::ours(*index, Verdict::Temporary, (4, 5, 0), text);
+                transacted.results.push(result);
+            }
+        }
+    }
+    transacted.untouched = lost.is_some() && !has_answered;
+    transacted.overload |= lost.as_ref().is_some_and(Lost::is_overload);
+    transacted.lost = lost;
+    transacted
+}
+
+/// RFC 3463 3.6: X.5.3; a bare 452 to RCPT says the same.
+fn is_too_many(reply: &Reply) -> bool {
+    let number = reply.code.number();
+    let subject = reply.enhanced.map(|e| (e.subject, e.detail));
+    matches!(number, 452 | 552) && matches!(subject, None | Some((5, 3)))
+}
+
+/// MAIL and RCPT; recipients that cannot be written are told to be wrong.
+fn envelope(
+    message: &Message,
+    content: &Content,
+    offers: &Extensions,
+    recipients: &[u32],
+    transacted: &mut Transacted,
+) -> Option<(Envelope, Vec<u32>)> {
+    let row = &message.row;
+    let most = offers
+        .recipients_max
+        .map_or(usize::MAX, |m| m as usize)
+        .max(1);
+    let mut addresses = Vec::new();
+    let mut indexes = Vec::new();
+    for &index in recipients {
+        match row.recipients[index as usize].address.parse::<Address>() {
+            Ok(_) if addresses.len() >= most => transacted.left.push(index),
+            Ok(address) => {
+                addresses.push(address);
+                indexes.push(index);
+            }
+            Err(_) => {
+                let text = "the address cannot be written in SMTP";
+                let result = Result1::ours(index, Verdict::Permanent, (5, 1, 3), text);
+                transacted.results.push(result);
+            }
+        }
+    }
+    if addresses.is_empty() {
+        return None;
+    }
+    let reverse_path: ReversePath = format!("<{}>", row.reverse_path)
+        .parse()
+        .unwrap_or(ReversePath::Null);
+    let body = if row.binary {
+        Some(BodyKind::BinaryMime)
+    } else {
+        row.eight_bit.then_some(BodyKind::EightBitMime)
+    };
+    Some((
+        Envelope {
+            reverse_path,
+            recipients: addresses,
+            size: Some(row.size),
+            body,
+            smtputf8: row.smtputf8 && offers.smtputf8 && needs_smtputf8(message, content),
+        },
+        indexes,
+    ))
+}
+
+struct Run<'a> {
+    link: &'a mut Link,
+    message: &'a Rc<Message>,
+    content: &'a Content,
+    /// Replies to RCPT.
+    results: Vec<Option<Reply>>,
+    /// The server has said something.
+    has_answered: bool,
+    overload: bool,
+}
+
+impl Run<'_> {
+    /// The reply that decided about all whose RCPT was accepted, if there is one.
+    async fn run(&mut self, envelope: &Envelope) -> Result<Option<Reply>, Lost> {
+        let transfer = match self.message.row.binary {
+            true => Transfer::Chunks,
+            false => Transfer::Data,
+        };
+        self.link.session.begin(envelope, transfer);
+        let mut refused_sender = None;
+        loop {
+            let event = self.link.next().await?;
+            self.has_answered = true;
+            match event {
+                Event::Sender(reply) => {
+                    if !reply.is_positive() {
+                        self.overload |= reply.code.is_transient();
+                        refused_sender = Some(reply);
+                    }
+                }
+                Event::Recipient { index, reply } => {
+                    if let Some(place) = self.results.get_mut(index) {
+                        *place = Some(reply);
+                    }
+                }
+                Event::Ready => return self.send(transfer).await.map(Some),
+                Event::Refused(reply) => {
+                    let all_refused = || self.results.iter().flatten().all(|r| !r.is_positive());
+                    if let Some(sender) = refused_sender {
+                        // What followed from it says nothing.
+                        self.results.fill(None);
+                        return Ok(Some(sender));
+                    }
+                    if self.results.iter().all(Option::is_some) && all_refused() {
+                        self.overload |= self.results.iter().flatten().all(is_slow_down);
+                        return Ok(None);
+                    }
+                    self.overload |= reply.code.is_transient();
+                    return Ok(Some(reply));
+                }
+                other => return Err(Lost::Protocol(format!("out of turn: {other:?}"))),
+            }
+        }
+    }
+
+    /// Sends the message; answers what the server said to it.
+    async fn send(&mut self, transfer: Transfer) -> Result<Reply, Lost> {
+        let bytes = self.content.bytes.clone();
+        let external = match &self.content.external {
+            None => None,
+            Some(external) => {
+                let shard = self.message.shard();
+                let body = shard.read_body(self.message.body, None).await;
+                let location = body.map_err(cannot_read)?.location();
+                Some((external.length, location))
+            }
+        };
+        let is_last = |at: usize, length: usize| at + length >= bytes.len() && external.is_none();
+        let mut at = 0;
+        while at < bytes.len() || (at == 0 && external.is_none()) {
+            let piece = &bytes[at..bytes.len().min(at + PIECE)];
+            if let Some(early) = self
+                .piece(transfer, piece, is_last(at, piece.len()))
+                .await?
+            {
+                return Ok(early);
+            }
+            at += piece.len().max(1);
+        }
+        if let Some((length, location)) = external {
+            let mut at = 0u64;
+            while at < length {
+                let now = (length - at).min(PIECE as u64) as usize;
+                let shard = self.message.shard();
+                let read = shard
+                    .read_external(self.message.body, location, at, now)
+                    .await;
+                let piece = read.map_err(cannot_read)?;
+                at += piece.len() as u64;
+                if let Some(early) = self.piece(transfer, &piece, at >= length).await? {
+                    return Ok(early);
+                }
+            }
+        }
+        if transfer == Transfer::Data {
+            let ended = self.link.session.finish();
+            ended.map_err(|e| Lost::Unsendable(e.to_string()))?;
+            self.link.flush().await?;
+        }
+        match self.link.final_reply().await? {
+            Event::Done(reply) => {
+                self.overload |= reply.code.is_transient();
+                Ok(reply)
+            }
+            other => Err(Lost::Protocol(format!("out of turn: {other:?}"))),
+        }
+    }
+
+    /// A part of the message; a reply if the server does not want the rest.
+    async fn piece(
+        &mut self,
+        transfer: Transfer,
+        piece: &[u8],
+        last: bool,
+    ) -> Result<Option<Reply>, Lost> {
+        match transfer {
+            Transfer::Data => {
+                // A bare CR or LF would be a line's end to some servers and not to others.
+                let stuffed = self.link.session.body(piece);
+                stuffed.map_err(|e| Lost::Unsendable(e.to_string()))?;
+                if !last {
+                    self.link.flush().await?;
+                }
+            }
+            Transfer::Chunks => {
+                self.link.session.chunk(piece, last);
+                self.link.flush().await?;
+                if !last {
+                    match self.link.next().await? {
+                        Event::Chunk(reply) if reply.is_positive() => (),
+                        Event::Chunk(reply) => {
+                            self.link.session.reset();
+                            let _ = self.link.next().await?;
+                            return Ok(Some(reply));
+                        }
+                        other => return Err(Lost::Protocol(format!("out of turn: {other:?}"))),
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Whether a refusal of a recipient is about us and the time, not about the mailbox. RFC 3463 3.3: X.2.Y.
+fn is_slow_down(reply: &Reply) -> bool {
+    reply.code.is_transient() && reply.enhanced.is_none_or(|e| e.subject != 2)
+}
+
+fn cannot_read(error: shards::storage::StorageError) -> Lost {
+    Lost::Unreadable(error.to_string())
+}
+
+/// Octets of a message that are written at once.
+const PIECE: usize = 256 << 10;

@@ -1,0 +1,345 @@
+//! Mail to other servers: by MX records, over connections that are used again, with what their answers come to.
+
+use std::io::{BufReader, Write};
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::Duration;
+
+use ringmail::calls::{Answer, Call, ControlAnswer, ControlCall};
+use ringmail::queue::rows::{RecipientRow, State};
+use ringmail::settings::Door;
+use shards::tls::{ClientKey, OldestTls, load_tls};
+
+use crate::crash::{command, reply};
+use crate::dns::{mx, serve_zone};
+use crate::receiver::Receiver;
+use crate::server::TestServer;
+use crate::smtp::{numbers, wait_for};
+use crate::tls::certificate;
+
+/// A port of 127.0.0.1 that nobody has; receivers take it on other addresses.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// `one.test`, `two.test`: mx.shared.test; `gone.test`: none; `null.test`; `closed.test`: nobody listens; `own.test`: ourselves.
+fn zone(name: &str, number: u8) -> Vec<Vec<u8>> {
+    match (name, number) {
+        ("one.test." | "two.test.", 15) => vec![mx(10, "mx.shared.test")],
+        ("three.test.", 15) => vec![mx(10, "mx.closed.test"), mx(20, "mx.third.test")],
+        ("closed.test.", 15) => vec![mx(10, "mx.closed.test")],
+        ("own.test.", 15) => vec![mx(10, "mail.example.test")],
+        ("null.test.", 15) => vec![vec![0, 0, 0]],
+        ("mx.shared.test.", 1) => vec![vec![127, 0, 0, 11]],
+        ("mx.third.test.", 1) => vec![vec![127, 0, 0, 12]],
+        ("mx.closed.test.", 1) => vec![vec![127, 0, 0, 13]],
+        ("mail.example.test.", 1) => vec![vec![127, 0, 0, 1]],
+        ("alone.test.", 1) => vec![vec![127, 0, 0, 12]],
+        _ => vec![],
+    }
+}
+
+fn server(directory: &Path, port: u16, more: &str) -> TestServer {
+    let dns = serve_zone(zone);
+    let extra = format!(
+        "[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[outbound]\nport = {port}\nreply_timeout_secs = \"2s\"\nfinal_reply_timeout_secs = \"2s\"\n{more}"
+    );
+    TestServer::on(directory, &extra)
+}
+
+/// Submits as anna; the reply to the end of the message.
+fn submit(server: &TestServer, recipients: &[&str], subject: &str) -> String {
+    let mut talk = BufReader::new(server.connect(Door::Submission));
+    reply(&mut talk).unwrap();
+    command(&mut talk, "EHLO client.example\r\n").unwrap();
+    // RFC 4616: anna@example.test, anna-password.
+    let plain = "AUTH PLAIN AGFubmFAZXhhbXBsZS50ZXN0AGFubmEtcGFzc3dvcmQ=\r\n";
+    let said = command(&mut talk, plain).unwrap();
+    assert!(said.starts_with("235"), "{said}");
+    command(&mut talk, "MAIL FROM:<anna@example.test>\r\n").unwrap();
+    for recipient in recipients {
+        let said = command(&mut talk, &format!("RCPT TO:<{recipient}>\r\n")).unwrap();
+        assert!(said.starts_with("250"), "{said}");
+    }
+    command(&mut talk, "DATA\r\n").unwrap();
+    let text = format!("From: anna@example.test\r\nSubject: {subject}\r\n\r\n.hello\r\n\r\n.\r\n")
+        .replace("\r\n.hello", "\r\n..hello");
+    talk.get_mut().write_all(text.as_bytes()).unwrap();
+    reply(&mut talk).unwrap()
+}
+
+/// All recipients in the queue, with what became of them.
+fn queue(server: &TestServer) -> Vec<(String, RecipientRow)> {
+    let mut all = Vec::new();
+    for shard in 0..server.server().shards() {
+        let owner = server.server().owner_of_shard(shard);
+        let call = ControlCall::Queue {
+            shard,
+            after: None,
+            limit: 1000,
+        };
+        let answer = server.server().call(owner, Call::Control(Box::new(call)));
+        let Ok(Answer::Control(Ok(ControlAnswer::Queue(messages, _)))) = answer else {
+            panic!("no queue");
+        };
+        for message in messages {
+            for (index, recipient) in message.message.recipients.iter().enumerate() {
+                let row = message.recipient(index as u32);
+                all.push((recipient.address.clone(), row));
+            }
+        }
+    }
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all
+}
+
+#[test]
+fn mail_goes_where_mx_records_say_over_one_connection() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let shared = Receiver::start([127, 0, 0, 11], port, None, |_| None);
+    let third = Receiver::start([127, 0, 0, 12], port, None, |_| None);
+    let server = server(
+        directory.path(),
+        port,
+        "connections_at_first = 1\nconnections_per_site_max = 1\n",
+    );
+    for n in 0..20 {
+        let said = submit(
+            &server,
+            &["a@one.test", "b@one.test", "c@Two.test"],
+            &format!("s{n}"),
+        );
+        assert!(said.starts_with("250"), "{said}");
+    }
+    submit(
+        &server,
+        &["x@three.test", "y@[127.0.0.12]", "z@alone.test"],
+        "third",
+    );
+    let mut patience = 600;
+    while !queue(&server).is_empty() {
+        std::thread::sleep(Duration::from_millis(50));
+        patience -= 1;
+        assert!(patience > 0, "{:?}", queue(&server));
+    }
+    // a and b in one transaction, c in another: another domain.
+    assert_eq!(shared.messages().len(), 40);
+    let rcpt = shared
+        .commands()
+        .iter()
+        .filter(|c| c.starts_with("RCPT"))
+        .count();
+    assert_eq!(rcpt, 60);
+    // Both domains are one site; the cores take turns at its one connection.
+    assert!(shared.connections() <= 5, "{}", shared.connections());
+    assert!(shared.messages()[0].contains("\r\n..hello\r\n"));
+    // mx.closed.test does not answer, the next one does; a host without MX; a literal.
+    assert_eq!(third.messages().len(), 3);
+    let commands = third.commands();
+    assert!(commands.iter().any(|c| c == "EHLO mail.example.test"));
+    assert!(
+        commands
+            .iter()
+            .any(|c| c.starts_with("MAIL FROM:<anna@example.test> SIZE="))
+    );
+    wait_for(|| commands_end_with_quit(&shared) && commands_end_with_quit(&third));
+}
+
+fn commands_end_with_quit(receiver: &Receiver) -> bool {
+    let heard = receiver.heard.lock().unwrap();
+    heard
+        .iter()
+        .all(|h| h.commands.last().is_some_and(|c| c == "QUIT"))
+}
+
+#[test]
+fn answers_decide_what_becomes_of_each_recipient() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let receiver = Receiver::start([127, 0, 0, 11], port, None, |line| {
+        let starts = |text: &str| line.starts_with(text);
+        if starts("RCPT TO:<never@") {
+            return Some("550 5.1.1 no such user".into());
+        }
+        if starts("RCPT TO:<later@") {
+            return Some("450 4.2.0 come\r\n back".replace("\r\n back", " back"));
+        }
+        (starts("...") || starts(".") && line.contains("Subject: refused"))
+            .then(|| "554 5.7.1 spam".into())
+    });
+    let server = server(directory.path(), port, "");
+    let to = ["fine@one.test", "never@one.test", "later@one.test"];
+    assert!(submit(&server, &to, "mixed").starts_with("250"));
+    assert!(submit(&server, &["some@one.test", "body@one.test"], "refused").starts_with("250"));
+    for gone in ["a@null.test", "b@own.test"] {
+        assert!(submit(&server, &[gone], "nowhere").starts_with("250"));
+    }
+    // A report for each of the messages of which something failed.
+    wait_for(|| numbers(&server, "anna").0 == 4);
+    let left = queue(&server);
+    let waiting: Vec<_> = left
+        .iter()
+        .filter(|(_, r)| r.state == State::Waiting)
+        .collect();
+    assert_eq!(waiting.len(), 1, "{left:?}");
+    let (who, row) = waiting[0];
+    assert_eq!(who, "later@one.test");
+    let attempt = &row.history[0];
+    assert_eq!((attempt.code, attempt.enhanced), (450, Some((4, 2, 0))));
+    assert_eq!(attempt.text, "come back");
+    assert!(
+        attempt.remote.starts_with("mx.shared.test [127.0.0.11]:"),
+        "{}",
+        attempt.remote
+    );
+    assert_eq!(receiver.messages().len(), 1);
+}
+
+#[test]
+fn what_cannot_be_reached_waits_with_a_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = server(directory.path(), free_port(), "");
+    for n in 0..10 {
+        assert!(submit(&server, &["a@closed.test"], &format!("s{n}")).starts_with("250"));
+    }
+    wait_for(|| queue(&server).iter().any(|(_, r)| r.attempts > 0));
+    let left = queue(&server);
+    assert_eq!(left.len(), 10);
+    let tried = left.iter().find(|(_, r)| r.attempts > 0).unwrap();
+    assert_eq!(tried.1.history[0].text, "connection refused");
+    // The others wait in line for the site, and are not all tried in vain.
+    std::thread::sleep(Duration::from_millis(500));
+    let tried = queue(&server)
+        .iter()
+        .filter(|(_, r)| r.attempts > 0)
+        .count();
+    assert!((1..10).contains(&tried), "{tried}");
+}
+
+/// A transport `relay` that all mail takes.
+fn relay(more: &str) -> String {
+    format!(
+        "ehlo_name = \"first.test\"\n[transport.relay]\nkind = \"smarthost\"\nhost = \"mail.example.test\"\n{more}[[route]]\ntransport = \"relay\"\n"
+    )
+}
+
+#[test]
+fn a_smarthost_is_logged_in_to_with_a_key_or_a_password() {
+    let directory = tempfile::tempdir().unwrap();
+    certificate(directory.path());
+    // RFC 8410 7: a private key as openssl genpkey writes it; the one of 10.3.
+    let key = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n";
+    std::fs::write(directory.path().join("client.key"), key).unwrap();
+    std::fs::write(directory.path().join("password"), "secret\n").unwrap();
+    let pair = (
+        directory.path().join("cert.pem"),
+        directory.path().join("key.pem"),
+    );
+    let tls = load_tls(&[pair], OldestTls::V1_2).unwrap().asking;
+    for (offered, more, expected) in [
+        // Known by the key alone, without AUTH.
+        ("PIPELINING", "client_key = \"client.key\"\n", None),
+        (
+            "AUTH EXTERNAL PLAIN",
+            "client_key = \"client.key\"\nuser = \"anna\"\n",
+            Some("AUTH EXTERNAL YW5uYQ=="),
+        ),
+        (
+            "AUTH PLAIN LOGIN",
+            "password_file = \"password\"\nuser = \"anna\"\n",
+            Some("AUTH PLAIN AGFubmEAc2VjcmV0"),
+        ),
+    ] {
+        let port = free_port();
+        let smarthost =
+            Receiver::start(
+                [127, 0, 0, 1],
+                port,
+                Some(tls.clone()),
+                move |line| match line.split(' ').next() {
+                    Some("EHLO") => {
+                        Some(format!("250-smart.test\r\n250-STARTTLS\r\n250 {offered}"))
+                    }
+                    Some("AUTH") => Some("235 2.7.0 welcome".into()),
+                    _ => None,
+                },
+            );
+        let data = tempfile::tempdir_in(directory.path()).unwrap();
+        for name in ["cert.pem", "client.key", "password"] {
+            std::fs::copy(directory.path().join(name), data.path().join(name)).unwrap();
+        }
+        let more = relay(&format!("port = {port}\nca_file = \"cert.pem\"\n{more}"));
+        let server = server(data.path(), 1, &more);
+        assert!(
+            submit(&server, &["a@one.test", "b@two.test", "c@[192.0.2.1]"], "x").starts_with("250")
+        );
+        wait_for(|| queue(&server).is_empty());
+        // One line, one transaction, whatever the domains.
+        assert_eq!(smarthost.messages().len(), 1);
+        let heard = smarthost.heard.lock().unwrap()[0].clone();
+        assert!(heard.tls);
+        let key = heard
+            .certificate
+            .map(|der| ClientKey::of(&der).unwrap().kind);
+        assert_eq!(
+            key.as_deref(),
+            more.contains("client_key").then_some("ed25519")
+        );
+        let login = heard.commands.iter().find(|c| c.starts_with("AUTH"));
+        assert_eq!(login.map(String::as_str), expected);
+    }
+}
+
+#[test]
+fn a_smarthost_that_is_not_the_right_one_gets_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    certificate(directory.path());
+    let pair = (
+        directory.path().join("cert.pem"),
+        directory.path().join("key.pem"),
+    );
+    let tls = load_tls(&[pair], OldestTls::V1_2).unwrap().anonymous;
+    let port = free_port();
+    let smarthost = Receiver::start([127, 0, 0, 1], port, Some(tls), |_| None);
+    std::fs::write(directory.path().join("password"), "secret\n").unwrap();
+    let more = format!("port = {port}\nuser = \"anna\"\npassword_file = \"password\"\n");
+    let server = server(directory.path(), 1, &relay(&more));
+    assert!(submit(&server, &["a@one.test"], "x").starts_with("250"));
+    wait_for(|| queue(&server)[0].1.attempts == 1);
+    let text = queue(&server)[0].1.history[0].text.clone();
+    assert!(
+        text.contains("not trusted") && text.contains("fingerprint = \""),
+        "{text}"
+    );
+    let commands = smarthost.commands();
+    assert!(
+        !commands
+            .iter()
+            .any(|c| c.starts_with("AUTH") || c.starts_with("MAIL")),
+        "{commands:?}"
+    );
+}
+
+#[test]
+fn a_smarthost_of_our_own_takes_scram() {
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    certificate(second.path());
+    let smarthost = TestServer::with_tls(second.path());
+    let port = smarthost.address(Door::Submissions).port();
+    std::fs::write(first.path().join("password"), "anna-password\n").unwrap();
+    std::fs::copy(
+        second.path().join("cert.pem"),
+        first.path().join("cert.pem"),
+    )
+    .unwrap();
+    let more = format!(
+        "port = {port}\ntls = \"implicit\"\nca_file = \"cert.pem\"\nuser = \"anna@example.test\"\npassword_file = \"password\"\nmechanisms = [\"SCRAM-SHA-256-PLUS\"]\n"
+    );
+    let server = server(first.path(), 1, &relay(&more));
+    assert!(submit(&server, &["a@one.test"], "x").starts_with("250"));
+    wait_for(|| queue(&server).is_empty());
+    // Taken, not given up: that would be told before the entry goes.
+    assert_eq!(numbers(&server, "anna").0, 0);
+}
