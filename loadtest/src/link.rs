@@ -1,21 +1,21 @@
 //! One socket, with TLS or without: octets in, octets out, never blocking. Who says what is `engine.rs`'s matter.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::sync::Arc;
 
 use mio::net::TcpStream;
-use rustls::{ClientConfig, ClientConnection};
+use rustls::{ClientConfig, Connection, ServerConfig, ServerConnection};
 use sasl::{ChannelBindings, EXPORTER_LABEL, EXPORTER_LENGTH};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::tls;
 
-/// A connection that is being made or is there.
+/// A connection that is being made or is there, to a server or, in the sink, from one.
 pub struct Link {
     /// The socket, for registration.
     pub stream: TcpStream,
-    tls: Option<Box<ClientConnection>>,
+    tls: Option<Box<Connection>>,
     newly_secure: bool,
     /// What is to be sent, in clear.
     pub output: Vec<u8>,
@@ -47,21 +47,51 @@ impl Link {
             Err(error) if error.raw_os_error() == Some(115) => {}
             Err(error) => return Err(error),
         }
-        Ok(Self {
-            stream: TcpStream::from_std(socket.into()),
+        Ok(Self::new(TcpStream::from_std(socket.into())))
+    }
+
+    /// Takes a connection that came.
+    pub fn accepted(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        Ok(Self::new(stream))
+    }
+
+    fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
             tls: None,
             newly_secure: false,
             output: Vec::new(),
             written: 0,
-        })
+        }
     }
 
     /// From here on TLS; the handshake goes along with the next writes and reads.
     pub fn start_tls(&mut self, config: &Arc<ClientConfig>) -> io::Result<()> {
         let connection = tls::connection(config).map_err(io::Error::other)?;
+        self.tls = Some(Box::new(Connection::Client(connection)));
+        self.newly_secure = true;
+        Ok(())
+    }
+
+    /// The same as the server.
+    pub fn accept_tls(&mut self, config: &Arc<ServerConfig>) -> io::Result<()> {
+        let connection = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
+        let mut connection = Connection::Server(connection);
+        connection.set_buffer_limit(None);
         self.tls = Some(Box::new(connection));
         self.newly_secure = true;
         Ok(())
+    }
+
+    /// Nothing more is sent after what waits, as far as the socket takes that at once.
+    pub fn close(&mut self) -> io::Result<()> {
+        self.flush()?;
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+        }
+        self.flush()?;
+        self.stream.shutdown(Shutdown::Write)
     }
 
     /// Whether octets came over TLS for the first time; asked once the first have come.

@@ -3,6 +3,7 @@
 //! `options.rs` reads the command line, `scenarios/` say what a run is, `smtp_traffic.rs`, `imap_traffic.rs`, `tasks/` and
 //! `logins/` say it to the server with the sessions of our protocol crates, `engine.rs` and `link.rs` move the octets, `report.rs`
 //! and `rounds.rs` tell what came of it. One thread, no runtime: the server needs the cores.
+//! `sink/` is the other end of a relay, with threads of its own, and `zone.rs` the DNS that leads to it.
 //! Every answer is checked; the first that is not as expected ends the run with an exit code other than 0.
 //! Never here: anything of our server but its protocols.
 
@@ -22,10 +23,12 @@ mod progress;
 mod report;
 mod rounds;
 mod scenarios;
+mod sink;
 mod smtp_traffic;
 mod target;
 mod tasks;
 mod tls;
+mod zone;
 
 use std::process::ExitCode;
 
@@ -59,6 +62,7 @@ fn run() -> Result<(), Failure> {
         "imap" => scenarios::imap::run(&options),
         "logins" => scenarios::logins::run(&options),
         "login-storm" => scenarios::login_storm::run(&options),
+        "sink" => scenarios::sink::run(&options),
         "idle" => scenarios::idle::run(&options),
         "verify" => scenarios::verify::run(&options),
         other => Err(Failure::Usage(format!("no scenario {other}; see --help"))),

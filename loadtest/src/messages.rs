@@ -72,6 +72,11 @@ impl BodyCheck {
         }
     }
 
+    /// The message's token, if it is one of ours and its header was seen.
+    pub fn token(&self) -> Option<&str> {
+        token_of(&self.header)
+    }
+
     /// The message is whole: compares, and is ready for the next. Messages of others pass.
     pub fn finish(&mut self) -> Result<(), String> {
         let check = std::mem::take(self);

@@ -77,6 +77,20 @@ pub struct Options {
     pub pause_micros: u64,
     /// `--at-most`
     pub at_most: Option<f64>,
+    /// `--destinations`
+    pub destinations: usize,
+    /// `--seconds`
+    pub seconds: Option<u64>,
+    /// `--sink-port`
+    pub sink_port: u16,
+    /// `--dns-port`
+    pub dns_port: Option<u16>,
+    /// `--script`
+    pub script: Option<String>,
+    /// Each `--rule`.
+    pub rules: Vec<String>,
+    /// `--threads`
+    pub threads: usize,
 }
 
 impl Options {
@@ -142,6 +156,13 @@ impl Options {
             window_secs: 5,
             pause_micros: 2000,
             at_most: None,
+            destinations: 100,
+            seconds: None,
+            sink_port: 2525,
+            dns_port: None,
+            script: None,
+            rules: Vec::new(),
+            threads: 1,
         }
     }
 
@@ -186,6 +207,13 @@ impl Options {
             "window-secs" => self.window_secs = positive(name, &value)? as u64,
             "pause-micros" => self.pause_micros = positive(name, &value)? as u64,
             "at-most" => self.at_most = Some(number(name, &value)?),
+            "destinations" => self.destinations = positive(name, &value)?,
+            "seconds" => self.seconds = Some(positive(name, &value)? as u64),
+            "sink-port" => self.sink_port = number(name, &value)?,
+            "dns-port" => self.dns_port = Some(number(name, &value)?),
+            "script" => self.script = Some(value),
+            "rule" => self.rules.push(value),
+            "threads" => self.threads = positive(name, &value)?,
             _ => return Err(Failure::Usage(format!("unknown option --{name}"))),
         }
         Ok(())
@@ -220,6 +248,9 @@ impl Raw {
 
     fn targets(self, options: &mut Options) -> Result<(), Failure> {
         let text = self.target.as_deref();
+        if options.command == "sink" && text.is_none() {
+            return Ok(());
+        }
         let text = text.ok_or_else(|| Failure::Usage("--target HOST:PORT is missing".into()))?;
         let mut target = Target::parse(text, "target", options.allow_remote)?;
         target.security = self.security.unwrap_or(target.security);
