@@ -7,6 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Instant;
 
 use super::data::DataEnd;
+use super::offers;
 use super::script::{Fault, Place, Rules, Tls};
 use super::tally::Tally;
 use crate::messages::BodyCheck;
@@ -189,19 +190,7 @@ impl Dialog {
             scene.reply(250, "sink.invalid");
             return Step::Reply;
         }
-        let rules = scene.rules;
-        let mut lines = vec!["sink.invalid".to_owned()];
-        let offered = EXTENSIONS.iter().filter(|it| offers(rules, it));
-        lines.extend(offered.map(|it| (*it).to_owned()));
-        if offers(rules, "SIZE") {
-            lines.push(format!("SIZE {}", rules.size));
-        }
-        if rules.tls != Tls::No && !self.secure {
-            lines.push("STARTTLS".into());
-        }
-        if rules.auth {
-            lines.push("AUTH PLAIN".into());
-        }
+        let lines = offers::lines(scene.rules, self.secure);
         for (index, line) in lines.iter().enumerate() {
             let mark = if index + 1 < lines.len() { '-' } else { ' ' };
             let line = format!("250{mark}{line}\r\n");
@@ -228,7 +217,7 @@ impl Dialog {
             scene.mistake(501, "5.5.4 MAIL FROM:<path>");
             return Step::Reply;
         };
-        if !allowed(scene.rules, parameters, MAIL_PARAMETERS) {
+        if !offers::allows(scene.rules, parameters, offers::MAIL) {
             scene.mistake(555, "5.5.4 this was not offered");
             return Step::Reply;
         }
@@ -257,7 +246,7 @@ impl Dialog {
             scene.mistake(503, "5.5.1 MAIL first");
         } else if address.is_none() {
             scene.mistake(501, "5.5.4 RCPT TO:<path>");
-        } else if address.is_some_and(|it| !allowed(scene.rules, it.1, RCPT_PARAMETERS)) {
+        } else if address.is_some_and(|it| !offers::allows(scene.rules, it.1, offers::RCPT)) {
             scene.mistake(555, "5.5.4 this was not offered");
         } else if let Some((code, text)) = self.turn_down(hash, scene) {
             self.turned_down = true;
@@ -311,7 +300,8 @@ impl Dialog {
         let mut words = rest.split_ascii_whitespace();
         let left = words.next().and_then(|it| it.parse().ok());
         let last = words.next().map(|it| it.eq_ignore_ascii_case("LAST"));
-        let Some(left) = left.filter(|_| last != Some(false) && offers(scene.rules, "CHUNKING"))
+        let Some(left) =
+            left.filter(|_| last != Some(false) && offers::has(scene.rules, "CHUNKING"))
         else {
             // What follows can not be told from commands.
             scene.mistake(501, "5.5.4 BDAT size [LAST]");
@@ -503,46 +493,12 @@ fn path<'a>(text: &'a str, begin: &str) -> Option<(&'a str, &'a str)> {
         .then_some((address, parameters))
 }
 
-/// Whether each parameter's extension was offered.
-fn allowed(rules: &Rules, parameters: &str, known: &[(&str, &str)]) -> bool {
-    parameters.split_ascii_whitespace().all(|parameter| {
-        let keyword = parameter.split('=').next().unwrap_or_default();
-        let found = known.iter().find(|it| it.0.eq_ignore_ascii_case(keyword));
-        found.is_some_and(|(_, extension)| match *extension {
-            "AUTH" => rules.auth,
-            extension => offers(rules, extension),
-        })
-    })
-}
-
-fn offers(rules: &Rules, extension: &str) -> bool {
-    let is = |it: &String| it.eq_ignore_ascii_case(extension);
-    !rules.without.iter().any(is)
-}
-
 fn hash(address: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     address.to_ascii_lowercase().hash(&mut hasher);
     hasher.finish()
 }
 
-const EXTENSIONS: &[&str] = &[
-    "PIPELINING",
-    "8BITMIME",
-    "CHUNKING",
-    "SMTPUTF8",
-    "DSN",
-    "ENHANCEDSTATUSCODES",
-];
-const MAIL_PARAMETERS: &[(&str, &str)] = &[
-    ("SIZE", "SIZE"),
-    ("BODY", "8BITMIME"),
-    ("SMTPUTF8", "SMTPUTF8"),
-    ("RET", "DSN"),
-    ("ENVID", "DSN"),
-    ("AUTH", "AUTH"),
-];
-const RCPT_PARAMETERS: &[(&str, &str)] = &[("NOTIFY", "DSN"), ("ORCPT", "DSN")];
 const GARBAGE: &[u8] = b"\x00\xff\xfe this is no reply\r\n";
 /// More than any command may have: RFC 5321 4.5.3.1.4, RFC 4954 4 (12288).
 const LINE_MAX: usize = 16 * 1024;

@@ -1,13 +1,14 @@
 //! The sink: an SMTP receiver that accepts faster than any server can send, counts to the message, and misbehaves where a script
 //! says so. One port at many loopback addresses, each a destination of its own.
 //!
-//! `script.rs` reads what each destination does, `dialog.rs` says it (no socket, no clock), `data.rs` finds the end of a message,
+//! `script.rs` reads what each destination does, `dialog.rs` and `offers.rs` say it (no socket, no clock), `data.rs` finds the end of a message,
 //! `serve.rs` moves the octets of a share of the destinations on one thread, `tally.rs` counts.
 //! Its input is a server's under test: whatever comes, it is answered, counted, or its connection closed.
 //! Never here: who sends, and whether all of it came; `scenarios/relay.rs` compares.
 
 mod data;
 mod dialog;
+mod offers;
 mod script;
 mod serve;
 mod tally;
