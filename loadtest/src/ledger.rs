@@ -23,9 +23,9 @@ pub struct Ledger {
 impl Ledger {
     /// Adds all that was accepted in a run.
     pub fn add(&mut self, traffic: &SmtpTraffic) {
-        for &(message, first) in &traffic.accepted {
-            let token = traffic.plan().content.token(message);
-            for recipient in traffic.recipients_of(first) {
+        for accepted in &traffic.accepted {
+            let token = traffic.plan().content.token(accepted.message);
+            for recipient in traffic.recipients_of(accepted.recipient) {
                 self.insert(recipient.to_string(), token.clone());
             }
         }

@@ -8,6 +8,7 @@
 //! Never here: anything of our server but its protocols.
 
 mod control;
+mod deliveries;
 mod engine;
 mod error;
 mod imap_traffic;
@@ -62,6 +63,7 @@ fn run() -> Result<(), Failure> {
         "imap" => scenarios::imap::run(&options),
         "logins" => scenarios::logins::run(&options),
         "login-storm" => scenarios::login_storm::run(&options),
+        "relay" => scenarios::relay::run(&options),
         "sink" => scenarios::sink::run(&options),
         "idle" => scenarios::idle::run(&options),
         "verify" => scenarios::verify::run(&options),

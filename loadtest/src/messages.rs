@@ -1,6 +1,6 @@
 //! The messages that are sent, and the check of those that come back.
 //!
-//! All messages of a run share one body; only the Message-ID differs. A field of the header tells octets and CRC-32 of the
+//! All messages of a run share one body; only the Message-ID differs, and the author where each connection has its own. A field of the header tells octets and CRC-32 of the
 //! body, so whoever fetches a message can check it without knowing who sent it. RFC 5322.
 
 use memchr::memmem;
@@ -30,8 +30,16 @@ impl Messages {
 
     /// The header of message number `sequence`, with the empty line that ends it.
     pub fn header(&self, sequence: u64) -> String {
+        self.header_by(sequence, AUTHOR)
+    }
+
+    /// The same with another author: who submits may only write as himself.
+    pub fn header_by(&self, sequence: u64, author: &str) -> String {
         let token = self.token(sequence);
-        format!("Message-ID: <{token}{TOKEN_HOST}>\r\n{}", self.fixed)
+        format!(
+            "Message-ID: <{token}{TOKEN_HOST}>\r\nFrom: Load Test <{author}>\r\n{}",
+            self.fixed
+        )
     }
 
     /// What makes the message known again: the left side of its Message-ID.
@@ -107,7 +115,6 @@ pub fn token_of(header: &[u8]) -> Option<&str> {
 fn fixed_header(size: usize, crc: u32) -> String {
     format!(
         "Date: Thu, 01 Jan 2026 12:00:00 +0000\r\n\
-         From: Load Test <load@example.org>\r\n\
          To: undisclosed-recipients:;\r\n\
          Subject: loadtest of a mail server\r\n\
          MIME-Version: 1.0\r\n\
@@ -144,6 +151,8 @@ fn body(size: usize) -> Vec<u8> {
     body
 }
 
+/// Of messages that nobody in particular sends.
+pub const AUTHOR: &str = "load@example.org";
 const TOKEN_HOST: &str = "@loadtest.invalid";
 const CHECK_FIELD: &str = "X-Loadtest: ";
 const LINE: usize = 74;

@@ -79,6 +79,10 @@ pub struct Options {
     pub at_most: Option<f64>,
     /// `--destinations`
     pub destinations: usize,
+    /// `--stalled`
+    pub stalled: usize,
+    /// `--bars`
+    pub bars: bool,
     /// `--seconds`
     pub seconds: Option<u64>,
     /// `--sink-port`
@@ -157,6 +161,8 @@ impl Options {
             pause_micros: 2000,
             at_most: None,
             destinations: 100,
+            stalled: 0,
+            bars: false,
             seconds: None,
             sink_port: 2525,
             dns_port: None,
@@ -208,6 +214,7 @@ impl Options {
             "pause-micros" => self.pause_micros = positive(name, &value)? as u64,
             "at-most" => self.at_most = Some(number(name, &value)?),
             "destinations" => self.destinations = positive(name, &value)?,
+            "stalled" => self.stalled = number(name, &value)?,
             "seconds" => self.seconds = Some(positive(name, &value)? as u64),
             "sink-port" => self.sink_port = number(name, &value)?,
             "dns-port" => self.dns_port = Some(number(name, &value)?),
@@ -240,6 +247,7 @@ impl Raw {
             "starttls" => self.security = Some(Security::StartTls),
             "json" => options.json = true,
             "cold" => options.cold = true,
+            "bars" => options.bars = true,
             "allow-remote" => options.allow_remote = true,
             _ => return false,
         }

@@ -30,6 +30,8 @@ pub struct Figures {
     pub latency: Histogram<u64>,
     /// Time and cost.
     pub usage: Usage,
+    /// What else the scenario tells, by name.
+    pub notes: Vec<(&'static str, f64)>,
 }
 
 /// Time that passed, and what the server used meanwhile.
@@ -160,6 +162,9 @@ impl Figures {
             let each = syncs / self.operations.max(1) as f64;
             text += &format!("  syncs {syncs}, {each:.4} per operation\n");
         }
+        for (name, value) in &self.notes {
+            text += &format!("  {name} {}\n", (value * 10.0).round() / 10.0);
+        }
         text
     }
 
@@ -183,6 +188,7 @@ impl Figures {
             "server_peak_octets": self.usage.peak,
             "server_syncs": self.usage.syncs,
             "tester_cpu_secs": self.usage.own_cpu_secs,
+            "notes": self.notes.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
         })
     }
 }

@@ -110,7 +110,8 @@ impl Comparison {
     }
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+/// Not a number if there are none.
+pub fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     match values.len() {

@@ -13,7 +13,7 @@ use smtp::{Address, HelloKind, Reply, ReversePath};
 
 use crate::engine::{Opening, Traffic, Turn};
 use crate::error::Failure;
-use crate::messages::Messages;
+use crate::messages::{AUTHOR, Messages};
 use crate::report::latencies;
 use crate::target::Security;
 
@@ -23,16 +23,16 @@ pub struct Plan {
     pub to: SocketAddr,
     /// TLS.
     pub security: Security,
-    /// MAIL.
-    pub reverse_path: ReversePath,
+    /// Who sends, in turn over the slots.
+    pub senders: Vec<Sender>,
     /// RCPT, in turn.
     pub recipients: Vec<Address>,
     /// RCPT per message.
     pub rcpts_per_message: usize,
-    /// AUTH PLAIN, if any.
-    pub auth: Option<(String, String)>,
     /// Messages in all.
     pub messages: u64,
+    /// No message is begun after that.
+    pub until: Option<Instant>,
     /// Messages of one connection.
     pub per_connection: u64,
     /// The messages.
@@ -40,19 +40,56 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Parses addresses as MAIL and RCPT want them.
-    pub fn addresses(
-        from: &str,
-        recipients: &[String],
-    ) -> Result<(ReversePath, Vec<Address>), Failure> {
-        let parse = |text: &String| {
-            text.parse()
-                .map_err(|error| Failure::Usage(format!("{text}: {error}")))
-        };
-        let from = parse(&from.to_owned())?;
-        let recipients: Result<Vec<Address>, Failure> = recipients.iter().map(parse).collect();
-        Ok((ReversePath::Address(from), recipients?))
+    /// Parses addresses as RCPT wants them.
+    pub fn recipients(addresses: &[String]) -> Result<Vec<Address>, Failure> {
+        addresses.iter().map(|text| address(text)).collect()
     }
+}
+
+/// Who sends.
+pub struct Sender {
+    /// MAIL.
+    pub reverse_path: ReversePath,
+    /// From.
+    pub author: String,
+    /// AUTH PLAIN, if any.
+    pub auth: Option<(String, String)>,
+}
+
+impl Sender {
+    /// With an address for MAIL; the author is nobody in particular.
+    pub fn new(from: &str, auth: Option<(String, String)>) -> Result<Self, Failure> {
+        Ok(Self {
+            reverse_path: ReversePath::Address(address(from)?),
+            author: AUTHOR.to_owned(),
+            auth,
+        })
+    }
+
+    /// An account that sends as itself.
+    pub fn account(login: (String, String)) -> Result<Self, Failure> {
+        Ok(Self {
+            reverse_path: ReversePath::Address(address(&login.0)?),
+            author: login.0.clone(),
+            auth: Some(login),
+        })
+    }
+}
+
+fn address(text: &str) -> Result<Address, Failure> {
+    let wrong = |error| Failure::Usage(format!("{text}: {error}"));
+    text.parse().map_err(wrong)
+}
+
+/// A message that the server has taken responsibility for.
+#[derive(Debug, Clone, Copy)]
+pub struct Accepted {
+    /// Its number.
+    pub message: u64,
+    /// Its first recipient; the others follow in turn.
+    pub recipient: u32,
+    /// When the 250 was read.
+    pub at: Instant,
 }
 
 /// When the last message to each recipient was sent.
@@ -62,8 +99,8 @@ pub type SentTimes = Rc<RefCell<Vec<Option<Instant>>>>;
 pub struct SmtpTraffic {
     plan: Plan,
     begun: u64,
-    /// Accepted messages: number and first recipient; the others follow in turn.
-    pub accepted: Vec<(u64, u32)>,
+    /// Accepted messages.
+    pub accepted: Vec<Accepted>,
     /// From MAIL to the answer to the data.
     pub latency: Histogram<u64>,
     /// Set by who wants to know, before the data's last octet is written.
@@ -73,6 +110,7 @@ pub struct SmtpTraffic {
 /// One connection.
 pub struct SmtpDialog {
     session: Session,
+    sender: usize,
     envelope: Envelope,
     message: u64,
     recipient: usize,
@@ -169,7 +207,7 @@ impl SmtpTraffic {
             dialog.session.start_tls();
             return Ok(());
         }
-        match &self.plan.auth {
+        match &self.plan.senders[dialog.sender].auth {
             Some((user, password)) if !dialog.authenticated => {
                 // RFC 4616 2: no authorization identity.
                 let response = format!("\0{user}\0{password}");
@@ -181,8 +219,12 @@ impl SmtpTraffic {
         Ok(())
     }
 
+    fn is_over(&self, now: Instant) -> bool {
+        self.begun == self.plan.messages || self.plan.until.is_some_and(|until| now >= until)
+    }
+
     fn next_message(&mut self, dialog: &mut SmtpDialog, now: Instant) {
-        if dialog.left == 0 || self.begun == self.plan.messages {
+        if dialog.left == 0 || self.is_over(now) {
             dialog.waits_for = "an answer to QUIT";
             dialog.session.quit();
             return;
@@ -208,7 +250,8 @@ impl SmtpTraffic {
         output: &mut Vec<u8>,
         now: Instant,
     ) -> Result<(), String> {
-        let header = self.plan.content.header(dialog.message);
+        let author = &self.plan.senders[dialog.sender].author;
+        let header = self.plan.content.header_by(dialog.message, author);
         let wrong = |_| "the message has a bare CR or LF".to_owned();
         dialog.session.body(header.as_bytes()).map_err(wrong)?;
         dialog.session.transmit(output);
@@ -228,8 +271,11 @@ impl SmtpTraffic {
     fn done(&mut self, dialog: &mut SmtpDialog, now: Instant) {
         let micros = now.duration_since(dialog.begun).as_micros() as u64;
         self.latency.saturating_record(micros.max(1));
-        self.accepted
-            .push((dialog.message, dialog.recipient as u32));
+        self.accepted.push(Accepted {
+            message: dialog.message,
+            recipient: dialog.recipient as u32,
+            at: now,
+        });
         self.next_message(dialog, now);
     }
 }
@@ -244,18 +290,20 @@ impl SmtpDialog {
 impl Traffic for SmtpTraffic {
     type Dialog = SmtpDialog;
 
-    fn open(&mut self, _slot: usize, now: Instant) -> Option<Opening<SmtpDialog>> {
-        if self.begun == self.plan.messages {
+    fn open(&mut self, slot: usize, now: Instant) -> Option<Opening<SmtpDialog>> {
+        if self.is_over(now) {
             return None;
         }
+        let sender = slot % self.plan.senders.len();
+        let (content, by) = (&self.plan.content, &self.plan.senders[sender]);
+        let size = content.header_by(0, &by.author).len() + content.body().len();
         let dialog = SmtpDialog {
             session: Session::new("loadtest.invalid"),
+            sender,
             envelope: Envelope {
-                reverse_path: self.plan.reverse_path.clone(),
+                reverse_path: by.reverse_path.clone(),
                 recipients: Vec::new(),
-                size: Some(
-                    (self.plan.content.header(0).len() + self.plan.content.body().len()) as u64,
-                ),
+                size: Some(size as u64),
                 body: None,
                 smtputf8: false,
             },

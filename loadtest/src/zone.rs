@@ -329,6 +329,33 @@ mod tests {
     }
 
     #[test]
+    fn a_resolver_reads_the_answers() {
+        let zone = Zone::start(0, 300, 1).unwrap();
+        let resolve = |name: &str, kind| {
+            let name = dns::Name::parse(name).unwrap();
+            let answer = zone.shared.answer(&dns::query(7, &name, kind)).unwrap();
+            match dns::read(&answer, 7, &name, kind) {
+                dns::Reading::Answered(resolved) => (resolved.outcome, resolved.ttl),
+                other => panic!("{name}: {other:?}"),
+            }
+        };
+        let mx = dns::Record::Mx(dns::Mx {
+            preference: 10,
+            exchange: dns::Name::parse("mx.d299.test").unwrap(),
+        });
+        let records = |record| dns::Outcome::Records([record].into());
+        let found = resolve("d299.test", dns::RecordType::Mx);
+        assert_eq!(found, (records(mx), TTL_SECS));
+        let address = dns::Record::A(address_of(299));
+        let found = resolve("mx.d299.test", dns::RecordType::A);
+        assert_eq!(found, (records(address), TTL_SECS));
+        let found = resolve("mx.d299.test", dns::RecordType::Aaaa);
+        assert_eq!(found, (dns::Outcome::NoData, TTL_SECS));
+        let found = resolve("d300.test", dns::RecordType::Mx);
+        assert_eq!(found, (dns::Outcome::NxDomain, TTL_SECS));
+    }
+
+    #[test]
     fn what_is_not_there_is_told() {
         let zone = Zone::start(0, 3, 1).unwrap();
         for (name, kind, code) in [

@@ -17,7 +17,7 @@ use crate::options::Options;
 use crate::process::{self, Reading};
 use crate::progress::Progress;
 use crate::report::{Figures, Meter, Usage, latencies};
-use crate::smtp_traffic::{Plan, SmtpDialog, SmtpTraffic};
+use crate::smtp_traffic::{Plan, Sender, SmtpDialog, SmtpTraffic};
 use crate::target::{Security, Target, address};
 use crate::tasks::{Notices, Work};
 
@@ -103,16 +103,16 @@ impl<'a> Idle<'a> {
         let mut smtp = None;
         if let Some(text) = &self.options.smtp {
             let recipients: Vec<String> = logins.into_iter().map(|login| login.0).collect();
-            let (reverse_path, recipients) = Plan::addresses(&self.options.from, &recipients)?;
+            let recipients = Plan::recipients(&recipients)?;
             let reached = recipients.len().min(self.connections) as u64;
             let plan = Plan {
                 to: address(text, self.options.allow_remote)?,
                 security: Security::Plain,
-                reverse_path,
+                senders: vec![Sender::new(&self.options.from, None)?],
                 recipients,
                 rcpts_per_message: 1,
-                auth: None,
                 messages: reached,
+                until: None,
                 per_connection: u64::MAX,
                 content: Messages::new(self.options.size, &super::run_name()),
             };
@@ -197,6 +197,7 @@ impl<'a> Idle<'a> {
             latency_of: "notice (message sent to EXISTS)",
             latency: self.notices.latency.borrow().clone(),
             usage: meter.stop()?,
+            notes: Vec::new(),
         })
     }
 }

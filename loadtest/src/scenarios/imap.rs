@@ -199,6 +199,7 @@ fn measure(
         latency_of: scenario.latency_of,
         latency: traffic.latency,
         usage,
+        notes: Vec::new(),
     })
 }
 

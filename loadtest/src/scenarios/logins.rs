@@ -79,6 +79,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
                 latency_of: "login",
                 latency: traffic.latency,
                 usage,
+                notes: Vec::new(),
             })
         },
     )

@@ -4,6 +4,8 @@ pub mod idle;
 pub mod imap;
 pub mod login_storm;
 pub mod logins;
+pub mod relay;
+mod relay_bars;
 pub mod sink;
 pub mod smtp_accept;
 pub mod verify;

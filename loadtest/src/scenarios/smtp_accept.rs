@@ -8,7 +8,7 @@ use crate::options::Options;
 use crate::progress::Progress;
 use crate::report::{Figures, Meter};
 use crate::rounds;
-use crate::smtp_traffic::{Plan, SmtpTraffic};
+use crate::smtp_traffic::{Plan, Sender, SmtpTraffic};
 use crate::target::{Target, expand};
 
 /// Runs all rounds, then verifies what ours accepted, if asked.
@@ -61,13 +61,13 @@ fn accept(options: &Options, target: &Target) -> Result<(Figures, SmtpTraffic), 
         latency_of: "message",
         latency: traffic.latency.clone(),
         usage,
+        notes: Vec::new(),
     };
     Ok((figures, traffic))
 }
 
 fn plan(options: &Options, target: &Target) -> Result<Plan, Failure> {
-    let recipients = expand(&options.recipients)?;
-    let (reverse_path, recipients) = Plan::addresses(&options.from, &recipients)?;
+    let recipients = Plan::recipients(&expand(&options.recipients)?)?;
     if options.rcpts_per_message > recipients.len() {
         let text = "--rcpts-per-message is more than there are --recipients";
         return Err(Failure::Usage(text.into()));
@@ -75,11 +75,11 @@ fn plan(options: &Options, target: &Target) -> Result<Plan, Failure> {
     Ok(Plan {
         to: target.address,
         security: target.security,
-        reverse_path,
+        senders: vec![Sender::new(&options.from, options.auth.clone())?],
         recipients,
         rcpts_per_message: options.rcpts_per_message,
-        auth: options.auth.clone(),
         messages: options.messages,
+        until: None,
         per_connection: options.per_connection,
         content: Messages::new(options.size, &super::run_name()),
     })

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::data::DataEnd;
 use super::offers;
 use super::script::{Fault, Place, Rules, Tls};
-use super::tally::Tally;
+use super::tally::{Tally, Used};
 use crate::messages::BodyCheck;
 
 /// What follows.
@@ -53,6 +53,7 @@ pub struct Dialog {
     turned_down: bool,
     recipients: Vec<u64>,
     messages: u64,
+    used: Used,
     octets: u64,
     check: BodyCheck,
 }
@@ -78,6 +79,7 @@ impl Dialog {
             turned_down: false,
             recipients: Vec::new(),
             messages: 0,
+            used: Used::default(),
             octets: 0,
             check: BodyCheck::default(),
         };
@@ -360,7 +362,7 @@ impl Dialog {
         } else {
             let token = self.check.token();
             scene.tally.remember(token, &self.recipients, scene.now);
-            scene.tally.accepted(self.messages, self.octets);
+            scene.tally.accepted(&mut self.used, self.octets);
             scene.tally.damaged += u64::from(self.check.finish().is_err());
             self.messages += 1;
         }

@@ -132,13 +132,11 @@ impl Sink {
         self.port
     }
 
-    #[cfg(test)]
     /// All destinations, in the order of addresses given.
     pub fn destinations(&self) -> &[Destination] {
         &self.destinations
     }
 
-    #[cfg(test)]
     /// Accepted messages of a run.
     pub fn messages(&self, run: &str) -> u64 {
         let of = |it: &Destination| it.tally().arrivals(run).len() as u64;

@@ -18,6 +18,13 @@ pub struct Arrival {
     pub at: Instant,
 }
 
+/// What a connection brought since the counts began, which may be later than itself.
+#[derive(Debug, Default)]
+pub struct Used {
+    resets: Option<u64>,
+    messages: u64,
+}
+
 /// Counts of one destination.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -57,6 +64,7 @@ pub struct Tally {
     pub unnumbered: u64,
     /// Turn of those recipients that a rule about a share of them means.
     pub share: u64,
+    resets: u64,
     runs: HashMap<Box<str>, Vec<Arrival>>,
     /// First attempts of recipients, for greylisting.
     pub seen: HashMap<u64, Instant>,
@@ -70,11 +78,18 @@ impl Tally {
         self.open_most = self.open_most.max(self.open);
     }
 
-    /// A message was accepted on a connection that had `before` of them.
-    pub fn accepted(&mut self, before: u64, octets: u64) {
+    /// A message was accepted on a connection.
+    pub fn accepted(&mut self, connection: &mut Used, octets: u64) {
+        if connection.resets != Some(self.resets) {
+            *connection = Used {
+                resets: Some(self.resets),
+                messages: 0,
+            };
+            self.connections_used += 1;
+        }
+        connection.messages += 1;
         self.messages += 1;
-        self.connections_used += u64::from(before == 0);
-        self.messages_most = self.messages_most.max(before + 1);
+        self.messages_most = self.messages_most.max(connection.messages);
         self.octets += octets;
         let now = SystemTime::now();
         self.times = Some((self.times.map_or(now, |times| times.0), now));
@@ -99,19 +114,18 @@ impl Tally {
         }));
     }
 
-    #[cfg(test)]
     /// What came of a run.
     pub fn arrivals(&self, run: &str) -> &[Arrival] {
         self.runs.get(run).map_or(&[], Vec::as_slice)
     }
 
-    #[cfg(test)]
     /// Begins counting anew, with the connections that are open. Numbers of messages are kept.
     pub fn reset(&mut self) {
         let open = self.open;
         *self = Self {
             open,
             open_most: open,
+            resets: self.resets + 1,
             runs: std::mem::take(&mut self.runs),
             seen: std::mem::take(&mut self.seen),
             ..Self::default()
@@ -210,8 +224,11 @@ mod tests {
     fn runs_are_kept_apart_and_outlast_a_reset() {
         let mut tally = Tally::default();
         let now = Instant::now();
+        let mut connection = Used::default();
         tally.opened();
-        tally.accepted(0, 10);
+        tally.accepted(&mut connection, 10);
+        tally.accepted(&mut connection, 10);
+        assert_eq!((tally.connections_used, tally.messages_most), (1, 2));
         tally.remember(Some("a.000007"), &[1, 2], now);
         tally.remember(Some("b.c.000008"), &[1], now);
         tally.remember(Some("a.x"), &[1], now);
@@ -221,6 +238,8 @@ mod tests {
         assert_eq!(tally.arrivals("b.c")[0].number, 8);
         tally.reset();
         assert_eq!((tally.messages, tally.open, tally.open_most), (0, 1, 1));
+        tally.accepted(&mut connection, 10);
+        assert_eq!((tally.connections_used, tally.messages_most), (1, 1));
         assert_eq!(tally.arrivals("a").len(), 2);
     }
 }
