@@ -202,6 +202,8 @@ impl Dialog {
     }
 
     fn mail(&mut self, rest: &str, scene: &mut Scene<'_>) -> Step {
+        // Until one is taken: what was sent along with it is no mistake of the sender's.
+        self.turned_down |= !self.mail;
         if let Some((step, done)) = self.fault(Place::Mail, scene) {
             self.mail |= done;
             return step;
@@ -232,6 +234,7 @@ impl Dialog {
             return Step::Reply;
         }
         self.mail = true;
+        self.turned_down = false;
         scene.reply(250, "2.1.0 sender ok");
         Step::Reply
     }
@@ -244,7 +247,9 @@ impl Dialog {
             self.turned_down |= !done;
             return step;
         }
-        if !self.mail {
+        if !self.mail && self.turned_down {
+            scene.refuse(503, "5.5.1 MAIL was turned down");
+        } else if !self.mail {
             scene.mistake(503, "5.5.1 MAIL first");
         } else if address.is_none() {
             scene.mistake(501, "5.5.4 RCPT TO:<path>");
@@ -414,7 +419,7 @@ impl Dialog {
         if !self.recipients.is_empty() {
             return false;
         }
-        if self.mail && self.turned_down {
+        if self.turned_down {
             scene.refuse(554, "5.5.1 no recipients");
         } else {
             scene.mistake(503, "5.5.1 no recipients");

@@ -290,6 +290,11 @@ fn wrong_answers_are_wrong() {
         ["250", "250", "250"]
     );
     drop(sink);
+    let (sink, to) = self::sink(10, "* code=mail/451");
+    let codes = Peer::greeted(to).message(&messages(), 1);
+    assert_eq!(codes, ["451", "503", "554"]);
+    assert_eq!(sink.destinations()[0].tally().mistakes, 0);
+    drop(sink);
     let (sink, to) = self::sink(10, "* code=dot/554");
     assert_eq!(Peer::greeted(to).message(&messages(), 1)[3], "554");
     assert_eq!(sink.messages("run"), 0);
