@@ -5,7 +5,11 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::deliveries::{Came, Deliveries, Sent};
+use crate::engine::Engine;
 use crate::messages::Messages;
+use crate::smtp_traffic::{Plan, Sender, SmtpTraffic};
+use crate::target::Security;
 use crate::tls;
 
 /// Each test has its own addresses.
@@ -381,6 +385,51 @@ fn counts_begin_anew_and_numbers_stay() {
         (1, 0, 1)
     );
     assert_eq!(tally.arrivals("run").len(), 2);
+}
+
+#[test]
+fn traffic_of_many_connections_with_tls_arrives_once() {
+    let (sink, to) = sink(16, "* tls auth messages-max=10");
+    let accounts = ["u1@localhost", "u2@localhost"].map(|name| {
+        let login = (name.to_owned(), "secret".to_owned());
+        Sender::account(login).unwrap()
+    });
+    let mut traffic = SmtpTraffic::new(Plan {
+        to,
+        security: Security::StartTls,
+        senders: accounts.into(),
+        recipients: Plan::recipients(&["a@d0.test".to_owned()]).unwrap(),
+        rcpts_per_message: 1,
+        messages: 200,
+        until: None,
+        per_connection: 10,
+        content: Messages::new(10_240, "run"),
+    });
+    let mut engine = Engine::new("sink", PATIENCE).unwrap();
+    for _ in 0..8 {
+        engine.add(&mut traffic).unwrap();
+    }
+    engine.run(&mut traffic, |_| false).unwrap();
+    let tally = sink.destinations()[0].tally();
+    let sent = traffic.accepted.iter().map(|it| Sent {
+        number: it.message,
+        destination: 0,
+        at: it.at,
+    });
+    let sent: Vec<Sent> = sent.collect();
+    let came = tally.arrivals("run").iter().map(|it| Came {
+        number: it.number,
+        destination: 0,
+        at: it.at,
+    });
+    let came: Vec<Came> = came.collect();
+    assert_eq!(sent.len(), 200);
+    assert!(Deliveries::compare(&sent, &came).check().is_ok());
+    assert_eq!((tally.damaged, tally.mistakes, tally.deferred), (0, 0, 0));
+    assert_eq!(
+        (tally.messages_most, tally.handshakes),
+        (10, tally.connections)
+    );
 }
 
 #[test]
