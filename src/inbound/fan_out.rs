@@ -155,7 +155,7 @@ impl FanOut {
                 external: None,
             };
             let id = queue::plan(&shard, &mut batch, &mut row, prefix, &self.content);
-            (id, row, content)
+            (core.queue.coming(&shard, id, row), content)
         });
         let entry = (!self.recipients.is_empty()).then(|| {
             let id = shard.next_body();
@@ -184,13 +184,13 @@ impl FanOut {
         });
         shard.commit(permit, batch).await?;
         let _ = point("fanout.committed");
-        if let Some((id, row, content)) = queued {
-            let external = placed(&shard, id, self.content.clone()).external;
+        if let Some((message, content)) = queued {
+            let external = placed(&shard, message.body, self.content.clone()).external;
             let content = Content {
                 external,
                 ..content
             };
-            core.queue.accepted(&shard, id, row, content);
+            core.queue.accepted(message, content);
         }
         if let Some((id, row)) = entry {
             let content = placed(&shard, id, self.content);

@@ -68,9 +68,15 @@ impl Dispatch {
         self: &Rc<Self>,
         site: &Rc<Site>,
         link: &mut Option<Link>,
-        work: Work,
+        mut work: Work,
         recorded: oneshot::Sender<()>,
     ) -> bool {
+        if let Some(held) = work.take_held() {
+            outcome::expire(&self.core, held).await;
+        }
+        if work.recipients.is_empty() {
+            return true;
+        }
         let sending = Sending::new(&self.core);
         let destination = match self.hop(&work.line) {
             Some(Hop::Server(destination)) => destination,

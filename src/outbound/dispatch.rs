@@ -6,6 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use futures_lite::future::or;
 use shards::rt::{self, Budget};
 
 use super::destination::{Ended, Hop, find};
@@ -33,11 +34,10 @@ pub fn start(core: &Rc<PerCore>) {
                     tracing::error!(shard = %shard.id(), %error, "the queue could not be read; what is not read waits for the next start");
                 }
             }
-            while let Some(message) = core.queue.take_owing().await {
-                notice::tell(&core, &message).await;
-            }
         });
     }
+    let teller = core.clone();
+    rt::spawn(&ROOM, async move { tell(&teller).await });
     let dispatch = Rc::new(Dispatch {
         core: core.clone(),
         sites: RefCell::default(),
@@ -47,6 +47,22 @@ pub fn start(core: &Rc<PerCore>) {
         memory: Rc::default(),
     });
     rt::spawn(&ROOM, async move { dispatch.run().await });
+}
+
+/// Tells senders what was owed to them at the start, and what operators have decided since.
+async fn tell(core: &Rc<PerCore>) {
+    // Not for a command that opened a stopped directory.
+    or(core.prepared(), core.drained()).await;
+    while !core.draining.get() {
+        let seen = core.queue.owed.count();
+        while let Some(message) = core.queue.take_owing().await {
+            notice::tell(core, &message).await;
+        }
+        let more = async {
+            core.queue.owed.wait(seen).await;
+        };
+        or(more, core.drained()).await;
+    }
 }
 
 pub(super) struct Dispatch {
@@ -89,7 +105,7 @@ impl Dispatch {
             let changed = async {
                 queue.changed.wait(seen).await;
             };
-            let happened = futures_lite::future::or(changed, self.core.drained());
+            let happened = or(changed, self.core.drained());
             let _ = rt::timeout(wait, happened).await;
             if swept.elapsed() >= SWEEP_EVERY {
                 swept = monotonic();

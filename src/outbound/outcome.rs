@@ -49,18 +49,22 @@ pub(super) async fn record(core: &Rc<PerCore>, work: Work, outcomes: Vec<Outcome
     follow(core, &message, recorded.await).await;
 }
 
-/// Gives up recipients whose time is over.
+/// Gives up recipients whose time is over; others are left as they are.
 pub(super) async fn expire(core: &Rc<PerCore>, work: Work) {
     let message = work.message.clone();
     let recipients = work.recipients.clone();
+    let now = core.wall_clock();
     let recorded = work.record(|message| {
-        let give_up = |index| {
-            (
-                index,
-                give_up(&message.row, index, message.recipient(index)),
-            )
+        let look = |index| {
+            let row = message.recipient(index);
+            let is_left = row.state.is_over() || now < message.row.expires;
+            let row = match is_left {
+                true => row,
+                false => give_up(&message.row, index, row),
+            };
+            (index, row)
         };
-        let mut rows: Vec<_> = recipients.iter().copied().map(give_up).collect();
+        let mut rows: Vec<_> = recipients.iter().copied().map(look).collect();
         group(&mut rows);
         rows
     });

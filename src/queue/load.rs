@@ -7,7 +7,7 @@ use shards::segments::BodyId;
 use shards::storage::Shard;
 
 use super::messages::Queue;
-use super::rows::{Stored, decode_message, parse_key, recipient_key};
+use super::rows::{Stored, decode_message, decode_recipient, parse_key, recipient_key};
 use crate::store::{StoreError, rows};
 
 /// Messages of a shard after one, about so many, and whether there are more. One that can't be read is told in the log and left out.
@@ -67,7 +67,7 @@ async fn read(
                         continue;
                     };
                     let name = || format!("recipient {index} of queue entry {}", body.0);
-                    match rows::decode(&value, name) {
+                    match decode_recipient(&value, name) {
                         Ok(row) => message.changed.push((index, row)),
                         Err(error) => {
                             tracing::error!(shard = %shard.id(), %error, "what became of a recipient can't be read; it is tried as if it were new");
@@ -86,6 +86,7 @@ async fn read(
 
 /// Puts all that is stored in a shard in line.
 pub async fn resume(queue: &Rc<Queue>, shard: &Rc<Shard>) -> Result<u64, StoreError> {
+    let _resuming = queue.resuming();
     let mut after = None;
     let mut count = 0;
     loop {

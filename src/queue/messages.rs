@@ -13,10 +13,13 @@ use shards::storage::{Batch, External, Shard, StorageError};
 
 use super::id::QueueId;
 use super::load;
+use super::moved::Moved;
 use super::route::Routes;
-use super::rows::{MessageRow, RecipientRow, State, Stored, message_key, recipient_key};
-use super::waiting::{Entry, New, Waiting};
-use crate::store::{StoreError, rows};
+use super::rows::{
+    MessageRow, RecipientRow, State, Stored, encode_recipient, message_key, recipient_key,
+};
+use super::waiting::{Entry, New, Waiting, clamp};
+use crate::store::StoreError;
 
 /// The queue of a core: of the messages of its shards.
 pub struct Queue {
@@ -35,12 +38,22 @@ pub struct Queue {
     under_way: RefCell<HashSet<(u16, u64, u32)>>,
     /// Messages whose senders have still to be told something.
     owing: RefCell<VecDeque<(u16, u64)>>,
+    /// Recipients whose time was changed while they stood in line.
+    moved: RefCell<Moved>,
+    /// Recipients that are held.
+    held: Cell<usize>,
+    /// Shards of which not all has been put in line yet since the start.
+    resuming: Cell<usize>,
+    /// By shard, the first message that was accepted since the start.
+    first_new: RefCell<HashMap<u16, u64>>,
     /// Octets of messages that came just now.
     fresh_bytes: Cell<usize>,
     fresh_bytes_max: usize,
     clock: fn() -> i64,
-    /// Somebody has come in line, or has something to be told.
+    /// Somebody has come in line, or the start is over.
     pub changed: Event,
+    /// Somebody has something to be told.
+    pub owed: Event,
 }
 
 /// A message in memory.
@@ -62,6 +75,8 @@ pub struct Message {
     /// Of those who tell its sender something.
     telling: Rc<Turns>,
     gone: Cell<bool>,
+    /// Its recipients stand in line. Not until its acceptance is durable.
+    standing: Cell<bool>,
     queue: Weak<Queue>,
 }
 
@@ -145,11 +160,20 @@ impl Message {
         }))
     }
 
-    /// Recipients of whom the sender has still to be told something.
+    /// Recipients of whom the sender has still to be told something, and whose attempts are over: what comes of one may be better than
+    /// what is owed.
     pub fn owing(&self) -> Vec<(u32, RecipientRow)> {
         let changed = self.changed.borrow();
-        let owing = changed.iter().filter(|(_, row)| row.owes.is_some());
+        let owing = changed.iter().filter(|(index, row)| {
+            let under_way =
+                |queue: Rc<Queue>| queue.is_under_way(self.shard.id().0, self.body, **index);
+            row.owes.is_some() && !self.queue.upgrade().is_some_and(under_way)
+        });
         owing.map(|(index, row)| (*index, row.clone())).collect()
+    }
+
+    fn is_over(&self) -> bool {
+        self.done.get() == self.row.recipients.len()
     }
 
     fn put(&self, index: u32, row: RecipientRow) {
@@ -173,6 +197,7 @@ impl Message {
             turn: Rc::default(),
             telling: Rc::default(),
             gone: Cell::new(false),
+            standing: Cell::new(true),
             queue: Rc::downgrade(queue),
         })
     }
@@ -200,10 +225,15 @@ impl Queue {
             fresh: RefCell::default(),
             under_way: RefCell::default(),
             owing: RefCell::default(),
+            moved: RefCell::default(),
+            held: Cell::new(0),
+            resuming: Cell::new(0),
+            first_new: RefCell::default(),
             fresh_bytes: Cell::new(0),
             fresh_bytes_max,
             clock,
             changed: Event::new(),
+            owed: Event::new(),
         })
     }
 
@@ -212,36 +242,64 @@ impl Queue {
         *self.routes.borrow_mut() = Rc::new(routes);
     }
 
-    /// Recipients that wait.
+    /// Recipients that wait, held ones too.
     pub fn count(&self) -> usize {
-        self.waiting.borrow().count() + self.under_way.borrow().len()
+        let in_line = self.waiting.borrow().count();
+        let stale = self.moved.borrow().stale();
+        in_line.saturating_sub(stale) + self.under_way.borrow().len()
     }
 
-    /// Puts a message in line that was committed just now.
-    pub fn accepted(
+    /// Recipients that are held.
+    pub fn held(&self) -> usize {
+        self.held.get()
+    }
+
+    /// Whether somebody works on a recipient.
+    pub fn is_under_way(&self, shard: u16, body: BodyId, index: u32) -> bool {
+        self.under_way.borrow().contains(&(shard, body.0, index))
+    }
+
+    /// A message that is about to be committed: whoever finds its rows from then on finds this one. Its recipients stand in line once it
+    /// is `accepted`.
+    pub fn coming(
         self: &Rc<Self>,
         shard: &Rc<Shard>,
         body: BodyId,
         row: MessageRow,
-        content: Content,
-    ) {
-        let now = (self.clock)();
+    ) -> Rc<Message> {
         let stored = Stored {
             body,
             message: row,
             changed: Vec::new(),
         };
-        self.stand(shard, &stored, now);
+        let message = Message::of(self, shard, stored);
+        message.standing.set(false);
+        let weak = Rc::downgrade(&message);
+        self.open.borrow_mut().insert(message.key(), weak);
+        let mut first = self.first_new.borrow_mut();
+        first.entry(shard.id().0).or_insert(body.0);
+        message
+    }
+
+    /// Puts a message in line that was committed just now, as it is: an operator may have been faster.
+    pub fn accepted(self: &Rc<Self>, message: Rc<Message>, content: Content) {
+        message.standing.set(true);
+        if message.gone.get() {
+            return;
+        }
+        let now = (self.clock)();
+        let rows = |index| message.recipient(index);
+        self.stand(&message.shard, message.body, &message.row, rows, now);
         let bytes = content.bytes.len();
-        if stored.message.not_before <= now
+        let is_tried_now = (0..message.row.recipients.len() as u32)
+            .any(|index| message.recipient(index).state == State::Waiting);
+        if is_tried_now
+            && message.row.not_before <= now
             && self.fresh_bytes.get() + bytes <= self.fresh_bytes_max
         {
             self.fresh_bytes.set(self.fresh_bytes.get() + bytes);
-            let message = Message::of(self, shard, stored);
             message.counted.set(bytes);
             *message.content.borrow_mut() = Some(Rc::new(content));
-            let weak = Rc::downgrade(&message);
-            self.open.borrow_mut().insert(message.key(), weak);
             self.fresh.borrow_mut().insert(message.key(), message);
         }
         self.changed.notify();
@@ -249,32 +307,78 @@ impl Queue {
 
     /// Puts a message in line that was found at the start.
     pub(super) fn add_stored(&self, shard: &Rc<Shard>, stored: &Stored) {
+        let first_new = self.first_new.borrow().get(&shard.id().0).copied();
+        if first_new.is_some_and(|first| stored.body.0 >= first) {
+            // It came since, and stands in line already.
+            return;
+        }
         // All later than now: whoever is due is found so when the time is looked at next.
-        self.stand(shard, stored, i64::MIN);
+        let rows = |index| stored.recipient(index);
+        self.stand(shard, stored.body, &stored.message, rows, i64::MIN);
         if stored.changed.iter().any(|(_, row)| row.owes.is_some()) {
-            let key = (shard.id().0, stored.body.0);
-            self.owing.borrow_mut().push_back(key);
+            self.owe((shard.id().0, stored.body.0));
         }
         self.changed.notify();
     }
 
-    fn stand(&self, shard: &Rc<Shard>, stored: &Stored, now: i64) {
+    /// Has the sender of a message told what he has still to be told.
+    pub(super) fn owe(&self, key: (u16, u64)) {
+        self.owing.borrow_mut().push_back(key);
+        self.owed.notify();
+    }
+
+    /// What is stored in a shard is about to be put in line; it is once this is dropped.
+    pub(super) fn resuming(self: &Rc<Self>) -> Resuming {
+        self.resuming.set(self.resuming.get() + 1);
+        Resuming(self.clone())
+    }
+
+    /// Waits until all that was stored at the start stands in line.
+    pub async fn resumed(&self) {
+        while self.resuming.get() > 0 {
+            self.changed.wait(self.changed.count()).await;
+        }
+    }
+
+    fn stand(
+        &self,
+        shard: &Rc<Shard>,
+        body: BodyId,
+        message: &MessageRow,
+        rows: impl Fn(u32) -> RecipientRow,
+        now: i64,
+    ) {
         let mut waiting = self.waiting.borrow_mut();
         let routes = self.routes.borrow().clone();
-        for (index, recipient) in (0u32..).zip(&stored.message.recipients) {
-            let row = stored.recipient(index);
-            if let Some(due) = due(&stored.message, &row) {
-                let new = New {
-                    line: &routes.line(&stored.message, recipient, &row),
-                    account: &stored.message.account,
-                    shard: shard.id().0,
-                    body: stored.body.0,
-                    index,
-                    due,
-                    expires: stored.message.expires,
-                };
-                waiting.add(new, now);
+        let mut add = |index: u32, due, row: &RecipientRow| {
+            let Some(recipient) = message.recipients.get(index as usize) else {
+                return;
+            };
+            let new = New {
+                line: &routes.line(message, recipient, row),
+                account: &message.account,
+                shard: shard.id().0,
+                body: body.0,
+                index,
+                due,
+                expires: message.expires,
+            };
+            waiting.add(new, now);
+        };
+        let mut is_over = true;
+        for index in 0..message.recipients.len() as u32 {
+            let row = rows(index);
+            is_over &= row.is_done();
+            if row.state == State::Held {
+                self.held.set(self.held.get() + 1);
             }
+            if let Some(due) = due(message, &row) {
+                add(index, due, &row);
+            }
+        }
+        if is_over {
+            // A stop came between the end of its last recipient and its removal: whoever takes it sees to that.
+            add(0, 0, &rows(0));
         }
     }
 
@@ -374,10 +478,12 @@ impl Queue {
     async fn look_at(
         self: &Rc<Self>,
         line: &Rc<str>,
-        entries: Vec<Entry>,
+        mut entries: Vec<Entry>,
         now: i64,
     ) -> Option<Work> {
-        let (shard, body) = (entries[0].shard, BodyId(entries[0].body));
+        entries.retain(|entry| !self.moved.borrow_mut().passes(entry));
+        let first = entries.first()?;
+        let (shard, body) = (first.shard, BodyId(first.body));
         let message = match self.message(shard, body).await {
             Ok(found) => found?,
             Err(error) => {
@@ -409,6 +515,10 @@ impl Queue {
             self.changed.notify();
         }
         if recipients.is_empty() {
+            if message.is_over() {
+                // Nobody is left who would remove it.
+                let _ = self.change(&message, |_| Vec::new()).await;
+            }
             return None;
         }
         Some(Work {
@@ -422,6 +532,7 @@ impl Queue {
     fn put_back(&self, line: &str, entries: Vec<Entry>, due: i64) {
         let mut waiting = self.waiting.borrow_mut();
         for entry in entries {
+            self.moved.borrow_mut().again(entry.key(), clamp(due));
             waiting.again(line, entry, due);
         }
         drop(waiting);
@@ -480,6 +591,16 @@ impl Queue {
         message: &Rc<Message>,
         change: impl FnOnce(&Message) -> Vec<(u32, RecipientRow)>,
     ) -> Result<(), StoreError> {
+        self.change_as(message, &[], change).await
+    }
+
+    /// The same for whoever works on some of them: these are out of line, and stand in it again.
+    async fn change_as(
+        self: &Rc<Self>,
+        message: &Rc<Message>,
+        worked_on: &[u32],
+        change: impl FnOnce(&Message) -> Vec<(u32, RecipientRow)>,
+    ) -> Result<(), StoreError> {
         let _turn = message.turn.take(1).await;
         if message.gone.get() {
             return Ok(());
@@ -488,16 +609,16 @@ impl Queue {
         // Nothing between here and the batch may wait: what is computed is submitted.
         let rows = change(message);
         let mut batch = Batch::default();
-        let mut left = Vec::new();
+        let mut changed = Vec::new();
         for (index, row) in rows {
-            if let Some(due) = due(&message.row, &row) {
-                left.push((index, due));
-            }
-            batch.put(recipient_key(message.body, index), rows::encode(&row));
+            let before = message.recipient(index);
+            changed.push((index, before.state, due(&message.row, &before)));
+            batch.put(recipient_key(message.body, index), encode_recipient(&row));
             message.written.borrow_mut().insert(index);
             message.put(index, row);
         }
-        let done = message.done.get() == message.row.recipients.len();
+        // What an attempt reads stays until it has ended.
+        let done = message.is_over() && !self.is_sent_by_another(message, worked_on);
         if done {
             message.gone.set(true);
             batch = Batch::default();
@@ -507,15 +628,61 @@ impl Queue {
             }
             batch.dead.push(message.body);
         }
+        if batch.is_empty() {
+            return Ok(());
+        }
         message.shard.commit(permit, batch).await?;
-        for (index, due) in left {
-            self.again(message, index, due);
+        if message.standing.get() {
+            for (index, state, was_due) in changed {
+                self.moved(message, index, (state, was_due), worked_on);
+            }
         }
         if done {
             self.let_go(message);
+        } else {
+            self.let_go_if_tried(message);
         }
         self.changed.notify();
         Ok(())
+    }
+
+    /// A recipient of a message that stands in line was changed: it stands where it should then.
+    fn moved(
+        &self,
+        message: &Message,
+        index: u32,
+        (state, was_due): (State, Option<i64>),
+        worked_on: &[u32],
+    ) {
+        let row = message.recipient(index);
+        let is = usize::from(row.state == State::Held);
+        let was = usize::from(state == State::Held);
+        self.held.set((self.held.get() + is).saturating_sub(was));
+        let due = due(&message.row, &row);
+        if worked_on.contains(&index) {
+            if let Some(due) = due {
+                self.again(message, index, due);
+            }
+            return;
+        }
+        let key = (message.shard.id().0, message.body.0, index);
+        // Whoever works on it puts it in line again. Where nothing is due any more, or at the same time, its entry is right or passed over.
+        if due == was_due || was_due.is_none() || self.under_way.borrow().contains(&key) {
+            return;
+        }
+        if let Some(due) = due {
+            self.again(message, index, due);
+        }
+        let mut moved = self.moved.borrow_mut();
+        moved.set(key, due.map(clamp));
+        moved.sweep(&mut self.waiting.borrow_mut());
+    }
+
+    fn is_sent_by_another(&self, message: &Message, worked_on: &[u32]) -> bool {
+        let (shard, body) = message.key();
+        let under_way = self.under_way.borrow();
+        (0..message.row.recipients.len() as u32)
+            .any(|index| !worked_on.contains(&index) && under_way.contains(&(shard, body, index)))
     }
 
     fn again(&self, message: &Message, index: u32, due: i64) {
@@ -533,6 +700,8 @@ impl Queue {
             due,
             expires: message.row.expires,
         };
+        let key = (new.shard, new.body, index);
+        self.moved.borrow_mut().again(key, clamp(due));
         self.waiting.borrow_mut().add(new, i64::MIN);
     }
 
@@ -564,7 +733,31 @@ fn due(message: &MessageRow, row: &RecipientRow) -> Option<i64> {
     }
 }
 
+/// Puts what is stored in a shard in line.
+pub(super) struct Resuming(Rc<Queue>);
+
+impl Drop for Resuming {
+    fn drop(&mut self) {
+        self.0.resuming.set(self.0.resuming.get() - 1);
+        self.0.changed.notify();
+    }
+}
+
 impl Work {
+    /// Takes out those who are held: they were taken since their time is over, or were held just now. Nothing is sent for them.
+    pub fn take_held(&mut self) -> Option<Work> {
+        let is_held = |index: &u32| self.message.recipient(*index).state == State::Held;
+        let (held, others) = self.recipients.iter().partition(|index| is_held(index));
+        self.recipients = others;
+        let held = Work {
+            queue: self.queue.clone(),
+            message: self.message.clone(),
+            line: self.line.clone(),
+            recipients: held,
+        };
+        (!held.recipients.is_empty()).then_some(held)
+    }
+
     /// Records what came of the recipients: those of `rows`; durable when it returns. Others stand in line again. It is tried until it is
     /// done, for what was sent must not be sent again; an error: the shard is out of service until the next start.
     pub async fn record(
@@ -574,7 +767,7 @@ impl Work {
         let (queue, message) = (self.queue.clone(), self.message.clone());
         let mut recorded = Vec::new();
         loop {
-            let result = queue.change(&message, |message| {
+            let result = queue.change_as(&message, &self.recipients, |message| {
                 let rows = rows(message);
                 recorded = rows.iter().map(|(index, _)| *index).collect();
                 rows

@@ -7,6 +7,7 @@
 pub mod id;
 mod load;
 mod messages;
+mod moved;
 pub mod retry;
 pub mod route;
 pub mod rows;

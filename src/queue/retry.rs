@@ -53,7 +53,12 @@ pub fn after(
     row.attempts += 1;
     row.record(attempt);
     match verdict {
-        Verdict::Delivered => row.state = State::Delivered,
+        Verdict::Delivered => {
+            row.state = State::Delivered;
+            // It was given up by hand meanwhile, and nobody has been told: that was too late.
+            row.owes = row.owes.filter(|owed| owed.notice != Notice::Failed);
+            row.given_up = None;
+        }
         Verdict::Permanent => return give_up(message, index, row),
         Verdict::Temporary if now >= message.expires => return give_up(message, index, row),
         Verdict::Temporary => {
@@ -241,5 +246,31 @@ mod tests {
         assert_eq!(row.state, State::Failed);
         assert!(row.state.is_over() && !row.is_done());
         assert_eq!((row.attempts, row.history.len()), (1, 1));
+        // Given up by hand while it was being sent.
+        let parts = (&schedule(), 7, 10);
+        let row = after(&message, 0, row, attempt(10), Verdict::Delivered, parts);
+        assert_eq!((row.state, row.owes), (State::Delivered, None));
+    }
+
+    #[test]
+    fn who_is_held_stays_so_when_an_attempt_fails() {
+        let message = message(None);
+        let held = RecipientRow {
+            state: State::Held,
+            ..RecipientRow::fresh(&message)
+        };
+        let parts = (&schedule(), 7, 10);
+        let row = after(
+            &message,
+            0,
+            held.clone(),
+            attempt(10),
+            Verdict::Temporary,
+            parts,
+        );
+        assert_eq!((row.state, row.attempts), (State::Held, 1));
+        let late = (&schedule(), 7, message.expires);
+        let row = after(&message, 0, held, attempt(10), Verdict::Temporary, late);
+        assert_eq!(row.state, State::Failed);
     }
 }

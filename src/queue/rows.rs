@@ -110,6 +110,23 @@ pub struct RecipientRow {
     pub owes: Option<Owed>,
     /// The latest attempts, the last one last: at most [`HISTORY_MAX`].
     pub history: Vec<Attempt>,
+    /// The transport it goes by, in place of the routes'.
+    pub transport: Option<String>,
+    /// What an operator said of TLS, in place of [`MessageRow::require_tls`].
+    pub require_tls: Option<bool>,
+    /// While it is held: by what.
+    pub held_by: Option<HeldBy>,
+    /// It was given up by hand: why, in words.
+    pub given_up: Option<String>,
+}
+
+/// What holds a recipient.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldBy {
+    /// The hold rule; none: an operator.
+    pub rule: Option<u32>,
+    /// In words, for whoever asks why it waits: the rule may be gone.
+    pub words: String,
 }
 
 impl RecipientRow {
@@ -122,7 +139,16 @@ impl RecipientRow {
             delay_told: false,
             owes: None,
             history: Vec::new(),
+            transport: None,
+            require_tls: None,
+            held_by: None,
+            given_up: None,
         }
+    }
+
+    /// Whether TLS is a must for it, or does not matter. RFC 8689.
+    pub fn requires_tls(&self, message: &MessageRow) -> Option<bool> {
+        self.require_tls.or(message.require_tls)
     }
 
     /// Whether nothing has to follow any more.
@@ -141,6 +167,7 @@ impl RecipientRow {
 
 /// Where a recipient stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum State {
     /// It is tried when it is due.
     Waiting,
@@ -305,9 +332,47 @@ pub fn decode_message(
     })
 }
 
+/// The row of a recipient.
+pub fn encode_recipient(row: &RecipientRow) -> Vec<u8> {
+    rows::encode_version(RECIPIENT_VERSION, row)
+}
+
+/// Reads it. The first version ended with the history.
+pub fn decode_recipient(
+    bytes: &[u8],
+    name: impl FnOnce() -> String,
+) -> Result<RecipientRow, StoreError> {
+    #[derive(Deserialize)]
+    struct First {
+        state: State,
+        attempts: u32,
+        next: i64,
+        delay_told: bool,
+        owes: Option<Owed>,
+        history: Vec<Attempt>,
+    }
+    if bytes.first() == Some(&RECIPIENT_VERSION) {
+        return rows::decode_version(RECIPIENT_VERSION, bytes, name);
+    }
+    let first: First = rows::decode(bytes, name)?;
+    Ok(RecipientRow {
+        state: first.state,
+        attempts: first.attempts,
+        next: first.next,
+        delay_told: first.delay_told,
+        owes: first.owes,
+        history: first.history,
+        transport: None,
+        require_tls: None,
+        held_by: None,
+        given_up: None,
+    })
+}
+
 /// Attempts kept of a recipient.
 pub const HISTORY_MAX: usize = 12;
 const MESSAGE_VERSION: u8 = 2;
+const RECIPIENT_VERSION: u8 = 2;
 /// Seconds that messages of the first version live: nobody sent them before.
 const FIRST_VERSION_LIFETIME: i64 = 30 * 86_400;
 
@@ -358,6 +423,55 @@ mod tests {
         assert_eq!((read.size, read.smtputf8, read.accepted), (10, true, 1_000));
         assert!(read.expires > 1_000);
         assert!(decode_message(&[9, 9], || "x".into()).is_err());
+    }
+
+    #[test]
+    fn recipients_read_as_they_were_written_and_those_of_the_first_version_too() {
+        let attempt = Attempt {
+            at: 5,
+            took_ms: 7,
+            remote: "mx.one.example".into(),
+            code: 451,
+            enhanced: Some((4, 7, 1)),
+            text: "later".into(),
+        };
+        let row = RecipientRow {
+            state: State::Held,
+            attempts: 1,
+            next: 1_300,
+            delay_told: true,
+            owes: Some(Owed {
+                notice: Notice::Delayed,
+                group: 1,
+            }),
+            history: vec![attempt],
+            transport: Some("backup".into()),
+            require_tls: Some(false),
+            held_by: Some(HeldBy {
+                rule: Some(3),
+                words: "by hold rule 3".into(),
+            }),
+            given_up: Some("too old".into()),
+        };
+        let bytes = encode_recipient(&row);
+        assert_eq!(decode_recipient(&bytes, String::new).unwrap(), row);
+        let first = rows::encode(&(
+            row.state,
+            row.attempts,
+            row.next,
+            row.delay_told,
+            row.owes,
+            &row.history,
+        ));
+        let expected = RecipientRow {
+            transport: None,
+            require_tls: None,
+            held_by: None,
+            given_up: None,
+            ..row
+        };
+        assert_eq!(decode_recipient(&first, String::new).unwrap(), expected);
+        assert!(decode_recipient(&[9, 9], || "x".into()).is_err());
     }
 
     #[test]

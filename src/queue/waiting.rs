@@ -6,7 +6,7 @@
 //! are in one heap by time.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 /// A recipient that waits. 32 octets: there may be millions.
@@ -24,6 +24,18 @@ pub struct Entry {
     line: u32,
     /// The shard of the message.
     pub shard: u16,
+}
+
+impl Entry {
+    /// Which recipient: shard, body, position.
+    pub fn key(&self) -> (u16, u64, u32) {
+        (self.shard, self.body, self.index)
+    }
+
+    /// When it is due.
+    pub fn due(&self) -> u32 {
+        self.due
+    }
 }
 
 /// A recipient to be added.
@@ -276,6 +288,40 @@ impl Waiting {
         late
     }
 
+    /// Keeps only some, wherever they stand. Looks at all of them.
+    pub fn retain(&mut self, mut keep: impl FnMut(&Entry) -> bool) {
+        let (lines, sites) = (&mut self.lines, &mut self.sites);
+        let mut touched = HashSet::new();
+        self.later.retain(|Reverse(entry)| {
+            let kept = keep(entry);
+            if !kept {
+                lines[entry.line as usize].later -= 1;
+                touched.insert(entry.line);
+            }
+            kept
+        });
+        for (number, line) in (0u32..).zip(lines.iter_mut()) {
+            let before = line.ready;
+            line.by_account.retain(|account, entries| {
+                let count = entries.len();
+                entries.retain(&mut keep);
+                line.ready -= count - entries.len();
+                if entries.is_empty() {
+                    sites[line.site as usize].leave(*account, number);
+                }
+                !entries.is_empty()
+            });
+            if line.ready < before {
+                sites[line.site as usize].ready -= before - line.ready;
+                self.ready -= before - line.ready;
+                touched.insert(number);
+            }
+        }
+        for number in touched {
+            self.forget_if_empty(number);
+        }
+    }
+
     /// Lines with somebody in them.
     pub fn lines_in_use(&self) -> Vec<Rc<str>> {
         let lines = self.lines.iter().filter(|line| line.ready > 0);
@@ -431,7 +477,8 @@ impl Site {
     }
 }
 
-fn clamp(secs: i64) -> u32 {
+/// A time as entries have it.
+pub fn clamp(secs: i64) -> u32 {
     secs.clamp(0, i64::from(u32::MAX)) as u32
 }
 
@@ -594,6 +641,28 @@ mod tests {
         assert_eq!(left, [6, 7, 8, 9]);
         waiting.add(new("one.example", "anna", 1, 0), 100);
         assert_eq!(waiting.take_late("one.example", 2_000, 0, 9).len(), 1);
+        assert!(is_empty(&waiting));
+    }
+
+    #[test]
+    fn some_can_be_taken_out_wherever_they_stand() {
+        let mut waiting = Waiting::default();
+        for body in 0..10 {
+            let account = if body % 2 == 0 { "anna" } else { "ben" };
+            waiting.add(new("one.example", account, body, body as i64), 4);
+            waiting.add(new("two.example", account, 100 + body, body as i64), 4);
+        }
+        waiting.join("one.example", "mx");
+        waiting.retain(|entry| entry.body == 3 || entry.body == 7);
+        assert_eq!((waiting.count(), waiting.ready()), (2, 1));
+        assert_eq!(waiting.ready_for("mx"), 1);
+        assert_eq!(waiting.line_numbers.len(), 1);
+        waiting.advance(100);
+        assert_eq!(of_site(&mut waiting, "mx"), [3, 7]);
+        assert_eq!(bodies(&mut waiting, "two.example"), [0u64; 0]);
+        assert!(is_empty(&waiting));
+        // Lines that are free are not freed twice.
+        waiting.retain(|_| false);
         assert!(is_empty(&waiting));
     }
 
