@@ -16,6 +16,7 @@ use crate::lookup::{Found, MailHosts};
 use crate::metrics::{DurationSamples, Samples};
 use crate::queue::rows::Stored;
 use crate::queue::sites::{Lent, SiteReport};
+use crate::queue::{Deed, Done, Filter, Place};
 use crate::settings::AccountName;
 use crate::store::{CheckSlice, ClientKeyRow, Fingerprint, NewMessage, StoreError, rows};
 
@@ -369,14 +370,36 @@ pub enum ControlCall {
         /// Which domain.
         domain: dns::Name,
     },
-    /// Queued messages of one shard after one, at most so many.
+    /// Recipients of the queue in one shard that fit, after a place, at most so many. Changes nothing; may be repeated.
     Queue {
         /// Which shard.
         shard: u16,
-        /// The last one told.
-        after: Option<u64>,
+        /// Which recipients.
+        filter: Box<Filter>,
+        /// The last one that was looked at.
+        after: Option<Place>,
         /// How many.
         limit: usize,
+    },
+    /// Does something to a page of recipients of one shard. A repeat does nothing more, but where it puts them off by a duration.
+    QueueChange {
+        /// Which shard.
+        shard: u16,
+        /// To whom.
+        filter: Box<Filter>,
+        /// What.
+        deed: Box<Deed>,
+        /// The last one that was looked at.
+        after: Option<Place>,
+    },
+    /// A piece of a queued message. Changes nothing; may be repeated.
+    QueueOctets {
+        /// Which shard.
+        shard: u16,
+        /// The number of one of its recipients there.
+        number: u64,
+        /// From which octet on.
+        from: u64,
     },
     /// Checks a slice of one shard.
     Check {
@@ -411,8 +434,12 @@ pub enum ControlAnswer {
     Lookup(Result<Found, dns::LookupError>),
     /// To `MailHosts`.
     MailHosts(Result<Box<MailHosts>, dns::LookupError>),
-    /// To `Queue`, and whether there are more.
-    Queue(Vec<Stored>, bool),
+    /// To `Queue`: messages with those of their recipients that fit, each with why it is where it is; and where to go on.
+    Queue(Vec<(Stored, Vec<(u32, String)>)>, Option<Place>),
+    /// To `QueueChange`.
+    QueueDone(Done),
+    /// To `QueueOctets`: none if there is no such recipient, nothing at the end.
+    Octets(Option<Vec<u8>>),
     /// To `Check`.
     Check(CheckSlice),
 }

@@ -1,6 +1,7 @@
 //! Serving the calls of other cores: the counterpart of `percore`. Those about logins are in `login`.
 
 mod login;
+mod queue;
 
 use std::rc::Rc;
 
@@ -293,6 +294,11 @@ impl PerCore {
             ("ringmail_bodies_in_memory_bytes", none),
             self.body_memory.get() as i64,
         ));
+        let (waiting, held) = (self.queue.count(), self.queue.held());
+        for (state, count) in [("waiting", waiting.saturating_sub(held)), ("held", held)] {
+            let labels = crate::metrics::label("state", state);
+            samples.push((("ringmail_queue_recipients", labels), count as i64));
+        }
         for shard in &self.shards {
             let status = shard.status();
             samples.push((
@@ -391,14 +397,21 @@ impl PerCore {
             }
             ControlCall::Queue {
                 shard,
+                filter,
                 after,
                 limit,
-            } => {
-                let shard = self.own_shard(shard)?;
-                let after = after.map(shards::segments::BodyId);
-                let (found, more) = crate::queue::page(shard, after, limit).await?;
-                Ok(ControlAnswer::Queue(found, more))
-            }
+            } => self.queue_page(shard, &filter, after, limit).await,
+            ControlCall::QueueChange {
+                shard,
+                filter,
+                deed,
+                after,
+            } => self.queue_change(shard, *filter, *deed, after).await,
+            ControlCall::QueueOctets {
+                shard,
+                number,
+                from,
+            } => self.queue_octets(shard, number, from).await,
             ControlCall::Check { shard, from } => {
                 let slice = store::check_slice(self.own_shard(shard)?, from).await?;
                 Ok(ControlAnswer::Check(slice))
@@ -412,6 +425,9 @@ impl PerCore {
         found.ok_or(StoreError::NotAllowed("this core does not own the shard"))
     }
 }
+
+/// Octets of a message in one answer: two thirds of a line of the control socket, for it is base64 there.
+const MESSAGE_PIECE: usize = 512 << 10;
 
 /// Panics of tasks that serve calls.
 pub static ROOM: shards::rt::Room = shards::rt::Room::new("handle");

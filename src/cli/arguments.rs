@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use lexopt::Arg::{Long, Short, Value};
 
-use super::table::{Opt, ROWS, Row, begins, overview};
+use super::table::{Opt, ROWS, Row, TEXTS, begins, overview};
 use crate::control::protocol::LOGINS_MAX;
 use crate::settings::local::{ACCOUNTS_MAX, PORT_OFFSET_MAX};
 
@@ -27,6 +27,9 @@ pub(super) struct Arguments {
     pub(super) limit: Option<u32>,
     pub(super) port_offset: Option<u16>,
     pub(super) accounts: Option<u32>,
+    pub(super) shift: bool,
+    /// Values of options that are texts.
+    texts: Vec<(Opt, String)>,
     /// After the command's words.
     pub(super) rest: Vec<String>,
 }
@@ -88,6 +91,11 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed,
             Long("limit") => Opt::Limit,
             Long("port-offset") => Opt::PortOffset,
             Long("accounts") => Opt::Accounts,
+            Long("shift") => Opt::Shift,
+            Long(other) if TEXTS.iter().any(|option| option.is_called(other)) => {
+                let called = TEXTS.iter().find(|option| option.is_called(other));
+                called.copied().unwrap_or(Opt::Why)
+            }
             other => {
                 wrong = wrong.and(Err(other.unexpected().to_string()));
                 continue;
@@ -103,6 +111,12 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed,
 }
 
 impl Arguments {
+    /// The value of an option that is a text.
+    pub(super) fn text(&self, option: Opt) -> Option<&str> {
+        let given = self.texts.iter().find(|(given, _)| *given == option);
+        given.map(|(_, text)| text.as_str())
+    }
+
     fn take(&mut self, option: Opt, parser: &mut lexopt::Parser) -> Result<(), String> {
         let mut value = || {
             let value = parser.value().ok().filter(|value| !value.is_empty());
@@ -124,6 +138,12 @@ impl Arguments {
                 self.port_offset = Some(number(option, &value()?, PORT_OFFSET_MAX)?);
             }
             Opt::Accounts => self.accounts = Some(number(option, &value()?, ACCOUNTS_MAX)?),
+            Opt::Shift => self.shift = true,
+            text => {
+                let value = value()?.into_string();
+                let value = value.map_err(|value| format!("{value:?} is not UTF-8"))?;
+                self.texts.push((text, value));
+            }
         }
         Ok(())
     }
@@ -236,6 +256,13 @@ mod tests {
             (arguments.port_offset, arguments.accounts),
             (Some(2000), Some(7))
         );
+        let line = "queue hold 7 --accepted-before -2h --dir d --to=@one.example 8";
+        let (command, arguments) = ran(line);
+        assert_eq!(command, Command::QueueHold);
+        assert_eq!(arguments.rest, ["7", "8"]);
+        assert_eq!(arguments.text(Opt::AcceptedBefore), Some("-2h"));
+        assert_eq!(arguments.text(Opt::To), Some("@one.example"));
+        assert_eq!(arguments.text(Opt::From), None);
         let (_, arguments) = ran("account remove --dir d -- --odd");
         assert_eq!(arguments.rest, ["--odd"]);
     }
@@ -299,6 +326,14 @@ mod tests {
             (
                 "localserve --accounts 100001",
                 "--accounts N: \"100001\" is no number from 0 to 100000; see ringmail localserve",
+            ),
+            (
+                "queue drop --account",
+                "--account NAME needs a value; see ringmail queue drop",
+            ),
+            (
+                "queue dump 7 --account a",
+                "queue dump takes no --account NAME; see ringmail queue dump",
             ),
             (
                 "--port-offset=-1 localserve",

@@ -18,6 +18,7 @@ mod password;
 mod queue;
 mod running;
 mod salvage;
+mod selection;
 mod serve;
 mod table;
 mod tlspubkey;
@@ -94,6 +95,15 @@ fn run(command: Command, arguments: &Arguments) -> Result<(), Failure> {
         Command::TlsPubKeyRemove => tlspubkey::remove(arguments),
         Command::TlsPubKeyGen => tlspubkey::generate(arguments),
         Command::QueueList => queue::list(arguments),
+        Command::QueueHold
+        | Command::QueueRelease
+        | Command::QueueKick
+        | Command::QueueSchedule
+        | Command::QueueDrop
+        | Command::QueueFail
+        | Command::QueueTransport
+        | Command::QueueRequireTls => queue::change(command, arguments),
+        Command::QueueDump => queue::dump(arguments),
         Command::DnsLookup => dns::lookup(arguments),
         Command::DnsMx => dns::mx(arguments),
         Command::Check => check::run(arguments),

@@ -21,6 +21,15 @@ pub(super) enum Command {
     TlsPubKeyRemove,
     TlsPubKeyGen,
     QueueList,
+    QueueHold,
+    QueueRelease,
+    QueueKick,
+    QueueSchedule,
+    QueueDrop,
+    QueueFail,
+    QueueTransport,
+    QueueRequireTls,
+    QueueDump,
     DnsLookup,
     DnsMx,
     Check,
@@ -47,6 +56,63 @@ pub(super) enum Opt {
     NoImapPreauth,
     Failed,
     Limit,
+    Account,
+    From,
+    To,
+    Domain,
+    State,
+    Rule,
+    AcceptedBefore,
+    AcceptedAfter,
+    NextBefore,
+    NextAfter,
+    AttemptsMin,
+    AttemptsMax,
+    Transport,
+    Why,
+    Shift,
+}
+
+/// Options whose values are texts that their commands read.
+pub(super) const TEXTS: [Opt; 14] = [
+    Opt::Account,
+    Opt::From,
+    Opt::To,
+    Opt::Domain,
+    Opt::State,
+    Opt::Rule,
+    Opt::AcceptedBefore,
+    Opt::AcceptedAfter,
+    Opt::NextBefore,
+    Opt::NextAfter,
+    Opt::AttemptsMin,
+    Opt::AttemptsMax,
+    Opt::Transport,
+    Opt::Why,
+];
+
+/// The options of a command about recipients in the queue: which server, which recipients, and others.
+macro_rules! with_filter {
+    ($($other:ident),*) => {
+        &[
+            Opt::Config,
+            Opt::Dir,
+            Opt::Account,
+            Opt::From,
+            Opt::To,
+            Opt::Domain,
+            Opt::State,
+            Opt::Rule,
+            Opt::AcceptedBefore,
+            Opt::AcceptedAfter,
+            Opt::NextBefore,
+            Opt::NextAfter,
+            Opt::AttemptsMin,
+            Opt::AttemptsMax,
+            Opt::Transport,
+            $(Opt::$other),*
+        ]
+    };
 }
 
 impl Opt {
@@ -66,7 +132,33 @@ impl Opt {
             Opt::NoImapPreauth => "--no-imap-preauth",
             Opt::Failed => "--failed",
             Opt::Limit => "--limit N",
+            Opt::Account => "--account NAME",
+            Opt::From => "--from TEXT",
+            Opt::To => "--to TEXT",
+            Opt::Domain => "--domain DOMAIN",
+            Opt::State => "--state STATE",
+            Opt::Rule => "--rule N",
+            Opt::AcceptedBefore => "--accepted-before TIME",
+            Opt::AcceptedAfter => "--accepted-after TIME",
+            Opt::NextBefore => "--next-before TIME",
+            Opt::NextAfter => "--next-after TIME",
+            Opt::AttemptsMin => "--attempts-min N",
+            Opt::AttemptsMax => "--attempts-max N",
+            Opt::Transport => "--transport NAME",
+            Opt::Why => "--why TEXT",
+            Opt::Shift => "--shift",
         }
+    }
+
+    /// Whether it is written so, without the dashes.
+    pub(super) fn is_called(self, word: &str) -> bool {
+        let written = self.written().split(' ').next();
+        written.and_then(|written| written.strip_prefix("--")) == Some(word)
+    }
+
+    /// Whether it is a part of a filter: the usage names these together.
+    fn is_filter(self) -> bool {
+        TEXTS.contains(&self) && self != Opt::Why
     }
 
     fn help(self, command: Command) -> &'static str {
@@ -83,7 +175,28 @@ impl Opt {
             Opt::Generate => "makes a password and prints it",
             Opt::Keep => "takes over mail and password of an earlier account of the name",
             Opt::Numbers => "with mailboxes, messages and octets of each account",
-            Opt::All => "rebuilds every shard, not only the damaged ones",
+            Opt::All if command == Command::Salvage => {
+                "rebuilds every shard, not only the damaged ones"
+            }
+            Opt::All => "every recipient in the queue",
+            Opt::Account => "whose mail it is",
+            Opt::From => "a part of the sender's address; @DOMAIN; <> for the null path",
+            Opt::To => "a part of the recipient's address; @DOMAIN",
+            Opt::Domain => "the recipient's domain",
+            Opt::State => "waiting, held, delivered, failed or dropped",
+            Opt::Rule => "held by this hold rule",
+            Opt::AcceptedBefore => "accepted before then: -2h is two hours ago",
+            Opt::AcceptedAfter => "accepted then or later",
+            Opt::NextBefore => "due before then: 30m is in half an hour",
+            Opt::NextAfter => "due then or later",
+            Opt::AttemptsMin => "with so many attempts at least",
+            Opt::AttemptsMax => "with so many attempts at most",
+            Opt::Transport => "given this transport by hand; - for none",
+            Opt::Why if command == Command::QueueFail => {
+                "the reason, for the sender and in the list"
+            }
+            Opt::Why => "the reason, shown in the list",
+            Opt::Shift => "TIME is a duration, added to each one's own next time",
             Opt::NoImapPreauth => "IMAP greets as always, and the program logs in with EXTERNAL",
             Opt::Failed => "only attempts that failed",
             Opt::Limit => "how many records at most (default 100, at most 100000)",
@@ -144,6 +257,12 @@ impl Row {
             match option {
                 Opt::Config | Opt::Dir if both => (),
                 Opt::Config => line.push_str(" --config FILE"),
+                Opt::All if self.options.contains(&Opt::Account) => (),
+                filter if filter.is_filter() => {
+                    if !line.ends_with(FILTER) {
+                        line.push_str(FILTER);
+                    }
+                }
                 other => line.push_str(&format!(" [{}]", other.written())),
             }
         }
@@ -161,14 +280,16 @@ impl Row {
             text.push_str(&format!("\n{}\n", self.details));
         }
         text.push_str("\nOptions:\n");
+        let longest = self.options.iter().map(|o| o.written().len() + 2).max();
+        let width = longest.unwrap_or(0).max(18);
         for option in self.options {
             text.push_str(&format!(
-                "  {:<18}{}\n",
+                "  {:<width$}{}\n",
                 option.written(),
                 option.help(self.command)
             ));
         }
-        text.push_str(&format!("  {:<18}{}\n", "--help", "this text"));
+        text.push_str(&format!("  {:<width$}{}\n", "--help", "this text"));
         text
     }
 }
@@ -197,6 +318,9 @@ pub(super) fn begins(row: &Row, beginning: &[String]) -> bool {
     beginning.len() <= row.words.len() && row.words.iter().zip(beginning).all(|(a, b)| a == b)
 }
 
+/// What the usage says of a filter's options, --all included.
+const FILTER: &str = " [FILTER]";
+
 /// Columns of a command in the overview.
 const LEFT: usize = 30;
 
@@ -213,7 +337,7 @@ const WHICH: &[Opt] = &[Opt::Config, Opt::Dir];
 const WHICH_JSON: &[Opt] = &[Opt::Config, Opt::Dir, Opt::Json];
 
 /// All commands, in the order of the help.
-pub(super) const ROWS: [Row; 26] = [
+pub(super) const ROWS: [Row; 35] = [
     Row {
         command: Command::Localserve,
         words: &["localserve"],
@@ -401,10 +525,113 @@ ringmail config tlspubkey add ... ADDRESS < STEM.cert.pem",
     Row {
         command: Command::QueueList,
         words: &["queue", "list"],
-        arguments: &[],
-        options: WHICH_JSON,
-        summary: "Lists mail on its way out",
-        details: "",
+        arguments: &["[ID...]"],
+        options: with_filter!(Json),
+        summary: "Lists mail on its way out, and why each recipient waits",
+        details: "\
+All recipients, or those that fit: what is given must all be true. ID is the
+number that is shown. TIME is now, a duration from now (30m; -2h is two hours
+ago), 2026-01-31T08:00:00Z, or a date as it is shown here. --from and --to look
+for a part of the address, or with @DOMAIN for that domain. A recipient that is
+over is shown until its message is.",
+    },
+    Row {
+        command: Command::QueueHold,
+        words: &["queue", "hold"],
+        arguments: &["[ID...]"],
+        options: with_filter!(All, Why, Json),
+        summary: "Holds recipients: nothing is tried until they are released",
+        details: "\
+An attempt that is under way goes on; if it fails for now, the recipient is held
+then. What is held is given up when its time is over, as everything is.
+Which recipients: as ringmail queue list takes it; for all of them, --all.",
+    },
+    Row {
+        command: Command::QueueRelease,
+        words: &["queue", "release"],
+        arguments: &["[ID...]"],
+        options: with_filter!(All, Json),
+        summary: "Releases held recipients",
+        details: "\
+They are tried at their time: at once, if that is over. Which recipients: as
+ringmail queue list takes it; for all of them, --all.",
+    },
+    Row {
+        command: Command::QueueKick,
+        words: &["queue", "kick"],
+        arguments: &["[ID...]"],
+        options: with_filter!(All, Json),
+        summary: "Has recipients tried now",
+        details: "\
+Held ones stay held. One that is being tried right now is tried again after
+that, unless it is over then. Which recipients: as ringmail queue list takes it;
+for all of them, --all.",
+    },
+    Row {
+        command: Command::QueueSchedule,
+        words: &["queue", "schedule"],
+        arguments: &["TIME", "[ID...]"],
+        options: with_filter!(All, Shift, Json),
+        summary: "Has recipients tried at another time",
+        details: "\
+TIME is a duration from now (30m), 2026-01-31T08:00:00Z, or a date as ringmail
+queue list shows it; with --shift a duration that is added to each one's own next
+time (-1h: sooner). No later than when they are given up. After that attempt they
+are tried as always. Which recipients: as ringmail queue list takes it; for all
+of them, --all.",
+    },
+    Row {
+        command: Command::QueueDrop,
+        words: &["queue", "drop"],
+        arguments: &["[ID...]"],
+        options: with_filter!(All, Json),
+        summary: "Drops recipients; nobody is told",
+        details: "\
+There is no way back. One that is being tried right now is delivered all the
+same if its server takes it. Which recipients: as ringmail queue list takes it;
+for all of them, --all.",
+    },
+    Row {
+        command: Command::QueueFail,
+        words: &["queue", "fail"],
+        arguments: &["[ID...]"],
+        options: with_filter!(All, Why, Json),
+        summary: "Gives recipients up; their senders are told",
+        details: "\
+The sender gets a report of failure, with the reason, unless he wants none. One
+that is being tried right now is delivered all the same if its server takes it,
+and then nobody is told of a failure. Which recipients: as ringmail queue list
+takes it; for all of them, --all.",
+    },
+    Row {
+        command: Command::QueueTransport,
+        words: &["queue", "transport"],
+        arguments: &["NAME", "[ID...]"],
+        options: with_filter!(All, Json),
+        summary: "Has recipients go by another transport",
+        details: "\
+From the next attempt on, whatever the routes say; an empty NAME (\"\") gives them
+back to the routes. Which recipients: as ringmail queue list takes it; for all of
+them, --all.",
+    },
+    Row {
+        command: Command::QueueRequireTls,
+        words: &["queue", "requiretls"],
+        arguments: &["HOW", "[ID...]"],
+        options: with_filter!(All, Json),
+        summary: "Says whether recipients may go without TLS",
+        details: "\
+HOW is yes: only to servers that promise TLS all the way (REQUIRETLS); no: TLS
+does not matter (as TLS-Required: No); or default: as the message says. Which
+recipients: as ringmail queue list takes it; for all of them, --all.",
+    },
+    Row {
+        command: Command::QueueDump,
+        words: &["queue", "dump"],
+        arguments: &["ID"],
+        options: WHICH,
+        summary: "Writes a queued message to standard output",
+        details: "Its octets as they are stored, with the fields that we added.",
     },
     Row {
         command: Command::DnsLookup,

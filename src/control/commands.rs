@@ -75,6 +75,14 @@ impl Control {
         self.stopping.load(Ordering::Relaxed)
     }
 
+    /// An error once the server is to stop.
+    pub(super) fn goes_on(&self) -> Result<(), String> {
+        match self.is_stopping() {
+            true => Err("the server is stopping".into()),
+            false => Ok(()),
+        }
+    }
+
     /// A control call to a core, with errors in words.
     pub(super) fn ask(&self, core: CoreId, call: ControlCall) -> Result<ControlAnswer, String> {
         match self.server.call(core, Call::Control(Box::new(call))) {
@@ -240,7 +248,13 @@ pub fn run(
         } => client_keys::list(control, account.as_deref(), after, limit, item),
         Request::DnsLookup { record_type, name } => lookup::lookup(control, &record_type, &name),
         Request::DnsMx { domain } => lookup::mail_hosts(control, &domain),
-        Request::QueueList { after, limit } => queue::list(control, after, limit, item),
+        Request::QueueList {
+            after,
+            limit,
+            filter,
+        } => queue::list(control, after, limit, &filter, item),
+        Request::QueueChange { filter, deed } => queue::change(control, &filter, &deed, item),
+        Request::QueueDump { id } => queue::dump(control, id, item),
         Request::Check {} => check::check(control, item),
     }
 }

@@ -16,6 +16,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::queue::{Deed, Filter};
+
 /// What may be asked.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
@@ -149,6 +151,21 @@ pub enum Request {
         /// Length of the page; at most [`PAGE_MAX`].
         #[serde(default = "page_max")]
         limit: usize,
+        /// Which recipients.
+        #[serde(default)]
+        filter: Box<Filter>,
+    },
+    /// Do something to recipients in the queue. Items tell how far it is.
+    QueueChange {
+        /// To which.
+        filter: Box<Filter>,
+        /// What.
+        deed: Deed,
+    },
+    /// The octets of a queued message, in base64, as items.
+    QueueDump {
+        /// The number of one of its recipients.
+        id: u64,
     },
     /// Check everything that is stored. Items tell progress, findings, and notes on what is not wrong.
     Check {},
@@ -170,6 +187,9 @@ pub struct QueuePosition {
     pub shard: u16,
     /// The last one's number; none: that shard's first is next.
     pub message: Option<u64>,
+    /// The last of its recipients; none: all of them.
+    #[serde(default)]
+    pub index: Option<u32>,
 }
 
 /// A line of an answer.
@@ -250,10 +270,24 @@ mod tests {
             Ok(Some(Request::QueueList {
                 after: Some(after),
                 limit: PAGE_MAX,
+                filter,
             })) => {
-                assert_eq!((after.shard, after.message), (1, Some(7)));
+                assert_eq!(
+                    (after.shard, after.message, after.index),
+                    (1, Some(7), None)
+                );
+                assert!(filter.is_empty());
             }
             _ => panic!("queue-list"),
+        }
+        match request(
+            "{\"command\":\"queue-change\",\"filter\":{\"account\":\"anna\"},\"deed\":{\"put-off\":{\"by\":60}}}",
+        ) {
+            Ok(Some(Request::QueueChange { filter, deed })) => {
+                assert_eq!(filter.account.as_deref(), Some("anna"));
+                assert_eq!(deed, Deed::PutOff { by: 60 });
+            }
+            _ => panic!("queue-change"),
         }
         assert!(matches!(request(""), Ok(None)));
     }
@@ -268,6 +302,7 @@ mod tests {
             "{\"command\":\"account-remove\"}\n",
             "{\"command\":\"stop\",\"now\":true}\n",
             "[1,2]\n",
+            "{\"command\":\"queue-change\",\"deed\":{\"drop\":{}}}\n",
         ] {
             let error = request(wrong).err().map(|e| e.to_string());
             assert!(

@@ -1,54 +1,181 @@
-//! The queue, page by page, shard after shard.
+//! The queue, page by page, shard after shard: what is in it, and what operators do to it.
 
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::commands::{Control, OTHER_ANSWER};
 use super::protocol::{PAGE_MAX, QueuePosition};
 use crate::calls::{ControlAnswer, ControlCall};
+use crate::queue::id::QueueId;
 use crate::queue::rows::{Attempt, Stored};
+use crate::queue::{Deed, Done, Filter, Place};
 
-/// One item for each recipient; a page has whole messages.
+type Item<'a> = &'a mut dyn FnMut(Value) -> Result<(), String>;
+
+/// One item for each recipient that fits.
 pub(super) fn list(
     control: &Control,
     after: Option<QueuePosition>,
     limit: usize,
-    item: &mut dyn FnMut(Value) -> Result<(), String>,
+    filter: &Filter,
+    item: Item<'_>,
 ) -> Result<Value, String> {
     let limit = limit.clamp(1, PAGE_MAX);
     let mut position = after.unwrap_or_default();
     let mut told = 0;
     while position.shard < control.server.shards() {
+        control.goes_on()?;
         let call = ControlCall::Queue {
             shard: position.shard,
-            after: position.message,
+            filter: Box::new(filter.clone()),
+            after: position.place(),
             limit: limit - told,
         };
         let owner = control.server.owner_of_shard(position.shard);
-        let ControlAnswer::Queue(messages, more) = control.ask(owner, call)? else {
+        let ControlAnswer::Queue(found, next) = control.ask(owner, call)? else {
             return Err(OTHER_ANSWER.into());
         };
-        told += messages.len();
-        for message in &messages {
-            for index in 0..message.message.recipients.len() as u32 {
-                item(describe(position.shard, message, index))?;
+        for (stored, recipients) in &found {
+            told += recipients.len();
+            for (index, reason) in recipients {
+                item(describe(position.shard, stored, *index, reason))?;
             }
         }
-        if more {
-            position.message = messages.last().map(|m| m.body.0);
-            if told >= limit {
-                return Ok(json!({"next": position}));
-            }
-        } else {
-            position = QueuePosition {
-                shard: position.shard + 1,
-                message: None,
-            };
+        position = position.next(next);
+        if told >= limit {
+            return Ok(json!({"next": position}));
         }
     }
     Ok(json!({"next": null}))
 }
 
-fn describe(shard: u16, stored: &Stored, index: u32) -> Value {
+/// Does something to all recipients that fit. Items tell how far it is, now and then.
+pub(super) fn change(
+    control: &Control,
+    filter: &Filter,
+    deed: &Deed,
+    item: Item<'_>,
+) -> Result<Value, String> {
+    deed.check()?;
+    let mut position = QueuePosition::default();
+    let mut all = Done::default();
+    let mut told = Instant::now();
+    let result = loop {
+        if position.shard >= control.server.shards() {
+            break Ok(());
+        }
+        match page(control, filter, deed, position) {
+            Ok(done) => {
+                all.looked_at += done.looked_at;
+                all.changed += done.changed;
+                position = position.next(done.next);
+            }
+            Err(error) => break Err(error),
+        }
+        if told.elapsed() >= PROGRESS_EVERY {
+            told = Instant::now();
+            if let Err(error) = item(numbers(&all)) {
+                break Err(error);
+            }
+        }
+    };
+    tracing::info!(
+        ?deed,
+        ?filter,
+        changed = all.changed,
+        "an operator changed the queue"
+    );
+    match result {
+        Ok(()) => Ok(numbers(&all)),
+        Err(error) => Err(format!(
+            "{error}; {} recipients were changed before that",
+            all.changed
+        )),
+    }
+}
+
+fn page(
+    control: &Control,
+    filter: &Filter,
+    deed: &Deed,
+    position: QueuePosition,
+) -> Result<Done, String> {
+    control.goes_on()?;
+    let call = ControlCall::QueueChange {
+        shard: position.shard,
+        filter: Box::new(filter.clone()),
+        deed: Box::new(deed.clone()),
+        after: position.place(),
+    };
+    let owner = control.server.owner_of_shard(position.shard);
+    match control.ask(owner, call)? {
+        ControlAnswer::QueueDone(done) => Ok(done),
+        _ => Err(OTHER_ANSWER.into()),
+    }
+}
+
+fn numbers(done: &Done) -> Value {
+    json!({"looked_at": done.looked_at, "changed": done.changed})
+}
+
+/// The octets of a message, piece by piece, as the next hop gets them.
+pub(super) fn dump(control: &Control, id: u64, item: Item<'_>) -> Result<Value, String> {
+    let gone =
+        || format!("there is no recipient {id} in the queue; ringmail queue list shows them");
+    let number = QueueId::from_u64(id).ok_or_else(gone)?;
+    if number.shard() >= control.server.shards() {
+        return Err(gone());
+    }
+    let owner = control.server.owner_of_shard(number.shard());
+    let mut from = 0;
+    loop {
+        control.goes_on()?;
+        let call = ControlCall::QueueOctets {
+            shard: number.shard(),
+            number: number.number(),
+            from,
+        };
+        let ControlAnswer::Octets(octets) = control.ask(owner, call)? else {
+            return Err(OTHER_ANSWER.into());
+        };
+        let octets = octets.ok_or_else(gone)?;
+        if octets.is_empty() {
+            return Ok(json!({"octets": from}));
+        }
+        from += octets.len() as u64;
+        item(json!({"octets": STANDARD.encode(octets)}))?;
+    }
+}
+
+impl QueuePosition {
+    fn place(self) -> Option<Place> {
+        self.message.map(|body| Place {
+            body,
+            index: self.index.unwrap_or(u32::MAX),
+        })
+    }
+
+    /// After a page of its shard.
+    fn next(self, place: Option<Place>) -> QueuePosition {
+        match place {
+            Some(place) => QueuePosition {
+                shard: self.shard,
+                message: Some(place.body),
+                index: Some(place.index),
+            },
+            None => QueuePosition {
+                shard: self.shard + 1,
+                message: None,
+                index: None,
+            },
+        }
+    }
+}
+
+fn describe(shard: u16, stored: &Stored, index: u32, reason: &str) -> Value {
     let message = &stored.message;
     let row = stored.recipient(index);
     let recipient = &message.recipients[index as usize];
@@ -63,8 +190,12 @@ fn describe(shard: u16, stored: &Stored, index: u32) -> Value {
         "accepted": message.accepted,
         "expires": message.expires,
         "state": row.state.word(),
+        "reason": reason,
+        "rule": row.held_by.as_ref().and_then(|by| by.rule),
         "attempts": row.attempts,
         "next": row.next,
+        "transport": row.transport,
+        "require_tls": row.requires_tls(message),
         "history": row.history.iter().map(attempt).collect::<Vec<_>>(),
     })
 }
@@ -79,3 +210,6 @@ fn attempt(attempt: &Attempt) -> Value {
         "text": attempt.text,
     })
 }
+
+/// Between two words on how far it is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);

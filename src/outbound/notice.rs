@@ -160,6 +160,7 @@ fn compose(
                 original: recipient.orcpt.as_deref().and_then(|o| o.parse().ok()),
                 reply: told.history.last().and_then(reply),
                 last: told.history.last(),
+                given_up: told.given_up.as_ref().map(|why| format!("given up {why}")),
                 id: message.id(*index).to_string(),
             })
         })
@@ -218,6 +219,8 @@ struct Told<'a> {
     original: Option<dsn::OriginalRecipient>,
     reply: Option<Reply>,
     last: Option<&'a Attempt>,
+    /// Why, if that was by hand.
+    given_up: Option<String>,
     id: String,
 }
 
@@ -234,6 +237,7 @@ impl Told<'_> {
         let (class, subject, detail) = match (notice, told) {
             (Notice::Delayed, Some((4, subject, detail))) => (4, subject, detail),
             (Notice::Delayed, _) => (4, 4, 7),
+            (Notice::Failed, _) if self.given_up.is_some() => (5, 0, 0),
             (Notice::Failed, Some((5, subject, detail))) => (5, subject, detail),
             (Notice::Failed, _) if was_refused => (5, 0, 0),
             (Notice::Failed, _) => (5, 4, 7),
@@ -255,6 +259,7 @@ impl Told<'_> {
                     address: None,
                 }),
             diagnostic: match &self.reply {
+                _ if self.given_up.is_some() => self.given_up.as_deref().map(Diagnostic::Own),
                 Some(reply) => Some(Diagnostic::Reply(reply)),
                 None if words.is_empty() => None,
                 None => Some(Diagnostic::Own(words)),

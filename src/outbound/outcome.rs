@@ -7,7 +7,7 @@ use shards::faults::point;
 use super::notice;
 use crate::percore::PerCore;
 use crate::queue::retry::{Schedule, Verdict, after, give_up, group};
-use crate::queue::rows::{Attempt, State};
+use crate::queue::rows::Attempt;
 use crate::queue::{Message, Work};
 use crate::store::StoreError;
 
@@ -35,11 +35,7 @@ pub(super) async fn record(core: &Rc<PerCore>, work: Work, outcomes: Vec<Outcome
             } = outcome.clone();
             let parts = (&schedule, message.number(index), now);
             let row = message.recipient(index);
-            // Taken out by hand meanwhile: that stays, unless it was too late.
-            let row = match row.state {
-                State::Dropped | State::Failed if verdict != Verdict::Delivered => row,
-                _ => after(&message.row, index, row, attempt, verdict, parts),
-            };
+            let row = after(&message.row, index, row, attempt, verdict, parts);
             (index, row)
         };
         let mut rows: Vec<_> = outcomes.iter().map(row).collect();

@@ -8,6 +8,7 @@ use shards::storage::Shard;
 
 use super::messages::Queue;
 use super::rows::{Stored, decode_message, decode_recipient, parse_key, recipient_key};
+use super::select::index_of;
 use crate::store::{StoreError, rows};
 
 /// Messages of a shard after one, about so many, and whether there are more. One that can't be read is told in the log and left out.
@@ -27,6 +28,19 @@ pub async fn page(
 pub async fn find(shard: &Rc<Shard>, body: BodyId) -> Result<Option<Stored>, StoreError> {
     let (found, _) = read(shard, rows::queue_key(body.0), 1).await?;
     Ok(found.into_iter().find(|stored| stored.body == body))
+}
+
+/// The message of a recipient's number, and which of its recipients that is. The recipients of a message have the numbers up to its own.
+pub async fn find_recipient(
+    shard: &Rc<Shard>,
+    number: u64,
+) -> Result<Option<(Stored, u32)>, StoreError> {
+    let (found, _) = read(shard, rows::queue_key(number), 1).await?;
+    let found = found.into_iter().next();
+    Ok(found.and_then(|stored| {
+        let index = index_of(&stored, number)?;
+        Some((stored, index))
+    }))
 }
 
 /// Whole messages from a key on: the rows of one are never torn apart.

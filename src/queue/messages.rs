@@ -77,6 +77,8 @@ pub struct Message {
     gone: Cell<bool>,
     /// Its recipients stand in line. Not until its acceptance is durable.
     standing: Cell<bool>,
+    /// When recipients under way shall be tried next, if this attempt does not end it: an operator has said so meanwhile.
+    asked: RefCell<BTreeMap<u32, i64>>,
     queue: Weak<Queue>,
 }
 
@@ -172,6 +174,11 @@ impl Message {
         owing.map(|(index, row)| (*index, row.clone())).collect()
     }
 
+    /// A recipient under way shall be tried next then, if this attempt does not end it.
+    pub(super) fn ask(&self, index: u32, next: i64) {
+        self.asked.borrow_mut().insert(index, next);
+    }
+
     fn is_over(&self) -> bool {
         self.done.get() == self.row.recipients.len()
     }
@@ -198,6 +205,7 @@ impl Message {
             telling: Rc::default(),
             gone: Cell::new(false),
             standing: Cell::new(true),
+            asked: RefCell::default(),
             queue: Rc::downgrade(queue),
         })
     }
@@ -252,6 +260,18 @@ impl Queue {
     /// Recipients that are held.
     pub fn held(&self) -> usize {
         self.held.get()
+    }
+
+    /// Seconds since 1970.
+    pub(super) fn now(&self) -> i64 {
+        (self.clock)()
+    }
+
+    /// Why the line of a recipient does not move.
+    pub fn pause(&self, stored: &Stored, index: u32, row: &RecipientRow) -> Option<String> {
+        let recipient = stored.message.recipients.get(index as usize)?;
+        let routes = self.routes.borrow().clone();
+        self.reason(&routes.line(&stored.message, recipient, row))
     }
 
     /// Whether somebody works on a recipient.
@@ -768,8 +788,14 @@ impl Work {
         let mut recorded = Vec::new();
         loop {
             let result = queue.change_as(&message, &self.recipients, |message| {
-                let rows = rows(message);
+                let mut rows = rows(message);
                 recorded = rows.iter().map(|(index, _)| *index).collect();
+                for (index, row) in &mut rows {
+                    let asked = message.asked.borrow_mut().remove(index);
+                    if let Some(next) = asked.filter(|_| !row.state.is_over()) {
+                        row.next = next;
+                    }
+                }
                 rows
             });
             match result.await {
@@ -804,6 +830,7 @@ impl Drop for Work {
                 .under_way
                 .borrow_mut()
                 .remove(&(shard, body, *index));
+            self.message.asked.borrow_mut().remove(index);
             let due = (self.queue.clock)() + LATER;
             self.queue.again(&self.message, *index, due);
         }

@@ -8,14 +8,22 @@ pub mod id;
 mod load;
 mod messages;
 mod moved;
+mod operate;
+mod reason;
 pub mod retry;
 pub mod route;
 pub mod rows;
 pub mod sites;
+mod select;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
-pub use load::{page, resume};
+pub use load::{find_recipient, resume};
 pub use messages::{Content, Message, Queue, Work};
+pub use operate::{Deed, Done};
+pub use reason::{Beside, reason};
+pub use select::{Filter, Page, Place, select};
 
 use std::rc::Rc;
 

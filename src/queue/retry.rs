@@ -50,6 +50,10 @@ pub fn after(
     verdict: Verdict,
     (schedule, id, now): (&Schedule, u64, i64),
 ) -> RecipientRow {
+    // Dropped or given up by hand meanwhile: that stays, unless it was too late.
+    if row.state.is_over() && verdict != Verdict::Delivered {
+        return row;
+    }
     row.attempts += 1;
     row.record(attempt);
     match verdict {
@@ -247,6 +251,16 @@ mod tests {
         assert!(row.state.is_over() && !row.is_done());
         assert_eq!((row.attempts, row.history.len()), (1, 1));
         // Given up by hand while it was being sent.
+        let parts = (&schedule(), 7, 10);
+        let twice = after(
+            &message,
+            0,
+            row.clone(),
+            attempt(10),
+            Verdict::Temporary,
+            parts,
+        );
+        assert_eq!(twice, row);
         let parts = (&schedule(), 7, 10);
         let row = after(&message, 0, row, attempt(10), Verdict::Delivered, parts);
         assert_eq!((row.state, row.owes), (State::Delivered, None));

@@ -42,7 +42,8 @@ impl Routes {
                 |r: &&crate::settings::Route| r.fits(&message.account, from, &domain, row.attempts);
             self.rules.iter().find(fits).map(|r| r.transport.as_str())
         };
-        match rule() {
+        let by_hand = row.transport.as_deref();
+        match by_hand.or_else(rule) {
             None | Some("") => domain,
             Some(name) => match self.transports.get(name) {
                 Some(transport) if !transport.is_by_domain() => format!("{name}>"),

@@ -32,7 +32,7 @@ mod secrets;
 mod selected;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use account::{Account, MailboxInfo};
 pub use accounts::{Accounts, ROOM, StoreOptions};

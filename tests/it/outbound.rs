@@ -76,6 +76,7 @@ fn queue(server: &TestServer) -> Vec<(String, RecipientRow)> {
         let owner = server.server().owner_of_shard(shard);
         let call = ControlCall::Queue {
             shard,
+            filter: Box::default(),
             after: None,
             limit: 1000,
         };
@@ -83,7 +84,7 @@ fn queue(server: &TestServer) -> Vec<(String, RecipientRow)> {
         let Ok(Answer::Control(Ok(ControlAnswer::Queue(messages, _)))) = answer else {
             panic!("no queue");
         };
-        for message in messages {
+        for (message, _) in messages {
             for (index, recipient) in message.message.recipients.iter().enumerate() {
                 let row = message.recipient(index as u32);
                 all.push((recipient.address.clone(), row));

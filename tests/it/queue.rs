@@ -78,6 +78,20 @@ fn wait_for_queue(dir: &Path, done: impl Fn(&[Value]) -> bool) -> Vec<Value> {
     panic!("{:?}", queue(dir));
 }
 
+/// A command about the queue; answers what it printed.
+fn queue_does(dir: &Path, arguments: &[&str]) -> String {
+    let ran = ringmail(&[&["queue"], arguments, &["--dir", dir.to_str().unwrap()]].concat());
+    assert_eq!(ran.code, 0, "{arguments:?}: {}", ran.err);
+    ran.out
+}
+
+/// A field of each recipient, by its address.
+fn field(dir: &Path, recipient: &str, name: &str) -> Value {
+    let queue = queue(dir);
+    let found = queue.iter().find(|r| r["recipient"] == recipient);
+    found.unwrap_or_else(|| panic!("{recipient}: {queue:?}"))[name].clone()
+}
+
 const FAILED: &str = "Mail could not be delivered to queue-permerror@c.example";
 
 #[test]
@@ -227,4 +241,168 @@ fn a_kill_at_each_step_neither_loses_nor_doubles() {
         stop(server);
         assert_checked(dir.path());
     }
+}
+
+/// Some mail that is tried once and then waits.
+fn with_waiting(dir: &Path) -> Localserve {
+    let server = Localserve::start(dir, &[]);
+    let recipients = ["queue451@a.example", "queue451@b.example"];
+    assert!(
+        submit(&server, &recipients, "m")
+            .unwrap()
+            .starts_with("250")
+    );
+    wait_for_queue(dir, |q| {
+        q.len() == 2 && q.iter().all(|r| r["attempts"] == 1)
+    });
+    server
+}
+
+#[test]
+fn what_operators_do_is_in_force_and_stays_so_after_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let server = with_waiting(dir);
+    let usage = ringmail(&["queue", "drop", "--dir", dir.to_str().unwrap()]);
+    assert_eq!(usage.code, 2);
+    assert!(usage.err.contains("or --all"), "{}", usage.err);
+
+    let held = queue_does(dir, &["hold", "--domain", "A.example", "--why", "spam?"]);
+    assert_eq!(held, "1 recipient was held.\n");
+    assert_eq!(
+        field(dir, "queue451@a.example", "reason"),
+        "held by hand: spam?"
+    );
+    assert_eq!(
+        queue_does(dir, &["hold", "--to", "@a.example"]),
+        "No recipient was changed.\n"
+    );
+    // The held one is not tried; the other is.
+    assert_eq!(
+        queue_does(dir, &["kick", "--all"]),
+        "1 recipient was tried now.\n"
+    );
+    wait_for_queue(dir, |q| q[1]["attempts"] == 2);
+    queue_does(dir, &["transport", "backup", "--from", "RINGMAIL@"]);
+    queue_does(dir, &["requiretls", "yes", "--attempts-min", "2"]);
+    queue_does(dir, &["schedule", "2h", "--state", "waiting"]);
+    queue_does(
+        dir,
+        &["schedule", "30m", "--shift", "--domain", "b.example"],
+    );
+    let said = server.get("/metrics").2;
+    for line in [
+        "ringmail_queue_recipients{state=\"held\"} 1",
+        "ringmail_queue_recipients{state=\"waiting\"} 1",
+    ] {
+        assert!(said.lines().any(|l| l == line), "{line}: {said}");
+    }
+    let before = queue(dir);
+    drop(server);
+
+    let server = Localserve::start(dir, &[]);
+    let after = queue(dir);
+    assert_eq!(after, before);
+    assert_eq!(after[0]["state"], "held");
+    assert_eq!(after[0]["require_tls"], Value::Null);
+    assert_eq!(after[1]["require_tls"], true);
+    assert!(after.iter().all(|r| r["transport"] == "backup"));
+    let wait = after[1]["next"].as_i64().unwrap() - after[1]["accepted"].as_i64().unwrap();
+    assert!((9_000..9_200).contains(&wait), "{wait}");
+
+    // Released, it is tried at its time; then both are.
+    assert_eq!(
+        queue_does(dir, &["release", "--all"]),
+        "1 recipient was released.\n"
+    );
+    queue_does(dir, &["kick", "--transport", "backup"]);
+    wait_for_queue(dir, |q| q[0]["attempts"] == 2 && q[1]["attempts"] == 3);
+    let id = after[0]["id"].to_string();
+    let message = queue_does(dir, &["dump", &id]);
+    assert!(message.starts_with("Received: "), "{message}");
+    assert!(
+        message.ends_with("Subject: m\r\n\r\nhello\r\n"),
+        "{message}"
+    );
+
+    // Given up and dropped; the sender hears of the one, and nothing is left.
+    queue_does(dir, &["fail", &id, "--why", "nobody reads it"]);
+    assert_eq!(
+        queue_does(dir, &["drop", "--domain", "b.example"]),
+        "1 recipient was dropped.\n"
+    );
+    wait_for_inbox(
+        &server,
+        &["Mail could not be delivered to queue451@a.example"],
+    );
+    wait_for_queue(dir, <[Value]>::is_empty);
+    let report = &imap(
+        &server,
+        "ringmail",
+        "ringmailringmail",
+        &["EXAMINE INBOX", "FETCH 1 BODY.PEEK[]"],
+    )[1];
+    for text in ["given up by hand: nobody reads it", "Status: 5.0.0"] {
+        assert!(report.contains(text), "{text}: {report}");
+    }
+    assert!(!report.contains("queue451@b.example"), "{report}");
+    stop(server);
+    assert_checked(dir);
+}
+
+#[test]
+fn a_stopped_directory_takes_operations_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    stop(with_waiting(dir));
+    queue_does(dir, &["hold", "--domain", "a.example"]);
+    queue_does(dir, &["fail", "--domain", "b.example"]);
+    assert_eq!(field(dir, "queue451@a.example", "state"), "held");
+    let why = field(dir, "queue451@b.example", "reason");
+    assert_eq!(why, "given up: by hand; its sender has still to be told");
+    let server = Localserve::start(dir, &[]);
+    wait_for_inbox(
+        &server,
+        &["Mail could not be delivered to queue451@b.example"],
+    );
+    assert_eq!(field(dir, "queue451@a.example", "attempts"), 1);
+    queue_does(dir, &["drop", "--all"]);
+    wait_for_queue(dir, <[Value]>::is_empty);
+    stop(server);
+    assert_checked(dir);
+}
+
+/// An attempt that never ends, an operation meanwhile, and a kill: the operation is in force.
+#[test]
+fn what_operators_do_during_an_attempt_survives_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let server = Localserve::start(dir, &[]);
+    let recipients = ["queuetimeout@a.example", "queuetimeout@b.example"];
+    for recipient in recipients {
+        assert!(
+            submit(&server, &[recipient], "m")
+                .unwrap()
+                .starts_with("250")
+        );
+    }
+    let under_way = "an attempt is under way";
+    wait_for_queue(dir, |q| q.iter().all(|r| r["reason"] == under_way));
+    queue_does(dir, &["hold", "--domain", "a.example"]);
+    queue_does(dir, &["drop", "--domain", "b.example"]);
+    let why = field(dir, recipients[0], "reason");
+    assert_eq!(why, "held by hand; an attempt is under way");
+    // Its message is there until nobody reads it any more.
+    let why = field(dir, recipients[1], "reason");
+    assert_eq!(why, "dropped by hand; an attempt is under way");
+    drop(server);
+    let server = Localserve::start(dir, &[]);
+    let left = wait_for_queue(dir, |q| q.len() == 1);
+    assert_eq!(left[0]["recipient"], recipients[0]);
+    assert_eq!(left[0]["reason"], "held by hand");
+    assert_eq!(left[0]["attempts"], 0);
+    queue_does(dir, &["drop", "--all"]);
+    wait_for_queue(dir, <[Value]>::is_empty);
+    stop(server);
+    assert_checked(dir);
 }

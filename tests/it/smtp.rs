@@ -419,14 +419,15 @@ fn submitted_mail_for_elsewhere_is_in_the_queue_before_the_250() {
     let queued: usize = (0..running.shards())
         .map(|shard| {
             let call = Call::Control(Box::new(ControlCall::Queue {
+                filter: Box::default(),
                 shard,
                 after: None,
                 limit: 100,
             }));
             match running.call(running.owner_of_shard(shard), call) {
-                Ok(Answer::Control(Ok(ControlAnswer::Queue(messages, false)))) => {
+                Ok(Answer::Control(Ok(ControlAnswer::Queue(messages, None)))) => {
                     for stored in &messages {
-                        let message = &stored.message;
+                        let message = &stored.0.message;
                         assert_eq!(message.recipients[0].address, "someone@elsewhere.example");
                         assert_eq!(message.recipients.len(), 1);
                         assert_eq!(message.reverse_path, "anna@example.test");

@@ -1,0 +1,80 @@
+//! What operators ask of the queue of this core.
+
+use std::rc::Rc;
+
+use super::MESSAGE_PIECE;
+use crate::calls::ControlAnswer;
+use crate::percore::PerCore;
+use crate::queue::{self, Beside, Deed, Filter, Place};
+use crate::store::StoreError;
+
+impl PerCore {
+    /// A page of a selection, each recipient with why it is where it is.
+    pub(super) async fn queue_page(
+        self: &Rc<Self>,
+        shard: u16,
+        filter: &Filter,
+        after: Option<Place>,
+        limit: usize,
+    ) -> Result<ControlAnswer, StoreError> {
+        let page = queue::select(self.own_shard(shard)?, filter, after, limit).await?;
+        let now = self.wall_clock();
+        let found = page.found.into_iter().map(|(stored, indexes)| {
+            let why = |index| {
+                let row = stored.recipient(index);
+                let pause = self.queue.pause(&stored, index, &row);
+                let beside = Beside {
+                    is_under_way: self.queue.is_under_way(shard, stored.body, index),
+                    pause: pause.as_deref(),
+                };
+                (index, queue::reason(&stored.message, &row, beside, now))
+            };
+            let recipients = indexes.into_iter().map(why).collect();
+            (stored, recipients)
+        });
+        Ok(ControlAnswer::Queue(found.collect(), page.next))
+    }
+
+    /// Does something to a page of a selection.
+    pub(super) async fn queue_change(
+        self: &Rc<Self>,
+        shard: u16,
+        filter: Filter,
+        deed: Deed,
+        after: Option<Place>,
+    ) -> Result<ControlAnswer, StoreError> {
+        let shard = self.own_shard(shard)?;
+        let (filter, deed) = (Rc::new(filter), Rc::new(deed));
+        let done = self.queue.operate(shard, &filter, &deed, after).await?;
+        Ok(ControlAnswer::QueueDone(done))
+    }
+
+    /// A piece of a queued message, named by the number of one of its recipients. Empty: its end.
+    pub(super) async fn queue_octets(
+        self: &Rc<Self>,
+        shard: u16,
+        number: u64,
+        from: u64,
+    ) -> Result<ControlAnswer, StoreError> {
+        let shard = self.own_shard(shard)?;
+        let Some((stored, _)) = queue::find_recipient(shard, number).await? else {
+            return Ok(ControlAnswer::Octets(None));
+        };
+        let body = shard.read_body(stored.body, None).await?;
+        let bytes = body.bytes();
+        let octets = match from.checked_sub(bytes.len() as u64) {
+            Some(from) if from < body.external_length() => {
+                let length = (body.external_length() - from).min(MESSAGE_PIECE as u64) as usize;
+                shard
+                    .read_external(stored.body, body.location(), from, length)
+                    .await?
+            }
+            Some(_) => Vec::new(),
+            None => {
+                let rest = &bytes[from as usize..];
+                rest[..rest.len().min(MESSAGE_PIECE)].to_vec()
+            }
+        };
+        Ok(ControlAnswer::Octets(Some(octets)))
+    }
+}

@@ -1,0 +1,353 @@
+//! What operators do to recipients: pure decisions on a row, and their way through a selection, page by page. Safe while sending: a message's
+//! changes are made one after the other, each from what is there then, and what an attempt decides afterwards goes on from them.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use serde::{Deserialize, Serialize};
+use shards::segments::BodyId;
+use shards::storage::Shard;
+
+use super::messages::{Message, Queue};
+use super::retry::{give_up, group};
+use super::rows::{HeldBy, MessageRow, RecipientRow, State};
+use super::select::{Filter, Page, Place, select};
+use crate::store::StoreError;
+
+/// Something done to recipients. What is over is past all of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Deed {
+    /// Nothing is tried until it is released.
+    Hold {
+        /// Why, for whoever asks; may be empty.
+        why: String,
+    },
+    /// What was held is tried again, at its time.
+    Release {},
+    /// What waits is tried now.
+    Kick {},
+    /// It is tried then, and not before.
+    Schedule {
+        /// Seconds since 1970.
+        at: i64,
+    },
+    /// It is tried so much later than it would be.
+    PutOff {
+        /// Seconds; less than 0: sooner.
+        by: i64,
+    },
+    /// It goes. Nobody is told.
+    Drop {},
+    /// It is given up, and its sender is told.
+    Fail {
+        /// Why, for the sender too; may be empty.
+        why: String,
+    },
+    /// It goes by a transport, whatever routes say.
+    Transport {
+        /// Which; empty: what routes say.
+        name: String,
+    },
+    /// Whether TLS is a must.
+    RequireTls {
+        /// None: as its message says.
+        require: Option<bool>,
+    },
+}
+
+impl Deed {
+    /// What becomes of a recipient; none: nothing.
+    pub fn on(
+        &self,
+        message: &MessageRow,
+        index: u32,
+        row: &RecipientRow,
+        now: i64,
+    ) -> Option<RecipientRow> {
+        if row.state.is_over() {
+            return None;
+        }
+        let mut new = row.clone();
+        match self {
+            Deed::Hold { why } if row.state == State::Waiting => {
+                new.state = State::Held;
+                new.held_by = Some(HeldBy {
+                    rule: None,
+                    words: by_hand(why),
+                });
+            }
+            Deed::Release {} if row.state == State::Held => {
+                new.state = State::Waiting;
+                new.held_by = None;
+            }
+            Deed::Kick {} if row.state == State::Waiting => new.next = now,
+            Deed::Schedule { at } => new.next = (*at).clamp(0, message.expires),
+            Deed::PutOff { by } => {
+                new.next = row.next.saturating_add(*by).clamp(0, message.expires);
+            }
+            Deed::Drop {} => new.state = State::Dropped,
+            Deed::Fail { why } => {
+                new.given_up = Some(by_hand(why));
+                new = give_up(message, index, new);
+            }
+            Deed::Transport { name } => {
+                new.transport = Some(name.clone()).filter(|name| !name.is_empty());
+                // Who stands in line stands in another one now: its entry there is told by its time.
+                if new != *row && row.state == State::Waiting {
+                    new.next = row.next.max(now);
+                }
+            }
+            Deed::RequireTls { require } => new.require_tls = *require,
+            _ => (),
+        }
+        (new != *row).then_some(new)
+    }
+
+    /// What is wrong with its texts: they are shown, and mailed.
+    pub fn check(&self) -> Result<(), String> {
+        let text = match self {
+            Deed::Hold { why } | Deed::Fail { why } => why,
+            Deed::Transport { name } => name,
+            _ => return Ok(()),
+        };
+        match text {
+            long if long.len() > TEXT_MAX => Err(format!("a text has at most {TEXT_MAX} octets")),
+            odd if odd.chars().any(char::is_control) => {
+                Err("a text has no control characters".into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it says when the next attempt is to be.
+    fn is_about_time(&self) -> bool {
+        matches!(
+            self,
+            Deed::Kick {} | Deed::Schedule { .. } | Deed::PutOff { .. }
+        )
+    }
+}
+
+fn by_hand(why: &str) -> String {
+    match why {
+        "" => "by hand".into(),
+        why => format!("by hand: {why}"),
+    }
+}
+
+/// How far an operation came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Recipients that were looked at.
+    pub looked_at: u64,
+    /// Recipients that were changed.
+    pub changed: u64,
+    /// Where to go on; none: the shard is done.
+    pub next: Option<Place>,
+}
+
+impl Queue {
+    /// Does something to the recipients on a page of a selection; durable when it returns.
+    pub async fn operate(
+        self: &Rc<Self>,
+        shard: &Rc<Shard>,
+        filter: &Rc<Filter>,
+        deed: &Rc<Deed>,
+        after: Option<Place>,
+    ) -> Result<Done, StoreError> {
+        self.resumed().await;
+        let Page {
+            found,
+            looked_at,
+            next,
+        } = select(shard, filter, after, PAGE).await?;
+        let changed = Rc::new(Cell::new(0));
+        let mut found = found.into_iter();
+        loop {
+            // Together: they share syncs.
+            let some = found.by_ref().take(AT_ONCE).map(|(stored, indexes)| {
+                let (queue, changed) = (self.clone(), changed.clone());
+                let (shard, filter, deed) = (shard.id().0, filter.clone(), deed.clone());
+                let body = stored.body;
+                Box::pin(async move {
+                    let operation = queue.operate_on((shard, body), &indexes, &filter, &deed);
+                    let count = operation.await?;
+                    changed.set(changed.get() + count);
+                    Ok(())
+                }) as Operation
+            });
+            let some: Vec<_> = some.collect();
+            if some.is_empty() {
+                break;
+            }
+            all(some).await?;
+        }
+        Ok(Done {
+            looked_at,
+            changed: changed.get(),
+            next,
+        })
+    }
+
+    async fn operate_on(
+        self: &Rc<Self>,
+        (shard, body): (u16, BodyId),
+        indexes: &[u32],
+        filter: &Filter,
+        deed: &Deed,
+    ) -> Result<u64, StoreError> {
+        let Some(message) = self.message(shard, body).await? else {
+            return Ok(0);
+        };
+        let now = self.now();
+        let mut count = 0;
+        let mut owes = false;
+        let change = |message: &Message| {
+            let on = |index: &u32| {
+                let row = message.recipient(*index);
+                let recipient = message.row.recipients.get(*index as usize)?;
+                // It may be another by now.
+                let fits = filter.fits(&message.row, recipient, &row);
+                let new = deed.on(&message.row, *index, &row, now).filter(|_| fits)?;
+                if deed.is_about_time() && self.is_under_way(shard, body, *index) {
+                    message.ask(*index, new.next);
+                }
+                Some((*index, new))
+            };
+            let mut rows: Vec<_> = indexes.iter().filter_map(on).collect();
+            if let Deed::Fail { .. } = deed {
+                group(&mut rows);
+            }
+            count = rows.len() as u64;
+            owes = rows.iter().any(|(_, row)| row.owes.is_some());
+            rows
+        };
+        self.change(&message, change).await?;
+        if owes {
+            self.owe((shard, body.0));
+        }
+        Ok(count)
+    }
+}
+
+/// The changes of one message, under way.
+type Operation = Pin<Box<dyn Future<Output = Result<(), StoreError>>>>;
+
+/// Waits for all of them; the first error is told once all are done.
+async fn all(mut some: Vec<Operation>) -> Result<(), StoreError> {
+    let mut failed = None;
+    poll_fn(|cx| {
+        some.retain_mut(|one| match one.as_mut().poll(cx) {
+            Poll::Pending => true,
+            Poll::Ready(result) => {
+                failed = failed.take().or(result.err());
+                false
+            }
+        });
+        match some.is_empty() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+    failed.map_or(Ok(()), Err)
+}
+
+/// Octets of a reason or a name.
+const TEXT_MAX: usize = 300;
+/// Recipients that one page changes, at most.
+const PAGE: usize = 500;
+/// Messages that are changed at once.
+const AT_ONCE: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::rows::{Notice, Recipient};
+
+    fn message() -> MessageRow {
+        MessageRow {
+            size: 1,
+            prefix_length: 0,
+            account: "anna".into(),
+            reverse_path: "anna@example.org".into(),
+            message_id: String::new(),
+            smtputf8: false,
+            eight_bit: false,
+            binary: false,
+            accepted: 1_000,
+            not_before: 0,
+            expires: 10_000,
+            require_tls: Some(true),
+            ret: None,
+            envid: None,
+            recipients: vec![Recipient::new("a@one.example")],
+        }
+    }
+
+    #[test]
+    fn deeds_change_what_they_say_and_nothing_else() {
+        let message = message();
+        let waiting = RecipientRow {
+            next: 3_000,
+            ..RecipientRow::fresh(&message)
+        };
+        let on = |deed: Deed, row: &RecipientRow| deed.on(&message, 0, row, 2_000);
+        let held = on(
+            Deed::Hold {
+                why: "spam?".into(),
+            },
+            &waiting,
+        )
+        .unwrap();
+        assert_eq!(held.held_by.as_ref().unwrap().words, "by hand: spam?");
+        assert_eq!((held.state, held.next), (State::Held, 3_000));
+        assert_eq!(
+            on(
+                Deed::Hold {
+                    why: "again".into()
+                },
+                &held
+            ),
+            None
+        );
+        assert_eq!(on(Deed::Kick {}, &held), None);
+        assert_eq!(on(Deed::Release {}, &held), Some(waiting.clone()));
+        assert_eq!(on(Deed::Release {}, &waiting), None);
+        assert_eq!(on(Deed::Kick {}, &waiting).unwrap().next, 2_000);
+        for (deed, next) in [
+            (Deed::Schedule { at: 5_000 }, 5_000),
+            (Deed::Schedule { at: 50_000 }, 10_000),
+            (Deed::PutOff { by: 60 }, 3_060),
+            (Deed::PutOff { by: -5_000 }, 0),
+            (Deed::PutOff { by: i64::MAX }, 10_000),
+        ] {
+            assert_eq!(on(deed.clone(), &waiting).unwrap().next, next, "{deed:?}");
+            assert_eq!(on(deed, &held).unwrap().state, State::Held);
+        }
+        let dropped = on(Deed::Drop {}, &held).unwrap();
+        assert!(dropped.is_done());
+        let failed = on(Deed::Fail { why: String::new() }, &waiting).unwrap();
+        assert_eq!(failed.owes.map(|owed| owed.notice), Some(Notice::Failed));
+        assert_eq!(failed.given_up.as_deref(), Some("by hand"));
+        let name = |name: &str| Deed::Transport { name: name.into() };
+        let sent_by = on(name("backup"), &waiting).unwrap();
+        assert_eq!(sent_by.transport.as_deref(), Some("backup"));
+        assert_eq!(on(name(""), &sent_by), Some(waiting.clone()));
+        assert_eq!(waiting.requires_tls(&message), Some(true));
+        let require = |require| Deed::RequireTls { require };
+        let open = on(require(Some(false)), &waiting).unwrap();
+        assert_eq!(open.requires_tls(&message), Some(false));
+        assert_eq!(on(require(None), &open), Some(waiting.clone()));
+        // What is over is past all of them.
+        for over in [dropped, failed] {
+            for deed in [Deed::Kick {}, Deed::Drop {}, Deed::Release {}, name("x")] {
+                assert_eq!(on(deed, &over), None);
+            }
+        }
+    }
+}

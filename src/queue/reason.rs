@@ -1,0 +1,184 @@
+//! Why a recipient waits, in words: the one answer that CLI and programs show. Pure: times are arguments.
+
+use message::MessageDate;
+
+use super::rows::{Attempt, MessageRow, RecipientRow, State};
+
+/// What is known of a recipient beside its row.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside<'a> {
+    /// Somebody works on it.
+    pub is_under_way: bool,
+    /// Why the line that it stands in does not move.
+    pub pause: Option<&'a str>,
+}
+
+/// Why a recipient is where it is.
+pub fn reason(message: &MessageRow, row: &RecipientRow, beside: Beside<'_>, now: i64) -> String {
+    let under_way = match beside.is_under_way {
+        true => "; an attempt is under way",
+        false => "",
+    };
+    match row.state {
+        State::Held => {
+            let by = row.held_by.as_ref().map_or("by hand", |by| &by.words);
+            format!("held {by}{under_way}")
+        }
+        State::Waiting if beside.is_under_way => "an attempt is under way".into(),
+        State::Waiting => waiting(message, row, beside.pause, now),
+        State::Delivered => match row.history.last() {
+            Some(last) => format!("delivered: {}", told(last)),
+            None => "delivered".into(),
+        },
+        State::Dropped => format!("dropped by hand{under_way}"),
+        State::Failed => {
+            let why = match (&row.given_up, row.history.last()) {
+                (Some(why), _) => why.clone(),
+                (None, Some(last)) => told(last),
+                (None, None) => "its time was over".into(),
+            };
+            let owed = match row.owes {
+                Some(_) => "; its sender has still to be told",
+                None => "",
+            };
+            format!("given up: {why}{owed}{under_way}")
+        }
+    }
+}
+
+fn waiting(message: &MessageRow, row: &RecipientRow, pause: Option<&str>, now: i64) -> String {
+    let last = row.history.last().map(|last| {
+        let at = MessageDate::utc(last.at);
+        format!("the last attempt, {at}: {}", told(last))
+    });
+    let next = MessageDate::utc(row.next);
+    let is_later = row.next > now;
+    match last {
+        Some(last) if is_later => format!("{last}; next attempt {next}"),
+        Some(last) => format!("{}; {last}", pause.unwrap_or("due, waits for its turn")),
+        // RFC 4865.
+        None if is_later && row.next == message.not_before => {
+            format!("not before {next}, as its sender asked")
+        }
+        None if is_later => format!("put off by hand until {next}"),
+        None => pause.unwrap_or("new, waits for its turn").into(),
+    }
+}
+
+/// What came of an attempt.
+fn told(attempt: &Attempt) -> String {
+    let mut words = Vec::new();
+    if attempt.code > 0 {
+        words.push(attempt.code.to_string());
+    }
+    if let Some((class, subject, detail)) = attempt.enhanced {
+        words.push(format!("{class}.{subject}.{detail}"));
+    }
+    // A server's words: without control characters when they were stored.
+    if !attempt.text.is_empty() {
+        words.push(attempt.text.clone());
+    }
+    if !attempt.remote.is_empty() {
+        words.push(format!("({})", attempt.remote));
+    }
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::rows::{HeldBy, Notice, Owed, Recipient};
+
+    fn message() -> MessageRow {
+        MessageRow {
+            size: 1,
+            prefix_length: 0,
+            account: "anna".into(),
+            reverse_path: "anna@example.org".into(),
+            message_id: String::new(),
+            smtputf8: false,
+            eight_bit: false,
+            binary: false,
+            accepted: 1_000,
+            not_before: 5_000,
+            expires: 5 * 86_400,
+            require_tls: None,
+            ret: None,
+            envid: None,
+            recipients: vec![Recipient::new("a@one.example")],
+        }
+    }
+
+    fn tried(row: &mut RecipientRow) {
+        row.record(Attempt {
+            at: 1_000,
+            took_ms: 1,
+            remote: "mx.one.example".into(),
+            code: 451,
+            enhanced: Some((4, 7, 1)),
+            text: "come later".into(),
+        });
+        row.attempts += 1;
+    }
+
+    #[test]
+    fn there_is_a_reason_for_each_state() {
+        let message = message();
+        let fresh = RecipientRow::fresh(&message);
+        let why = |row: &RecipientRow, now| reason(&message, row, Beside::default(), now);
+        assert_eq!(
+            why(&fresh, 1_000),
+            "not before Thu, 1 Jan 1970 01:23:20 +0000, as its sender asked"
+        );
+        assert_eq!(why(&fresh, 5_000), "new, waits for its turn");
+        let mut row = fresh.clone();
+        row.next = 9_000;
+        assert_eq!(
+            why(&row, 5_000),
+            "put off by hand until Thu, 1 Jan 1970 02:30:00 +0000"
+        );
+        tried(&mut row);
+        assert_eq!(
+            why(&row, 5_000),
+            "the last attempt, Thu, 1 Jan 1970 00:16:40 +0000: 451 4.7.1 come later (mx.one.example); next attempt Thu, 1 Jan 1970 02:30:00 +0000"
+        );
+        assert!(why(&row, 9_000).starts_with("due, waits for its turn; the last attempt"));
+        let paused = Beside {
+            is_under_way: false,
+            pause: Some("one.example takes no connections until 12:00"),
+        };
+        assert!(
+            reason(&message, &row, paused, 9_000)
+                .starts_with("one.example takes no connections until 12:00; the last attempt")
+        );
+        assert!(!reason(&message, &row, paused, 5_000).contains("no connections"));
+        let sent = Beside {
+            is_under_way: true,
+            pause: None,
+        };
+        assert_eq!(reason(&message, &row, sent, 1), "an attempt is under way");
+        row.state = State::Held;
+        assert_eq!(why(&row, 1), "held by hand");
+        row.held_by = Some(HeldBy {
+            rule: Some(3),
+            words: "by hold rule 3 (account anna)".into(),
+        });
+        assert_eq!(why(&row, 1), "held by hold rule 3 (account anna)");
+        assert_eq!(
+            reason(&message, &row, sent, 1),
+            "held by hold rule 3 (account anna); an attempt is under way"
+        );
+        row.state = State::Failed;
+        row.owes = Some(Owed {
+            notice: Notice::Failed,
+            group: 0,
+        });
+        assert_eq!(
+            why(&row, 1),
+            "given up: 451 4.7.1 come later (mx.one.example); its sender has still to be told"
+        );
+        row.given_up = Some("by hand: spam".into());
+        row.owes = None;
+        assert_eq!(why(&row, 1), "given up: by hand: spam");
+    }
+}

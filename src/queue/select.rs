@@ -1,0 +1,392 @@
+//! Which recipients an operator means: a filter whose fields must all fit, and pages of those that fit. The filter is pure; a page reads rows,
+//! whole or in part what a message has, and never more than its bounds say.
+
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+use shards::rt;
+use shards::segments::BodyId;
+use shards::storage::Shard;
+
+use super::id::{QueueId, first_of};
+use super::load;
+use super::rows::{MessageRow, Recipient, RecipientRow, State, Stored};
+use crate::settings::names::canonical_domain;
+use crate::store::StoreError;
+
+/// What recipients must have in common. A field that is not there fits all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Filter {
+    /// Numbers of recipients; none: all.
+    pub ids: Vec<u64>,
+    /// Who submitted it.
+    pub account: Option<String>,
+    /// A part of the reverse-path, in any case; `@` and a domain: that domain; `<>`: the null path.
+    pub from: Option<String>,
+    /// A part of the recipient's address, in any case; `@` and a domain: that domain.
+    pub to: Option<String>,
+    /// The recipient's domain.
+    pub domain: Option<String>,
+    /// Where it stands.
+    pub state: Option<State>,
+    /// The hold rule that holds it.
+    pub rule: Option<u32>,
+    /// Accepted before this, seconds since 1970.
+    pub accepted_before: Option<i64>,
+    /// Accepted then or later.
+    pub accepted_after: Option<i64>,
+    /// Due before this.
+    pub next_before: Option<i64>,
+    /// Due then or later.
+    pub next_after: Option<i64>,
+    /// At least so many attempts.
+    pub attempts_min: Option<u32>,
+    /// At most so many.
+    pub attempts_max: Option<u32>,
+    /// The transport it was given by hand; empty: none.
+    pub transport: Option<String>,
+}
+
+impl Filter {
+    /// Whether it fits all.
+    pub fn is_empty(&self) -> bool {
+        *self == Filter::default()
+    }
+
+    /// Whether a recipient fits, whatever its number.
+    pub fn fits(&self, message: &MessageRow, recipient: &Recipient, row: &RecipientRow) -> bool {
+        let is = |wanted: Option<&str>, fits: &dyn Fn(&str) -> bool| wanted.is_none_or(fits);
+        let before = |limit: Option<i64>, time: i64| limit.is_none_or(|limit| time < limit);
+        let after = |limit: Option<i64>, time: i64| limit.is_none_or(|limit| time >= limit);
+        let rule = row.held_by.as_ref().and_then(|by| by.rule);
+        self.state.is_none_or(|state| state == row.state)
+            && before(self.accepted_before, message.accepted)
+            && after(self.accepted_after, message.accepted)
+            && before(self.next_before, row.next)
+            && after(self.next_after, row.next)
+            && self.attempts_min.is_none_or(|least| row.attempts >= least)
+            && self.attempts_max.is_none_or(|most| row.attempts <= most)
+            && (self.rule.is_none() || row.state == State::Held && self.rule == rule)
+            && is(self.account.as_deref(), &|name| name == message.account)
+            && is(self.transport.as_deref(), &|name| {
+                name == row.transport.as_deref().unwrap_or_default()
+            })
+            && is(self.domain.as_deref(), &|domain| {
+                same_domain(domain, domain_of(&recipient.address))
+            })
+            && is(self.from.as_deref(), &|text| {
+                has(&message.reverse_path, text)
+            })
+            && is(self.to.as_deref(), &|text| has(&recipient.address, text))
+    }
+}
+
+/// Whether an address has a part, or the domain, that an operator named.
+fn has(address: &str, text: &str) -> bool {
+    match text.strip_prefix('@') {
+        _ if text == "<>" => address.is_empty(),
+        Some(domain) => same_domain(domain, domain_of(address)),
+        None => address.to_lowercase().contains(&text.to_lowercase()),
+    }
+}
+
+/// The domain of an address as it was written; empty for the null path.
+pub fn domain_of(address: &str) -> &str {
+    address.rsplit_once('@').map_or("", |(_, domain)| domain)
+}
+
+/// Whether two texts are one domain: any case, U-labels or A-labels. Address literals too.
+pub fn same_domain(one: &str, other: &str) -> bool {
+    match (canonical_domain(one), canonical_domain(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => one.eq_ignore_ascii_case(other),
+    }
+}
+
+/// A place between two pages of a shard: all up to this recipient was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The message's body. Where a filter names numbers, the number of a recipient.
+    pub body: u64,
+    /// The recipient's position; the largest: all of them.
+    pub index: u32,
+}
+
+/// A page of a selection.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// Messages, each with those of its recipients that fit.
+    pub found: Vec<(Stored, Vec<u32>)>,
+    /// Recipients that were looked at.
+    pub looked_at: u64,
+    /// Where to go on; none: this was the last page of the shard.
+    pub next: Option<Place>,
+}
+
+/// Recipients of a shard that fit, after a place, at most so many. A page may be short, and even empty, before the last.
+pub async fn select(
+    shard: &Rc<Shard>,
+    filter: &Filter,
+    after: Option<Place>,
+    most: usize,
+) -> Result<Page, StoreError> {
+    let most = most.max(1);
+    match filter.ids.is_empty() {
+        true => by_row(shard, filter, after, most).await,
+        false => by_number(shard, filter, after, most).await,
+    }
+}
+
+async fn by_row(
+    shard: &Rc<Shard>,
+    filter: &Filter,
+    after: Option<Place>,
+    most: usize,
+) -> Result<Page, StoreError> {
+    let mut page = Page::default();
+    // The message of the place may have recipients left.
+    let from = after.and_then(|place| Some(BodyId(place.body.checked_sub(1)?)));
+    let (messages, more) = load::page(shard, from, MESSAGES_MAX).await?;
+    let last = messages.last().map(|m| m.body);
+    let mut found = 0;
+    for stored in messages {
+        let body = stored.body;
+        let mut fitting = Vec::new();
+        for (index, recipient) in (0u32..).zip(&stored.message.recipients) {
+            let place = Place {
+                body: body.0,
+                index,
+            };
+            if after.is_some_and(|after| place <= after) {
+                continue;
+            }
+            page.looked_at += 1;
+            if filter.fits(&stored.message, recipient, &stored.recipient(index)) {
+                fitting.push(index);
+                found += 1;
+            }
+            if found >= most {
+                page.next = Some(place);
+                break;
+            }
+        }
+        if !fitting.is_empty() {
+            page.found.push((stored, fitting));
+        }
+        if page.next.is_some() {
+            return Ok(page);
+        }
+        rt::yield_if_needed().await;
+    }
+    page.next = last.filter(|_| more).map(|body| Place {
+        body: body.0,
+        index: u32::MAX,
+    });
+    Ok(page)
+}
+
+async fn by_number(
+    shard: &Rc<Shard>,
+    filter: &Filter,
+    after: Option<Place>,
+    most: usize,
+) -> Result<Page, StoreError> {
+    let mut page = Page::default();
+    let ids = filter.ids.iter().filter_map(|id| QueueId::from_u64(*id));
+    let mut numbers: Vec<u64> = ids
+        .filter(|id| id.shard() == shard.id().0)
+        .map(QueueId::number)
+        .filter(|number| after.is_none_or(|after| *number > after.body))
+        .collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    for (count, number) in numbers.iter().copied().enumerate() {
+        if count >= most.min(MESSAGES_MAX) {
+            page.next = Some(Place {
+                body: numbers[count - 1],
+                index: u32::MAX,
+            });
+            break;
+        }
+        page.looked_at += 1;
+        let Some((stored, index)) = load::find_recipient(shard, number).await? else {
+            continue;
+        };
+        let fits = stored
+            .message
+            .recipients
+            .get(index as usize)
+            .is_some_and(|recipient| {
+                filter.fits(&stored.message, recipient, &stored.recipient(index))
+            });
+        match page.found.last_mut() {
+            _ if !fits => (),
+            Some((last, indexes)) if last.body == stored.body => indexes.push(index),
+            _ => page.found.push((stored, vec![index])),
+        }
+    }
+    Ok(page)
+}
+
+/// Which recipient of a message has a number.
+pub(super) fn index_of(stored: &Stored, number: u64) -> Option<u32> {
+    let first = first_of(stored.body, stored.message.recipients.len());
+    let index = u32::try_from(number.checked_sub(first)?).ok()?;
+    (number <= stored.body.0).then_some(index)
+}
+
+/// Messages that one page looks at, at most.
+const MESSAGES_MAX: usize = 500;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::rows::HeldBy;
+
+    fn message() -> MessageRow {
+        MessageRow {
+            size: 1,
+            prefix_length: 0,
+            account: "anna".into(),
+            reverse_path: "Anna.B@Example.org".into(),
+            message_id: String::new(),
+            smtputf8: false,
+            eight_bit: false,
+            binary: false,
+            accepted: 1_000,
+            not_before: 0,
+            expires: 5 * 86_400,
+            require_tls: None,
+            ret: None,
+            envid: None,
+            recipients: vec![Recipient::new("Carl@Sub.One.example")],
+        }
+    }
+
+    fn row() -> RecipientRow {
+        RecipientRow {
+            attempts: 3,
+            next: 2_000,
+            transport: Some("backup".into()),
+            ..RecipientRow::fresh(&message())
+        }
+    }
+
+    fn fits(filter: &Filter) -> bool {
+        let message = message();
+        filter.fits(&message, &message.recipients[0], &row())
+    }
+
+    /// A filter with one more field.
+    fn with(change: impl FnOnce(&mut Filter)) -> Filter {
+        let mut filter = Filter::default();
+        change(&mut filter);
+        filter
+    }
+
+    type Case = (fn(&mut Filter), bool);
+
+    #[test]
+    fn each_field_fits_by_itself() {
+        let cases: &[Case] = &[
+            (|_| (), true),
+            (|f| f.account = Some("anna".into()), true),
+            (|f| f.account = Some("ann".into()), false),
+            (|f| f.from = Some("na.b@ex".into()), true),
+            (|f| f.from = Some("@example.ORG".into()), true),
+            (|f| f.from = Some("@ample.org".into()), false),
+            (|f| f.from = Some("<>".into()), false),
+            (|f| f.to = Some("carl@".into()), true),
+            (|f| f.to = Some("@one.example".into()), false),
+            (|f| f.to = Some("one.example".into()), true),
+            (|f| f.to = Some("@sub.one.example".into()), true),
+            (|f| f.domain = Some("sub.one.example.".into()), true),
+            (|f| f.domain = Some("one.example".into()), false),
+            (|f| f.state = Some(State::Waiting), true),
+            (|f| f.state = Some(State::Held), false),
+            (|f| f.accepted_before = Some(1_000), false),
+            (|f| f.accepted_before = Some(1_001), true),
+            (|f| f.accepted_after = Some(1_000), true),
+            (|f| f.accepted_after = Some(1_001), false),
+            (|f| f.next_before = Some(2_000), false),
+            (|f| f.next_before = Some(2_001), true),
+            (|f| f.next_after = Some(2_000), true),
+            (|f| f.next_after = Some(2_001), false),
+            (|f| f.attempts_min = Some(3), true),
+            (|f| f.attempts_min = Some(4), false),
+            (|f| f.attempts_max = Some(3), true),
+            (|f| f.attempts_max = Some(2), false),
+            (|f| f.transport = Some("backup".into()), true),
+            (|f| f.transport = Some(String::new()), false),
+            (|f| f.rule = Some(3), false),
+        ];
+        for (number, (change, expected)) in cases.iter().enumerate() {
+            let filter = with(change);
+            assert_eq!(fits(&filter), *expected, "{number}: {filter:?}");
+            assert_eq!(filter.is_empty(), number == 0);
+        }
+    }
+
+    #[test]
+    fn all_fields_must_fit() {
+        let both = with(|f| {
+            f.from = Some("anna".into());
+            f.to = Some("carl".into());
+        });
+        assert!(fits(&both));
+        let one = with(|f| {
+            f.from = Some("anna".into());
+            f.to = Some("nobody".into());
+        });
+        assert!(!fits(&one));
+        let other = Filter {
+            account: Some("ben".into()),
+            ..both
+        };
+        assert!(!fits(&other));
+    }
+
+    #[test]
+    fn the_null_path_a_rule_and_names_in_other_scripts_fit() {
+        let null = MessageRow {
+            reverse_path: String::new(),
+            recipients: vec![Recipient::new("x@bücher.example")],
+            ..message()
+        };
+        let held = RecipientRow {
+            state: State::Held,
+            held_by: Some(HeldBy {
+                rule: Some(3),
+                words: String::new(),
+            }),
+            transport: None,
+            ..row()
+        };
+        for filter in [
+            with(|f| f.from = Some("<>".into())),
+            with(|f| f.rule = Some(3)),
+            with(|f| f.transport = Some(String::new())),
+            with(|f| f.domain = Some("xn--bcher-kva.example".into())),
+            with(|f| f.to = Some("@B\u{dc}CHER.example".into())),
+        ] {
+            assert!(filter.fits(&null, &null.recipients[0], &held), "{filter:?}");
+        }
+        let domain = with(|f| f.from = Some("@example.org".into()));
+        assert!(!domain.fits(&null, &null.recipients[0], &held));
+    }
+
+    #[test]
+    fn filters_read_as_they_are_written() {
+        let filter = with(|f| {
+            f.ids = vec![1, 2];
+            f.state = Some(State::Held);
+            f.next_before = Some(7);
+        });
+        let text = serde_json::to_string(&filter).unwrap();
+        assert!(text.contains("\"state\":\"held\""), "{text}");
+        assert_eq!(serde_json::from_str::<Filter>(&text).unwrap(), filter);
+        assert!(serde_json::from_str::<Filter>("{\"colour\":1}").is_err());
+        assert!(serde_json::from_str::<Filter>("{}").unwrap().is_empty());
+    }
+}
