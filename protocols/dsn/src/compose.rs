@@ -12,11 +12,10 @@ use std::net::IpAddr;
 
 use message::compose::FieldWriter;
 use message::{Header, MessageDate};
-use smtp::{Address, EnhancedStatus, Reply};
+use smtp::{Address, EnhancedStatus, EnvelopeId, OriginalRecipient, Reply, Return};
 
 use crate::action::Action;
 use crate::class::Bounce;
-use crate::envelope::{EnvelopeId, OriginalRecipient, Return};
 use crate::limits;
 pub use original::{BodyKind, Original, Wanted};
 

@@ -21,7 +21,6 @@
 mod action;
 mod class;
 mod compose;
-mod encoding;
 mod envelope;
 pub mod limits;
 mod parse;
@@ -31,5 +30,7 @@ pub use class::{Bounce, BounceClass, Hardness, Suppression};
 pub use compose::{
     BodyKind, ComposeError, Composed, Diagnostic, Original, Outcome, RemoteMta, Report, Wanted, Way,
 };
-pub use envelope::{EnvelopeId, Notify, OriginalRecipient, ParameterError, Return, is_report_due};
+pub use envelope::is_report_due;
 pub use parse::{Complaint, Form, Incoming, Kind, ReportedRecipient, Returned, parse};
+// What a report needs of the envelope.
+pub use smtp::{EnvelopeId, Notify, OriginalRecipient, ParameterError, Return};

@@ -20,10 +20,6 @@ pub const VALUE_MAX: usize = 1024;
 pub const WORD_MAX: usize = 200;
 /// Columns of the text for people (RFC 5322 2.1.1 recommends at most 78).
 pub const TEXT_COLUMNS_MAX: usize = 76;
-/// Characters of an ENVID parameter, encoded. RFC 3461 4.4.
-pub const ENVELOPE_ID_MAX: usize = 100;
-/// Characters of an ORCPT parameter, encoded. RFC 3461 4.2.
-pub const ORIGINAL_RECIPIENT_MAX: usize = 500;
 /// Octets of a line in mail. RFC 5322 2.1.1.
 pub const LINE_MAX: usize = 998;
 /// Octets of a Message-ID of the original that is referred to.

@@ -31,6 +31,12 @@ pub const LABEL_MAX: usize = 63;
 /// Longest path with its punctuation, without a source route, in octets. RFC 5321 4.5.3.1.3.
 pub const PATH_MAX: usize = 256;
 
+/// Characters of an ENVID parameter, encoded. RFC 3461 4.4.
+pub const ENVELOPE_ID_MAX: usize = 100;
+
+/// Characters of an ORCPT parameter, encoded. RFC 3461 4.2.
+pub const ORIGINAL_RECIPIENT_MAX: usize = 500;
+
 /// Longest reply line written or split, in octets without CRLF. RFC 5321 4.5.3.1.5: 512 with it.
 pub const REPLY_LINE_MAX: usize = 510;
 

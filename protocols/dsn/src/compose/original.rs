@@ -2,8 +2,9 @@
 //! RFC 6522 3 and 4 (text/rfc822-headers), RFC 3461 4.3 (RET), RFC 6533 4.4 and 4.5 (message/global, message/global-headers, their encoding).
 //! Not here: the body of the original; it never comes into memory for this.
 
+use smtp::Return;
+
 use super::{Piece, Way};
-use crate::envelope::Return;
 use crate::limits;
 
 /// The message a report is about.

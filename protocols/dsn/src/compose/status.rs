@@ -3,12 +3,11 @@
 //! Not here: words for people (`text.rs`).
 
 use message::compose::FieldWriter;
-use smtp::Address;
+use smtp::xtext::unitext;
+use smtp::{Address, OriginalRecipient};
 
 use super::{Charset, Diagnostic, Outcome, Piece, RemoteMta, Report, Way, clean};
 use crate::action::Action;
-use crate::encoding::unitext;
-use crate::envelope::OriginalRecipient;
 
 /// The part.
 pub(super) fn part(report: &Report<'_>, outcomes: &[Outcome<'_>]) -> Piece {

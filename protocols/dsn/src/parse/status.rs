@@ -6,13 +6,13 @@
 use std::borrow::Cow;
 
 use message::{Header, HeaderField, charset};
+use smtp::xtext::{from_unitext, from_xtext};
 use smtp::{Code, EnhancedStatus};
 
 use super::parts::Parts;
 use super::sections::Section;
 use super::{Form, Incoming, ReportedRecipient, addresses, one_line, reply_text, sections};
 use crate::action::Action;
-use crate::encoding::{from_unitext, from_xtext};
 use crate::limits;
 
 /// A report with a status part that names a recipient.

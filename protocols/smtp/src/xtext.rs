@@ -1,7 +1,7 @@
 //! How addresses and ids are written where only some characters may stand: xtext, and the 7-bit forms of UTF-8 addresses.
-//! Called by `envelope.rs`, `compose` and `parse`. Input is untrusted.
+//! Called by `notification.rs`, and by who writes and reads reports. Input is untrusted.
 //! RFC 3461 4 (xtext), RFC 6533 3 (utf-8-addr-xtext, utf-8-addr-unitext).
-//! Not here: which parameter or field uses which (`envelope.rs`, `compose/status.rs`).
+//! Not here: which parameter or field uses which (`notification.rs`, `dsn`).
 //!
 //! ```text
 //! xtext   = *( xchar / hexchar )     ; RFC 3461 4
