@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
-use smtp::client::{Envelope, Event, Session, Transfer};
+use smtp::client::{Envelope, Event, Recipient, Session, Transfer};
 use smtp::{Address, HelloKind, Reply, ReversePath};
 
 use crate::engine::{Opening, Traffic, Turn};
@@ -175,7 +175,7 @@ impl SmtpTraffic {
             }
             Event::Sender(reply) => positive(&reply, "MAIL")?,
             Event::Recipient { index, reply } => {
-                let what = format!("RCPT {}", dialog.envelope.recipients[index]);
+                let what = format!("RCPT {}", dialog.envelope.recipients[index].address);
                 positive(&reply, &what)?;
             }
             Event::Ready => self.data(dialog, output, now)?,
@@ -236,7 +236,8 @@ impl SmtpTraffic {
         dialog.begun = now;
         dialog.waits_for = "an answer to MAIL, RCPT or DATA";
         self.begun += 1;
-        let recipients = (0..count).map(|next| self.recipient(dialog.recipient + next).clone());
+        let recipients =
+            (0..count).map(|next| self.recipient(dialog.recipient + next).clone().into());
         dialog.envelope.recipients.clear();
         dialog.envelope.recipients.extend(recipients);
         dialog.session.begin(&dialog.envelope, Transfer::Data);
@@ -301,11 +302,8 @@ impl Traffic for SmtpTraffic {
             session: Session::new("loadtest.invalid"),
             sender,
             envelope: Envelope {
-                reverse_path: by.reverse_path.clone(),
-                recipients: Vec::new(),
                 size: Some(size as u64),
-                body: None,
-                smtputf8: false,
+                ..Envelope::new(by.reverse_path.clone(), Vec::<Recipient>::new())
             },
             message: 0,
             recipient: 0,

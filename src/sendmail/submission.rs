@@ -413,11 +413,10 @@ impl Talk {
         let sender = message.reverse_path.address();
         let utf8 = recipients.iter().chain(sender).any(Address::needs_smtputf8);
         let envelope = Envelope {
-            reverse_path: message.reverse_path.clone(),
-            recipients,
             size: Some(message.octets.len() as u64),
             body: message.eight_bit.then_some(BodyKind::EightBitMime),
             smtputf8: utf8 || message.utf8_header,
+            ..Envelope::new(message.reverse_path.clone(), recipients)
         };
         self.session.begin(&envelope, Transfer::Data);
         let mut refused: Vec<Option<Reply>> = vec![None; envelope.recipients.len()];
@@ -453,8 +452,8 @@ impl Talk {
         };
         for (recipient, reply) in envelope.recipients.into_iter().zip(refused) {
             match reply {
-                Some(reply) => transacted.refused.push((recipient, reply)),
-                None if accepted => transacted.delivered.push(recipient),
+                Some(reply) => transacted.refused.push((recipient.address, reply)),
+                None if accepted => transacted.delivered.push(recipient.address),
                 None => (),
             }
         }

@@ -227,6 +227,10 @@ impl FromStr for OriginalRecipient {
         }
         let address_type = address_type.to_ascii_lowercase();
         let address = if address_type == "utf-8" {
+            // RFC 6533 3: neither stands in QUCHAR; in a parameter either would end it.
+            if address.contains([' ', '=']) {
+                return Err(wrong);
+            }
             from_unitext(address)
         } else {
             let octets = from_xtext(address).ok_or(wrong)?;
@@ -299,8 +303,71 @@ mod tests {
             "rfc822;+0D+0AX",
             "r f;b",
             "utf-8;\\x{0A}",
+            "utf-8;a b",
+            "utf-8;a=b",
+            "utf-8;a\r\nDATA",
         ] {
             assert!(bad.parse::<OriginalRecipient>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_read_is_written_so_that_it_is_read_alike() {
+        const PIECES: [&str; 22] = [
+            "rfc822",
+            "utf-8",
+            "UTF-8",
+            "x-1",
+            ";",
+            "a",
+            "@",
+            "b.example",
+            "+2B",
+            "+20",
+            "+0a",
+            "+",
+            "=",
+            " ",
+            "\\x{F8}",
+            "\\x{20}",
+            "\\x{2B}",
+            "\\x{",
+            "}",
+            "\u{f8}",
+            "\u{2028}",
+            "\r",
+        ];
+        let mut random = 88_172_645_463_325_252u64;
+        let mut below = |bound: usize| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            (random % bound as u64) as usize
+        };
+        let is_value = |text: &str| text.bytes().all(|o| matches!(o, 33..=60 | 62..=126));
+        let (mut ids, mut originals) = (0, 0);
+        for _ in 0..20_000 {
+            let pieces = (0..below(8)).map(|_| PIECES[below(PIECES.len())]);
+            let text: String = pieces.collect();
+            if let Ok(id) = text.parse::<EnvelopeId>() {
+                assert!(is_value(&id.to_string()), "{text:?}");
+                assert_eq!(id.to_string().parse(), Ok(id));
+                ids += 1;
+            }
+            let typed = format!("{};{text}", PIECES[below(3)]);
+            for text in [text, typed] {
+                if let Ok(original) = text.parse::<OriginalRecipient>() {
+                    let parameter = original.to_parameter();
+                    assert!(is_value(&parameter), "{text:?}");
+                    let again: OriginalRecipient = parameter.parse().unwrap();
+                    assert_eq!(
+                        (again.address_type(), again.address()),
+                        (original.address_type(), original.address())
+                    );
+                    originals += 1;
+                }
+            }
+        }
+        assert!(ids > 1000 && originals > 1000, "{ids} {originals}");
     }
 }

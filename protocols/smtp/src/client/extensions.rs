@@ -1,5 +1,8 @@
 //! What the server offered in its answer to EHLO. Lines come from the peer and are not trusted.
+//! RFC 3461 (DSN), 4865 (FUTURERELEASE), 8689 (REQUIRETLS), 9422 (LIMITS).
 //! RFC 5321 4.1.1.1: `ehlo-line = ehlo-keyword *( SP ehlo-param )`. Unknown keywords are ignored.
+
+use crate::timestamp;
 
 /// Offers of one EHLO; a new EHLO replaces them (RFC 3207 4.2, RFC 9422).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,8 +25,27 @@ pub struct Extensions {
     pub starttls: bool,
     /// RFC 4954: names of mechanisms, in upper case.
     pub auth: Vec<String>,
-    /// RFC 9422: RCPT commands per transaction.
+    /// RFC 3461.
+    pub dsn: bool,
+    /// RFC 8689.
+    pub require_tls: bool,
+    /// RFC 4865.
+    pub future_release: Option<FutureRelease>,
+    /// RFC 9422 3.1: transactions per session.
+    pub transactions_max: Option<u32>,
+    /// RFC 9422 3.2: RCPT commands per transaction.
     pub recipients_max: Option<u32>,
+    /// RFC 9422 3.3: domains of recipients per transaction.
+    pub recipient_domains_max: Option<u32>,
+}
+
+/// How long a server holds messages at most. RFC 4865 3.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FutureRelease {
+    /// Largest HOLDFOR, in seconds.
+    pub seconds_max: u32,
+    /// Latest HOLDUNTIL, in seconds since 1970.
+    pub until_max: i64,
 }
 
 impl Extensions {
@@ -57,18 +79,42 @@ impl Extensions {
             "BINARYMIME" => self.binarymime = true,
             "STARTTLS" => self.starttls = true,
             "AUTH" => self.auth = parameters.map(str::to_ascii_uppercase).collect(),
-            "LIMITS" => self.recipients_max = parameters.find_map(recipients_max),
+            "DSN" => self.dsn = true,
+            "REQUIRETLS" => self.require_tls = true,
+            "FUTURERELEASE" => self.future_release = future_release(parameters),
+            "LIMITS" => parameters.for_each(|parameter| self.limit(parameter)),
             _ => {}
+        }
+    }
+
+    /// RFC 9422 3: 1 to 999999 each; a malformed limit is ignored.
+    fn limit(&mut self, parameter: &str) {
+        let Some((name, value)) = parameter.split_once('=') else {
+            return;
+        };
+        let limit = match name.to_ascii_uppercase().as_str() {
+            "MAILMAX" => &mut self.transactions_max,
+            "RCPTMAX" => &mut self.recipients_max,
+            "RCPTDOMAINMAX" => &mut self.recipient_domains_max,
+            _ => return,
+        };
+        if let Some(number) = digits(value, 6) {
+            *limit = Some(number);
         }
     }
 }
 
-/// RFC 9422 3.2: `RCPTMAX=` 1 to 999999; a malformed limit is ignored.
-fn recipients_max(parameter: &str) -> Option<u32> {
-    let (name, value) = parameter.split_once('=')?;
-    let digits = value.len() <= 6 && value.bytes().all(|octet| octet.is_ascii_digit());
-    if !name.eq_ignore_ascii_case("RCPTMAX") || !digits {
-        return None;
-    }
-    value.parse().ok().filter(|&limit| limit > 0)
+/// RFC 4865 3: seconds, then a time. Without both nothing is offered that we could keep to.
+fn future_release<'t>(mut parameters: impl Iterator<Item = &'t str>) -> Option<FutureRelease> {
+    Some(FutureRelease {
+        seconds_max: digits(parameters.next()?, 9)?,
+        until_max: timestamp::parse(parameters.next()?)?,
+    })
+}
+
+/// A positive number of at most so many digits.
+fn digits(text: &str, most: usize) -> Option<u32> {
+    let all = text.len() <= most && text.bytes().all(|octet| octet.is_ascii_digit());
+    let number = text.parse().ok().filter(|_| all);
+    number.filter(|number| *number > 0)
 }

@@ -7,12 +7,11 @@
 
 use std::collections::VecDeque;
 
+use super::envelope::Envelope;
 use super::extensions::Extensions;
 use super::replies::{ReplyError, ReplyReader};
 use super::stuffing::{BareCrOrLf, Stuffing};
-use crate::address::{Address, ReversePath};
 use crate::command::HelloKind;
-use crate::parameters::BodyKind;
 use crate::reply::Reply;
 
 /// How the message is sent.
@@ -22,21 +21,6 @@ pub enum Transfer {
     Data,
     /// BDAT; the server must have offered CHUNKING.
     Chunks,
-}
-
-/// What a transaction begins with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Envelope {
-    /// MAIL.
-    pub reverse_path: ReversePath,
-    /// RCPT, in this order; at least one.
-    pub recipients: Vec<Address>,
-    /// Octets of the message, for SIZE if it is offered.
-    pub size: Option<u64>,
-    /// BODY, if 8BITMIME or BINARYMIME is offered.
-    pub body: Option<BodyKind>,
-    /// Whether to ask for SMTPUTF8. The caller has seen that it is offered.
-    pub smtputf8: bool,
 }
 
 /// What the server said to what was asked.
@@ -230,36 +214,17 @@ impl Session {
         self.progress = Progress::default();
         self.transfer = transfer;
         self.stuffing = Stuffing::LineStart;
+        let extensions = &self.extensions;
         self.held
-            .push_back((Expect::Mail, self.mail_line(envelope)));
+            .push_back((Expect::Mail, envelope.mail_line(extensions)));
         for (index, recipient) in envelope.recipients.iter().enumerate() {
-            self.held.push_back((
-                Expect::Recipient(index),
-                format!("RCPT TO:<{recipient}>\r\n"),
-            ));
+            self.held
+                .push_back((Expect::Recipient(index), recipient.line(extensions)));
         }
         if transfer == Transfer::Data {
             self.held.push_back((Expect::Data, "DATA\r\n".to_owned()));
         }
         self.release();
-    }
-
-    fn mail_line(&self, envelope: &Envelope) -> String {
-        let mut line = format!("MAIL FROM:{}", envelope.reverse_path);
-        if let (Some(size), Some(_)) = (envelope.size, self.extensions.size) {
-            line.push_str(&format!(" SIZE={size}"));
-        }
-        if let Some(body) = envelope.body
-            && (self.extensions.eight_bit_mime || self.extensions.binarymime)
-        {
-            line.push_str(" BODY=");
-            line.push_str(body.as_str());
-        }
-        if envelope.smtputf8 {
-            line.push_str(" SMTPUTF8");
-        }
-        line.push_str("\r\n");
-        line
     }
 
     /// After `Ready` with [`Transfer::Data`]: a piece of the message with CRLF line ends; dots are stuffed here. On an

@@ -6,20 +6,17 @@ use super::replies::ReplyReader;
 use super::stuffing::Stuffing;
 use super::*;
 use crate::command::HelloKind;
+use crate::notification::{Notify, Return};
 use crate::parameters::BodyKind;
 use crate::reply::Reply;
 use crate::server::{self, Config, Kind, Link};
 
 fn envelope(recipients: &[&str]) -> Envelope {
+    let address = |text: &&str| text.parse::<crate::Address>().unwrap();
     Envelope {
-        reverse_path: crate::ReversePath::Null,
-        recipients: recipients
-            .iter()
-            .map(|recipient| recipient.parse().unwrap())
-            .collect(),
         size: Some(10),
         body: Some(BodyKind::EightBitMime),
-        smtputf8: false,
+        ..Envelope::new(crate::ReversePath::Null, recipients.iter().map(address))
     }
 }
 
@@ -268,9 +265,84 @@ fn limits_extension() {
         client.0.extensions().recipients_max
     };
     assert_eq!(limit("LIMITS MAILMAX=5 RCPTMAX=20"), Some(20));
+    assert_eq!(limit("LIMITS RCPTMAX=20 RCPTMAX=x UNKNOWN=1"), Some(20));
     assert_eq!(limit("LIMITS RCPTMAX=0"), None);
     assert_eq!(limit("LIMITS RCPTMAX=1000000"), None);
     assert_eq!(limit("LIMITS RCPTMAX=+5"), None);
+}
+
+/// What a server that offers this is told of an envelope that asks for everything.
+fn asked(offers: &str, reverse_path: &str) -> String {
+    let mut client = Scripted::new(offers);
+    let mut envelope = Envelope {
+        ret: Some(Return::Headers),
+        envid: Some("QQ+2B1".parse().unwrap()),
+        require_tls: true,
+        reverse_path: reverse_path.parse().unwrap(),
+        ..envelope(&["a@b", "j\u{f8}rn@b"])
+    };
+    envelope.recipients[0].notify = Some(Notify::Never);
+    envelope.recipients[1].notify = Some("delay,success".parse().unwrap());
+    envelope.recipients[1].orcpt = Some("utf-8;j\u{f8}rn@b".parse().unwrap());
+    client.0.begin(&envelope, Transfer::Chunks);
+    client.sent()
+}
+
+#[test]
+fn what_is_asked_depends_on_what_is_offered() {
+    // RFC 3461 4, RFC 6533 3, RFC 8689 2.
+    assert_eq!(
+        asked(
+            "250-PIPELINING\r\n250-dsn\r\n250-RequireTLS\r\n",
+            "<s@c.example>"
+        ),
+        "MAIL FROM:<s@c.example> RET=HDRS ENVID=QQ+2B1 REQUIRETLS\r\n\
+         RCPT TO:<a@b> NOTIFY=NEVER\r\n\
+         RCPT TO:<j\u{f8}rn@b> NOTIFY=SUCCESS,DELAY ORCPT=utf-8;j\\x{F8}rn@b\r\n"
+    );
+    let without = "RCPT TO:<a@b>\r\nRCPT TO:<j\u{f8}rn@b>\r\n";
+    // A message that needs REQUIRETLS is refused rather than sent without it.
+    assert_eq!(
+        asked("250-PIPELINING\r\n", "<s@c.example>"),
+        format!("MAIL FROM:<s@c.example> REQUIRETLS\r\n{without}")
+    );
+    // RFC 8689 5: unless it is a bounce.
+    assert_eq!(
+        asked("250-PIPELINING\r\n", "<>"),
+        format!("MAIL FROM:<>\r\n{without}")
+    );
+}
+
+#[test]
+fn offers_of_others() {
+    let extensions = |lines: &str| Scripted::new(lines).0.extensions().clone();
+    let all = extensions(
+        "250-DSN\r\n250-REQUIRETLS\r\n250-FUTURERELEASE 86400 2026-12-31T23:59:59Z\r\n\
+         250-limits mailmax=5 RcptDomainMax=1\r\n",
+    );
+    assert!(all.dsn && all.require_tls);
+    let hold = FutureRelease {
+        seconds_max: 86_400,
+        until_max: 1_798_761_599,
+    };
+    assert_eq!(all.future_release, Some(hold));
+    assert_eq!(all.transactions_max, Some(5));
+    assert_eq!(
+        (all.recipients_max, all.recipient_domains_max),
+        (None, Some(1))
+    );
+    let none = extensions("250-X\r\n");
+    assert!(!none.dsn && !none.require_tls);
+    for wrong in [
+        "",
+        " 86400",
+        " 0 2026-12-31T23:59:59Z",
+        " 1000000000 2026-12-31T23:59:59Z",
+        " 5 tomorrow",
+    ] {
+        let said = extensions(&format!("250-FUTURERELEASE{wrong}\r\n"));
+        assert_eq!(said.future_release, None, "{wrong}");
+    }
 }
 
 #[test]
@@ -455,7 +527,7 @@ fn client_and_server() {
 
 #[test]
 fn random_replies() {
-    const FRAGMENTS: [&str; 14] = [
+    const FRAGMENTS: [&str; 18] = [
         "250 ok\r\n",
         "250-x\r\n",
         "250 2.1.0 x\r\n",
@@ -470,6 +542,10 @@ fn random_replies() {
         "2",
         "999 x\r\n",
         "250-LIMITS RCPTMAX=3\r\n",
+        "250-LIMITS MAILMAX= RCPTDOMAINMAX=99999999999\r\n",
+        "250-DSN\r\n",
+        "250-REQUIRETLS x\r\n",
+        "250-FUTURERELEASE 5 2026-12-31T23:59:60+23:59\r\n",
     ];
     let mut random = 88_172_645_463_325_252u64;
     let mut below = |bound: usize| {
