@@ -354,7 +354,7 @@ impl<'c> Door<'c> {
                 reverse_path,
                 parameters,
             } => self.mail(reverse_path, parameters).await,
-            Event::Recipient { forward_path } => self.recipient(&forward_path).await,
+            Event::Recipient { forward_path, .. } => self.recipient(&forward_path).await,
             Event::DataStart => {
                 self.session.accept();
                 self.begin_data();
@@ -537,6 +537,8 @@ fn session_config(
             .map(|m| m.name());
         config.auth_mechanisms = mechanisms.collect();
     }
+    config.offer_dsn = false;
+    config.offer_require_tls = false;
     config.size_max = limits.message_size_max_bytes.get();
     config.recipients_max = limits.recipients_max;
     config.command_line_max = limits.command_line_max_bytes.as_usize();

@@ -2,7 +2,7 @@
 //!
 //! Called by `server::Session` with one line, CRLF removed. Input is not trusted. What a command means in the state of
 //! the session is decided there; the replies to errors are in [`CommandError::reply`].
-//! RFC 5321 4.1.1, RFC 1870, 3030, 3207, 4954, 6152, 6531.
+//! RFC 5321 4.1.1, RFC 1870, 3030, 3207, 3461, 4865, 4954, 6152, 6531, 8689.
 //!
 //! ```text
 //! ehlo = "EHLO" SP ( Domain / address-literal )      helo = "HELO" SP Domain
@@ -19,7 +19,9 @@ use crate::address::{
 };
 use crate::grammar::{Cursor, is_atext};
 use crate::limits::HELLO_TEXT_MAX;
-use crate::parameters::{MailParameters, mail_parameters, recipient_parameters};
+use crate::parameters::{
+    MailParameters, RecipientParameters, mail_parameters, recipient_parameters,
+};
 use crate::reply::Reply;
 
 /// One command.
@@ -30,7 +32,7 @@ pub enum Command<'l> {
     /// MAIL.
     Mail(ReversePath, MailParameters),
     /// RCPT.
-    Recipient(ForwardPath),
+    Recipient(ForwardPath, RecipientParameters),
     /// DATA.
     Data,
     /// BDAT, RFC 3030.
@@ -329,8 +331,8 @@ fn mail(arguments: &str, grammar: Grammar) -> Result<Command<'_>, CommandError> 
 fn recipient(arguments: &str, grammar: Grammar) -> Result<Command<'_>, CommandError> {
     let mut cursor = after_keyword(arguments, " TO:", grammar)?;
     let path = forward_path(&mut cursor, grammar.pedantic).map_err(CommandError::ForwardPath)?;
-    recipient_parameters(&mut cursor)?;
-    Ok(Command::Recipient(path))
+    let parameters = recipient_parameters(&mut cursor)?;
+    Ok(Command::Recipient(path, parameters))
 }
 
 fn after_keyword<'a>(

@@ -1,6 +1,7 @@
 //! Tests of `command.rs` and `parameters.rs`.
 
 use super::*;
+use crate::notification::Notify;
 use crate::parameters::BodyKind;
 
 const LENIENT: Grammar = Grammar {
@@ -145,16 +146,48 @@ fn paths() {
     }
     assert_eq!(
         parse("RCPT TO:<postmaster>"),
-        Ok(Command::Recipient(ForwardPath::Postmaster))
+        Ok(Command::Recipient(
+            ForwardPath::Postmaster,
+            RecipientParameters::default()
+        ))
     );
     assert_eq!(
         parse("RCPT TO:<>"),
         Err(CommandError::ForwardPath(PathError::Syntax))
     );
-    assert_eq!(
-        parse("RCPT TO:<a@b.example> NOTIFY=NEVER"),
-        Err(CommandError::ParameterUnknown)
-    );
+}
+
+#[test]
+fn recipient_parameters() {
+    let parameters = |text: &str| match Command::parse(
+        format!("RCPT TO:<a@b.example>{text}").as_bytes(),
+        LENIENT,
+    )? {
+        Command::Recipient(_, parameters) => Ok(parameters),
+        other => panic!("{other:?}"),
+    };
+    assert!(!parameters("").unwrap().uses_dsn());
+    let both = parameters(" orcpt=rfc822;Bob@B.example notify=never").unwrap();
+    assert_eq!(both.notify, Some(Notify::Never));
+    assert_eq!(both.orcpt.unwrap().to_parameter(), "rfc822;Bob@B.example");
+    let long = format!(" ORCPT=rfc822;{}", "a".repeat(500));
+    for (text, error) in [
+        (" NOTIFY=NEVER,DELAY", CommandError::ParameterSyntax),
+        (" NOTIFY=", CommandError::ParameterSyntax),
+        (" NOTIFY", CommandError::ParameterSyntax),
+        (
+            " NOTIFY=NEVER NOTIFY=NEVER",
+            CommandError::ParameterRepeated,
+        ),
+        (" ORCPT=bob@b.example", CommandError::ParameterSyntax),
+        (" ORCPT=rfc822;a+0D", CommandError::ParameterSyntax),
+        (" ORCPT=rfc822;a=b", CommandError::ParameterSyntax),
+        (&long, CommandError::ParameterSyntax),
+        (" ORCPT=x;1 ORCPT=x;1", CommandError::ParameterRepeated),
+        (" RET=FULL", CommandError::ParameterUnknown),
+    ] {
+        assert_eq!(parameters(text), Err(error), "{text}");
+    }
 }
 
 #[test]
@@ -186,8 +219,19 @@ fn mail_parameters() {
         (" AUTH=a+3", CommandError::ParameterSyntax),
         (" AUTH=a=b", CommandError::ParameterSyntax),
         (" BODY=9BIT", CommandError::ParameterUnsupported),
-        (" RET=FULL", CommandError::ParameterUnknown),
-        (" REQUIRETLS", CommandError::ParameterUnknown),
+        (" RET=ALL", CommandError::ParameterSyntax),
+        (" RET=FULL RET=FULL", CommandError::ParameterRepeated),
+        (" ENVID=+20+0A", CommandError::ParameterSyntax),
+        (" ENVID", CommandError::ParameterSyntax),
+        (" REQUIRETLS=1", CommandError::ParameterSyntax),
+        (" REQUIRETLS REQUIRETLS", CommandError::ParameterRepeated),
+        (" HOLDFOR=1 HOLDFOR=1", CommandError::ParameterRepeated),
+        (" HOLDFOR=1000000000", CommandError::ParameterSyntax),
+        (
+            " HOLDUNTIL=2026-02-30T00:00:00Z",
+            CommandError::ParameterSyntax,
+        ),
+        (" NOTIFY=NEVER", CommandError::ParameterUnknown),
         (" =1", CommandError::Arguments),
         (" -A=1", CommandError::Arguments),
     ] {

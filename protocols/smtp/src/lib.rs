@@ -13,6 +13,7 @@
 mod address;
 pub mod client;
 mod command;
+mod future_release;
 mod grammar;
 pub mod limits;
 mod notification;
@@ -27,6 +28,7 @@ pub use address::{
     Address, AddressLiteral, Domain, ForwardPath, Host, Localpart, PathError, ReversePath,
 };
 pub use command::{Command, CommandError, Grammar, HelloKind, HelloName};
+pub use future_release::{FutureRelease, Hold};
 pub use notification::{EnvelopeId, Notify, OriginalRecipient, ParameterError, Return};
-pub use parameters::{BodyKind, MailParameters};
+pub use parameters::{BodyKind, MailParameters, RecipientParameters};
 pub use reply::{Code, EnhancedStatus, Reply};

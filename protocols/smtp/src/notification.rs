@@ -200,6 +200,11 @@ impl OriginalRecipient {
         !self.address.is_ascii()
     }
 
+    /// Whether it came with octets above 127. RFC 6533 3: only where SMTPUTF8 was asked for.
+    pub fn needs_smtputf8(&self) -> bool {
+        !self.parameter.is_ascii()
+    }
+
     /// The value of an ORCPT parameter: as it came, unless that has octets above 127.
     pub fn to_parameter(&self) -> String {
         if self.parameter.is_ascii() {

@@ -6,14 +6,20 @@
 //! esmtp-keyword = (ALPHA / DIGIT) *(ALPHA / DIGIT / "-")
 //! esmtp-value   = 1*(%d33-60 / %d62-126)          ; RFC 6531: and UTF8-non-ascii
 //! ```
-//! RFC 5321 4.1.2 and 4.1.1.11 (555), RFC 1870 (SIZE), RFC 6152 and 3030 (BODY), RFC 4954 5 (AUTH), RFC 6531 (SMTPUTF8).
+//! RFC 5321 4.1.2 and 4.1.1.11 (555), RFC 1870 (SIZE), RFC 6152 and 3030 (BODY), RFC 4954 5 (AUTH), RFC 6531 (SMTPUTF8), RFC 3461 4
+//! (NOTIFY, ORCPT, RET, ENVID), RFC 4865 3 (HOLDFOR, HOLDUNTIL), RFC 8689 2 (REQUIRETLS).
 //! Not here: whether a parameter was offered and whether a size is too large (`server`).
 
+use std::str::FromStr;
+
 use crate::command::CommandError;
+use crate::future_release::{Hold, seconds};
 use crate::grammar::Cursor;
+use crate::notification::{EnvelopeId, Notify, OriginalRecipient, Return};
+use crate::timestamp;
 
 /// What MAIL said besides the reverse-path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MailParameters {
     /// Size that the client expects, in octets; RFC 1870 6.1: an estimate, not to be relied on.
     pub size: Option<u64>,
@@ -23,6 +29,37 @@ pub struct MailParameters {
     pub smtputf8: bool,
     /// `AUTH=` was there; its value is not believed (RFC 4954 5 allows that).
     pub auth: bool,
+    /// How much of the message reports return.
+    pub ret: Option<Return>,
+    /// What reports call the message by.
+    pub envid: Option<EnvelopeId>,
+    /// It may only go on through TLS to servers that promise the same (RFC 8689).
+    pub require_tls: bool,
+    /// When it may go on.
+    pub hold: Option<Hold>,
+}
+
+impl MailParameters {
+    /// Whether a parameter of DSN was there.
+    pub fn uses_dsn(&self) -> bool {
+        self.ret.is_some() || self.envid.is_some()
+    }
+}
+
+/// What RCPT said besides the forward-path.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RecipientParameters {
+    /// What its sender wants to hear of.
+    pub notify: Option<Notify>,
+    /// The recipient as its first sender named it.
+    pub orcpt: Option<OriginalRecipient>,
+}
+
+impl RecipientParameters {
+    /// Whether a parameter of DSN was there.
+    pub fn uses_dsn(&self) -> bool {
+        self.notify.is_some() || self.orcpt.is_some()
+    }
 }
 
 /// Values of `BODY=`.
@@ -78,6 +115,21 @@ pub(crate) fn mail_parameters(cursor: &mut Cursor<'_>) -> Result<MailParameters,
             once(parameters.auth)?;
             xtext_mailbox(value.ok_or(CommandError::ParameterSyntax)?)?;
             parameters.auth = true;
+        } else if keyword.eq_ignore_ascii_case("REQUIRETLS") {
+            once(parameters.require_tls)?;
+            // RFC 8689 2: no value.
+            valueless(value)?;
+            parameters.require_tls = true;
+        } else if keyword.eq_ignore_ascii_case("RET") {
+            once(parameters.ret.is_some())?;
+            parameters.ret = Some(parsed(value)?);
+        } else if keyword.eq_ignore_ascii_case("ENVID") {
+            once(parameters.envid.is_some())?;
+            parameters.envid = Some(parsed(value)?);
+        } else if let Some(read) = hold(keyword) {
+            // RFC 4865 4.2: one of the two, once.
+            once(parameters.hold.is_some())?;
+            parameters.hold = Some(value.and_then(read).ok_or(CommandError::ParameterSyntax)?);
         } else {
             return Err(CommandError::ParameterUnknown);
         }
@@ -85,12 +137,39 @@ pub(crate) fn mail_parameters(cursor: &mut Cursor<'_>) -> Result<MailParameters,
     Ok(parameters)
 }
 
-/// RCPT has no parameter that we know. RFC 5321 4.1.1.11: 555.
-pub(crate) fn recipient_parameters(cursor: &mut Cursor<'_>) -> Result<(), CommandError> {
-    match parameter(cursor)? {
-        None => Ok(()),
-        Some(_) => Err(CommandError::ParameterUnknown),
+fn hold(keyword: &str) -> Option<fn(&str) -> Option<Hold>> {
+    if keyword.eq_ignore_ascii_case("HOLDFOR") {
+        Some(|value| seconds(value).map(Hold::For))
+    } else if keyword.eq_ignore_ascii_case("HOLDUNTIL") {
+        Some(|value| timestamp::parse(value).map(Hold::Until))
+    } else {
+        None
     }
+}
+
+/// Parses all that follows the forward-path.
+pub(crate) fn recipient_parameters(
+    cursor: &mut Cursor<'_>,
+) -> Result<RecipientParameters, CommandError> {
+    let mut parameters = RecipientParameters::default();
+    while let Some((keyword, value)) = parameter(cursor)? {
+        if keyword.eq_ignore_ascii_case("NOTIFY") {
+            once(parameters.notify.is_some())?;
+            parameters.notify = Some(parsed(value)?);
+        } else if keyword.eq_ignore_ascii_case("ORCPT") {
+            once(parameters.orcpt.is_some())?;
+            parameters.orcpt = Some(parsed(value)?);
+        } else {
+            return Err(CommandError::ParameterUnknown);
+        }
+    }
+    Ok(parameters)
+}
+
+/// A value of RFC 3461. Section 4: one that is malformed is answered with 501.
+fn parsed<T: FromStr>(value: Option<&str>) -> Result<T, CommandError> {
+    let value = value.ok_or(CommandError::ParameterSyntax)?;
+    value.parse().map_err(|_| CommandError::ParameterSyntax)
 }
 
 /// Keyword and value of the next parameter; `None` at the end of the line.

@@ -227,6 +227,21 @@ impl Reply {
         Reply::new(553, (5, 6, 7), "address needs SMTPUTF8")
     }
 
+    /// RFC 8689 2: REQUIRETLS only within TLS; RFC 5248: X.7.10, encryption needed, with 523.
+    pub fn require_tls_needs_tls() -> Self {
+        Reply::new(523, (5, 7, 10), "REQUIRETLS needs TLS")
+    }
+
+    /// RFC 4865 4.2: 501 with 5.5.4, for a time that is not offered.
+    pub fn hold_not_offered() -> Self {
+        Reply::new(501, (5, 5, 4), "not to be held for so long")
+    }
+
+    /// RFC 4865 4.2: 501 with 5.5.4, for a time that is over.
+    pub fn hold_is_over() -> Self {
+        Reply::new(501, (5, 5, 4), "HOLDUNTIL has passed")
+    }
+
     /// RFC 1870 6.1 and 6.3: 552; RFC 3463 3.4: X.3.4, message too big for system.
     pub fn message_too_big() -> Self {
         Reply::new(552, (5, 3, 4), "message too big")

@@ -68,7 +68,13 @@ fn owned(event: Event<'_>) -> Event<'static> {
             reverse_path,
             parameters,
         },
-        Event::Recipient { forward_path } => Event::Recipient { forward_path },
+        Event::Recipient {
+            forward_path,
+            parameters,
+        } => Event::Recipient {
+            forward_path,
+            parameters,
+        },
         Event::DataStart => Event::DataStart,
         Event::Body(_) => Event::Body(&[]),
         Event::EndOfMessage { octets, defect } => Event::EndOfMessage { octets, defect },

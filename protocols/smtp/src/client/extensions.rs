@@ -2,7 +2,7 @@
 //! RFC 3461 (DSN), 4865 (FUTURERELEASE), 8689 (REQUIRETLS), 9422 (LIMITS).
 //! RFC 5321 4.1.1.1: `ehlo-line = ehlo-keyword *( SP ehlo-param )`. Unknown keywords are ignored.
 
-use crate::timestamp;
+use crate::future_release::FutureRelease;
 
 /// Offers of one EHLO; a new EHLO replaces them (RFC 3207 4.2, RFC 9422).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -39,15 +39,6 @@ pub struct Extensions {
     pub recipient_domains_max: Option<u32>,
 }
 
-/// How long a server holds messages at most. RFC 4865 3.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FutureRelease {
-    /// Largest HOLDFOR, in seconds.
-    pub seconds_max: u32,
-    /// Latest HOLDUNTIL, in seconds since 1970.
-    pub until_max: i64,
-}
-
 impl Extensions {
     /// Reads the text of the reply: its first line greets, each other names an extension.
     pub(super) fn parse(text: &str) -> Self {
@@ -81,7 +72,7 @@ impl Extensions {
             "AUTH" => self.auth = parameters.map(str::to_ascii_uppercase).collect(),
             "DSN" => self.dsn = true,
             "REQUIRETLS" => self.require_tls = true,
-            "FUTURERELEASE" => self.future_release = future_release(parameters),
+            "FUTURERELEASE" => self.future_release = FutureRelease::parse(parameters),
             "LIMITS" => parameters.for_each(|parameter| self.limit(parameter)),
             _ => {}
         }
@@ -102,14 +93,6 @@ impl Extensions {
             *limit = Some(number);
         }
     }
-}
-
-/// RFC 4865 3: seconds, then a time. Without both nothing is offered that we could keep to.
-fn future_release<'t>(mut parameters: impl Iterator<Item = &'t str>) -> Option<FutureRelease> {
-    Some(FutureRelease {
-        seconds_max: digits(parameters.next()?, 9)?,
-        until_max: timestamp::parse(parameters.next()?)?,
-    })
 }
 
 /// A positive number of at most so many digits.

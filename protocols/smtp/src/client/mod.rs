@@ -10,7 +10,7 @@ mod session;
 mod stuffing;
 
 pub use envelope::{Envelope, Recipient};
-pub use extensions::{Extensions, FutureRelease};
+pub use extensions::Extensions;
 pub use replies::ReplyError;
 pub use session::{ClientError, Event, Session, Transfer};
 pub use stuffing::BareCrOrLf;

@@ -6,6 +6,7 @@ use super::replies::ReplyReader;
 use super::stuffing::Stuffing;
 use super::*;
 use crate::command::HelloKind;
+use crate::future_release::FutureRelease;
 use crate::notification::{Notify, Return};
 use crate::parameters::BodyKind;
 use crate::reply::Reply;

@@ -8,7 +8,7 @@ use super::session::Session;
 use super::state::{Chunk, Fate, Question, Stage, State, Transaction};
 use crate::address::{ForwardPath, ReversePath};
 use crate::command::{Command, CommandError, HelloKind};
-use crate::parameters::{BodyKind, MailParameters};
+use crate::parameters::{BodyKind, MailParameters, RecipientParameters};
 use crate::reply::Reply;
 
 type Outcome = Option<Event<'static>>;
@@ -56,7 +56,9 @@ impl Session {
                 Event::Hello { kind, name },
             ),
             Command::Mail(reverse_path, parameters) => self.mail(stage, reverse_path, parameters),
-            Command::Recipient(forward_path) => self.recipient(stage, forward_path),
+            Command::Recipient(forward_path, parameters) => {
+                self.recipient(stage, forward_path, parameters)
+            }
             Command::Data => self.data_command(stage),
             Command::Chunk { size, last } => self.chunk_command(stage, size, last),
             Command::MalformedChunk { size } => {
@@ -94,6 +96,9 @@ impl Session {
         {
             return self.refuse(CommandError::ParameterUnsupported.reply());
         }
+        if let Err(reply) = self.may_ask(&parameters) {
+            return self.refuse(reply);
+        }
         if !parameters.smtputf8
             && reverse_path
                 .address()
@@ -125,7 +130,33 @@ impl Session {
         )
     }
 
-    fn recipient(&mut self, stage: Stage, forward_path: ForwardPath) -> Outcome {
+    /// Whether what MAIL asks for is offered, here and now.
+    fn may_ask(&self, parameters: &MailParameters) -> Result<(), Reply> {
+        let unknown = || Err(CommandError::ParameterUnknown.reply());
+        if parameters.uses_dsn() && !self.config.offer_dsn {
+            return unknown();
+        }
+        if parameters.require_tls {
+            match self.link {
+                _ if !self.config.offer_require_tls => return unknown(),
+                Link::Plain => return Err(Reply::require_tls_needs_tls()),
+                Link::Tls => {}
+            }
+        }
+        match (parameters.hold, self.future_release) {
+            (None, _) => Ok(()),
+            (Some(_), None) => unknown(),
+            (Some(hold), Some(offer)) if offer.allows(hold) => Ok(()),
+            (Some(_), Some(_)) => Err(Reply::hold_not_offered()),
+        }
+    }
+
+    fn recipient(
+        &mut self,
+        stage: Stage,
+        forward_path: ForwardPath,
+        parameters: RecipientParameters,
+    ) -> Outcome {
         let transaction = match stage {
             Stage::Transaction(transaction) if transaction.chunks.is_none() => transaction,
             Stage::Transaction(_) => {
@@ -139,6 +170,18 @@ impl Session {
         {
             return self.refuse(Reply::recipient_needs_smtputf8());
         }
+        if parameters.uses_dsn() && !self.config.offer_dsn {
+            return self.refuse(CommandError::ParameterUnknown.reply());
+        }
+        // RFC 6533 3: in 7 bits, unless SMTPUTF8 was asked for.
+        if !transaction.smtputf8
+            && parameters
+                .orcpt
+                .as_ref()
+                .is_some_and(|orcpt| orcpt.needs_smtputf8())
+        {
+            return self.refuse(CommandError::ParameterSyntax.reply());
+        }
         if transaction.recipients >= self.config.recipients_max {
             return self.answer(Reply::too_many_recipients());
         }
@@ -148,7 +191,10 @@ impl Session {
         }
         self.ask(
             Question::Recipient(transaction),
-            Event::Recipient { forward_path },
+            Event::Recipient {
+                forward_path,
+                parameters,
+            },
         )
     }
 

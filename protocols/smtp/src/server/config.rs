@@ -50,6 +50,10 @@ pub struct Config {
     pub pedantic: bool,
     /// Announce and accept SMTPUTF8 (RFC 6531).
     pub offer_smtputf8: bool,
+    /// Announce and accept DSN (RFC 3461).
+    pub offer_dsn: bool,
+    /// Announce and accept REQUIRETLS within TLS (RFC 8689).
+    pub offer_require_tls: bool,
     /// Announce and accept CHUNKING (RFC 3030).
     pub offer_chunking: bool,
     /// Announce and accept BINARYMIME (RFC 3030 3); needs `offer_chunking`.
@@ -75,6 +79,8 @@ impl Config {
             errors_max: ERRORS_MAX,
             pedantic: false,
             offer_smtputf8: true,
+            offer_dsn: true,
+            offer_require_tls: true,
             offer_chunking: true,
             offer_binarymime: true,
             refuse_early_input: kind == Kind::Delivery,

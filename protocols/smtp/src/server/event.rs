@@ -5,7 +5,7 @@ use sasl::Secret;
 use super::body::Defect;
 use crate::address::{ForwardPath, ReversePath};
 use crate::command::{HelloKind, HelloName};
-use crate::parameters::MailParameters;
+use crate::parameters::{MailParameters, RecipientParameters};
 
 /// One thing that happened. Those marked *decide* stop the session until [`super::Session::decide`] or
 /// [`super::Session::accept`]; the others need no answer.
@@ -41,13 +41,15 @@ pub enum Event<'i> {
     Mail {
         /// Where notifications go.
         reverse_path: ReversePath,
-        /// Size, body kind, SMTPUTF8.
+        /// Size, body kind, SMTPUTF8, and what is asked for about reports, times and TLS. A time of HOLDUNTIL may have passed.
         parameters: MailParameters,
     },
     /// *decide*: RCPT. 2yz adds the recipient.
     Recipient {
         /// Who.
         forward_path: ForwardPath,
+        /// What its sender wants to hear of it.
+        parameters: RecipientParameters,
     },
     /// *decide*: DATA with at least one recipient. 354 lets the message come, anything else ends the transaction.
     /// BDAT has no such event: its `Body` comes at once.

@@ -20,7 +20,7 @@ impl Random {
     }
 }
 
-const FRAGMENTS: [&[u8]; 40] = [
+const FRAGMENTS: [&[u8]; 45] = [
     b"EHLO c.example\r\n",
     b"HELO c.example\r\n",
     b"EHLO [IPv6:::1]\r\n",
@@ -28,6 +28,11 @@ const FRAGMENTS: [&[u8]; 40] = [
     b"MAIL FROM:<a@b.example> BODY=8BITMIME SIZE=100\r\n",
     b"MAIL FROM:<a@b.example> BODY=BINARYMIME\r\n",
     "MAIL FROM:<\u{e4}@b.example> SMTPUTF8\r\n".as_bytes(),
+    b"MAIL FROM:<a@b.example> RET=FULL ENVID=a+2Bb\r\n",
+    b"MAIL FROM:<a@b.example> REQUIRETLS HOLDFOR=60\r\n",
+    b"MAIL FROM:<a@b.example> HOLDUNTIL=2026-12-31T23:59:59+01:00\r\n",
+    b"RCPT TO:<c@d.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;c+2Bd@e\r\n",
+    "RCPT TO:<c@d.example> ORCPT=utf-8;\u{e4}\\x{e4}@e NOTIFY=NEVER\r\n".as_bytes(),
     b"RCPT TO:<c@d.example>\r\n",
     b"RCPT TO:<\"c d\"@[192.0.2.1]>\r\n",
     b"RCPT TO:<postmaster>\r\n",

@@ -3,6 +3,8 @@
 
 use super::config::{Config, Link};
 use crate::command::HelloKind;
+use crate::future_release::FutureRelease;
+use crate::timestamp;
 
 /// Appends the reply. HELO gets a single line: its client knows nothing of extensions.
 pub(super) fn write(
@@ -10,6 +12,7 @@ pub(super) fn write(
     kind: HelloKind,
     link: Link,
     mechanisms: &[&str],
+    future_release: Option<FutureRelease>,
     output: &mut Vec<u8>,
 ) {
     if kind == HelloKind::Plain {
@@ -32,8 +35,24 @@ pub(super) fn write(
     if !mechanisms.is_empty() {
         line(&format!("AUTH {}", mechanisms.join(" ")));
     }
+    // RFC 8689 2: in the answer to EHLO within TLS.
+    if config.offer_require_tls && link == Link::Tls {
+        line("REQUIRETLS");
+    }
+    // RFC 4865 3
+    if let Some(FutureRelease {
+        seconds_max,
+        until_max,
+    }) = future_release
+    {
+        let until = timestamp::format(until_max);
+        line(&format!("FUTURERELEASE {seconds_max} {until}"));
+    }
     line("ENHANCEDSTATUSCODES"); // RFC 2034
     line("8BITMIME"); // RFC 6152
+    if config.offer_dsn {
+        line("DSN"); // RFC 3461 3
+    }
     if config.offer_chunking {
         line("CHUNKING"); // RFC 3030
     }

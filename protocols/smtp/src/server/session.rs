@@ -15,6 +15,7 @@ use super::event::{AuthAbort, CloseReason, Deadline, Event};
 use super::hello;
 use super::state::{Chunk, Fate, Question, Stage, State};
 use crate::command::HelloKind;
+use crate::future_release::FutureRelease;
 use crate::limits::{AUTH_START_MAX, OUTPUT_MAX, PASSED_OVER_MAX};
 use crate::reply::{Code, Reply};
 
@@ -61,6 +62,8 @@ pub struct Session {
     pub(super) identified: bool,
     /// What AUTH takes now, in the order of announcement.
     pub(super) mechanisms: Vec<&'static str>,
+    /// What HOLDFOR and HOLDUNTIL may ask for.
+    pub(super) future_release: Option<FutureRelease>,
     /// A valid command was seen: the peer speaks SMTP.
     pub(super) speaks_smtp: bool,
     pub(super) errors: u32,
@@ -97,6 +100,7 @@ impl Session {
             authenticated: false,
             identified: false,
             mechanisms: Vec::new(),
+            future_release: None,
             speaks_smtp: false,
             errors: 0,
             draining: false,
@@ -163,6 +167,7 @@ impl Session {
                     kind,
                     self.link,
                     &self.mechanisms,
+                    self.future_release,
                     &mut self.output,
                 );
             }
@@ -255,12 +260,19 @@ impl Session {
         self.authenticated = false;
         self.identified = false;
         self.mechanisms.clear();
+        self.future_release = None;
         self.state = State::Command(Stage::Start);
     }
 
     /// The mechanisms that AUTH takes and EHLO announces from now on: said again after STARTTLS, which takes all offers back.
     pub fn offer_mechanisms(&mut self, mechanisms: Vec<&'static str>) {
         self.mechanisms = mechanisms;
+    }
+
+    /// What EHLO announces of messages that are held, and MAIL takes (RFC 4865): said before each EHLO is decided, for it names a time. Submission
+    /// only (section 4.2).
+    pub fn offer_future_release(&mut self, offer: FutureRelease) {
+        self.future_release = Some(offer);
     }
 
     /// The peer is authenticated by other means (a TLS client certificate): MAIL works without AUTH, which may follow all the same.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::driver::{Driver, delivery, submission};
 use super::{Config, Deadline, Event, Kind, Link, Session};
 use crate::command::HelloKind;
+use crate::future_release::FutureRelease;
 use crate::reply::Reply;
 
 const ENVELOPE: &str = "EHLO c.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\n";
@@ -37,7 +38,7 @@ fn banner_and_hello() {
     assert_eq!(
         driver.say("EHLO c.example\r\n"),
         "250-mx.example\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-STARTTLS\r\n250-ENHANCEDSTATUSCODES\r\n\
-         250-8BITMIME\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250-LIMITS RCPTMAX=1000\r\n250-SMTPUTF8\r\n250 HELP\r\n"
+         250-8BITMIME\r\n250-DSN\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250-LIMITS RCPTMAX=1000\r\n250-SMTPUTF8\r\n250 HELP\r\n"
     );
     assert_eq!(driver.say("HELO c.example\r\n"), "250 mx.example\r\n");
     let refused = driver.say_with("HELO c.example\r\n", &mut |_| {
@@ -520,5 +521,95 @@ fn replies_are_bounded_by_transmit() {
     assert_eq!(
         driver.say(&input[used..]).len(),
         20_000 * "250 2.0.0 ok\r\n".len()
+    );
+}
+
+#[test]
+fn reports_are_asked_for() {
+    let mut driver = driver(delivery());
+    driver.say("EHLO c.example\r\n");
+    assert_eq!(
+        driver.codes("MAIL FROM:<a@b.example> RET=hdrs ENVID=QQ+2B1\r\nRCPT TO:<c@d.example> ORCPT=rfc822;c+2Bx@d.example NOTIFY=success,Delay\r\n"),
+        "250 2.1.0, 250 2.1.5"
+    );
+    let seen = driver.log.join("\n");
+    for part in [
+        "ret: Some(Headers)",
+        "id: \"QQ+1\"",
+        "success: true, failure: false, delay: true",
+        "address: \"c+x@d.example\"",
+    ] {
+        assert!(seen.contains(part), "{part}: {seen}");
+    }
+    // RFC 6533 3: UTF-8 as it is, only with SMTPUTF8.
+    let raw = "RCPT TO:<e@d.example> ORCPT=utf-8;\u{f8}@d.example\r\n";
+    assert_eq!(driver.codes(raw), "501 5.5.4");
+    driver.say("RSET\r\nMAIL FROM:<a@b.example> SMTPUTF8\r\n");
+    assert_eq!(driver.codes(raw), "250 2.1.5");
+    let mut without = self::driver(Config {
+        offer_dsn: false,
+        ..delivery()
+    });
+    assert!(!without.say("EHLO c.example\r\n").contains("DSN"));
+    assert_eq!(
+        without.codes("MAIL FROM:<a@b.example> RET=FULL\r\nMAIL FROM:<a@b.example> ENVID=1\r\n"),
+        "555 5.5.4, 555 5.5.4"
+    );
+    assert_eq!(
+        without.codes("MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example> NOTIFY=NEVER\r\n"),
+        "250 2.1.0, 555 5.5.4"
+    );
+}
+
+#[test]
+fn tls_is_required_within_tls() {
+    let offers = |link| Driver::new(delivery(), link).say("EHLO c.example\r\n");
+    assert!(!offers(Link::Plain).contains("REQUIRETLS"));
+    assert!(offers(Link::Tls).contains("\r\n250-REQUIRETLS\r\n"));
+    let ask = "EHLO c.example\r\nMAIL FROM:<a@b.example> REQUIRETLS\r\n";
+    let mut plain = driver(delivery());
+    assert_eq!(plain.codes(ask), "250 HELP, 523 5.7.10");
+    let mut tls = Driver::new(delivery(), Link::Tls);
+    assert_eq!(tls.codes(ask), "250 HELP, 250 2.1.0");
+    assert!(tls.log[1].contains("require_tls: true"));
+    let config = Config {
+        offer_require_tls: false,
+        ..delivery()
+    };
+    assert_eq!(
+        Driver::new(config, Link::Tls).codes(ask),
+        "250 HELP, 555 5.5.4"
+    );
+}
+
+#[test]
+fn messages_are_held_as_long_as_is_offered() {
+    let mut driver = driver(Config {
+        auth_required: false,
+        ..submission()
+    });
+    let mail = |hold: &str| format!("MAIL FROM:<a@b.example> {hold}\r\n");
+    driver.say("EHLO c.example\r\n");
+    assert_eq!(driver.codes(&mail("HOLDFOR=60")), "555 5.5.4");
+    driver.session.offer_future_release(FutureRelease {
+        seconds_max: 3600,
+        until_max: 1_798_761_599,
+    });
+    let said = driver.say("EHLO c.example\r\n");
+    assert!(said.contains("\r\n250-FUTURERELEASE 3600 2026-12-31T23:59:59Z\r\n"));
+    for (hold, code) in [
+        ("HOLDFOR=3601", "501 5.5.4"),
+        ("HOLDFOR=0", "501 5.5.4"),
+        ("HOLDFOR=1 HOLDUNTIL=2026-12-31T23:59:59Z", "501 5.5.4"),
+        ("HOLDUNTIL=2027-01-01T00:00:00Z", "501 5.5.4"),
+        ("HOLDUNTIL=tomorrow", "501 5.5.4"),
+        ("HOLDUNTIL", "501 5.5.4"),
+        ("HOLDUNTIL=2026-12-31T23:59:59Z", "250 2.1.0"),
+    ] {
+        assert_eq!(driver.codes(&mail(hold)), code, "{hold}");
+    }
+    assert_eq!(
+        driver.codes(&format!("RSET\r\n{}", mail("HOLDFOR=3600"))),
+        "250 2.0.0, 250 2.1.0"
     );
 }
