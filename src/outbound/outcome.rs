@@ -94,7 +94,7 @@ fn schedule(core: &PerCore) -> Schedule {
 
 fn log(core: &PerCore, message: &Message, outcome: &Outcome) {
     let result = match outcome.verdict {
-        Verdict::Delivered => "delivered",
+        Verdict::Delivered | Verdict::Relayed | Verdict::HandedOver => "delivered",
         Verdict::Temporary => "deferred",
         Verdict::Permanent => "failed",
     };

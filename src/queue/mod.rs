@@ -10,6 +10,7 @@ mod messages;
 mod moved;
 mod operate;
 mod reason;
+pub mod report;
 pub mod retry;
 pub mod route;
 pub mod rows;

@@ -33,12 +33,33 @@ impl Schedule {
 /// What an attempt came to for a recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The next hop has taken it.
+    /// It is in the recipient's mailbox.
     Delivered,
+    /// The next hop has taken it, and it offers DSN: what the sender wants to hear was handed on, it reports. RFC 3461 5.2.1.
+    HandedOver,
+    /// The next hop has taken it, and does not know of reports. RFC 3461 5.2.2.
+    Relayed,
     /// Perhaps later.
     Temporary,
     /// Never.
     Permanent,
+}
+
+impl Verdict {
+    /// Whether nothing has to be tried any more, for it is where it should be.
+    pub fn is_success(self) -> bool {
+        self.success().is_some()
+    }
+
+    /// Of a success: what is reported to who wants to hear of it, unless somebody else does so.
+    fn success(self) -> Option<Option<Notice>> {
+        match self {
+            Verdict::Delivered => Some(Some(Notice::Delivered)),
+            Verdict::Relayed => Some(Some(Notice::Relayed)),
+            Verdict::HandedOver => Some(None),
+            Verdict::Temporary | Verdict::Permanent => None,
+        }
+    }
 }
 
 /// What becomes of a recipient after an attempt. `id` is the recipient's number.
@@ -57,11 +78,20 @@ pub fn after(
     row.attempts += 1;
     row.record(attempt);
     match verdict {
+<<<<<<< HEAD
         Verdict::Delivered => {
             row.state = State::Delivered;
             // It was given up by hand meanwhile, and nobody has been told: that was too late.
             row.owes = row.owes.filter(|owed| owed.notice != Notice::Failed);
             row.given_up = None;
+=======
+        Verdict::Delivered | Verdict::Relayed | Verdict::HandedOver => {
+            row.state = State::Delivered;
+            // Instead of a delay that was not told yet.
+            let notice = verdict.success().flatten();
+            let owed = notice.and_then(|notice| owed(message, index, notice));
+            row.owes = owed.or(row.owes);
+>>>>>>> b865ee4 (queue: reports of success, for who asked; the report is written apart)
         }
         Verdict::Permanent => return give_up(message, index, row),
         Verdict::Temporary if now >= message.expires => return give_up(message, index, row),
@@ -101,7 +131,7 @@ pub fn wants(message: &MessageRow, index: u32, notice: Notice) -> bool {
     match notice {
         Notice::Delayed => notify.delay,
         Notice::Failed => notify.failure,
-        Notice::Relayed => notify.success,
+        Notice::Relayed | Notice::Delivered | Notice::Expanded => notify.success,
     }
 }
 
@@ -245,6 +275,10 @@ mod tests {
         );
         assert_eq!((row.state, row.owes), (State::Delivered, None));
         assert!(row.is_done());
+        for verdict in [Verdict::Relayed, Verdict::HandedOver] {
+            let row = after(&message, 0, fresh.clone(), attempt(10), verdict, parts);
+            assert_eq!((row.state, row.owes), (State::Delivered, None));
+        }
         let row = after(&message, 0, fresh, attempt(10), Verdict::Permanent, parts);
         assert_eq!(row.owes.map(|owed| owed.notice), Some(Notice::Failed));
         assert_eq!(row.state, State::Failed);
@@ -286,5 +320,32 @@ mod tests {
         let late = (&schedule(), 7, message.expires);
         let row = after(&message, 0, held, attempt(10), Verdict::Temporary, late);
         assert_eq!(row.state, State::Failed);
+    }
+
+    #[test]
+    fn a_success_is_reported_to_who_asked_unless_the_next_hop_does() {
+        let asked = message(Some(Notify {
+            success: true,
+            ..Notify::default()
+        }));
+        let null = MessageRow {
+            reverse_path: String::new(),
+            ..asked.clone()
+        };
+        let parts = (&schedule(), 7, 10);
+        for (verdict, notice) in [
+            (Verdict::Delivered, Some(Notice::Delivered)),
+            (Verdict::Relayed, Some(Notice::Relayed)),
+            (Verdict::HandedOver, None),
+        ] {
+            let owes = |message: &MessageRow| {
+                let fresh = RecipientRow::fresh(message);
+                let row = after(message, 0, fresh, attempt(10), verdict, parts);
+                row.owes.map(|owed| owed.notice)
+            };
+            assert_eq!(owes(&asked), notice);
+            assert_eq!(owes(&null), None);
+            assert_eq!(owes(&message(Some(Notify::default()))), None);
+        }
     }
 }

@@ -41,7 +41,7 @@ pub struct MessageRow {
     pub require_tls: Option<bool>,
     /// How much of the message notifications return. RFC 3461 4.3.
     pub ret: Option<Ret>,
-    /// RFC 3461 4.4.
+    /// RFC 3461 4.4: the parameter as it came, which is how it goes on.
     pub envid: Option<String>,
     /// To whom, at least one.
     pub recipients: Vec<Recipient>,
@@ -63,7 +63,7 @@ pub struct Recipient {
     pub address: String,
     /// RFC 3461 4.1: of what the sender wants to hear. None: he did not say.
     pub notify: Option<Notify>,
-    /// RFC 3461 4.2: type and address as the original sender named them, decoded.
+    /// RFC 3461 4.2: type and address as the original sender named them, the parameter as it came (but in 7 bits), which is how it goes on.
     pub orcpt: Option<String>,
 }
 
@@ -218,6 +218,10 @@ pub enum Notice {
     Failed,
     /// Relayed to a server that does not report by itself. RFC 3461 5.2.2.
     Relayed,
+    /// In the recipient's mailbox. RFC 3461 5.2.3.
+    Delivered,
+    /// In the mailboxes of an alias's members. RFC 3461 5.2.7.3.
+    Expanded,
 }
 
 /// An attempt and what came of it.
