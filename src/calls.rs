@@ -16,7 +16,7 @@ use crate::lookup::{Found, MailHosts};
 use crate::metrics::{DurationSamples, Samples};
 use crate::queue::rows::Stored;
 use crate::queue::sites::{Lent, SiteReport};
-use crate::queue::{Deed, Done, Filter, Place};
+use crate::queue::{Deed, Done, Filter, HoldRules, Place};
 use crate::settings::AccountName;
 use crate::store::{CheckSlice, ClientKeyRow, Fingerprint, NewMessage, StoreError, rows};
 
@@ -401,6 +401,25 @@ pub enum ControlCall {
         /// From which octet on.
         from: u64,
     },
+    /// The hold rules as one shard has them.
+    HoldRules {
+        /// Which shard.
+        shard: u16,
+    },
+    /// Stores the hold rules in one shard. Absolute.
+    WriteHoldRules {
+        /// Which shard.
+        shard: u16,
+        /// All of them.
+        rules: Box<HoldRules>,
+    },
+    /// Puts the hold rules in force on this core. Absolute.
+    UseHoldRules {
+        /// All of them.
+        rules: Box<HoldRules>,
+        /// Whether to wait until what was accepted before is found in the rows.
+        settle: bool,
+    },
     /// Checks a slice of one shard.
     Check {
         /// Which shard.
@@ -438,6 +457,8 @@ pub enum ControlAnswer {
     Queue(Vec<(Stored, Vec<(u32, String)>)>, Option<Place>),
     /// To `QueueChange`.
     QueueDone(Done),
+    /// To `HoldRules`.
+    HoldRules(Box<HoldRules>),
     /// To `QueueOctets`: none if there is no such recipient, nothing at the end.
     Octets(Option<Vec<u8>>),
     /// To `Check`.

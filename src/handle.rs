@@ -13,6 +13,7 @@ use crate::calls::{Answer, Call, ControlAnswer, ControlCall, Deliver, LimitedDoo
 use crate::login::limiter::{May, Networks, Refused};
 use crate::lookup::mail_hosts;
 use crate::percore::{PerCore, monotonic};
+use crate::queue::HoldRules;
 use crate::queue::route::Routes;
 use crate::settings::AccountName;
 use crate::store::{self, Account, StoreError};
@@ -412,6 +413,21 @@ impl PerCore {
                 number,
                 from,
             } => self.queue_octets(shard, number, from).await,
+            ControlCall::HoldRules { shard } => {
+                let rules = HoldRules::read(self.own_shard(shard)?).await?;
+                Ok(ControlAnswer::HoldRules(Box::new(rules)))
+            }
+            ControlCall::WriteHoldRules { shard, rules } => {
+                rules.write(self.own_shard(shard)?).await?;
+                Ok(ControlAnswer::Done)
+            }
+            ControlCall::UseHoldRules { rules, settle } => {
+                self.queue.use_hold_rules(*rules);
+                if settle {
+                    self.queue.settled().await;
+                }
+                Ok(ControlAnswer::Done)
+            }
             ControlCall::Check { shard, from } => {
                 let slice = store::check_slice(self.own_shard(shard)?, from).await?;
                 Ok(ControlAnswer::Check(slice))

@@ -1,9 +1,10 @@
 //! Composition: settings, storage, executors, rooms, listeners. The only file that knows all rooms; it decides nothing about mail.
 //!
 //! [`Server`] is the whole running program as the control thread sees it: start, calls, reload, stop. `sockets` binds what the listeners
-//! say, `accept` takes connections from there to their doors.
+//! say, `accept` takes connections from there to their doors, `hold_rules` keeps the queue's rules on all shards.
 
 mod accept;
+mod hold_rules;
 mod sockets;
 
 use std::net::SocketAddr;
@@ -226,6 +227,7 @@ impl Server {
     /// All is prepared: the mail doors accept from now on, and `/readyz`, which the last core answers, says so. Until then clients wait in
     /// the sockets' backlogs; a login that came before its password would be refused, and counted as a guess.
     pub fn serving(&self) -> Result<(), String> {
+        self.begin_to_hold()?;
         for core in 0..self.cores() {
             self.call(CoreId(core), Call::Serving)
                 .map_err(|error| format!("core {core} does not start to serve: {error}"))?;

@@ -12,6 +12,7 @@ mod check;
 mod client;
 mod config;
 mod dns;
+mod hold_rules;
 mod localserve;
 mod logins;
 mod password;
@@ -103,6 +104,9 @@ fn run(command: Command, arguments: &Arguments) -> Result<(), Failure> {
         | Command::QueueFail
         | Command::QueueTransport
         | Command::QueueRequireTls => queue::change(command, arguments),
+        Command::HoldRuleList => hold_rules::list(arguments),
+        Command::HoldRuleAdd => hold_rules::add(arguments),
+        Command::HoldRuleRemove => hold_rules::remove(arguments),
         Command::QueueDump => queue::dump(arguments),
         Command::DnsLookup => dns::lookup(arguments),
         Command::DnsMx => dns::mx(arguments),

@@ -30,6 +30,9 @@ pub(super) enum Command {
     QueueTransport,
     QueueRequireTls,
     QueueDump,
+    HoldRuleList,
+    HoldRuleAdd,
+    HoldRuleRemove,
     DnsLookup,
     DnsMx,
     Check,
@@ -70,11 +73,12 @@ pub(super) enum Opt {
     AttemptsMax,
     Transport,
     Why,
+    SenderDomain,
     Shift,
 }
 
 /// Options whose values are texts that their commands read.
-pub(super) const TEXTS: [Opt; 14] = [
+pub(super) const TEXTS: [Opt; 15] = [
     Opt::Account,
     Opt::From,
     Opt::To,
@@ -89,6 +93,7 @@ pub(super) const TEXTS: [Opt; 14] = [
     Opt::AttemptsMax,
     Opt::Transport,
     Opt::Why,
+    Opt::SenderDomain,
 ];
 
 /// The options of a command about recipients in the queue: which server, which recipients, and others.
@@ -146,6 +151,7 @@ impl Opt {
             Opt::AttemptsMax => "--attempts-max N",
             Opt::Transport => "--transport NAME",
             Opt::Why => "--why TEXT",
+            Opt::SenderDomain => "--sender-domain DOMAIN",
             Opt::Shift => "--shift",
         }
     }
@@ -156,9 +162,9 @@ impl Opt {
         written.and_then(|written| written.strip_prefix("--")) == Some(word)
     }
 
-    /// Whether it is a part of a filter: the usage names these together.
+    /// Whether it is a part of a filter, or in place of one: the usage names these together.
     fn is_filter(self) -> bool {
-        TEXTS.contains(&self) && self != Opt::Why
+        self == Opt::All || TEXTS.contains(&self) && !matches!(self, Opt::Why | Opt::SenderDomain)
     }
 
     fn help(self, command: Command) -> &'static str {
@@ -178,7 +184,9 @@ impl Opt {
             Opt::All if command == Command::Salvage => {
                 "rebuilds every shard, not only the damaged ones"
             }
+            Opt::All if command == Command::HoldRuleAdd => "holds everything: the queue is paused",
             Opt::All => "every recipient in the queue",
+            Opt::SenderDomain => "the domain of the sender's address",
             Opt::Account => "whose mail it is",
             Opt::From => "a part of the sender's address; @DOMAIN; <> for the null path",
             Opt::To => "a part of the recipient's address; @DOMAIN",
@@ -246,29 +254,38 @@ impl Row {
     }
 
     fn usage(&self) -> String {
-        let mut line = format!("ringmail {}", self.name());
+        let mut parts = vec![format!("ringmail {}", self.name())];
         let both = [Opt::Config, Opt::Dir]
             .iter()
             .all(|o| self.options.contains(o));
         if both {
-            line.push_str(" (--config FILE | --dir DIR)");
+            parts.push("(--config FILE | --dir DIR)".into());
+        }
+        let has_filter = self.options.contains(&Opt::Transport);
+        if has_filter {
+            parts.push("[FILTER]".into());
         }
         for option in self.options {
             match option {
                 Opt::Config | Opt::Dir if both => (),
-                Opt::Config => line.push_str(" --config FILE"),
-                Opt::All if self.options.contains(&Opt::Account) => (),
-                filter if filter.is_filter() => {
-                    if !line.ends_with(FILTER) {
-                        line.push_str(FILTER);
-                    }
-                }
-                other => line.push_str(&format!(" [{}]", other.written())),
+                Opt::Config => parts.push("--config FILE".into()),
+                filter if has_filter && filter.is_filter() => (),
+                other => parts.push(format!("[{}]", other.written())),
             }
         }
-        for argument in self.arguments {
-            line.push(' ');
-            line.push_str(argument);
+        parts.extend(self.arguments.iter().map(|a| a.to_string()));
+        let mut line = String::new();
+        let mut length = "Usage: ".len();
+        for part in parts {
+            if length + 1 + part.len() > USAGE_MAX {
+                line.push_str("\n      ");
+                length = "      ".len();
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            length += 1 + part.len();
+            line.push_str(&part);
         }
         line
     }
@@ -318,8 +335,8 @@ pub(super) fn begins(row: &Row, beginning: &[String]) -> bool {
     beginning.len() <= row.words.len() && row.words.iter().zip(beginning).all(|(a, b)| a == b)
 }
 
-/// What the usage says of a filter's options, --all included.
-const FILTER: &str = " [FILTER]";
+/// Columns of the usage.
+const USAGE_MAX: usize = 96;
 
 /// Columns of a command in the overview.
 const LEFT: usize = 30;
@@ -337,7 +354,7 @@ const WHICH: &[Opt] = &[Opt::Config, Opt::Dir];
 const WHICH_JSON: &[Opt] = &[Opt::Config, Opt::Dir, Opt::Json];
 
 /// All commands, in the order of the help.
-pub(super) const ROWS: [Row; 35] = [
+pub(super) const ROWS: [Row; 38] = [
     Row {
         command: Command::Localserve,
         words: &["localserve"],
@@ -544,7 +561,8 @@ over is shown until its message is.",
         details: "\
 An attempt that is under way goes on; if it fails for now, the recipient is held
 then. What is held is given up when its time is over, as everything is.
-Which recipients: as ringmail queue list takes it; for all of them, --all.",
+Which recipients: as ringmail queue list takes it; for all of them, --all. New
+mail is held by rules: ringmail queue holdrules.",
     },
     Row {
         command: Command::QueueRelease,
@@ -632,6 +650,44 @@ recipients: as ringmail queue list takes it; for all of them, --all.",
         options: WHICH,
         summary: "Writes a queued message to standard output",
         details: "Its octets as they are stored, with the fields that we added.",
+    },
+    Row {
+        command: Command::HoldRuleList,
+        words: &["queue", "holdrules", "list"],
+        arguments: &[],
+        options: WHICH_JSON,
+        summary: "Lists the rules that hold new mail",
+        details: "",
+    },
+    Row {
+        command: Command::HoldRuleAdd,
+        words: &["queue", "holdrules", "add"],
+        arguments: &[],
+        options: &[
+            Opt::Config,
+            Opt::Dir,
+            Opt::Account,
+            Opt::SenderDomain,
+            Opt::Domain,
+            Opt::All,
+            Opt::Json,
+        ],
+        summary: "Adds a rule: what has all of its fields is held",
+        details: "\
+From when the command ends, new mail that fits is held as it is accepted, and so
+is what waits already; what is being sent goes on. A field that is left out fits
+anything; --all, without a field, holds everything. Reports of the server itself
+are not held. Rules stay until they are removed.",
+    },
+    Row {
+        command: Command::HoldRuleRemove,
+        words: &["queue", "holdrules", "remove"],
+        arguments: &["N"],
+        options: WHICH,
+        summary: "Removes a rule; what it holds stays held",
+        details: "\
+N is its number, as ringmail queue holdrules list shows it. What it holds is
+released by ringmail queue release --rule N.",
     },
     Row {
         command: Command::DnsLookup,

@@ -12,7 +12,7 @@ use shards::lanes::CallError;
 use super::protocol::Request;
 use super::source::Source;
 use super::supervise::Wish;
-use super::{accounts, check, client_keys, logins, lookup, queue, secrets};
+use super::{accounts, check, client_keys, hold_rules, logins, lookup, queue, secrets};
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall};
 use crate::serve::Server;
 use crate::settings::Settings;
@@ -254,6 +254,13 @@ pub fn run(
             filter,
         } => queue::list(control, after, limit, &filter, item),
         Request::QueueChange { filter, deed } => queue::change(control, &filter, &deed, item),
+        Request::HoldRuleList {} => hold_rules::list(control, item),
+        Request::HoldRuleAdd {
+            account,
+            sender_domain,
+            recipient_domain,
+        } => hold_rules::add(control, (account, &sender_domain, &recipient_domain), item),
+        Request::HoldRuleRemove { id } => hold_rules::remove(control, id),
         Request::QueueDump { id } => queue::dump(control, id, item),
         Request::Check {} => check::check(control, item),
     }

@@ -3,13 +3,14 @@
 //! Input comes from whoever may open the socket (mode 0600: the server's own user and root): trusted, yet bounded in size and time.
 //! Not here: what the commands print (`cli/`), rules of mail.
 //!
-//! `protocol` is the lines on the socket, `socket` serves them, `commands` carries them out (`accounts`, `queue`, `lookup` and `check` by subject),
+//! `protocol` is the lines on the socket, `socket` serves them, `commands` carries them out (`accounts`, `queue`, `hold_rules`, `lookup` and `check` by subject),
 //! `source` knows where the settings come from, `supervise` is the loop of the main thread, `notify` talks to systemd.
 
 pub mod accounts;
 mod check;
 mod client_keys;
 mod commands;
+mod hold_rules;
 mod logins;
 pub mod lookup;
 pub mod notify;

@@ -167,6 +167,25 @@ pub enum Request {
         /// The number of one of its recipients.
         id: u64,
     },
+    /// The rules that hold new mail.
+    HoldRuleList {},
+    /// Hold what has all of these from now on, and what waits already. Empty ones fit anything.
+    HoldRuleAdd {
+        /// Who submits.
+        #[serde(default)]
+        account: String,
+        /// Of the reverse-path.
+        #[serde(default)]
+        sender_domain: String,
+        /// Of the recipient.
+        #[serde(default)]
+        recipient_domain: String,
+    },
+    /// Remove a hold rule; what it holds stays held.
+    HoldRuleRemove {
+        /// Its number.
+        id: u32,
+    },
     /// Check everything that is stored. Items tell progress, findings, and notes on what is not wrong.
     Check {},
 }

@@ -145,7 +145,8 @@ impl FanOut {
         let shard = core
             .next_shard()
             .ok_or(StoreError::NotAllowed("this core has no shard"))?;
-        let bytes = (self.content.bytes.len() + 1024) * 2;
+        // A recipient that a rule holds has a row of its own.
+        let bytes = (self.content.bytes.len() + 1024) * 2 + wanted * HELD_BYTES;
         let permit = shard.permit(bytes, true, Duration::from_secs(30)).await?;
         let mut batch = Batch::default();
         let queued = self.remote.take().map(|mut row| {
@@ -155,7 +156,7 @@ impl FanOut {
                 external: None,
             };
             let id = queue::plan(&shard, &mut batch, &mut row, prefix, &self.content);
-            (core.queue.coming(&shard, id, row), content)
+            (core.queue.coming(&shard, &mut batch, id, row), content)
         });
         let entry = (!self.recipients.is_empty()).then(|| {
             let id = shard.next_body();
@@ -476,6 +477,8 @@ thread_local! {
 const PENDING_MAX: usize = 2_000;
 const RESUME_SLICE: usize = 200;
 const META_MAX: usize = 60_000;
+/// Octets of the row of a held recipient, about.
+const HELD_BYTES: usize = 128;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 

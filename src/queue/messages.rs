@@ -11,6 +11,7 @@ use shards::rt::{self, Event, Turn, Turns};
 use shards::segments::BodyId;
 use shards::storage::{Batch, External, Shard, StorageError};
 
+use super::hold_rules::HoldRules;
 use super::id::QueueId;
 use super::load;
 use super::moved::Moved;
@@ -42,6 +43,8 @@ pub struct Queue {
     moved: RefCell<Moved>,
     /// Recipients that are held.
     held: Cell<usize>,
+    /// Hold new mail.
+    hold_rules: RefCell<HoldRules>,
     /// Shards of which not all has been put in line yet since the start.
     resuming: Cell<usize>,
     /// By shard, the first message that was accepted since the start.
@@ -235,6 +238,7 @@ impl Queue {
             owing: RefCell::default(),
             moved: RefCell::default(),
             held: Cell::new(0),
+            hold_rules: RefCell::default(),
             resuming: Cell::new(0),
             first_new: RefCell::default(),
             fresh_bytes: Cell::new(0),
@@ -274,23 +278,43 @@ impl Queue {
         self.reason(&routes.line(&stored.message, recipient, row))
     }
 
+    /// What is accepted from now on is held by these rules.
+    pub fn use_hold_rules(&self, rules: HoldRules) {
+        *self.hold_rules.borrow_mut() = rules;
+    }
+
+    /// Waits until what is being committed is found in the rows.
+    pub async fn settled(&self) {
+        for shard in &self.shards {
+            // A batch is durable after those that were submitted before it. A shard that is out of service has nothing new.
+            if let Ok(permit) = shard.permit(0, false, PATIENCE).await {
+                let _ = shard.commit(permit, Batch::default()).await;
+            }
+        }
+    }
+
     /// Whether somebody works on a recipient.
     pub fn is_under_way(&self, shard: u16, body: BodyId, index: u32) -> bool {
         self.under_way.borrow().contains(&(shard, body.0, index))
     }
 
-    /// A message that is about to be committed: whoever finds its rows from then on finds this one. Its recipients stand in line once it
-    /// is `accepted`.
+    /// A message that is about to be committed with a batch: whoever finds its rows from then on finds this one. Those of its recipients
+    /// that a rule holds are written so in the same batch. They stand in line once it is `accepted`.
     pub fn coming(
         self: &Rc<Self>,
         shard: &Rc<Shard>,
+        batch: &mut Batch,
         body: BodyId,
         row: MessageRow,
     ) -> Rc<Message> {
+        let held = self.hold_rules.borrow().hold(&row);
+        for (index, row) in &held {
+            batch.put(recipient_key(body, *index), encode_recipient(row));
+        }
         let stored = Stored {
             body,
             message: row,
-            changed: Vec::new(),
+            changed: held,
         };
         let message = Message::of(self, shard, stored);
         message.standing.set(false);

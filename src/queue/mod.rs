@@ -4,6 +4,7 @@
 //! who waits stands in lines in memory (`waiting`); when, `retry` says. `outbound` takes what is due and records what came of it. Its input is
 //! trusted: the submission flow has checked the sender. No sockets and no DNS here, and nobody above is called.
 
+mod hold_rules;
 pub mod id;
 mod load;
 mod messages;
@@ -20,6 +21,7 @@ mod select;
 mod tests;
 mod waiting;
 
+pub use hold_rules::{HoldRule, HoldRules};
 pub use load::{find_recipient, resume};
 pub use messages::{Content, Message, Queue, Work};
 pub use operate::{Deed, Done};

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use shards::segments::BodyId;
 use shards::storage::Shard;
 
+use super::hold_rules::HoldRule;
 use super::messages::{Message, Queue};
 use super::retry::{give_up, group};
 use super::rows::{HeldBy, MessageRow, RecipientRow, State};
@@ -25,6 +26,11 @@ pub enum Deed {
     Hold {
         /// Why, for whoever asks; may be empty.
         why: String,
+    },
+    /// The same, by a rule that was added, of those that it holds.
+    HoldBy {
+        /// Which.
+        rule: HoldRule,
     },
     /// What was held is tried again, at its time.
     Release {},
@@ -79,6 +85,13 @@ impl Deed {
                     rule: None,
                     words: by_hand(why),
                 });
+            }
+            Deed::HoldBy { rule } if row.state == State::Waiting => {
+                let recipient = message.recipients.get(index as usize)?;
+                if rule.holds(message, recipient) {
+                    new.state = State::Held;
+                    new.held_by = Some(rule.held_by());
+                }
             }
             Deed::Release {} if row.state == State::Held => {
                 new.state = State::Waiting;
@@ -316,6 +329,19 @@ mod tests {
             None
         );
         assert_eq!(on(Deed::Kick {}, &held), None);
+        let rule = |account: &str| Deed::HoldBy {
+            rule: HoldRule {
+                id: 3,
+                account: account.into(),
+                ..HoldRule::default()
+            },
+        };
+        let by_rule = on(rule("anna"), &waiting).unwrap();
+        assert_eq!(by_rule.held_by.unwrap().rule, Some(3));
+        assert_eq!(
+            (on(rule("ben"), &waiting), on(rule("anna"), &held)),
+            (None, None)
+        );
         assert_eq!(on(Deed::Release {}, &held), Some(waiting.clone()));
         assert_eq!(on(Deed::Release {}, &waiting), None);
         assert_eq!(on(Deed::Kick {}, &waiting).unwrap().next, 2_000);

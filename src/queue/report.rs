@@ -156,6 +156,8 @@ struct Part<'a> {
     original: Option<dsn::OriginalRecipient>,
     reply: Option<Reply>,
     last: Option<&'a Attempt>,
+    /// Why, if that was by hand.
+    given_up: Option<String>,
     id: &'a str,
 }
 
@@ -168,6 +170,7 @@ impl<'a> Part<'a> {
             original: recipient.orcpt.as_deref().and_then(|o| o.parse().ok()),
             reply: last.and_then(reply),
             last,
+            given_up: (told.row.given_up.as_ref()).map(|why| format!("given up {why}")),
             id: &told.id,
         })
     }
@@ -186,6 +189,7 @@ impl<'a> Part<'a> {
         let (class, subject, detail) = match (notice, told) {
             (Notice::Delayed, Some((4, subject, detail))) => (4, subject, detail),
             (Notice::Delayed, _) => (4, 4, 7),
+            (Notice::Failed, _) if self.given_up.is_some() => (5, 0, 0),
             (Notice::Failed, Some((5, subject, detail))) => (5, subject, detail),
             (Notice::Failed, _) if was_refused => (5, 0, 0),
             (Notice::Failed, _) => (5, 4, 7),
@@ -204,6 +208,7 @@ impl<'a> Part<'a> {
                 .filter(|a| !a.remote.is_empty())
                 .map(|a| remote(&a.remote)),
             diagnostic: match &self.reply {
+                _ if self.given_up.is_some() => self.given_up.as_deref().map(Diagnostic::Own),
                 Some(reply) => Some(Diagnostic::Reply(reply)),
                 None if words.is_empty() => None,
                 None => Some(Diagnostic::Own(words)),

@@ -72,26 +72,21 @@ pub fn after(
     (schedule, id, now): (&Schedule, u64, i64),
 ) -> RecipientRow {
     // Dropped or given up by hand meanwhile: that stays, unless it was too late.
-    if row.state.is_over() && verdict != Verdict::Delivered {
+    if row.state.is_over() && !verdict.is_success() {
         return row;
     }
     row.attempts += 1;
     row.record(attempt);
     match verdict {
-<<<<<<< HEAD
-        Verdict::Delivered => {
+        Verdict::Delivered | Verdict::Relayed | Verdict::HandedOver => {
             row.state = State::Delivered;
             // It was given up by hand meanwhile, and nobody has been told: that was too late.
             row.owes = row.owes.filter(|owed| owed.notice != Notice::Failed);
             row.given_up = None;
-=======
-        Verdict::Delivered | Verdict::Relayed | Verdict::HandedOver => {
-            row.state = State::Delivered;
             // Instead of a delay that was not told yet.
             let notice = verdict.success().flatten();
             let owed = notice.and_then(|notice| owed(message, index, notice));
             row.owes = owed.or(row.owes);
->>>>>>> b865ee4 (queue: reports of success, for who asked; the report is written apart)
         }
         Verdict::Permanent => return give_up(message, index, row),
         Verdict::Temporary if now >= message.expires => return give_up(message, index, row),

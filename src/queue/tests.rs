@@ -51,7 +51,7 @@ async fn coming(queue: &Rc<Queue>, shard: &Rc<Shard>, addresses: &[&str]) -> Rc<
         external: None,
     };
     let id = plan(shard, &mut batch, &mut row, b"X: y\r\n".to_vec(), &content);
-    let message = queue.coming(shard, id, row);
+    let message = queue.coming(shard, &mut batch, id, row);
     let permit = shard.permit(1_000, true, std::time::Duration::from_secs(10));
     shard.commit(permit.await.unwrap(), batch).await.unwrap();
     message
@@ -424,6 +424,55 @@ fn pages_of_a_selection_tell_each_recipient_once() {
             };
             assert_eq!(pages(both, most).await, [ids[7]], "{most}");
         }
+    });
+    store.close();
+}
+
+#[test]
+fn a_rule_holds_new_mail_in_the_batch_that_accepts_it() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let (queue, shard) = (queue(&context), &context.shards[0]);
+        let mut rules = HoldRules::default();
+        let rule = HoldRule {
+            recipient_domain: "one.example".into(),
+            ..HoldRule::default()
+        };
+        rules.add(rule);
+        rules.write(shard).await.unwrap();
+        assert_eq!(HoldRules::read(shard).await.unwrap(), rules);
+        // Another shard has none.
+        let other = HoldRules::read(&context.shards[1]).await.unwrap();
+        assert!(other.all().is_empty());
+        // What is on its way to the disk when rules change is found once they are in force.
+        let before = coming(&queue, shard, &["b@one.example"]);
+        let rules_change = async {
+            queue.use_hold_rules(rules.clone());
+            queue.settled().await;
+        };
+        let (message, ()) = futures_lite::future::zip(before, rules_change).await;
+        assert_eq!(stored(shard).await, [(State::Waiting, 1_000)]);
+        drop(message);
+        let message = coming(&queue, shard, &["a@one.example", "a@two.example"]).await;
+        // As a kill before the acceptance would leave it.
+        assert_eq!(stored(shard).await[1], (State::Held, 1_000));
+        let content = Content {
+            bytes: Arc::new(Vec::new()),
+            external: None,
+        };
+        queue.accepted(message, content);
+        assert_eq!((queue.count(), queue.held()), (2, 1));
+        assert!(queue.take("one.example", 1).await.is_none());
+        let work = queue.take("two.example", 1).await.unwrap();
+        record(work, Verdict::Delivered).await;
+        let by_rule = Filter {
+            rule: Some(1),
+            ..Filter::default()
+        };
+        let released = operate(&queue, shard, by_rule, Deed::Release {}).await;
+        assert_eq!((released, queue.held()), (1, 0));
+        operate(&queue, shard, Filter::default(), Deed::Drop {}).await;
+        assert!(stored(shard).await.is_empty());
     });
     store.close();
 }

@@ -21,6 +21,7 @@
 //! | `a` id `g` mailbox | a deleted mailbox whose messages are being removed: its name |
 //! | `a` id `c` | credentials |
 //! | `f` number | fan-out entry |
+//! | `h` | hold rules of the queue, the same in every shard (`queue/hold_rules.rs`) |
 //! | `q` number (index) | queued message; what became of one of its recipients (`queue/rows.rs`) |
 
 use super::rows::{AccountId, MailboxId};
@@ -158,6 +159,9 @@ pub const FAN_OUT: &[u8] = b"f";
 pub fn fan_out(number: u64) -> Vec<u8> {
     with(FAN_OUT.to_vec(), &[&number.to_be_bytes()])
 }
+
+/// Hold rules of the queue.
+pub const HOLD_RULES: &[u8] = b"h";
 
 /// Queue entries.
 pub const QUEUE: &[u8] = b"q";

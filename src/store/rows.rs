@@ -253,6 +253,9 @@ pub fn decode_version<T: DeserializeOwned>(
     }
 }
 
+/// Key of the hold rules of the queue.
+pub const HOLD_RULES: &[u8] = super::keys::HOLD_RULES;
+
 /// Key of a queue entry.
 pub fn queue_key(number: u64) -> Vec<u8> {
     super::keys::queue(number)

@@ -406,3 +406,91 @@ fn what_operators_do_during_an_attempt_survives_a_kill() {
     stop(server);
     assert_checked(dir);
 }
+
+#[test]
+fn hold_rules_hold_new_mail_and_survive_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let server = with_waiting(dir);
+    let rules = |arguments: &[&str]| queue_does(dir, &[&["holdrules"], arguments].concat());
+    assert_eq!(rules(&["list"]), "There are no hold rules.\n");
+    let usage = ringmail(&["queue", "holdrules", "add", "--dir", dir.to_str().unwrap()]);
+    assert_eq!(usage.code, 2);
+    let added = rules(&["add", "--domain", "A.example", "--account", "ringmail"]);
+    assert_eq!(
+        added,
+        "Hold rule 1 is in force; recipients that waited already and are held by it: 1.\n"
+    );
+    assert_eq!(field(dir, "queue451@a.example", "rule"), 1);
+    assert_eq!(field(dir, "queue451@b.example", "state"), "waiting");
+    for recipients in [
+        ["new@a.example", "b@b.example"],
+        ["c@a.example.org", "d@d.example"],
+    ] {
+        assert!(
+            submit(&server, &recipients, "new")
+                .unwrap()
+                .starts_with("250")
+        );
+    }
+    wait_for_inbox(&server, &["new", "new", "new"]);
+    let why = "held by hold rule 1 (account ringmail, to a.example)";
+    assert_eq!(field(dir, "new@a.example", "reason"), why);
+    drop(server);
+
+    // In the same commit as the message: a kill right behind it finds it held.
+    let server = Localserve::with_faults(dir, &[], "fanout.committed=kill");
+    assert_eq!(field(dir, "new@a.example", "reason"), why);
+    let _ = submit(&server, &["newer@a.example"], "newer");
+    assert_ne!(server.ended(), 0);
+    let server = Localserve::start(dir, &[]);
+    assert_eq!(field(dir, "newer@a.example", "reason"), why);
+    assert!(rules(&["list"]).starts_with("1     account ringmail, from any, to a.example; added "));
+
+    // Everything; one rule after the other goes, and what they hold does not by itself.
+    rules(&["add", "--all"]);
+    assert!(
+        submit(&server, &["e@e.example"], "all")
+            .unwrap()
+            .starts_with("250")
+    );
+    assert_eq!(field(dir, "e@e.example", "rule"), 2);
+    assert_eq!(field(dir, "newer@a.example", "rule"), 1);
+    assert_eq!(field(dir, "queue451@b.example", "rule"), 2);
+    rules(&["remove", "2"]);
+    let removed = rules(&["remove", "1"]);
+    assert!(
+        removed.contains("ringmail queue release --rule 1 --dir "),
+        "{removed}"
+    );
+    assert!(
+        submit(&server, &["f@a.example"], "free")
+            .unwrap()
+            .starts_with("250")
+    );
+    wait_for_inbox(&server, &["free", "new", "new", "new"]);
+    assert_eq!(
+        queue_does(dir, &["release", "--rule", "1", "--to", "new"]),
+        "2 recipients were released.\n"
+    );
+    wait_for_inbox(&server, &["free", "new", "new", "new", "new", "newer"]);
+    assert_eq!(
+        queue_does(dir, &["list", "--rule", "2", "--json"])
+            .lines()
+            .count(),
+        2
+    );
+    let gone = ringmail(&[
+        "queue",
+        "holdrules",
+        "remove",
+        "1",
+        "--dir",
+        dir.to_str().unwrap(),
+    ]);
+    assert!(gone.err.contains("there is no hold rule 1"), "{}", gone.err);
+    queue_does(dir, &["drop", "--all"]);
+    wait_for_queue(dir, <[Value]>::is_empty);
+    stop(server);
+    assert_checked(dir);
+}
