@@ -19,6 +19,7 @@ use crate::queue::sites::{Lent, SiteReport};
 use crate::queue::{Deed, Done, Filter, HoldRules, Place};
 use crate::settings::AccountName;
 use crate::store::{CheckSlice, ClientKeyRow, Fingerprint, NewMessage, StoreError, rows};
+use crate::tls_policy::{Demands, Shown, StoredPolicy, StsAnswer};
 
 /// A call.
 pub enum Call {
@@ -142,6 +143,13 @@ pub enum Call {
         /// What it has to say.
         report: SiteReport,
     },
+    /// What does a domain say by MTA-STS? Changes what is remembered; may be repeated. A lost answer: nobody can say now.
+    Sts {
+        /// Of a recipient.
+        domain: dns::Name,
+        /// Its record is looked at again, whatever is known.
+        anew: bool,
+    },
     /// New configuration. Absolute.
     Live(Arc<Live>),
     /// All is prepared: mail doors may accept, and `/readyz` may say so. Absolute.
@@ -178,6 +186,8 @@ pub enum Answer {
     Lent(Lent),
     /// To `RowsExist`, in the order of the keys.
     Exist(Result<Vec<bool>, StoreError>),
+    /// To `Sts`.
+    Sts(StsAnswer),
     /// To calls that only do something.
     Done(Result<(), StoreError>),
     /// To `Control`.
@@ -370,6 +380,30 @@ pub enum ControlCall {
         /// Which domain.
         domain: dns::Name,
     },
+    /// What a domain says by MTA-STS now, whatever is remembered.
+    ShowSts {
+        /// Which domain.
+        domain: dns::Name,
+    },
+    /// What would be demanded of connections to the hosts of a domain?
+    TlsDemands {
+        /// Which domain.
+        domain: dns::Name,
+    },
+    /// Policies of MTA-STS kept in one shard after one, about so many.
+    StoredSts {
+        /// Which shard.
+        shard: u16,
+        /// The last one told.
+        after: Option<dns::Name>,
+        /// How many.
+        limit: usize,
+    },
+    /// Forgets a policy of MTA-STS.
+    RemoveSts {
+        /// Whose.
+        domain: dns::Name,
+    },
     /// Recipients of the queue in one shard that fit, after a place, at most so many. Changes nothing; may be repeated.
     Queue {
         /// Which shard.
@@ -461,6 +495,12 @@ pub enum ControlAnswer {
     HoldRules(Box<HoldRules>),
     /// To `QueueOctets`: none if there is no such recipient, nothing at the end.
     Octets(Option<Vec<u8>>),
+    /// To `ShowSts`.
+    ShowSts(Box<Shown>),
+    /// To `TlsDemands`.
+    TlsDemands(Box<Demands>),
+    /// To `StoredSts`, and where to go on.
+    StoredSts(Vec<StoredPolicy>, Option<dns::Name>),
     /// To `Check`.
     Check(CheckSlice),
 }

@@ -82,11 +82,13 @@ impl PerCore {
                 self.prepared.notify();
                 self.drop_unused_secrets();
                 self.prune_logins();
+                self.tend_tls_policies();
                 responder.answer(Answer::Done(Ok(())));
             }
             Call::Scrape => {
                 let mut durations = self.durations.samples();
                 durations.extend(self.resolver.durations().samples());
+                durations.extend(self.tls_policy_durations());
                 responder.answer(Answer::Samples(self.samples(), durations))
             }
             Call::Connection(_) => (),
@@ -173,6 +175,7 @@ impl PerCore {
                 Ok(shard) => store::exist(shard, keys).await,
                 Err(error) => Err(error),
             }),
+            Call::Sts { domain, anew } => Answer::Sts(self.own_sts(&domain, anew).await),
             Call::Control(call) => Answer::Control(self.control(*call).await),
             _ => Answer::Done(Ok(())),
         }
@@ -284,6 +287,7 @@ impl PerCore {
         let mut samples = self.metrics.samples();
         let none = crate::metrics::NONE;
         samples.extend(self.resolver.metrics().samples());
+        samples.extend(self.tls_policy_samples());
         let (answers, octets) = self.resolver.remembered();
         samples.push((("ringmail_dns_cache_entries", none), answers as i64));
         samples.push((("ringmail_dns_cache_bytes", none), octets as i64));
@@ -395,6 +399,26 @@ impl PerCore {
             ControlCall::MailHosts { domain } => {
                 let found = mail_hosts(&self.resolver, &domain).await;
                 Ok(ControlAnswer::MailHosts(found.map(Box::new)))
+            }
+            ControlCall::ShowSts { domain } => {
+                let shown = self.show_sts(&domain).await;
+                Ok(ControlAnswer::ShowSts(Box::new(shown)))
+            }
+            ControlCall::TlsDemands { domain } => {
+                let found = self.tls_demands(&domain).await;
+                Ok(ControlAnswer::TlsDemands(Box::new(found)))
+            }
+            ControlCall::StoredSts {
+                shard,
+                after,
+                limit,
+            } => {
+                let (found, next) = self.stored_sts(shard, after.as_ref(), limit).await?;
+                Ok(ControlAnswer::StoredSts(found, next))
+            }
+            ControlCall::RemoveSts { domain } => {
+                let found = self.remove_sts(&domain).await?;
+                Ok(ControlAnswer::Found(found))
             }
             ControlCall::Queue {
                 shard,

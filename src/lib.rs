@@ -1,4 +1,4 @@
-//! The server. Floors, from the ground: `settings`, `metrics`; `client_tls`; `directory`, `telemetry`, `sendmail`, `lookup`; `login`; `live`; `store`; `queue`; `calls`, `percore`;
+//! The server. Floors, from the ground: `settings`, `metrics`; `client_tls`; `directory`, `telemetry`, `sendmail`, `lookup`; `login`; `live`; `store`; `queue`, `tls_policy`; `calls`, `percore`;
 //! `handle`, `inbound`, `outbound`; the doors `smtp_server`, `imap_server`, `web`; `serve`; `control`; `cli`. An import only goes down.
 
 pub mod calls;
@@ -22,4 +22,5 @@ pub mod settings;
 pub mod smtp_server;
 pub mod store;
 pub mod telemetry;
+pub mod tls_policy;
 pub mod web;

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rustls::RootCertStore;
 use shards::tls::{ListenerTls, OldestTls, ServerConfig, load_tls};
 
-use crate::client_tls::{Files, roots};
+use crate::client_tls::Files;
 use crate::directory::Directory;
 use crate::login::oauth::Tokens;
 use crate::lookup::ResolverOptions;
-use crate::settings::{AccountName, Settings, TlsVersion};
+use crate::settings::machine::read_authorities;
+use crate::settings::{AccountName, Settings, TlsPolicy, TlsVersion};
 
 /// Settings and what is derived from them.
 pub struct Live {
@@ -22,12 +24,12 @@ pub struct Live {
     pub resolver: ResolverOptions,
     /// TLS by position of the listener.
     pub tls: HashMap<usize, ListenerTls>,
-    /// Authorities whose certificates are good at other servers.
-    pub roots: Arc<rustls::RootCertStore>,
     /// What the files of `[transport]` come to, by name.
     pub transports: BTreeMap<String, Files>,
     /// Whose tokens log in.
     pub tokens: Option<Arc<Tokens>>,
+    /// By whom other servers' certificates may be signed.
+    pub authorities: Arc<RootCertStore>,
 }
 
 impl Live {
@@ -104,19 +106,15 @@ impl Live {
                 (Err((_, error)), None) => return Err(error),
             }
         }
-        let ca_file = settings.server.outbound.ca_file.as_deref();
-        let roots = match (roots(ca_file), before) {
-            (Ok(roots), _) => Arc::new(roots),
+        let authorities = match (authorities(&settings.server.tls_policy), before) {
+            (Ok(found), _) => found,
             (Err(error), Some(before)) => {
-                kept.push(format!("{error}; the authorities in use are kept"));
-                before.roots.clone()
+                kept.push(format!(
+                    "{error}; the authorities of other servers' certificates are kept"
+                ));
+                before.authorities.clone()
             }
-            (Err(error), None) if ca_file.is_some() => return Err(error),
-            // Mail goes without them too: no certificate is found good then.
-            (Err(error), None) => {
-                kept.push(error);
-                Arc::new(rustls::RootCertStore::empty())
-            }
+            (Err(error), None) => return Err(error),
         };
         let directory = Directory::new(&settings);
         let resolver = ResolverOptions::of(&settings.server.dns);
@@ -126,11 +124,26 @@ impl Live {
                 directory,
                 resolver,
                 tls,
-                roots,
                 transports,
                 tokens,
+                authorities,
             },
             kept,
         ))
     }
+}
+
+/// Those of `[tls_policy]` or of the machine (blocking). A machine without any can send, but knows no certificate that is valid.
+pub fn authorities(settings: &TlsPolicy) -> Result<Arc<RootCertStore>, String> {
+    let ca_file = settings.ca_file.as_deref();
+    let found = match read_authorities(ca_file) {
+        Err(error) if ca_file.is_none() => {
+            tracing::warn!(error, "no certificate of another server is valid here");
+            Vec::new()
+        }
+        found => found?,
+    };
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found);
+    Ok(Arc::new(roots))
 }

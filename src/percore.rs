@@ -5,6 +5,7 @@
 mod attempts;
 mod login;
 mod promised;
+mod tls_policy;
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -41,6 +42,7 @@ use crate::settings::AccountName;
 use crate::store::{Accounts, BodyKey, StoreError, StoreOptions, Structures};
 pub use login::{Attempt, KeyHolder, Later, Login, LoginFlow, Next, Offer};
 use promised::Promised;
+pub use tls_policy::TlsPolicies;
 
 /// One core's state, shared by its tasks.
 pub struct PerCore {
@@ -68,6 +70,8 @@ pub struct PerCore {
     pub(crate) nobody: Secrets,
     /// Looks names up.
     pub resolver: Resolver,
+    /// What other domains' mail hosts must be spoken to like.
+    pub(crate) tls_policies: TlsPolicies,
     /// Counters.
     pub metrics: Metrics,
     /// How long commands took.
@@ -173,6 +177,7 @@ impl PerCore {
             unknown,
             nobody,
             resolver: Resolver::new(live.resolver.clone()),
+            tls_policies: TlsPolicies::default(),
             metrics: Metrics::default(),
             durations: Durations::default(),
             spool,

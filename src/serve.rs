@@ -481,7 +481,7 @@ fn default_pool_threads() -> usize {
 }
 
 /// Every part of the program whose panics are caught and counted.
-static ROOMS: [&rt::Room; 13] = [
+static ROOMS: [&rt::Room; 14] = [
     &shards::pool::ROOM,
     &shards::engine::ROOM,
     &shards::storage::ROOM,
@@ -490,6 +490,7 @@ static ROOMS: [&rt::Room; 13] = [
     &crate::handle::ROOM,
     &crate::lookup::ROOM,
     &crate::store::ROOM,
+    &crate::tls_policy::ROOM,
     &fan_out::ROOM,
     &outbound::ROOM,
     &smtp_server::ROOM,

@@ -12,7 +12,7 @@ const ROOMS: &[&[&str]] = &[
     &["login"],
     &["live"],
     &["store"],
-    &["queue"],
+    &["queue", "tls_policy"],
     &["calls"],
     &["percore"],
     &["handle", "inbound", "outbound"],

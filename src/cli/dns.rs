@@ -1,14 +1,16 @@
 //! `ringmail dns`: what the server gets to know of a name, and where it would send mail.
 
 use dns::Lookup as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::arguments::Arguments;
 use super::which::Which;
 use super::{Failure, print};
 use crate::control::lookup::{describe, describe_hosts, parse, parse_name};
 use crate::control::protocol::Request;
+use crate::live::authorities;
 use crate::lookup::{Resolver, ResolverOptions, mail_hosts};
+use crate::tls_policy::{StsAnswer, demands, fresh};
 
 pub(super) fn lookup(arguments: &Arguments) -> Result<(), Failure> {
     let [record_type, name] = arguments.rest.as_slice() else {
@@ -37,6 +39,87 @@ pub(super) fn mx(arguments: &Arguments) -> Result<(), Failure> {
         describe_hosts(mail_hosts(&resolver, &parsed).await)
     })?;
     end(arguments, &answer, |answer| told_hosts(&domain, answer))
+}
+
+pub(super) fn tls(arguments: &Arguments) -> Result<(), Failure> {
+    let domain = arguments.rest.first().cloned().unwrap_or_default();
+    let parsed = parse_name(&domain).map_err(Failure::Usage)?;
+    let which = Which::of(arguments)?;
+    let answer = match which.running()? {
+        Some(mut client) => {
+            let domain = domain.clone();
+            client.request(&Request::DnsTls { domain }, &mut |_| Ok(()))?
+        }
+        None => {
+            let server = which.unfinished()?.settings.server;
+            let settings = &server.tls_policy;
+            let roots = authorities(settings)?;
+            let options = ResolverOptions::of(&server.dns);
+            let asked = async {
+                let resolver = Resolver::new(options);
+                let sts = async {
+                    match settings.mta_sts {
+                        true => fresh(&resolver, &roots, settings, &parsed).await,
+                        false => StsAnswer::None(None),
+                    }
+                };
+                demands(&resolver, settings, &parsed, sts).await
+            };
+            json!(shards::rt::block_on(asked)?)
+        }
+    };
+    let text = match arguments.json {
+        true => format!("{answer}\n"),
+        false => told_demands(parsed.as_str(), &answer),
+    };
+    print(&text)?;
+    let mut hosts = answer["hosts"].as_array().into_iter().flatten();
+    match hosts.any(|host| host["is_usable"] == true) {
+        true => Ok(()),
+        false => Err(Failure::Found),
+    }
+}
+
+fn told_demands(domain: &str, answer: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+    let list = |value: &Value| -> Vec<String> {
+        let all = value.as_array().into_iter().flatten();
+        all.map(text).collect()
+    };
+    match text(&answer["result"]).as_str() {
+        "error" => return format!("{domain}: nobody can say: {}\n", text(&answer["error"])),
+        "null-mx" => return format!("{domain} takes no mail: it has a null MX\n"),
+        "nxdomain" => return format!("{domain} takes no mail: there is no such name\n"),
+        _ => (),
+    }
+    let proved = match answer["authentic"].as_bool() {
+        Some(true) => "DNSSEC proves its hosts",
+        _ => "its hosts are not proved by DNSSEC",
+    };
+    let mut told = format!("{domain}: {proved}; MTA-STS: {}", text(&answer["mta_sts"]));
+    let mx = list(&answer["mta_sts_mx"]);
+    if !mx.is_empty() {
+        told.push_str(&format!(" ({})", mx.join(" ")));
+    }
+    if let Some(problem) = answer["mta_sts_problem"].as_str() {
+        told.push_str(&format!(" ({problem})"));
+    }
+    told.push('\n');
+    for host in answer["hosts"].as_array().into_iter().flatten() {
+        let addresses = list(&host["addresses"]).join(" ");
+        let line = format!(
+            "  {} {}  {addresses}",
+            host["preference"],
+            text(&host["name"])
+        );
+        told.push_str(line.trim_end());
+        let must_not = match host["is_usable"].as_bool() {
+            Some(true) => "",
+            _ => "must not be used now: ",
+        };
+        told.push_str(&format!("\n      {must_not}{}\n", text(&host["words"])));
+    }
+    told
 }
 
 /// By the running server, else as it would do it.

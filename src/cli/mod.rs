@@ -15,6 +15,7 @@ mod dns;
 mod hold_rules;
 mod localserve;
 mod logins;
+mod mtasts;
 mod password;
 mod queue;
 mod running;
@@ -110,6 +111,10 @@ fn run(command: Command, arguments: &Arguments) -> Result<(), Failure> {
         Command::QueueDump => queue::dump(arguments),
         Command::DnsLookup => dns::lookup(arguments),
         Command::DnsMx => dns::mx(arguments),
+        Command::DnsTls => dns::tls(arguments),
+        Command::MtaStsShow => mtasts::show(arguments),
+        Command::MtaStsList => mtasts::list(arguments),
+        Command::MtaStsRemove => mtasts::remove(arguments),
         Command::Check => check::run(arguments),
         Command::Salvage => salvage::run(arguments),
         Command::Reload => running::reload(arguments),

@@ -35,6 +35,10 @@ pub(super) enum Command {
     HoldRuleRemove,
     DnsLookup,
     DnsMx,
+    DnsTls,
+    MtaStsShow,
+    MtaStsList,
+    MtaStsRemove,
     Check,
     Salvage,
     Reload,
@@ -354,7 +358,7 @@ const WHICH: &[Opt] = &[Opt::Config, Opt::Dir];
 const WHICH_JSON: &[Opt] = &[Opt::Config, Opt::Dir, Opt::Json];
 
 /// All commands, in the order of the help.
-pub(super) const ROWS: [Row; 38] = [
+pub(super) const ROWS: [Row; 42] = [
     Row {
         command: Command::Localserve,
         words: &["localserve"],
@@ -717,6 +721,55 @@ publish where DNSSEC proves the way there. Asks as ringmail dns lookup does.
 
 Exit code: 0 when there are hosts; 1 when the domain takes no mail, is not
 there, or nobody can say.",
+    },
+    Row {
+        command: Command::DnsTls,
+        words: &["dns", "tls"],
+        arguments: &["DOMAIN"],
+        options: WHICH_JSON,
+        summary: "Shows what connections to a domain's mail hosts must hold to",
+        details: "\
+For each host: whether TLS is a must, which certificate is taken, and why: DANE,
+MTA-STS, or neither; or why it must not be used now. A running server answers by
+what it remembers, and remembers what it finds; else this program asks with the
+settings. DANE counts only where DNSSEC proves the way (ringmail dns mx).
+
+Exit code: 0 when there is a host that may be used; 1 when there is none.",
+    },
+    Row {
+        command: Command::MtaStsShow,
+        words: &["mtasts", "show"],
+        arguments: &["DOMAIN"],
+        options: WHICH_JSON,
+        summary: "Shows what a domain demands by MTA-STS now",
+        details: "\
+Looks its record up and fetches its policy, whatever is kept of it. A running
+server does so, else this program with the settings.
+
+Exit code: 0 when there is a policy, of whatever mode; 1 when there is none or
+it cannot be had, and why.",
+    },
+    Row {
+        command: Command::MtaStsList,
+        words: &["mtasts", "list"],
+        arguments: &[],
+        options: WHICH_JSON,
+        summary: "Lists the policies of MTA-STS that are kept",
+        details: "\
+Of domains that mail was sent to. A policy is looked for anew when mail goes
+there and that was not done for 5 minutes, fetched again each day, and holds
+until its max_age is over, whatever becomes of its record or its host. One that
+no mail has needed for 180 days is forgotten.",
+    },
+    Row {
+        command: Command::MtaStsRemove,
+        words: &["mtasts", "remove"],
+        arguments: &["DOMAIN"],
+        options: WHICH,
+        summary: "Forgets the policy of a domain",
+        details: "\
+For one that its owner cannot keep: while it is kept it binds. What the domain
+says now is looked for with the next mail, at most a minute later.",
     },
     Row {
         command: Command::Check,

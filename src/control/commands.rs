@@ -12,7 +12,7 @@ use shards::lanes::CallError;
 use super::protocol::Request;
 use super::source::Source;
 use super::supervise::Wish;
-use super::{accounts, check, client_keys, hold_rules, logins, lookup, queue, secrets};
+use super::{accounts, check, client_keys, hold_rules, logins, lookup, mtasts, queue, secrets};
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall};
 use crate::serve::Server;
 use crate::settings::Settings;
@@ -248,6 +248,10 @@ pub fn run(
         } => client_keys::list(control, account.as_deref(), after, limit, item),
         Request::DnsLookup { record_type, name } => lookup::lookup(control, &record_type, &name),
         Request::DnsMx { domain } => lookup::mail_hosts(control, &domain),
+        Request::DnsTls { domain } => lookup::demands(control, &domain),
+        Request::MtaStsShow { domain } => mtasts::show(control, &domain),
+        Request::MtaStsList { after, limit } => mtasts::list(control, after, limit, item),
+        Request::MtaStsRemove { domain } => mtasts::remove(control, &domain),
         Request::QueueList {
             after,
             limit,

@@ -30,6 +30,14 @@ pub(super) fn mail_hosts(control: &Control, domain: &str) -> Result<Value, Strin
     }
 }
 
+pub(super) fn demands(control: &Control, domain: &str) -> Result<Value, String> {
+    let domain = parse_name(domain)?;
+    match control.ask(CoreId(0), ControlCall::TlsDemands { domain })? {
+        ControlAnswer::TlsDemands(found) => Ok(json!(found)),
+        _ => Err(OTHER_ANSWER.into()),
+    }
+}
+
 /// A domain of a command line.
 pub fn parse_name(name: &str) -> Result<Name, String> {
     Name::parse(name).map_err(|e| format!("{name:?} cannot be looked up: {e}"))

@@ -13,6 +13,7 @@ mod commands;
 mod hold_rules;
 mod logins;
 pub mod lookup;
+mod mtasts;
 pub mod notify;
 pub mod protocol;
 mod queue;

@@ -143,6 +143,30 @@ pub enum Request {
         /// Which.
         domain: String,
     },
+    /// What would be demanded of connections to a domain's hosts.
+    DnsTls {
+        /// Which.
+        domain: String,
+    },
+    /// What a domain says by MTA-STS now, whatever is kept of it.
+    MtaStsShow {
+        /// Which.
+        domain: String,
+    },
+    /// A page of the policies of MTA-STS that are kept.
+    MtaStsList {
+        /// `next` of the page before.
+        #[serde(default)]
+        after: Option<PolicyPosition>,
+        /// Length of the page; at most [`PAGE_MAX`].
+        #[serde(default = "page_max")]
+        limit: usize,
+    },
+    /// Forget a policy of MTA-STS.
+    MtaStsRemove {
+        /// Whose.
+        domain: String,
+    },
     /// A page of the queue.
     QueueList {
         /// `next` of the page before.
@@ -197,6 +221,15 @@ pub struct KeyPosition {
     pub shard: u16,
     /// The last one's fingerprint; none: that shard's first is next.
     pub key: Option<String>,
+}
+
+/// A place between two pages of policies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyPosition {
+    /// The shard whose policies were told last.
+    pub shard: u16,
+    /// The last one's domain; none: that shard's first is next.
+    pub domain: Option<String>,
 }
 
 /// A place between two pages of the queue.

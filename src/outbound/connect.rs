@@ -343,7 +343,7 @@ impl Call<'_> {
         }
         let verifier = Verifier::new(
             Policy::Opportunistic,
-            live.roots.clone(),
+            live.authorities.clone(),
             VerdictCell::default(),
         );
         let config = verifier

@@ -67,6 +67,12 @@ fn problems(settings: &Settings, text: &Text, cpus: usize) -> Vec<Problem> {
     for (n, listener) in server.listener.iter().enumerate() {
         problems.extend(certificates(text, &n.to_string(), listener));
     }
+    if let Some(file) = &server.tls_policy.ca_file
+        && let Err(error) = read_authorities(Some(file))
+    {
+        let hint = "the server does not start without it: a PEM file of authorities, on the machine and for the user that the server runs as";
+        problems.push(at(text, &["tls_policy", "ca_file"], error, hint));
+    }
     if let Some(oauth) = &server.oauth {
         problems.extend(provider_files(text, oauth));
     }
@@ -127,14 +133,9 @@ fn provider_files(text: &Text, oauth: &Oauth) -> Vec<Problem> {
     secret.into_iter().chain(authorities).collect()
 }
 
-/// Files of `[outbound]` and of transports.
+/// Files of transports.
 fn outbound_files(text: &Text, server: &Server) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if let Some(path) = &server.outbound.ca_file
-        && let Err(error) = read_authorities(Some(path))
-    {
-        problems.push(at(text, &["outbound", "ca_file"], error, TRANSPORT_HINT));
-    }
     for (name, transport) in &server.transport {
         let mut check = |field, result: Option<Result<(), String>>| {
             if let Some(Err(error)) = result {

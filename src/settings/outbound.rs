@@ -20,8 +20,6 @@ pub struct Outbound {
     pub port: u16,
     /// What EHLO says. `None`: the hostname.
     pub ehlo_name: Option<DomainName>,
-    /// The authorities whose certificates are good. `None`: those of the machine.
-    pub ca_file: Option<PathBuf>,
     /// How long a connection to one address may take to come about.
     pub connect_timeout_secs: Secs,
     /// How long a reply may take.
@@ -57,7 +55,6 @@ impl Default for Outbound {
         Self {
             port: 25,
             ehlo_name: None,
-            ca_file: None,
             connect_timeout_secs: Secs::new(30),
             reply_timeout_secs: Secs::minutes(5),
             final_reply_timeout_secs: Secs::minutes(10),

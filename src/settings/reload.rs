@@ -61,7 +61,7 @@ pub fn compare(old: &Settings, new: &mut Settings) -> Change {
 }
 
 /// Each field of the static file: whether a change needs a restart, and whether the two versions agree.
-fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 18] {
+fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 19] {
     // Taken apart without `..`, so that a new field must be placed here.
     let Server {
         data_dir,
@@ -81,6 +81,7 @@ fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 18] {
         route,
         initial_mailboxes,
         dns,
+        tls_policy,
         listener,
     } = new;
     [
@@ -95,6 +96,7 @@ fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 18] {
         ),
         ("log", false, *log == old.log),
         ("dns", false, *dns == old.dns),
+        ("tls_policy", false, *tls_policy == old.tls_policy),
         ("cores", true, *cores == old.cores),
         ("storage", true, *storage == old.storage),
         ("limits", false, *limits == old.limits),

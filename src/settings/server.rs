@@ -13,6 +13,7 @@ use super::names::{DomainName, MailboxName};
 use super::oauth::Oauth;
 use super::outbound::{Outbound, Route, Transport};
 use super::queue::Queue;
+use super::tls_policy::TlsPolicy;
 use super::units::{Bytes, Secs};
 
 /// The static file.
@@ -54,6 +55,8 @@ pub struct Server {
     pub initial_mailboxes: InitialMailboxes,
     /// How names are resolved.
     pub dns: Dns,
+    /// What outgoing connections must hold to.
+    pub tls_policy: TlsPolicy,
     /// Where the server listens.
     pub listener: Vec<Listener>,
 }
@@ -78,7 +81,7 @@ impl Server {
         let oauth = self.oauth.iter_mut();
         let oauth = oauth.flat_map(|o| [&mut o.client_secret_file, &mut o.ca_file]);
         let transports = self.transport.values_mut().flat_map(Transport::paths);
-        let others = transports.chain([&mut self.outbound.ca_file]);
+        let others = transports.chain([&mut self.tls_policy.ca_file]);
         for path in [
             &mut self.data_dir,
             &mut self.domains_file,
@@ -116,6 +119,7 @@ impl Default for Server {
             oauth: None,
             initial_mailboxes: InitialMailboxes::default(),
             dns: Dns::default(),
+            tls_policy: TlsPolicy::default(),
             listener: Vec::new(),
         }
     }

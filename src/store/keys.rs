@@ -6,6 +6,7 @@
 //! | `M` | which mechanisms secrets are kept for, once those of others are gone |
 //! | `k` fingerprint | key of a TLS client certificate |
 //! | `l` name NUL hash | record of login attempts of an account; without a name: of names that nobody has |
+//! | `P` domain | policy of MTA-STS of a domain that is not ours (`tls_policy/sts_rows.rs`) |
 //! | `n` name | account id of a name |
 //! | `v` name | of a removed account: the UIDVALIDITY its next namesake starts with |
 //! | `R` id | account that is being removed: its name |
@@ -43,6 +44,9 @@ pub const LOGINS: &[u8] = b"l";
 pub fn logins(account: &str) -> Vec<u8> {
     with(LOGINS.to_vec(), &[account.as_bytes(), b"\0"])
 }
+
+/// Policies of MTA-STS.
+pub const STS_POLICIES: &[u8] = b"P";
 
 /// Says for which mechanisms secrets are kept.
 pub const MECHANISMS: &[u8] = b"M";

@@ -261,6 +261,9 @@ pub fn queue_key(number: u64) -> Vec<u8> {
     super::keys::queue(number)
 }
 
+/// Keys of the policies of MTA-STS begin so; the domain follows.
+pub const STS_POLICIES: &[u8] = super::keys::STS_POLICIES;
+
 /// Key of a fan-out entry.
 pub fn fan_out_key(number: u64) -> Vec<u8> {
     super::keys::fan_out(number)

@@ -231,7 +231,7 @@ pub fn certificate(directory: &Path) -> Vec<u8> {
 }
 
 /// RFC 7468 2.
-fn pem(label: &str, der: &[u8]) -> String {
+pub fn pem(label: &str, der: &[u8]) -> String {
     use base64::Engine as _;
     let text = base64::engine::general_purpose::STANDARD.encode(der);
     let lines: Vec<&str> = text

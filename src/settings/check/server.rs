@@ -392,6 +392,10 @@ fn ranges(server: &Server) -> Vec<(&'static str, u64, u64, u64)> {
         ("limits.auth.scram_sha256_iterations", auth.scram_sha256_iterations.into(), 4096, 100_000_000),
         ("limits.auth.scram_sha1_iterations", auth.scram_sha1_iterations.into(), 4096, 100_000_000),
         ("limits.auth.refusals_per_second_max", auth.refusals_per_second_max.into(), 1, 1_000_000),
+        ("tls_policy.mta_sts_port", server.tls_policy.mta_sts_port.into(), 1, 65_535),
+        ("tls_policy.fetches_per_core_max", server.tls_policy.fetches_per_core_max.into(), 1, 1000),
+        ("tls_policy.policies_per_shard_max", server.tls_policy.policies_per_shard_max.into(), 100, 10_000_000),
+        ("tls_policy.fetch_timeout_secs", server.tls_policy.fetch_timeout_secs.0.as_secs(), 1, 300),
         ("queue.give_up_after_secs", queue.give_up_after_secs.0.as_secs(), 60, 60 * 86_400),
         ("queue.delay_notice_after_secs", queue.delay_notice_after_secs.0.as_secs(), 60, ANY),
         ("queue.fresh_memory_bytes", queue.fresh_memory_bytes.0, 0, ANY),
@@ -428,11 +432,11 @@ fn timeouts(server: &Server) -> [(&'static str, Secs); 15] {
 
 /// What may stand in `[log.modules]`: our rooms and crates, and libraries that log.
 #[rustfmt::skip] // a list
-const MODULES: [&str; 36] = [
+const MODULES: [&str; 40] = [
     "calls", "cli", "client_tls", "control", "directory", "handle", "imap_server", "inbound", "live", "login", "lookup", "metrics", "outbound", "percore", "queue", "sendmail",
     "serve",
-    "settings", "smtp_server", "store", "telemetry", "web", //
-    "shards", "smtp", "imap", "message", "sasl", "dns", "dsn", "dkim", //
+    "settings", "smtp_server", "store", "telemetry", "tls_policy", "web", //
+    "shards", "smtp", "imap", "message", "sasl", "dns", "dsn", "dkim", "mta_sts", "dane", "tls_rpt", //
     "rustls", "fjall", "lsm_tree", "glommio", "hyper", "mio",
 ];
 const ADDRESSES_HINT: &str = "addresses to listen on, such as [\"192.0.2.1\", \"2001:db8::1\"]";

@@ -53,7 +53,7 @@ impl OldIndex {
                 progress: index.progress().ok()?,
                 accounts: names.into_iter().filter_map(account).collect(),
                 removed: scan(&index, &keys::removed("")),
-                others: [keys::CLIENT_KEYS, keys::MECHANISMS, keys::HOLD_RULES]
+                others: [keys::CLIENT_KEYS, keys::MECHANISMS, keys::HOLD_RULES, keys::STS_POLICIES]
                     .into_iter()
                     .flat_map(|prefix| scan(&index, prefix))
                     .collect(),
