@@ -19,7 +19,7 @@ use crate::queue::sites::{Lent, SiteReport};
 use crate::queue::{Deed, Done, Filter, HoldRules, Place};
 use crate::settings::AccountName;
 use crate::store::{CheckSlice, ClientKeyRow, Fingerprint, NewMessage, StoreError, rows};
-use crate::tls_policy::{Demands, Shown, StoredPolicy, StsAnswer};
+use crate::tls_policy::{Demands, ResultBatch, Shown, StoredPolicy, StsAnswer, Wanted};
 
 /// A call.
 pub enum Call {
@@ -150,6 +150,8 @@ pub enum Call {
         /// Its record is looked at again, whatever is known.
         anew: bool,
     },
+    /// How TLS went with domains of one shard. May be repeated: it has a number.
+    TlsResults(Box<ResultBatch>),
     /// New configuration. Absolute.
     Live(Arc<Live>),
     /// All is prepared: mail doors may accept, and `/readyz` may say so. Absolute.
@@ -390,6 +392,19 @@ pub enum ControlCall {
         /// Which domain.
         domain: dns::Name,
     },
+    /// Hands over the results of TLS that this core has gathered.
+    WriteTlsResults,
+    /// Results of TLS kept in one shard after a key, about so many.
+    TlsResults {
+        /// Which shard.
+        shard: u16,
+        /// Which results.
+        wanted: Wanted,
+        /// The last one told.
+        after: Option<Vec<u8>>,
+        /// How many.
+        limit: usize,
+    },
     /// Policies of MTA-STS kept in one shard after one, about so many.
     StoredSts {
         /// Which shard.
@@ -497,6 +512,8 @@ pub enum ControlAnswer {
     Octets(Option<Vec<u8>>),
     /// To `ShowSts`.
     ShowSts(Box<Shown>),
+    /// To `TlsResults`, and where to go on.
+    TlsResults(Vec<tls_rpt::Tally>, Option<Vec<u8>>),
     /// To `TlsDemands`.
     TlsDemands(Box<Demands>),
     /// To `StoredSts`, and where to go on.

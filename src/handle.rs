@@ -12,7 +12,7 @@ use shards::storage::Shard;
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall, Deliver, LimitedDoor, Room};
 use crate::login::limiter::{May, Networks, Refused};
 use crate::lookup::mail_hosts;
-use crate::percore::{PerCore, monotonic};
+use crate::percore::{PerCore, TLS_RESULTS_LOST, monotonic};
 use crate::queue::HoldRules;
 use crate::queue::route::Routes;
 use crate::settings::AccountName;
@@ -83,6 +83,7 @@ impl PerCore {
                 self.drop_unused_secrets();
                 self.prune_logins();
                 self.tend_tls_policies();
+                self.prune_tls_results();
                 responder.answer(Answer::Done(Ok(())));
             }
             Call::Scrape => {
@@ -176,6 +177,7 @@ impl PerCore {
                 Err(error) => Err(error),
             }),
             Call::Sts { domain, anew } => Answer::Sts(self.own_sts(&domain, anew).await),
+            Call::TlsResults(batch) => Answer::Done(self.keep_tls_results(*batch).await),
             Call::Control(call) => Answer::Control(self.control(*call).await),
             _ => Answer::Done(Ok(())),
         }
@@ -288,6 +290,7 @@ impl PerCore {
         let none = crate::metrics::NONE;
         samples.extend(self.resolver.metrics().samples());
         samples.extend(self.tls_policy_samples());
+        samples.push(((TLS_RESULTS_LOST, none), self.tls_results_lost() as i64));
         let (answers, octets) = self.resolver.remembered();
         samples.push((("ringmail_dns_cache_entries", none), answers as i64));
         samples.push((("ringmail_dns_cache_bytes", none), octets as i64));
@@ -407,6 +410,21 @@ impl PerCore {
             ControlCall::TlsDemands { domain } => {
                 let found = self.tls_demands(&domain).await;
                 Ok(ControlAnswer::TlsDemands(Box::new(found)))
+            }
+            ControlCall::WriteTlsResults => {
+                self.write_tls_results().await;
+                Ok(ControlAnswer::Done)
+            }
+            ControlCall::TlsResults {
+                shard,
+                wanted,
+                after,
+                limit,
+            } => {
+                let (found, next) = self
+                    .stored_tls_results(shard, &wanted, after, limit)
+                    .await?;
+                Ok(ControlAnswer::TlsResults(found, next))
             }
             ControlCall::StoredSts {
                 shard,

@@ -6,6 +6,7 @@ mod attempts;
 mod login;
 mod promised;
 mod tls_policy;
+mod tls_results;
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -43,6 +44,8 @@ use crate::store::{Accounts, BodyKey, StoreError, StoreOptions, Structures};
 pub use login::{Attempt, KeyHolder, Later, Login, LoginFlow, Next, Offer};
 use promised::Promised;
 pub use tls_policy::TlsPolicies;
+pub(crate) use tls_results::LOST as TLS_RESULTS_LOST;
+pub use tls_results::TlsResults;
 
 /// One core's state, shared by its tasks.
 pub struct PerCore {
@@ -72,6 +75,8 @@ pub struct PerCore {
     pub resolver: Resolver,
     /// What other domains' mail hosts must be spoken to like.
     pub(crate) tls_policies: TlsPolicies,
+    /// How it went.
+    pub(crate) tls_results: TlsResults,
     /// Counters.
     pub metrics: Metrics,
     /// How long commands took.
@@ -178,6 +183,7 @@ impl PerCore {
             nobody,
             resolver: Resolver::new(live.resolver.clone()),
             tls_policies: TlsPolicies::default(),
+            tls_results: TlsResults::default(),
             metrics: Metrics::default(),
             durations: Durations::default(),
             spool,

@@ -351,6 +351,7 @@ impl Service for Rooms {
             waited += crate::percore::DRAIN_STEP;
         }
         self.core.write_attempts(true).await;
+        self.core.write_tls_results().await;
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) struct Arguments {
     pub(super) no_imap_preauth: bool,
     pub(super) failed: bool,
     pub(super) limit: Option<u32>,
+    pub(super) day: Option<tls_rpt::Day>,
     pub(super) port_offset: Option<u16>,
     pub(super) accounts: Option<u32>,
     pub(super) shift: bool,
@@ -89,6 +90,7 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed,
             Long("no-imap-preauth") => Opt::NoImapPreauth,
             Long("failed") => Opt::Failed,
             Long("limit") => Opt::Limit,
+            Long("day") => Opt::Day,
             Long("port-offset") => Opt::PortOffset,
             Long("accounts") => Opt::Accounts,
             Long("shift") => Opt::Shift,
@@ -134,6 +136,12 @@ impl Arguments {
             Opt::NoImapPreauth => self.no_imap_preauth = true,
             Opt::Failed => self.failed = true,
             Opt::Limit => self.limit = Some(number(option, &value()?, LOGINS_MAX as u32)?),
+            Opt::Day => {
+                let value = value()?;
+                let day = value.to_str().and_then(|text| text.parse().ok());
+                let wrong = || format!("{}: {value:?} is no day", option.written());
+                self.day = Some(day.ok_or_else(wrong)?);
+            }
             Opt::PortOffset => {
                 self.port_offset = Some(number(option, &value()?, PORT_OFFSET_MAX)?);
             }

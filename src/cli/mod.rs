@@ -24,6 +24,7 @@ mod selection;
 mod serve;
 mod table;
 mod tlspubkey;
+mod tlsresults;
 mod which;
 
 use std::ffi::OsString;
@@ -115,6 +116,7 @@ fn run(command: Command, arguments: &Arguments) -> Result<(), Failure> {
         Command::MtaStsShow => mtasts::show(arguments),
         Command::MtaStsList => mtasts::list(arguments),
         Command::MtaStsRemove => mtasts::remove(arguments),
+        Command::TlsResults => tlsresults::list(arguments),
         Command::Check => check::run(arguments),
         Command::Salvage => salvage::run(arguments),
         Command::Reload => running::reload(arguments),

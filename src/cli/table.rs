@@ -39,6 +39,7 @@ pub(super) enum Command {
     MtaStsShow,
     MtaStsList,
     MtaStsRemove,
+    TlsResults,
     Check,
     Salvage,
     Reload,
@@ -63,6 +64,7 @@ pub(super) enum Opt {
     NoImapPreauth,
     Failed,
     Limit,
+    Day,
     Account,
     From,
     To,
@@ -141,6 +143,7 @@ impl Opt {
             Opt::NoImapPreauth => "--no-imap-preauth",
             Opt::Failed => "--failed",
             Opt::Limit => "--limit N",
+            Opt::Day => "--day YYYYMMDD",
             Opt::Account => "--account NAME",
             Opt::From => "--from TEXT",
             Opt::To => "--to TEXT",
@@ -212,6 +215,7 @@ impl Opt {
             Opt::NoImapPreauth => "IMAP greets as always, and the program logs in with EXTERNAL",
             Opt::Failed => "only attempts that failed",
             Opt::Limit => "how many records at most (default 100, at most 100000)",
+            Opt::Day => "only of this day (UTC)",
             Opt::MakeMissing => "makes shards whose directories are gone for good anew, empty",
         }
     }
@@ -358,7 +362,7 @@ const WHICH: &[Opt] = &[Opt::Config, Opt::Dir];
 const WHICH_JSON: &[Opt] = &[Opt::Config, Opt::Dir, Opt::Json];
 
 /// All commands, in the order of the help.
-pub(super) const ROWS: [Row; 42] = [
+pub(super) const ROWS: [Row; 43] = [
     Row {
         command: Command::Localserve,
         words: &["localserve"],
@@ -770,6 +774,18 @@ no mail has needed for 180 days is forgotten.",
         details: "\
 For one that its owner cannot keep: while it is kept it binds. What the domain
 says now is looked for with the next mail, at most a minute later.",
+    },
+    Row {
+        command: Command::TlsResults,
+        words: &["tlsresults"],
+        arguments: &["[DOMAIN]"],
+        options: &[Opt::Config, Opt::Dir, Opt::Day, Opt::Json],
+        summary: "Shows how TLS went with other domains, day by day",
+        details: "\
+By the domain whose policy it is: of MTA-STS that of the recipients, of DANE the
+name that has the TLSA records; without a policy the recipients'. Counted are
+connections, with the words of TLS reports (RFC 8460) for what went wrong. How
+long they are kept says tls_policy.results_kept_days.",
     },
     Row {
         command: Command::Check,

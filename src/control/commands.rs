@@ -12,7 +12,9 @@ use shards::lanes::CallError;
 use super::protocol::Request;
 use super::source::Source;
 use super::supervise::Wish;
-use super::{accounts, check, client_keys, hold_rules, logins, lookup, mtasts, queue, secrets};
+use super::{
+    accounts, check, client_keys, hold_rules, logins, lookup, mtasts, queue, secrets, tlsresults,
+};
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall};
 use crate::serve::Server;
 use crate::settings::Settings;
@@ -252,6 +254,9 @@ pub fn run(
         Request::MtaStsShow { domain } => mtasts::show(control, &domain),
         Request::MtaStsList { after, limit } => mtasts::list(control, after, limit, item),
         Request::MtaStsRemove { domain } => mtasts::remove(control, &domain),
+        Request::TlsResults { domain, day } => {
+            tlsresults::list(control, domain.as_deref(), day, item)
+        }
         Request::QueueList {
             after,
             limit,

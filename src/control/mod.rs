@@ -21,6 +21,7 @@ mod secrets;
 pub mod socket;
 pub mod source;
 mod supervise;
+mod tlsresults;
 
 pub use commands::{Control, run};
 pub use source::Source;

@@ -167,6 +167,15 @@ pub enum Request {
         /// Whose.
         domain: String,
     },
+    /// How TLS went with other domains.
+    TlsResults {
+        /// With which; none: all.
+        #[serde(default)]
+        domain: Option<String>,
+        /// On which day since 1970 (UTC); none: all that are kept.
+        #[serde(default)]
+        day: Option<u32>,
+    },
     /// A page of the queue.
     QueueList {
         /// `next` of the page before.

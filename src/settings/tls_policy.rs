@@ -1,5 +1,5 @@
-//! The table `[tls_policy]` of the static file: what outgoing connections must hold to. Takes effect at reload. RFC 8461
-//! (MTA-STS), RFC 7672 (DANE).
+//! The table `[tls_policy]` of the static file: what outgoing connections must hold to, and how long it is remembered how they went. Takes
+//! effect at reload. RFC 8461 (MTA-STS), RFC 7672 (DANE), RFC 8460 (reports).
 
 use std::path::PathBuf;
 
@@ -25,6 +25,10 @@ pub struct TlsPolicy {
     pub fetches_per_core_max: u32,
     /// Policies kept on disk, for each shard. What is more is fetched, but not kept.
     pub policies_per_shard_max: u32,
+    /// Days for which results of TLS are kept.
+    pub results_kept_days: u32,
+    /// Domains of which results are kept, for each shard and day.
+    pub results_domains_per_day_max: u32,
 }
 
 impl Default for TlsPolicy {
@@ -38,6 +42,8 @@ impl Default for TlsPolicy {
             fetch_timeout_secs: Secs::minutes(1),
             fetches_per_core_max: 32,
             policies_per_shard_max: 50_000,
+            results_kept_days: 14,
+            results_domains_per_day_max: 20_000,
         }
     }
 }

@@ -7,6 +7,7 @@
 //! | `k` fingerprint | key of a TLS client certificate |
 //! | `l` name NUL hash | record of login attempts of an account; without a name: of names that nobody has |
 //! | `P` domain | policy of MTA-STS of a domain that is not ours (`tls_policy/sts_rows.rs`) |
+//! | `T` day domain | how TLS went with a domain on a day (`tls_policy/results.rs`) |
 //! | `n` name | account id of a name |
 //! | `v` name | of a removed account: the UIDVALIDITY its next namesake starts with |
 //! | `R` id | account that is being removed: its name |
@@ -47,6 +48,9 @@ pub fn logins(account: &str) -> Vec<u8> {
 
 /// Policies of MTA-STS.
 pub const STS_POLICIES: &[u8] = b"P";
+
+/// How TLS went.
+pub const TLS_RESULTS: &[u8] = b"T";
 
 /// Says for which mechanisms secrets are kept.
 pub const MECHANISMS: &[u8] = b"M";

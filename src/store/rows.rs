@@ -264,6 +264,9 @@ pub fn queue_key(number: u64) -> Vec<u8> {
 /// Keys of the policies of MTA-STS begin so; the domain follows.
 pub const STS_POLICIES: &[u8] = super::keys::STS_POLICIES;
 
+/// Keys of the results of TLS begin so; the day and the domain follow.
+pub const TLS_RESULTS: &[u8] = super::keys::TLS_RESULTS;
+
 /// Key of a fan-out entry.
 pub fn fan_out_key(number: u64) -> Vec<u8> {
     super::keys::fan_out(number)

@@ -4,7 +4,7 @@
 //! of strangers and untrusted. RFC 8461 (MTA-STS), 7672 (DANE), 8689 (REQUIRETLS), 8460 (results for reports).
 //!
 //! `sts` has the policies of MTA-STS, on the core that owns a domain; `fetch` gets them, `http` reads the answer; `sts_rows` keeps them.
-//! `requirement` says what follows from a policy and from TLSA records; `demands` shows that.
+//! `requirement` says what follows from a policy and from TLSA records; `demands` shows that. `results` keeps how it went.
 //! Not here: which hosts take a domain's mail, connecting to them (`outbound`), how certificates are judged (`protocols/dane`), sending
 //! reports.
 
@@ -13,6 +13,7 @@ mod fetch;
 mod flights;
 mod http;
 mod requirement;
+mod results;
 mod sts;
 mod sts_rows;
 
@@ -20,6 +21,9 @@ pub use demands::{Demanded, Demands, demands};
 pub use flights::Flights;
 pub use requirement::{
     Ground, Held, Refusal, RefusalCause, Requirement, SessionFacts, Target, decide,
+};
+pub use results::{
+    BATCH_MAX, Gathered, ResultBatch, ResultOwner, Wanted, as_report, stored_results,
 };
 pub use sts::{
     Purpose, Shown, StoredPolicy, StsAnswer, StsOwner, Ways, fresh, show, stored_policies,

@@ -36,4 +36,5 @@ mod smtp;
 mod stall;
 mod start;
 mod tls;
+mod tls_results;
 mod zone;

@@ -1,6 +1,7 @@
 //! Days of reports, UTC (RFC 8460 4.1), and their times (RFC 3339 5.6).
 
 use std::fmt;
+use std::str::FromStr;
 
 /// A day, counted from 1970-01-01.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,6 +23,34 @@ impl Day {
         self.start_secs() + 86_399
     }
 }
+
+/// `YYYYMMDD` or `YYYY-MM-DD`, of days that there are.
+impl FromStr for Day {
+    type Err = NoDay;
+
+    fn from_str(text: &str) -> Result<Day, NoDay> {
+        let digits: String = text.split('-').collect();
+        let has_form = digits.len() == 8 && digits.bytes().all(|o| o.is_ascii_digit());
+        let whole = match has_form {
+            true => format!(
+                "{}-{}-{}T00:00:00Z",
+                &digits[..4],
+                &digits[4..6],
+                &digits[6..]
+            ),
+            false => return Err(NoDay),
+        };
+        let day = Day::of(from_date_time(&whole).ok_or(NoDay)?);
+        // The 30th of February would be another.
+        let is_whole = day.to_string() == digits && (text == digits || *text == whole[..10]);
+        is_whole.then_some(day).ok_or(NoDay)
+    }
+}
+
+/// A text that is no day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no day: YYYYMMDD")]
+pub struct NoDay;
 
 /// `YYYYMMDD`.
 impl fmt::Display for Day {
@@ -137,6 +166,26 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(from_date_time(text), secs, "{text}");
+        }
+    }
+
+    #[test]
+    fn days_as_they_are_written() {
+        assert_eq!("20160401".parse(), Ok(Day::of(1_459_500_000)));
+        assert_eq!("2016-04-01".parse(), Ok(Day::of(1_459_500_000)));
+        assert_eq!("19700101".parse(), Ok(Day(0)));
+        for wrong in [
+            "",
+            "2016041",
+            "20160230",
+            "2016-0401",
+            "-20160401",
+            "+2016401",
+            "20160431",
+            "today",
+            "201604\u{661}1",
+        ] {
+            assert_eq!(wrong.parse::<Day>(), Err(NoDay), "{wrong}");
         }
     }
 

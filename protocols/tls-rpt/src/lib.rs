@@ -33,7 +33,7 @@ mod result_type;
 mod tally;
 mod text;
 
-pub use day::Day;
+pub use day::{Day, NoDay};
 pub use json::ReportError;
 pub use record::{Destination, Record, RecordError, record_name};
 pub use report::{FailureDetail, Policy, PolicyResult, Report};

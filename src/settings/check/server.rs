@@ -396,6 +396,9 @@ fn ranges(server: &Server) -> Vec<(&'static str, u64, u64, u64)> {
         ("tls_policy.fetches_per_core_max", server.tls_policy.fetches_per_core_max.into(), 1, 1000),
         ("tls_policy.policies_per_shard_max", server.tls_policy.policies_per_shard_max.into(), 100, 10_000_000),
         ("tls_policy.fetch_timeout_secs", server.tls_policy.fetch_timeout_secs.0.as_secs(), 1, 300),
+        // RFC 8460 4.1: a report is about a day, and may be tried for another.
+        ("tls_policy.results_kept_days", server.tls_policy.results_kept_days.into(), 3, 366),
+        ("tls_policy.results_domains_per_day_max", server.tls_policy.results_domains_per_day_max.into(), 100, 1_000_000),
         ("queue.give_up_after_secs", queue.give_up_after_secs.0.as_secs(), 60, 60 * 86_400),
         ("queue.delay_notice_after_secs", queue.delay_notice_after_secs.0.as_secs(), 60, ANY),
         ("queue.fresh_memory_bytes", queue.fresh_memory_bytes.0, 0, ANY),
