@@ -6,7 +6,6 @@ RFC 1035, RFC 2308, RFC 4035, RFC 7505, RFC 8914.
 import json
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -16,15 +15,10 @@ from pathlib import Path
 
 import server as interop
 from server import HOST, binary, command, expect, need, same, succeed
+from server.zones import APEX, Daemons, free_port
 
 need("unbound", "knotd", "keymgr")
 
-APEX = """$ORIGIN {zone}.
-$TTL 300
-@ SOA ns.{zone}. hostmaster.{zone}. 1 3600 600 86400 60
-@ NS ns
-ns A 127.0.0.1
-"""
 ZONES = {
     "signed.test": APEX
     + """@ MX 10 mx
@@ -52,128 +46,7 @@ nomx A 192.0.2.7
     "2.0.192.in-addr.arpa": APEX + "1 PTR mx.signed.test.\n",
 }
 SIGNED = ("signed.test", "bogus.test")
-
-
-def free_port():
-    """A port of 127.0.0.1 that is free for UDP and TCP now."""
-    for _ in range(100):
-        with socket.socket(type=socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-            udp.bind((HOST, 0))
-            try:
-                tcp.bind(udp.getsockname())
-            except OSError:
-                continue
-            return udp.getsockname()[1]
-    raise interop.Failed("no free port")
-
-
-class Daemons:
-    """knotd with the zones, and unbound that asks it."""
-
-    def __init__(self, scratch):
-        self.scratch, self.processes = scratch, []
-        self.knot, self.unbound = free_port(), free_port()
-
-    def start(self):
-        anchors = self.start_knot()
-        self.start_unbound(anchors)
-
-    def start_knot(self):
-        folder = self.scratch / "knot"
-        folder.mkdir()
-        zones = ""
-        for zone, text in ZONES.items():
-            (folder / f"{zone}.zone").write_text(text.format(zone=zone))
-            zones += f"  - domain: {zone}\n    zonefile-sync: -1\n    zonefile-load: difference-no-serial\n    journal-content: all\n"
-            zones += "    dnssec-signing: on\n    dnssec-policy: ours\n" if zone in SIGNED else ""
-        configuration = folder / "knot.conf"
-        configuration.write_text(f"""server:
-  listen: {HOST}@{self.knot}
-  rundir: {folder}
-  udp-workers: 1
-  tcp-workers: 1
-  background-workers: 1
-log:
-  - target: stdout
-    any: info
-database:
-  storage: {folder}
-policy:
-  - id: ours
-    manual: on
-    single-type-signing: on
-    algorithm: ecdsap256sha256
-template:
-  - id: default
-    storage: {folder}
-    file: "%s.zone"
-zone:
-{zones}""")
-        anchors = {}
-        for zone in SIGNED:
-            succeed("keymgr", "-c", configuration, zone, "generate", "algorithm=ecdsap256sha256", "ksk=yes", "zsk=yes")
-            all_ds = succeed("keymgr", "-c", configuration, zone, "ds")
-            anchors[zone] = next(line for line in all_ds.splitlines() if " 13 2 " in line)
-        self.spawn("knotd", "-c", configuration)
-        return anchors
-
-    def start_unbound(self, anchors):
-        folder = self.scratch / "unbound"
-        folder.mkdir()
-        # Another digest than that of the zone's key.
-        words = anchors["bogus.test"].split()
-        words[-1] = words[-1][::-1]
-        stubs = "".join(f"stub-zone:\n  name: {zone}\n  stub-addr: {HOST}@{self.knot}\n" for zone in ZONES)
-        configuration = folder / "unbound.conf"
-        configuration.write_text(f"""server:
-  interface: {HOST}@{self.unbound}
-  username: ""
-  chroot: ""
-  directory: {folder}
-  pidfile: ""
-  use-syslog: no
-  num-threads: 1
-  msg-cache-size: 1m
-  rrset-cache-size: 1m
-  module-config: "validator iterator"
-  do-not-query-localhost: no
-  ede: yes
-  val-log-level: 1
-  trust-anchor: "{anchors['signed.test']}"
-  trust-anchor: "{' '.join(words)}"
-  local-zone: "test." nodefault
-  local-zone: "2.0.192.in-addr.arpa." nodefault
-remote-control:
-  control-enable: no
-{stubs}""")
-        self.spawn("unbound", "-d", "-c", configuration)
-        end = time.monotonic() + 10
-        while not self.answers():
-            expect(time.monotonic() < end, "unbound and knot do not answer")
-            time.sleep(0.05)
-
-    def answers(self):
-        """Whether unbound finds what knot has."""
-        with socket.socket(type=socket.SOCK_DGRAM) as probe:
-            probe.settimeout(1)
-            probe.connect((HOST, self.unbound))
-            try:
-                probe.send(b"\0\1\1\0\0\1\0\0\0\0\0\0\6signed\4test\0\0\x0f\0\1")
-                answer = probe.recv(4096)
-            except OSError:
-                return False
-            return answer[3] & 15 == 0 and answer[7] > 0
-
-    def spawn(self, *words):
-        log = open(self.scratch / f"{words[0]}.log", "wb")
-        process = subprocess.Popen([str(w) for w in words], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        log.close()
-        self.processes.append(process)
-
-    def stop(self):
-        for process in self.processes:
-            process.kill()
-            process.wait()
+WRONG = ("bogus.test",)
 
 
 class Responder:
@@ -428,7 +301,7 @@ def wrong_words(settings):
 def main():
     start = time.monotonic()
     scratch = Path(tempfile.mkdtemp(prefix="ringmail-dns-"))
-    daemons = Daemons(scratch)
+    daemons = Daemons(scratch, ZONES, SIGNED, WRONG)
     failed = []
     cases = (signed_and_not, wrong_signatures, large_answers, aliases, what_is_not_there, where_mail_goes, who_is_not_trusted, dead_and_silent_servers,
              forged_answers, a_server_that_remembers, wrong_words)  # fmt: skip
