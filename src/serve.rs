@@ -143,7 +143,7 @@ impl Server {
         })
     }
 
-    /// For a command on a stopped directory: no listeners, no tokens, one core.
+    /// For a command on a stopped directory: no listeners, no tokens, no mail to others, one core.
     pub fn start_alone(mut settings: Settings) -> Result<Server, String> {
         // A directory that is made now gets the shards the server would give it.
         let cores = engine_options(&settings)?.cores.len();
@@ -152,6 +152,7 @@ impl Server {
         server.cores.shards = ShardCores::Count(1);
         server.listener.clear();
         server.oauth = None;
+        server.tls_policy.ca_file = None;
         Server::start(settings)
     }
 

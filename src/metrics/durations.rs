@@ -20,6 +20,13 @@ pub struct Buckets {
     sum_us: u64,
 }
 
+impl Buckets {
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+}
+
 /// A snapshot of one core.
 pub type DurationSamples = Vec<(DurationKey, Buckets)>;
 

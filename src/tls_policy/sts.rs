@@ -348,6 +348,9 @@ impl StsOwner {
         let stored = sts_rows::load(shard, domain).await?;
         if stored.is_some() {
             sts_rows::save(shard, domain, &Entry::default()).await?;
+            if let Some(count) = self.0.stored.borrow_mut().get_mut(&shard.id().0) {
+                *count = count.saturating_sub(1);
+            }
         }
         Ok(stored.is_some() || known.is_some_and(|known| known.entry.fetched.is_some()))
     }
@@ -546,3 +549,7 @@ const USED_EVERY_SECS: u64 = 86_400;
 const REFRESHES_MAX: usize = 4;
 /// Rows read at once.
 const PAGE: usize = 200;
+
+#[cfg(test)]
+#[path = "sts_tests.rs"]
+mod tests;
