@@ -27,6 +27,8 @@ pub struct TlsPolicies {
     owner: StsOwner,
     near: RefCell<HashMap<Name, (StsAnswer, Instant)>>,
     asked: Rc<Flights<StsAnswer>>,
+    /// Apart, for an answer that is remembered somewhere would not do.
+    asked_anew: Rc<Flights<StsAnswer>>,
     calls: Rc<Turns>,
 }
 
@@ -91,7 +93,10 @@ impl PerCore {
             let (core, domain) = (self.clone(), domain.clone());
             async move {
                 let most = core.live().settings.server.cores.lane_calls_max as usize / CALLS_SHARE;
-                let _turn = core.tls_policies.calls.take(most).await;
+                let turn = core.tls_policies.calls.take(most);
+                let Ok(_turn) = rt::timeout(core.call_limit(), turn).await else {
+                    return StsAnswer::Wait(BUSY.into());
+                };
                 let owner = core.owner_of_shard(core.shard_of_domain(&domain));
                 let call = Call::Sts {
                     domain: domain.clone(),
@@ -106,10 +111,12 @@ impl PerCore {
                 }
             }
         };
-        let answer = policies.asked.join(domain, ASKED_MAX, work).await;
-        let answer = answer.unwrap_or_else(|| {
-            StsAnswer::Wait("too many policies of MTA-STS are being looked for".into())
-        });
+        let asked = match purpose {
+            Purpose::Anew => &policies.asked_anew,
+            _ => &policies.asked,
+        };
+        let answer = asked.join(domain, ASKED_MAX, work).await;
+        let answer = answer.unwrap_or_else(|| StsAnswer::Wait(BUSY.into()));
         let mut near = policies.near.borrow_mut();
         if near.len() >= NEAR_MAX {
             near.clear();
@@ -212,6 +219,7 @@ impl PerCore {
     }
 }
 
+const BUSY: &str = "too many policies of MTA-STS are being looked for";
 /// How long whoever looks waits, less than for a call from outside.
 const SHOWN_LIMIT: Duration = Duration::from_secs(25);
 /// How long a core remembers what another said; a policy that was changed or removed holds so much longer.

@@ -326,6 +326,17 @@ mod tests {
     }
 
     #[test]
+    fn authorities_of_other_servers_are_read() {
+        let with = |file: &str| {
+            let table = format!("{LISTENER}[tls_policy]\nca_file = \"{file}\"\n");
+            found(&table, Path::new("/"))
+        };
+        let problems = with("none.pem");
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with("8: ") && problems[0].contains("none.pem: "));
+    }
+
+    #[test]
     fn files_about_a_provider_are_read() {
         let dir = std::env::temp_dir().join(format!("ringmail-provider-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();

@@ -40,7 +40,7 @@ impl Default for TlsPolicy {
             mta_sts_port: 443,
             // RFC 8461 3.3: one minute is suggested.
             fetch_timeout_secs: Secs::minutes(1),
-            fetches_per_core_max: 32,
+            fetches_per_core_max: 100,
             policies_per_shard_max: 50_000,
             results_kept_days: 14,
             results_domains_per_day_max: 20_000,

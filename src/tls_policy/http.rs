@@ -211,6 +211,47 @@ mod tests {
         assert_eq!(read(&long), Ok((200, "a".repeat(20), plain())));
     }
 
+    /// Whatever comes, it is read within bounds, and the same however it is cut.
+    #[test]
+    fn hostile_answers() {
+        let seeds = [
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n5;a\r\nhello\r\n0\r\n\r\n",
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\nhello",
+        ];
+        let mut random = 1u64;
+        let mut next = move |below: usize| {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (random >> 33) as usize % below
+        };
+        for round in 0..20_000 {
+            let mut octets = seeds[round % seeds.len()].as_bytes().to_vec();
+            for _ in 0..next(4) {
+                let at = next(octets.len());
+                match next(3) {
+                    0 => octets[at] = next(256) as u8,
+                    1 => drop(octets.remove(at)),
+                    _ => octets.insert(at, b"0f\r\n:;"[next(6)]),
+                }
+            }
+            let mut results = Vec::new();
+            for size in [octets.len(), 1 + next(9)] {
+                let mut answer = Answer::new(20);
+                let mut result = Ok(false);
+                for piece in octets.chunks(size) {
+                    result = answer.receive(piece);
+                    if result != Ok(false) {
+                        break;
+                    }
+                }
+                assert!(answer.body.len() <= 20);
+                results.push((result, answer.status, answer.body));
+            }
+            assert_eq!(results[0], results[1], "{}", octets.escape_ascii());
+        }
+    }
+
     #[test]
     fn what_is_not_read() {
         let moved = "HTTP/1.1 301 Moved\r\nLocation: https://a.example/\r\n\r\n";
