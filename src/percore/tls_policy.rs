@@ -1,6 +1,6 @@
 //! What outgoing connections must hold to, for whoever sends: asked of the core that owns a domain, and remembered here for a moment.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use dns::{Name, tlsa_records};
 use futures_lite::future;
 use shards::rt::{self, Turns};
-use shards::{ShardId, owner_of, shard_of};
+use shards::{ShardId, shard_of};
 
 use super::{PerCore, ROOM, monotonic, wall_clock};
 use crate::calls::{Answer, Call};
@@ -26,10 +26,31 @@ use crate::tls_policy::{
 pub struct TlsPolicies {
     owner: StsOwner,
     near: RefCell<HashMap<Name, (StsAnswer, Instant)>>,
+    /// Octets of what was put there since it was last emptied, about.
+    near_bytes: Cell<usize>,
     asked: Rc<Flights<StsAnswer>>,
     /// Apart, for an answer that is remembered somewhere would not do.
     asked_anew: Rc<Flights<StsAnswer>>,
     calls: Rc<Turns>,
+}
+
+impl TlsPolicies {
+    fn remember(&self, domain: &Name, answer: &StsAnswer) {
+        let mut near = self.near.borrow_mut();
+        let octets = match answer {
+            // It keeps the policy, whose owner may have forgotten it.
+            StsAnswer::Policy(policy, _) => 4 * policy.text().len() + 128 * policy.mx().len(),
+            StsAnswer::None(_) => 0,
+            StsAnswer::Wait(_) => return drop(near.remove(domain)),
+        };
+        let bytes = self.near_bytes.get() + octets;
+        let is_full = near.len() >= NEAR_MAX || bytes > NEAR_BYTES_MAX;
+        if is_full {
+            near.clear();
+        }
+        self.near_bytes.set(if is_full { octets } else { bytes });
+        near.insert(domain.clone(), (answer.clone(), monotonic() + NEAR));
+    }
 }
 
 impl PerCore {
@@ -117,21 +138,13 @@ impl PerCore {
         };
         let answer = asked.join(domain, ASKED_MAX, work).await;
         let answer = answer.unwrap_or_else(|| StsAnswer::Wait(BUSY.into()));
-        let mut near = policies.near.borrow_mut();
-        if near.len() >= NEAR_MAX {
-            near.clear();
-        }
-        match &answer {
-            StsAnswer::Wait(_) => drop(near.remove(domain)),
-            _ => drop(near.insert(domain.clone(), (answer.clone(), monotonic() + NEAR))),
-        }
+        policies.remember(domain, &answer);
         answer
     }
 
     /// The shard with what is kept of a domain that is not ours.
     pub fn shard_of_domain(&self, domain: &Name) -> u16 {
         let ShardId(shard) = shard_of(domain.as_str().as_bytes(), self.shard_count);
-        debug_assert!(owner_of(ShardId(shard), self.shard_cores) == self.owner_of_shard(shard));
         shard
     }
 
@@ -226,8 +239,41 @@ const SHOWN_LIMIT: Duration = Duration::from_secs(25);
 const NEAR: Duration = Duration::from_secs(60);
 /// Domains it remembers that of.
 const NEAR_MAX: usize = 10_000;
+const NEAR_BYTES_MAX: usize = 16 << 20;
 /// Domains that are being asked about.
 const ASKED_MAX: usize = 4096;
 /// One in so many of a core's calls may be about policies: they may wait for a policy host.
 const CALLS_SHARE: usize = 4;
 const SWEEP_EVERY: Duration = Duration::from_secs(30 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_of_others_is_bounded() {
+        let policies = TlsPolicies::default();
+        let name = |n: usize| Name::parse(&format!("d{n}.example")).unwrap();
+        let kept = || policies.near.borrow().len();
+        for n in 0..2 * NEAR_MAX {
+            policies.remember(&name(n), &StsAnswer::None(None));
+            assert!(kept() <= NEAR_MAX && kept() > 0);
+        }
+        let long = format!(
+            "version: STSv1\nmode: enforce\nmx: a.example\nmax_age: 9\nx: {}\n",
+            "x".repeat(60_000)
+        );
+        let policy = Arc::new(mta_sts::Policy::parse(long.as_bytes()).unwrap());
+        for n in 0..200 {
+            policies.remember(&name(n), &StsAnswer::Policy(policy.clone(), None));
+            assert!(policies.near_bytes.get() <= NEAR_BYTES_MAX);
+        }
+        assert!(
+            Arc::strong_count(&policy) < 100,
+            "{}",
+            Arc::strong_count(&policy)
+        );
+        policies.remember(&name(199), &StsAnswer::Wait("x".into()));
+        assert!(!policies.near.borrow().contains_key(&name(199)));
+    }
+}
