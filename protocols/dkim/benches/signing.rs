@@ -84,6 +84,7 @@ fn prepared(message: &[u8], selectors: &[Selector]) -> Vec<Unsigned> {
         now_secs: 1_800_000_000,
         localpart: Some("a"),
         internationalized: false,
+        needed_until_secs: 0,
     };
     prepare(selectors, &header, &body, &occasion).expect("a From field")
 }

@@ -28,6 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 now_secs: now_secs.parse()?,
                 localpart: Some(localpart),
                 internationalized: form == "utf8",
+                needed_until_secs: 0,
             };
             sign(&occasion, selectors)?
         }

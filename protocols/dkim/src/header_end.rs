@@ -61,6 +61,11 @@ impl HeaderCollector {
         (self.state != State::TooLong).then_some(&self.header)
     }
 
+    /// Octets that are kept.
+    pub(crate) fn held(&self) -> usize {
+        self.header.capacity()
+    }
+
     /// As [`Self::header`], without a copy.
     pub(crate) fn into_header(self) -> Option<Vec<u8>> {
         (self.state != State::TooLong).then_some(self.header)

@@ -23,7 +23,7 @@
 //! let mut hasher = MessageHasher::new(&selectors);
 //! message.chunks(10).for_each(|chunk| hasher.update(chunk));
 //! let (header, body) = hasher.finish().unwrap();
-//! let occasion = Occasion { now_secs: 1_800_000_000, localpart: Some("a"), internationalized: false };
+//! let occasion = Occasion { now_secs: 1_800_000_000, localpart: Some("a"), ..Occasion::default() };
 //! let mut sent = Vec::new();
 //! for unsigned in prepare(&selectors, &header, &body, &occasion).unwrap() {
 //!     sent.extend(unsigned.sign().unwrap().into_bytes());

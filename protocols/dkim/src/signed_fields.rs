@@ -68,6 +68,16 @@ impl SignedFields {
         })
     }
 
+    /// Those that are signed once more than they occur.
+    pub fn sealed(&self) -> impl Iterator<Item = &str> {
+        self.sealed.iter().map(String::as_str)
+    }
+
+    /// Those that are signed as often as they occur.
+    pub fn signed(&self) -> impl Iterator<Item = &str> {
+        self.signed.iter().map(String::as_str)
+    }
+
     /// The names of h= for a message in which each occurs `count` times.
     pub(crate) fn names(&self, count: impl Fn(&str) -> usize) -> Vec<&str> {
         let mut names = Vec::with_capacity(self.sealed.len() * 2 + self.signed.len());

@@ -63,6 +63,8 @@ pub struct Occasion<'a> {
     pub localpart: Option<&'a str>,
     /// True for messages that need SMTPUTF8: RFC 8616 5 wants U-labels in them.
     pub internationalized: bool,
+    /// x= is this at least, whatever the selector says: the message may be on its way until then.
+    pub needed_until_secs: u64,
 }
 
 /// Why a message cannot be signed.
@@ -104,10 +106,14 @@ pub struct MessageHasher {
 impl MessageHasher {
     /// For the selectors that will sign the message.
     pub fn new(selectors: &[Selector]) -> Self {
+        let bodies = selectors.iter().map(|s| s.canonicalizations.body);
+        Self::of_bodies(&bodies.collect::<Vec<_>>())
+    }
+
+    /// For canonicalizations of the body, when it is not known yet who will sign.
+    pub fn of_bodies(canonicalizations: &[Canonicalization]) -> Self {
         let needs = |canonicalization| {
-            let needed = selectors
-                .iter()
-                .any(|selector| selector.canonicalizations.body == canonicalization);
+            let needed = canonicalizations.contains(&canonicalization);
             needed.then(|| BodyHasher::new(canonicalization))
         };
         Self {
@@ -123,6 +129,11 @@ impl MessageHasher {
         for hasher in [&mut self.simple, &mut self.relaxed].into_iter().flatten() {
             hasher.update(body);
         }
+    }
+
+    /// Octets of the header that are kept.
+    pub fn held(&self) -> usize {
+        self.header.held()
     }
 
     /// The header section, and the hashes of the body.
@@ -245,10 +256,8 @@ fn field_before_signature(
     field.word(&format!("t={};", occasion.now_secs));
     if let Some(secs) = selector.expiration_secs {
         // RFC 6376 3.5: x= is greater than t=.
-        field.word(&format!(
-            "x={};",
-            occasion.now_secs.saturating_add(secs.max(1))
-        ));
+        let end = occasion.now_secs.saturating_add(secs.max(1));
+        field.word(&format!("x={};", end.max(occasion.needed_until_secs)));
     }
     let mut names = names.iter().peekable();
     let mut mark = "h=";

@@ -102,6 +102,7 @@ fn corpora_are_signed_and_verify_until_an_octet_changes() {
                 now_secs: 1_244_419_200,
                 localpart: Some("x"),
                 internationalized: !header.is_ascii(),
+                needed_until_secs: 0,
             };
             let unsigned = match prepare(&selectors, &header, &body, &occasion) {
                 Ok(unsigned) => unsigned,

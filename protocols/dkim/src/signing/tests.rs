@@ -26,6 +26,7 @@ const OCCASION: Occasion<'static> = Occasion {
     now_secs: 1_800_000_000,
     localpart: Some("a"),
     internationalized: false,
+    needed_until_secs: 0,
 };
 
 fn unsigned(
@@ -93,6 +94,42 @@ fn the_field_as_it_is_written() {
          \tXGv5u4R1Jfn62gOgchvg6/LHEd+hk1TUYxERSIdQU6fRewnRLn7e2Rktoz2pN4DY3Web+hwOA/D\r\n\
          \tQ==\r\n"
     );
+}
+
+#[test]
+fn a_signature_holds_as_long_as_its_message_is_on_its_way() {
+    let mut selector = selector("example.org", "2026a", &ed25519());
+    let end = |selector: &Selector, needed_until_secs| {
+        let occasion = Occasion {
+            needed_until_secs,
+            ..OCCASION
+        };
+        let fields = sign(std::slice::from_ref(selector), MESSAGE, &occasion, 7);
+        let (_, rest) = fields[0].split_once("x=")?;
+        rest.split_once(';')?.0.parse::<u64>().ok()
+    };
+    // No x= is for ever.
+    assert_eq!(end(&selector, 1_900_000_000), None);
+    selector.expiration_secs = Some(100);
+    assert_eq!(end(&selector, 1_800_000_050), Some(1_800_000_100));
+    assert_eq!(end(&selector, 1_800_000_200), Some(1_800_000_200));
+}
+
+#[test]
+fn bodies_are_hashed_before_it_is_known_who_signs() {
+    let selectors = [selector("example.org", "2026a", &ed25519())];
+    let hashed = |mut hasher: MessageHasher| {
+        MESSAGE.chunks(9).for_each(|chunk| hasher.update(chunk));
+        hasher.finish().unwrap()
+    };
+    let both = [Canonicalization::Simple, Canonicalization::Relaxed];
+    let (header, body) = hashed(MessageHasher::of_bodies(&both));
+    let (known_header, known) = hashed(MessageHasher::new(&selectors));
+    assert_eq!((&header, body.relaxed), (&known_header, known.relaxed));
+    assert!(body.simple.is_some() && known.simple.is_none());
+    let (_, simple) = hashed(MessageHasher::of_bodies(&both[..1]));
+    let missing = prepare(&selectors, &header, &simple, &OCCASION);
+    assert_eq!(missing.err(), Some(SignError::BodyNotHashed));
 }
 
 #[test]
