@@ -1,5 +1,7 @@
 //! The configuration in force: immutable, shared by all cores, replaced as a whole.
 
+mod signers;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use crate::login::oauth::Tokens;
 use crate::lookup::ResolverOptions;
 use crate::settings::machine::read_authorities;
 use crate::settings::{AccountName, Settings, TlsPolicy, TlsVersion};
+pub use signers::Signers;
 
 /// Settings and what is derived from them.
 pub struct Live {
@@ -30,6 +33,8 @@ pub struct Live {
     pub tokens: Option<Arc<Tokens>>,
     /// By whom other servers' certificates may be signed.
     pub authorities: Arc<RootCertStore>,
+    /// Who signs mail.
+    pub signers: Signers,
 }
 
 impl Live {
@@ -52,8 +57,8 @@ impl Live {
         Some(self.tls.get(&listener)?.anonymous.clone())
     }
 
-    /// Derives everything; reads certificates and /etc/resolv.conf (blocking). With `before`, a certificate that can't be read keeps the old one, and so do
-    /// files of `[oauth]`; the texts say which. Without, it is an error.
+    /// Derives everything; reads certificates, keys and /etc/resolv.conf (blocking). With `before`, a certificate or a key that can't be read keeps the old one,
+    /// and so do files of `[oauth]`; the texts say which. Without, it is an error.
     pub fn new(settings: Settings, before: Option<&Live>) -> Result<(Live, Vec<String>), String> {
         let mut tls = HashMap::new();
         let mut kept = Vec::new();
@@ -116,6 +121,9 @@ impl Live {
             }
             (Err(error), None) => return Err(error),
         };
+        let old = before.map(|before| &before.signers);
+        let (signers, old_keys) = Signers::new(&settings.domains, old)?;
+        kept.extend(old_keys);
         let directory = Directory::new(&settings);
         let resolver = ResolverOptions::of(&settings.server.dns);
         Ok((
@@ -127,6 +135,7 @@ impl Live {
                 transports,
                 tokens,
                 authorities,
+                signers,
             },
             kept,
         ))

@@ -143,7 +143,7 @@ impl Server {
         })
     }
 
-    /// For a command on a stopped directory: no listeners, no tokens, no mail to others, one core.
+    /// For a command on a stopped directory: no listeners, no tokens, no keys, no mail to others, one core.
     pub fn start_alone(mut settings: Settings) -> Result<Server, String> {
         // A directory that is made now gets the shards the server would give it.
         let cores = engine_options(&settings)?.cores.len();
@@ -153,6 +153,10 @@ impl Server {
         server.listener.clear();
         server.oauth = None;
         server.tls_policy.ca_file = None;
+        server.transport.clear();
+        server.route.clear();
+        let domains = settings.domains.domain.values_mut();
+        domains.for_each(|domain| domain.dkim.clear());
         Server::start(settings)
     }
 

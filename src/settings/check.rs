@@ -1,6 +1,7 @@
 //! Looks at all files together and finds every mistake before anything starts. Pure: texts in, settings or mistakes out.
 //! RFC 5321 4.5.1 (postmaster is always reachable). The rules of the static file are in `check/`.
 
+mod dkim;
 mod oauth;
 mod outbound;
 mod server;
@@ -54,6 +55,7 @@ pub fn parse_and_check_unfinished(texts: &Texts) -> Result<Unfinished, Problems>
         return Err(Problems(problems));
     }
     settings.server.resolve_paths(&texts.server.path);
+    settings.domains.resolve_paths(&texts.domains.path);
     settings.fingerprints = [&texts.server, &texts.domains]
         .into_iter()
         .chain(&texts.accounts)
@@ -163,6 +165,7 @@ impl Check<'_> {
                     self.known_account(&["domain", name.as_str(), field], account);
                 }
             }
+            self.dkim(name.as_str(), domain);
         }
     }
 

@@ -2,10 +2,12 @@
 //! RFC 5321 2.4 (case of localparts), 4.5.1 (postmaster), 3.9.1 (aliases); RFC 5233 (subaddresses, the separators).
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::account_name::AccountName;
+use super::dkim::{DkimSelector, SelectorName};
 use super::names::{AddressText, DomainName, LocalpartText, MailboxName};
 
 /// The domains file.
@@ -17,6 +19,17 @@ pub struct Domains {
     /// Our domains, by name.
     #[serde(deserialize_with = "super::parse::unique_map")]
     pub domain: BTreeMap<DomainName, Domain>,
+}
+
+impl Domains {
+    /// Makes each relative path relative to the directory of the domains file.
+    pub(super) fn resolve_paths(&mut self, domains_file: &Path) {
+        let base = domains_file.parent().unwrap_or(Path::new(""));
+        let selectors = self.domain.values_mut().flat_map(|d| d.dkim.values_mut());
+        for selector in selectors.filter(|s| !s.key.as_os_str().is_empty()) {
+            selector.key = base.join(&selector.key);
+        }
+    }
 }
 
 /// Where mail to `postmaster` goes.
@@ -48,6 +61,9 @@ pub struct Domain {
     /// Localparts that stand for several addresses.
     #[serde(deserialize_with = "super::parse::unique_map")]
     pub aliases: BTreeMap<LocalpartText, Alias>,
+    /// Keys that sign its mail, by selector.
+    #[serde(deserialize_with = "super::parse::unique_map")]
+    pub dkim: BTreeMap<SelectorName, DkimSelector>,
 }
 
 /// A localpart that stands for several addresses of ours.

@@ -1,11 +1,12 @@
 //! The sample files against the model.
 
+use dkim::SignedFields;
 use serde_json::{Map, Value, json};
 
 use super::EXAMPLES;
 use crate::settings::{
-    Account, AccountAddress, Alias, Domain, Domains, Door, Listener, Oauth, Postmaster, Route,
-    Server, Text, Texts, Transport, parse_and_check,
+    Account, AccountAddress, Alias, DkimSelector, Domain, Domains, Door, Listener, Oauth,
+    Postmaster, Route, Server, Text, Texts, Transport, parse_and_check,
 };
 
 fn texts() -> Texts {
@@ -184,6 +185,13 @@ fn compare_shown(content: &str, full: &Value, default: &Value) {
                             .into_iter()
                             .flatten(),
                     )
+                    .chain(
+                        header
+                            .contains("dkim")
+                            .then(|| ["dkim", "2026a"].map(String::from))
+                            .into_iter()
+                            .flatten(),
+                    )
                     .collect();
             }
         } else if line.starts_with("# ") {
@@ -254,6 +262,14 @@ fn default_of(default: &Value, table: &[String], name: &str) -> Value {
         ["oauth"] => serde_json::to_value(Oauth::default()).unwrap(),
         ["domain", _] => serde_json::to_value(Domain::default()).unwrap(),
         ["domain", _, "aliases", _] => serde_json::to_value(Alias::default()).unwrap(),
+        ["domain", _, "dkim", _] => {
+            let mut selector = serde_json::to_value(DkimSelector::default()).unwrap();
+            selector["key"] = Value::Null;
+            let fields = SignedFields::default();
+            selector["sealed_fields"] = fields.sealed().collect();
+            selector["signed_fields"] = fields.signed().collect();
+            selector
+        }
         _ => steps
             .iter()
             .fold(default.clone(), |value, step| value[*step].clone()),

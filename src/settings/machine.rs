@@ -9,19 +9,23 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sasl::Secret;
 use shards::tls::{OldestTls, TlsError, load_tls};
 
+use super::dkim::read_key;
 use super::listener::Listener;
 use super::load::read_text;
 use super::model::Settings;
 use super::oauth::Oauth;
 use super::parse::locate;
-use super::problem::{Problem, Problems};
+use super::problem::{PROBLEMS_SHOWN_MAX, Problem, Problems};
 use super::server::{HttpCore, Server, ShardCores};
 use super::text::Text;
 
 /// Compares settings, just loaded from this static file, with the machine. Reads certificates and keys (blocking).
 pub fn check_machine(settings: &Settings, server_file: &Path) -> Result<(), Problems> {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let problems = problems(settings, &read_text(server_file)?, cpus);
+    let mut problems = problems(settings, &read_text(server_file)?, cpus);
+    problems.extend(dkim_keys(settings, || {
+        read_text(&settings.server.domains_file)
+    }));
     if problems.is_empty() {
         return Ok(());
     }
@@ -106,6 +110,27 @@ fn certificates(text: &Text, listener_at: &str, listener: &Listener) -> Vec<Prob
         Some(at(text, &place, error.to_string(), hint))
     });
     wrong.collect()
+}
+
+/// The keys that sign mail. The text of the domains file is asked for only where something is wrong.
+fn dkim_keys(settings: &Settings, text: impl Fn() -> Result<Text, Problem>) -> Vec<Problem> {
+    let domains = settings.domains.domain.iter();
+    let selectors =
+        domains.flat_map(|(name, d)| d.dkim.iter().map(move |(s, table)| (name, s, table)));
+    let mut problems = Vec::new();
+    let mut found = None;
+    for (domain, selector, table) in selectors {
+        let Err(error) = read_key(&table.key) else {
+            continue;
+        };
+        let path = ["domain", domain.as_str(), "dkim", selector.as_str(), "key"];
+        problems.push(match found.get_or_insert_with(&text) {
+            // Finding a place parses the file again: done for as many as are shown.
+            Ok(text) if problems.len() < PROBLEMS_SHOWN_MAX => at(text, &path, error, SIGNER_HINT),
+            _ => Problem::of_file(&settings.server.domains_file, error),
+        });
+    }
+    problems
 }
 
 fn provider_files(text: &Text, oauth: &Oauth) -> Vec<Problem> {
@@ -218,6 +243,7 @@ const SECRET_MAX: u64 = 4096;
 const TRANSPORT_HINT: &str = "the server does not start without it: a file on the machine, for the user that the server runs as";
 const CERT_HINT: &str = "the server does not start without it: a PEM file with the certificate and its chain, on the machine and for the user that the server runs as";
 const KEY_HINT: &str = "the server does not start without it: a PEM file with the certificate's private key, on the machine and for the user that the server runs as";
+const SIGNER_HINT: &str = "the server does not start without it: a PEM file with an RSA key of 2048 bits or more, or an Ed25519 key, mode 0600, of the user that the server runs as; ringmail dkim gen makes one";
 const PAIR_HINT: &str =
     "the server does not start with them: cert and key of one pair belong together";
 
@@ -334,6 +360,53 @@ mod tests {
         let problems = with("none.pem");
         assert_eq!(problems.len(), 1, "{problems:?}");
         assert!(problems[0].starts_with("8: ") && problems[0].contains("none.pem: "));
+    }
+
+    #[test]
+    fn keys_that_sign_mail_are_read() {
+        let dir = std::env::temp_dir().join(format!("ringmail-signers-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let key = dkim::generate::ed25519_key(&mut |octets| octets.fill(7));
+        let small = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n";
+        let told = |name: &str, content: &str, mode| {
+            let path = dir.join(name);
+            fs::write(&path, content).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let text = format!(
+                "[postmaster]\naccount = \"a\"\n[domain.\"b.example\".dkim.s1]\nkey = \"{name}\"\n[domain.\"b.example\".dkim.s2]\nkey = \"none\"\nsign = false\n"
+            );
+            let texts = Texts {
+                server: Text::new(
+                    "r",
+                    format!("data_dir = \"d\"\nhostname = \"a.example\"\n{LISTENER}"),
+                ),
+                domains: Text::new(dir.join("domains.toml"), text),
+                accounts: vec![Text::new("a.toml", "addresses = [\"a@b.example\"]\n")],
+            };
+            let settings = parse_and_check(&texts).unwrap_or_else(|p| panic!("{p}"));
+            let problems = dkim_keys(&settings, || Ok(texts.domains.clone()));
+            let line = |p: &Problem| format!("{}: {}", p.place.as_ref().unwrap().line, p.message);
+            problems.iter().map(line).collect::<Vec<_>>()
+        };
+        let none = format!(
+            "6: {}: No such file or directory (os error 2)",
+            dir.join("none").display()
+        );
+        assert_eq!(told("good", &key, 0o600), std::slice::from_ref(&none));
+        for (content, mode, words) in [
+            (
+                key.as_str(),
+                0o640,
+                "others than its owner may read or write it",
+            ),
+            ("word", 0o600, "not a private key in PEM"),
+            (small, 0o600, "the private key is damaged"),
+        ] {
+            let problems = told("bad", content, mode);
+            let expected = format!("4: {}: {words}", dir.join("bad").display());
+            assert_eq!(problems, [expected, none.clone()]);
+        }
+        fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]

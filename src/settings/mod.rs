@@ -3,7 +3,7 @@
 //! RFC 5321 4.5.3 (minimum limits and timeouts), RFC 9051 5.4 (autologout).
 //! Not here: secrets (rows of the account's shard), address resolution (`directory/`), anything that changes while mail flows.
 //!
-//! `model` is the whole: `server`, `listener`, `limits`, `queue`, `dns`, `oauth`, `tls_policy` model the static file, `domains` the domains file, `account` one account's file.
+//! `model` is the whole: `server`, `listener`, `limits`, `queue`, `dns`, `oauth`, `outbound`, `tls_policy` model the static file, `domains` the domains file with `dkim`, `account` one account's file.
 //! `load` reads the files, `parse` turns a text into a model and finds all its errors, `check` looks at everything together,
 //! `problem` is how an error reads. `reload` says what a new version changes, `edit` writes the server's own changes,
 //! `example` prints every field, `local` is built in for `localserve`. `sendmail` is a file apart, of the command of that name.
@@ -12,6 +12,7 @@
 pub mod account;
 pub mod account_name;
 pub mod check;
+pub mod dkim;
 pub mod dns;
 pub mod domains;
 pub mod edit;
@@ -37,6 +38,7 @@ pub mod text;
 pub mod tls_policy;
 pub mod units;
 
+pub use self::dkim::{DkimCanonicalization, DkimSelector, SelectorName};
 pub use account::{Account, AccountAddress, LoginDisabled};
 pub use account_name::AccountName;
 pub use check::{parse_and_check, parse_and_check_unfinished};

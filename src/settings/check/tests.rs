@@ -506,3 +506,87 @@ fn whose_tokens_log_in_is_said_in_full() {
     assert!(http[0].starts_with("ringmail.toml:14: \"http://id.example.org\" is not a URL"));
     assert!(http[1].starts_with("ringmail.toml:15: \"\" cannot be an audience"));
 }
+
+#[test]
+fn selectors_of_dkim_are_right_or_told() {
+    let with =
+        |table: &str| domains_mistakes(&format!("[domain.\"example.org\".dkim.2026a]\n{table}\n"));
+    assert_eq!(with("key = \"k\""), [""; 0]);
+    assert_eq!(
+        with("sign = false"),
+        ["domains.toml:6: missing field \"key\""]
+    );
+    for (table, line, message) in [
+        ("sealed_fields = []", 8, "From must be signed"),
+        ("signed_fields = [\"from\"]", 8, "from stands there twice"),
+        (
+            "sealed_fields = [\"From\"]\nsigned_fields = [\"To\", \"FROM\"]",
+            9,
+            "FROM stands there twice",
+        ),
+        (
+            "sealed_fields = [\"From\", \"Received\"]",
+            8,
+            "Received must not be signed, it changes on the way",
+        ),
+        (
+            "signed_fields = [\"a b\"]",
+            8,
+            "\"a b\" is not the name of a header field",
+        ),
+        ("canonicalization = \"nofws\"", 8, "unknown value \"nofws\""),
+        (
+            "expiration_secs = \"500ms\"",
+            8,
+            "a signature that holds for 500ms ends before some mail arrives",
+        ),
+    ] {
+        let found = with(&format!("key = \"k\"\n{table}"));
+        assert_eq!(
+            found,
+            [format!("domains.toml:{line}: {message}")],
+            "{table}"
+        );
+    }
+    for right in [
+        "expiration_secs = 0",
+        "expiration_secs = \"1h\"",
+        "canonicalization = \"simple/relaxed\"",
+        "sealed_fields = []\nsigned_fields = [\"From\"]",
+        "sealed_fields = [\"From\", \"X-Own\"]",
+    ] {
+        assert_eq!(with(&format!("key = \"k\"\n{right}")), [""; 0], "{right}");
+    }
+    let table = |name: &str| format!("[domain.\"example.org\".dkim.\"{name}\"]\nkey = \"k\"\n");
+    assert_eq!(
+        domains_mistakes(&(table("2026A") + &table("2026a"))),
+        ["domains.toml:6: 2026a is there twice, written in two ways"]
+    );
+    let found = domains_mistakes(&table("a b"));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("\"a b\" is no selector"), "{found:?}");
+    let label = "l".repeat(60);
+    let long = [label.as_str(); 4].join(".");
+    assert_eq!(
+        domains_mistakes(&table(&long)),
+        ["domains.toml:6: the selector and the domain are too long for a name in DNS"]
+    );
+    let nine: String = (0..9).map(|n| table(&format!("s{n}"))).collect();
+    assert_eq!(
+        domains_mistakes(&nine),
+        ["domains.toml:6: 9 selectors sign, more than 8"]
+    );
+}
+
+#[test]
+fn keys_lie_beside_the_domains_file() {
+    let domains =
+        format!("{DOMAINS}[domain.\"example.org\".dkim]\na.key = \"dkim/a\"\nb.key = \"/b\"\n");
+    let settings = parse_and_check(&texts(SERVER, &domains, &[("anna.toml", ANNA)])).unwrap();
+    let selectors = &settings.domains.domain["example.org"].dkim;
+    let keys: Vec<&Path> = selectors.values().map(|s| s.key.as_path()).collect();
+    assert_eq!(keys, [Path::new("/etc/dkim/a"), Path::new("/b")]);
+    let default = selectors.values().next().unwrap();
+    assert_eq!(default.expiration(), Some(72 * 3600));
+    assert_eq!(default.fields(), Ok(None));
+}
