@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use dkim::limits::RSA_BITS_MAX;
 use lexopt::Arg::{Long, Short, Value};
 
 use super::table::{Opt, ROWS, Row, TEXTS, begins, overview};
@@ -24,6 +25,9 @@ pub(super) struct Arguments {
     pub(super) make_missing: bool,
     pub(super) no_imap_preauth: bool,
     pub(super) failed: bool,
+    pub(super) rsa: bool,
+    pub(super) ed25519: bool,
+    pub(super) bits: Option<u32>,
     pub(super) limit: Option<u32>,
     pub(super) day: Option<tls_rpt::Day>,
     pub(super) port_offset: Option<u16>,
@@ -89,6 +93,9 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed,
             Long("make-missing") => Opt::MakeMissing,
             Long("no-imap-preauth") => Opt::NoImapPreauth,
             Long("failed") => Opt::Failed,
+            Long("rsa") => Opt::Rsa,
+            Long("ed25519") => Opt::Ed25519,
+            Long("bits") => Opt::Bits,
             Long("limit") => Opt::Limit,
             Long("day") => Opt::Day,
             Long("port-offset") => Opt::PortOffset,
@@ -135,6 +142,9 @@ impl Arguments {
             Opt::MakeMissing => self.make_missing = true,
             Opt::NoImapPreauth => self.no_imap_preauth = true,
             Opt::Failed => self.failed = true,
+            Opt::Rsa => self.rsa = true,
+            Opt::Ed25519 => self.ed25519 = true,
+            Opt::Bits => self.bits = Some(number(option, &value()?, RSA_BITS_MAX as u32)?),
             Opt::Limit => self.limit = Some(number(option, &value()?, LOGINS_MAX as u32)?),
             Opt::Day => {
                 let value = value()?;

@@ -16,17 +16,26 @@ pub(super) fn lookup(arguments: &Arguments) -> Result<(), Failure> {
     let [record_type, name] = arguments.rest.as_slice() else {
         return Err(Failure::Usage("TYPE and NAME are needed".into()));
     };
+    let answer = look_up(arguments, record_type, name)?;
+    end(arguments, &answer, told)
+}
+
+/// What `describe` tells of a name.
+pub(super) fn look_up(
+    arguments: &Arguments,
+    record_type: &str,
+    name: &str,
+) -> Result<Value, Failure> {
     // Before anybody is asked: a slip of the pen is no failure of the server's.
     let (parsed, of_type) = parse(record_type, name).map_err(Failure::Usage)?;
     let request = Request::DnsLookup {
-        record_type: record_type.clone(),
-        name: name.clone(),
+        record_type: record_type.to_owned(),
+        name: name.to_owned(),
     };
-    let answer = ask(arguments, &request, async |resolver| {
+    ask(arguments, &request, async |resolver| {
         let found = resolver.resolve(&parsed, of_type).await;
         describe(&parsed, of_type, found.map(Into::into))
-    })?;
-    end(arguments, &answer, told)
+    })
 }
 
 pub(super) fn mx(arguments: &Arguments) -> Result<(), Failure> {

@@ -11,6 +11,7 @@ mod certificate;
 mod check;
 mod client;
 mod config;
+mod dkim;
 mod dns;
 mod hold_rules;
 mod localserve;
@@ -110,6 +111,10 @@ fn run(command: Command, arguments: &Arguments) -> Result<(), Failure> {
         Command::HoldRuleAdd => hold_rules::add(arguments),
         Command::HoldRuleRemove => hold_rules::remove(arguments),
         Command::QueueDump => queue::dump(arguments),
+        Command::DkimGen => dkim::generate(arguments),
+        Command::DkimRecord => dkim::record(arguments),
+        Command::DkimCheck => dkim::check(arguments),
+        Command::DkimVerify => dkim::verify(arguments),
         Command::DnsLookup => dns::lookup(arguments),
         Command::DnsMx => dns::mx(arguments),
         Command::DnsTls => dns::tls(arguments),

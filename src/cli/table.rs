@@ -33,6 +33,10 @@ pub(super) enum Command {
     HoldRuleList,
     HoldRuleAdd,
     HoldRuleRemove,
+    DkimGen,
+    DkimRecord,
+    DkimCheck,
+    DkimVerify,
     DnsLookup,
     DnsMx,
     DnsTls,
@@ -64,6 +68,9 @@ pub(super) enum Opt {
     NoImapPreauth,
     Failed,
     Limit,
+    Rsa,
+    Ed25519,
+    Bits,
     Day,
     Account,
     From,
@@ -143,6 +150,9 @@ impl Opt {
             Opt::NoImapPreauth => "--no-imap-preauth",
             Opt::Failed => "--failed",
             Opt::Limit => "--limit N",
+            Opt::Rsa => "--rsa",
+            Opt::Ed25519 => "--ed25519",
+            Opt::Bits => "--bits N",
             Opt::Day => "--day YYYYMMDD",
             Opt::Account => "--account NAME",
             Opt::From => "--from TEXT",
@@ -216,6 +226,11 @@ impl Opt {
             Opt::Failed => "only attempts that failed",
             Opt::Limit => "how many records at most (default 100, at most 100000)",
             Opt::Day => "only of this day (UTC)",
+            Opt::Rsa => "an RSA key, which every receiver verifies (the default)",
+            Opt::Ed25519 => {
+                "an Ed25519 key: small and fast, not verified by all; beside one with RSA"
+            }
+            Opt::Bits => "of the RSA key: 2048 (default), 3072 or 4096",
             Opt::MakeMissing => "makes shards whose directories are gone for good anew, empty",
         }
     }
@@ -362,7 +377,7 @@ const WHICH: &[Opt] = &[Opt::Config, Opt::Dir];
 const WHICH_JSON: &[Opt] = &[Opt::Config, Opt::Dir, Opt::Json];
 
 /// All commands, in the order of the help.
-pub(super) const ROWS: [Row; 43] = [
+pub(super) const ROWS: [Row; 47] = [
     Row {
         command: Command::Localserve,
         words: &["localserve"],
@@ -696,6 +711,53 @@ are not held. Rules stay until they are removed.",
         details: "\
 N is its number, as ringmail queue holdrules list shows it. What it holds is
 released by ringmail queue release --rule N.",
+    },
+    Row {
+        command: Command::DkimGen,
+        words: &["dkim", "gen"],
+        arguments: &["DOMAIN", "SELECTOR"],
+        options: &[Opt::Config, Opt::Dir, Opt::Rsa, Opt::Ed25519, Opt::Bits],
+        summary: "Makes a key that signs a domain's mail (DKIM)",
+        details: "\
+SELECTOR is a word of your choice, such as 2026a; each new key has a new one.
+Writes dkim/SELECTOR._domainkey.DOMAIN.pem beside the domains file, mode 0600,
+which belongs to the server's user; what is there is never overwritten. Prints
+the TXT record for DNS as lines of a zone file, and the lines for the domains
+file. Nothing is signed until those are there and the server was reloaded.",
+    },
+    Row {
+        command: Command::DkimRecord,
+        words: &["dkim", "record"],
+        arguments: &["DOMAIN", "[SELECTOR]"],
+        options: WHICH,
+        summary: "Prints the DNS records of a domain's keys again",
+        details: "\
+Of those in the domains file, as lines of a zone file. Run it as a user who may
+read the keys.",
+    },
+    Row {
+        command: Command::DkimCheck,
+        words: &["dkim", "check"],
+        arguments: &["DOMAIN", "[SELECTOR]"],
+        options: WHICH_JSON,
+        summary: "Looks whether the DNS records fit a domain's keys",
+        details: "\
+Asks DNS as ringmail dns lookup does, and has a signature of each key verified
+with what it finds. Run it as a user who may read the keys.
+
+Exit code: 0 when the record of each selector that signs fits; else 1.",
+    },
+    Row {
+        command: Command::DkimVerify,
+        words: &["dkim", "verify"],
+        arguments: &["FILE"],
+        options: WHICH,
+        summary: "Checks the DKIM signatures of a message in a file",
+        details: "\
+FILE is the message as it was received. Keys are looked up as ringmail dns
+lookup does.
+
+Exit code: 0 when a signature passes; else 1.",
     },
     Row {
         command: Command::DnsLookup,

@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+
 /// Makes a file that must not exist yet. Fails with `AlreadyExists` when it does, and leaves it as it is.
 pub(super) fn create(path: &Path, content: &str) -> io::Result<()> {
     let permissions = fs::Permissions::from_mode(FILE_MODE);
@@ -14,6 +16,42 @@ pub(super) fn create(path: &Path, content: &str) -> io::Result<()> {
     let linked = fs::hard_link(&temporary, path);
     let removed = fs::remove_file(&temporary);
     linked.and(removed)?;
+    sync_folder(path)
+}
+
+/// Makes a file that must not exist yet, for its owner alone to read; its folder too, if that is not there. Where root makes them, they are
+/// for whoever owns `data_dir`: the server's user, who may have put links where root writes.
+pub fn create_secret(path: &Path, content: &str, data_dir: &Path) -> io::Result<()> {
+    let owner = fs::metadata(data_dir).ok();
+    let owner = owner.filter(|_| rustix::process::geteuid().is_root());
+    let give = |file: &File| match &owner {
+        Some(owner) => fchown(file, Some(owner.uid()), Some(owner.gid())),
+        None => give_to_owner_of_folder(file, path),
+    };
+    let folder = folder_of(path);
+    if !folder.exists() {
+        create_folder(folder)?;
+        let no_link = (OFlags::NOFOLLOW | OFlags::DIRECTORY).bits() as i32;
+        let opened = OpenOptions::new()
+            .read(true)
+            .custom_flags(no_link)
+            .open(folder);
+        give(&opened?)?;
+    }
+    // A new file is nobody's link.
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(SECRET_MODE)
+        .open(path)?;
+    let written = file
+        .write_all(content.as_bytes())
+        .and_then(|()| give(&file))
+        .and_then(|()| file.sync_all());
+    if written.is_err() {
+        let _ = fs::remove_file(path);
+    }
+    written?;
     sync_folder(path)
 }
 
@@ -116,5 +154,7 @@ fn folder_of(path: &Path) -> &Path {
 
 /// Mode of a new file, whatever the umask: the owner writes, the group reads.
 const FILE_MODE: u32 = 0o640;
+/// Of a file with a secret.
+const SECRET_MODE: u32 = 0o600;
 /// The same for a new folder.
 const FOLDER_MODE: u32 = 0o750;

@@ -6,6 +6,7 @@ mod cli;
 mod client_keys;
 mod crash;
 mod dialogs;
+mod dkim;
 mod dns;
 mod failed_logins;
 mod faults;
