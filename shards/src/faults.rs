@@ -3,7 +3,8 @@
 //! `RINGMAIL_FAULTS=body.synced=kill@3,rows.commit=fail` kills the process (SIGKILL, as power loss would leave the page cache)
 //! the third time it passes `body.synced`, and makes every `rows.commit` fail with an I/O error (`panic` panics there,
 //! `emlink` fails as a file does that has all the names it can have, `stall:FILE` waits there while the file exists). `shard-001/rows.commit` means
-//! that shard alone. docs/STORAGE.md lists the points of the storage; `smtp.message` is passed at the end of each message received.
+//! that shard alone. docs/STORAGE.md lists the points of the storage; `smtp.message` is passed at the end of each message received,
+//! `inbound.sign` before one is signed.
 
 use std::io;
 

@@ -159,6 +159,12 @@ pub(super) fn verify(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
+/// Makes the key of `localserve`, mode 0600.
+pub(super) fn write_ed25519(path: &Path) -> Result<(), String> {
+    let text = new_key(None)?;
+    replace::put(path, &text, 0o600).map_err(|e| format!("{}: {e}", path.display()))
+}
+
 /// PKCS#8 in PEM; Ed25519 without bits.
 fn new_key(bits: Option<usize>) -> Result<impl Deref<Target = String>, String> {
     let mut without_randomness = Ok(());

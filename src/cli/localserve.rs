@@ -15,7 +15,9 @@ use crate::calls::{Answer, Call, ControlCall};
 use crate::control::{Control, Source, supervise};
 use crate::login::Secrets;
 use crate::serve::Server;
-use crate::settings::local::{LOCAL_ACCOUNT, LOCAL_CERT, LOCAL_KEY, LOCAL_PASSWORD, PORT_OFFSET};
+use crate::settings::local::{
+    LOCAL_ACCOUNT, LOCAL_CERT, LOCAL_DKIM_KEY, LOCAL_KEY, LOCAL_PASSWORD, PORT_OFFSET,
+};
 use crate::settings::{AccountName, Door, Local, Settings};
 use crate::telemetry;
 
@@ -86,6 +88,10 @@ fn prepare(dir: &Path) -> Result<(), Failure> {
     let (cert, key) = (dir.join(LOCAL_CERT), dir.join(LOCAL_KEY));
     if certificate::must_be_made(&cert) || certificate::must_be_made(&key) {
         certificate::write_self_signed(&cert, &key)?;
+    }
+    let dkim = dir.join(LOCAL_DKIM_KEY);
+    if certificate::must_be_made(&dkim) {
+        super::dkim::write_ed25519(&dkim)?;
     }
     Ok(())
 }

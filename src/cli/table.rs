@@ -397,7 +397,8 @@ Accounts u1, u2, ... have the same password until another is set. They are files
 in DIR/accounts and stay, without --accounts too, until ringmail account remove.
 DIR is made at the first start and used again at the next; by default it is
 ringmail/localserve below the user's data directory ($XDG_DATA_HOME, else
-~/.local/share). The certificate is DIR/localhost.crt, made by ourselves.",
+~/.local/share). The certificate is DIR/localhost.crt, made by ourselves; mail
+for elsewhere is signed (DKIM) with DIR/localhost.dkim.key.",
     },
     Row {
         command: Command::Serve,

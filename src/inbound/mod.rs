@@ -2,10 +2,13 @@
 //!
 //! Called by `smtp_server` for port 25 and for submission. The doors have decided who gets it; here it is decided where it is
 //! committed first: with one recipient in that account's shard, with several as a fan-out entry of this core (`fan_out`).
+//! Mail of our own users for other hosts is signed before (`signing`).
 //! Not here: reply texts, checks of the sender.
 
 pub mod fan_out;
+mod signing;
 mod spool;
 
 pub use fan_out::{FanOut, ROOM, Recipient};
+pub use signing::{SigningError, ToSign, sign};
 pub use spool::{BodyMemory, Finished, HEAD_MAX, Spool, SpoolError, may_begin, remove_unused};

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dkim::MessageHasher;
 use shards::pool::PoolError;
 use shards::storage::{External, ExternalWriter, Watch};
 
@@ -80,6 +81,8 @@ pub struct Finished {
     pub file: Option<External>,
     /// To be kept until the message is on disk, or refused.
     pub memory: BodyMemory,
+    /// Has seen all of it, if it is in a file and was to be hashed.
+    pub hasher: Option<Box<MessageHasher>>,
 }
 
 /// A complete message's octets in memory. They count in the core's budget as long as anybody holds them: this, or a delivery on its
@@ -144,6 +147,8 @@ pub struct Spool {
     /// What the core's budget counts of all this: memory that is taken, used or not.
     counted: usize,
     file: Option<File>,
+    /// None while a worker has it, too.
+    hasher: Option<Box<MessageHasher>>,
     memory_max: usize,
     reserve: u64,
 }
@@ -195,11 +200,17 @@ impl Spool {
             in_flight: 0,
             counted: 0,
             file: None,
+            hasher: None,
             memory_max,
             reserve: storage.disk_reserve_bytes.get(),
         };
         spool.count();
         spool
+    }
+
+    /// Has the message hashed where it goes to a file, by the thread that writes. Before its first octet.
+    pub fn hash_with(&mut self, hasher: MessageHasher) {
+        self.hasher = Some(Box::new(hasher));
     }
 
     /// Takes a piece; never waits. [`Spool::settle`] must follow before more comes if [`Spool::needs_settling`].
@@ -221,7 +232,8 @@ impl Spool {
             self.seen = self.memory.len();
         }
         let head = self.file.as_ref().map_or(0, |f| f.head.capacity());
-        let now = self.memory.capacity() + self.in_flight + head;
+        let hashed = self.hasher.as_ref().map_or(0, |h| h.held());
+        let now = self.memory.capacity() + self.in_flight + head + hashed;
         let others = self.core.body_memory.get() - self.counted;
         self.core.body_memory.set(others + now);
         self.counted = now;
@@ -271,24 +283,29 @@ impl Spool {
             return Err(SpoolError::Pool(PoolError::Lost));
         };
         let (path, writer) = (file.path.clone(), file.writer.take());
-        self.in_flight = piece.capacity();
+        let mut hasher = self.hasher.take();
+        self.in_flight = piece.capacity() + hasher.as_ref().map_or(0, |h| h.held());
         self.count();
         let reserve = self.reserve;
         let written = self
             .core
             .spooling
-            .run(move || -> std::io::Result<ExternalWriter> {
+            .run(move || -> std::io::Result<_> {
                 let mut writer = match writer {
                     Some(writer) => writer,
                     None => ExternalWriter::create(path, reserve)?,
                 };
                 writer.write(&piece)?;
-                Ok(writer)
+                if let Some(hasher) = &mut hasher {
+                    hasher.update(&piece);
+                }
+                Ok((writer, hasher))
             })
             .await;
         self.in_flight = 0;
         self.count();
-        let writer = written??;
+        let (writer, hasher) = written??;
+        self.hasher = hasher;
         if let Some(file) = &mut self.file {
             file.writer = Some(writer);
         }
@@ -313,6 +330,7 @@ impl Spool {
                 },
                 file: None,
                 memory,
+                hasher: None,
             });
         }
         if !self.memory.is_empty() {
@@ -344,6 +362,7 @@ impl Spool {
             },
             file: Some(external),
             memory,
+            hasher: self.hasher.take(),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! The settings of `localserve`: a whole server in one directory on loopback, nothing to write first.
 //! They are texts like the operator's own, so they take the same way through parser and check. Files that `account add --dir` left in
 //! `DIR/accounts` are read beside them, those of `--accounts` too, and `DIR/domains.toml`, when it exists, stands in for the built-in domain.
-//! Not here: the certificate and the passwords (made by `serve.rs` and `cli/` at the first start).
+//! Not here: the certificate, the key for DKIM and the passwords (made by `serve.rs` and `cli/` at the first start).
 
 use std::fmt::Write as _;
 use std::fs;
@@ -191,6 +191,8 @@ pub const LOCAL_CERT: &str = "localhost.crt";
 pub const LOCAL_DATA: &str = "data";
 /// Key of that certificate.
 pub const LOCAL_KEY: &str = "localhost.key";
+/// Key that signs mail of the built-in domain; its selector is `localserve`.
+pub const LOCAL_DKIM_KEY: &str = "localhost.dkim.key";
 /// Leaves room for the highest standard port, that of IMAPS.
 pub const PORT_OFFSET_MAX: u16 = u16::MAX - 993;
 /// Most accounts of `--accounts`: what one server is built for.
@@ -252,6 +254,7 @@ account = "ringmail"
 
 [domain.localhost]
 separators = ["+"]
+dkim.localserve.key = "localhost.dkim.key"
 "#;
 
 #[cfg(test)]

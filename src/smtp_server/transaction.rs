@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use dkim::MessageHasher;
 use message::compose::{Greeting, TlsNames, WithProtocol};
 use message::{FromAddress, Header, MessageDate, Received, ReceivedFrom};
 use shards::net::TlsFacts;
@@ -11,12 +12,14 @@ use smtp::{HelloKind, MailParameters, Reply, ReversePath};
 use super::recipients::{self, Target};
 use super::{replies, simulated};
 use crate::directory::Failure;
-use crate::inbound::{FanOut, Finished, HEAD_MAX, Recipient, Spool, SpoolError};
+use crate::inbound::{
+    FanOut, Finished, HEAD_MAX, Recipient, SigningError, Spool, SpoolError, ToSign, sign,
+};
 use crate::live::Live;
 use crate::percore::PerCore;
 use crate::queue::rows::{MessageRow, Recipient as Queued};
 use crate::settings::AccountName;
-use crate::store::thread_row;
+use crate::store::{NewContent, thread_row};
 
 /// What is known of the connection when a message ends.
 pub struct Facts<'a> {
@@ -34,6 +37,15 @@ pub struct Facts<'a> {
     pub tls: Option<TlsFacts>,
     /// The account that is logged in, on submission.
     pub submitter: Option<AccountName>,
+}
+
+/// What is known of a message of our own user.
+#[derive(Default)]
+struct Submission {
+    /// Header fields that it lacked.
+    added: String,
+    /// Localpart and domain of its author.
+    author: Option<(String, String)>,
 }
 
 /// A transaction under way.
@@ -114,12 +126,21 @@ impl Transaction {
 
     /// Takes a piece of the message.
     pub fn push(&mut self, core: &Rc<PerCore>, piece: &[u8]) {
-        if self.failed.is_none() {
-            let expected = self.parameters.size.unwrap_or(0);
-            self.spool
-                .get_or_insert_with(|| Spool::new(core, expected))
-                .push(piece);
+        if self.failed.is_some() {
+            return;
         }
+        let expected = self.parameters.size.unwrap_or(0);
+        let spool = self.spool.get_or_insert_with(|| {
+            let mut spool = Spool::new(core, expected);
+            // Mail for elsewhere is our users', and may have to be signed.
+            if !self.remote.is_empty()
+                && let Some(hasher) = core.live().signers.hasher()
+            {
+                spool.hash_with(hasher);
+            }
+            spool
+        });
+        spool.push(piece);
     }
 
     /// Whether octets of the message have come.
@@ -168,13 +189,13 @@ impl Transaction {
         };
         let live = core.live();
         match self.check(&live, &facts, spool.head()) {
-            Ok(added) => self.accept(core, &facts, spool, added).await,
+            Ok(submission) => self.accept(core, &facts, spool, submission).await,
             Err(reply) => reply,
         }
     }
 
-    /// Checks the header; on submission answers the fields to add.
-    fn check(&self, live: &Live, facts: &Facts<'_>, head: &[u8]) -> Result<String, Reply> {
+    /// Checks the header; on submission answers who wrote it, and the fields to add.
+    fn check(&self, live: &Live, facts: &Facts<'_>, head: &[u8]) -> Result<Submission, Reply> {
         // What is not looked at could name another author, or tell of a loop. The same for a message in memory, of which all is there:
         // what is refused must not hang on how much else the server holds.
         let looked_at = &head[..head.len().min(HEAD_MAX)];
@@ -204,13 +225,13 @@ impl Transaction {
             return Err(Reply::loop_detected()
                 .with_text("this message was delivered to the same address before"));
         }
-        let added = match facts.submitter {
+        let submission = match facts.submitter {
             Some(account) => self.check_submission(live, account, facts, head)?,
-            None => String::new(),
+            None => Submission::default(),
         };
         // Of our own users too: an account here is no member yet.
         self.check_aliases(live, header)?;
-        Ok(added)
+        Ok(submission)
     }
 
     fn check_aliases(&self, live: &Live, header: Header<'_>) -> Result<(), Reply> {
@@ -242,7 +263,7 @@ impl Transaction {
         account: AccountName,
         facts: &Facts<'_>,
         head: &[u8],
-    ) -> Result<String, Reply> {
+    ) -> Result<Submission, Reply> {
         if !message::header::has_separator(head) {
             return Err(Reply::bad_message(
                 "the message has no line between header and body",
@@ -269,7 +290,54 @@ impl Transaction {
         if header.first("Date").is_none() {
             added += &message::compose::date_field(MessageDate::utc(crate::percore::wall_clock()));
         }
-        Ok(added)
+        Ok(Submission {
+            added,
+            author: Some((localpart, domain)),
+        })
+    }
+
+    /// The DKIM-Signature fields of a message for elsewhere: none if nobody signs for its author's domain.
+    async fn signatures(
+        &self,
+        core: &Rc<PerCore>,
+        facts: &Facts<'_>,
+        submission: &Submission,
+        (content, hasher): (&NewContent, Option<Box<MessageHasher>>),
+        until: i64,
+    ) -> Result<String, Reply> {
+        let Some((localpart, domain)) = submission
+            .author
+            .as_ref()
+            .filter(|_| !self.remote.is_empty())
+        else {
+            return Ok(String::new());
+        };
+        let live = core.live();
+        let Some(selectors) = live.signers.of(domain) else {
+            return Ok(String::new());
+        };
+        // i= names the author where its domain is d=.
+        let name = live.directory.login_name(&format!("{localpart}@{domain}"));
+        let own = name
+            .rsplit_once('@')
+            .filter(|(_, d)| *d == selectors[0].domain.ascii());
+        let localpart = own.and_then(|(l, _)| Some(smtp::Localpart::new(l).ok()?.to_string()));
+        let to_sign = ToSign {
+            selectors,
+            content,
+            hasher,
+            added: &submission.added,
+            localpart,
+            smtputf8: self.parameters.smtputf8,
+            until,
+        };
+        sign(core, to_sign).await.map_err(|error| match error {
+            SigningError::Message(error) => Reply::bad_message(format!("DKIM: {error}")),
+            error => {
+                tracing::error!(connection = facts.id, domain, %error, "a message could not be signed and was put off");
+                Reply::local_error().with_text("the message could not be signed, try again later")
+            }
+        })
     }
 
     async fn accept(
@@ -277,28 +345,20 @@ impl Transaction {
         core: &Rc<PerCore>,
         facts: &Facts<'_>,
         spool: Spool,
-        added: String,
+        submission: Submission,
     ) -> Reply {
         let header = Header::of_message(spool.head());
         let thread = thread_row(header);
-        let message_id = message_id(header, &added);
+        let message_id = message_id(header, &submission.added);
         let Finished {
             content,
             file,
             memory,
+            hasher,
         } = match spool.finish().await {
             Ok(finished) => finished,
             Err(error) => return spool_reply(&error),
         };
-        let received = self.received(facts) + &added;
-        let reverse_path = self
-            .reverse_path
-            .to_string()
-            .trim_start_matches('<')
-            .trim_end_matches('>')
-            .to_string();
-        let eight_bit =
-            content.external.is_some() || !content.bytes.is_ascii() || !received.is_ascii();
         let accepted = core.wall_clock();
         let lifetime = core
             .live()
@@ -307,6 +367,28 @@ impl Transaction {
             .queue
             .give_up_after_secs
             .duration();
+        let expires = accepted.saturating_add_unsigned(lifetime.as_secs());
+        let signed = (&content, hasher);
+        let signatures = self.signatures(core, facts, &submission, signed, expires);
+        let signatures = match signatures.await {
+            Ok(signatures) => signatures,
+            Err(reply) => {
+                if let Some(external) = file {
+                    crate::inbound::remove_unused(core, external);
+                }
+                return reply;
+            }
+        };
+        // RFC 6376 5.6: signatures come first.
+        let received = signatures + &self.received(facts) + &submission.added;
+        let reverse_path = self
+            .reverse_path
+            .to_string()
+            .trim_start_matches('<')
+            .trim_end_matches('>')
+            .to_string();
+        let eight_bit =
+            content.external.is_some() || !content.bytes.is_ascii() || !received.is_ascii();
         let remote = (!self.remote.is_empty()).then(|| MessageRow {
             size: 0,
             prefix_length: 0,
@@ -321,7 +403,7 @@ impl Transaction {
             binary: self.parameters.body == Some(smtp::BodyKind::BinaryMime),
             accepted,
             not_before: 0,
-            expires: accepted.saturating_add_unsigned(lifetime.as_secs()),
+            expires,
             require_tls: None,
             ret: None,
             envid: None,

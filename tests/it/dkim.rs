@@ -1,17 +1,326 @@
-//! DKIM: keys are made, checked and reloaded.
+//! DKIM: what our users send to others is signed as it goes out; keys are made, checked and reloaded.
+//! tests/interop/dkim_signatures.py has other people's verifiers.
 
+use std::io::{BufReader, Read, Write};
 use std::net::UdpSocket;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ::dkim::{KeyRecord, SigningKey, generate};
+use ::dkim::{Check, KeyAnswer, KeyRecord, Rules, SigningKey, Status, Verifier, generate};
+use ringmail::settings::{DkimSelector, Door, SelectorName};
 
+use crate::crash::{command, reply};
+use crate::filled::imap;
 use crate::folder::Folder;
-use crate::program::Ran;
+use crate::program::{Localserve, Ran};
+use crate::server::TestServer;
+use crate::smtp::{talk, wait_for};
+
+const RSA: &str = include_str!("../../protocols/dkim/tests/keys/rsa2048.pem");
+
+fn put_key(path: &Path, pem: &str) -> KeyRecord {
+    std::fs::write(path, pem).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    KeyRecord::of_key(&SigningKey::from_pem(pem).unwrap())
+}
 
 fn ed25519(seed: u8) -> String {
     generate::ed25519_key(&mut |octets| octets.fill(seed)).to_string()
+}
+
+/// Selector and result of each signature; for these records by query.
+fn verified(message: &[u8], records: &[(&str, &KeyRecord)]) -> Vec<(String, Status)> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let mut verifier = Verifier::new(Rules {
+        received_at_secs: now.as_secs(),
+        is_public_suffix: Box::new(|_| false),
+        service: "email",
+    });
+    verifier.update(message);
+    let evaluated = verifier.finish().into_iter().map(|check| match check {
+        Check::Settled(evaluation) => evaluation,
+        Check::Open(question) => {
+            let record = records.iter().find(|(name, _)| *name == question.query());
+            let (_, record) = record.unwrap_or_else(|| panic!("{}", question.query()));
+            question.evaluate(&KeyAnswer::Records(vec![record.to_string().into_bytes()]))
+        }
+    });
+    let result = |e: ::dkim::Evaluation| (e.signature.unwrap().selector.ascii().into(), e.status);
+    evaluated.map(result).collect()
+}
+
+/// The message after the fields of its delivery.
+fn as_sent(stored: &str) -> &str {
+    let start = stored
+        .find("DKIM-Signature: ")
+        .unwrap_or_else(|| panic!("{stored}"));
+    &stored[start..]
+}
+
+/// The next message in the INBOX of localserve's account, which is taken out.
+fn received(server: &Localserve) -> String {
+    let look = |commands: &[&str]| imap(server, "ringmail", "ringmailringmail", commands);
+    let mut found = String::new();
+    wait_for(|| {
+        let said = look(&["EXAMINE INBOX", "FETCH 1:* BODY.PEEK[]"]);
+        let Some((_, rest)) = said[1].split_once("BODY[] {") else {
+            return false;
+        };
+        let (length, rest) = rest.split_once("}\r\n").unwrap();
+        found = rest[..length.parse().unwrap()].to_string();
+        true
+    });
+    // One that comes between looking and removing would be lost unseen.
+    look(&["SELECT INBOX", "STORE 1 +FLAGS (\\Deleted)", "EXPUNGE"]);
+    found
+}
+
+/// Logs in as `ringmail` and names sender and recipient.
+fn submission(server: &Localserve, mail_parameters: &str) -> BufReader<std::net::TcpStream> {
+    let mut talk = BufReader::new(server.connect(587));
+    reply(&mut talk).unwrap();
+    for line in [
+        "EHLO client.example\r\n",
+        "AUTH PLAIN AHJpbmdtYWlsQGxvY2FsaG9zdAByaW5nbWFpbHJpbmdtYWls\r\n",
+        &format!("MAIL FROM:<ringmail@localhost>{mail_parameters}\r\n"),
+        "RCPT TO:<friend@example.org>\r\n",
+    ] {
+        let said = command(&mut talk, line).unwrap();
+        assert!(said.starts_with('2'), "{line}{said}");
+    }
+    talk
+}
+
+fn submit(server: &Localserve, parameters: &str, message: &str) -> String {
+    let mut talk = submission(server, parameters);
+    command(&mut talk, "DATA\r\n").unwrap();
+    talk.get_mut().write_all(message.as_bytes()).unwrap();
+    command(&mut talk, ".\r\n").unwrap()
+}
+
+#[test]
+fn localserve_signs_what_goes_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let pem = std::fs::read_to_string(dir.path().join("localhost.dkim.key")).unwrap();
+    let record = KeyRecord::of_key(&SigningKey::from_pem(&pem).unwrap());
+    let records = [("localserve._domainkey.localhost", &record)];
+    let passes = |message: &str| {
+        verified(message.as_bytes(), &records) == [("localserve".to_string(), Status::Pass)]
+    };
+    let header = "From: Ringmail <ringmail+detail@localhost>\r\nSubject: hello\r\n";
+    // Lines that end in LF alone are sent as any others, beyond ASCII too; a large body goes to a file on its way.
+    let large = "words that fill a line, and more of them until it is long\r\n".repeat(60_000);
+    let utf8 = " BODY=8BITMIME SMTPUTF8";
+    for (parameters, body) in [
+        ("", "Hi  there \r\n\r\n\r\n"),
+        ("", "bare\nLF\nbut the last\r\n"),
+        (utf8, "Gr\u{fc}\u{df}e\r\n..dots\r\n"),
+        ("", large.as_str()),
+    ] {
+        let said = submit(&server, parameters, &format!("{header}\r\n{body}"));
+        assert!(said.starts_with("250"), "{said}");
+        let stored = received(&server);
+        let message = as_sent(&stored);
+        let (signature, rest) = message.split_once("\r\nReceived: ").unwrap();
+        assert!(!signature.contains("eceived"), "{signature}");
+        // Fields that were added are signed with those that came.
+        for word in [
+            "d=localhost;",
+            "i=ringmail@localhost;",
+            "Date:Date:Message-ID:Message-ID:",
+        ] {
+            let unfolded = signature.replace("\r\n\t", "");
+            assert!(unfolded.contains(word), "{word} {unfolded}");
+        }
+        assert!(
+            rest.contains("\r\nMessage-ID: ") && rest.contains("\r\nDate: "),
+            "{rest}"
+        );
+        assert!(passes(message), "{}", &message[..message.len().min(3000)]);
+        assert!(!passes(&message.replacen("\r\n\r\n", "\r\n\r\nmore", 1)));
+        assert!(!passes(&format!("Subject: other\r\n{message}")));
+    }
+    let mut talk = submission(&server, " BODY=BINARYMIME");
+    let binary = format!("{header}\r\nlines\nthat \rend as\n\r they like");
+    talk.get_mut()
+        .write_all(format!("BDAT {} LAST\r\n{binary}", binary.len()).as_bytes())
+        .unwrap();
+    let said = reply(&mut talk).unwrap();
+    assert!(said.starts_with("250"), "{said}");
+    assert!(passes(as_sent(&received(&server))));
+    let metrics = server.get("/metrics").2;
+    let counted = "ringmail_dkim_signatures_total{algorithm=\"ed25519-sha256\"} 5\n";
+    assert!(metrics.contains(counted), "{metrics}");
+}
+
+#[test]
+fn what_cannot_be_signed_is_put_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::with_faults(dir.path(), &[], "inbound.sign=fail");
+    let message = "From: ringmail@localhost\r\nSubject: hello\r\n\r\nhello\r\n";
+    let large = message.to_string() + &"words that fill a line\r\n".repeat(100_000);
+    for message in [message, &large] {
+        let said = submit(&server, "", message);
+        assert!(
+            said.starts_with("451 4.3.0 the message could not be signed"),
+            "{said}"
+        );
+    }
+    let queued = crate::program::ringmail(&["queue", "list", "--dir", server.dir()]);
+    assert_eq!(queued.out, "The queue is empty.\n");
+    assert!(
+        server
+            .get("/metrics")
+            .2
+            .contains("ringmail_dkim_failures_total 2\n")
+    );
+    let spool = dir.path().join("data/spool");
+    wait_for(|| std::fs::read_dir(&spool).unwrap().count() == 0);
+}
+
+/// Submits to one elsewhere and to dora, and reads what dora got; `mid` runs in the middle of the message.
+fn stored_beside(
+    server: &TestServer,
+    author: &str,
+    body: &str,
+    mid: impl FnOnce(),
+) -> Result<String, String> {
+    let mut stream = server.connect(Door::Submission);
+    talk(&mut stream, b"", "220 ");
+    talk(&mut stream, b"EHLO client.example\r\n", "250 ");
+    let login = b"AUTH PLAIN AGFubmFAZXhhbXBsZS50ZXN0AGFubmEtcGFzc3dvcmQ=\r\n";
+    talk(&mut stream, login, "235 ");
+    for line in [
+        "MAIL FROM:<anna@example.test>\r\n",
+        "RCPT TO:<a@elsewhere.example>\r\n",
+        "RCPT TO:<dora@example.test>\r\n",
+    ] {
+        talk(&mut stream, line.as_bytes(), "250 ");
+    }
+    talk(&mut stream, b"DATA\r\n", "354 ");
+    let message = format!("From: {author}\r\nSubject: both\r\n\r\n{body}");
+    let half = message.len() / 2;
+    stream.write_all(&message.as_bytes()[..half]).unwrap();
+    mid();
+    stream.write_all(&message.as_bytes()[half..]).unwrap();
+    let said = talk(&mut stream, b".\r\n", "\r\n");
+    if !said.starts_with("250") {
+        return Err(said);
+    }
+    wait_for(|| crate::smtp::numbers(server, "dora").0 == 1);
+    let mut stream = server.connect(Door::Imap);
+    talk(&mut stream, b"", "* OK");
+    talk(
+        &mut stream,
+        b"a LOGIN dora@example.test dora-password\r\n",
+        "a OK",
+    );
+    talk(&mut stream, b"b SELECT INBOX\r\n", "b OK");
+    let said = talk(&mut stream, b"c FETCH 1 BODY.PEEK[]\r\n", "c OK");
+    talk(&mut stream, b"d STORE 1 +FLAGS (\\Deleted)\r\n", "d OK");
+    talk(&mut stream, b"e EXPUNGE\r\n", "e OK");
+    let (_, rest) = said.split_once("BODY[] {").unwrap();
+    let (length, rest) = rest.split_once("}\r\n").unwrap();
+    Ok(rest[..length.parse().unwrap()].to_string())
+}
+
+/// What the server does with these selectors of example.test from now on.
+fn sign_with(server: &TestServer, selectors: &[(&str, &Path)]) {
+    let mut settings = server.server().live().settings.clone();
+    let domain = settings.domains.domain.get_mut("example.test").unwrap();
+    domain.dkim = selectors
+        .iter()
+        .map(|(name, key)| {
+            let table = DkimSelector {
+                key: key.to_path_buf(),
+                ..DkimSelector::default()
+            };
+            (SelectorName::try_from(name.to_string()).unwrap(), table)
+        })
+        .collect();
+    server.server().reload(settings).unwrap();
+}
+
+#[test]
+fn several_selectors_sign_and_who_has_none_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = TestServer::on(dir.path(), "");
+    let unsigned = stored_beside(&server, "anna@example.test", "hi\r\n", || ()).unwrap();
+    assert!(!unsigned.contains("DKIM-Signature"), "{unsigned}");
+    let (rsa, small) = (dir.path().join("rsa.pem"), dir.path().join("small.pem"));
+    let (rsa_record, small_record) = (put_key(&rsa, RSA), put_key(&small, &ed25519(7)));
+    sign_with(&server, &[("a", &rsa), ("b", &small)]);
+    let records = [
+        ("a._domainkey.example.test", &rsa_record),
+        ("b._domainkey.example.test", &small_record),
+    ];
+    let both = [
+        ("a".to_string(), Status::Pass),
+        ("b".to_string(), Status::Pass),
+    ];
+    let large = "words that fill a line\r\n".repeat(40_000);
+    for body in ["hi\r\n", &large] {
+        let stored = stored_beside(&server, "Anna <anna+x@Example.TEST>", body, || ()).unwrap();
+        let above = stored.split("DKIM-Signature: ").next().unwrap();
+        assert_eq!(
+            above,
+            "Delivered-To: dora@example.test\r\nReturn-Path: <anna@example.test>\r\n"
+        );
+        assert_eq!(verified(as_sent(&stored).as_bytes(), &records), both);
+    }
+    // Mail that stays here needs none.
+    let reply = {
+        let mut stream = server.connect(Door::Submission);
+        talk(&mut stream, b"", "220 ");
+        talk(&mut stream, b"EHLO client.example\r\n", "250 ");
+        talk(
+            &mut stream,
+            b"AUTH PLAIN AGFubmFAZXhhbXBsZS50ZXN0AGFubmEtcGFzc3dvcmQ=\r\n",
+            "235 ",
+        );
+        talk(&mut stream, b"MAIL FROM:<anna@example.test>\r\n", "250 ");
+        talk(&mut stream, b"RCPT TO:<dora@example.test>\r\n", "250 ");
+        talk(&mut stream, b"DATA\r\n", "354 ");
+        talk(
+            &mut stream,
+            b"From: anna@example.test\r\n\r\nhi\r\n.\r\n",
+            "\r\n",
+        )
+    };
+    assert!(reply.starts_with("250"), "{reply}");
+    let mut metrics = String::new();
+    let mut http = server.connect(Door::Http);
+    http.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    http.read_to_string(&mut metrics).unwrap();
+    for algorithm in ["rsa-sha256", "ed25519-sha256"] {
+        let counted = format!("ringmail_dkim_signatures_total{{algorithm=\"{algorithm}\"}} 2\n");
+        assert!(metrics.contains(&counted), "{metrics}");
+    }
+}
+
+#[test]
+fn a_selector_that_comes_amid_a_large_message_puts_it_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = TestServer::on(dir.path(), "");
+    let key = dir.path().join("key.pem");
+    put_key(&key, &ed25519(7));
+    let body = "words that fill a line\r\n".repeat(80_000);
+    let spool = dir.path().join("data/spool");
+    let said = stored_beside(&server, "anna@example.test", &body, || {
+        wait_for(|| std::fs::read_dir(&spool).unwrap().count() == 1);
+        sign_with(&server, &[("a", &key)]);
+    });
+    let said = said.unwrap_err();
+    assert!(
+        said.starts_with("451 4.3.0 the message could not be signed"),
+        "{said}"
+    );
+    let again = stored_beside(&server, "anna@example.test", &body, || ()).unwrap();
+    as_sent(&again);
 }
 
 const DOMAINS: &str = "
@@ -224,6 +533,27 @@ fn a_key_is_made_published_and_put_in_force() {
     assert_eq!(folder.run(&["serve"]).code, 1);
     // Commands on a stopped directory need no key.
     done(folder.run(&["account", "list", "--numbers"]));
+}
+
+#[test]
+fn a_key_that_root_makes_is_the_servers() {
+    let folder = Folder::new(DOMAINS, "");
+    std::fs::create_dir(folder.at("accounts")).unwrap();
+    let anna = "addresses = [\"anna@example.test\"]\n";
+    std::fs::write(folder.at("accounts/anna.toml"), anna).unwrap();
+    std::fs::create_dir(folder.at("data")).unwrap();
+    let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    if is_root {
+        chown(folder.at("data"), Some(4321), Some(4321)).unwrap();
+    }
+    let server = std::fs::metadata(folder.at("data")).unwrap().uid();
+    let made = folder.run(&["dkim", "gen", "example.test", "2026a", "--ed25519"]);
+    assert_eq!(made.code, 0, "{}", made.err);
+    let key = "dkim/2026a._domainkey.example.test.pem";
+    for made in ["dkim", key] {
+        let metadata = std::fs::metadata(folder.at(made)).unwrap();
+        assert_eq!(metadata.uid(), server, "{made}");
+    }
 }
 
 #[test]
