@@ -4,33 +4,21 @@ for it, which `cargo test` builds beside the program under test.
 
 import base64
 import re
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from server import attempt, binary, corpora, expect, need, same
+from server import attempt, binary, expect, same
+from server.dkim_verifiers import dkim, mail_dkim, passes, pipe, signable
 
 try:
-    import dkim
     import nacl.signing
 except ImportError as missing:
     sys.exit(f"not installed: {missing.name} (tests/interop/requirements.txt)")
 
-need("perl")
-
 DOMAIN, NOW = "example.org", int(time.time())
 CANONICALIZATIONS = ["relaxed/relaxed", "simple/simple", "relaxed/simple", "simple/relaxed"]
-FOLDERS = ("mime", "spam/ham", "spam/spam", "bounces")
-NO_MESSAGES = {".json", ".xml", ".md", ".out", ".txt", ".dat"}
-
-
-def pipe(*words, stdin=b""):
-    """Runs a program that must exit with 0; bytes in, bytes out."""
-    done = subprocess.run([str(w) for w in words], input=stdin, capture_output=True, timeout=60)
-    expect(done.returncode == 0, words[0], "exited with", done.returncode, done.stderr.decode(errors="replace"))
-    return done.stdout
 
 
 def tool(*words, stdin=b""):
@@ -38,49 +26,14 @@ def tool(*words, stdin=b""):
     return pipe(EXAMPLE, *words, stdin=stdin)
 
 
-def messages():
-    """Name and octets of what can be signed: one From field, nothing that dkimpy takes for malformed. Every line ends with CRLF."""
-    found, left_out = [], 0
-    for folder in FOLDERS:
-        for path in sorted(p for p in (corpora() / folder).rglob("*") if p.is_file()):
-            if NO_MESSAGES & {s.lower() for s in path.suffixes} or path.name in ("LICENSE", "README"):
-                continue
-            text = re.sub(rb"\r\n|\r|\n", b"\r\n", path.read_bytes())
-            header = text.partition(b"\r\n\r\n")[0]
-            signable = len(re.findall(rb"^from[ \t]*:", header, re.M | re.I)) == 1 and b"\r\n\r\n" in text
-            try:
-                dkim.rfc822_parse(text)
-            except dkim.MessageFormatError:
-                signable = False
-            if signable:
-                found.append((str(path), text))
-            else:
-                left_out += 1
-    expect(len(found) > 400, "only", len(found), "messages,", left_out, "left out")
-    return found
-
-
 def records():
     """What DNS would say."""
     return {f"{selector}._domainkey.{DOMAIN}": tool("record", pem).decode() for selector, pem in KEYS.items()}
 
 
-def ask(name, timeout=5):
-    """dkimpy's question to DNS."""
-    return RECORDS.get(name.decode().rstrip("."), "").encode()
-
-
 def sign(text, canonicalizations, selectors=("rsa", "ed25519"), form="ascii"):
     words = [w for s in selectors for w in (DOMAIN, s, canonicalizations, KEYS[s])]
     return tool("sign", str(NOW), "joe", form, *words, stdin=text)
-
-
-def is_good(text, index):
-    """What dkimpy says of one signature."""
-    try:
-        return dkim.DKIM(text).verify(index, ask)
-    except dkim.ValidationError:
-        return False
 
 
 def ours_for_dkimpy():
@@ -89,10 +42,10 @@ def ours_for_dkimpy():
         signed = sign(text, CANONICALIZATIONS[n % 4])
         expect(signed.endswith(text), name)
         for index in (0, 1):
-            expect(is_good(signed, index), name, "signature", index, CANONICALIZATIONS[n % 4])
+            expect(passes(signed, index, RECORDS), name, "signature", index, CANONICALIZATIONS[n % 4])
         changed = signed.replace(b"\r\n\r\n", b"\r\n\r\n.", 1)
-        expect(not is_good(changed, 0), name, "with another body")
-        expect(not is_good(b"Subject: more\r\n" + signed, 1), name, "with another subject")
+        expect(not passes(changed, 0, RECORDS), name, "with another body")
+        expect(not passes(b"Subject: more\r\n" + signed, 1, RECORDS), name, "with another subject")
 
 
 def dkimpys_for_us():
@@ -121,33 +74,10 @@ def ours_for_mail_dkim():
     with tempfile.TemporaryDirectory() as folder:
         for n, (_, text) in enumerate(messages):
             (Path(folder) / f"{n:05}").write_bytes(sign(text, CANONICALIZATIONS[n % 4], ["rsa"]))
-        words = [w for pair in RECORDS.items() for w in pair]
-        results = pipe("perl", "-e", MAIL_DKIM, folder, *words).decode().splitlines()
+        results = mail_dkim(folder, RECORDS, DOMAIN, "rsa")
     same(len(results), len(messages), "results")
     for result, (name, _) in zip(results, messages):
         same(result, "rsa=pass", name)
-
-
-# Answers of DNS are arguments.
-MAIL_DKIM = """
-use Mail::DKIM::Verifier;
-use Net::DNS;
-my ($folder, %records) = @ARGV;
-no warnings "redefine";
-*Mail::DKIM::DNS::query = sub {
-    my $record = $records{$_[0]} or return;
-    return Net::DNS::RR->new(name => $_[0], type => "TXT", txtdata => [unpack "(a255)*", $record]);
-};
-for my $path (sort glob "$folder/*") {
-    open my $file, "<:raw", $path or die;
-    local $/;
-    my $verifier = Mail::DKIM::Verifier->new;
-    $verifier->PRINT(<$file>);
-    $verifier->CLOSE;
-    my @ours = grep { $_->domain eq "example.org" && $_->selector eq "rsa" } $verifier->signatures;
-    print join(" ", map { $_->selector . "=" . $_->result_detail } @ours), "\\n";
-}
-"""
 
 
 def internationalized():
@@ -168,7 +98,7 @@ RSA, ED25519 = re.findall(r"-----BEGIN.*?-----END PRIVATE KEY-----\n", tool("key
 KEYS = {"rsa": RSA, "ed25519": ED25519}
 RECORDS = records()
 # Half of them take ten seconds; protocols/dkim/tests/corpora.rs takes all.
-MESSAGES = messages()[::2]
+MESSAGES = signable()[::2]
 CASES = (ours_for_dkimpy, dkimpys_for_us, ours_for_mail_dkim, internationalized)
 FAILED = [case.__name__ for case in CASES if not attempt(case)]
 print(f"{Path(__file__).name}: {len(CASES)} cases over {len(MESSAGES)} messages, failed: {FAILED or 'none'}", flush=True)
