@@ -9,7 +9,7 @@ use futures_channel::oneshot;
 use shards::faults::point;
 use shards::rt;
 
-use super::connect::{Unconnected, connect};
+use super::connect::{Unconnected, connect, will_do};
 use super::destination::{Destination, Hop};
 use super::dispatch::Dispatch;
 use super::link::Link;
@@ -132,17 +132,38 @@ impl Dispatch {
                 return (work.recipients.iter().map(all).collect(), true);
             }
         };
-        let mut left = work.recipients.clone();
+        // Those who ask for the same of TLS go together.
+        let wanted = |index: u32| {
+            let row = work.message.recipient(index);
+            row.require_tls.or(work.message.row.require_tls)
+        };
+        let mut rest = work.recipients.clone();
+        let mut left: Vec<u32> = Vec::new();
+        let mut require_tls = None;
         let mut again = true;
         loop {
+            if left.is_empty() {
+                let Some(first) = rest.first() else {
+                    return (outcomes, true);
+                };
+                require_tls = wanted(*first);
+                (left, rest) = rest.iter().partition(|i| wanted(**i) == require_tls);
+                again = true;
+            }
             if link.as_ref().is_some_and(|l| l.messages >= messages_max)
+                && let Some(used) = link.take()
+            {
+                rt::spawn(&ROOM, used.quit());
+            }
+            if let Some(open) = link
+                && !will_do(&self.core, open, destination, &work.line, require_tls).await
                 && let Some(used) = link.take()
             {
                 rt::spawn(&ROOM, used.quit());
             }
             let fresh = link.is_none();
             if fresh {
-                match connect(&self.core, destination).await {
+                match connect(&self.core, destination, &work.line, require_tls).await {
                     Ok(made) => {
                         self.core.count("ringmail_outbound_connections_total", "ok");
                         *link = Some(made);
@@ -152,11 +173,12 @@ impl Dispatch {
                             .count("ringmail_outbound_connections_total", "failed");
                         let all = left.iter().map(|index| failed(*index, &error, at, began));
                         outcomes.extend(all);
-                        let goes_on = error.verdict == Verdict::Permanent;
-                        if !goes_on {
-                            site.unreachable(&error.text);
+                        left.clear();
+                        if error.verdict == Verdict::Permanent {
+                            continue;
                         }
-                        return (outcomes, goes_on);
+                        site.unreachable(&error.text);
+                        return (outcomes, false);
                     }
                 }
             }
@@ -164,7 +186,7 @@ impl Dispatch {
                 return (outcomes, true);
             };
             let remote = open.remote();
-            let done = transact(open, &work.message, &content, &left).await;
+            let done = transact(open, &work.message, &content, &left, require_tls).await;
             open.messages += 1;
             if done.lost.is_some() {
                 *link = None;
@@ -176,7 +198,7 @@ impl Dispatch {
             if done.overload {
                 site.overloaded();
             }
-            if done.results.iter().any(|r| r.verdict == Verdict::Delivered) {
+            if done.results.iter().any(|r| r.verdict.is_success()) {
                 site.accepted(1);
             }
             let has_results = !done.results.is_empty();
@@ -184,7 +206,7 @@ impl Dispatch {
             outcomes.extend(results.map(|result| outcome(result, at, began, &remote)));
             left = done.left;
             // Those who were too many have their turn in another transaction; if nobody was taken, later.
-            if left.is_empty() || !has_results {
+            if !left.is_empty() && !has_results {
                 return (outcomes, true);
             }
         }

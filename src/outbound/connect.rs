@@ -1,26 +1,30 @@
-//! A connection to one of a destination's hosts: addresses in turn, greeting, TLS, login. RFC 5321 5.1 (all addresses), RFC 3207 (STARTTLS),
-//! RFC 7435 (TLS where it can be had). Called by `carry.rs`. Not here: MX records (`destination.rs`), transactions.
+//! A connection to one of a destination's hosts: addresses in turn, greeting, TLS as it is demanded, login. RFC 5321 5.1 (all addresses),
+//! RFC 3207 (STARTTLS), RFC 7435 (TLS where it can be had), RFC 8460 (what came of TLS is noted). Called by `carry.rs`. Not here: MX records
+//! (`destination.rs`), what is demanded (`tls_policy`), transactions.
 
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use dane::tls::{Policy, VerdictCell, Verifier};
-use dns::host_addresses;
+use dane::tls::{Policy, VerdictCell, Verifier, handshake_failure};
+use dns::{HostAddresses, host_addresses};
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{ServerName, UnixTime};
 use shards::net::{Connection, tls_error};
 use smtp::client::Event;
 use smtp::{HelloKind, Reply};
+use tls_rpt::ResultType;
 
 use super::destination::{Destination, Host};
 use super::link::{Link, Lost, Times, remote, said, words};
 use super::login::{Refused, log_in};
 use super::transaction::Result1;
 use crate::client_tls;
-use crate::percore::PerCore;
+use crate::percore::{PerCore, monotonic};
 use crate::queue::retry::Verdict;
 use crate::settings::{SmarthostTls, Transport};
+use crate::tls_policy::{Held, RefusalCause, Requirement, SessionFacts, Target};
 
 /// Why there is no connection.
 pub(super) struct Unconnected {
@@ -78,6 +82,8 @@ impl Unconnected {
 pub(super) async fn connect(
     core: &Rc<PerCore>,
     destination: &Destination,
+    line: &Rc<str>,
+    require_tls: Option<bool>,
 ) -> Result<Link, Unconnected> {
     let live = core.live();
     let server = &live.settings.server;
@@ -88,10 +94,18 @@ pub(super) async fn connect(
     let mut tries = server.outbound.addresses_per_attempt_max;
     let mut failed = None;
     for host in &destination.hosts {
-        let addresses = match addresses(core, host).await {
-            Ok(addresses) => addresses,
+        let found = match addresses(core, host).await {
+            Ok(found) => found,
             Err(text) => {
                 failed = Some(Unconnected::ours((4, 4, 4), text, String::new()));
+                continue;
+            }
+        };
+        let addresses = found.addresses.clone();
+        let requirement = match demand(core, destination, found, port, require_tls).await {
+            Ok(requirement) => requirement,
+            Err(refused) => {
+                failed = Some(refused);
                 continue;
             }
         };
@@ -114,9 +128,14 @@ pub(super) async fn connect(
                 transport,
                 host,
                 to,
+                requirement: requirement.as_ref(),
+                require_tls,
             };
             match call.all().await {
-                Ok(link) => return Ok(link),
+                Ok(mut link) => {
+                    link.cleared.push((line.clone(), require_tls, monotonic()));
+                    return Ok(link);
+                }
                 Err(error) => {
                     tracing::debug!(
                         remote = remote(&host.words(), to),
@@ -134,15 +153,116 @@ pub(super) async fn connect(
     }))
 }
 
-async fn addresses(core: &Rc<PerCore>, host: &Host) -> Result<Vec<IpAddr>, String> {
+/// What a connection to a host must hold to; none: it is not found by a domain's records, the settings say it.
+async fn demand(
+    core: &Rc<PerCore>,
+    destination: &Destination,
+    host: HostAddresses,
+    port: u16,
+    require_tls: Option<bool>,
+) -> Result<Option<Requirement>, Unconnected> {
+    let (Some(domain), Some(expanded)) = (&destination.domain, &destination.expanded) else {
+        return Ok(None);
+    };
+    let name = host.host.clone();
+    let target = Target {
+        domain: domain.clone(),
+        expanded: expanded.clone(),
+        way_is_authentic: destination.authentic,
+        is_implicit: destination.implicit,
+        host,
+        port,
+        require_tls,
+    };
+    let refusal = match core.requirement(&target).await {
+        Ok(requirement) => return Ok(Some(requirement)),
+        Err(refusal) => refusal,
+    };
+    for result in refusal.results {
+        core.note_tls(result);
+    }
+    if refusal.cause == RefusalCause::StsMismatch {
+        // RFC 8461 5.1: a policy may have changed with the hosts; looked at before the next attempt.
+        core.sts_anew(domain).await;
+    }
+    let text = format!("{} is not used: {}", name.as_str(), refusal.words);
+    let mut refused = Unconnected::ours((4, 7, 5), text, String::new());
+    if !refusal.cause.is_temporary() {
+        refused.verdict = Verdict::Permanent;
+        refused.enhanced = Some((5, 7, 30));
+    }
+    Err(refused)
+}
+
+/// Whether a connection that there is will do for messages of another line, or that ask for something else.
+pub(super) async fn will_do(
+    core: &Rc<PerCore>,
+    link: &mut Link,
+    destination: &Destination,
+    line: &Rc<str>,
+    require_tls: Option<bool>,
+) -> bool {
+    let is_known = |(known, asked, at): &(Rc<str>, Option<bool>, Instant)| {
+        known == line && *asked == require_tls && at.elapsed() < CLEARED_FOR
+    };
+    if link.cleared.iter().any(is_known) {
+        return true;
+    }
+    let live = core.live();
+    let Some(host) = destination.hosts.iter().find(|h| h.words() == link.host) else {
+        return false;
+    };
+    let Ok(found) = addresses(core, host).await else {
+        return false;
+    };
+    let port = live.settings.server.outbound.port;
+    let requirement = match demand(core, destination, found, port, require_tls).await {
+        Ok(Some(requirement)) => requirement,
+        Ok(None) => return require_tls != Some(true),
+        Err(_) => return false,
+    };
+    let chain = link.connection.server_certificates().unwrap_or_default();
+    let held = link.verdict.as_ref().map(|(verdict, name)| Held {
+        verdict,
+        name,
+        chain,
+    });
+    let now = UnixTime::now();
+    let does = requirement.satisfied_by(held.as_ref(), now);
+    if does {
+        let verdict = held.as_ref().map(|held| requirement.verdict(held, now));
+        for result in requirement.results(&facts(link, verdict)) {
+            core.note_tls(result);
+        }
+        link.cleared.retain(|(.., at)| at.elapsed() < CLEARED_FOR);
+        link.cleared.push((line.clone(), require_tls, monotonic()));
+    }
+    does
+}
+
+fn facts(link: &Link, verdict: Option<dane::tls::Verdict>) -> SessionFacts {
+    SessionFacts {
+        failure: verdict.is_none().then(|| {
+            let what = "the server offers no STARTTLS".to_owned();
+            (ResultType::StarttlsNotSupported, what)
+        }),
+        verdict,
+        sending_ip: Some(link.connection.local().ip().to_canonical()),
+        receiving_ip: Some(link.connection.peer().ip().to_canonical()),
+        helo: Some(link.helo.clone()).filter(|helo| !helo.is_empty()),
+    }
+}
+
+async fn addresses(core: &Rc<PerCore>, host: &Host) -> Result<HostAddresses, String> {
+    let literal = |address| {
+        let name = dns::Name::of_address(address);
+        Ok(HostAddresses::literal(name, address))
+    };
     match host {
-        Host::Address(address) => Ok(vec![*address]),
-        Host::Name(name) if name.as_str() == "localhost" => Ok(vec![
-            IpAddr::from([127, 0, 0, 1]),
-            IpAddr::from(std::net::Ipv6Addr::LOCALHOST),
-        ]),
+        Host::Address(address) => literal(*address),
+        Host::Name(name) if name.as_str() == "localhost" => literal(IpAddr::from([127, 0, 0, 1])),
         Host::Name(name) => match host_addresses(&core.resolver, name).await {
-            Ok(found) => Ok(found.addresses),
+            Ok(found) => Ok(found),
             Err(error) => Err(error.to_string()),
         },
     }
@@ -155,6 +275,8 @@ struct Call<'a> {
     transport: Option<&'a Transport>,
     host: &'a Host,
     to: SocketAddr,
+    requirement: Option<&'a Requirement>,
+    require_tls: Option<bool>,
 }
 
 /// How TLS is to be had.
@@ -172,21 +294,32 @@ enum Security {
 impl Call<'_> {
     async fn all(&self) -> Result<Link, Unconnected> {
         let smarthost = self.transport.filter(|t| !t.is_by_domain());
+        let must = self.requirement.is_some_and(|r| r.is_tls_mandatory);
         let security = match smarthost.map(|t| t.tls) {
+            None if must => Security::Must,
             None | Some(SmarthostTls::Opportunistic) => Security::May,
             Some(SmarthostTls::Implicit) => Security::Implicit,
             Some(SmarthostTls::Starttls) => Security::Must,
             Some(SmarthostTls::None) => Security::None,
         };
-        let mut link = match self.open(security).await {
+        if self.require_tls == Some(true)
+            && self.requirement.is_none()
+            && !matches!(security, Security::Must | Security::Implicit)
+        {
+            return Err(self.unconnected(Trouble::Unproved));
+        }
+        let cell = VerdictCell::default();
+        let opened = self.open(security, &cell).await;
+        self.note(&opened, &cell);
+        let mut link = match opened {
             // RFC 7435: rather in clear than not at all, where nothing was promised.
-            Err(Trouble::Tls(text)) if security == Security::May => {
+            Err(Trouble::Tls(text, _)) if security == Security::May => {
                 tracing::debug!(
                     remote = self.remote(),
                     error = text,
                     "TLS does not come about, once more without"
                 );
-                self.open(Security::None).await
+                self.open(Security::None, &cell).await
             }
             other => other,
         }
@@ -221,8 +354,14 @@ impl Call<'_> {
             Trouble::Unreachable(text) => Unconnected::ours((4, 4, 1), text, remote),
             Trouble::Refused(what, reply) => Unconnected::said(what, &reply, remote),
             Trouble::Lost(lost) => Unconnected::lost(&lost, remote),
-            Trouble::Tls(text) => Unconnected::ours((4, 7, 5), text, remote),
+            Trouble::Tls(text, _) => Unconnected::ours((4, 7, 5), text, remote),
             Trouble::Login(text) => Unconnected::ours((4, 7, 8), text, remote),
+            Trouble::Unproved => {
+                let text = "nothing proves who the server is, and the message must go to nobody else (REQUIRETLS)";
+                let mut ours = Unconnected::ours((5, 7, 30), text.to_owned(), remote);
+                ours.verdict = Verdict::Permanent;
+                ours
+            }
             Trouble::Loop => {
                 let text = "this is our own server: the mail would run in a circle".to_owned();
                 let mut ours = Unconnected::ours((5, 4, 6), text, remote);
@@ -232,7 +371,29 @@ impl Call<'_> {
         }
     }
 
-    async fn open(&self, security: Security) -> Result<Link, Trouble> {
+    /// Notes for reports how TLS went.
+    fn note(&self, opened: &Result<Link, Trouble>, cell: &VerdictCell) {
+        let Some(requirement) = self.requirement else {
+            return;
+        };
+        let verdict = cell.verdict().cloned();
+        let facts = match opened {
+            Ok(link) => facts(link, verdict),
+            Err(Trouble::Tls(_, failure)) => SessionFacts {
+                verdict,
+                failure: Some(failure.clone()),
+                receiving_ip: Some(self.to.ip().to_canonical()),
+                ..SessionFacts::default()
+            },
+            // It did not come to TLS.
+            Err(_) => return,
+        };
+        for result in requirement.results(&facts) {
+            self.core.note_tls(result);
+        }
+    }
+
+    async fn open(&self, security: Security, cell: &VerdictCell) -> Result<Link, Trouble> {
         let live = self.core.live();
         let outbound = &live.settings.server.outbound;
         let times = Times::of(outbound);
@@ -244,7 +405,7 @@ impl Call<'_> {
         let own = own.map_or(live.settings.server.hostname(), |name| name.as_str());
         let mut link = Link::new(connection, &self.host.words(), own, times);
         if security == Security::Implicit {
-            self.shake_hands(&mut link, times).await?;
+            self.shake_hands(&mut link, times, cell).await?;
         }
         match link.next().await? {
             Event::Banner(reply) if reply.is_positive() => (),
@@ -260,7 +421,7 @@ impl Call<'_> {
             Security::Must if !offered => {
                 link.quit().await;
                 let text = "offers no STARTTLS, or somebody on the way removes it";
-                return Err(Trouble::Tls(text.to_owned()));
+                return Err(no_starttls(text.to_owned()));
             }
             Security::Must | Security::May if offered => {
                 link.session.start_tls();
@@ -269,16 +430,16 @@ impl Call<'_> {
                     Event::StartTls(reply) => {
                         let text = format!("refuses STARTTLS: {}", said(&reply));
                         link.quit().await;
-                        return Err(Trouble::Tls(text));
+                        return Err(no_starttls(text));
                     }
                     other => return Err(out_of_turn(&other)),
                 }
                 // RFC 3207 4.2: what was said ahead, without protection, counts for nothing.
                 if !link.is_silent() {
                     let text = "speaks on in the clear after its answer to STARTTLS";
-                    return Err(Trouble::Tls(text.to_owned()));
+                    return Err(failed_tls(text.to_owned()));
                 }
-                self.shake_hands(&mut link, times).await?;
+                self.shake_hands(&mut link, times, cell).await?;
                 link.session.tls_started();
                 self.hello(&mut link, own).await?;
             }
@@ -294,6 +455,7 @@ impl Call<'_> {
                 Event::Hello(reply) if reply.is_positive() => {
                     let name = reply.text.split_ascii_whitespace().next();
                     let is_ours = name.is_some_and(|name| name.eq_ignore_ascii_case(own));
+                    link.helo = name.unwrap_or_default().to_owned();
                     if is_ours && own != "localhost" {
                         return Err(Trouble::Loop);
                     }
@@ -310,45 +472,60 @@ impl Call<'_> {
         Ok(())
     }
 
-    async fn shake_hands(&self, link: &mut Link, times: Times) -> Result<(), Trouble> {
-        let (config, name) = self.tls()?;
+    async fn shake_hands(
+        &self,
+        link: &mut Link,
+        times: Times,
+        cell: &VerdictCell,
+    ) -> Result<(), Trouble> {
+        let (config, name) = self.tls(cell)?;
+        let looked_for = name.to_str().into_owned();
         let shaken = link
             .connection
             .start_client_tls(config, name, times.reply)
             .await;
-        shaken.map_err(|error| {
-            let text = match tls_error(&error) {
-                Some(error) => client_tls::explain(error),
-                None => format!("TLS: {}", words(&error)),
-            };
-            Trouble::Tls(text)
+        shaken.map_err(|error| match tls_error(&error) {
+            Some(error) => {
+                let (result, reason) = handshake_failure(error);
+                let failure = (ResultType::from_word(result), reason);
+                Trouble::Tls(client_tls::explain(error), failure)
+            }
+            None => failed_tls(format!("TLS: {}", words(&error))),
         })?;
+        link.verdict = cell.verdict().map(|verdict| (verdict.clone(), looked_for));
         link.tls = link.connection.tls().map_or("", |facts| facts.version);
         Ok(())
     }
 
-    fn tls(&self) -> Result<(Arc<ClientConfig>, ServerName<'static>), Trouble> {
+    fn tls(&self, cell: &VerdictCell) -> Result<(Arc<ClientConfig>, ServerName<'static>), Trouble> {
         let name = match self.host {
             Host::Address(address) => ServerName::from(*address),
             Host::Name(name) => ServerName::try_from(name.as_str().to_owned())
-                .map_err(|_| Trouble::Tls("TLS: the host's name cannot be used".to_owned()))?,
+                .map_err(|_| failed_tls("TLS: the host's name cannot be used".to_owned()))?,
         };
         let live = self.core.live();
         if self.transport.is_some_and(|t| !t.is_by_domain()) {
             let transport = self.destination.transport.as_deref().unwrap_or_default();
             let files = live.transports.get(transport);
             let config = files.and_then(|files| files.tls.clone());
-            let config = config.ok_or_else(|| Trouble::Tls("the transport is gone".to_owned()))?;
+            let config = config.ok_or_else(|| failed_tls("the transport is gone".to_owned()))?;
             return Ok((config, name));
         }
-        let verifier = Verifier::new(
-            Policy::Opportunistic,
-            live.authorities.clone(),
-            VerdictCell::default(),
-        );
+        let roots = live.authorities.clone();
+        let (verifier, name) = match self.requirement {
+            None => (
+                Verifier::new(Policy::Opportunistic, roots, cell.clone()),
+                name,
+            ),
+            Some(requirement) => {
+                let sni = requirement.server_name.clone();
+                let verifier = requirement.verifier(roots, cell.clone());
+                (verifier, sni.map_or(name, ServerName::DnsName))
+            }
+        };
         let config = verifier
             .into_config()
-            .map_err(|e| Trouble::Tls(format!("TLS: {e}")))?;
+            .map_err(|e| failed_tls(format!("TLS: {e}")))?;
         Ok((Arc::new(config), name))
     }
 }
@@ -357,7 +534,10 @@ enum Trouble {
     Unreachable(String),
     Refused(&'static str, Reply),
     Lost(Lost),
-    Tls(String),
+    /// In words, and as reports have it.
+    Tls(String, (ResultType, String)),
+    /// REQUIRETLS, and the host's name is not proved.
+    Unproved,
     Login(String),
     Loop,
 }
@@ -367,6 +547,17 @@ impl From<Lost> for Trouble {
         Trouble::Lost(lost)
     }
 }
+
+fn failed_tls(text: String) -> Trouble {
+    Trouble::Tls(text.clone(), (ResultType::ValidationFailure, text))
+}
+
+fn no_starttls(text: String) -> Trouble {
+    Trouble::Tls(text.clone(), (ResultType::StarttlsNotSupported, text))
+}
+
+/// How long a connection is known to do for a line.
+const CLEARED_FOR: Duration = Duration::from_secs(60);
 
 fn out_of_turn(event: &Event) -> Trouble {
     Trouble::Lost(Lost::Protocol(format!("out of turn: {event:?}")))

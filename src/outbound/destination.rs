@@ -47,6 +47,8 @@ pub(super) struct Destination {
     pub hosts: Vec<Host>,
     /// Whether DNSSEC proves the way from the domain to the names of the hosts. RFC 7672 2.2.
     pub authentic: bool,
+    /// There are no MX records: the one host is the domain itself.
+    pub implicit: bool,
     /// What the domain is an alias of, or the domain.
     pub expanded: Option<Name>,
     /// When that was found out, and how long it is good.
@@ -112,6 +114,7 @@ pub(super) async fn find(core: &Rc<PerCore>, line: &str) -> Result<Hop, Ended> {
                     transport: Some(name.to_owned()),
                     hosts: vec![host],
                     authentic: false,
+                    implicit: false,
                     expanded: None,
                     found: monotonic(),
                     good_for: GOOD_MIN,
@@ -158,6 +161,7 @@ pub(super) async fn find(core: &Rc<PerCore>, line: &str) -> Result<Hop, Ended> {
             transport: transport.map(str::to_owned),
             hosts: vec![Host::Address(address)],
             authentic: false,
+            implicit: false,
             expanded: None,
             found: monotonic(),
             good_for: GOOD_MIN,
@@ -205,6 +209,7 @@ pub(super) async fn find(core: &Rc<PerCore>, line: &str) -> Result<Hop, Ended> {
                 transport: transport.map(str::to_owned),
                 hosts,
                 authentic: found.original_authentic && found.expanded_authentic,
+                implicit: found.implicit,
                 expanded: Some(found.expanded),
                 found: monotonic(),
                 good_for: Duration::from_secs(u64::from(found.ttl)).clamp(GOOD_MIN, GOOD_MAX),

@@ -159,9 +159,6 @@ impl Dispatch {
         let _looking = Looking(&self, &line);
         let end = match find(&self.core, &line).await {
             Ok(hop @ (Hop::Local | Hop::Server(_))) => {
-                if let Hop::Server(found) = &hop {
-                    tracing::debug!(line = &*line, site = &*found.site, domain = ?found.domain, expanded = ?found.expanded, authentic = found.authentic, "where mail goes");
-                }
                 self.core.queue.set_reason(&line, None);
                 self.remember(&line, Known::Found(hop.clone(), monotonic()));
                 self.join(&line, &hop);

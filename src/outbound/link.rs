@@ -4,8 +4,10 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
+use dane::tls::Verdict;
 use shards::net::Connection;
 use shards::rt;
 use smtp::Reply;
@@ -25,8 +27,14 @@ pub(super) struct Link {
     times: Times,
     /// Messages that were sent on it.
     pub messages: u32,
-    /// Whether its TLS is what was agreed on, in words for the log: `TLSv1.3`.
+    /// Its TLS, for the log: `TLSv1.3`; empty without.
     pub tls: &'static str,
+    /// What was found out about its certificate, and the name it was looked for.
+    pub verdict: Option<(Verdict, String)>,
+    /// For which lines, and for messages that ask for what, it was found to do, and when.
+    pub cleared: Vec<(Rc<str>, Option<bool>, Instant)>,
+    /// What the server called itself.
+    pub helo: String,
 }
 
 /// How long to wait.
@@ -96,6 +104,9 @@ impl Link {
             times,
             messages: 0,
             tls: "",
+            verdict: None,
+            cleared: Vec::new(),
+            helo: String::new(),
         }
     }
 

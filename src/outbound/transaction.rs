@@ -5,10 +5,11 @@
 use std::rc::Rc;
 
 use smtp::client::{Envelope, Event, Extensions, Transfer};
-use smtp::{Address, BodyKind, Reply, ReversePath};
+use smtp::{Address, BodyKind, Notify, Reply, Return, ReversePath};
 
 use super::link::{Link, Lost, clean};
 use crate::queue::retry::Verdict;
+use crate::queue::rows::{self, Ret};
 use crate::queue::{Content, Message};
 
 /// What came of a recipient: the words are the server's, or ours with code 0 where it said nothing.
@@ -135,6 +136,7 @@ pub(super) async fn transact(
     message: &Rc<Message>,
     content: &Content,
     recipients: &[u32],
+    require_tls: Option<bool>,
 ) -> Transacted {
     let mut transacted = Transacted {
         results: Vec::new(),
@@ -144,6 +146,18 @@ pub(super) async fn transact(
         untouched: false,
     };
     let offers = link.session.extensions();
+    // RFC 3461 5.2.1 and 5.2.2: who reports from here on.
+    let taken = match offers.dsn {
+        true => Verdict::HandedOver,
+        false => Verdict::Relayed,
+    };
+    if require_tls == Some(true) && !offers.require_tls && !message.row.reverse_path.is_empty() {
+        // RFC 8689 4.2.1.
+        let text = "the message must not go without TLS all the way, which the server does not promise (REQUIRETLS)";
+        let refuse = |index: &u32| Result1::ours(*index, Verdict::Permanent, (5, 7, 30), text);
+        transacted.results.extend(recipients.iter().map(refuse));
+        return transacted;
+    }
     let eight_bit = !offers.eight_bit_mime && message.row.eight_bit && !message.row.binary;
     let lacks = match lacks(message, content, offers) {
         None if eight_bit && is_eight_bit(message, content).await => {
@@ -160,9 +174,11 @@ pub(super) async fn transact(
         }
         return transacted;
     }
-    let Some(envelope) = envelope(message, content, offers, recipients, &mut transacted) else {
+    let envelope = envelope(message, content, offers, recipients, &mut transacted);
+    let Some(mut envelope) = envelope else {
         return transacted;
     };
+    envelope.0.require_tls = require_tls == Some(true);
     let recipients: Vec<u32> = envelope.1;
     let mut run = Run {
         link,
@@ -195,7 +211,13 @@ pub(super) async fn transact(
             (Some(reply), ..) if !reply.is_positive() => {
                 transacted.results.push(Result1::of(*index, &reply));
             }
-            (_, Some(whole), _) => transacted.results.push(Result1::of(*index, whole)),
+            (_, Some(whole), _) => {
+                let mut result = Result1::of(*index, whole);
+                if result.verdict.is_success() {
+                    result.verdict = taken;
+                }
+                transacted.results.push(result);
+            }
             (_, None, Some(Lost::Closing(reply))) => {
                 let mut result = Result1::of(*index, reply);
                 result.verdict = Verdict::Temporary;
@@ -250,7 +272,12 @@ fn envelope(
         match row.recipients[index as usize].address.parse::<Address>() {
             Ok(_) if addresses.len() >= most => transacted.left.push(index),
             Ok(address) => {
-                addresses.push(address);
+                let recipient = &row.recipients[index as usize];
+                addresses.push(smtp::client::Recipient {
+                    address,
+                    notify: recipient.notify.map(notify),
+                    orcpt: recipient.orcpt.as_deref().and_then(|o| o.parse().ok()),
+                });
                 indexes.push(index);
             }
             Err(_) => {
@@ -278,9 +305,31 @@ fn envelope(
             size: Some(row.size),
             body,
             smtputf8: row.smtputf8 && offers.smtputf8 && needs_smtputf8(message, content),
+            ret: row.ret.map(|ret| match ret {
+                Ret::Full => Return::Full,
+                Ret::Headers => Return::Headers,
+            }),
+            envid: row.envid.as_deref().and_then(|e| e.parse().ok()),
+            require_tls: false,
         },
         indexes,
     ))
+}
+
+fn notify(notify: rows::Notify) -> Notify {
+    let rows::Notify {
+        success,
+        failure,
+        delay,
+    } = notify;
+    match success || failure || delay {
+        false => Notify::Never,
+        true => Notify::On {
+            success,
+            failure,
+            delay,
+        },
+    }
 }
 
 struct Run<'a> {

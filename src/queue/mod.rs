@@ -15,8 +15,8 @@ pub mod report;
 pub mod retry;
 pub mod route;
 pub mod rows;
-pub mod sites;
 mod select;
+pub mod sites;
 #[cfg(test)]
 mod tests;
 mod waiting;

@@ -53,10 +53,15 @@ impl OldIndex {
                 progress: index.progress().ok()?,
                 accounts: names.into_iter().filter_map(account).collect(),
                 removed: scan(&index, &keys::removed("")),
-                others: [keys::CLIENT_KEYS, keys::MECHANISMS, keys::HOLD_RULES, keys::STS_POLICIES]
-                    .into_iter()
-                    .flat_map(|prefix| scan(&index, prefix))
-                    .collect(),
+                others: [
+                    keys::CLIENT_KEYS,
+                    keys::MECHANISMS,
+                    keys::HOLD_RULES,
+                    keys::STS_POLICIES,
+                ]
+                .into_iter()
+                .flat_map(|prefix| scan(&index, prefix))
+                .collect(),
                 entries: [keys::FAN_OUT, keys::QUEUE]
                     .into_iter()
                     .flat_map(|prefix| scan(&index, prefix))
