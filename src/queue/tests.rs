@@ -153,7 +153,7 @@ fn what_is_done_during_an_attempt_is_kept_by_its_outcome() {
         store.run(move |context| async move {
             let (queue, shard) = (queue(&context), &context.shards[0]);
             let body = accept(&queue, shard, &["a@one.example"]).await;
-            let work = queue.take("one.example", 10).await.unwrap();
+            let work = queue.take_line("one.example", 10).await.unwrap();
             NOW.set(1_100);
             let what = format!("{deed:?} {verdict:?}");
             assert_eq!(operate(&queue, shard, Filter::default(), deed).await, 1);
@@ -182,10 +182,10 @@ fn what_is_done_during_an_attempt_is_kept_by_its_outcome() {
             if let Some((State::Waiting, next)) = expected {
                 NOW.set(next - 1);
                 queue.advance();
-                assert!(queue.take("one.example", 1).await.is_none(), "{what}");
+                assert!(queue.take_line("one.example", 1).await.is_none(), "{what}");
                 NOW.set(next);
                 queue.advance();
-                let work = queue.take("one.example", 1).await.unwrap();
+                let work = queue.take_line("one.example", 1).await.unwrap();
                 drop(work);
             }
             // For the next round.
@@ -221,7 +221,7 @@ fn an_operator_may_be_faster_than_the_acceptance() {
         );
         queue.accepted(message, content());
         assert_eq!(queue.count(), 0);
-        assert!(queue.take("one.example", 1).await.is_none());
+        assert!(queue.take_line("one.example", 1).await.is_none());
         assert!(stored(shard).await.is_empty());
 
         let message = coming(&queue, shard, &["a@one.example", "b@one.example"]).await;
@@ -232,13 +232,13 @@ fn an_operator_may_be_faster_than_the_acceptance() {
         assert_eq!(operate(&queue, shard, filter.clone(), hold()).await, 1);
         queue.accepted(message, content());
         assert_eq!((queue.count(), queue.held()), (2, 1));
-        let work = queue.take("one.example", 10).await.unwrap();
+        let work = queue.take_line("one.example", 10).await.unwrap();
         assert_eq!(work.recipients, [1]);
-        assert!(queue.take("one.example", 10).await.is_none());
+        assert!(queue.take_line("one.example", 10).await.is_none());
         drop(work);
         assert_eq!(operate(&queue, shard, filter, Deed::Release {}).await, 1);
         queue.advance();
-        let work = queue.take("one.example", 10).await.unwrap();
+        let work = queue.take_line("one.example", 10).await.unwrap();
         assert_eq!(work.recipients, [0]);
         record(work, Verdict::Delivered).await;
         assert_eq!((queue.count(), queue.held()), (1, 0));
@@ -271,7 +271,7 @@ fn who_is_held_is_not_sent_when_his_time_is_over() {
         .await;
         NOW.set(100_000);
         queue.advance();
-        let mut work = queue.take("one.example", 10).await.unwrap();
+        let mut work = queue.take_line("one.example", 10).await.unwrap();
         assert_eq!(work.recipients, [0, 1]);
         let held = work.take_held().unwrap();
         assert_eq!(
@@ -294,7 +294,7 @@ fn a_stop_between_drop_and_removal_leaves_nothing() {
     store.run(|context| async move {
         let (queue, shard) = (queue(&context), &context.shards[0]);
         accept(&queue, shard, &["a@one.example"]).await;
-        let work = queue.take("one.example", 10).await.unwrap();
+        let work = queue.take_line("one.example", 10).await.unwrap();
         operate(&queue, shard, Filter::default(), Deed::Drop {}).await;
         // As a kill would: nothing is recorded, and a new queue begins.
         std::mem::forget(work);
@@ -304,7 +304,7 @@ fn a_stop_between_drop_and_removal_leaves_nothing() {
         assert_eq!(stored(shard).await, [(State::Dropped, 1_000)]);
         resume(&queue, shard).await.unwrap();
         queue.advance();
-        assert!(queue.take("one.example", 1).await.is_none());
+        assert!(queue.take_line("one.example", 1).await.is_none());
         assert!(stored(shard).await.is_empty());
         assert_eq!(queue.count(), 0);
     });
@@ -340,13 +340,13 @@ fn what_was_changed_stands_where_it_should_and_the_counts_are_right() {
         assert_eq!((queue.count(), queue.held()), (70, 40));
         // The lines of these have entries still, of which none is right.
         for domain in ["x.example", "d0.example", "d1.example"] {
-            assert!(queue.take(domain, 1).await.is_none(), "{domain}");
+            assert!(queue.take_line(domain, 1).await.is_none(), "{domain}");
         }
         assert_eq!((queue.count(), queue.held()), (70, 40));
         NOW.set(1_500);
         queue.advance();
         let mut taken = 0;
-        while let Some(work) = queue.take("d1.example", 1).await {
+        while let Some(work) = queue.take_line("d1.example", 1).await {
             record(work, Verdict::Delivered).await;
             taken += 1;
         }
@@ -462,8 +462,8 @@ fn a_rule_holds_new_mail_in_the_batch_that_accepts_it() {
         };
         queue.accepted(message, content);
         assert_eq!((queue.count(), queue.held()), (2, 1));
-        assert!(queue.take("one.example", 1).await.is_none());
-        let work = queue.take("two.example", 1).await.unwrap();
+        assert!(queue.take_line("one.example", 1).await.is_none());
+        let work = queue.take_line("two.example", 1).await.unwrap();
         record(work, Verdict::Delivered).await;
         let by_rule = Filter {
             rule: Some(1),
