@@ -1,6 +1,7 @@
 //! Rules that hold new mail before it is sent for the first time. They lie in one row, the same in every shard, changed by operators; each
 //! core has them in memory and applies them where a message is committed: held recipients are written so in the same batch.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use shards::storage::{Batch, Shard};
 
 use super::rows::{HeldBy, MessageRow, Recipient, RecipientRow, State};
 use super::select::{domain_of, same_domain};
+use crate::settings::names::canonical_domain;
 use crate::store::{StoreError, rows};
 
 /// Holds what has all of its fields. An empty one fits anything; without any it holds all new mail.
@@ -19,9 +21,9 @@ pub struct HoldRule {
     pub id: u32,
     /// Who submits.
     pub account: String,
-    /// Of the reverse-path.
+    /// Of the reverse-path, in the form of `settings::DomainName`.
     pub sender_domain: String,
-    /// Of the recipient.
+    /// Of the recipient, in the same form.
     pub recipient_domain: String,
     /// When it was added, seconds since 1970.
     pub added: i64,
@@ -30,11 +32,14 @@ pub struct HoldRule {
 impl HoldRule {
     /// Whether it holds a recipient. Mail of the server itself is held by none.
     pub fn holds(&self, message: &MessageRow, recipient: &Recipient) -> bool {
-        let is = |field: &str, domain: &str| field.is_empty() || same_domain(field, domain);
+        self.may_hold(message) && fits(&self.recipient_domain, domain_of(&recipient.address))
+    }
+
+    /// Whether it holds some recipients of a message, or would if they were others.
+    fn may_hold(&self, message: &MessageRow) -> bool {
         !message.account.is_empty()
             && (self.account.is_empty() || self.account == message.account)
-            && is(&self.sender_domain, domain_of(&message.reverse_path))
-            && is(&self.recipient_domain, domain_of(&recipient.address))
+            && fits(&self.sender_domain, domain_of(&message.reverse_path))
     }
 
     /// For the row of a recipient that it holds.
@@ -47,6 +52,10 @@ impl HoldRule {
             },
         }
     }
+}
+
+fn fits(field: &str, domain: &str) -> bool {
+    field.is_empty() || same_domain(field, domain)
 }
 
 impl fmt::Display for HoldRule {
@@ -118,14 +127,28 @@ impl HoldRules {
 
     /// The rows of those recipients of a new message that a rule holds.
     pub fn hold(&self, message: &MessageRow) -> Vec<(u32, RecipientRow)> {
-        if self.rules.is_empty() {
+        // Each rule is held against the message once, and each recipient against the few that are left: both may be a thousand.
+        let mut of_all: Option<&HoldRule> = None;
+        let mut of_domain: HashMap<&str, &HoldRule> = HashMap::new();
+        for rule in self.rules.iter().filter(|rule| rule.may_hold(message)) {
+            match rule.recipient_domain.as_str() {
+                "" => of_all = of_all.or(Some(rule)),
+                domain => {
+                    of_domain.entry(domain).or_insert(rule);
+                }
+            }
+        }
+        if of_all.is_none() && of_domain.is_empty() {
             return Vec::new();
         }
         let held = |(index, recipient): (u32, &Recipient)| {
-            let rule = self
-                .rules
-                .iter()
-                .find(|rule| rule.holds(message, recipient))?;
+            let domain = canonical_domain(domain_of(&recipient.address));
+            let by_domain = domain.and_then(|domain| of_domain.get(&*domain).copied());
+            // The earliest, if there are several.
+            let rule = [of_all, by_domain]
+                .into_iter()
+                .flatten()
+                .min_by_key(|r| r.id)?;
             let row = RecipientRow {
                 state: State::Held,
                 held_by: Some(rule.held_by()),
@@ -222,6 +245,20 @@ mod tests {
         ] {
             assert_eq!(held(std::slice::from_ref(&rule), &anna), expected, "{rule}");
         }
+        // Of several that fit, the earliest holds.
+        let mut several = HoldRules::default();
+        for rule in [
+            rule("", "", "two.example"),
+            rule("", "", ""),
+            rule("anna", "", "one.example"),
+        ] {
+            several.add(rule);
+        }
+        let by = several
+            .hold(&anna)
+            .into_iter()
+            .map(|(_, row)| row.held_by.unwrap().rule);
+        assert_eq!(by.collect::<Vec<_>>(), [Some(2), Some(1)]);
         let two = [rule("ben", "", ""), rule("", "", "two.example")];
         assert_eq!(held(&two, &anna), [1]);
         assert_eq!(held(&[], &anna), [0u32; 0]);

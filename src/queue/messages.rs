@@ -490,6 +490,8 @@ impl Queue {
             if let Some(work) = self.look_at(&line, entries, now).await {
                 return Some(work);
             }
+            // Entries that say nothing any more may be many.
+            rt::yield_if_needed().await;
         }
     }
 

@@ -248,18 +248,17 @@ pub struct Stored {
     pub body: BodyId,
     /// What is common to all.
     pub message: MessageRow,
-    /// What became of some, by position.
+    /// What became of some, in the order of their positions.
     pub changed: Vec<(u32, RecipientRow)>,
 }
 
 impl Stored {
     /// What became of a recipient.
     pub fn recipient(&self, index: u32) -> RecipientRow {
-        let found = self.changed.iter().find(|(i, _)| *i == index);
-        found.map_or_else(
-            || RecipientRow::fresh(&self.message),
-            |(_, row)| row.clone(),
-        )
+        match self.changed.binary_search_by_key(&index, |(i, _)| *i) {
+            Ok(at) => self.changed[at].1.clone(),
+            Err(_) => RecipientRow::fresh(&self.message),
+        }
     }
 
     /// The number of a recipient.

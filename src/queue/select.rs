@@ -146,44 +146,58 @@ async fn by_row(
 ) -> Result<Page, StoreError> {
     let mut page = Page::default();
     // The message of the place may have recipients left.
-    let from = after.and_then(|place| Some(BodyId(place.body.checked_sub(1)?)));
-    let (messages, more) = load::page(shard, from, MESSAGES_MAX).await?;
-    let last = messages.last().map(|m| m.body);
-    let mut found = 0;
-    for stored in messages {
-        let body = stored.body;
-        let mut fitting = Vec::new();
-        for (index, recipient) in (0u32..).zip(&stored.message.recipients) {
-            let place = Place {
-                body: body.0,
-                index,
-            };
-            if after.is_some_and(|after| place <= after) {
-                continue;
+    let mut from = after.and_then(|place| Some(BodyId(place.body.checked_sub(1)?)));
+    let (mut seen, mut found) = (0, 0);
+    // More and more at once: a message has one recipient or a thousand.
+    let mut slice = SLICE_MIN;
+    loop {
+        let (messages, more) = load::page(shard, from, slice).await?;
+        let Some(last) = messages.last().map(|m| m.body) else {
+            return Ok(page);
+        };
+        seen += messages.len();
+        for stored in messages {
+            let body = stored.body;
+            let mut fitting = Vec::new();
+            for (index, recipient) in (0u32..).zip(&stored.message.recipients) {
+                let place = Place {
+                    body: body.0,
+                    index,
+                };
+                if after.is_some_and(|after| place <= after) {
+                    continue;
+                }
+                page.looked_at += 1;
+                if filter.fits(&stored.message, recipient, &stored.recipient(index)) {
+                    fitting.push(index);
+                    found += 1;
+                }
+                if found >= most {
+                    page.next = Some(place);
+                    break;
+                }
             }
-            page.looked_at += 1;
-            if filter.fits(&stored.message, recipient, &stored.recipient(index)) {
-                fitting.push(index);
-                found += 1;
+            if !fitting.is_empty() {
+                page.found.push((stored, fitting));
             }
-            if found >= most {
-                page.next = Some(place);
-                break;
+            if page.next.is_some() {
+                return Ok(page);
             }
+            rt::yield_if_needed().await;
         }
-        if !fitting.is_empty() {
-            page.found.push((stored, fitting));
-        }
-        if page.next.is_some() {
+        if !more {
             return Ok(page);
         }
-        rt::yield_if_needed().await;
+        if seen >= MESSAGES_MAX {
+            page.next = Some(Place {
+                body: last.0,
+                index: u32::MAX,
+            });
+            return Ok(page);
+        }
+        from = Some(last);
+        slice = (slice * 2).min(MESSAGES_MAX - seen);
     }
-    page.next = last.filter(|_| more).map(|body| Place {
-        body: body.0,
-        index: u32::MAX,
-    });
-    Ok(page)
 }
 
 async fn by_number(
@@ -236,6 +250,8 @@ pub(super) fn index_of(stored: &Stored, number: u64) -> Option<u32> {
     (number <= stored.body.0).then_some(index)
 }
 
+/// Messages that are read at once, at first.
+const SLICE_MIN: usize = 8;
 /// Messages that one page looks at, at most.
 const MESSAGES_MAX: usize = 500;
 

@@ -367,7 +367,7 @@ fn pages_of_a_selection_tell_each_recipient_once() {
     store.run(|context| async move {
         let (queue, shard) = (queue(&context), &context.shards[0]);
         let mut ids = Vec::new();
-        for _ in 0..5 {
+        for _ in 0..30 {
             let message = coming(
                 &queue,
                 shard,
@@ -400,8 +400,8 @@ fn pages_of_a_selection_tell_each_recipient_once() {
             domain: Some("a.example".into()),
             ..Filter::default()
         };
-        let of_domain: Vec<u64> = (0..15).filter(|n| n % 3 != 1).map(|n| ids[n]).collect();
-        for most in [1, 2, 3, 4, 7, 100] {
+        let of_domain: Vec<u64> = (0..90).filter(|n| n % 3 != 1).map(|n| ids[n]).collect();
+        for most in [1, 2, 3, 4, 7, 20, 100] {
             assert_eq!(pages(Filter::default(), most).await, ids, "{most}");
             assert_eq!(pages(domain.clone(), most).await, of_domain, "{most}");
             let some = Filter {
@@ -411,7 +411,7 @@ fn pages_of_a_selection_tell_each_recipient_once() {
                     ids[2],
                     ids[14],
                     ids[7],
-                    ids[14] + 1,
+                    ids[89] + 1,
                     1 << 50,
                 ],
                 ..Filter::default()
