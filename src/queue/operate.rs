@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use serde::{Deserialize, Serialize};
+use shards::faults::point;
 use shards::segments::BodyId;
 use shards::storage::Shard;
 
@@ -240,6 +241,7 @@ impl Queue {
             rows
         };
         self.change(&message, change).await?;
+        let _ = point("queue.operated");
         if owes {
             self.owe((shard, body.0));
         }

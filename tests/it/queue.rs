@@ -494,3 +494,38 @@ fn hold_rules_hold_new_mail_and_survive_a_kill() {
     stop(server);
     assert_checked(dir);
 }
+
+#[test]
+fn an_operation_that_is_killed_half_way_is_finished_by_another_and_tells_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let server = Localserve::with_faults(dir, &[], "queue.operated=kill@3");
+    for number in 0..6 {
+        let recipient = format!("queue451@d{number}.example");
+        assert!(
+            submit(&server, &[&recipient], "m")
+                .unwrap()
+                .starts_with("250")
+        );
+    }
+    wait_for_queue(dir, |q| {
+        q.len() == 6 && q.iter().all(|r| r["attempts"] == 1)
+    });
+    let command = ["queue", "fail", "--all", "--dir", dir.to_str().unwrap()];
+    assert_eq!(ringmail(&command).code, 1);
+    assert_ne!(server.ended(), 0);
+    let server = Localserve::start(dir, &[]);
+    queue_does(dir, &["fail", "--all"]);
+    let expected: Vec<String> = (0..6)
+        .map(|n| format!("Mail could not be delivered to queue451@d{n}.example"))
+        .collect();
+    let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+    wait_for_inbox(&server, &expected);
+    wait_for_queue(dir, <[Value]>::is_empty);
+    stop(server);
+    // Nothing comes late or twice.
+    let server = Localserve::start(dir, &[]);
+    assert_eq!(inbox(&server), expected);
+    stop(server);
+    assert_checked(dir);
+}
