@@ -29,8 +29,9 @@ fn submit(server: &Localserve, recipients: &[&str], subject: &str) -> std::io::R
         return Ok(said);
     }
     command(&mut talk, "DATA\r\n")?;
+    let id = subject.split("\r\n").next().unwrap_or_default();
     talk.get_mut().write_all(
-        format!("From: ringmail@localhost\r\nMessage-ID: <{subject}@x.example>\r\nSubject: {subject}\r\n\r\nhello\r\n.\r\n").as_bytes(),
+        format!("From: ringmail@localhost\r\nMessage-ID: <{id}@x.example>\r\nSubject: {subject}\r\n\r\nhello\r\n.\r\n").as_bytes(),
     )?;
     reply(&mut talk)
 }
@@ -528,4 +529,85 @@ fn an_operation_that_is_killed_half_way_is_finished_by_another_and_tells_once() 
     assert_eq!(inbox(&server), expected);
     stop(server);
     assert_checked(dir);
+}
+
+#[test]
+fn a_shard_that_is_out_of_service_takes_no_hold_rule_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let named = dir.to_str().unwrap();
+    let server = Localserve::start(dir, &[]);
+    let status = ringmail(&["status", "--json", "--dir", named]).out;
+    let status: Value = serde_json::from_str(&status).unwrap();
+    stop(server);
+    // Not the shard of the account, which could not log in then.
+    let count = status["shards"].as_u64().unwrap() as u16;
+    let shard = (shards::shard_of(b"ringmail", count).0 + 1) % count;
+    let faults = format!("shard-{shard:03}/rows.commit=fail");
+    let server = Localserve::with_faults(dir, &[], &faults);
+    let add = [
+        "queue",
+        "holdrules",
+        "add",
+        "--domain",
+        "a.example",
+        "--dir",
+        named,
+    ];
+    let ran = ringmail(&add);
+    // What waits in that shard can't be held now, and the command says so; the rule is in force.
+    assert_eq!(ran.code, 1, "{}", ran.out);
+    let said = "new mail is held by rule 1 (to a.example), but not all that waits already: ";
+    assert!(ran.err.contains(said), "{}", ran.err);
+    assert!(
+        submit(&server, &["b@a.example"], "m")
+            .unwrap()
+            .starts_with("250")
+    );
+    drop(server);
+    let server = Localserve::start(dir, &[]);
+    assert_eq!(field(dir, "b@a.example", "rule"), 1);
+    assert_eq!(queue_does(dir, &["holdrules", "list"]).lines().count(), 1);
+    assert!(
+        submit(&server, &["c@a.example"], "m")
+            .unwrap()
+            .starts_with("250")
+    );
+    assert_eq!(field(dir, "c@a.example", "rule"), 1);
+    stop(server);
+    assert_checked(dir);
+}
+
+#[test]
+fn a_large_message_is_dumped_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let server = Localserve::start(dir, &[]);
+    queue_does(dir, &["holdrules", "add", "--all"]);
+    // Over 1 MiB, in a file of its own; and several pieces.
+    let body: String = (0..40_000)
+        .map(|n| format!("line {n} of a long message {n}\r\n"))
+        .collect();
+    let subject = format!("long\r\n\r\n{body}end");
+    assert!(
+        submit(&server, &["a@a.example"], &subject)
+            .unwrap()
+            .starts_with("250")
+    );
+    let id = field(dir, "a@a.example", "id").to_string();
+    let size = field(dir, "a@a.example", "size").as_u64().unwrap();
+    let message = queue_does(dir, &["dump", &id]);
+    assert_eq!(message.len() as u64, size);
+    assert!(
+        message.contains(&format!("Subject: {subject}\r\n")),
+        "{}",
+        &message[..500]
+    );
+    let gone = ringmail(&["queue", "dump", "4711", "--dir", dir.to_str().unwrap()]);
+    assert!(
+        gone.err.contains("there is no recipient 4711"),
+        "{}",
+        gone.err
+    );
+    stop(server);
 }
