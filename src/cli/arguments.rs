@@ -57,6 +57,10 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed,
     // The first one is told, once all words are read: only then is it known which command's help to name.
     let mut wrong = Ok(());
     loop {
+        if let Some(word) = negative(&mut parser) {
+            arguments.rest.push(word);
+            continue;
+        }
         let argument = match parser.next() {
             Ok(Some(argument)) => argument,
             Ok(None) => return fit(arguments, &given, wrong, help),
@@ -117,6 +121,16 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed,
         }
         given.push(option);
     }
+}
+
+/// A word such as -1h, that is no option: none of them begins with a digit.
+fn negative(parser: &mut lexopt::Parser) -> Option<String> {
+    let is_negative = |word: &OsStr| {
+        let word = word.to_str().and_then(|word| word.strip_prefix('-'));
+        word.is_some_and(|word| word.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let word = parser.try_raw_args()?.next_if(is_negative)?;
+    word.into_string().ok()
 }
 
 impl Arguments {
@@ -281,6 +295,9 @@ mod tests {
         assert_eq!(arguments.text(Opt::AcceptedBefore), Some("-2h"));
         assert_eq!(arguments.text(Opt::To), Some("@one.example"));
         assert_eq!(arguments.text(Opt::From), None);
+        let (command, arguments) = ran("queue schedule -1h 7 --shift --dir d");
+        assert_eq!(command, Command::QueueSchedule);
+        assert_eq!(arguments.rest, ["-1h", "7"]);
         let (_, arguments) = ran("account remove --dir d -- --odd");
         assert_eq!(arguments.rest, ["--odd"]);
     }
