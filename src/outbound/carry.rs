@@ -48,6 +48,10 @@ impl Dispatch {
                 }
                 break;
             };
+            // There may be more than one for all of us.
+            if self.core.queue.ready_for(&site.name) > 0 && !site.wake_one() {
+                self.staff(&site);
+            }
             // What was sent and not recorded is sent again after a stop: one at a time.
             if let Some(before) = recording.take() {
                 let _ = before.await;
@@ -95,6 +99,9 @@ impl Dispatch {
             _ => return true,
         };
         let (outcomes, goes_on) = self.send(site, link, &work, &destination).await;
+        if outcomes.iter().any(|outcome| outcome.verdict.is_success()) {
+            self.forgive(&work.line);
+        }
         let _ = point("outbound.attempted");
         let core = self.core.clone();
         rt::spawn(&ROOM, async move {
@@ -105,7 +112,7 @@ impl Dispatch {
     }
 
     async fn send(
-        &self,
+        self: &Rc<Self>,
         site: &Site,
         link: &mut Option<Link>,
         work: &Work,
@@ -176,6 +183,10 @@ impl Dispatch {
                         left.clear();
                         if error.verdict == Verdict::Permanent {
                             continue;
+                        }
+                        if error.is_demanded {
+                            self.strike(&work.line, &error.text);
+                            return (outcomes, true);
                         }
                         site.unreachable(&error.text);
                         return (outcomes, false);

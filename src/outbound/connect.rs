@@ -34,8 +34,8 @@ pub(super) struct Unconnected {
     pub text: String,
     /// The server that said so; empty if none did.
     pub remote: String,
-    /// It answered, and says that there is too much for it.
-    pub overload: bool,
+    /// What the recipients' domain or the message demands of TLS is not met: another's mail may go.
+    pub is_demanded: bool,
 }
 
 impl Unconnected {
@@ -46,7 +46,7 @@ impl Unconnected {
             enhanced: Some(enhanced),
             text,
             remote,
-            overload: false,
+            is_demanded: false,
         }
     }
 
@@ -62,18 +62,14 @@ impl Unconnected {
             enhanced: result.enhanced,
             text: format!("{what}{}", result.text),
             remote,
-            overload: reply.code.is_transient(),
+            is_demanded: false,
         }
     }
 
     fn lost(lost: &Lost, remote: String) -> Unconnected {
         match lost {
             Lost::Closing(reply) => Unconnected::said("", reply, remote),
-            lost => {
-                let mut ours = Unconnected::ours((4, 4, 2), lost.words(), remote);
-                ours.overload = lost.is_overload();
-                ours
-            }
+            lost => Unconnected::ours((4, 4, 2), lost.words(), remote),
         }
     }
 }
@@ -187,6 +183,7 @@ async fn demand(
     }
     let text = format!("{} is not used: {}", name.as_str(), refusal.words);
     let mut refused = Unconnected::ours((4, 7, 5), text, String::new());
+    refused.is_demanded = true;
     if !refusal.cause.is_temporary() {
         refused.verdict = Verdict::Permanent;
         refused.enhanced = Some((5, 7, 30));
@@ -354,7 +351,11 @@ impl Call<'_> {
             Trouble::Unreachable(text) => Unconnected::ours((4, 4, 1), text, remote),
             Trouble::Refused(what, reply) => Unconnected::said(what, &reply, remote),
             Trouble::Lost(lost) => Unconnected::lost(&lost, remote),
-            Trouble::Tls(text, _) => Unconnected::ours((4, 7, 5), text, remote),
+            Trouble::Tls(text, _) => {
+                let mut ours = Unconnected::ours((4, 7, 5), text, remote);
+                ours.is_demanded = self.requirement.is_some();
+                ours
+            }
             Trouble::Login(text) => Unconnected::ours((4, 7, 8), text, remote),
             Trouble::Unproved => {
                 let text = "nothing proves who the server is, and the message must go to nobody else (REQUIRETLS)";

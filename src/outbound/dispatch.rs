@@ -43,6 +43,7 @@ pub fn start(core: &Rc<PerCore>) {
         sites: RefCell::default(),
         lines: RefCell::default(),
         connections: Cell::new(0),
+        strikes: RefCell::default(),
         starving: RefCell::default(),
         memory: Rc::default(),
     });
@@ -71,6 +72,8 @@ pub(super) struct Dispatch {
     lines: RefCell<HashMap<Rc<str>, Known>>,
     /// Of all sites, on this core.
     connections: Cell<u32>,
+    /// How often in a row a line had to be left alone, though its site is there.
+    strikes: RefCell<HashMap<Rc<str>, u32>>,
     /// Sites that want connections while the core has no more.
     starving: RefCell<VecDeque<Rc<Site>>>,
     /// Messages in memory while they are sent.
@@ -169,25 +172,9 @@ impl Dispatch {
         let queue = &self.core.queue;
         queue.part(&line);
         if end.verdict == Verdict::Temporary {
-            let live = self.core.live();
-            let outbound = &live.settings.server.outbound;
-            let first = outbound.pause_first_secs.duration();
-            let pause = first * 2u32.pow(failures.min(16));
-            let pause = pause.min(outbound.pause_max_secs.duration());
-            self.remember(
-                &line,
-                Known::Failed {
-                    until: monotonic() + pause,
-                    failures: failures + 1,
-                },
-            );
-            queue.set_reason(&line, Some(end.text.clone()));
+            self.leave_alone(&line, failures, &end.text);
             if let Some(work) = queue.take_line(&line, RECIPIENTS_MAX).await {
                 self.ended(work, &end).await;
-            }
-            rt::sleep(pause).await;
-            if queue.ready_in(&line) > 0 && !self.core.draining.get() {
-                self.rouse(line.clone());
             }
             return;
         }
@@ -198,6 +185,43 @@ impl Dispatch {
             if self.core.draining.get() {
                 return;
             }
+        }
+    }
+
+    /// Leaves a line alone for a while, longer each time; then it is looked for again.
+    fn leave_alone(self: &Rc<Self>, line: &Rc<str>, failures: u32, reason: &str) {
+        let pause = {
+            let live = self.core.live();
+            let outbound = &live.settings.server.outbound;
+            let pause = outbound.pause_first_secs.duration() * 2u32.pow(failures.min(16));
+            pause.min(outbound.pause_max_secs.duration())
+        };
+        let until = monotonic() + pause;
+        let failures = failures + 1;
+        self.remember(line, Known::Failed { until, failures });
+        self.core.queue.set_reason(line, Some(reason.to_owned()));
+        let (dispatch, line) = (self.clone(), line.clone());
+        rt::spawn(&ROOM, async move {
+            let over = async { rt::sleep(pause).await };
+            or(over, dispatch.core.drained()).await;
+            if dispatch.core.queue.ready_in(&line) > 0 && !dispatch.core.draining.get() {
+                dispatch.rouse(line);
+            }
+        });
+    }
+
+    /// What a line's domain demands is not met, though others may send to the site.
+    pub fn strike(self: &Rc<Self>, line: &Rc<str>, reason: &str) {
+        let strikes = self.strikes.borrow().get(line).copied().unwrap_or(0);
+        self.strikes.borrow_mut().insert(line.clone(), strikes + 1);
+        self.core.queue.part(line);
+        self.leave_alone(line, strikes, reason);
+    }
+
+    /// Mail of a line was taken.
+    pub fn forgive(&self, line: &str) {
+        if !self.strikes.borrow().is_empty() {
+            self.strikes.borrow_mut().remove(line);
         }
     }
 
@@ -214,7 +238,13 @@ impl Dispatch {
     }
 
     /// Records what came of recipients without asking anybody.
-    async fn ended(&self, work: Work, end: &Ended) {
+    async fn ended(&self, mut work: Work, end: &Ended) {
+        if let Some(held) = work.take_held() {
+            outcome::expire(&self.core, held).await;
+        }
+        if work.recipients.is_empty() {
+            return;
+        }
         let outcome = |index: &u32| Outcome {
             index: *index,
             verdict: end.verdict,
@@ -328,7 +358,7 @@ impl Dispatch {
     }
 
     /// Starts tasks for those that wait, as many as may be.
-    fn staff(self: &Rc<Self>, site: &Rc<Site>) {
+    pub fn staff(self: &Rc<Self>, site: &Rc<Site>) {
         let most = {
             let live = self.core.live();
             live.settings.server.outbound.connections_per_core_max
@@ -406,9 +436,10 @@ impl Dispatch {
             Known::Found(_, at) => at.elapsed() < FORGET_AFTER || queue.ready_in(line) > 0,
             Known::Failed { until, .. } => *until + FORGET_AFTER > monotonic(),
         };
-        self.lines
-            .borrow_mut()
-            .retain(|line, known| is_used(line, known));
+        let mut lines = self.lines.borrow_mut();
+        lines.retain(|line, known| is_used(line, known));
+        let mut strikes = self.strikes.borrow_mut();
+        strikes.retain(|line, _| lines.contains_key(line));
     }
 }
 

@@ -45,7 +45,12 @@ pub fn plan(
     content: &NewContent,
 ) -> BodyId {
     // The recipients have the numbers up to this one: see `id`.
-    let id = shard.next_bodies(row.recipients.len().max(1) as u64);
+    let count = row.recipients.len().max(1);
+    let mut id = shard.next_bodies(count as u64);
+    // The number 0 is nobody's: programs take it for none.
+    if id::first_of(id, count) == 0 {
+        id = shard.next_bodies(count as u64);
+    }
     row.prefix_length = prefix.len() as u32;
     row.size = prefix.len() as u64 + content.length();
     let encoded = rows::encode_message(row);

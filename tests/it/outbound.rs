@@ -41,6 +41,15 @@ fn zone(name: &str, number: u8) -> Vec<Vec<u8>> {
 }
 
 fn server(directory: &Path, port: u16, more: &str) -> TestServer {
+    server_with(directory, port, more, zone)
+}
+
+fn server_with(
+    directory: &Path,
+    port: u16,
+    more: &str,
+    zone: impl Fn(&str, u8) -> Vec<Vec<u8>> + Send + 'static,
+) -> TestServer {
     let dns = serve_zone(zone);
     let extra = format!(
         "[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[outbound]\nport = {port}\nreply_timeout_secs = \"2s\"\nfinal_reply_timeout_secs = \"2s\"\n{more}"
@@ -343,4 +352,50 @@ fn a_smarthost_of_our_own_takes_scram() {
     wait_for(|| queue(&server).is_empty());
     // Taken, not given up: that would be told before the entry goes.
     assert_eq!(numbers(&server, "anna").0, 0);
+}
+
+#[test]
+fn what_dane_demands_is_held_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let der = certificate(directory.path());
+    let pair = (
+        directory.path().join("cert.pem"),
+        directory.path().join("key.pem"),
+    );
+    let tls = load_tls(&[pair], OldestTls::V1_2).unwrap().anonymous;
+    let port = free_port();
+    let with_tls = Receiver::start([127, 0, 0, 14], port, Some(tls.clone()), |_| None);
+    let other = Receiver::start([127, 0, 0, 15], port, Some(tls), |_| None);
+    let without = Receiver::start([127, 0, 0, 16], port, None, |_| None);
+    // RFC 6698 2.1: DANE-EE, the whole certificate, SHA-256.
+    let digest = ring::digest::digest(&ring::digest::SHA256, &der);
+    let right = [&[3, 0, 1], digest.as_ref()].concat();
+    let zone = move |name: &str, number: u8| {
+        let host = ["right", "wrong", "plain"]
+            .into_iter()
+            .find(|h| name.contains(*h));
+        match (host, number) {
+            (Some(host), 15) if !name.contains("mx") => vec![mx(10, &format!("mx.{host}.test"))],
+            (Some("right"), 1) => vec![vec![127, 0, 0, 14]],
+            (Some("wrong"), 1) => vec![vec![127, 0, 0, 15]],
+            (Some("plain"), 1) => vec![vec![127, 0, 0, 16]],
+            (Some("right" | "plain"), 52) => vec![right.clone()],
+            (Some("wrong"), 52) => vec![[&[3, 0, 1][..], &[7; 32]].concat()],
+            _ => vec![],
+        }
+    };
+    let server = server_with(directory.path(), port, "", zone);
+    for to in ["a@right.test", "a@wrong.test", "a@plain.test"] {
+        assert!(submit(&server, &[to], "x").starts_with("250"));
+    }
+    wait_for(|| queue(&server).len() == 2 && queue(&server).iter().all(|(_, r)| r.attempts == 1));
+    assert_eq!(with_tls.messages().len(), 1);
+    assert!(with_tls.heard.lock().unwrap()[0].tls);
+    assert_eq!((other.messages().len(), without.messages().len()), (0, 0));
+    let left = queue(&server);
+    let said = |n: usize| left[n].1.history[0].text.clone();
+    assert!(said(0).contains("STARTTLS"), "{}", said(0));
+    assert_eq!(left[1].1.history[0].enhanced, Some((4, 7, 5)));
+    // Others may use the same hosts: the domain waits, not the site.
+    assert!(!without.commands().iter().any(|c| c.starts_with("MAIL")));
 }
