@@ -1,7 +1,8 @@
 //! What a task of a site does: takes messages from the site's lines one after the other, over one connection, and has recorded what came of them.
-//! The next message is sent while the one before is being recorded; no more than that, so that a stop leaves little in doubt.
+//! The next messages are sent while the ones before are being recorded; a few, so that a stop leaves little in doubt.
 //! Not here: how many tasks there are (`dispatch`), SMTP (`transaction`).
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -27,7 +28,7 @@ impl Dispatch {
     pub(super) async fn carry(self: Rc<Self>, site: Rc<Site>) {
         let _task = Task(&self, &site);
         let mut link: Option<Link> = None;
-        let mut recording: Option<oneshot::Receiver<()>> = None;
+        let mut recording: VecDeque<oneshot::Receiver<()>> = VecDeque::new();
         loop {
             let is_surplus = site.tasks.get() > site.lent.get();
             if self.core.draining.get() || is_surplus || site.pause().is_some() {
@@ -52,12 +53,14 @@ impl Dispatch {
             if self.core.queue.ready_for(&site.name) > 0 && !site.wake_one() {
                 self.staff(&site);
             }
-            // What was sent and not recorded is sent again after a stop: one at a time.
-            if let Some(before) = recording.take() {
-                let _ = before.await;
+            // What was sent and not recorded is sent again after a stop.
+            if recording.len() >= RECORDINGS_MAX
+                && let Some(first) = recording.pop_front()
+            {
+                let _ = first.await;
             }
             let (sender, receiver) = oneshot::channel();
-            recording = Some(receiver);
+            recording.push_back(receiver);
             if !self.attempt(&site, &mut link, work, sender).await {
                 break;
             }
@@ -160,13 +163,13 @@ impl Dispatch {
             if link.as_ref().is_some_and(|l| l.messages >= messages_max)
                 && let Some(used) = link.take()
             {
-                rt::spawn(&ROOM, used.quit());
+                used.quit().await;
             }
             if let Some(open) = link
                 && !will_do(&self.core, open, destination, &work.line, require_tls).await
                 && let Some(used) = link.take()
             {
-                rt::spawn(&ROOM, used.quit());
+                used.quit().await;
             }
             let fresh = link.is_none();
             if fresh {
@@ -275,5 +278,8 @@ impl Drop for Task<'_> {
     }
 }
 
+/// Messages of a connection that were sent and are being recorded. Measured with 20 connections to one destination: with 1 it takes 0.63 of what 100
+/// destinations take, for each waits for two groups of the shard's disk.
+const RECORDINGS_MAX: usize = 3;
 /// Octets of a message that are in memory at once; the rest is read in pieces.
 const PIECE_MAX: usize = 1 << 20;
