@@ -108,7 +108,7 @@ impl Appending {
             content,
             file,
             memory,
-            hasher: _,
+            ..
         } = incoming.spool.finish().await.map_err(not_written)?;
         self.files.extend(file);
         self.total += content.length();

@@ -83,6 +83,8 @@ pub struct Finished {
     pub memory: BodyMemory,
     /// Has seen all of it, if it is in a file and was to be hashed.
     pub hasher: Option<Box<MessageHasher>>,
+    /// It has octets beyond ASCII.
+    pub is_eight_bit: bool,
 }
 
 /// A complete message's octets in memory. They count in the core's budget as long as anybody holds them: this, or a delivery on its
@@ -151,6 +153,7 @@ pub struct Spool {
     hasher: Option<Box<MessageHasher>>,
     memory_max: usize,
     reserve: u64,
+    is_eight_bit: bool,
 }
 
 struct File {
@@ -203,6 +206,7 @@ impl Spool {
             hasher: None,
             memory_max,
             reserve: storage.disk_reserve_bytes.get(),
+            is_eight_bit: false,
         };
         spool.count();
         spool
@@ -215,13 +219,16 @@ impl Spool {
 
     /// Takes a piece; never waits. [`Spool::settle`] must follow before more comes if [`Spool::needs_settling`].
     pub fn push(&mut self, piece: &[u8]) {
+        self.is_eight_bit |= !piece.is_ascii();
         self.memory.extend_from_slice(piece);
         self.count();
     }
 
     /// Like [`Spool::push`], for what is changed on its way: `fill` appends to the octets.
     pub fn push_with<T>(&mut self, fill: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let before = self.memory.len();
         let result = fill(&mut self.memory);
+        self.is_eight_bit |= self.memory.get(before..).is_some_and(|new| !new.is_ascii());
         self.count();
         result
     }
@@ -331,6 +338,7 @@ impl Spool {
                 file: None,
                 memory,
                 hasher: None,
+                is_eight_bit: self.is_eight_bit,
             });
         }
         if !self.memory.is_empty() {
@@ -363,6 +371,7 @@ impl Spool {
             file: Some(external),
             memory,
             hasher: self.hasher.take(),
+            is_eight_bit: self.is_eight_bit,
         })
     }
 }

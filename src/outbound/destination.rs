@@ -10,14 +10,14 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::percore::{PerCore, monotonic};
 use crate::queue::retry::Verdict;
-use crate::queue::route::{LOCALSERVE, parts};
+use crate::queue::route::{LOCALSERVE, OWN, parts};
 use crate::settings::TransportKind;
 use crate::settings::names::canonical_domain;
 
 /// Where the mail of a line goes.
 #[derive(Clone, Debug)]
 pub(super) enum Hop {
-    /// The sender's own INBOX: `localserve`.
+    /// Accounts of ours; in `localserve` the sender's own INBOX.
     Local,
     /// To a server.
     Server(Rc<Destination>),
@@ -83,7 +83,7 @@ impl Destination {
 /// Finds it.
 pub(super) async fn find(core: &Rc<PerCore>, line: &str) -> Result<Hop, Ended> {
     let (transport, domain) = parts(line);
-    if transport == Some(LOCALSERVE) {
+    if transport == Some(LOCALSERVE) || transport == Some(OWN) {
         return Ok(Hop::Local);
     }
     let live = core.live();

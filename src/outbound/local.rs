@@ -7,6 +7,7 @@ use message::Header;
 use shards::rt;
 
 use super::outcome::Outcome;
+use super::own;
 use crate::calls::{Call, Deliver, Transaction};
 use crate::directory::{Failure, Stage, simulated};
 use crate::percore::{PerCore, monotonic};
@@ -26,24 +27,44 @@ pub(super) async fn attempt(
     let content = work.message.content().await;
     for index in work.recipients.iter().copied() {
         let (at, began) = (core.wall_clock(), monotonic());
-        let (code, text, transaction) = match &content {
-            Ok(content) => deliver(core, &work.message, content, index).await,
-            Err(error) => (451, error.to_string(), None),
+        let own = match &content {
+            Ok(content) => own::deliver(core, &work.message, content, index).await,
+            Err(_) => None,
         };
-        delivered.extend(transaction);
+        let mut remote = "localhost";
+        let (code, enhanced, text, verdict) = match (own, &content) {
+            (Some(own), _) => {
+                delivered.extend(own.delivered);
+                // No other server took part.
+                remote = "";
+                (own.code, Some(own.enhanced), own.text, own.verdict)
+            }
+            (None, Ok(_)) if core.live().settings.everything_to.is_none() => {
+                remote = "";
+                let text = "the domain is not served here any more";
+                (451, Some((4, 3, 5)), text.to_owned(), Verdict::Temporary)
+            }
+            (None, Ok(content)) => {
+                let (code, text, transaction) = deliver(core, &work.message, content, index).await;
+                delivered.extend(transaction);
+                let verdict = match code {
+                    200..300 => Verdict::Delivered,
+                    500.. => Verdict::Permanent,
+                    _ => Verdict::Temporary,
+                };
+                (code, None, text, verdict)
+            }
+            (None, Err(error)) => (451, None, error.to_string(), Verdict::Temporary),
+        };
         outcomes.push(Outcome {
             index,
-            verdict: match code {
-                200..300 => Verdict::Delivered,
-                500.. => Verdict::Permanent,
-                _ => Verdict::Temporary,
-            },
+            verdict,
             attempt: Attempt {
                 at,
                 took_ms: u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX),
-                remote: "localhost".into(),
+                remote: remote.into(),
                 code,
-                enhanced: None,
+                enhanced,
                 text,
             },
         });

@@ -14,6 +14,7 @@ mod local;
 mod login;
 mod notice;
 mod outcome;
+mod own;
 mod site;
 mod transaction;
 

@@ -1,7 +1,8 @@
-//! What a sender is told: reports of failure and delay, into the account's INBOX. RFC 3461 6, RFC 3464.
+//! What a sender is told: reports, into the INBOX of who submitted the message, or to the reverse-path of mail from elsewhere. RFC 3461 6, RFC 3464.
 //!
 //! The order: what became of the recipients is durable, with what is owed; then the report is delivered, under a number that the account's
-//! owner takes once; then what is owed is crossed out. A stop in between repeats the delivery, and the owner says that it has it.
+//! owner takes once; then what is owed is crossed out. A stop in between repeats the delivery, and the owner says that it has it. A report to
+//! somebody elsewhere comes in line in the same batch that crosses it out.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -10,12 +11,15 @@ use std::sync::Arc;
 use dsn::Way;
 use message::Header;
 use shards::faults::point;
+use shards::storage::Batch;
+use smtp::{Address, Host};
 
 use crate::calls::{Call, Deliver, Transaction};
+use crate::directory::Resolution;
 use crate::percore::PerCore;
-use crate::queue::Message;
-use crate::queue::report::{Facts, Subject, Told, compose, randomness, transaction_number};
-use crate::queue::rows::{Owed, RecipientRow};
+use crate::queue::report::{self, Composed, Facts, Subject, Told, randomness, transaction_number};
+use crate::queue::rows::{MessageRow, Notify, Owed, Recipient, RecipientRow};
+use crate::queue::{self, Content, Message};
 use crate::settings::AccountName;
 use crate::store::{INBOX, NewContent, NewMessage, StoreError, thread_row};
 
@@ -33,57 +37,19 @@ pub(super) async fn tell(core: &Rc<PerCore>, message: &Rc<Message>) {
         let Some(owed) = of_this[0].1.owes else {
             continue;
         };
-        match deliver(core, message, owed, &of_this).await {
-            Ok(transaction) => {
-                let _ = point("outbound.told");
-                let indexes: Vec<u32> = of_this.iter().map(|(index, _)| *index).collect();
-                let crossed_out = core.queue.change(message, |message| {
-                    let paid = |index| {
-                        let mut row = message.recipient(index);
-                        if row.owes == Some(owed) {
-                            row.owes = None;
-                        }
-                        (index, row)
-                    };
-                    indexes.into_iter().map(paid).collect()
-                });
-                match (crossed_out.await, transaction) {
-                    (Ok(()), Some((account, transaction))) => {
-                        let call = Call::ForgetDelivered {
-                            account,
-                            transactions: vec![transaction],
-                        };
-                        let _ = core.call(core.owner_of(account.as_str()), call).await;
-                    }
-                    (Ok(()), None) => (),
-                    (Err(error), _) => {
-                        tracing::warn!(%error, "a report may come twice: it could not be crossed out");
-                    }
-                }
-            }
-            Err(error) => {
-                tracing::error!(shard = %message.shard().id(), message = message.body.0, %error, "a sender could not be told what became of his message; it is tried again at the next start");
-            }
+        if let Err(error) = tell_of(core, message, owed, &of_this).await {
+            tracing::error!(shard = %message.shard().id(), message = message.body.0, %error, "a sender could not be told what became of his message; it is tried again at the next start");
         }
     }
 }
 
-/// Delivers a report; answers to whom and under which number, or none if there is nobody to tell.
-async fn deliver(
+/// Tells of recipients that share a report.
+async fn tell_of(
     core: &Rc<PerCore>,
     message: &Rc<Message>,
     owed: Owed,
     recipients: &[(u32, RecipientRow)],
-) -> Result<Option<(AccountName, Transaction)>, StoreError> {
-    let Some(account) = account_of(core, message) else {
-        tracing::info!(
-            message = message.body.0,
-            reverse_path = message.row.reverse_path,
-            "nobody is here to be told what became of a message"
-        );
-        return Ok(None);
-    };
-    let content = head(message).await?;
+) -> Result<(), StoreError> {
     let told: Vec<Told> = recipients
         .iter()
         .map(|(index, row)| Told {
@@ -92,71 +58,241 @@ async fn deliver(
             id: message.id(*index).to_string(),
         })
         .collect();
-    let subject = Subject {
-        message: &message.row,
-        notice: owed.notice,
-        told: &told,
-        content: &content,
+    let head = head(message).await?;
+    let compose = |way| -> Result<Option<Composed>, StoreError> {
+        let live = core.live();
+        let subject = Subject {
+            message: &message.row,
+            notice: owed.notice,
+            told: &told,
+            content: &head,
+        };
+        let facts = Facts {
+            hostname: live.settings.server.hostname(),
+            now: core.wall_clock(),
+            random: randomness()?,
+            way,
+        };
+        Ok(report::compose(&subject, &facts))
     };
-    let live = core.live();
-    let facts = Facts {
-        hostname: live.settings.server.hostname(),
-        now: core.wall_clock(),
-        random: randomness()?,
+    let number = transaction_number(owed.notice, owed.group);
+    let delivered = match whom(core, message) {
         // A mailbox of ours takes everything.
-        way: Way::Utf8,
+        Whom::Accounts(accounts) => match compose(Way::Utf8)? {
+            Some(report) => deliver(core, message, report, number, accounts).await?,
+            None => Vec::new(),
+        },
+        Whom::Elsewhere => {
+            // RFC 6533 4: who sends with SMTPUTF8 can be told with it.
+            let way = match message.row.smtputf8 {
+                true => Way::Utf8,
+                false => Way::SevenBit,
+            };
+            if let Some(report) = compose(way)? {
+                return send(core, message, owed, recipients, report).await;
+            }
+            Vec::new()
+        }
+        Whom::Nobody => {
+            tracing::info!(
+                message = message.body.0,
+                reverse_path = message.row.reverse_path,
+                "nobody is here to be told what became of a message"
+            );
+            Vec::new()
+        }
     };
-    let Some(report) = compose(&subject, &facts) else {
-        return Ok(None);
+    let _ = point("outbound.told");
+    let crossed_out = core
+        .queue
+        .change(message, |message| paid(message, owed, recipients));
+    if let Err(error) = crossed_out.await {
+        tracing::warn!(%error, "a report may come twice: it could not be crossed out");
+        return Ok(());
+    }
+    for (account, transaction) in delivered {
+        let call = Call::ForgetDelivered {
+            account,
+            transactions: vec![transaction],
+        };
+        let _ = core.call(core.owner_of(account.as_str()), call).await;
+    }
+    Ok(())
+}
+
+/// What is owed is crossed out.
+fn paid(
+    message: &Message,
+    owed: Owed,
+    recipients: &[(u32, RecipientRow)],
+) -> Vec<(u32, RecipientRow)> {
+    let paid = |(index, _): &(u32, RecipientRow)| {
+        let mut row = message.recipient(*index);
+        if row.owes == Some(owed) {
+            row.owes = None;
+        }
+        (*index, row)
     };
-    let report = report.octets;
+    recipients.iter().map(paid).collect()
+}
+
+/// Delivers a report to accounts; answers under which number.
+async fn deliver(
+    core: &Rc<PerCore>,
+    message: &Message,
+    report: Composed,
+    number: u32,
+    accounts: Vec<(AccountName, String)>,
+) -> Result<Vec<(AccountName, Transaction)>, StoreError> {
     let transaction = Transaction {
         shard: message.shard().id().0,
         entry: message.body.0,
-        recipient: transaction_number(owed.notice, owed.group),
+        recipient: number,
     };
     let now = core.wall_clock();
     let prefix = message::compose::return_path_field("")
         + &message::compose::delivered_to_field(&message.row.reverse_path);
-    let deliver = Deliver {
-        account,
-        mailbox: INBOX.to_string(),
-        message: NewMessage {
-            prefix: prefix.into_bytes(),
-            thread: thread_row(Header::of_message(&report)),
-            content: NewContent {
-                bytes: Arc::new(report),
-                external: None,
-            },
-            flags: 0,
-            keywords: Vec::new(),
-            received: now,
-            saved: now,
-            reverse_path: String::new(),
-            recipient: message.row.reverse_path.clone(),
+    let new = NewMessage {
+        prefix: prefix.into_bytes(),
+        thread: thread_row(Header::of_message(&report.octets)),
+        content: NewContent {
+            bytes: Arc::new(report.octets),
+            external: None,
         },
-        transaction: Some(transaction),
+        flags: 0,
+        keywords: Vec::new(),
+        received: now,
+        saved: now,
+        reverse_path: String::new(),
+        recipient: message.row.reverse_path.clone(),
     };
-    match core.deliver(deliver).await {
-        Ok(_) => Ok(Some((account, transaction))),
-        Err(StoreError::AccountGone) => Ok(None),
-        Err(error) => Err(error),
+    let mut delivered = Vec::new();
+    for (account, mailbox) in accounts {
+        let deliver = Deliver {
+            account,
+            mailbox,
+            message: new.clone(),
+            transaction: Some(transaction),
+        };
+        match core.deliver(deliver).await {
+            Ok(_) => delivered.push((account, transaction)),
+            Err(StoreError::AccountGone) => (),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(delivered)
+}
+
+/// Has a report sent to a sender elsewhere: it comes in line in the batch that crosses out what is owed, so that it goes once.
+async fn send(
+    core: &Rc<PerCore>,
+    message: &Rc<Message>,
+    owed: Owed,
+    recipients: &[(u32, RecipientRow)],
+    report: Composed,
+) -> Result<(), StoreError> {
+    let (lifetime, most) = {
+        let live = core.live();
+        let queue = &live.settings.server.queue;
+        let lifetime = queue.give_up_after_secs.duration().as_secs();
+        (lifetime, queue.recipients_per_core_max as usize)
+    };
+    if core.queue.count() >= most {
+        return Err(StoreError::Limit("the queue is full"));
+    }
+    let now = core.wall_clock();
+    let mut row = MessageRow {
+        size: 0,
+        prefix_length: 0,
+        account: String::new(),
+        // RFC 3461 6: DSNs have the null reverse-path, and are not reported themselves.
+        reverse_path: String::new(),
+        message_id: report.message_id,
+        smtputf8: report.is_internationalized,
+        eight_bit: report.is_eight_bit,
+        binary: false,
+        accepted: now,
+        not_before: 0,
+        expires: now.saturating_add_unsigned(lifetime),
+        // RFC 8689 5: protected as the message was.
+        require_tls: message.row.require_tls.filter(|must| *must),
+        ret: None,
+        envid: None,
+        recipients: vec![Recipient {
+            notify: Some(Notify::default()),
+            ..Recipient::new(message.row.reverse_path.clone())
+        }],
+    };
+    let bytes = Arc::new(report.octets);
+    let content = NewContent {
+        bytes: bytes.clone(),
+        external: None,
+    };
+    let shard = message.shard().clone();
+    let mut planned = None;
+    let change = |message: &Message| paid(message, owed, recipients);
+    let add = |batch: &mut Batch| {
+        let id = queue::plan(&shard, batch, &mut row, Vec::new(), &content);
+        planned = Some(core.queue.coming(&shard, batch, id, row.clone()));
+    };
+    let octets = 2 * (bytes.len() + 1024);
+    core.queue.change_and(message, change, octets, add).await?;
+    if let Some(message) = planned {
+        let content = Content {
+            bytes,
+            external: None,
+        };
+        core.queue.accepted(message, content);
+    }
+    Ok(())
+}
+
+/// Who hears of a message.
+enum Whom {
+    /// Accounts, and their mailboxes.
+    Accounts(Vec<(AccountName, String)>),
+    /// The reverse-path is somebody else's.
+    Elsewhere,
+    Nobody,
+}
+
+/// Who submitted it; the postmaster if he is no more. Of mail from elsewhere: whoever has the reverse-path.
+fn whom(core: &PerCore, message: &Message) -> Whom {
+    let live = core.live();
+    let resolve = |localpart: &str, domain: &str| match live.directory.resolve(localpart, domain) {
+        Resolution::Account(found) => {
+            Whom::Accounts(vec![(found.account, found.mailbox.to_string())])
+        }
+        Resolution::Alias(alias) => {
+            let members = alias.members.iter();
+            let members = members.map(|m| (m.account, m.mailbox.as_str().to_string()));
+            Whom::Accounts(members.collect())
+        }
+        Resolution::NotLocal => Whom::Elsewhere,
+        Resolution::Unknown | Resolution::Disabled => Whom::Nobody,
+    };
+    if message.row.account.is_empty() {
+        return match message.row.reverse_path.parse() {
+            Ok(Address {
+                localpart,
+                host: Host::Domain(domain),
+            }) => resolve(localpart.as_str(), domain.as_str()),
+            Ok(_) => Whom::Elsewhere,
+            Err(_) => Whom::Nobody,
+        };
+    }
+    let submitter: Option<AccountName> = message.row.account.parse().ok();
+    match submitter.filter(|name| live.settings.accounts.contains_key(name)) {
+        Some(submitter) => Whom::Accounts(vec![(submitter, INBOX.to_string())]),
+        None => match resolve("postmaster", "") {
+            Whom::Elsewhere => Whom::Nobody,
+            found => found,
+        },
     }
 }
 
-/// Who hears of it: who submitted it; without him the postmaster.
-fn account_of(core: &PerCore, message: &Message) -> Option<AccountName> {
-    let live = core.live();
-    let submitter: Option<AccountName> = message.row.account.parse().ok();
-    let submitter = submitter.filter(|name| live.settings.accounts.contains_key(name));
-    submitter.or_else(|| match live.directory.resolve("postmaster", "") {
-        crate::directory::Resolution::Account(found) => Some(found.account),
-        _ => None,
-    })
-}
-
 /// A message's octets, or those of its beginning if the others are in a file.
-async fn head(message: &Message) -> Result<Arc<Vec<u8>>, StoreError> {
+pub(super) async fn head(message: &Message) -> Result<Arc<Vec<u8>>, StoreError> {
     let content = message.content().await?;
     let Some(external) = &content.external else {
         return Ok(content.bytes.clone());

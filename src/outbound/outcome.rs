@@ -94,9 +94,9 @@ fn schedule(core: &PerCore) -> Schedule {
 
 fn log(core: &PerCore, message: &Message, outcome: &Outcome) {
     let result = match outcome.verdict {
-        Verdict::Delivered | Verdict::Relayed | Verdict::HandedOver => "delivered",
-        Verdict::Temporary => "deferred",
+        verdict if verdict.is_success() => "delivered",
         Verdict::Permanent => "failed",
+        _ => "deferred",
     };
     core.metrics.count(
         "ringmail_queue_attempts_total",

@@ -637,7 +637,18 @@ impl Queue {
         message: &Rc<Message>,
         change: impl FnOnce(&Message) -> Vec<(u32, RecipientRow)>,
     ) -> Result<(), StoreError> {
-        self.change_as(message, &[], change).await
+        self.change_as(message, &[], change, 0, |_| ()).await
+    }
+
+    /// The same, and what else is to be durable with it: `add` puts it into the batch, about so many octets.
+    pub async fn change_and(
+        self: &Rc<Self>,
+        message: &Rc<Message>,
+        change: impl FnOnce(&Message) -> Vec<(u32, RecipientRow)>,
+        octets: usize,
+        add: impl FnOnce(&mut Batch),
+    ) -> Result<(), StoreError> {
+        self.change_as(message, &[], change, octets, add).await
     }
 
     /// The same for whoever works on some of them: these are out of line, and stand in it again.
@@ -646,12 +657,15 @@ impl Queue {
         message: &Rc<Message>,
         worked_on: &[u32],
         change: impl FnOnce(&Message) -> Vec<(u32, RecipientRow)>,
+        octets: usize,
+        add: impl FnOnce(&mut Batch),
     ) -> Result<(), StoreError> {
         let _turn = message.turn.take(1).await;
         if message.gone.get() {
             return Ok(());
         }
-        let permit = message.shard.permit(CHANGE_BYTES, false, PATIENCE).await?;
+        let permit = CHANGE_BYTES + octets;
+        let permit = message.shard.permit(permit, false, PATIENCE).await?;
         // Nothing between here and the batch may wait: what is computed is submitted.
         let rows = change(message);
         let mut batch = Batch::default();
@@ -674,6 +688,7 @@ impl Queue {
             }
             batch.dead.push(message.body);
         }
+        add(&mut batch);
         if batch.is_empty() {
             return Ok(());
         }
@@ -813,7 +828,7 @@ impl Work {
         let (queue, message) = (self.queue.clone(), self.message.clone());
         let mut recorded = Vec::new();
         loop {
-            let result = queue.change_as(&message, &self.recipients, |message| {
+            let change = |message: &Message| {
                 let mut rows = rows(message);
                 recorded = rows.iter().map(|(index, _)| *index).collect();
                 for (index, row) in &mut rows {
@@ -823,7 +838,8 @@ impl Work {
                     }
                 }
                 rows
-            });
+            };
+            let result = queue.change_as(&message, &self.recipients, change, 0, |_| ());
             match result.await {
                 Ok(()) => break,
                 Err(error @ StoreError::Storage(StorageError::Poisoned(..))) => {

@@ -50,6 +50,8 @@ pub struct Facts<'a> {
 pub struct Composed {
     /// The message.
     pub octets: Vec<u8>,
+    /// Its Message-ID, with brackets.
+    pub message_id: String,
     /// It has octets beyond ASCII: 8BITMIME is needed. RFC 6152.
     pub is_eight_bit: bool,
     /// Its header or the sender's address has them: SMTPUTF8 is needed. RFC 6531.
@@ -118,6 +120,7 @@ pub fn compose(subject: &Subject<'_>, facts: &Facts<'_>) -> Option<Composed> {
     }
     octets.extend_from_slice(&composed.tail);
     Some(Composed {
+        message_id,
         is_eight_bit: !octets.is_ascii(),
         octets,
         is_internationalized: composed.is_internationalized || to.needs_smtputf8(),
@@ -168,7 +171,8 @@ impl<'a> Part<'a> {
         Some(Part {
             address: address(&recipient.address)?,
             original: recipient.orcpt.as_deref().and_then(|o| o.parse().ok()),
-            reply: last.and_then(reply),
+            // Our own words are no server's.
+            reply: last.filter(|a| !a.remote.is_empty()).and_then(reply),
             last,
             given_up: (told.row.given_up.as_ref()).map(|why| format!("given up {why}")),
             id: &told.id,

@@ -35,6 +35,8 @@ impl Schedule {
 pub enum Verdict {
     /// It is in the recipient's mailbox.
     Delivered,
+    /// It is in the mailboxes of an alias's members.
+    Expanded,
     /// The next hop has taken it, and it offers DSN: what the sender wants to hear was handed on, it reports. RFC 3461 5.2.1.
     HandedOver,
     /// The next hop has taken it, and does not know of reports. RFC 3461 5.2.2.
@@ -55,6 +57,7 @@ impl Verdict {
     fn success(self) -> Option<Option<Notice>> {
         match self {
             Verdict::Delivered => Some(Some(Notice::Delivered)),
+            Verdict::Expanded => Some(Some(Notice::Expanded)),
             Verdict::Relayed => Some(Some(Notice::Relayed)),
             Verdict::HandedOver => Some(None),
             Verdict::Temporary | Verdict::Permanent => None,
@@ -78,7 +81,7 @@ pub fn after(
     row.attempts += 1;
     row.record(attempt);
     match verdict {
-        Verdict::Delivered | Verdict::Relayed | Verdict::HandedOver => {
+        Verdict::Delivered | Verdict::Expanded | Verdict::Relayed | Verdict::HandedOver => {
             row.state = State::Delivered;
             // It was given up by hand meanwhile, and nobody has been told: that was too late.
             row.owes = row.owes.filter(|owed| owed.notice != Notice::Failed);
@@ -330,6 +333,7 @@ mod tests {
         let parts = (&schedule(), 7, 10);
         for (verdict, notice) in [
             (Verdict::Delivered, Some(Notice::Delivered)),
+            (Verdict::Expanded, Some(Notice::Expanded)),
             (Verdict::Relayed, Some(Notice::Relayed)),
             (Verdict::HandedOver, None),
         ] {

@@ -6,8 +6,10 @@
 //! | `NAME>` | the transport `[transport.NAME]`, whatever the domain |
 //! | `NAME>example.org` | the hosts of the domain, reached the way that transport says |
 //! | `localserve>example.org` | in `localserve`: the sender's own INBOX |
+//! | `own>example.org` | accounts of ours |
 
-pub use crate::settings::outbound::LOCALSERVE;
+use crate::settings::names::canonical_domain;
+pub use crate::settings::outbound::{LOCALSERVE, OWN};
 use crate::settings::{Settings, Transport};
 
 use super::rows::{MessageRow, Recipient, RecipientRow};
@@ -18,6 +20,9 @@ pub struct Routes {
     rules: Vec<crate::settings::Route>,
     transports: std::collections::BTreeMap<String, Transport>,
     is_local: bool,
+    /// Domains of ours.
+    own: std::collections::HashSet<Box<str>>,
+    hostname: String,
 }
 
 impl Routes {
@@ -27,6 +32,13 @@ impl Routes {
             rules: settings.server.route.clone(),
             transports: settings.server.transport.clone(),
             is_local: settings.everything_to.is_some(),
+            own: settings
+                .domains
+                .domain
+                .keys()
+                .map(|name| name.as_str().into())
+                .collect(),
+            hostname: settings.server.hostname().to_owned(),
         }
     }
 
@@ -35,6 +47,9 @@ impl Routes {
         let domain = recipient.domain();
         if self.is_local {
             return format!("{LOCALSERVE}>{domain}");
+        }
+        if self.is_own(&recipient.address, &domain) {
+            return format!("{OWN}>{domain}");
         }
         let from = message.reverse_path.rsplit_once('@').map_or("", |(_, d)| d);
         let rule = || {
@@ -51,6 +66,16 @@ impl Routes {
                 _ => format!("{name}>{domain}"),
             },
         }
+    }
+}
+
+impl Routes {
+    fn is_own(&self, address: &str, domain: &str) -> bool {
+        let name = canonical_domain(domain);
+        let is_ours = name.is_some_and(|name| self.own.contains(&*name));
+        // RFC 5321 4.5.1: who wrote to postmaster alone.
+        let localpart = address.rsplit_once('@').map_or("", |(l, _)| l);
+        is_ours || domain == self.hostname && localpart.eq_ignore_ascii_case("postmaster")
     }
 }
 

@@ -219,6 +219,8 @@ impl Transport {
 
 /// The transport of `ringmail localserve`.
 pub const LOCALSERVE: &str = "localserve";
+/// The transport of mail for accounts of ours.
+pub const OWN: &str = "own";
 
 /// Which mail goes by which transport: all that is said must fit. The first that fits counts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

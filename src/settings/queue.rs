@@ -15,6 +15,8 @@ pub struct Queue {
     pub give_up_after_secs: Secs,
     /// When the sender is told that his message is delayed.
     pub delay_notice_after_secs: Secs,
+    /// For how long a message may be held at its sender's wish (FUTURERELEASE, RFC 4865); 0: not at all.
+    pub hold_max_secs: Secs,
     /// Recipients that wait, on a core; more are refused for the time being.
     pub recipients_per_core_max: u32,
     /// Octets of messages a core keeps in memory from their acceptance to their first attempt; others are read again.
@@ -27,6 +29,7 @@ impl Default for Queue {
             retry_secs: [5, 10, 20, 40, 80, 160, 240].map(Secs::minutes).to_vec(),
             give_up_after_secs: Secs::minutes(5 * 24 * 60),
             delay_notice_after_secs: Secs::minutes(4 * 60),
+            hold_max_secs: Secs::minutes(60 * 24 * 60),
             recipients_per_core_max: 2_000_000,
             fresh_memory_bytes: super::units::Bytes::mib(32),
         }

@@ -338,6 +338,7 @@ impl<'c> Door<'c> {
             Event::Hello { kind, name } => {
                 self.hello = (kind, name.to_string());
                 self.transaction = None;
+                self.offer_future_release();
                 self.session.accept();
             }
             Event::Auth { mechanism, initial } => {
@@ -354,7 +355,10 @@ impl<'c> Door<'c> {
                 reverse_path,
                 parameters,
             } => self.mail(reverse_path, parameters).await,
-            Event::Recipient { forward_path, .. } => self.recipient(&forward_path).await,
+            Event::Recipient {
+                forward_path,
+                parameters,
+            } => self.recipient(&forward_path, parameters).await,
             Event::DataStart => {
                 self.session.accept();
                 self.begin_data();
@@ -372,6 +376,25 @@ impl<'c> Door<'c> {
                 }
             }
         }
+    }
+
+    /// RFC 4865 4.2: on submission alone.
+    fn offer_future_release(&mut self) {
+        let live = self.core.live();
+        let most = live
+            .settings
+            .server
+            .queue
+            .hold_max_secs
+            .duration()
+            .as_secs();
+        if self.endpoint.delivery || most == 0 {
+            return;
+        }
+        self.session.offer_future_release(smtp::FutureRelease {
+            seconds_max: u32::try_from(most).unwrap_or(u32::MAX),
+            until_max: self.core.wall_clock().saturating_add_unsigned(most),
+        });
     }
 
     async fn mail(&mut self, reverse_path: smtp::ReversePath, parameters: smtp::MailParameters) {
@@ -395,6 +418,13 @@ impl<'c> Door<'c> {
             self.session.decide(reply);
             return;
         }
+        // RFC 4865 4.2: HOLDUNTIL names a time to come.
+        if let Some(smtp::Hold::Until(time)) = parameters.hold
+            && time <= self.core.wall_clock()
+        {
+            self.session.decide(Reply::hold_is_over());
+            return;
+        }
         let played = simulated::at_mail(&self.core.live(), &reverse_path);
         if let Some(failure) = played {
             let reply = simulated::play(failure).await;
@@ -410,7 +440,11 @@ impl<'c> Door<'c> {
         self.session.accept();
     }
 
-    async fn recipient(&mut self, forward_path: &smtp::ForwardPath) {
+    async fn recipient(
+        &mut self,
+        forward_path: &smtp::ForwardPath,
+        parameters: smtp::RecipientParameters,
+    ) {
         let Some(transaction) = &mut self.transaction else {
             self.session.decide(Reply::bad_sequence("MAIL first"));
             return;
@@ -430,7 +464,7 @@ impl<'c> Door<'c> {
                 self.session.decide(Reply::mailbox_full());
             }
             Ok(target) => {
-                transaction.add(target);
+                transaction.add(target, forward_path, parameters, &self.endpoint.hostname);
                 transaction.play(simulated::at_message(&live, forward_path));
                 self.session.accept();
             }
@@ -537,8 +571,6 @@ fn session_config(
             .map(|m| m.name());
         config.auth_mechanisms = mechanisms.collect();
     }
-    config.offer_dsn = false;
-    config.offer_require_tls = false;
     config.size_max = limits.message_size_max_bytes.get();
     config.recipients_max = limits.recipients_max;
     config.command_line_max = limits.command_line_max_bytes.as_usize();

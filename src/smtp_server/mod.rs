@@ -2,7 +2,7 @@
 //!
 //! `connection.rs` pumps bytes between socket and session, `recipients.rs` says who may get mail here, `transaction.rs` follows one message,
 //! `login.rs` one AUTH exchange, `replies.rs` turns errors into replies. Input comes from anyone and is never trusted.
-//! RFC 5321, 6409, 4954, 3207, 1870, 3030, 6531. Not here: storage rows, where a message is committed (`inbound`).
+//! RFC 5321, 6409, 4954, 3207, 1870, 3030, 3461, 4865, 6531, 8689. Not here: storage rows, where a message is committed (`inbound`).
 
 mod connection;
 mod login;

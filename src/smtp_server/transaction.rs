@@ -7,7 +7,7 @@ use message::compose::{Greeting, TlsNames, WithProtocol};
 use message::{FromAddress, Header, MessageDate, Received, ReceivedFrom};
 use shards::net::TlsFacts;
 use smtp::server::Defect;
-use smtp::{HelloKind, MailParameters, Reply, ReversePath};
+use smtp::{ForwardPath, HelloKind, Hold, MailParameters, RecipientParameters, Reply, ReversePath};
 
 use super::recipients::{self, Target};
 use super::{replies, simulated};
@@ -17,7 +17,7 @@ use crate::inbound::{
 };
 use crate::live::Live;
 use crate::percore::PerCore;
-use crate::queue::rows::{MessageRow, Recipient as Queued};
+use crate::queue::rows::{MessageRow, Notify, Recipient as Queued, Ret};
 use crate::settings::AccountName;
 use crate::store::{NewContent, thread_row};
 
@@ -57,11 +57,18 @@ pub struct Transaction {
     targets: Vec<Vec<AccountName>>,
     /// Aliases only members may post to.
     closed_aliases: Vec<String>,
-    remote: Vec<String>,
+    /// All that were named, in this order; those elsewhere by the first of each.
+    named: Vec<Named>,
     spool: Option<Spool>,
     failed: Option<SpoolError>,
     /// What is played at the end.
     played: Option<Failure>,
+}
+
+/// A recipient, as the client named it.
+struct Named {
+    queued: Queued,
+    is_remote: bool,
 }
 
 impl Transaction {
@@ -73,7 +80,7 @@ impl Transaction {
             recipients: Vec::new(),
             targets: Vec::new(),
             closed_aliases: Vec::new(),
-            remote: Vec::new(),
+            named: Vec::new(),
             spool: None,
             failed: None,
             played: None,
@@ -82,9 +89,7 @@ impl Transaction {
 
     /// Whether a further recipient may be named: a notification (null path) has one. Spec 1.8.
     pub fn has_room(&self, submission: bool) -> bool {
-        submission
-            || self.reverse_path != ReversePath::Null
-            || (self.recipients.is_empty() && self.remote.is_empty())
+        submission || self.reverse_path != ReversePath::Null || self.named.is_empty()
     }
 
     /// Whether the accounts of a RCPT, or one of an alias's members, have room for the declared size, or for anything. Those without a
@@ -99,7 +104,29 @@ impl Transaction {
     }
 
     /// Adds what a RCPT led to; an account gets one copy for each mailbox.
-    pub fn add(&mut self, target: Target) {
+    pub fn add(
+        &mut self,
+        target: Target,
+        forward_path: &ForwardPath,
+        parameters: RecipientParameters,
+        hostname: &str,
+    ) {
+        let address = match (&target, forward_path) {
+            (Target::Remote(address), _) => address.clone(),
+            (Target::Local(..), ForwardPath::Address(address)) => address.to_string(),
+            (Target::Local(..), ForwardPath::Postmaster) => format!("postmaster@{hostname}"),
+        };
+        let is_remote = matches!(target, Target::Remote(_));
+        if !self.named.iter().any(|n| n.queued.address == address) {
+            self.named.push(Named {
+                queued: Queued {
+                    address,
+                    notify: parameters.notify.map(notify),
+                    orcpt: parameters.orcpt.map(|orcpt| orcpt.to_parameter()),
+                },
+                is_remote,
+            });
+        }
         match target {
             Target::Local(recipients, closed) => {
                 let accounts = recipients.iter().filter_map(|r| r.account.parse().ok());
@@ -114,9 +141,20 @@ impl Transaction {
                 }
                 self.closed_aliases.extend(closed);
             }
-            Target::Remote(address) if self.remote.contains(&address) => (),
-            Target::Remote(address) => self.remote.push(address),
+            Target::Remote(_) => (),
         }
+    }
+
+    fn goes_elsewhere(&self) -> bool {
+        self.named.iter().any(|n| n.is_remote)
+    }
+
+    /// Whether accounts of ours get it through the queue too: it is to be held (RFC 4865), or its sender wants to hear that they have it (RFC
+    /// 3461 5.2.3), which is durable there.
+    fn goes_through_queue(&self) -> bool {
+        let wants = |n: &Named| n.queued.notify.is_some_and(|notify| notify.success);
+        let hears = self.reverse_path != ReversePath::Null;
+        self.parameters.hold.is_some() || hears && self.named.iter().any(wants)
     }
 
     /// Has a failure played at the end, if one is asked for. Only `localserve` does.
@@ -130,12 +168,11 @@ impl Transaction {
             return;
         }
         let expected = self.parameters.size.unwrap_or(0);
+        let goes_elsewhere = self.goes_elsewhere();
         let spool = self.spool.get_or_insert_with(|| {
             let mut spool = Spool::new(core, expected);
             // Mail for elsewhere is our users', and may have to be signed.
-            if !self.remote.is_empty()
-                && let Some(hasher) = core.live().signers.hasher()
-            {
+            if goes_elsewhere && let Some(hasher) = core.live().signers.hasher() {
                 spool.hash_with(hasher);
             }
             spool
@@ -305,10 +342,8 @@ impl Transaction {
         (content, hasher): (&NewContent, Option<Box<MessageHasher>>),
         until: i64,
     ) -> Result<String, Reply> {
-        let Some((localpart, domain)) = submission
-            .author
-            .as_ref()
-            .filter(|_| !self.remote.is_empty())
+        let Some((localpart, domain)) =
+            submission.author.as_ref().filter(|_| self.goes_elsewhere())
         else {
             return Ok(String::new());
         };
@@ -341,7 +376,7 @@ impl Transaction {
     }
 
     async fn accept(
-        self,
+        mut self,
         core: &Rc<PerCore>,
         facts: &Facts<'_>,
         spool: Spool,
@@ -350,16 +385,23 @@ impl Transaction {
         let header = Header::of_message(spool.head());
         let thread = thread_row(header);
         let message_id = message_id(header, &submission.added);
+        let require_tls = require_tls(self.parameters.require_tls, header);
         let Finished {
             content,
             file,
             memory,
             hasher,
+            is_eight_bit,
         } = match spool.finish().await {
             Ok(finished) => finished,
             Err(error) => return spool_reply(&error),
         };
         let accepted = core.wall_clock();
+        let not_before = match self.parameters.hold {
+            None => 0,
+            Some(Hold::For(seconds)) => accepted.saturating_add(seconds.into()),
+            Some(Hold::Until(time)) => time,
+        };
         let lifetime = core
             .live()
             .settings
@@ -367,7 +409,10 @@ impl Transaction {
             .queue
             .give_up_after_secs
             .duration();
-        let expires = accepted.saturating_add_unsigned(lifetime.as_secs());
+        // The time it is held is no time it was tried.
+        let expires = accepted
+            .max(not_before)
+            .saturating_add_unsigned(lifetime.as_secs());
         let signed = (&content, hasher);
         let signatures = self.signatures(core, facts, &submission, signed, expires);
         let signatures = match signatures.await {
@@ -387,9 +432,15 @@ impl Transaction {
             .trim_start_matches('<')
             .trim_end_matches('>')
             .to_string();
-        let eight_bit =
-            content.external.is_some() || !content.bytes.is_ascii() || !received.is_ascii();
-        let remote = (!self.remote.is_empty()).then(|| MessageRow {
+        let eight_bit = is_eight_bit || !received.is_ascii();
+        if self.goes_through_queue() {
+            self.recipients.clear();
+            self.targets.clear();
+            self.named.iter_mut().for_each(|n| n.is_remote = true);
+        }
+        let queued = self.named.into_iter().filter(|n| n.is_remote);
+        let queued: Vec<Queued> = queued.map(|n| n.queued).collect();
+        let remote = (!queued.is_empty()).then(|| MessageRow {
             size: 0,
             prefix_length: 0,
             account: facts
@@ -402,12 +453,15 @@ impl Transaction {
             eight_bit,
             binary: self.parameters.body == Some(smtp::BodyKind::BinaryMime),
             accepted,
-            not_before: 0,
+            not_before,
             expires,
-            require_tls: None,
-            ret: None,
-            envid: None,
-            recipients: self.remote.into_iter().map(Queued::new).collect(),
+            require_tls,
+            ret: self.parameters.ret.map(|ret| match ret {
+                smtp::Return::Full => Ret::Full,
+                smtp::Return::Headers => Ret::Headers,
+            }),
+            envid: self.parameters.envid.map(|envid| envid.to_string()),
+            recipients: queued,
         });
         let (from, octets) = (reverse_path.clone(), content.length());
         let recipients = self.recipients.len() + remote.as_ref().map_or(0, |r| r.recipients.len());
@@ -453,9 +507,9 @@ impl Transaction {
             (HelloKind::Extended, false) => Greeting::Esmtp,
             (HelloKind::Plain, _) => Greeting::Smtp,
         };
-        let single = match (self.recipients.as_slice(), self.remote.as_slice()) {
-            ([recipient], []) => Some(recipient.address.as_str()),
-            ([], [address]) => Some(address.as_str()),
+        let single = match (self.named.as_slice(), self.recipients.len()) {
+            // An alias's members are not named.
+            ([named], 0 | 1) => Some(named.queued.address.as_str()),
             _ => None,
         };
         let source = match facts.submitter {
@@ -478,7 +532,7 @@ impl Transaction {
                 tls: facts.tls.is_some(),
                 authenticated: facts.submitter.is_some(),
             },
-            require_tls: false,
+            require_tls: self.parameters.require_tls,
             id: facts.id,
             tls: facts.tls.as_ref().map(|t| TlsNames {
                 version: t.version,
@@ -488,6 +542,33 @@ impl Transaction {
             date: MessageDate::utc(crate::percore::wall_clock()),
         }
         .to_field()
+    }
+}
+
+/// RFC 8689 4.1: REQUIRETLS; without it, what the header says. Section 3: one field, which says No; any other counts for nothing.
+fn require_tls(parameter: bool, header: Header<'_>) -> Option<bool> {
+    if parameter {
+        return Some(true);
+    }
+    let mut fields = header.all("TLS-Required");
+    let field = fields.next()?;
+    let says_no = field.unfolded().trim_ascii().eq_ignore_ascii_case(b"No");
+    (says_no && fields.next().is_none()).then_some(false)
+}
+
+/// RFC 3461 4.1.
+fn notify(notify: smtp::Notify) -> Notify {
+    match notify {
+        smtp::Notify::Never => Notify::default(),
+        smtp::Notify::On {
+            success,
+            failure,
+            delay,
+        } => Notify {
+            success,
+            failure,
+            delay,
+        },
     }
 }
 
@@ -515,5 +596,29 @@ pub fn spool_reply(error: &SpoolError) -> Reply {
             Reply::system_full().with_text("too many messages wait for the disk, try again later")
         }
         _ => Reply::local_error(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whether_tls_is_required() {
+        let says = |parameter, header: &str| {
+            let message = format!("Subject: x\r\n{header}\r\nTLS-Required: No\r\n");
+            require_tls(parameter, Header::of_message(message.as_bytes()))
+        };
+        assert_eq!(says(false, ""), None);
+        assert_eq!(says(false, "TLS-Required: No\r\n"), Some(false));
+        assert_eq!(says(false, "tls-required:\r\n no \r\n"), Some(false));
+        for other in [
+            "TLS-Required: Yes\r\n",
+            "TLS-Required:\r\n",
+            "TLS-Required: No\r\nTLS-Required: No\r\n",
+        ] {
+            assert_eq!(says(false, other), None, "{other}");
+        }
+        assert_eq!(says(true, "TLS-Required: No\r\n"), Some(true));
     }
 }

@@ -4,6 +4,7 @@
 //! # a comment
 //! oauth: http://...     the settings have [oauth] with this issuer and the scope "mail"; nobody need be there
 //! starttls: required    of submission and imap; the dialog itself has no TLS
+//! queue: on             mail for elsewhere is sent on: it comes back to anna
 //! port: smtp            which door: smtp, submission, imap, http; also for a single connection, `B.port: imap`
 //! C: EHLO there         sent with CRLF
 //! C= a\rb\x00           sent as it is, with \r \n \t \0 \x.. \\ as in Rust
@@ -23,6 +24,7 @@ use ringmail::settings::Door;
 use crate::server::TestServer;
 
 const REQUIRED: &str = "starttls: required";
+const SENDING: &str = "queue: on";
 
 struct Talk {
     stream: BufReader<TcpStream>,
@@ -73,6 +75,8 @@ fn run(file: &Path, default: Door) -> Result<(), String> {
     let server = if text.lines().any(|line| line == REQUIRED) {
         crate::tls::certificate(dir.path());
         TestServer::with_starttls_required(dir.path())
+    } else if text.lines().any(|line| line == SENDING) {
+        TestServer::sending(dir.path())
     } else {
         TestServer::on(dir.path(), &oauth.unwrap_or_default())
     };
@@ -84,6 +88,7 @@ fn run(file: &Path, default: Door) -> Result<(), String> {
             || line.starts_with('#')
             || line.starts_with("oauth: ")
             || line == REQUIRED
+            || line == SENDING
         {
             continue;
         }

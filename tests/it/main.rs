@@ -27,6 +27,7 @@ mod policy_host;
 mod program;
 mod queue;
 mod receiver;
+mod reports;
 mod salvage;
 mod salvage_killed;
 mod sendmail;

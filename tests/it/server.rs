@@ -40,6 +40,19 @@ impl TestServer {
         ))
     }
 
+    /// Starts with its queue at work, as in `localserve`: what goes elsewhere comes back to anna.
+    pub fn sending(directory: &Path) -> TestServer {
+        let mut settings =
+            parse_and_check(&texts(directory, &Extra::default())).unwrap_or_else(|e| panic!("{e}"));
+        settings.everything_to = Some("anna".parse().unwrap());
+        let server = TestServer {
+            server: Some(Server::start(settings).unwrap_or_else(|e| panic!("{e}"))),
+            _directory: None,
+        };
+        server.prepare();
+        server
+    }
+
     /// Starts with other bounds of IMAP.
     pub fn with_imap_limits(directory: &Path, limits: &str) -> TestServer {
         TestServer::with(&texts(

@@ -2,7 +2,9 @@
 
 use super::Check;
 use crate::settings::AccountName;
-use crate::settings::outbound::{LOCALSERVE, Outbound, SmarthostTls, Transport, TransportKind};
+use crate::settings::outbound::{
+    LOCALSERVE, OWN, Outbound, SmarthostTls, Transport, TransportKind,
+};
 use crate::settings::parse::nearest;
 
 impl Check<'_> {
@@ -51,7 +53,7 @@ impl Check<'_> {
         if name.is_empty() || name.len() > NAME_MAX || !name.bytes().all(is_name) {
             let message = format!("{name:?} cannot be the name of a transport");
             self.of_transport(name, None, message, "letters from a to z, digits, - and _");
-        } else if name == LOCALSERVE {
+        } else if name == LOCALSERVE || name == OWN {
             let message = format!("{name:?} is taken");
             self.of_transport(name, None, message, "choose another name");
         }

@@ -401,6 +401,8 @@ fn ranges(server: &Server) -> Vec<(&'static str, u64, u64, u64)> {
         ("tls_policy.results_domains_per_day_max", server.tls_policy.results_domains_per_day_max.into(), 100, 1_000_000),
         ("queue.give_up_after_secs", queue.give_up_after_secs.0.as_secs(), 60, 60 * 86_400),
         ("queue.delay_notice_after_secs", queue.delay_notice_after_secs.0.as_secs(), 60, ANY),
+        // RFC 4865 3: nine digits.
+        ("queue.hold_max_secs", queue.hold_max_secs.0.as_secs(), 0, 999_999_999),
         ("queue.fresh_memory_bytes", queue.fresh_memory_bytes.0, 0, ANY),
         ("queue.recipients_per_core_max", queue.recipients_per_core_max.into(), 1, 100_000_000),
         ("limits.auth.argon2_passes", auth.argon2_passes.into(), 1, 64),

@@ -1,0 +1,243 @@
+//! What a sender asked to be told, and is told: NOTIFY, ORCPT, RET and ENVID (RFC 3461), and messages that are held (RFC 4865). In `localserve`, where
+//! what goes elsewhere comes back.
+
+use std::io::{BufReader, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::crash::{command, reply};
+use crate::filled::{assert_checked, imap, stop};
+use crate::program::{Localserve, ringmail};
+
+/// A message by port 25, or by submission as `ringmail`. Answers the reply to its end.
+fn send(
+    server: &Localserve,
+    port: u16,
+    mail: &str,
+    recipients: &[&str],
+    text: &str,
+) -> std::io::Result<String> {
+    let mut talk = BufReader::new(server.connect(port));
+    reply(&mut talk)?;
+    command(&mut talk, "EHLO client.example\r\n")?;
+    if port == 587 {
+        // RFC 4616: ringmail@localhost, ringmailringmail.
+        let plain = "AUTH PLAIN AHJpbmdtYWlsQGxvY2FsaG9zdAByaW5nbWFpbHJpbmdtYWls\r\n";
+        assert!(command(&mut talk, plain)?.starts_with("235"));
+    }
+    let said = command(&mut talk, &format!("MAIL FROM:{mail}\r\n"))?;
+    assert!(said.starts_with("250"), "{mail}: {said}");
+    for recipient in recipients {
+        let said = command(&mut talk, &format!("RCPT TO:{recipient}\r\n"))?;
+        assert!(said.starts_with("250"), "{recipient}: {said}");
+    }
+    command(&mut talk, "DATA\r\n")?;
+    let header = "From: ringmail@localhost\r\nMessage-ID: <m@x.example>\r\nSubject: m\r\n";
+    talk.get_mut()
+        .write_all(format!("{header}\r\n{text}\r\n.\r\n").as_bytes())?;
+    reply(&mut talk)
+}
+
+fn fetch(server: &Localserve, what: &str) -> String {
+    let commands = ["EXAMINE INBOX", &format!("FETCH 1:* {what}")];
+    imap(server, "ringmail", "ringmailringmail", &commands)[1].clone()
+}
+
+/// Subjects in the INBOX, sorted.
+fn inbox(server: &Localserve) -> Vec<String> {
+    let said = fetch(server, "BODY.PEEK[HEADER.FIELDS (SUBJECT)]");
+    let lines = said.lines().filter_map(|l| l.strip_prefix("Subject: "));
+    let mut subjects: Vec<String> = lines.map(|l| l.trim().to_string()).collect();
+    subjects.sort();
+    subjects
+}
+
+fn wait_for_inbox(server: &Localserve, expected: &[&str]) {
+    let mut found = Vec::new();
+    for _ in 0..500 {
+        found = inbox(server);
+        if found == expected {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(found, expected);
+}
+
+fn queue(dir: &Path) -> Vec<Value> {
+    let ran = ringmail(&["queue", "list", "--json", "--dir", dir.to_str().unwrap()]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let lines = ran.out.lines();
+    lines.map(|l| serde_json::from_str(l).unwrap()).collect()
+}
+
+fn wait_for_queue(dir: &Path, done: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+    for _ in 0..500 {
+        let found = queue(dir);
+        if done(&found) {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("{:?}", queue(dir));
+}
+
+fn has(report: &str, lines: &[&str]) {
+    for line in lines {
+        assert!(report.lines().any(|l| l == *line), "{line}: {report}");
+    }
+}
+
+const ARRIVED: &str = "Mail was delivered to ringmail@localhost";
+
+#[test]
+fn senders_hear_what_they_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let recipients = [
+        "<queue-permerror@a.example> NOTIFY=NEVER",
+        "<queue-permerror@b.example> NOTIFY=SUCCESS,DELAY",
+        "<queue-permerror@c.example> NOTIFY=FAILURE ORCPT=rfc822;Old+2Bname@c.example",
+        "<ringmail@localhost> NOTIFY=SUCCESS ORCPT=rfc822;me@old.example",
+    ];
+    let mail = "<ringmail@localhost> RET=HDRS ENVID=QQ+2B1";
+    let said = send(&server, 587, mail, &recipients, "hello").unwrap();
+    assert!(said.starts_with("250"), "{said}");
+    let failed = "Mail could not be delivered to queue-permerror@c.example";
+    wait_for_inbox(&server, &[failed, ARRIVED, "m"]);
+    wait_for_queue(dir.path(), <[Value]>::is_empty);
+    assert_eq!(inbox(&server), [failed, ARRIVED, "m"]);
+    let all = fetch(&server, "BODY.PEEK[]");
+    has(
+        &all,
+        &[
+            "Original-Envelope-Id: QQ+1",
+            "Original-Recipient: rfc822; Old+name@c.example",
+            "Final-Recipient: rfc822; queue-permerror@c.example",
+            "Action: failed",
+            "Original-Recipient: rfc822; me@old.example",
+            "Final-Recipient: rfc822; ringmail@localhost",
+            "Action: delivered",
+            "Status: 2.1.5",
+        ],
+    );
+    // The message itself, and two headers of it.
+    assert_eq!(all.matches("\r\nhello\r\n").count(), 1, "{all}");
+    assert_eq!(all.matches("Content-Type: text/rfc822-headers").count(), 2);
+    assert!(!all.contains("a.example") && !all.contains("b.example"));
+    stop(server);
+    assert_checked(dir.path());
+}
+
+#[test]
+fn mail_from_elsewhere_is_reported_unless_its_sender_is_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let me = ["<ringmail@localhost> NOTIFY=SUCCESS"];
+    send(&server, 25, "<>", &me, "hello").unwrap();
+    wait_for_inbox(&server, &["m"]);
+    // RFC 5321 4.5.1: without a domain.
+    let postmaster = ["<Postmaster> NOTIFY=SUCCESS"];
+    send(&server, 25, "<a@a.example>", &postmaster, "hello").unwrap();
+    let arrived = "Mail was delivered to postmaster@localhost";
+    wait_for_inbox(&server, &[arrived, "m", "m"]);
+    // An address literal is nobody's here: its report waits for the next hop, with nobody to be told of it.
+    let literal = "<queue451@[192.0.2.1]>";
+    send(&server, 25, literal, &me, "hello").unwrap();
+    wait_for_queue(dir.path(), is_report_elsewhere);
+    assert_eq!(inbox(&server), [arrived, "m", "m", "m"]);
+    stop(server);
+    assert_checked(dir.path());
+}
+
+/// One report, to somebody elsewhere, that was tried once.
+fn is_report_elsewhere(queue: &[Value]) -> bool {
+    let recipient = "queue451@[192.0.2.1]";
+    matches!(queue, [one] if one["recipient"] == recipient && one["reverse_path"] == "" && one["attempts"] == 1)
+}
+
+/// A report of a message that lies in a file has its header too.
+#[test]
+fn the_header_of_a_large_message_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let text = "A line of seventy-two letters, as they are in most of the mail we see.\r\n";
+    let recipients = ["<queue-permerror@a.example>"];
+    let large = text.repeat(20_000);
+    send(&server, 587, "<ringmail@localhost>", &recipients, &large).unwrap();
+    wait_for_inbox(
+        &server,
+        &["Mail could not be delivered to queue-permerror@a.example"],
+    );
+    let report = fetch(&server, "BODY.PEEK[]");
+    has(
+        &report,
+        &["Content-Type: text/rfc822-headers", "Subject: m"],
+    );
+    assert!(!report.contains("seventy-two letters"));
+    stop(server);
+}
+
+/// Kills the server on the way of a message whose sender wants to hear that it was delivered, starts it again, and finds each thing once.
+#[test]
+fn a_kill_neither_loses_nor_doubles_a_report_of_success() {
+    for (point, mail) in [
+        ("fanout.committed", "<a@a.example>"),
+        ("outbound.attempted", "<a@a.example>"),
+        ("outbound.recorded", "<a@a.example>"),
+        ("outbound.told", "<a@a.example>"),
+        // To somebody elsewhere it goes through the queue again.
+        ("outbound.recorded", "<queue451@[192.0.2.1]>"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Localserve::with_faults(dir.path(), &[], &format!("{point}=kill"));
+        // Before or after the 250: all of these points lie behind the commit.
+        let me = ["<ringmail@localhost> NOTIFY=SUCCESS"];
+        let _ = send(&server, 25, mail, &me, "hello");
+        assert_ne!(server.ended(), 0, "{point}");
+        let server = Localserve::start(dir.path(), &[]);
+        let elsewhere = mail.contains('[');
+        let expected = if elsewhere {
+            &["m"][..]
+        } else {
+            &[ARRIVED, "m"]
+        };
+        wait_for_inbox(&server, expected);
+        wait_for_queue(dir.path(), |q| match q {
+            [] => !elsewhere,
+            left => elsewhere && is_report_elsewhere(left),
+        });
+        // Nothing comes late.
+        std::thread::sleep(Duration::from_millis(200));
+        assert_eq!(inbox(&server), expected, "{point}");
+        stop(server);
+        assert_checked(dir.path());
+    }
+}
+
+#[test]
+fn a_message_is_held_as_long_as_its_sender_wants() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    // Accounts here are held back like everybody else.
+    let recipients = ["<a@a.example>", "<ringmail@localhost>"];
+    let mail = "<ringmail@localhost> HOLDFOR=86400";
+    send(&server, 587, mail, &recipients, "later").unwrap();
+    let mail = "<ringmail@localhost> HOLDFOR=1";
+    send(&server, 587, mail, &recipients, "soon").unwrap();
+    wait_for_inbox(&server, &["m", "m"]);
+    let left = wait_for_queue(dir.path(), |q| q.len() == 2);
+    for held in &left {
+        let (accepted, next) = (held["accepted"].as_i64(), held["next"].as_i64());
+        assert_eq!(next.unwrap() - accepted.unwrap(), 86_400, "{held}");
+        assert_eq!(
+            (&held["state"], &held["attempts"]),
+            (&"waiting".into(), &0.into())
+        );
+    }
+    assert!(!fetch(&server, "BODY.PEEK[]").contains("later"));
+    stop(server);
+    assert_checked(dir.path());
+}
