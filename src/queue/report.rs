@@ -214,7 +214,8 @@ impl<'a> Part<'a> {
             diagnostic: match &self.reply {
                 _ if self.given_up.is_some() => self.given_up.as_deref().map(Diagnostic::Own),
                 Some(reply) => Some(Diagnostic::Reply(reply)),
-                None if words.is_empty() => None,
+                // Why it went well needs no words.
+                None if words.is_empty() || class == 2 => None,
                 None => Some(Diagnostic::Own(words)),
             },
             last_attempt: self.last.map(|a| MessageDate::utc(a.at)),
