@@ -2,7 +2,7 @@
 //!
 //! Called before any other next hop is looked for. Who gets it is looked up when it is delivered, for it may have waited for weeks. An account's owner
 //! takes each delivery once, so that one repeated after a stop adds nothing.
-//! RFC 3461 5.2.3 and 5.2.7.3, RFC 4865 4.2.
+//! RFC 3461 5.2.3 and 5.2.7.3, RFC 4865 4.2. Not here: whether it may be sent to them (`smtp_server`).
 
 use std::rc::Rc;
 
@@ -45,6 +45,12 @@ pub(super) async fn deliver(
         Ok(targets) => targets,
         Err(refused) => return Some(refused),
     };
+    // Asked again, for it may have waited long; by then a delivery is not held back by a quota. As at RCPT without SIZE: room for anything will do,
+    // for one member of an alias. Who was full of this message alone when we stopped before we knew it, has it once there is room.
+    let wanted = targets.iter().map(|target| (target.account, 1));
+    if !core.any_has_room(wanted).await {
+        return Some(Came::refused(452, (4, 2, 2), "the mailbox is full"));
+    }
     let several = targets.len() > 1;
     let mut came = Came {
         code: 250,

@@ -5,11 +5,15 @@ use std::io::{BufReader, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use ringmail::settings::Door;
 use serde_json::Value;
 
 use crate::crash::{command, reply};
 use crate::filled::{assert_checked, imap, stop};
 use crate::program::{Localserve, ringmail};
+use crate::server::TestServer;
+use crate::smtp::{numbers, talk, wait_for};
+use crate::stall::get;
 
 /// A message by port 25, or by submission as `ringmail`. Answers the reply to its end.
 fn send(
@@ -240,4 +244,31 @@ fn a_message_is_held_as_long_as_its_sender_wants() {
     assert!(!fetch(&server, "BODY.PEEK[]").contains("later"));
     stop(server);
     assert_checked(dir.path());
+}
+
+/// Who asks to be told gets no more past a quota than others do: one message that was begun while there was room.
+#[test]
+fn the_quota_holds_for_those_who_want_to_hear() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = TestServer::sending(dir.path());
+    let begin = || {
+        let mut stream = server.connect(Door::Smtp);
+        talk(&mut stream, b"", "220 ");
+        talk(&mut stream, b"EHLO client.example\r\n", "250 ");
+        talk(&mut stream, b"MAIL FROM:<a@example.org>\r\n", "250 ");
+        // bert may have 300,000 octets.
+        let recipient = b"RCPT TO:<bert@example.test> NOTIFY=SUCCESS\r\n";
+        talk(&mut stream, recipient, "250 ");
+        talk(&mut stream, b"DATA\r\n", "354 ");
+        stream
+    };
+    let (mut first, mut second) = (begin(), begin());
+    let line = format!("{}\r\n", "z".repeat(98));
+    let body = format!("Subject: large\r\n\r\n{}.\r\n", line.repeat(3_500));
+    talk(&mut first, body.as_bytes(), "250 ");
+    wait_for(|| numbers(&server, "bert").0 == 1);
+    talk(&mut second, body.as_bytes(), "250 ");
+    let deferred = "ringmail_queue_attempts_total{result=\"deferred\"} 1\n";
+    wait_for(|| get(server.address(Door::Http), "/metrics").contains(deferred));
+    assert_eq!(numbers(&server, "bert").0, 1);
 }
