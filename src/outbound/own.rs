@@ -130,7 +130,11 @@ fn targets(core: &PerCore, message: &Message, address: &str) -> Option<Result<Ve
         mailbox: found.mailbox.to_string(),
         address: address.to_string(),
     };
-    match live.directory.resolve(localpart.as_str(), domain.as_str()) {
+    // RFC 5321 4.5.1: who wrote to postmaster alone, without a domain.
+    let is_host = domain.as_str() == live.settings.server.hostname();
+    let to_host = is_host && localpart.as_str().eq_ignore_ascii_case("postmaster");
+    let domain = if to_host { "" } else { domain.as_str() };
+    match live.directory.resolve(localpart.as_str(), domain) {
         Resolution::NotLocal => None,
         // What our own users send to nobody's address goes elsewhere.
         Resolution::Account(found)

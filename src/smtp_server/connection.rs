@@ -464,7 +464,8 @@ impl<'c> Door<'c> {
                 self.session.decide(Reply::mailbox_full());
             }
             Ok(target) => {
-                transaction.add(target, forward_path, parameters, &self.endpoint.hostname);
+                let hostname = live.settings.server.hostname();
+                transaction.add(target, forward_path, parameters, hostname);
                 transaction.play(simulated::at_message(&live, forward_path));
                 self.session.accept();
             }
