@@ -272,3 +272,60 @@ fn the_quota_holds_for_those_who_want_to_hear() {
     wait_for(|| get(server.address(Door::Http), "/metrics").contains(deferred));
     assert_eq!(numbers(&server, "bert").0, 1);
 }
+
+/// RFC 3461 4.1: DELAY, by itself or unsaid.
+#[test]
+fn a_delay_is_told_to_who_wants_to_hear_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = TestServer::sending(dir.path());
+    let mut settings = server.server().live().settings.clone();
+    settings.server.queue.delay_notice_after_secs = "0s".parse().unwrap();
+    server.server().reload(settings).unwrap();
+    let mut stream = server.connect(Door::Submission);
+    talk(&mut stream, b"", "220 ");
+    talk(&mut stream, b"EHLO client.example\r\n", "250 ");
+    let plain = b"AUTH PLAIN AGFubmFAZXhhbXBsZS50ZXN0AGFubmEtcGFzc3dvcmQ=\r\n";
+    talk(&mut stream, plain, "235 ");
+    talk(
+        &mut stream,
+        b"MAIL FROM:<anna@example.test> RET=FULL\r\n",
+        "250 ",
+    );
+    // Of one domain, so that they are tried together.
+    for recipient in [
+        "<queue-unsaid451@a.example>",
+        "<queue-delay451@a.example> NOTIFY=DELAY",
+        "<queue-failure451@a.example> NOTIFY=FAILURE,SUCCESS",
+        "<queue-never451@a.example> NOTIFY=NEVER",
+    ] {
+        let command = format!("RCPT TO:{recipient}\r\n");
+        talk(&mut stream, command.as_bytes(), "250 ");
+    }
+    talk(&mut stream, b"DATA\r\n", "354 ");
+    let message = b"From: anna@example.test\r\nSubject: late\r\n\r\nhello\r\n.\r\n";
+    talk(&mut stream, message, "250 ");
+    wait_for(|| numbers(&server, "anna").0 == 1);
+    let deferred = "ringmail_queue_attempts_total{result=\"deferred\"} 4\n";
+    wait_for(|| get(server.address(Door::Http), "/metrics").contains(deferred));
+    let mut imap = server.connect(Door::Imap);
+    talk(
+        &mut imap,
+        b"a LOGIN anna@example.test anna-password\r\n",
+        "a OK",
+    );
+    talk(&mut imap, b"b SELECT INBOX\r\n", "b OK");
+    let report = talk(&mut imap, b"c FETCH 1 BODY.PEEK[]\r\n", "c OK");
+    let told: Vec<&str> = report
+        .lines()
+        .filter_map(|l| l.strip_prefix("Final-Recipient: rfc822; queue-"))
+        .collect();
+    assert_eq!(
+        told,
+        ["unsaid451@a.example", "delay451@a.example"],
+        "{report}"
+    );
+    assert_eq!(report.matches("Action: delayed").count(), 2);
+    assert_eq!(report.matches("Will-Retry-Until: ").count(), 2);
+    // RFC 3461 4.3: of a delay the header comes back, whatever RET says.
+    assert!(!report.contains("hello"), "{report}");
+}
