@@ -134,7 +134,8 @@ pub(super) async fn find(core: &Rc<PerCore>, line: &str) -> Result<Hop, Ended> {
             }
             TransportKind::Discard => {
                 return Ok(Hop::End(Ended {
-                    verdict: Verdict::Delivered,
+                    // Nobody is told that it arrived.
+                    verdict: Verdict::HandedOver,
                     code: 250,
                     enhanced: (2, 0, 0),
                     text: "discarded".to_owned(),

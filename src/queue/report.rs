@@ -225,17 +225,17 @@ impl<'a> Part<'a> {
     }
 }
 
-/// A server by its name, and its address if that follows, in whatever brackets.
+/// A server by its name, and its address if that follows, in whatever brackets, with or without a port.
 fn remote(text: &str) -> dsn::RemoteMta<'_> {
     let mut words = text.split_ascii_whitespace();
     let name = words.next().unwrap_or_default();
-    let address = words
-        .next()
-        .map(|word| word.trim_matches(['(', ')', '[', ']']));
-    dsn::RemoteMta {
-        name,
-        address: address.and_then(|text| text.parse().ok()),
-    }
+    let address = words.next().and_then(|word| {
+        let bare = word.trim_start_matches(['(', '[']);
+        let bare = bare.split([')', ']']).next()?;
+        let with_port = || word.parse().map(|to: std::net::SocketAddr| to.ip());
+        bare.parse().or_else(|_| with_port()).ok()
+    });
+    dsn::RemoteMta { name, address }
 }
 
 /// What a server replied, as a reply.
@@ -448,5 +448,21 @@ mod tests {
         numbers.sort();
         numbers.dedup();
         assert_eq!(numbers.len(), 7);
+    }
+
+    #[test]
+    fn a_server_has_a_name_and_perhaps_an_address() {
+        for (text, name, address) in [
+            ("mx.example.net", "mx.example.net", None),
+            ("mx [192.0.2.1]:25", "mx", Some("192.0.2.1")),
+            ("mx [2001:db8::1]:25", "mx", Some("2001:db8::1")),
+            ("mx (192.0.2.1)", "mx", Some("192.0.2.1")),
+            ("mx 192.0.2.1:25", "mx", Some("192.0.2.1")),
+            ("mx [x]:25", "mx", None),
+        ] {
+            let remote = remote(text);
+            assert_eq!(remote.name, name);
+            assert_eq!(remote.address, address.map(|a| a.parse().unwrap()));
+        }
     }
 }

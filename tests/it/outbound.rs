@@ -14,7 +14,7 @@ use crate::crash::{command, reply};
 use crate::dns::{mx, serve_zone};
 use crate::receiver::Receiver;
 use crate::server::TestServer;
-use crate::smtp::{numbers, wait_for};
+use crate::smtp::{numbers, talk, wait_for};
 use crate::tls::certificate;
 
 /// A port of 127.0.0.1 that nobody has; receivers take it on other addresses.
@@ -398,4 +398,123 @@ fn what_dane_demands_is_held_to() {
     assert_eq!(left[1].1.history[0].enhanced, Some((4, 7, 5)));
     // Others may use the same hosts: the domain waits, not the site.
     assert!(!without.commands().iter().any(|c| c.starts_with("MAIL")));
+}
+
+/// A transaction with parameters, by port 25 or as anna.
+fn send(server: &TestServer, door: Door, mail: &str, recipients: &[&str]) {
+    let mut talk = BufReader::new(server.connect(door));
+    reply(&mut talk).unwrap();
+    command(&mut talk, "EHLO client.example\r\n").unwrap();
+    if door == Door::Submission {
+        let plain = "AUTH PLAIN AGFubmFAZXhhbXBsZS50ZXN0AGFubmEtcGFzc3dvcmQ=\r\n";
+        command(&mut talk, plain).unwrap();
+    }
+    let said = command(&mut talk, &format!("MAIL FROM:{mail}\r\n")).unwrap();
+    assert!(said.starts_with("250"), "{said}");
+    for recipient in recipients {
+        let said = command(&mut talk, &format!("RCPT TO:{recipient}\r\n")).unwrap();
+        assert!(said.starts_with("250"), "{said}");
+    }
+    command(&mut talk, "DATA\r\n").unwrap();
+    let text = b"From: anna@example.test\r\nSubject: x\r\n\r\nhello\r\n.\r\n";
+    talk.get_mut().write_all(text).unwrap();
+    assert!(reply(&mut talk).unwrap().starts_with("250"));
+}
+
+fn offers_dsn(command: &str) -> Option<String> {
+    let offers = "250-receiver.test\r\n250-PIPELINING\r\n250 DSN";
+    command.starts_with("EHLO").then(|| offers.to_owned())
+}
+
+/// RFC 3461 5.2.1 to 5.2.3.
+#[test]
+fn what_senders_want_to_hear_goes_on_to_who_reports_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let reports = Receiver::start([127, 0, 0, 11], port, None, offers_dsn);
+    let silent = Receiver::start([127, 0, 0, 12], port, None, |_| None);
+    let server = server(directory.path(), port, "");
+    let recipients = [
+        "<a@one.test> NOTIFY=DELAY,SUCCESS ORCPT=rfc822;Old+2Bname@one.test",
+        "<b@one.test> NOTIFY=NEVER",
+        "<z@alone.test> NOTIFY=SUCCESS",
+        "<bert@example.test>",
+    ];
+    let mail = "<anna@example.test> RET=HDRS ENVID=QQ+2B1";
+    send(&server, Door::Submission, mail, &recipients);
+    wait_for(|| queue(&server).is_empty());
+    let said = reports.commands();
+    for command in [
+        "RCPT TO:<a@one.test> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;Old+2Bname@one.test",
+        "RCPT TO:<b@one.test> NOTIFY=NEVER",
+    ] {
+        assert!(said.iter().any(|c| c == command), "{command}: {said:?}");
+    }
+    let mail = said.iter().find(|c| c.starts_with("MAIL")).unwrap();
+    assert!(mail.ends_with(" RET=HDRS ENVID=QQ+2B1"), "{mail}");
+    let said = silent.commands();
+    assert!(
+        said.iter().any(|c| c == "RCPT TO:<z@alone.test>"),
+        "{said:?}"
+    );
+    assert!(
+        !said
+            .iter()
+            .any(|c| c.contains("ENVID") || c.contains("RET="))
+    );
+    assert_eq!(numbers(&server, "bert").0, 1);
+    // One report: of the one who will not be reported by another server.
+    assert_eq!(numbers(&server, "anna").0, 1);
+    let mut imap = server.connect(Door::Imap);
+    talk(
+        &mut imap,
+        b"a LOGIN anna@example.test anna-password\r\n",
+        "a OK",
+    );
+    talk(&mut imap, b"b SELECT INBOX\r\n", "b OK");
+    let report = talk(&mut imap, b"c FETCH 1 BODY.PEEK[]\r\n", "c OK");
+    for line in [
+        "Original-Envelope-Id: QQ+1",
+        "Final-Recipient: rfc822; z@alone.test",
+        "Action: relayed",
+        "Remote-MTA: dns; alone.test (127.0.0.12)",
+    ] {
+        assert!(report.lines().any(|l| l == line), "{line}: {report}");
+    }
+}
+
+/// RFC 3461 6: from the null path, and not to be reported itself.
+#[test]
+fn a_report_goes_to_a_sender_elsewhere() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let sender = Receiver::start([127, 0, 0, 11], port, None, offers_dsn);
+    let server = server(directory.path(), port, "");
+    let recipient = ["<bert@example.test> NOTIFY=SUCCESS ORCPT=rfc822;b@old.test"];
+    send(&server, Door::Smtp, "<x@one.test> ENVID=1", &recipient);
+    wait_for(|| sender.messages().len() == 1 && queue(&server).is_empty());
+    let said = sender.commands();
+    assert!(
+        said.iter().any(|c| c.starts_with("MAIL FROM:<>")),
+        "{said:?}"
+    );
+    assert!(
+        said.iter()
+            .any(|c| c == "RCPT TO:<x@one.test> NOTIFY=NEVER")
+    );
+    let report = &sender.messages()[0];
+    for line in [
+        "To: <x@one.test>",
+        "Original-Envelope-Id: 1",
+        "Original-Recipient: rfc822; b@old.test",
+        "Action: delivered",
+    ] {
+        assert!(report.lines().any(|l| l == line), "{line}: {report}");
+    }
+    assert_eq!(numbers(&server, "bert").0, 1);
+    // To nobody's address here, and to who is nobody, none.
+    send(&server, Door::Smtp, "<nobody@example.test>", &recipient);
+    send(&server, Door::Smtp, "<>", &recipient);
+    wait_for(|| numbers(&server, "bert").0 == 3 && queue(&server).is_empty());
+    assert_eq!(sender.messages().len(), 1);
 }
