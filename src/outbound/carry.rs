@@ -9,6 +9,7 @@ use std::time::Instant;
 use futures_channel::oneshot;
 use shards::faults::point;
 use shards::rt;
+use shards::storage::StorageError;
 
 use super::connect::{Unconnected, connect, will_do};
 use super::destination::{Destination, Hop};
@@ -22,6 +23,7 @@ use crate::percore::{PerCore, monotonic};
 use crate::queue::Work;
 use crate::queue::retry::Verdict;
 use crate::queue::rows::Attempt;
+use crate::store::StoreError;
 
 impl Dispatch {
     /// Serves a site until nobody waits there, or there is one connection too many.
@@ -133,6 +135,8 @@ impl Dispatch {
         let _share = self.memory.take(octets.min(memory_max), memory_max).await;
         let content = match work.message.content().await {
             Ok(content) => content,
+            // Nothing was tried: it stands in line again.
+            Err(StoreError::Storage(StorageError::Busy)) => return (outcomes, true),
             Err(error) => {
                 let all = |index: &u32| {
                     let result =

@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
+use std::future::Future;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -150,10 +151,7 @@ impl Dispatch {
             _ => 0,
         };
         let dispatch = self.clone();
-        rt::spawn(
-            &ROOM,
-            async move { dispatch.find_out(line, failures).await },
-        );
+        start_later(async move { dispatch.find_out(line, failures).await });
     }
 
     /// Finds out where a line leads. Where it leads nowhere, all who stand there hear it; if that can't be found out now, the first one does, and
@@ -290,7 +288,7 @@ impl Dispatch {
         }
         site.is_managed.set(true);
         let (dispatch, site) = (self.clone(), site.clone());
-        rt::spawn(&ROOM, async move { dispatch.manage(site).await });
+        start_later(async move { dispatch.manage(site).await });
     }
 
     /// Looks after a site as long as anybody waits there or is connected.
@@ -366,9 +364,8 @@ impl Dispatch {
         let mut ready = self.core.queue.ready_for(&site.name);
         while ready > 0 && site.tasks.get() < site.lent.get() && site.pause().is_none() {
             if self.connections.get() >= most {
-                let mut starving = self.starving.borrow_mut();
-                if !starving.iter().any(|s| Rc::ptr_eq(s, site)) {
-                    starving.push_back(site.clone());
+                if !site.is_starving.replace(true) {
+                    self.starving.borrow_mut().push_back(site.clone());
                 }
                 return;
             }
@@ -376,7 +373,7 @@ impl Dispatch {
             site.tasks.set(site.tasks.get() + 1);
             self.connections.set(self.connections.get() + 1);
             let (dispatch, site) = (self.clone(), site.clone());
-            rt::spawn(&ROOM, async move { dispatch.carry(site).await });
+            start_later(async move { dispatch.carry(site).await });
         }
     }
 
@@ -391,10 +388,11 @@ impl Dispatch {
         site.tasks.set(site.tasks.get() - 1);
         site.wake.notify();
         let next = self.starving.borrow_mut().pop_front();
-        if let Some(next) = next
-            && !self.core.draining.get()
-        {
-            self.staff(&next);
+        if let Some(next) = next {
+            next.is_starving.set(false);
+            if !self.core.draining.get() {
+                self.staff(&next);
+            }
         }
     }
 
@@ -441,6 +439,15 @@ impl Dispatch {
         let mut strikes = self.strikes.borrow_mut();
         strikes.retain(|line, _| lines.contains_key(line));
     }
+}
+
+/// A task begins within what spawns it, and may end so, and then start others: thousands of them would lie on one stack. These begin in
+/// turns of their own.
+fn start_later(task: impl Future<Output = ()> + 'static) {
+    rt::spawn(&ROOM, async move {
+        rt::yield_now().await;
+        task.await;
+    });
 }
 
 /// Ends the search for a line, after a panic too.

@@ -28,6 +28,8 @@ pub(super) struct Site {
     report: RefCell<SiteReport>,
     /// Left alone until then, and why.
     pub paused: RefCell<Option<(Instant, String)>>,
+    /// It stands in line for connections of this core.
+    pub is_starving: Cell<bool>,
     /// Somebody looks after it.
     pub is_managed: Cell<bool>,
     /// It has to be looked at now.
@@ -45,6 +47,7 @@ impl Site {
             idle: RefCell::default(),
             report: RefCell::default(),
             paused: RefCell::default(),
+            is_starving: Cell::new(false),
             is_managed: Cell::new(false),
             wake: Event::new(),
         }

@@ -31,6 +31,9 @@ pub struct Queue {
     reasons: RefCell<HashMap<Rc<str>, String>>,
     /// Messages that somebody has in hand: there is one of each, so that its changes are made one after the other.
     open: RefCell<HashMap<(u16, u64), Weak<Message>>>,
+    /// Whoever reads takes a turn: thousands of connections may want a message at once, and the threads that read turn away whom they have no
+    /// room for.
+    readers: Rc<Turns>,
     /// Messages that are being read: one reader of each, for what a second one read could be from before a change.
     reading: RefCell<HashMap<(u16, u64), Rc<Turns>>>,
     /// Messages that came just now, kept for their first attempt.
@@ -153,6 +156,11 @@ impl Message {
         if let Some(content) = &*self.content.borrow() {
             return Ok(content.clone());
         }
+        let queue = self.queue.upgrade();
+        let _turn = match &queue {
+            Some(queue) => Some(queue.readers.take(READERS_MAX).await),
+            None => None,
+        };
         let body = self.shard.read_body(self.body, None).await?;
         let external = (body.external_length() > 0).then(|| External {
             path: self.shard.external_path(self.body).into(),
@@ -232,6 +240,7 @@ impl Queue {
             waiting: RefCell::default(),
             reasons: RefCell::default(),
             open: RefCell::default(),
+            readers: Rc::default(),
             reading: RefCell::default(),
             fresh: RefCell::default(),
             under_way: RefCell::default(),
@@ -602,7 +611,7 @@ impl Queue {
         let turn = readers.take(1).await;
         let found = match in_hand() {
             Some(message) => Ok(Some(message)),
-            None => load::find(shard, body).await.map(|stored| {
+            None => self.find(shard, body).await.map(|stored| {
                 let message = Message::of(self, shard, stored?);
                 let weak = Rc::downgrade(&message);
                 self.open.borrow_mut().insert(key, weak);
@@ -615,6 +624,11 @@ impl Queue {
             self.reading.borrow_mut().remove(&key);
         }
         found
+    }
+
+    async fn find(&self, shard: &Rc<Shard>, body: BodyId) -> Result<Option<Stored>, StoreError> {
+        let _turn = self.readers.take(READERS_MAX).await;
+        load::find(shard, body).await
     }
 
     /// The next message whose sender has still to be told something, found at the start.
@@ -885,6 +899,8 @@ impl Drop for Work {
 const PAUSE: Duration = Duration::from_secs(1);
 /// Seconds until somebody who could not be tried is tried again.
 const LATER: i64 = 60;
+/// Messages of a core that are being read.
+const READERS_MAX: usize = 32;
 /// Taken out of a line at once.
 const LATE_MAX: usize = 1_000;
 /// Octets of the rows of one change, about.
