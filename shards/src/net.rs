@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -64,7 +64,22 @@ impl Connection {
 
     /// Connects to another server, within `limit`.
     pub async fn connect(to: SocketAddr, limit: Duration) -> io::Result<Connection> {
-        let stream = rt::timeout(limit, Stream::connect(to))
+        Connection::connect_from(to, None, limit).await
+    }
+
+    /// The same from this address of ours; none: from the one that the system chooses.
+    pub async fn connect_from(
+        to: SocketAddr,
+        from: Option<IpAddr>,
+        limit: Duration,
+    ) -> io::Result<Connection> {
+        let connect = async {
+            match from {
+                Some(from) => Stream::connect_from(to, from).await,
+                None => Stream::connect(to).await,
+            }
+        };
+        let stream = rt::timeout(limit, connect)
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         Connection::new(stream)

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -87,6 +87,25 @@ impl Listener {
     }
 }
 
+/// `bind` then chooses an address alone, and `connect` a port that is free for that peer: ip(7), IP_BIND_ADDRESS_NO_PORT.
+fn choose_port_later(socket: &Socket) -> io::Result<()> {
+    let yes: libc::c_int = 1;
+    // Safe because the option is an int that lives through the call.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const yes).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    match set {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 struct BorrowedSocket(std::os::fd::RawFd);
 
 impl std::os::fd::AsFd for BorrowedSocket {
@@ -131,6 +150,35 @@ impl Stream {
         let stream = TcpStream::connect(address).await.map_err(io::Error::from)?;
         let _ = stream.set_nodelay(true);
         Ok(Stream::of(stream))
+    }
+
+    /// Connects from this address of ours, of the family of `address`; the port is chosen for the pair of both ends, so that ports do not run out
+    /// sooner than they must.
+    // The runtime's own connect takes no such address.
+    pub async fn connect_from(address: SocketAddr, from: IpAddr) -> io::Result<Stream> {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM.nonblocking().cloexec(),
+            Some(Protocol::TCP),
+        )?;
+        // A kernel without it chooses the port now, from fewer.
+        let _ = choose_port_later(&socket);
+        socket.bind(&SocketAddr::new(from, 0).into())?;
+        match socket.connect(&address.into()) {
+            Ok(()) => (),
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => (),
+            Err(error) => return Err(error),
+        }
+        let mut stream = Stream::new(OwnedFd::from(socket));
+        // Nothing is written, but there is no room for it before the connection is there: the wait is the same as for a writer.
+        poll_fn(|cx| Pin::new(&mut stream.socket).poll_write(cx, &[])).await?;
+        let borrowed = BorrowedSocket(stream.socket.as_raw_fd());
+        let socket = SockRef::from(&borrowed);
+        if let Some(error) = socket.take_error()? {
+            return Err(error);
+        }
+        let _ = socket.set_tcp_nodelay(true);
+        Ok(stream)
     }
 
     fn of(socket: TcpStream) -> Stream {
