@@ -25,7 +25,7 @@ const ROOMS: &[&[&str]] = &[
 /// Floors of `protocols`.
 const PROTOCOLS: &[&[&str]] = &[
     &["dns", "sasl", "imap"],
-    &["smtp", "mta-sts", "dane", "tls-rpt"],
+    &["smtp", "mta-sts", "dane", "tls-rpt", "socks"],
     &["message"],
     &["dsn", "dkim"],
 ];
@@ -105,7 +105,7 @@ fn own_dependencies(manifest: &str) -> BTreeSet<String> {
     let dependencies = table.get("dependencies").and_then(|d| d.as_table());
     let ours = [
         "shards", "smtp", "imap", "message", "sasl", "dsn", "dkim", "dns", "mta-sts", "dane",
-        "tls-rpt",
+        "tls-rpt", "socks",
     ];
     let names = dependencies.into_iter().flat_map(|d| d.keys().cloned());
     names.filter(|k| ours.contains(&k.as_str())).collect()
