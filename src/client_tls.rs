@@ -75,15 +75,21 @@ pub struct Files {
     pub tls: Option<Arc<ClientConfig>>,
     /// For the login.
     pub password: Option<Secret>,
+    /// For the login at the proxy.
+    pub proxy_password: Option<Secret>,
 }
 
 impl Files {
     /// Reads them (blocking).
     pub fn of(transport: &Transport) -> Result<Files, Wrong> {
+        let proxy_password = transport.proxy_password_file.as_deref();
+        let proxy_password = proxy_password.map(read_client_secret).transpose();
+        let proxy_password = proxy_password.map_err(|error| ("proxy_password_file", error))?;
         if transport.kind() != crate::settings::TransportKind::Smarthost {
             return Ok(Files {
                 tls: None,
                 password: None,
+                proxy_password,
             });
         }
         let password = transport.password_file.as_deref();
@@ -101,6 +107,7 @@ impl Files {
                 _ => Some(config(wanted)?),
             },
             password: password.map_err(|error| ("password_file", error))?,
+            proxy_password,
         })
     }
 }

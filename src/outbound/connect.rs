@@ -11,7 +11,7 @@ use dane::tls::{Policy, VerdictCell, Verifier, handshake_failure};
 use dns::{HostAddresses, host_addresses};
 use rustls::ClientConfig;
 use rustls::pki_types::{ServerName, UnixTime};
-use shards::net::{Connection, tls_error};
+use shards::net::tls_error;
 use smtp::client::Event;
 use smtp::{HelloKind, Reply};
 use tls_rpt::ResultType;
@@ -19,6 +19,7 @@ use tls_rpt::ResultType;
 use super::destination::{Destination, Host};
 use super::link::{Link, Lost, Times, remote, said, words};
 use super::login::{Refused, log_in};
+use super::start::Start;
 use super::transaction::Result1;
 use crate::client_tls;
 use crate::percore::{PerCore, monotonic};
@@ -87,6 +88,7 @@ pub(super) async fn connect(
     let transport = transport.and_then(|name| server.transport.get(name));
     let smarthost = transport.filter(|t| !t.is_by_domain());
     let port = smarthost.map_or(server.outbound.port, Transport::port);
+    let start = Start::of(transport);
     let mut tries = server.outbound.addresses_per_attempt_max;
     let mut failed = None;
     for host in &destination.hosts {
@@ -110,7 +112,7 @@ pub(super) async fn connect(
                 IpAddr::V4(_) => t.ipv4,
                 IpAddr::V6(_) => t.ipv6,
             });
-            if !allowed {
+            if !allowed || !start.reaches(address) {
                 continue;
             }
             if tries == 0 {
@@ -122,6 +124,7 @@ pub(super) async fn connect(
                 core,
                 destination,
                 transport,
+                start: &start,
                 host,
                 to,
                 requirement: requirement.as_ref(),
@@ -244,8 +247,8 @@ fn facts(link: &Link, verdict: Option<dane::tls::Verdict>) -> SessionFacts {
             (ResultType::StarttlsNotSupported, what)
         }),
         verdict,
-        sending_ip: Some(link.connection.local().ip().to_canonical()),
-        receiving_ip: Some(link.connection.peer().ip().to_canonical()),
+        sending_ip: link.from,
+        receiving_ip: Some(link.peer.ip().to_canonical()),
         helo: Some(link.helo.clone()).filter(|helo| !helo.is_empty()),
     }
 }
@@ -270,6 +273,7 @@ struct Call<'a> {
     core: &'a Rc<PerCore>,
     destination: &'a Destination,
     transport: Option<&'a Transport>,
+    start: &'a Start,
     host: &'a Host,
     to: SocketAddr,
     requirement: Option<&'a Requirement>,
@@ -398,14 +402,21 @@ impl Call<'_> {
         let live = self.core.live();
         let outbound = &live.settings.server.outbound;
         let times = Times::of(outbound);
-        let connection = Connection::connect(self.to, times.connect)
-            .await
-            .map_err(|e| Trouble::Unreachable(words(&e)))?;
-        let own = self.transport.and_then(|t| t.ehlo_name.as_ref());
-        let own = own.or(outbound.ehlo_name.as_ref());
+        let name = self.destination.transport.as_deref().unwrap_or_default();
+        let password = live.transports.get(name);
+        let password = password.and_then(|files| files.proxy_password.as_ref());
+        let user = self.transport.and_then(|t| t.proxy_user.as_deref());
+        let opened = self.start.open(self.to, user.zip(password), times.connect);
+        let opened = opened.await.map_err(Trouble::Unreachable)?;
+        let own = outbound.ehlo_name.as_ref();
         let own = own.map_or(live.settings.server.hostname(), |name| name.as_str());
-        let mut link = Link::new(connection, &self.host.words(), own, times);
+        let own = self.start.ehlo_name.as_deref().unwrap_or(own);
+        let mut link = Link::new(opened, (&self.host.words(), self.to), own, times);
         if security == Security::Implicit {
+            if !link.is_silent() {
+                let text = "speaks before TLS".to_owned();
+                return Err(Trouble::Lost(Lost::Protocol(text)));
+            }
             self.shake_hands(&mut link, times, cell).await?;
         }
         match link.next().await? {

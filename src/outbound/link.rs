@@ -3,7 +3,7 @@
 //! RFC 5321 4.5.3.2 (times). Not here: which server, TLS, logins (`connect.rs`), transactions (`transaction.rs`).
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use shards::rt;
 use smtp::Reply;
 use smtp::client::{Event, Session};
 
+use super::start::Opened;
 use crate::settings::Outbound;
 
 /// A connection that has said EHLO.
@@ -21,6 +22,10 @@ pub(super) struct Link {
     pub connection: Connection,
     /// The server's name, as we know it.
     pub host: String,
+    /// Its address, also where a proxy is between.
+    pub peer: SocketAddr,
+    /// Where it sees us, if we know.
+    pub from: Option<IpAddr>,
     /// What was read and not looked at yet.
     input: Vec<u8>,
     used: usize,
@@ -94,12 +99,19 @@ impl Lost {
 }
 
 impl Link {
-    pub fn new(connection: Connection, host: &str, ehlo_name: &str, times: Times) -> Link {
+    pub fn new(
+        opened: Opened,
+        (host, peer): (&str, SocketAddr),
+        ehlo_name: &str,
+        times: Times,
+    ) -> Link {
         Link {
             session: Session::new(ehlo_name),
-            connection,
+            connection: opened.connection,
             host: host.to_owned(),
-            input: Vec::new(),
+            peer,
+            from: opened.from,
+            input: opened.ahead,
             used: 0,
             times,
             messages: 0,
@@ -112,7 +124,7 @@ impl Link {
 
     /// The server, by name and address.
     pub fn remote(&self) -> String {
-        remote(&self.host, self.connection.peer())
+        remote(&self.host, self.peer)
     }
 
     /// Waits for the next event of what was asked.

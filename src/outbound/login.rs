@@ -41,8 +41,7 @@ pub(super) async fn log_in(
     let offered = link.session.extensions().auth.clone();
     let offers = |mechanism: Mechanism| offered.iter().any(|name| name == mechanism.name());
     // A password in clear goes to whom it is meant for, or stays on this machine.
-    let shows = is_verified
-        || transport.host.as_ref().is_some_and(|h| h.is_loopback()) && files.tls.is_none();
+    let shows = is_verified || transport.is_on_this_machine() && files.tls.is_none();
     let is_usable = |mechanism: Mechanism| {
         let has = match mechanism {
             Mechanism::External => {

@@ -16,6 +16,7 @@ mod notice;
 mod outcome;
 mod own;
 mod site;
+mod start;
 mod transaction;
 
 pub use dispatch::start;

@@ -168,11 +168,13 @@ fn outbound_files(text: &Text, server: &Server) -> Vec<Problem> {
                 problems.push(at(text, &path, error, TRANSPORT_HINT));
             }
         };
-        let path = transport.password_file.as_deref();
-        check(
-            "password_file",
-            path.map(|p| read_client_secret(p).map(|_| ())),
-        );
+        for (field, path) in [
+            ("password_file", &transport.password_file),
+            ("proxy_password_file", &transport.proxy_password_file),
+        ] {
+            let path = path.as_deref();
+            check(field, path.map(|p| read_client_secret(p).map(|_| ())));
+        }
         for (field, path) in [
             ("ca_file", &transport.ca_file),
             ("client_cert", &transport.client_cert),

@@ -101,9 +101,13 @@ pub struct Transport {
     pub client_key: Option<PathBuf>,
     /// A SOCKS5 server that connects for us.
     pub proxy: Option<SocketAddr>,
+    /// The name to log in with there, RFC 1929. `None`: no login.
+    pub proxy_user: Option<String>,
+    /// A file whose first line is the password for it.
+    pub proxy_password_file: Option<PathBuf>,
     /// What EHLO says. `None`: as in `[outbound]`.
     pub ehlo_name: Option<DomainName>,
-    /// Addresses of this machine to connect from, one of each family at most. Empty: the system chooses.
+    /// Addresses of this machine to connect from, one of each family at most; a family without one is not used. Empty: the system chooses.
     pub source_addresses: Vec<IpAddr>,
     /// Whether IPv4 is used.
     pub ipv4: bool,
@@ -170,6 +174,8 @@ impl Default for Transport {
             client_cert: None,
             client_key: None,
             proxy: None,
+            proxy_user: None,
+            proxy_password_file: None,
             ehlo_name: None,
             source_addresses: Vec::new(),
             ipv4: true,
@@ -201,18 +207,24 @@ impl Transport {
         self.kind.unwrap_or_default()
     }
 
+    /// Whether the smarthost is this machine, with nobody on the way to it. A proxy's idea of a loopback address is another machine's.
+    pub fn is_on_this_machine(&self) -> bool {
+        self.proxy.is_none() && self.host.as_ref().is_some_and(HostName::is_loopback)
+    }
+
     /// Whether the next hop depends on the recipient's domain.
     pub fn is_by_domain(&self) -> bool {
         self.kind() == TransportKind::Direct
     }
 
     /// Paths of files.
-    pub(super) fn paths(&mut self) -> [&mut Option<PathBuf>; 4] {
+    pub(super) fn paths(&mut self) -> [&mut Option<PathBuf>; 5] {
         [
             &mut self.ca_file,
             &mut self.password_file,
             &mut self.client_cert,
             &mut self.client_key,
+            &mut self.proxy_password_file,
         ]
     }
 }

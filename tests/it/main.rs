@@ -39,4 +39,5 @@ mod stall;
 mod start;
 mod tls;
 mod tls_results;
+mod ways_out;
 mod zone;

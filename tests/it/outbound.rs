@@ -18,7 +18,7 @@ use crate::smtp::{numbers, talk, wait_for};
 use crate::tls::certificate;
 
 /// A port of 127.0.0.1 that nobody has; receivers take it on other addresses.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
@@ -40,7 +40,7 @@ fn zone(name: &str, number: u8) -> Vec<Vec<u8>> {
     }
 }
 
-fn server(directory: &Path, port: u16, more: &str) -> TestServer {
+pub fn server(directory: &Path, port: u16, more: &str) -> TestServer {
     server_with(directory, port, more, zone)
 }
 
@@ -58,7 +58,7 @@ fn server_with(
 }
 
 /// Submits as anna; the reply to the end of the message.
-fn submit(server: &TestServer, recipients: &[&str], subject: &str) -> String {
+pub fn submit(server: &TestServer, recipients: &[&str], subject: &str) -> String {
     let mut talk = BufReader::new(server.connect(Door::Submission));
     reply(&mut talk).unwrap();
     command(&mut talk, "EHLO client.example\r\n").unwrap();
@@ -79,7 +79,7 @@ fn submit(server: &TestServer, recipients: &[&str], subject: &str) -> String {
 }
 
 /// All recipients in the queue, with what became of them.
-fn queue(server: &TestServer) -> Vec<(String, RecipientRow)> {
+pub fn queue(server: &TestServer) -> Vec<(String, RecipientRow)> {
     let mut all = Vec::new();
     for shard in 0..server.server().shards() {
         let owner = server.server().owner_of_shard(shard);

@@ -10,6 +10,8 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 /// What one connection brought.
 #[derive(Clone, Debug, Default)]
 pub struct Heard {
+    /// Who came.
+    pub peer: Option<IpAddr>,
     /// Commands, in order.
     pub commands: Vec<String>,
     /// Messages that were accepted.
@@ -91,6 +93,8 @@ impl Session {
         stream
             .set_read_timeout(Some(Duration::from_secs(60)))
             .unwrap();
+        let peer = stream.peer_addr().ok().map(|peer| peer.ip());
+        self.note(|h| h.peer = peer);
         let mut plain = BufReader::new(stream);
         let banner = (self.says)("").unwrap_or("220 receiver.test ESMTP".to_owned());
         if write!(plain.get_mut(), "{banner}\r\n").is_err() {

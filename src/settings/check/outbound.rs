@@ -1,5 +1,7 @@
 //! The tables `[outbound]`, `[transport]` and `[[route]]` of the static file. A part of `check.rs`.
 
+use std::net::IpAddr;
+
 use super::Check;
 use crate::settings::AccountName;
 use crate::settings::outbound::{
@@ -80,6 +82,16 @@ impl Check<'_> {
             ("client_key", "smarthost", transport.client_key.is_some()),
             ("proxy", "direct smarthost", transport.proxy.is_some()),
             (
+                "proxy_user",
+                "direct smarthost",
+                transport.proxy_user.is_some(),
+            ),
+            (
+                "proxy_password_file",
+                "direct smarthost",
+                transport.proxy_password_file.is_some(),
+            ),
+            (
                 "ehlo_name",
                 "direct smarthost",
                 transport.ehlo_name.is_some(),
@@ -111,20 +123,10 @@ impl Check<'_> {
         if is_smarthost {
             self.smarthost(name, transport);
         }
+        self.way_out(name, transport);
         if !transport.ipv4 && !transport.ipv6 {
             let message = "neither IPv4 nor IPv6: nothing could be reached".to_owned();
             self.of_transport(name, Some("ipv4"), message, "at least one of the two");
-        }
-        let families = |v6| {
-            transport
-                .source_addresses
-                .iter()
-                .filter(move |a| a.is_ipv6() == v6)
-        };
-        if families(true).count() > 1 || families(false).count() > 1 {
-            let message = "more than one address of a family".to_owned();
-            let hint = "one IPv4 and one IPv6 address at most";
-            self.of_transport(name, Some("source_addresses"), message, hint);
         }
         if !(400..600).contains(&transport.code) {
             let message = format!("code cannot be {}", transport.code);
@@ -149,12 +151,61 @@ impl Check<'_> {
         }
     }
 
+    /// From where it sends.
+    fn way_out(&mut self, name: &str, transport: &Transport) {
+        let addresses = &transport.source_addresses;
+        if let Some((message, hint)) = wrong_addresses(addresses) {
+            self.of_transport(name, Some("source_addresses"), message, hint);
+        }
+        let has = |v6| addresses.iter().any(|a| a.is_ipv6() == v6);
+        match transport.proxy {
+            Some(proxy) if !addresses.is_empty() && !has(proxy.is_ipv6()) => {
+                let message = "no address of the family of the proxy".to_owned();
+                let hint = "they are where connections to the proxy begin; remove them, or add one";
+                self.of_transport(name, Some("source_addresses"), message, hint);
+            }
+            None if !addresses.is_empty()
+                && !(transport.ipv4 && has(false))
+                && !(transport.ipv6 && has(true)) =>
+            {
+                let message = "no address of a family that is used".to_owned();
+                let hint = "a family without an address here is not used; see ipv4 and ipv6";
+                self.of_transport(name, Some("source_addresses"), message, hint);
+            }
+            _ => (),
+        }
+        let (user, password) = (&transport.proxy_user, &transport.proxy_password_file);
+        for (field, written) in [
+            ("proxy_user", user.is_some()),
+            ("proxy_password_file", password.is_some()),
+        ] {
+            if written && transport.proxy.is_none() {
+                let message = format!("{field} without a proxy");
+                let hint = "add proxy, as in proxy = \"127.0.0.1:1080\"";
+                self.of_transport(name, Some(field), message, hint);
+            }
+        }
+        if user.is_some() != password.is_some() {
+            let (field, hint) = match user {
+                Some(_) => ("proxy_user", "add proxy_password_file"),
+                None => ("proxy_password_file", "add proxy_user"),
+            };
+            let message = "a login at a proxy is a user and a password".to_owned();
+            self.of_transport(name, Some(field), message, hint);
+        }
+        // RFC 1929 2.
+        if user.as_ref().is_some_and(|u| !(1..=255).contains(&u.len())) {
+            let message = "proxy_user cannot be that".to_owned();
+            self.of_transport(name, Some("proxy_user"), message, "1 to 255 octets");
+        }
+    }
+
     fn smarthost(&mut self, name: &str, transport: &Transport) {
-        let Some(host) = &transport.host else {
+        if transport.host.is_none() {
             let hint = "the server to send to, as in host = \"smtp.example.net\"";
             self.missing(&self.texts.server, &["transport", name, "host"], hint);
             return;
-        };
+        }
         let has_password = transport.password_file.is_some();
         if has_password && transport.user().is_empty() {
             let message = "a password without a user".to_owned();
@@ -201,7 +252,10 @@ impl Check<'_> {
                 }
             }
             let hidden = |m: &crate::settings::remote::MechanismName| !m.0.reveals_password();
-            if has_password && !host.is_loopback() && !transport.mechanisms.iter().any(hidden) {
+            if has_password
+                && !transport.is_on_this_machine()
+                && !transport.mechanisms.iter().any(hidden)
+            {
                 let message = "none of these works without verified TLS".to_owned();
                 let hint =
                     "a password would go to whoever answers; SCRAM and CRAM-MD5 do not show it";
@@ -215,6 +269,19 @@ impl Check<'_> {
         path.extend(field);
         self.report(&self.texts.server, &path, message, hint);
     }
+}
+
+/// What is wrong with a list of addresses of ours, and what to do.
+pub(super) fn wrong_addresses(addresses: &[IpAddr]) -> Option<(String, &'static str)> {
+    let family = |v6| addresses.iter().filter(move |a| a.is_ipv6() == v6);
+    let is_one = |address: &IpAddr| !address.is_unspecified() && !address.is_multicast();
+    if family(true).count() > 1 || family(false).count() > 1 {
+        let message = "more than one address of a family".to_owned();
+        return Some((message, "one IPv4 and one IPv6 address at most"));
+    }
+    let wrong = addresses.iter().find(|address| !is_one(address))?;
+    let message = format!("nobody can send from {wrong}");
+    Some((message, "an address of this machine"))
 }
 
 /// Path, value, least, most.
