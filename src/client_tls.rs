@@ -68,9 +68,11 @@ pub fn config(wanted: Wanted<'_>) -> Result<Arc<ClientConfig>, Wrong> {
     Ok(Arc::new(config))
 }
 
-/// What the files of a transport come to.
+/// A transport, with what its files come to: one with the other, or a password would go to a server that it is not for.
 #[derive(Clone)]
 pub struct Files {
+    /// As the settings have it.
+    pub transport: Transport,
     /// How to shake hands; none: no TLS at all.
     pub tls: Option<Arc<ClientConfig>>,
     /// For the login.
@@ -87,6 +89,7 @@ impl Files {
         let proxy_password = proxy_password.map_err(|error| ("proxy_password_file", error))?;
         if transport.kind() != crate::settings::TransportKind::Smarthost {
             return Ok(Files {
+                transport: transport.clone(),
                 tls: None,
                 password: None,
                 proxy_password,
@@ -102,6 +105,7 @@ impl Files {
             client_key: transport.client_key.as_deref(),
         };
         Ok(Files {
+            transport: transport.clone(),
             tls: match transport.tls {
                 SmarthostTls::None => None,
                 _ => Some(config(wanted)?),

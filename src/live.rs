@@ -27,8 +27,8 @@ pub struct Live {
     pub resolver: ResolverOptions,
     /// TLS by position of the listener.
     pub tls: HashMap<usize, ListenerTls>,
-    /// What the files of `[transport]` come to, by name.
-    pub transports: BTreeMap<String, Files>,
+    /// Transports with what their files come to, by name. Others after each change.
+    pub transports: BTreeMap<String, Arc<Files>>,
     /// Whose tokens log in.
     pub tokens: Option<Arc<Tokens>>,
     /// By whom other servers' certificates may be signed.
@@ -102,10 +102,12 @@ impl Live {
             let old = before.and_then(|b| b.transports.get(name));
             match (Files::of(transport), old) {
                 (Ok(files), _) => {
-                    transports.insert(name.clone(), files);
+                    transports.insert(name.clone(), Arc::new(files));
                 }
                 (Err((_, error)), Some(old)) => {
-                    kept.push(format!("{error}; transport {name} goes on as before"));
+                    kept.push(format!(
+                        "{error}; transport {name} goes on as it was, host and all"
+                    ));
                     transports.insert(name.clone(), old.clone());
                 }
                 (Err((_, error)), None) => return Err(error),
@@ -155,4 +157,54 @@ pub fn authorities(settings: &TlsPolicy) -> Result<Arc<RootCertStore>, String> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(found);
     Ok(Arc::new(roots))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::{Local, SmarthostTls, Transport, TransportKind};
+
+    #[test]
+    fn a_transport_whose_files_cannot_be_read_goes_on_with_its_old_host() {
+        let settings = |host: &str, password: &str| {
+            let mut settings = Local::new("/nowhere").load().unwrap();
+            settings.server.listener.clear();
+            settings.domains.domain.clear();
+            let transport = Transport {
+                kind: Some(TransportKind::Smarthost),
+                host: Some(host.to_owned().try_into().unwrap()),
+                tls: SmarthostTls::None,
+                user: Some("u".into()),
+                password_file: Some(password.into()),
+                ..Transport::default()
+            };
+            let transports = &mut settings.server.transport;
+            transports.insert("relay".into(), transport);
+            settings
+        };
+        let directory = std::env::temp_dir().join(format!("ringmail-live-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let file = directory.join("password");
+        std::fs::write(&file, "word\n").unwrap();
+        let file = file.to_str().unwrap();
+        let (first, _) = Live::new(settings("old.example", file), None).unwrap();
+        let missing = settings("new.example", "/nowhere/password");
+        let (second, kept) = Live::new(missing, Some(&first)).unwrap();
+        let relay = &second.transports["relay"];
+        assert_eq!(
+            relay.transport.host.as_ref().unwrap().as_str(),
+            "old.example"
+        );
+        assert!(
+            kept.iter().any(|k| k.contains("goes on as it was")),
+            "{kept:?}"
+        );
+        let (third, _) = Live::new(settings("new.example", file), Some(&second)).unwrap();
+        let relay = &third.transports["relay"];
+        assert_eq!(
+            relay.transport.host.as_ref().unwrap().as_str(),
+            "new.example"
+        );
+        std::fs::remove_dir_all(directory).unwrap();
+    }
 }

@@ -275,6 +275,14 @@ impl Verifier {
         self.pool.run(job).await.ok()?.ok()
     }
 
+    /// Derives something that takes long, in the pool where passwords are hashed; none: too many wait there.
+    pub async fn derive<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        self.pool.run(job).await.ok()
+    }
+
     async fn check(
         &self,
         check: Check<'_>,

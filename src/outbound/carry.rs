@@ -87,7 +87,7 @@ impl Dispatch {
             return true;
         }
         let sending = Sending::new(&self.core);
-        let destination = match self.hop(&work.line) {
+        let destination = match self.hop(&work.line).await {
             Some(Hop::Server(destination)) => destination,
             Some(Hop::Local) => {
                 let (outcomes, delivered) = local::attempt(&self.core, &work).await;

@@ -84,8 +84,7 @@ pub(super) async fn connect(
 ) -> Result<Link, Unconnected> {
     let live = core.live();
     let server = &live.settings.server;
-    let transport = destination.transport.as_ref();
-    let transport = transport.and_then(|name| server.transport.get(name));
+    let transport = destination.way.as_ref().map(|files| &files.transport);
     let smarthost = transport.filter(|t| !t.is_by_domain());
     let port = smarthost.map_or(server.outbound.port, Transport::port);
     let start = Start::of(transport);
@@ -133,6 +132,8 @@ pub(super) async fn connect(
             match call.all().await {
                 Ok(mut link) => {
                     link.cleared.push((line.clone(), require_tls, monotonic()));
+                    link.way = destination.way.clone();
+                    link.is_smarthost = smarthost.is_some();
                     return Ok(link);
                 }
                 Err(error) => {
@@ -202,6 +203,14 @@ pub(super) async fn will_do(
     line: &Rc<str>,
     require_tls: Option<bool>,
 ) -> bool {
+    let is_same = match (&link.way, &destination.way) {
+        (None, None) => true,
+        (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+        _ => false,
+    };
+    if !is_same {
+        return false;
+    }
     let is_known = |(known, asked, at): &(Rc<str>, Option<bool>, Instant)| {
         known == line && *asked == require_tls && at.elapsed() < CLEARED_FOR
     };
@@ -326,9 +335,7 @@ impl Call<'_> {
         }
         .map_err(|trouble| self.unconnected(trouble))?;
         if let Some(transport) = smarthost {
-            let name = self.destination.transport.as_deref().unwrap_or_default();
-            let live = self.core.live();
-            let Some(files) = live.transports.get(name) else {
+            let Some(files) = &self.destination.way else {
                 return Err(self.unconnected(Trouble::Login("the transport is gone".to_owned())));
             };
             let is_verified = matches!(security, Security::Implicit | Security::Must);
@@ -350,6 +357,22 @@ impl Call<'_> {
     }
 
     fn unconnected(&self, trouble: Trouble) -> Unconnected {
+        let mut unconnected = self.judge(trouble);
+        // What is said before TLS that must be, anybody on the way may have said; and a smarthost is the operator's choice: no mail is given up
+        // for what is wrong with it.
+        let must = self.requirement.is_some_and(|r| r.is_tls_mandatory);
+        if self.transport.is_some_and(|t| !t.is_by_domain())
+            || must && self.require_tls != Some(true)
+        {
+            unconnected.verdict = Verdict::Temporary;
+            if let Some((class, ..)) = &mut unconnected.enhanced {
+                *class = 4;
+            }
+        }
+        unconnected
+    }
+
+    fn judge(&self, trouble: Trouble) -> Unconnected {
         let remote = self.remote();
         match trouble {
             Trouble::Unreachable(text) => Unconnected::ours((4, 4, 1), text, remote),
@@ -360,7 +383,8 @@ impl Call<'_> {
                 ours.is_demanded = self.requirement.is_some();
                 ours
             }
-            Trouble::Login(text) => Unconnected::ours((4, 7, 8), text, remote),
+            // RFC 3463 3.4: it is our settings that are wrong.
+            Trouble::Login(text) => Unconnected::ours((4, 3, 5), text, remote),
             Trouble::Unproved => {
                 let text = "nothing proves who the server is, and the message must go to nobody else (REQUIRETLS)";
                 let mut ours = Unconnected::ours((5, 7, 30), text.to_owned(), remote);
@@ -402,8 +426,7 @@ impl Call<'_> {
         let live = self.core.live();
         let outbound = &live.settings.server.outbound;
         let times = Times::of(outbound);
-        let name = self.destination.transport.as_deref().unwrap_or_default();
-        let password = live.transports.get(name);
+        let password = self.destination.way.as_ref();
         let password = password.and_then(|files| files.proxy_password.as_ref());
         let user = self.transport.and_then(|t| t.proxy_user.as_deref());
         let opened = self.start.open(self.to, user.zip(password), times.connect);
@@ -517,8 +540,7 @@ impl Call<'_> {
         };
         let live = self.core.live();
         if self.transport.is_some_and(|t| !t.is_by_domain()) {
-            let transport = self.destination.transport.as_deref().unwrap_or_default();
-            let files = live.transports.get(transport);
+            let files = self.destination.way.as_ref();
             let config = files.and_then(|files| files.tls.clone());
             let config = config.ok_or_else(|| failed_tls("the transport is gone".to_owned()))?;
             return Ok((config, name));

@@ -3,11 +3,13 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dns::{MxOutcome, Name, mx_hosts};
 use ring::rand::{SecureRandom, SystemRandom};
 
+use crate::client_tls::Files;
 use crate::percore::{PerCore, monotonic};
 use crate::queue::retry::Verdict;
 use crate::queue::route::{LOCALSERVE, OWN, parts};
@@ -15,7 +17,7 @@ use crate::settings::TransportKind;
 use crate::settings::names::canonical_domain;
 
 /// Where the mail of a line goes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) enum Hop {
     /// Accounts of ours; in `localserve` the sender's own INBOX.
     Local,
@@ -35,7 +37,6 @@ pub(super) struct Ended {
 }
 
 /// Hosts that take the mail of a line.
-#[derive(Debug)]
 pub(super) struct Destination {
     /// The name of the site: all destinations with the same hosts, reached the same way.
     pub site: Rc<str>,
@@ -43,6 +44,8 @@ pub(super) struct Destination {
     pub domain: Option<Name>,
     /// The transport, if one is named.
     pub transport: Option<String>,
+    /// It, as it was then.
+    pub way: Option<Arc<Files>>,
     /// In the order in which they are tried.
     pub hosts: Vec<Host>,
     /// Whether DNSSEC proves the way from the domain to the names of the hosts. RFC 7672 2.2.
@@ -78,6 +81,19 @@ impl Destination {
     pub fn is_fresh(&self) -> bool {
         self.found.elapsed() < self.good_for
     }
+
+    /// Whether the settings still say so.
+    pub fn is_in_force(&self, core: &PerCore) -> bool {
+        let Some(name) = &self.transport else {
+            return true;
+        };
+        let live = core.live();
+        let now = live.transports.get(name);
+        match (now, &self.way) {
+            (Some(now), Some(way)) => Arc::ptr_eq(now, way),
+            _ => false,
+        }
+    }
 }
 
 /// Finds it.
@@ -89,7 +105,7 @@ pub(super) async fn find(core: &Rc<PerCore>, line: &str) -> Result<Hop, Ended> {
     let live = core.live();
     let named = match transport {
         None => None,
-        Some(name) => match live.settings.server.transport.get(name) {
+        Some(name) => match live.transports.get(name) {
             Some(found) => Some((name, found)),
             None => {
                 let text = format!("there is no transport {name:?} in the settings");
@@ -97,7 +113,9 @@ pub(super) async fn find(core: &Rc<PerCore>, line: &str) -> Result<Hop, Ended> {
             }
         },
     };
-    if let Some((name, transport)) = named {
+    let way = named.map(|(_, files)| files.clone());
+    if let Some((name, files)) = named {
+        let transport = &files.transport;
         match transport.kind() {
             TransportKind::Direct => (),
             TransportKind::Smarthost => {
@@ -112,6 +130,7 @@ pub(super) async fn find(core: &Rc<PerCore>, line: &str) -> Result<Hop, Ended> {
                     site: format!("{name}>").into(),
                     domain: None,
                     transport: Some(name.to_owned()),
+                    way,
                     hosts: vec![host],
                     authentic: false,
                     implicit: false,
@@ -160,6 +179,7 @@ pub(super) async fn find(core: &Rc<PerCore>, line: &str) -> Result<Hop, Ended> {
             site: format!("{prefix}[{address}]").into(),
             domain: None,
             transport: transport.map(str::to_owned),
+            way,
             hosts: vec![Host::Address(address)],
             authentic: false,
             implicit: false,
@@ -208,6 +228,7 @@ pub(super) async fn find(core: &Rc<PerCore>, line: &str) -> Result<Hop, Ended> {
                 site: format!("{prefix}{}", names.join(",")).into(),
                 domain: Some(name),
                 transport: transport.map(str::to_owned),
+                way,
                 hosts,
                 authentic: found.original_authentic && found.expanded_authentic,
                 implicit: found.implicit,

@@ -137,7 +137,9 @@ impl Dispatch {
         };
         match known {
             Some(hop @ Hop::Local) => self.join(&line, &hop),
-            Some(Hop::Server(destination)) if destination.is_fresh() => {
+            Some(Hop::Server(destination))
+                if destination.is_fresh() && destination.is_in_force(&self.core) =>
+            {
                 self.join(&line, &Hop::Server(destination));
             }
             _ => self.look_for(line),
@@ -227,12 +229,19 @@ impl Dispatch {
         self.lines.borrow_mut().insert(line.clone(), known);
     }
 
-    /// Where a line leads, as it was last found out.
-    pub fn hop(&self, line: &str) -> Option<Hop> {
-        match self.lines.borrow().get(line) {
-            Some(Known::Found(hop, _)) => Some(hop.clone()),
-            _ => None,
+    /// Where a line leads, as it was last found out; anew if the settings have changed since.
+    pub async fn hop(&self, line: &Rc<str>) -> Option<Hop> {
+        let known = match self.lines.borrow().get(line) {
+            Some(Known::Found(hop, _)) => hop.clone(),
+            _ => return None,
+        };
+        match &known {
+            Hop::Server(destination) if !destination.is_in_force(&self.core) => (),
+            _ => return Some(known),
         }
+        let found = find(&self.core, line).await.ok()?;
+        self.remember(line, Known::Found(found.clone(), monotonic()));
+        Some(found)
     }
 
     /// Records what came of recipients without asking anybody.

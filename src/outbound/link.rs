@@ -5,6 +5,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dane::tls::Verdict;
@@ -14,6 +15,7 @@ use smtp::Reply;
 use smtp::client::{Event, Session};
 
 use super::start::Opened;
+use crate::client_tls::Files;
 use crate::settings::Outbound;
 
 /// A connection that has said EHLO.
@@ -40,6 +42,10 @@ pub(super) struct Link {
     pub cleared: Vec<(Rc<str>, Option<bool>, Instant)>,
     /// What the server called itself.
     pub helo: String,
+    /// The transport it was made for, as it was then.
+    pub way: Option<Arc<Files>>,
+    /// To a server that the settings name: what it says of our login is not about the message.
+    pub is_smarthost: bool,
 }
 
 /// How long to wait.
@@ -119,6 +125,8 @@ impl Link {
             verdict: None,
             cleared: Vec::new(),
             helo: String::new(),
+            way: None,
+            is_smarthost: false,
         }
     }
 

@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use ring::rand::{SecureRandom, SystemRandom};
 use sasl::client::{Action, Client, Context};
-use sasl::{ChannelBindings, Credentials, Mechanism};
+use sasl::{ChannelBindings, Credentials, Mechanism, Secret, base64};
+use smtp::Reply;
 use smtp::client::Event;
 
 use super::link::{Link, Lost, said};
@@ -65,18 +66,24 @@ pub(super) async fn log_in(
         let offers_plus = plus
             .into_iter()
             .any(|p| p.scram_hash() == mechanism.scram_hash() && offers(p));
+        // What was said of our secrets, also if the server says it back.
+        let mut sent = Vec::new();
         let reply = exchange(
             core,
             link,
             transport,
             files,
             (mechanism, offers_plus, bindings.clone()),
+            &mut sent,
         )
         .await?;
         if reply.is_positive() {
             return Ok(());
         }
-        let text = format!("refuses the login by {mechanism}: {}", said(&reply));
+        let text = format!(
+            "refuses the login by {mechanism}: {reply}",
+            reply = said_but(&reply, &sent)
+        );
         // RFC 4954 6: 504, not this mechanism after all. A key that is not known leaves the password.
         let another = reply.code.number() == 504 || mechanism == Mechanism::External;
         if !another || reply.code.is_transient() {
@@ -103,6 +110,7 @@ async fn exchange(
     transport: &Transport,
     files: &Files,
     (mechanism, server_offers_plus, bindings): (Mechanism, bool, ChannelBindings),
+    sent: &mut Vec<Secret>,
 ) -> Result<smtp::Reply, Refused> {
     // RFC 5802 5.1: a nonce of its own for each exchange.
     let mut random = [0; 32];
@@ -126,6 +134,7 @@ async fn exchange(
         |error: sasl::client::ClientError| Refused::No(format!("login by {mechanism}: {error}"));
     let mut client = Client::new(mechanism, credentials, context).map_err(broken)?;
     let initial = client.initial();
+    sent.extend(initial.iter().cloned());
     link.session.auth(mechanism.name(), initial.as_deref());
     loop {
         match link.next().await? {
@@ -134,8 +143,8 @@ async fn exchange(
                     Ok(Action::Respond(response)) => Ok(response),
                     Ok(Action::Derive(derivation)) => {
                         // Thousands of rounds: not on a core.
-                        let keys = core.pool.run(move || derivation.run()).await;
-                        let keys = keys.map_err(|_| {
+                        let keys = core.verifier.derive(move || derivation.run()).await;
+                        let keys = keys.ok_or_else(|| {
                             Refused::No("too busy to derive the keys for a login".to_owned())
                         })?;
                         client.derived(&keys)
@@ -143,7 +152,10 @@ async fn exchange(
                     Err(error) => Err(error),
                 };
                 match response {
-                    Ok(response) => link.session.auth_response(Some(&response)),
+                    Ok(response) => {
+                        link.session.auth_response(Some(&response));
+                        sent.push(response);
+                    }
                     Err(error) => {
                         link.session.auth_response(None);
                         // How the server takes that does not matter any more.
@@ -167,3 +179,27 @@ async fn exchange(
         }
     }
 }
+
+/// A reply in words, without what we have sent: a server that says it back must not have it written into logs, lists and reports.
+fn said_but(reply: &Reply, sent: &[Secret]) -> String {
+    let mut text = said(reply);
+    for secret in sent {
+        let mut encoded = Vec::new();
+        base64::encode_to(secret, &mut encoded);
+        let encoded = String::from_utf8_lossy(&encoded).into_owned();
+        // Also a part of it, and what it stands for.
+        let parts = secret
+            .split(|octet| *octet == 0)
+            .map(String::from_utf8_lossy);
+        let parts = parts.map(|part| part.into_owned());
+        for part in parts.chain([encoded.trim_end_matches('=').to_owned()]) {
+            if part.len() >= SAID_BACK_MIN {
+                text = text.replace(&part, "...");
+            }
+        }
+    }
+    text
+}
+
+/// Shorter ones are in any text.
+const SAID_BACK_MIN: usize = 4;

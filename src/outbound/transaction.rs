@@ -179,6 +179,7 @@ pub(super) async fn transact(
         return transacted;
     };
     envelope.0.require_tls = require_tls == Some(true);
+    let is_smarthost = link.is_smarthost;
     let recipients: Vec<u32> = envelope.1;
     let mut run = Run {
         link,
@@ -196,6 +197,9 @@ pub(super) async fn transact(
         ..
     } = run;
     transacted.overload = overload;
+    // A smarthost that wants a login, or another: that is not the message's fault.
+    let wants_login =
+        |reply: &Reply| is_smarthost && matches!(reply.code.number(), 530 | 534 | 535 | 538);
     let (whole, lost) = match ended {
         Ok(reply) => (reply, None),
         Err(lost) => (None, Some(lost)),
@@ -208,6 +212,9 @@ pub(super) async fn transact(
             (Some(reply), ..) if is_too_many(&reply) && any_accepted => {
                 transacted.left.push(*index)
             }
+            (Some(reply), ..) if wants_login(&reply) => {
+                transacted.results.push(not_logged_in(*index, &reply));
+            }
             (Some(reply), ..) if !reply.is_positive() => {
                 transacted.results.push(Result1::of(*index, &reply));
             }
@@ -215,6 +222,9 @@ pub(super) async fn transact(
                 let mut result = Result1::of(*index, whole);
                 if result.verdict.is_success() {
                     result.verdict = taken;
+                }
+                if wants_login(whole) {
+                    result = not_logged_in(*index, whole);
                 }
                 transacted.results.push(result);
             }
@@ -244,6 +254,15 @@ pub(super) async fn transact(
     transacted.overload |= lost.as_ref().is_some_and(Lost::is_overload);
     transacted.lost = lost;
     transacted
+}
+
+/// What a smarthost says to whom it does not know is for the operator: the mail waits.
+fn not_logged_in(index: u32, reply: &Reply) -> Result1 {
+    let text = format!(
+        "the smarthost does not take mail from us without a login: {}",
+        super::link::said(reply)
+    );
+    Result1::ours(index, Verdict::Temporary, (4, 3, 5), text)
 }
 
 /// RFC 3463 3.6: X.5.3; a bare 452 to RCPT says the same.

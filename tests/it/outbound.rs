@@ -518,3 +518,88 @@ fn a_report_goes_to_a_sender_elsewhere() {
     wait_for(|| numbers(&server, "bert").0 == 3 && queue(&server).is_empty());
     assert_eq!(sender.messages().len(), 1);
 }
+
+#[test]
+fn what_a_smarthost_says_of_our_login_is_for_the_operator() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("password"), "secret-word\n").unwrap();
+    let port = free_port();
+    // Says back what it was sent; then wants a login after all.
+    let replies = std::sync::atomic::AtomicUsize::new(0);
+    let _smarthost = Receiver::start([127, 0, 0, 1], port, None, move |line| {
+        let count = || replies.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        match line.split(' ').next() {
+            Some("EHLO") => Some("250-smart.test\r\n250 AUTH PLAIN".into()),
+            Some("AUTH") if count() == 0 => Some(format!("535 5.7.8 {line}, secret-word")),
+            Some("AUTH") => Some("235 2.7.0 welcome".into()),
+            Some("MAIL") => Some("530 5.7.0 log in first".into()),
+            _ => None,
+        }
+    });
+    let more =
+        format!("port = {port}\ntls = \"none\"\nuser = \"anna\"\npassword_file = \"password\"\n");
+    let more = relay(&more).replace("mail.example.test", "localhost");
+    let more = format!("pause_first_secs = \"1s\"\n{more}");
+    let server = server(directory.path(), 1, &more);
+    for _ in 0..2 {
+        assert!(submit(&server, &["a@one.test"], "x").starts_with("250"));
+    }
+    wait_for(|| queue(&server).iter().all(|(_, r)| r.attempts == 1));
+    let mut said: Vec<String> = queue(&server)
+        .iter()
+        .map(|(_, r)| r.history[0].text.clone())
+        .collect();
+    said.sort();
+    assert_eq!(
+        said[0],
+        "refuses the login by PLAIN: 535 5.7.8 AUTH PLAIN ...=, ..."
+    );
+    assert!(
+        said[1].contains("without a login: 530 5.7.0"),
+        "{}",
+        said[1]
+    );
+    assert!(
+        queue(&server)
+            .iter()
+            .all(|(_, r)| r.state == State::Waiting)
+    );
+}
+
+#[test]
+fn after_a_reload_the_old_smarthost_gets_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, word) in [("one", "first-word"), ("two", "second-word")] {
+        std::fs::write(directory.path().join(name), format!("{word}\n")).unwrap();
+    }
+    let offers = |line: &str| match line.split(' ').next() {
+        Some("EHLO") => Some("250-smart.test\r\n250 AUTH PLAIN".to_owned()),
+        Some("AUTH") => Some("235 2.7.0 welcome".to_owned()),
+        _ => None,
+    };
+    let (first, second) = (free_port(), free_port());
+    let old = Receiver::start([127, 0, 0, 1], first, None, offers);
+    let new = Receiver::start([127, 0, 0, 1], second, None, offers);
+    let more = format!("port = {first}\ntls = \"none\"\nuser = \"one\"\npassword_file = \"one\"\n");
+    let more = relay(&more).replace("mail.example.test", "localhost");
+    let server = server(directory.path(), 1, &more);
+    assert!(submit(&server, &["a@one.test"], "x").starts_with("250"));
+    wait_for(|| old.messages().len() == 1);
+    // The connection is open still, and where the line leads is known.
+    let mut settings = server.server().live().settings.clone();
+    let transport = settings.server.transport.get_mut("relay").unwrap();
+    transport.port = Some(second);
+    transport.user = Some("two".into());
+    transport.password_file = Some(directory.path().join("two"));
+    server.server().reload(settings).unwrap();
+    assert!(submit(&server, &["b@one.test"], "y").starts_with("250"));
+    wait_for(|| new.messages().len() == 1);
+    assert_eq!(old.messages().len(), 1);
+    // RFC 4616: two, second-word.
+    let said = new.commands();
+    assert!(
+        said.iter()
+            .any(|c| c == "AUTH PLAIN AHR3bwBzZWNvbmQtd29yZA=="),
+        "{said:?}"
+    );
+}
