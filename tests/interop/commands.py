@@ -107,11 +107,16 @@ class Serve(interop.Process):
                 "-keyout", scratch / "privkey.pem", "-out", self.certificate)  # fmt: skip
         text = self.file.read_text()
         changes = {"/var/lib/ringmail": str(scratch / "data"), "/etc/ringmail/tls": str(scratch), '"192.0.2.10", "2001:db8::10"': '"127.0.0.1"'}
-        changes |= {f"#port = {port}\n": f"port = {self.ports[name]}\n" for name, port in STANDARD_PORTS.items()}
         for before, after in changes.items():
             expect(text.count(before) >= 1, before, "is not in the example")
             text = text.replace(before, after)
-        self.file.write_text(text)
+        tables, mark, listeners = text.partition("[[listener]]")
+        for name, port in STANDARD_PORTS.items():
+            expect(f"#port = {port}\n" in listeners, port, "is not in the example")
+            listeners = listeners.replace(f"#port = {port}\n", f"port = {self.ports[name]}\n")
+        # Mail for elsewhere waits, whatever names this machine can look up.
+        later = '[transport.later]\nkind = "fail"\ncode = 451\n[[route]]\ntransport = "later"\n'
+        self.file.write_text(tables + later + mark + listeners)
         super().__init__([binary(), "serve", "--config", str(self.file)], self.ports["http"], scratch / "serve.log")
 
     def ringmail(self, *words, **how):
