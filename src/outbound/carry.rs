@@ -103,7 +103,7 @@ impl Dispatch {
             // Not known any more: it stands in line again, and is looked for.
             _ => return true,
         };
-        let (outcomes, goes_on) = self.send(site, link, &work, &destination).await;
+        let (outcomes, goes_on) = self.send(site, link, &mut work, &destination).await;
         if outcomes.iter().any(|outcome| outcome.verdict.is_success()) {
             self.forgive(&work.line);
         }
@@ -120,7 +120,7 @@ impl Dispatch {
         self: &Rc<Self>,
         site: &Site,
         link: &mut Option<Link>,
-        work: &Work,
+        work: &mut Work,
         destination: &Destination,
     ) -> (Vec<Outcome>, bool) {
         let (at, began) = (self.core.wall_clock(), monotonic());
@@ -185,6 +185,11 @@ impl Dispatch {
                     Err(error) => {
                         self.core
                             .count("ringmail_outbound_connections_total", "failed");
+                        if error.overload && site.is_refused_beside_others(&error.text) {
+                            // The message was not tried, and is not put off for it.
+                            work.later = 0;
+                            return (outcomes, false);
+                        }
                         let all = left.iter().map(|index| failed(*index, &error, at, began));
                         outcomes.extend(all);
                         left.clear();

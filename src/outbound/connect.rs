@@ -35,6 +35,8 @@ pub(super) struct Unconnected {
     pub text: String,
     /// The server that said so; empty if none did.
     pub remote: String,
+    /// It answered, and says that there is too much for it.
+    pub overload: bool,
     /// What the recipients' domain or the message demands of TLS is not met: another's mail may go.
     pub is_demanded: bool,
 }
@@ -47,6 +49,7 @@ impl Unconnected {
             enhanced: Some(enhanced),
             text,
             remote,
+            overload: false,
             is_demanded: false,
         }
     }
@@ -63,6 +66,7 @@ impl Unconnected {
             enhanced: result.enhanced,
             text: format!("{what}{}", result.text),
             remote,
+            overload: reply.code.is_transient(),
             is_demanded: false,
         }
     }
@@ -70,7 +74,11 @@ impl Unconnected {
     fn lost(lost: &Lost, remote: String) -> Unconnected {
         match lost {
             Lost::Closing(reply) => Unconnected::said("", reply, remote),
-            lost => Unconnected::ours((4, 4, 2), lost.words(), remote),
+            lost => {
+                let mut ours = Unconnected::ours((4, 4, 2), lost.words(), remote);
+                ours.overload = lost.is_overload();
+                ours
+            }
         }
     }
 }

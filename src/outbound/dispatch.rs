@@ -330,6 +330,7 @@ impl Dispatch {
         if site.is_local {
             return Lent {
                 connections: LOCAL_TASKS,
+                gets_through: false,
                 pause: None,
                 again: LENT_AGAIN,
             };
@@ -346,6 +347,7 @@ impl Dispatch {
             // What was lent holds until something else is heard.
             _ => Lent {
                 connections: site.lent.get(),
+                gets_through: site.gets_through.get(),
                 pause: site.pause(),
                 again: LENT_AGAIN,
             },
@@ -354,6 +356,7 @@ impl Dispatch {
 
     fn apply(&self, site: &Site, lent: Lent) {
         site.lent.set(lent.connections);
+        site.gets_through.set(lent.gets_through);
         let reason = lent.pause.as_ref().map(|(_, reason)| reason.clone());
         self.core.queue.set_reason(&site.name, reason);
         *site.paused.borrow_mut() = lent
@@ -371,7 +374,8 @@ impl Dispatch {
             live.settings.server.outbound.connections_per_core_max
         };
         let mut ready = self.core.queue.ready_for(&site.name);
-        while ready > 0 && site.tasks.get() < site.lent.get() && site.pause().is_none() {
+        let may_connect = || site.pause().is_none() && !site.is_full();
+        while ready > 0 && site.tasks.get() < site.lent.get() && may_connect() {
             if self.connections.get() >= most {
                 if !site.is_starving.replace(true) {
                     self.starving.borrow_mut().push_back(site.clone());

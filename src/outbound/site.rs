@@ -21,6 +21,10 @@ pub(super) struct Site {
     pub is_local: bool,
     /// Connections this core may have.
     pub lent: Cell<u32>,
+    /// Others than this core get through, or somebody did lately.
+    pub gets_through: Cell<bool>,
+    /// It has refused a connection beside others: no new one until then.
+    full_until: Cell<Option<Instant>>,
     /// Tasks that have one or are about to make it.
     pub tasks: Cell<u32>,
     /// Those of them that wait for a message.
@@ -43,6 +47,8 @@ impl Site {
             transport,
             is_local,
             lent: Cell::new(0),
+            gets_through: Cell::new(false),
+            full_until: Cell::new(None),
             tasks: Cell::new(0),
             idle: RefCell::default(),
             report: RefCell::default(),
@@ -100,6 +106,30 @@ impl Site {
         self.report.borrow_mut().overloads += 1;
     }
 
+    /// A connection was refused for now, by one that says there is too much for it. True: it has others, so that says nothing of the
+    /// message, which goes over one of them.
+    pub fn is_refused_beside_others(&self, reason: &str) -> bool {
+        // The caller's own task is one of them. With all refused, the last one finds itself alone.
+        let here = self.tasks.get() > 1;
+        if !here && !self.gets_through.get() {
+            return false;
+        }
+        self.full_until.set(Some(monotonic() + FULL_FOR));
+        match here {
+            true => self.overloaded(),
+            // Whether the others get through the owner of the site knows.
+            false => self.unreachable(reason),
+        }
+        true
+    }
+
+    /// Whether it has as many connections as it bears.
+    pub fn is_full(&self) -> bool {
+        self.full_until
+            .get()
+            .is_some_and(|until| until > monotonic())
+    }
+
     /// It could not be reached; told at once.
     pub fn unreachable(&self, reason: &str) {
         self.report.borrow_mut().unreachable = Some(reason.to_owned());
@@ -116,3 +146,6 @@ impl Site {
         }
     }
 }
+
+/// How long a site is asked for no more connections when it has refused one.
+const FULL_FOR: Duration = Duration::from_secs(1);

@@ -123,6 +123,8 @@ pub struct Work {
     pub line: Rc<str>,
     /// Which of its recipients.
     pub recipients: Vec<u32>,
+    /// Seconds until those of whom nothing is recorded are tried again.
+    pub later: i64,
 }
 
 impl Message {
@@ -581,6 +583,7 @@ impl Queue {
             message,
             line: line.clone(),
             recipients,
+            later: LATER,
         })
     }
 
@@ -829,6 +832,7 @@ impl Work {
             message: self.message.clone(),
             line: self.line.clone(),
             recipients: held,
+            later: LATER,
         };
         (!held.recipients.is_empty()).then_some(held)
     }
@@ -887,7 +891,7 @@ impl Drop for Work {
                 .borrow_mut()
                 .remove(&(shard, body, *index));
             self.message.asked.borrow_mut().remove(index);
-            let due = (self.queue.clock)() + LATER;
+            let due = (self.queue.clock)() + self.later;
             self.queue.again(&self.message, *index, due);
         }
         self.queue.let_go_if_tried(&self.message);

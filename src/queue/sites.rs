@@ -44,6 +44,8 @@ pub struct SiteLimits {
 pub struct Lent {
     /// Connections.
     pub connections: u32,
+    /// Other cores have connections, or it took something lately: a refusal of one is about their number.
+    pub gets_through: bool,
     /// None before this is over; and why.
     pub pause: Option<(Duration, String)>,
     /// When to ask again.
@@ -114,6 +116,7 @@ impl Sites {
             Some(site) => site.lend(core, report, limits, now),
             None => Lent {
                 connections: 0,
+                gets_through: false,
                 pause: None,
                 again: AGAIN,
             },
@@ -191,6 +194,7 @@ impl Site {
         if let Some(pause) = self.pause(now) {
             return Lent {
                 connections: 0,
+                gets_through: false,
                 again: pause.0.clamp(SOON, AGAIN_MAX),
                 pause: Some(pause),
             };
@@ -212,6 +216,7 @@ impl Site {
         }
         Lent {
             connections,
+            gets_through: others > 0 || is_alive(self.accepted, now),
             pause: None,
             again: match (wants_more, report.idle) {
                 (true, _) => SOON,
@@ -234,10 +239,9 @@ impl Site {
                 true => accepted / self.window,
             };
         }
-        let is_alive = |at: Option<Instant>| at.is_some_and(|at| now.duration_since(at) < ALIVE);
         match &report.unreachable {
             // Others get through: it is too much for it.
-            Some(_) if report.accepted > 0 || is_alive(self.accepted) => self.slow_down(now),
+            Some(_) if report.accepted > 0 || is_alive(self.accepted, now) => self.slow_down(now),
             Some(reason) if self.pause(now).is_none() => {
                 self.failures += 1;
                 let doublings = (self.failures - 1).min(16);
@@ -306,6 +310,10 @@ impl Site {
         let place = self.borrowers.iter().position(|b| b.core == core);
         place.map_or(0, |place| shares[place])
     }
+}
+
+fn is_alive(accepted: Option<Instant>, now: Instant) -> bool {
+    accepted.is_some_and(|at| now.duration_since(at) < ALIVE)
 }
 
 /// Sites a core remembers.
@@ -379,6 +387,22 @@ mod tests {
         assert_eq!(owner.lend(A, report(80, 16, 16)), 20);
         // No more than there is mail for.
         assert_eq!(owner.lend(A, report(1, 2, 5)), 3);
+    }
+
+    #[test]
+    fn a_core_hears_whether_others_get_through() {
+        let mut owner = Owner::new();
+        let hears = |owner: &mut Owner, core, report| {
+            let lent = owner.0.lend("mx", core, report, limits(), owner.1);
+            lent.gets_through
+        };
+        assert!(!hears(&mut owner, A, report(100, 0, 0)));
+        // A has been lent connections.
+        assert!(hears(&mut owner, B, report(100, 0, 0)));
+        assert!(!hears(&mut owner, A, report(100, 4, 0)));
+        assert!(hears(&mut owner, A, report(100, 4, 1)));
+        assert!(hears(owner.after(9), A, report(100, 4, 0)));
+        assert!(!hears(owner.after(2), A, report(100, 4, 0)));
     }
 
     #[test]

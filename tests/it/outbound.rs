@@ -603,3 +603,55 @@ fn after_a_reload_the_old_smarthost_gets_nothing() {
         "{said:?}"
     );
 }
+
+/// RFC 5321 3.8: 421 instead of a greeting, while two others are served.
+#[test]
+fn a_connection_too_many_puts_no_message_off() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    // Open connections, and refused ones that have not ended yet.
+    let counts = std::sync::Mutex::new((0u32, 0u32));
+    let refused = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let seen = refused.clone();
+    let receiver = Receiver::start([127, 0, 0, 11], port, None, move |line| {
+        let mut counts = counts.lock().unwrap();
+        match line.split([' ', '\r', '\n']).next() {
+            Some("") if counts.0 == 2 => {
+                counts.1 += 1;
+                seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                Some("421 4.7.0 too many connections".into())
+            }
+            Some("") => {
+                counts.0 += 1;
+                None
+            }
+            Some("QUIT") if counts.1 > 0 => {
+                counts.1 -= 1;
+                None
+            }
+            Some("QUIT") => {
+                counts.0 -= 1;
+                None
+            }
+            // Long enough for others to be tried meanwhile.
+            Some("MAIL") => {
+                drop(counts);
+                std::thread::sleep(Duration::from_millis(200));
+                None
+            }
+            _ => None,
+        }
+    });
+    let server = server(directory.path(), port, "");
+    for n in 0..12 {
+        assert!(submit(&server, &["a@one.test"], &format!("s{n}")).starts_with("250"));
+    }
+    let mut patience = 600;
+    while !queue(&server).is_empty() {
+        std::thread::sleep(Duration::from_millis(50));
+        patience -= 1;
+        assert!(patience > 0, "{:?}", queue(&server));
+    }
+    assert_eq!(receiver.messages().len(), 12);
+    assert!(refused.load(std::sync::atomic::Ordering::SeqCst) > 0);
+}
