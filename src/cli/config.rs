@@ -2,7 +2,7 @@
 
 use super::arguments::Arguments;
 use super::{Failure, print};
-use crate::settings::example::EXAMPLES;
+use crate::settings::example::{EXAMPLES, SHAPING};
 use crate::settings::{check_machine, load};
 
 pub(super) fn check(arguments: &Arguments) -> Result<(), Failure> {
@@ -25,8 +25,9 @@ pub(super) fn check(arguments: &Arguments) -> Result<(), Failure> {
 
 pub(super) fn example(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(path) = arguments.rest.first() {
-        let example = EXAMPLES.iter().find(|e| e.path == path).ok_or_else(|| {
-            let known: Vec<&str> = EXAMPLES.iter().map(|e| e.path).collect();
+        let mut all = EXAMPLES.iter().chain([&SHAPING]);
+        let known: Vec<&str> = all.clone().map(|e| e.path).collect();
+        let example = all.find(|e| e.path == path).ok_or_else(|| {
             Failure::Usage(format!(
                 "no sample {path:?}; there are {}",
                 known.join(", ")

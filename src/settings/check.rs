@@ -18,6 +18,7 @@ use super::names::{AddressText, canonical_localpart};
 use super::parse::{locate, parse};
 use super::problem::{PROBLEMS_SHOWN_MAX, Problem, Problems, Unfinished};
 use super::server::Server;
+use super::shaping::Shaping;
 use super::text::{Fingerprint, Text, Texts};
 
 /// Reads all texts and checks them together.
@@ -35,6 +36,7 @@ pub fn parse_and_check_unfinished(texts: &Texts) -> Result<Unfinished, Problems>
         accounts,
         ..Settings::default()
     };
+    settings.shaping = Arc::new(Shaping::built_in());
     settings.server = server.clone().unwrap_or_default();
     settings.domains = domains.clone().unwrap_or_default();
     let mut check = Check {

@@ -10,6 +10,12 @@ pub struct Example {
     pub content: &'static str,
 }
 
+/// The built-in rules of traffic shaping, which say how rules are written.
+pub const SHAPING: Example = Example {
+    path: "shaping.toml",
+    content: super::shaping::SHIPPED,
+};
+
 /// The sample files; together they are settings without a mistake.
 pub const EXAMPLES: [Example; 3] = [
     Example {

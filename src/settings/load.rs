@@ -4,12 +4,14 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::check::parse_and_check_unfinished;
 use super::model::Settings;
 use super::parse::parse;
 use super::problem::{Problem, Problems, Unfinished};
 use super::server::Server;
+use super::shaping::Shaping;
 use super::text::{Text, Texts};
 
 /// Reads and checks the settings that a static file names. All mistakes of all files come back together.
@@ -30,21 +32,42 @@ pub fn load_unfinished(server_file: &Path) -> Result<Unfinished, Problems> {
         .map_err(|p| unread.push(p))
         .ok();
     let accounts = read_accounts(&model.accounts_dir, &mut unread);
+    let mut of_shaping = Vec::new();
+    let shaping = read_shaping(model.outbound.shaping_file.as_deref(), &mut of_shaping);
     match domains {
         Some(domains) if unread.iter().all(|p| p.awaits_account) => {
-            let mut unfinished = parse_and_check_unfinished(&Texts {
+            let checked = parse_and_check_unfinished(&Texts {
                 server,
                 domains,
                 accounts,
-            })?;
+            });
+            let mut unfinished = match checked {
+                Err(Problems(found)) => return Err(Problems([found, of_shaping].concat())),
+                Ok(_) if !of_shaping.is_empty() => return Err(Problems(of_shaping)),
+                Ok(unfinished) => unfinished,
+            };
+            unfinished.settings.shaping = Arc::new(shaping);
             unfinished.missing.splice(..0, unread);
             Ok(unfinished)
         }
         _ => {
             problems.extend(unread);
+            problems.extend(of_shaping);
             Err(Problems(problems))
         }
     }
+}
+
+/// The rules of traffic shaping: those of the file, if one is named, and the built-in ones.
+fn read_shaping(path: Option<&Path>, problems: &mut Vec<Problem>) -> Shaping {
+    let text = match path.map(read_text) {
+        None => return Shaping::built_in(),
+        Some(text) => text.map_err(|problem| problems.push(problem)),
+    };
+    text.map_or_else(
+        |()| Shaping::default(),
+        |text| Shaping::read(&text, problems),
+    )
 }
 
 /// The data directory that a static file names, whatever else is wrong in it: a server that runs there has settings of its own.
@@ -180,11 +203,32 @@ mod tests {
         let settings = load(&dir.join("ringmail.toml")).unwrap();
         assert_eq!(settings.accounts.len(), 1);
         assert_eq!(settings.fingerprints.len(), 3);
+        assert_eq!(*settings.shaping, Shaping::built_in());
         assert!(
             settings
                 .fingerprints
                 .contains_key(&dir.join("accounts/example.toml"))
         );
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn rules_of_traffic_shaping_come_from_the_file_that_is_named() {
+        let dir = samples("shaping");
+        let path = dir.join("ringmail.toml");
+        let named =
+            fs::read_to_string(&path).unwrap() + "[outbound]\nshaping_file = \"own.toml\"\n";
+        let named = named.replacen("\n[outbound]\n", "\n", 1);
+        fs::write(&path, named).unwrap();
+        assert!(mistakes(&dir)[0].starts_with("own.toml: cannot be read"));
+        let rules = "[[site]]\nhosts = [\"*.google.com\"]\nrate = \"5/second\"\n";
+        fs::write(dir.join("own.toml"), rules).unwrap();
+        let settings = load(&path).unwrap();
+        let google = settings.shaping.of_site(&["smtp.google.com"]);
+        assert_eq!(google.rate().unwrap().messages, 5);
+        assert!(google.rule.connections_max.is_some());
+        fs::write(dir.join("own.toml"), "[[site]]\nrate = \"5\"\n").unwrap();
+        assert_eq!(mistakes(&dir).len(), 2);
         fs::remove_dir_all(dir).unwrap();
     }
 

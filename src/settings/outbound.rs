@@ -48,6 +48,8 @@ pub struct Outbound {
     pub pause_max_secs: Secs,
     /// Octets of messages that a core has in memory while it sends them.
     pub memory_max_bytes: Bytes,
+    /// Rules by host and by reply, before the built-in ones. `None`: those alone.
+    pub shaping_file: Option<PathBuf>,
 }
 
 impl Default for Outbound {
@@ -69,6 +71,7 @@ impl Default for Outbound {
             pause_first_secs: Secs::new(30),
             pause_max_secs: Secs::minutes(15),
             memory_max_bytes: Bytes::mib(64),
+            shaping_file: None,
         }
     }
 }

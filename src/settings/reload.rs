@@ -57,6 +57,9 @@ pub fn compare(old: &Settings, new: &mut Settings) -> Change {
             (false, true) => change.restart_needed.push(field),
         }
     }
+    if old.shaping != new.shaping {
+        change.server_changed.push("outbound.shaping_file");
+    }
     change
 }
 

@@ -82,6 +82,7 @@ impl Server {
         let oauth = oauth.flat_map(|o| [&mut o.client_secret_file, &mut o.ca_file]);
         let transports = self.transport.values_mut().flat_map(Transport::paths);
         let others = transports.chain([&mut self.tls_policy.ca_file]);
+        let others = others.chain([&mut self.outbound.shaping_file]);
         for path in [
             &mut self.data_dir,
             &mut self.domains_file,

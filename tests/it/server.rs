@@ -12,7 +12,8 @@ use std::time::Duration;
 use ringmail::calls::{Answer, Call, ControlCall};
 use ringmail::login::Secrets;
 use ringmail::serve::Server;
-use ringmail::settings::{Door, Text, Texts, parse_and_check};
+use ringmail::settings::load::read_text;
+use ringmail::settings::{Door, Shaping, Text, Texts, parse_and_check};
 
 /// A running server; stops when dropped.
 pub struct TestServer {
@@ -116,7 +117,13 @@ impl TestServer {
     }
 
     fn unprepared(texts: &Texts) -> TestServer {
-        let settings = parse_and_check(texts).unwrap_or_else(|e| panic!("{e}"));
+        let mut settings = parse_and_check(texts).unwrap_or_else(|e| panic!("{e}"));
+        if let Some(file) = &settings.server.outbound.shaping_file {
+            let mut problems = Vec::new();
+            let text = read_text(file).unwrap();
+            settings.shaping = Shaping::read(&text, &mut problems).into();
+            assert!(problems.is_empty(), "{problems:?}");
+        }
         let server = Server::start(settings).unwrap_or_else(|e| panic!("{e}"));
         TestServer {
             server: Some(server),
