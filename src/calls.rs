@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sasl::{CramDigest, ScramHash, ScramProof, Secret, ServerSignature};
 use shards::CoreId;
@@ -15,7 +15,7 @@ use crate::login::{Attempted, LoginRecord, SaltRow, Secrets, Service};
 use crate::lookup::{Found, MailHosts};
 use crate::metrics::{DurationSamples, Samples};
 use crate::queue::rows::Stored;
-use crate::queue::sites::{Lent, SiteReport};
+use crate::queue::sites::{Lent, SiteReport, SiteState};
 use crate::queue::{Deed, Done, Filter, HoldRules, Place};
 use crate::settings::AccountName;
 use crate::store::{CheckSlice, ClientKeyRow, Fingerprint, NewMessage, StoreError, rows};
@@ -320,6 +320,20 @@ pub enum LimitedDoor {
     Imap,
 }
 
+/// What operators do to a site.
+#[derive(Clone, Debug)]
+pub enum SiteDeed {
+    /// Ends what is in force.
+    Resume,
+    /// Leaves it alone.
+    Pause {
+        /// For how long.
+        length: Duration,
+        /// In words.
+        why: String,
+    },
+}
+
 /// What the control socket asks of a core.
 #[derive(Debug)]
 pub enum ControlCall {
@@ -450,6 +464,26 @@ pub enum ControlCall {
         /// From which octet on.
         from: u64,
     },
+    /// Sites whose limits this core owns, after one; at most so many are looked at. Changes nothing; may be repeated.
+    Sites {
+        /// The name of a site or of a host; none: all.
+        wanted: Option<String>,
+        /// Only those that are left alone or given less.
+        restrained: bool,
+        /// The last one that was looked at.
+        after: Option<String>,
+        /// How many.
+        limit: usize,
+    },
+    /// Does something to sites whose limits this core owns. May be repeated.
+    ChangeSites {
+        /// The name of a site or of a host; none: all.
+        wanted: Option<String>,
+        /// What.
+        deed: SiteDeed,
+    },
+    /// Has those who look after sites on this core ask the owners now. May be repeated.
+    SitesChanged,
     /// The hold rules as one shard has them.
     HoldRules {
         /// Which shard.
@@ -506,6 +540,10 @@ pub enum ControlAnswer {
     Queue(Vec<(Stored, Vec<(u32, String)>)>, Option<Place>),
     /// To `QueueChange`.
     QueueDone(Done),
+    /// To `Sites`, and where to go on.
+    Sites(Vec<SiteState>, Option<String>),
+    /// To `ChangeSites`: how many.
+    Count(usize),
     /// To `HoldRules`.
     HoldRules(Box<HoldRules>),
     /// To `QueueOctets`: none if there is no such recipient, nothing at the end.

@@ -2,6 +2,7 @@
 
 mod login;
 mod queue;
+mod sites;
 
 use std::rc::Rc;
 
@@ -64,15 +65,18 @@ impl PerCore {
                 core,
                 report,
             } => {
-                let limits = self.site_limits(transport.as_deref());
+                let limits = self.site_limits(&site, transport.as_deref());
                 let mut sites = self.sites.borrow_mut();
                 let lent = sites.lend(&site, core, report, limits, monotonic());
+                drop(sites);
+                self.tell_of_sites();
                 responder.answer(Answer::Lent(lent));
             }
             Call::Live(live) => {
                 self.resolver.configure(&live.resolver);
                 self.queue.configure(Routes::of(&live.settings));
                 *self.live.borrow_mut() = live;
+                self.shapes.borrow_mut().clear();
                 self.end_barred_sessions();
                 self.drop_unused_secrets();
                 responder.answer(Answer::Done(Ok(())));
@@ -307,6 +311,11 @@ impl PerCore {
             let labels = crate::metrics::label("state", state);
             samples.push((("ringmail_queue_recipients", labels), count as i64));
         }
+        let (paused, slowed) = self.sites.borrow().restrained(monotonic());
+        for (state, count) in [("paused", paused), ("slowed", slowed)] {
+            let labels = crate::metrics::label("state", state);
+            samples.push((("ringmail_outbound_sites", labels), count as i64));
+        }
         for shard in &self.shards {
             let status = shard.status();
             samples.push((
@@ -455,6 +464,24 @@ impl PerCore {
                 number,
                 from,
             } => self.queue_octets(shard, number, from).await,
+            ControlCall::Sites {
+                wanted,
+                restrained,
+                after,
+                limit,
+            } => {
+                let which = (wanted.as_deref(), restrained);
+                let sites = self.sites.borrow();
+                let (found, next) = sites.states(which, after.as_deref(), limit, monotonic());
+                Ok(ControlAnswer::Sites(found, next))
+            }
+            ControlCall::ChangeSites { wanted, deed } => {
+                Ok(self.change_sites(wanted.as_deref(), &deed))
+            }
+            ControlCall::SitesChanged => {
+                self.sites_changed.notify();
+                Ok(ControlAnswer::Done)
+            }
             ControlCall::HoldRules { shard } => {
                 let rules = HoldRules::read(self.own_shard(shard)?).await?;
                 Ok(ControlAnswer::HoldRules(Box::new(rules)))

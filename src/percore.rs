@@ -38,8 +38,8 @@ use crate::lookup::Resolver;
 use crate::metrics::{Durations, Metrics, label, labels};
 use crate::queue::Queue;
 use crate::queue::route::Routes;
-use crate::queue::sites::{SiteLimits, Sites};
-use crate::settings::AccountName;
+use crate::queue::sites::{SiteLimits, Sites, hosts};
+use crate::settings::{AccountName, SiteShape};
 use crate::store::{Accounts, BodyKey, StoreError, StoreOptions, Structures};
 pub use login::{Attempt, KeyHolder, Later, Login, LoginFlow, Next, Offer};
 use promised::Promised;
@@ -115,6 +115,10 @@ pub struct PerCore {
     pub queue: Rc<Queue>,
     /// Sites whose limits this core owns.
     pub(crate) sites: RefCell<Sites>,
+    /// Operators have changed something about sites: whoever looks after one asks its owner.
+    pub sites_changed: Event,
+    /// What the rules of traffic shaping say of sites that were asked about.
+    pub(crate) shapes: RefCell<HashMap<String, Rc<SiteShape>>>,
     /// For taking long messages apart: other threads than `pool` has, so that nobody waits who only reads.
     pub parsing: Pool,
     /// Bodies that were found damaged while they were sent.
@@ -205,6 +209,8 @@ impl PerCore {
             damaged: RefCell::default(),
             spooling,
             sites: RefCell::default(),
+            sites_changed: Event::new(),
+            shapes: RefCell::default(),
             parsing,
             structures: Structures::default(),
             sessions_ended: RefCell::default(),
@@ -264,18 +270,51 @@ impl PerCore {
         )
     }
 
-    /// Bounds of a site that a transport leads to.
-    pub(crate) fn site_limits(&self, transport: Option<&str>) -> SiteLimits {
+    /// What the rules of traffic shaping say of a site that a transport leads to.
+    pub fn shape(&self, site: &str, transport: Option<&str>) -> Rc<SiteShape> {
+        if let Some(shape) = self.shapes.borrow().get(site) {
+            return shape.clone();
+        }
+        let live = self.live.borrow();
+        let settings = &live.settings;
+        let transport = transport.and_then(|name| settings.server.transport.get(name));
+        let smarthost = transport.filter(|t| !t.is_by_domain());
+        let smarthost = smarthost.and_then(|t| t.host.as_ref());
+        let hosts: Vec<&str> = match smarthost {
+            Some(host) => vec![host.as_str()],
+            None => hosts(site).collect(),
+        };
+        let shape = Rc::new(settings.shaping.of_site(&hosts));
+        let mut shapes = self.shapes.borrow_mut();
+        if shapes.len() >= SHAPES_MAX {
+            shapes.clear();
+        }
+        shapes.insert(site.to_owned(), shape.clone());
+        shape
+    }
+
+    /// Bounds of a site that a transport leads to. A transport may have fewer connections than a rule says, not more.
+    pub(crate) fn site_limits(&self, site: &str, transport: Option<&str>) -> SiteLimits {
+        let shape = self.shape(site, transport);
+        let rule = &shape.rule;
         let live = self.live.borrow();
         let server = &live.settings.server;
         let outbound = &server.outbound;
         let transport = transport.and_then(|name| server.transport.get(name));
         let most = transport.and_then(|t| t.connections_max);
+        let pause_first = rule.pause_first_secs.unwrap_or(outbound.pause_first_secs);
+        let pause_max = rule.pause_max_secs.unwrap_or(outbound.pause_max_secs);
         SiteLimits {
-            at_first: outbound.connections_at_first,
-            most: most.unwrap_or(outbound.connections_per_site_max),
-            pause_first: outbound.pause_first_secs.duration(),
-            pause_max: outbound.pause_max_secs.duration(),
+            at_first: rule
+                .connections_at_first
+                .unwrap_or(outbound.connections_at_first),
+            most: match (most, rule.connections_max) {
+                (Some(one), Some(other)) => one.min(other),
+                (one, other) => one.or(other).unwrap_or(outbound.connections_per_site_max),
+            },
+            pause_first: pause_first.duration(),
+            pause_max: pause_max.duration(),
+            rate: shape.rate(),
         }
     }
 
@@ -589,6 +628,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// Whatever it was: the password, an app password, a client's key.
 const LOGIN_GONE: &str = "your login was changed or removed, log in again";
 
+/// Sites whose rules are remembered.
+const SHAPES_MAX: usize = 10_000;
 /// One in so many of a core's calls may be a login's.
 const LOGINS_SHARE: usize = 4;
 

@@ -18,7 +18,7 @@ use super::link::Link;
 use super::outcome::Outcome;
 use super::site::Site;
 use super::transaction::{Result1, transact};
-use super::{ROOM, local, outcome};
+use super::{ROOM, local, outcome, shaping};
 use crate::percore::{PerCore, monotonic};
 use crate::queue::Work;
 use crate::queue::retry::Verdict;
@@ -36,17 +36,28 @@ impl Dispatch {
             if self.core.draining.get() || is_surplus || site.pause().is_some() {
                 break;
             }
+            let shape = self.core.shape(&site.name, site.transport.as_deref());
             let (most, idle) = {
                 let live = self.core.live();
                 let outbound = &live.settings.server.outbound;
-                let most = outbound.recipients_per_transaction_max as usize;
-                (most, outbound.idle_secs.duration())
+                let most = shape.rule.recipients_per_transaction_max;
+                let most = most.unwrap_or(outbound.recipients_per_transaction_max);
+                (most as usize, outbound.idle_secs.duration())
             };
-            let Some(work) = self.core.queue.take(&site.name, most).await else {
+            let may_begin = site.begin_message();
+            let work = match may_begin {
+                true => self.core.queue.take(&site.name, most).await,
+                false => None,
+            };
+            let Some(work) = work else {
+                if may_begin {
+                    site.give_back();
+                }
                 if link.is_none() || idle.is_zero() || self.is_starving() {
                     break;
                 }
-                if site.wait(idle).await || self.core.queue.ready_for(&site.name) > 0 {
+                let is_left = || may_begin && self.core.queue.ready_for(&site.name) > 0;
+                if site.wait(idle).await || is_left() {
                     continue;
                 }
                 break;
@@ -124,11 +135,16 @@ impl Dispatch {
         destination: &Destination,
     ) -> (Vec<Outcome>, bool) {
         let (at, began) = (self.core.wall_clock(), monotonic());
+        let shape = self.core.shape(&site.name, site.transport.as_deref());
         let (messages_max, memory_max) = {
             let live = self.core.live();
             let outbound = &live.settings.server.outbound;
             let memory_max = outbound.memory_max_bytes.as_usize();
-            (outbound.messages_per_connection_max, memory_max)
+            let messages_max = shape.rule.messages_per_connection_max;
+            (
+                messages_max.unwrap_or(outbound.messages_per_connection_max),
+                memory_max,
+            )
         };
         let mut outcomes = Vec::new();
         let octets = (work.message.row.size as usize).min(PIECE_MAX);
@@ -182,13 +198,22 @@ impl Dispatch {
                         self.core.count("ringmail_outbound_connections_total", "ok");
                         *link = Some(made);
                     }
-                    Err(error) => {
+                    Err(mut error) => {
                         self.core
                             .count("ringmail_outbound_connections_total", "failed");
-                        if error.overload && site.is_refused_beside_others(&error.text) {
+                        let facts = (error.code, error.enhanced, error.text.as_str());
+                        let judged = shaping::judge(site, &shape, facts);
+                        if judged.is_none()
+                            && error.overload
+                            && site.is_refused_beside_others(&error.text)
+                        {
                             // The message was not tried, and is not put off for it.
                             work.later = 0;
+                            site.give_back();
                             return (outcomes, false);
+                        }
+                        if let Some(verdict) = judged {
+                            error.verdict = verdict;
                         }
                         let all = left.iter().map(|index| failed(*index, &error, at, began));
                         outcomes.extend(all);
@@ -201,6 +226,7 @@ impl Dispatch {
                             return (outcomes, true);
                         }
                         site.unreachable(&error.text);
+                        site.give_back();
                         return (outcomes, false);
                     }
                 }
@@ -209,7 +235,7 @@ impl Dispatch {
                 return (outcomes, true);
             };
             let remote = open.remote();
-            let done = transact(open, &work.message, &content, &left, require_tls).await;
+            let mut done = transact(open, &work.message, &content, &left, require_tls).await;
             open.messages += 1;
             if done.lost.is_some() {
                 *link = None;
@@ -219,8 +245,9 @@ impl Dispatch {
                 continue;
             }
             if done.overload {
-                site.overloaded();
+                site.overloaded(shaping::said(&done));
             }
+            shaping::judge_all(site, &shape, &mut done.results);
             if done.results.iter().any(|r| r.verdict.is_success()) {
                 site.accepted(1);
             }
@@ -230,6 +257,11 @@ impl Dispatch {
             left = done.left;
             // Those who were too many have their turn in another transaction; if nobody was taken, later.
             if !left.is_empty() && !has_results {
+                return (outcomes, true);
+            }
+            // Another transaction is another message to the site.
+            let goes_on = !left.is_empty() || !rest.is_empty();
+            if goes_on && !site.begin_message() {
                 return (outcomes, true);
             }
         }

@@ -96,6 +96,7 @@ pub(super) async fn connect(
     let smarthost = transport.filter(|t| !t.is_by_domain());
     let port = smarthost.map_or(server.outbound.port, Transport::port);
     let start = Start::of(transport);
+    let needs_tls = needs_tls(core, destination);
     let mut tries = server.outbound.addresses_per_attempt_max;
     let mut failed = None;
     for host in &destination.hosts {
@@ -136,6 +137,7 @@ pub(super) async fn connect(
                 to,
                 requirement: requirement.as_ref(),
                 require_tls,
+                needs_tls,
             };
             match call.all().await {
                 Ok(mut link) => {
@@ -159,6 +161,15 @@ pub(super) async fn connect(
         let text = "no host has an address that may be used".to_owned();
         Unconnected::ours((4, 4, 4), text, String::new())
     }))
+}
+
+/// Whether a rule of traffic shaping says that nothing goes there without TLS. What goes to a smarthost its transport says.
+fn needs_tls(core: &PerCore, destination: &Destination) -> bool {
+    let live = core.live();
+    let name = destination.transport.as_deref();
+    let transport = name.and_then(|name| live.settings.server.transport.get(name));
+    transport.is_none_or(Transport::is_by_domain)
+        && core.shape(&destination.site, name).requires_tls()
 }
 
 /// What a connection to a host must hold to; none: it is not found by a domain's records, the settings say it.
@@ -217,6 +228,10 @@ pub(super) async fn will_do(
         _ => false,
     };
     if !is_same {
+        return false;
+    }
+    if link.tls.is_empty() && needs_tls(core, destination) {
+        // A rule that came since.
         return false;
     }
     let is_known = |(known, asked, at): &(Rc<str>, Option<bool>, Instant)| {
@@ -295,6 +310,8 @@ struct Call<'a> {
     to: SocketAddr,
     requirement: Option<&'a Requirement>,
     require_tls: Option<bool>,
+    /// A rule says so, whoever the server is.
+    needs_tls: bool,
 }
 
 /// How TLS is to be had.
@@ -314,7 +331,7 @@ impl Call<'_> {
         let smarthost = self.transport.filter(|t| !t.is_by_domain());
         let must = self.requirement.is_some_and(|r| r.is_tls_mandatory);
         let security = match smarthost.map(|t| t.tls) {
-            None if must => Security::Must,
+            None if must || self.needs_tls => Security::Must,
             None | Some(SmarthostTls::Opportunistic) => Security::May,
             Some(SmarthostTls::Implicit) => Security::Implicit,
             Some(SmarthostTls::Starttls) => Security::Must,

@@ -305,6 +305,7 @@ impl Dispatch {
         let _managed = Managed(&self, &site);
         loop {
             let seen = site.wake.count();
+            let changes = self.core.sites_changed.count();
             let ready = self.core.queue.ready_for(&site.name);
             let report = site.take_report(ready);
             let is_over = ready == 0 && site.tasks.get() == 0;
@@ -319,7 +320,9 @@ impl Dispatch {
             }
             self.staff(&site);
             rt::sleep(LEAST_PAUSE).await;
-            let _ = rt::timeout(again, site.wake.wait(seen)).await;
+            let changed = self.core.sites_changed.wait(changes);
+            let woken = or(site.wake.wait(seen), changed);
+            let _ = rt::timeout(again, woken).await;
             if self.core.draining.get() && site.tasks.get() == 0 {
                 return;
             }
@@ -332,6 +335,7 @@ impl Dispatch {
                 connections: LOCAL_TASKS,
                 gets_through: false,
                 pause: None,
+                messages: None,
                 again: LENT_AGAIN,
             };
         }
@@ -349,6 +353,7 @@ impl Dispatch {
                 connections: site.lent.get(),
                 gets_through: site.gets_through.get(),
                 pause: site.pause(),
+                messages: site.nothing(),
                 again: LENT_AGAIN,
             },
         }
@@ -357,8 +362,26 @@ impl Dispatch {
     fn apply(&self, site: &Site, lent: Lent) {
         site.lent.set(lent.connections);
         site.gets_through.set(lent.gets_through);
-        let reason = lent.pause.as_ref().map(|(_, reason)| reason.clone());
+        let ready = self.core.queue.ready_for(&site.name);
+        let reason = match (&lent.pause, &lent.messages) {
+            (Some((_, reason)), _) => Some(reason.clone()),
+            (None, Some(messages)) if (messages.count as usize) < ready => {
+                Some(messages.reason.clone())
+            }
+            _ => None,
+        };
         self.core.queue.set_reason(&site.name, reason);
+        // What is there was given back since it asked.
+        let back = site.messages.get().unwrap_or(0);
+        let count = lent.messages.map(|messages| messages.count);
+        let count = count.map(|count| count.saturating_add(back));
+        site.messages.set(count);
+        for _ in 0..count.unwrap_or(0) {
+            // One that waits for it; if nobody does, tasks are begun.
+            if !site.wake_one() {
+                break;
+            }
+        }
         *site.paused.borrow_mut() = lent
             .pause
             .map(|(pause, reason)| (monotonic() + pause, reason));
@@ -373,7 +396,9 @@ impl Dispatch {
             let live = self.core.live();
             live.settings.server.outbound.connections_per_core_max
         };
-        let mut ready = self.core.queue.ready_for(&site.name);
+        let ready = self.core.queue.ready_for(&site.name);
+        let may_begin = site.messages.get().map_or(usize::MAX, |m| m as usize);
+        let mut ready = ready.min(may_begin);
         let may_connect = || site.pause().is_none() && !site.is_full();
         while ready > 0 && site.tasks.get() < site.lent.get() && may_connect() {
             if self.connections.get() >= most {

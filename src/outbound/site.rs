@@ -10,7 +10,7 @@ use futures_channel::oneshot;
 use shards::rt::{self, Event};
 
 use crate::percore::monotonic;
-use crate::queue::sites::SiteReport;
+use crate::queue::sites::{Asked, Kind, Messages, SiteReport};
 
 /// A site.
 pub(super) struct Site {
@@ -30,6 +30,8 @@ pub(super) struct Site {
     /// Those of them that wait for a message.
     idle: RefCell<VecDeque<oneshot::Sender<()>>>,
     report: RefCell<SiteReport>,
+    /// Messages this core may begin; none: as many as there are.
+    pub messages: Cell<Option<u32>>,
     /// Left alone until then, and why.
     pub paused: RefCell<Option<(Instant, String)>>,
     /// It stands in line for connections of this core.
@@ -52,6 +54,7 @@ impl Site {
             tasks: Cell::new(0),
             idle: RefCell::default(),
             report: RefCell::default(),
+            messages: Cell::new(None),
             paused: RefCell::default(),
             is_starving: Cell::new(false),
             is_managed: Cell::new(false),
@@ -102,8 +105,47 @@ impl Site {
         self.report.borrow_mut().accepted += messages;
     }
 
-    pub fn overloaded(&self) {
-        self.report.borrow_mut().overloads += 1;
+    /// Whether another message may be begun; it counts as begun then.
+    pub fn begin_message(&self) -> bool {
+        let Some(left) = self.messages.get() else {
+            return true;
+        };
+        self.messages.set(Some(left.saturating_sub(1)));
+        left > 0
+    }
+
+    /// One that was begun did not come to the site.
+    pub fn give_back(&self) {
+        let left = self.messages.get();
+        self.messages.set(left.map(|left| left.saturating_add(1)));
+    }
+
+    /// What may be begun while the owner of the limits does not answer.
+    pub fn nothing(&self) -> Option<Messages> {
+        self.messages.get().map(|_| Messages {
+            count: 0,
+            reason: "nobody answers who knows the site's rate".to_owned(),
+        })
+    }
+
+    pub fn overloaded(&self, said: String) {
+        let mut report = self.report.borrow_mut();
+        report.overloads += 1;
+        report.overload = Some(said);
+    }
+
+    /// A rule asks for something; told at once.
+    pub fn ask(&self, asked: Asked) {
+        if asked.kind == Kind::Pause {
+            // Its tasks here stop before the owner has answered.
+            let reason = asked.kind.reason(&asked.cause);
+            *self.paused.borrow_mut() = Some((monotonic() + asked.length, reason));
+        }
+        let all = &mut self.report.borrow_mut().asked;
+        if all.len() < ASKED_MAX {
+            all.push(asked);
+            self.wake.notify();
+        }
     }
 
     /// A connection was refused for now, by one that says there is too much for it. True: it has others, so that says nothing of the
@@ -116,7 +158,7 @@ impl Site {
         }
         self.full_until.set(Some(monotonic() + FULL_FOR));
         match here {
-            true => self.overloaded(),
+            true => self.overloaded(reason.to_owned()),
             // Whether the others get through the owner of the site knows.
             false => self.unreachable(reason),
         }
@@ -136,12 +178,15 @@ impl Site {
         self.wake.notify();
     }
 
-    /// What the owner is to know.
+    /// What the owner is to know. Until it answers nothing is begun where there is a rate.
     pub fn take_report(&self, ready: usize) -> SiteReport {
+        let unused = self.messages.get().unwrap_or(0);
+        self.messages.set(self.messages.get().map(|_| 0));
         SiteReport {
             ready: u32::try_from(ready).unwrap_or(u32::MAX),
             open: self.tasks.get(),
             idle: self.idle_count(),
+            unused,
             ..self.report.take()
         }
     }
@@ -149,3 +194,5 @@ impl Site {
 
 /// How long a site is asked for no more connections when it has refused one.
 const FULL_FOR: Duration = Duration::from_secs(1);
+/// Of one report: what they ask for is the same, most of the time.
+const ASKED_MAX: usize = 4;

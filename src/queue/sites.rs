@@ -3,11 +3,23 @@
 //! A site begins with few connections. While it takes what it is sent it gets more, up to its limit; when it says that there is too much for it
 //! (421, 450, no answer in time), half. One that cannot be reached at all is left alone for a while, longer each time, and then tried
 //! with one connection. What is lent to all cores together is never more than the site's: a core gets what another has given back.
+//!
+//! Where the rules of traffic shaping set a rate, messages are lent like connections; what is not used comes back with the next report. Rules about
+//! replies have a site left alone, or given half, for a time. What was done is remembered, and operators can end it (`actions`).
 
-use std::collections::HashMap;
+mod actions;
+mod bucket;
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use shards::CoreId;
+
+use crate::settings::shaping::Rate;
+use actions::Actions;
+pub use actions::{ActionState, Asked, Kind, News};
+use bucket::Bucket;
 
 /// What a core has to say about a site, and what it wants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +36,12 @@ pub struct SiteReport {
     pub overloads: u32,
     /// Why it could not be reached, if nothing else was heard of it.
     pub unreachable: Option<String>,
+    /// What it said when it said that there is too much.
+    pub overload: Option<String>,
+    /// What its replies ask for by the rules.
+    pub asked: Vec<Asked>,
+    /// Messages that were lent and not begun.
+    pub unused: u32,
 }
 
 /// Bounds of a site.
@@ -37,6 +55,8 @@ pub struct SiteLimits {
     pub pause_first: Duration,
     /// Its longest.
     pub pause_max: Duration,
+    /// Messages in a time.
+    pub rate: Option<Rate>,
 }
 
 /// What a core may have.
@@ -48,12 +68,23 @@ pub struct Lent {
     pub gets_through: bool,
     /// None before this is over; and why.
     pub pause: Option<(Duration, String)>,
+    /// Messages, if there is a rate.
+    pub messages: Option<Messages>,
     /// When to ask again.
     pub again: Duration,
 }
 
-/// A site, for operators.
+/// What a core may send.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Messages {
+    /// Messages that may be begun.
+    pub count: u32,
+    /// Why no more, if more are ready.
+    pub reason: String,
+}
+
+/// A site, for operators.
+#[derive(Clone, Debug, PartialEq)]
 pub struct SiteState {
     /// Its name.
     pub site: String,
@@ -61,16 +92,23 @@ pub struct SiteState {
     pub window: u32,
     /// Connections that are lent.
     pub lent: u32,
+    /// Messages in a time, and which part of them it gets now.
+    pub rate: Option<(Rate, f64)>,
     /// Times in a row that it could not be reached.
     pub failures: u32,
     /// Left alone for so long still, and why.
     pub pause: Option<(Duration, String)>,
+    /// Given less for so long still, and why.
+    pub slow: Option<(Duration, String)>,
+    /// What was done about it, the latest last.
+    pub actions: Vec<ActionState>,
 }
 
 /// The sites a core owns.
 #[derive(Debug, Default)]
 pub struct Sites {
-    sites: HashMap<String, Site>,
+    sites: BTreeMap<String, Site>,
+    news: Vec<News>,
 }
 
 #[derive(Debug)]
@@ -82,11 +120,32 @@ struct Site {
     slowed: Option<Instant>,
     accepted: Option<Instant>,
     failures: u32,
-    paused_until: Option<Instant>,
-    reason: String,
+    pause: Option<Measure>,
+    slow: Option<Slow>,
+    rate: Option<Rate>,
+    bucket: Bucket,
+    actions: Actions,
     borrowers: Vec<Borrower>,
     began: Instant,
     asked: Instant,
+}
+
+/// Something in force until then.
+#[derive(Debug)]
+struct Measure {
+    kind: Kind,
+    until: Instant,
+    cause: String,
+}
+
+#[derive(Debug)]
+struct Slow {
+    measure: Measure,
+    began: Instant,
+    /// Connections it bears at most.
+    most: f64,
+    /// Of its rate.
+    part: f64,
 }
 
 #[derive(Debug)]
@@ -95,7 +154,11 @@ struct Borrower {
     wants: u32,
     idle: u32,
     has: u32,
+    /// Messages that wait there.
+    ready: u32,
     asked: Instant,
+    /// When it got messages last.
+    got: Option<Instant>,
 }
 
 impl Sites {
@@ -113,37 +176,81 @@ impl Sites {
             self.sites.insert(name.to_owned(), Site::new(limits, now));
         }
         match self.sites.get_mut(name) {
-            Some(site) => site.lend(core, report, limits, now),
+            Some(site) => {
+                let lent = site.lend(core, report, limits, now);
+                site.actions.take_news(name, &mut self.news);
+                lent
+            }
             None => Lent {
                 connections: 0,
                 gets_through: false,
                 pause: None,
+                messages: None,
                 again: AGAIN,
             },
         }
     }
 
-    /// Ends the pause of a site, or of all: somebody knows that it is over.
-    pub fn resume(&mut self, name: Option<&str>) -> usize {
-        let mut resumed = 0;
-        for (known, site) in &mut self.sites {
-            if name.is_none_or(|name| name == known) && site.paused_until.take().is_some() {
-                resumed += 1;
-            }
-        }
-        resumed
+    /// What was done since this was asked last.
+    pub fn take_news(&mut self) -> Vec<News> {
+        std::mem::take(&mut self.news)
     }
 
-    /// All that are known.
-    pub fn states(&self, now: Instant) -> Vec<SiteState> {
-        let state = |(name, site): (&String, &Site)| SiteState {
-            site: name.clone(),
-            window: site.capacity(),
-            lent: site.borrowers.iter().map(|b| b.has).sum(),
-            failures: site.failures,
-            pause: site.pause(now),
+    /// Ends what is done about a site, or about all: somebody knows that it is over. Answers about how many.
+    pub fn resume(&mut self, wanted: Option<&str>, now: Instant) -> usize {
+        let meant = |(name, _): &(&String, &mut Site)| wanted.is_none_or(|w| is_meant(name, w));
+        let sites = self.sites.iter_mut().filter(meant);
+        sites.filter_map(|(_, site)| site.resume(now)).count()
+    }
+
+    /// Leaves a site alone for a time. Answers how many are meant.
+    pub fn pause(&mut self, wanted: &str, length: Duration, why: &str, now: Instant) -> usize {
+        let mut paused = 0;
+        for (name, site) in &mut self.sites {
+            if is_meant(name, wanted) {
+                // Instead of what was in force.
+                site.pause = None;
+                site.actions
+                    .end(&[Kind::Unreachable, Kind::Pause, Kind::ByHand], now);
+                site.pause_for(Kind::ByHand, length, why, now);
+                site.actions.take_news(name, &mut self.news);
+                paused += 1;
+            }
+        }
+        paused
+    }
+
+    /// Those that are left alone, and those that are given less.
+    pub fn restrained(&self, now: Instant) -> (usize, usize) {
+        let paused = |site: &&Site| site.paused(now).is_some();
+        let slowed = |site: &&Site| site.slow(now).is_some();
+        let sites = self.sites.values();
+        (
+            sites.clone().filter(paused).count(),
+            sites.filter(slowed).count(),
+        )
+    }
+
+    /// Those that are known, in order of their names: of those after one, at most so many are looked at. Answers which was the last one, if there are
+    /// more.
+    pub fn states(
+        &self,
+        (wanted, restrained): (Option<&str>, bool),
+        after: Option<&str>,
+        limit: usize,
+        now: Instant,
+    ) -> (Vec<SiteState>, Option<String>) {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = self.sites.range::<str, _>((from, Bound::Unbounded));
+        let looked_at: Vec<_> = rest.by_ref().take(limit).collect();
+        let last = looked_at.last().map(|(name, _)| (*name).clone());
+        let fits = |(name, site): &(&String, &Site)| {
+            wanted.is_none_or(|wanted| is_meant(name, wanted))
+                && (!restrained || site.paused(now).is_some() || site.slow(now).is_some())
         };
-        self.sites.iter().map(state).collect()
+        let found = looked_at.into_iter().filter(fits);
+        let found = found.map(|(name, site)| site.state(name, now)).collect();
+        (found, last.filter(|_| rest.next().is_some()))
     }
 
     /// Sites that nobody has asked about for long are forgotten.
@@ -151,12 +258,32 @@ impl Sites {
         if self.sites.len() < SITES_MAX {
             return;
         }
-        self.sites
-            .retain(|_, site| now.duration_since(site.asked) < FORGOTTEN_AFTER);
+        self.sites.retain(|_, site| {
+            now.duration_since(site.asked) < FORGOTTEN_AFTER || site.paused(now).is_some()
+        });
         if self.sites.len() >= SITES_MAX {
             // Those that nobody uses now have to be learned again.
             self.sites.retain(|_, site| !site.borrowers.is_empty());
         }
+    }
+}
+
+/// Whether a site is meant: by its name, or by that of one of its hosts.
+fn is_meant(name: &str, wanted: &str) -> bool {
+    let is = |host: &str| host.eq_ignore_ascii_case(wanted);
+    is(name) || hosts(name).any(is)
+}
+
+/// The hosts that a site's name names.
+pub fn hosts(site: &str) -> impl Iterator<Item = &str> {
+    let hosts = site.rsplit_once('>').map_or(site, |(_, hosts)| hosts);
+    hosts.split(',').filter(|host| !host.is_empty())
+}
+
+impl Measure {
+    fn left(&self, now: Instant) -> Option<(Duration, String)> {
+        let left = self.until.checked_duration_since(now)?;
+        (!left.is_zero()).then(|| (left, self.kind.reason(&self.cause)))
     }
 }
 
@@ -168,8 +295,11 @@ impl Site {
             slowed: None,
             accepted: None,
             failures: 0,
-            paused_until: None,
-            reason: String::new(),
+            pause: None,
+            slow: None,
+            rate: limits.rate,
+            bucket: Bucket::new(now),
+            actions: Actions::default(),
             borrowers: Vec::new(),
             began: now,
             asked: now,
@@ -178,7 +308,10 @@ impl Site {
 
     fn lend(&mut self, core: CoreId, report: SiteReport, limits: SiteLimits, now: Instant) -> Lent {
         self.asked = now;
+        self.rate = limits.rate;
         self.learn(&report, limits, now);
+        let before = self.borrowers.iter().find(|b| b.core == core);
+        let got = before.and_then(|b| b.got);
         self.borrowers
             .retain(|b| b.core != core && now.duration_since(b.asked) < SILENT_AFTER);
         if report.ready + report.open > 0 {
@@ -187,18 +320,26 @@ impl Site {
                 wants: (report.ready).saturating_add(report.open.saturating_sub(report.idle)),
                 idle: report.idle,
                 has: report.open,
+                ready: report.ready,
                 asked: now,
+                got,
             });
             self.borrowers.sort_by_key(|b| b.core);
         }
-        if let Some(pause) = self.pause(now) {
+        if let Some(pause) = self.paused(now) {
+            self.bucket.put_back(report.unused);
             return Lent {
                 connections: 0,
                 gets_through: false,
                 again: pause.0.clamp(SOON, AGAIN_MAX),
+                messages: self.rate.map(|_| Messages {
+                    count: 0,
+                    reason: pause.1.clone(),
+                }),
                 pause: Some(pause),
             };
         }
+        let messages = self.lend_messages(core, &report, now);
         let share = self.share(core, now);
         let others: u32 = self
             .borrowers
@@ -214,11 +355,18 @@ impl Site {
             borrower.has = borrower.has.max(connections);
             wants_more = borrower.wants > connections;
         }
+        let next_message = match &messages {
+            Some(lent) if lent.count >= report.ready.max(1) => Some(SOON),
+            Some(_) if report.ready > 0 => Some(self.bucket.next().clamp(SOON, AGAIN)),
+            _ => None,
+        };
         Lent {
             connections,
             gets_through: others > 0 || is_alive(self.accepted, now),
             pause: None,
+            messages,
             again: match (wants_more, report.idle) {
+                _ if next_message.is_some() => next_message.unwrap_or(SOON),
                 (true, _) => SOON,
                 (false, 1..) => AGAIN_IDLE,
                 _ => AGAIN,
@@ -226,42 +374,156 @@ impl Site {
         }
     }
 
+    /// What the rate lets through. Where that is not enough for all, whoever has waited longest comes first.
+    fn lend_messages(
+        &mut self,
+        core: CoreId,
+        report: &SiteReport,
+        now: Instant,
+    ) -> Option<Messages> {
+        let rate = self.rate?;
+        let slow = self.slow.as_ref().filter(|slow| slow.measure.until > now);
+        let part = slow.map_or(1.0, |slow| slow.part);
+        self.bucket.put_back(report.unused);
+        let whole = self.bucket.fill(rate.per_second() * part, now);
+        let wanting = self.borrowers.iter().filter(|b| b.ready > 0);
+        let mut wanting: Vec<_> = wanting.map(|b| (b.got, b.core)).collect();
+        wanting.sort_unstable();
+        let place = wanting.iter().position(|(_, other)| *other == core);
+        let count = wanting.len() as u32;
+        let share = place.map_or(0, |place| {
+            whole / count + u32::from((place as u32) < whole % count)
+        });
+        let count = share.min(report.ready);
+        self.bucket.take(count);
+        if let Some(borrower) = self.borrowers.iter_mut().find(|b| b.core == core)
+            && count > 0
+        {
+            borrower.got = Some(now);
+        }
+        let mut reason = format!("{} to this site", rate.words());
+        if let Some(slow) = slow {
+            let part = (1.0 / slow.part).round();
+            reason.push_str(&format!(
+                ", and 1/{part} of that now: {}",
+                slow.measure.cause
+            ));
+        }
+        Some(Messages { count, reason })
+    }
+
     fn learn(&mut self, report: &SiteReport, limits: SiteLimits, now: Instant) {
         let most = f64::from(limits.most.max(1));
         if report.accepted > 0 {
             self.accepted = Some(now);
             self.failures = 0;
-            self.paused_until = None;
+            self.reached(now);
             let accepted = f64::from(report.accepted);
             // Each connection that took a message lets in another one at first; later each full window does.
             self.window += match self.has_slowed {
                 false => accepted,
                 true => accepted / self.window,
             };
+            self.window = self.window.min(most);
         }
+        for asked in &report.asked {
+            match asked.kind {
+                Kind::Slow => self.slow_for(asked.length, &asked.cause, now),
+                kind => self.pause_for(kind, asked.length, &asked.cause, now),
+            }
+        }
+        let said = report.overload.as_deref().unwrap_or_default();
         match &report.unreachable {
             // Others get through: it is too much for it.
-            Some(_) if report.accepted > 0 || is_alive(self.accepted, now) => self.slow_down(now),
-            Some(reason) if self.pause(now).is_none() => {
+            Some(reason) if report.accepted > 0 || is_alive(self.accepted, now) => {
+                self.slow_down(reason, now);
+            }
+            Some(reason) if self.paused(now).is_none() => {
                 self.failures += 1;
                 let doublings = (self.failures - 1).min(16);
                 let pause = limits.pause_first * 2u32.pow(doublings);
-                self.paused_until = Some(now + pause.min(limits.pause_max));
-                self.reason = reason.clone();
+                let pause = pause.min(limits.pause_max);
+                self.pause_for(Kind::Unreachable, pause, reason, now);
                 self.window = f64::from(limits.at_first);
             }
-            _ if report.overloads > 0 => self.slow_down(now),
+            _ if report.overloads > 0 => self.slow_down(said, now),
             _ => (),
         }
-        self.window = self.window.clamp(1.0, most);
+        let slow = self.slow.as_ref().filter(|slow| slow.measure.until > now);
+        let most = slow.map_or(most, |slow| most.min(slow.most));
+        self.window = self.window.clamp(1.0, most.max(1.0));
     }
 
-    fn slow_down(&mut self, now: Instant) {
+    /// It is there again.
+    fn reached(&mut self, now: Instant) {
+        if self
+            .pause
+            .as_ref()
+            .is_some_and(|p| p.kind == Kind::Unreachable)
+        {
+            self.pause = None;
+            self.actions.end(&[Kind::Unreachable], now);
+        }
+    }
+
+    fn slow_down(&mut self, cause: &str, now: Instant) {
         self.has_slowed = true;
         if self.slowed.is_none_or(|at| now.duration_since(at) >= SLOWS) {
             self.slowed = Some(now);
+            if self.window > 1.0 {
+                self.actions.add(Kind::Overload, None, cause, now);
+            }
             self.window /= 2.0;
         }
+    }
+
+    /// Half of what it has, until then.
+    fn slow_for(&mut self, length: Duration, cause: &str, now: Instant) {
+        let before = self.slow.as_ref().filter(|slow| slow.measure.until > now);
+        if before.is_some_and(|slow| now.duration_since(slow.began) < SLOWS) {
+            // Said before the first had its effect.
+            return;
+        }
+        let part = before.map_or(1.0, |slow| slow.part) / 2.0;
+        self.has_slowed = true;
+        self.slowed = Some(now);
+        self.window = (self.window / 2.0).max(1.0);
+        self.slow = Some(Slow {
+            measure: Measure {
+                kind: Kind::Slow,
+                until: now + length,
+                cause: cause.to_owned(),
+            },
+            began: now,
+            most: self.window,
+            part: part.max(PART_MIN),
+        });
+        self.actions.add(Kind::Slow, Some(length), cause, now);
+    }
+
+    fn pause_for(&mut self, kind: Kind, length: Duration, cause: &str, now: Instant) {
+        let until = now + length;
+        // Others were told the same at the same time.
+        if self.paused(now).is_some()
+            && self.pause.as_ref().is_some_and(|p| p.until + SLOWS > until)
+        {
+            return;
+        }
+        self.pause = Some(Measure {
+            kind,
+            until,
+            cause: cause.to_owned(),
+        });
+        self.actions.add(kind, Some(length), cause, now);
+    }
+
+    /// Ends what is in force.
+    fn resume(&mut self, now: Instant) -> Option<()> {
+        let is_restrained = self.paused(now).is_some() || self.slow(now).is_some();
+        (self.pause, self.slow) = (None, None);
+        let all = [Kind::Unreachable, Kind::Pause, Kind::Slow, Kind::ByHand];
+        self.actions.end(&all, now);
+        is_restrained.then_some(())
     }
 
     /// Connections of all cores.
@@ -273,9 +535,26 @@ impl Site {
         }
     }
 
-    fn pause(&self, now: Instant) -> Option<(Duration, String)> {
-        let until = self.paused_until.filter(|until| *until > now)?;
-        Some((until - now, self.reason.clone()))
+    fn paused(&self, now: Instant) -> Option<(Duration, String)> {
+        self.pause.as_ref()?.left(now)
+    }
+
+    fn slow(&self, now: Instant) -> Option<(Duration, String)> {
+        self.slow.as_ref()?.measure.left(now)
+    }
+
+    fn state(&self, name: &str, now: Instant) -> SiteState {
+        let slow = self.slow.as_ref().filter(|slow| slow.measure.until > now);
+        SiteState {
+            site: name.to_owned(),
+            window: self.capacity(),
+            lent: self.borrowers.iter().map(|b| b.has).sum(),
+            rate: self.rate.map(|rate| (rate, slow.map_or(1.0, |s| s.part))),
+            failures: self.failures,
+            pause: self.paused(now),
+            slow: self.slow(now),
+            actions: self.actions.states(now),
+        }
     }
 
     /// What a core is to have when all have what they are to have: one after the other gets one more while it wants it. Who begins
@@ -331,6 +610,8 @@ const AGAIN_MAX: Duration = Duration::from_secs(5);
 const ALIVE: Duration = Duration::from_secs(10);
 /// Between two times that a window is halved: the first must have had its effect.
 const SLOWS: Duration = Duration::from_secs(5);
+/// Of its rate a site keeps at least this.
+const PART_MIN: f64 = 1.0 / 64.0;
 /// How long one core may have what is not enough for all.
 const TURN: Duration = Duration::from_secs(2);
 
@@ -347,6 +628,7 @@ mod tests {
             most: 20,
             pause_first: Duration::from_secs(30),
             pause_max: Duration::from_secs(120),
+            rate: None,
         }
     }
 
@@ -370,6 +652,16 @@ mod tests {
             self.0
                 .lend("mx", core, report, limits(), self.1)
                 .connections
+        }
+
+        fn lent(&mut self, report: SiteReport, limits: SiteLimits) -> Lent {
+            self.0.lend("mx", A, report, limits, self.1)
+        }
+
+        fn state(&self) -> SiteState {
+            let (mut states, next) = self.0.states((None, false), None, 9, self.1);
+            assert_eq!((states.len(), next), (1, None));
+            states.remove(0)
         }
 
         fn after(&mut self, secs: u64) -> &mut Owner {
@@ -473,10 +765,10 @@ mod tests {
         assert_eq!(pauses, [30, 60, 120, 120]);
         assert_eq!(owner.lend(A, report(9, 1, 1)), 5);
         owner.lend(A, gone());
-        assert_eq!(owner.0.states(owner.1)[0].pause, None);
+        assert_eq!(owner.state().pause, None);
         assert_eq!(owner.after(20).lend(A, gone()), 0);
-        assert_eq!(owner.0.resume(Some("other")), 0);
-        assert_eq!(owner.0.resume(None), 1);
+        assert_eq!(owner.0.resume(Some("other"), owner.1), 0);
+        assert_eq!(owner.0.resume(None, owner.1), 1);
         assert_eq!(owner.lend(A, report(9, 0, 0)), 1);
     }
 
@@ -499,5 +791,139 @@ mod tests {
             owner.1 += Duration::from_millis(100);
         }
         assert!(turns[0] > 50 && turns[1] > 50, "{turns:?}");
+    }
+
+    fn asks(kind: Kind, secs: u64) -> SiteReport {
+        SiteReport {
+            asked: vec![Asked {
+                kind,
+                length: Duration::from_secs(secs),
+                cause: "421 4.7.28 slower".into(),
+            }],
+            overloads: 1,
+            ..report(100, 4, 0)
+        }
+    }
+
+    #[test]
+    fn no_more_messages_are_lent_than_the_rate_lets_through() {
+        let mut owner = Owner::new();
+        let limits = SiteLimits {
+            rate: Some("120/minute".parse().unwrap()),
+            ..limits()
+        };
+        let mut got = [0, 0];
+        let mut unused = [0, 0];
+        for step in 0..1_000 {
+            for (n, core) in [A, B].into_iter().enumerate() {
+                let asks = SiteReport {
+                    unused: unused[n],
+                    ..report(10, 1, 0)
+                };
+                let lent = owner.0.lend("mx", core, asks, limits, owner.1);
+                let messages = lent.messages.unwrap();
+                assert_eq!(messages.reason, "120 messages per minute to this site");
+                assert!(lent.again <= Duration::from_millis(500));
+                // Now and then one is given back.
+                unused[n] = u32::from(step % 7 == 0).min(messages.count);
+                got[n] += messages.count - unused[n];
+            }
+            owner.1 += Duration::from_millis(100);
+        }
+        // 100 s at 2 a second.
+        assert!((195..=202).contains(&(got[0] + got[1])), "{got:?}");
+        assert!(got[0] > 80 && got[1] > 80, "{got:?}");
+        // Nothing is saved up but a second's.
+        owner.after(3600);
+        let lent = owner.0.lend("mx", A, report(10, 1, 0), limits, owner.1);
+        assert_eq!(lent.messages.map(|m| m.count), Some(2));
+        // Those who have nothing to send get none.
+        let lent = owner.after(9).lent(report(0, 1, 0), limits);
+        assert_eq!(lent.messages.map(|m| m.count), Some(0));
+    }
+
+    #[test]
+    fn a_reply_pauses_a_site_for_as_long_as_its_rule_says() {
+        let mut owner = Owner::new();
+        owner.lend(A, report(100, 0, 0));
+        assert_eq!(owner.lend(A, asks(Kind::Pause, 60)), 0);
+        // What others took meanwhile ends no such pause, and the same reply makes it no longer.
+        assert_eq!(owner.lend(B, report(100, 4, 5)), 0);
+        assert_eq!(owner.after(1).lend(A, asks(Kind::Pause, 60)), 0);
+        let state = owner.state();
+        let reason = "the site is paused by a rule: 421 4.7.28 slower".to_owned();
+        assert_eq!(state.pause, Some((Duration::from_secs(59), reason)));
+        let news = owner.0.take_news();
+        let pauses = news.iter().filter(|n| n.kind == Kind::Pause);
+        assert_eq!(pauses.count(), 1, "{news:?}");
+        assert_eq!(owner.0.restrained(owner.1), (1, 0));
+        assert!(owner.after(60).lend(A, report(100, 0, 0)) > 0);
+        let done = owner.state().actions;
+        let pause = done.iter().find(|a| a.kind == Kind::Pause).unwrap();
+        assert_eq!(
+            (pause.length, pause.ended, pause.cause.as_str()),
+            (Some(Duration::from_secs(60)), None, "421 4.7.28 slower")
+        );
+    }
+
+    #[test]
+    fn a_reply_slows_a_site_down_for_a_time() {
+        let mut owner = Owner::new();
+        let limits = SiteLimits {
+            rate: Some("100/second".parse().unwrap()),
+            ..limits()
+        };
+        owner.0.lend("mx", A, report(500, 4, 100), limits, owner.1);
+        let slow = |owner: &mut Owner| {
+            let asks = asks(Kind::Slow, 600);
+            owner.0.lend("mx", A, asks, limits, owner.1).connections
+        };
+        assert_eq!(slow(&mut owner), 10);
+        // Once, though others are told the same.
+        assert_eq!(slow(owner.after(1)), 10);
+        let lent = owner.after(2).lent(report(500, 4, 100), limits);
+        // It takes what it is sent, and gets no more for that.
+        assert_eq!(lent.connections, 10);
+        let messages = lent.messages.unwrap();
+        assert_eq!(messages.count, 50);
+        assert_eq!(
+            messages.reason,
+            "100 messages per second to this site, and 1/2 of that now: 421 4.7.28 slower"
+        );
+        assert_eq!(slow(owner.after(10)), 5);
+        assert_eq!(owner.state().rate.unwrap().1, 0.25);
+        assert_eq!(owner.0.restrained(owner.1), (0, 1));
+        let lent = owner.after(600).lent(report(500, 4, 100), limits);
+        assert_eq!(lent.connections, 20);
+        assert_eq!(lent.messages.unwrap().count, 100);
+    }
+
+    #[test]
+    fn operators_pause_and_resume_by_name_or_host() {
+        let mut owner = Owner::new();
+        let name = "relay>mx1.example,mx2.example";
+        owner.0.lend(name, A, report(9, 0, 0), limits(), owner.1);
+        owner
+            .0
+            .lend("mx3.example", A, report(9, 0, 0), limits(), owner.1);
+        let hour = Duration::from_secs(3600);
+        assert_eq!(owner.0.pause("mx9.example", hour, "", owner.1), 0);
+        assert_eq!(owner.0.pause("MX2.example", hour, "moving", owner.1), 1);
+        let lent = owner.0.lend(name, A, report(9, 0, 1), limits(), owner.1);
+        let reason = "the site is paused by hand: moving".to_owned();
+        assert_eq!(lent.pause, Some((hour, reason)));
+        let (found, next) = owner.0.states((None, true), None, 1, owner.1);
+        assert_eq!((found.len(), next.as_deref()), (0, Some("mx3.example")));
+        let (found, next) = owner.0.states((None, true), next.as_deref(), 1, owner.1);
+        assert_eq!((found[0].site.as_str(), next), (name, None));
+        owner.after(60);
+        assert_eq!(owner.0.resume(Some("mx1.example"), owner.1), 1);
+        let (found, _) = owner.0.states((Some(name), false), None, 9, owner.1);
+        let done = &found[0].actions[0];
+        assert_eq!(
+            (done.kind, done.ago, done.ended),
+            (Kind::ByHand, Duration::from_secs(60), Some(Duration::ZERO))
+        );
+        assert_eq!(owner.0.resume(None, owner.1), 0);
     }
 }
