@@ -33,6 +33,7 @@ pub(super) struct Arguments {
     pub(super) port_offset: Option<u16>,
     pub(super) accounts: Option<u32>,
     pub(super) shift: bool,
+    pub(super) paused: bool,
     /// Values of options that are texts.
     texts: Vec<(Opt, String)>,
     /// After the command's words.
@@ -105,6 +106,7 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed,
             Long("port-offset") => Opt::PortOffset,
             Long("accounts") => Opt::Accounts,
             Long("shift") => Opt::Shift,
+            Long("paused") => Opt::Paused,
             Long(other) if TEXTS.iter().any(|option| option.is_called(other)) => {
                 let called = TEXTS.iter().find(|option| option.is_called(other));
                 called.copied().unwrap_or(Opt::Why)
@@ -171,6 +173,7 @@ impl Arguments {
             }
             Opt::Accounts => self.accounts = Some(number(option, &value()?, ACCOUNTS_MAX)?),
             Opt::Shift => self.shift = true,
+            Opt::Paused => self.paused = true,
             text => {
                 let value = value()?.into_string();
                 let value = value.map_err(|value| format!("{value:?} is not UTF-8"))?;
@@ -211,7 +214,8 @@ fn fit(
     let named = |row: &&Row| {
         row.words.len() <= words.len() && row.words.iter().zip(words).all(|(a, b)| a == b)
     };
-    let Some(row) = ROWS.iter().find(named) else {
+    // Of `queue sites` and `queue sites pause` the one that says more.
+    let Some(row) = ROWS.iter().filter(named).max_by_key(|row| row.words.len()) else {
         let some = |words: &[String]| ROWS.iter().any(|row| begins(row, words));
         let wrong = match wrong {
             Err(wrong) => wrong,

@@ -23,6 +23,7 @@ mod running;
 mod salvage;
 mod selection;
 mod serve;
+mod sites;
 mod table;
 mod tlspubkey;
 mod tlsresults;
@@ -107,6 +108,9 @@ fn run(command: Command, arguments: &Arguments) -> Result<(), Failure> {
         | Command::QueueFail
         | Command::QueueTransport
         | Command::QueueRequireTls => queue::change(command, arguments),
+        Command::SiteList => sites::list(arguments),
+        Command::SitePause => sites::pause(arguments),
+        Command::SiteResume => sites::resume(arguments),
         Command::HoldRuleList => hold_rules::list(arguments),
         Command::HoldRuleAdd => hold_rules::add(arguments),
         Command::HoldRuleRemove => hold_rules::remove(arguments),

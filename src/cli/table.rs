@@ -30,6 +30,9 @@ pub(super) enum Command {
     QueueTransport,
     QueueRequireTls,
     QueueDump,
+    SiteList,
+    SitePause,
+    SiteResume,
     HoldRuleList,
     HoldRuleAdd,
     HoldRuleRemove,
@@ -88,10 +91,12 @@ pub(super) enum Opt {
     Why,
     SenderDomain,
     Shift,
+    Paused,
+    For,
 }
 
 /// Options whose values are texts that their commands read.
-pub(super) const TEXTS: [Opt; 15] = [
+pub(super) const TEXTS: [Opt; 16] = [
     Opt::Account,
     Opt::From,
     Opt::To,
@@ -107,6 +112,7 @@ pub(super) const TEXTS: [Opt; 15] = [
     Opt::Transport,
     Opt::Why,
     Opt::SenderDomain,
+    Opt::For,
 ];
 
 /// The options of a command about recipients in the queue: which server, which recipients, and others.
@@ -170,6 +176,8 @@ impl Opt {
             Opt::Why => "--why TEXT",
             Opt::SenderDomain => "--sender-domain DOMAIN",
             Opt::Shift => "--shift",
+            Opt::Paused => "--paused",
+            Opt::For => "--for LENGTH",
         }
     }
 
@@ -181,7 +189,8 @@ impl Opt {
 
     /// Whether it is a part of a filter, or in place of one: the usage names these together.
     fn is_filter(self) -> bool {
-        self == Opt::All || TEXTS.contains(&self) && !matches!(self, Opt::Why | Opt::SenderDomain)
+        let others = [Opt::Why, Opt::SenderDomain, Opt::For];
+        self == Opt::All || TEXTS.contains(&self) && !others.contains(&self)
     }
 
     fn help(self, command: Command) -> &'static str {
@@ -202,6 +211,7 @@ impl Opt {
                 "rebuilds every shard, not only the damaged ones"
             }
             Opt::All if command == Command::HoldRuleAdd => "holds everything: the queue is paused",
+            Opt::All if command == Command::SiteResume => "every site",
             Opt::All => "every recipient in the queue",
             Opt::SenderDomain => "the domain of the sender's address",
             Opt::Account => "whose mail it is",
@@ -221,6 +231,8 @@ impl Opt {
                 "the reason, for the sender and in the list"
             }
             Opt::Why => "the reason, shown in the list",
+            Opt::Paused => "only those that are paused or slowed down",
+            Opt::For => "for how long: 30m, 1h, 2d",
             Opt::Shift => "TIME is a duration, added to each one's own next time",
             Opt::NoImapPreauth => "IMAP greets as always, and the program logs in with EXTERNAL",
             Opt::Failed => "only attempts that failed",
@@ -377,7 +389,7 @@ const WHICH: &[Opt] = &[Opt::Config, Opt::Dir];
 const WHICH_JSON: &[Opt] = &[Opt::Config, Opt::Dir, Opt::Json];
 
 /// All commands, in the order of the help.
-pub(super) const ROWS: [Row; 47] = [
+pub(super) const ROWS: [Row; 50] = [
     Row {
         command: Command::Localserve,
         words: &["localserve"],
@@ -431,7 +443,8 @@ it has.",
         summary: "Prints sample files that explain every field",
         details: "\
 FILE is ringmail.toml, domains.toml or accounts/example.toml; without it all
-three are printed.",
+three are printed. shaping.toml has the rules of traffic shaping that are built
+in, and says how rules are written.",
     },
     Row {
         command: Command::AccountAdd,
@@ -674,6 +687,38 @@ recipients: as ringmail queue list takes it; for all of them, --all.",
         options: WHICH,
         summary: "Writes a queued message to standard output",
         details: "Its octets as they are stored, with the fields that we added.",
+    },
+    Row {
+        command: Command::SiteList,
+        words: &["queue", "sites"],
+        arguments: &["[SITE]"],
+        options: &[Opt::Config, Opt::Dir, Opt::Paused, Opt::Json],
+        summary: "Lists the sites that mail goes to, and what is done about them",
+        details: "\
+A site is the group of hosts that take mail of the same domains. SITE is its name
+or that of one of its hosts. Shown are its connections, its rate, how long it is
+paused or slowed down and why, and the latest that was done about it: unreachable
+(paused), overload (half of the connections), reply-pause and reply-slow (by a
+rule of traffic shaping, with the reply), by-hand. Kept until the next start.",
+    },
+    Row {
+        command: Command::SitePause,
+        words: &["queue", "sites", "pause"],
+        arguments: &["SITE"],
+        options: &[Opt::Config, Opt::Dir, Opt::For, Opt::Why, Opt::Json],
+        summary: "Leaves a site alone for a time",
+        details: "\
+Messages that are being sent go on; the others wait, until the time is over, ringmail
+queue sites resume, or the next start. For longer: ringmail queue holdrules.",
+    },
+    Row {
+        command: Command::SiteResume,
+        words: &["queue", "sites", "resume"],
+        arguments: &["[SITE]"],
+        options: &[Opt::Config, Opt::Dir, Opt::All, Opt::Json],
+        summary: "Ends the pause of a site, and what it is given less",
+        details: "\
+Whatever it came from. One that can't be reached is tried with one connection.",
     },
     Row {
         command: Command::HoldRuleList,

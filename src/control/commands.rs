@@ -13,7 +13,8 @@ use super::protocol::Request;
 use super::source::Source;
 use super::supervise::Wish;
 use super::{
-    accounts, check, client_keys, hold_rules, logins, lookup, mtasts, queue, secrets, tlsresults,
+    accounts, check, client_keys, hold_rules, logins, lookup, mtasts, queue, secrets, sites,
+    tlsresults,
 };
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall};
 use crate::serve::Server;
@@ -263,6 +264,11 @@ pub fn run(
             filter,
         } => queue::list(control, after, limit, &filter, item),
         Request::QueueChange { filter, deed } => queue::change(control, &filter, &deed, item),
+        Request::SiteList { site, restrained } => {
+            sites::list(control, site.as_deref(), restrained, item)
+        }
+        Request::SitePause { site, secs, why } => sites::pause(control, &site, secs, why),
+        Request::SiteResume { site } => sites::resume(control, site.as_deref()),
         Request::HoldRuleList {} => hold_rules::list(control, item),
         Request::HoldRuleAdd {
             account,

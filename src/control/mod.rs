@@ -3,7 +3,7 @@
 //! Input comes from whoever may open the socket (mode 0600: the server's own user and root): trusted, yet bounded in size and time.
 //! Not here: what the commands print (`cli/`), rules of mail.
 //!
-//! `protocol` is the lines on the socket, `socket` serves them, `commands` carries them out (`accounts`, `queue`, `hold_rules`, `lookup` and `check` by subject),
+//! `protocol` is the lines on the socket, `socket` serves them, `commands` carries them out (`accounts`, `queue`, `hold_rules`, `sites`, `lookup` and `check` by subject),
 //! `source` knows where the settings come from, `supervise` is the loop of the main thread, `notify` talks to systemd.
 
 pub mod accounts;
@@ -18,6 +18,7 @@ pub mod notify;
 pub mod protocol;
 mod queue;
 mod secrets;
+mod sites;
 pub mod socket;
 pub mod source;
 mod supervise;

@@ -200,6 +200,31 @@ pub enum Request {
         /// The number of one of its recipients.
         id: u64,
     },
+    /// The sites that mail goes to, and what was done about them.
+    SiteList {
+        /// By its name or that of one of its hosts; none: all.
+        #[serde(default)]
+        site: Option<String>,
+        /// Only those that are left alone or given less.
+        #[serde(default)]
+        restrained: bool,
+    },
+    /// Leave a site alone for a time.
+    SitePause {
+        /// By its name or that of one of its hosts.
+        site: String,
+        /// For how long.
+        secs: u64,
+        /// In words.
+        #[serde(default)]
+        why: String,
+    },
+    /// End the pause of a site, and what it is given less.
+    SiteResume {
+        /// By its name or that of one of its hosts; none: all.
+        #[serde(default)]
+        site: Option<String>,
+    },
     /// The rules that hold new mail.
     HoldRuleList {},
     /// Hold what has all of these from now on, and what waits already. Empty ones fit anything.

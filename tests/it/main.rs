@@ -34,6 +34,7 @@ mod sendmail;
 mod sendmail_servers;
 mod server;
 mod service;
+mod shaping;
 mod smtp;
 mod stall;
 mod start;

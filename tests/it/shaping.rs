@@ -1,0 +1,297 @@
+//! Traffic shaping: rules by host and by reply, what is done about a site, and what operators see and undo of it.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ringmail::calls::{Answer, Call, ControlAnswer, ControlCall, SiteDeed};
+use ringmail::queue::rows::{RecipientRow, State};
+use ringmail::queue::sites::{Kind, SiteState};
+use shards::CoreId;
+
+use crate::dns::{mx, serve_zone};
+use crate::outbound::submit;
+use crate::program::{Localserve, ringmail};
+use crate::receiver::Receiver;
+use crate::server::TestServer;
+use crate::smtp::numbers;
+
+/// `one.test`, `two.test`: mx.shared.test, 127.0.0.14.
+fn zone(name: &str, number: u8) -> Vec<Vec<u8>> {
+    match (name, number) {
+        ("one.test." | "two.test.", 15) => vec![mx(10, "mx.shared.test")],
+        ("mx.shared.test.", 1) => vec![vec![127, 0, 0, 14]],
+        _ => vec![],
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.14:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// Waits on a machine that has much to do.
+fn wait_for(mut done: impl FnMut() -> bool) {
+    for _ in 0..3_000 {
+        if done() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("waited a minute in vain");
+}
+
+fn server(directory: &Path, port: u16, rules: &str) -> TestServer {
+    let dns = serve_zone(zone);
+    std::fs::write(directory.join("shaping.toml"), rules).unwrap();
+    TestServer::on(
+        directory,
+        &format!(
+            "[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[outbound]\nport = {port}\nshaping_file = \"shaping.toml\"\n"
+        ),
+    )
+}
+
+/// Addresses of all recipients in the queue, with their rows and why they wait.
+fn waiting(server: &TestServer) -> Vec<(String, RecipientRow, String)> {
+    let mut all = Vec::new();
+    for shard in 0..server.server().shards() {
+        let call = ControlCall::Queue {
+            shard,
+            filter: Box::default(),
+            after: None,
+            limit: 1000,
+        };
+        let owner = server.server().owner_of_shard(shard);
+        let ControlAnswer::Queue(messages, _) = ask(server, owner, call) else {
+            panic!("no queue");
+        };
+        for (stored, recipients) in messages {
+            for (index, reason) in recipients {
+                let address = stored.message.recipients[index as usize].address.clone();
+                all.push((address, stored.recipient(index), reason));
+            }
+        }
+    }
+    all
+}
+
+fn ask(server: &TestServer, core: CoreId, call: ControlCall) -> ControlAnswer {
+    match server.server().call(core, Call::Control(Box::new(call))) {
+        Ok(Answer::Control(Ok(answer))) => answer,
+        _ => panic!("no answer"),
+    }
+}
+
+fn cores(server: &TestServer) -> impl Iterator<Item = CoreId> {
+    (0..server.server().cores()).map(CoreId)
+}
+
+/// The one site there is.
+fn site(server: &TestServer) -> Option<SiteState> {
+    let mut all = Vec::new();
+    for core in cores(server) {
+        let call = ControlCall::Sites {
+            wanted: None,
+            restrained: false,
+            after: None,
+            limit: 10,
+        };
+        match ask(server, core, call) {
+            ControlAnswer::Sites(sites, None) => all.extend(sites),
+            _ => panic!("no sites"),
+        }
+    }
+    assert!(all.len() <= 1, "{all:?}");
+    all.pop()
+}
+
+fn change(server: &TestServer, wanted: &str, deed: SiteDeed) -> usize {
+    let mut changed = 0;
+    for core in cores(server) {
+        let call = ControlCall::ChangeSites {
+            wanted: Some(wanted.into()),
+            deed: deed.clone(),
+        };
+        match ask(server, core, call) {
+            ControlAnswer::Count(count) => changed += count,
+            _ => panic!("no count"),
+        }
+    }
+    for core in cores(server) {
+        ask(server, core, ControlCall::SitesChanged);
+    }
+    changed
+}
+
+#[test]
+fn a_reply_pauses_a_site_until_an_operator_resumes_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let is_slow = Arc::new(AtomicBool::new(true));
+    let slow = is_slow.clone();
+    let receiver = Receiver::start([127, 0, 0, 14], port, None, move |line| {
+        let refuses = line.starts_with("RCPT") && slow.load(Ordering::SeqCst);
+        refuses.then(|| "550 5.7.99 much too fast".into())
+    });
+    let rules = "[[reply]]\nhosts = [\"*.shared.test\"]\nenhanced = \"5.7.99\"\ntext = \"too FAST\"\naction = \"pause\"\nfor_secs = \"10h\"\n";
+    let server = server(directory.path(), port, rules);
+    assert!(submit(&server, &["first@one.test"], "first").starts_with("250"));
+    // What was refused with it waits too.
+    wait_for(|| waiting(&server).iter().any(|(_, row, _)| row.attempts == 1));
+    wait_for(|| site(&server).is_some_and(|site| site.pause.is_some()));
+    let refused = receiver.connections();
+    for n in 0..4 {
+        assert!(submit(&server, &["later@two.test"], &format!("s{n}")).starts_with("250"));
+    }
+    let reason = "the site is paused by a rule: 550 5.7.99 much too fast";
+    wait_for(|| {
+        let all = waiting(&server);
+        let paused = all.iter().filter(|(_, _, why)| why.starts_with(reason));
+        paused.count() == 4
+    });
+    assert_eq!(receiver.connections(), refused);
+    let state = site(&server).unwrap();
+    assert_eq!(state.site, "mx.shared.test");
+    let (left, why) = state.pause.unwrap();
+    assert!(left > Duration::from_secs(9 * 3600) && why == reason);
+    let done = state
+        .actions
+        .iter()
+        .find(|a| a.kind == Kind::Pause)
+        .unwrap();
+    assert_eq!(done.length, Some(Duration::from_secs(10 * 3600)));
+    assert_eq!(done.cause, "550 5.7.99 much too fast");
+    is_slow.store(false, Ordering::SeqCst);
+    assert_eq!(change(&server, "other.test", SiteDeed::Resume), 0);
+    assert_eq!(change(&server, "MX.shared.test", SiteDeed::Resume), 1);
+    wait_for(|| receiver.messages().len() == 4);
+    let done = site(&server).unwrap().actions;
+    assert!(
+        done.iter()
+            .any(|a| a.kind == Kind::Pause && a.ended.is_some())
+    );
+    // By hand, while nothing is on its way.
+    wait_for(|| waiting(&server).len() == 1);
+    let deed = SiteDeed::Pause {
+        length: Duration::from_secs(3600),
+        why: "they move".into(),
+    };
+    assert_eq!(change(&server, "mx.shared.test", deed), 1);
+    assert!(submit(&server, &["paused@one.test"], "paused").starts_with("250"));
+    let by_hand = "the site is paused by hand: they move";
+    wait_for(|| waiting(&server).iter().any(|(_, _, why)| why == by_hand));
+    assert_eq!(change(&server, "mx.shared.test", SiteDeed::Resume), 1);
+    wait_for(|| receiver.messages().len() == 5);
+}
+
+#[test]
+fn a_rate_is_kept_by_all_cores_together_and_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let receiver = Receiver::start([127, 0, 0, 14], port, None, |_| None);
+    let rules = "[[site]]\nhosts = [\"mx.shared.test\"]\nrate = \"10/day\"\n";
+    let server = server(directory.path(), port, rules);
+    for n in 0..8 {
+        assert!(submit(&server, &["a@one.test"], &format!("s{n}")).starts_with("250"));
+    }
+    wait_for(|| {
+        let all = waiting(&server);
+        let limited = |(_, row, why): &&(String, RecipientRow, String)| {
+            row.attempts == 0 && why == "10 messages per day to this site"
+        };
+        all.iter().filter(limited).count() == 7
+    });
+    // The one that a new site may be sent; the next is due in more than two hours.
+    assert_eq!(receiver.messages().len(), 1);
+    assert!(site(&server).is_some_and(|site| site.rate.is_some()));
+}
+
+#[test]
+fn a_rate_lets_through_what_it_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let receiver = Receiver::start([127, 0, 0, 14], port, None, |_| None);
+    let rules = "[[site]]\nhosts = [\"mx.shared.test\"]\nrate = \"20/second\"\nmessages_per_connection_max = 2\n";
+    let server = server(directory.path(), port, rules);
+    for n in 0..40 {
+        assert!(submit(&server, &["a@one.test"], &format!("s{n}")).starts_with("250"));
+    }
+    wait_for(|| receiver.messages().len() == 40);
+    assert!(receiver.connections() >= 20, "{}", receiver.connections());
+    wait_for(|| waiting(&server).is_empty());
+}
+
+#[test]
+fn rules_decide_what_a_reply_comes_to_and_whether_tls_is_a_must() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let receiver = Receiver::start([127, 0, 0, 14], port, None, |line| {
+        let to = |who: &str| line.starts_with(&format!("RCPT TO:<{who}@"));
+        if to("gone") {
+            return Some("450 4.2.1 account is closed for good".into());
+        }
+        to("later").then(|| "550 5.1.1 try again".into())
+    });
+    let mut rules = "[[reply]]\ntext = \"closed for *good\"\naction = \"permanent\"\n[[reply]]\ncode = 550\ntext = \"try again\"\naction = \"temporary\"\n".to_owned();
+    {
+        let server = server(directory.path(), port, &rules);
+        let to = ["fine@one.test", "gone@one.test", "later@one.test"];
+        assert!(submit(&server, &to, "mixed").starts_with("250"));
+        wait_for(|| numbers(&server, "anna").0 == 1);
+        let left = waiting(&server);
+        let left: Vec<_> = left
+            .iter()
+            .filter(|(_, row, _)| row.state == State::Waiting)
+            .collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+        assert_eq!(left[0].0, "later@one.test");
+        assert_eq!(receiver.messages().len(), 1);
+    }
+    rules.push_str("[[site]]\nhosts = [\"mx.*.test\"]\ntls = \"require\"\n");
+    let other = tempfile::tempdir().unwrap();
+    let server = server(other.path(), port, &rules);
+    assert!(submit(&server, &["fine@one.test"], "tls").starts_with("250"));
+    wait_for(|| waiting(&server).iter().any(|(_, row, _)| row.attempts == 1));
+    let text = waiting(&server)[0].1.history[0].text.clone();
+    assert!(text.contains("STARTTLS"), "{text}");
+    assert_eq!(receiver.messages().len(), 1);
+}
+
+#[test]
+fn commands_about_sites_say_what_there_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Localserve::start(directory.path(), &[]);
+    let run = |words: &[&str]| {
+        let dir = ["--dir", server.dir()];
+        ringmail(&[&["queue", "sites"], words, &dir[..]].concat())
+    };
+    let none = run(&[]);
+    assert!(
+        none.out.starts_with("There is no such site"),
+        "{}",
+        none.out
+    );
+    assert_eq!(run(&["--paused", "--json"]).out, "");
+    assert_eq!(run(&["resume", "--all"]).out, "0 sites are resumed.\n");
+    for (words, why) in [
+        (&["resume", "mx.test"][..], "\"mx.test\" is no site or host"),
+        (&["pause", "mx.test", "--for", "1h"], "nothing is paused"),
+        (&["pause", "mx.test"], "say for how long"),
+        (&["pause", "mx.test", "--for", "long"], "no duration"),
+        (&["pause", "mx.test", "--for", "40d"], "2592000 seconds"),
+        (&["resume"], "say which site, or --all"),
+        (&["resume", "mx.test", "--all"], "give that or one of them"),
+    ] {
+        let ran = run(words);
+        assert!(
+            ran.code != 0 && ran.err.contains(why),
+            "{words:?}: {}",
+            ran.err
+        );
+    }
+    let rules = ringmail(&["config", "example", "shaping.toml"]);
+    assert!(rules.out.contains("*.google.com"), "{}", rules.out);
+}
