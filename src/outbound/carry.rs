@@ -152,7 +152,10 @@ impl Dispatch {
         let content = match work.message.content().await {
             Ok(content) => content,
             // Nothing was tried: it stands in line again.
-            Err(StoreError::Storage(StorageError::Busy)) => return (outcomes, true),
+            Err(StoreError::Storage(StorageError::Busy)) => {
+                site.give_back();
+                return (outcomes, true);
+            }
             Err(error) => {
                 let all = |index: &u32| {
                     let result =
