@@ -201,10 +201,8 @@ impl Handshake {
             (State::Login, [1, _]) => Err(SocksError::LoginRefused),
             (State::Reply, [VERSION, 0]) => Ok(Step::More),
             (State::Reply, [VERSION, refused]) => Err(SocksError::Refused(*refused)),
-            (State::Reply, [_, _, _, kind, _]) => match *kind {
-                IPV4 | IPV6 | NAME => Ok(Step::More),
-                _ => Err(SocksError::NotSocks),
-            },
+            (State::Reply, [_, _, _, IPV4 | IPV6 | NAME, _]) => Ok(Step::More),
+            (State::Reply, [_, _, _, _, _]) => Err(SocksError::NotSocks),
             (State::Reply, [_, _, _, kind, rest @ ..]) => {
                 let (address, port) = rest.split_at(rest.len() - 2);
                 let address = match *kind {
