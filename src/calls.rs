@@ -16,6 +16,7 @@ use crate::lookup::{Found, MailHosts};
 use crate::metrics::{DurationSamples, Samples};
 use crate::queue::rows::Stored;
 use crate::queue::sites::{Lent, SiteReport, SiteState};
+use crate::queue::warm_up::{WarmUpAsk, WarmUpPage};
 use crate::queue::{Deed, Done, Filter, HoldRules, Place};
 use crate::settings::AccountName;
 use crate::store::{CheckSlice, ClientKeyRow, Fingerprint, NewMessage, StoreError, rows};
@@ -143,6 +144,14 @@ pub enum Call {
         /// What it has to say.
         report: SiteReport,
     },
+    /// How many recipients of a site may an address of a pool send to now? Reports what came of those before. A lost answer: none, and what was
+    /// given counts as used; a lost report is a lesson less.
+    WarmUp {
+        /// The shard of the address and the site.
+        shard: u16,
+        /// Which, and how many.
+        ask: Box<WarmUpAsk>,
+    },
     /// What does a domain say by MTA-STS? Changes what is remembered; may be repeated. A lost answer: nobody can say now.
     Sts {
         /// Of a recipient.
@@ -186,6 +195,8 @@ pub enum Answer {
     Samples(Samples, DurationSamples),
     /// To `Borrow`.
     Lent(Lent),
+    /// To `WarmUp`: so many.
+    Given(Result<u32, StoreError>),
     /// To `RowsExist`, in the order of the keys.
     Exist(Result<Vec<bool>, StoreError>),
     /// To `Sts`.
@@ -503,6 +514,15 @@ pub enum ControlCall {
         /// Whether to wait until what was accepted before is found in the rows.
         settle: bool,
     },
+    /// What one shard keeps of addresses and sites. Changes nothing; may be repeated.
+    WarmUps {
+        /// Which shard.
+        shard: u16,
+        /// The last one that was told.
+        after: Option<Vec<u8>>,
+        /// How many.
+        limit: usize,
+    },
     /// Checks a slice of one shard.
     Check {
         /// Which shard.
@@ -546,6 +566,8 @@ pub enum ControlAnswer {
     Count(usize),
     /// To `HoldRules`.
     HoldRules(Box<HoldRules>),
+    /// To `WarmUps`, and where to go on.
+    WarmUps(WarmUpPage),
     /// To `QueueOctets`: none if there is no such recipient, nothing at the end.
     Octets(Option<Vec<u8>>),
     /// To `ShowSts`.

@@ -65,7 +65,9 @@ impl PerCore {
                 core,
                 report,
             } => {
-                let limits = self.site_limits(&site, transport.as_deref());
+                let limits = self.member_limits(&site);
+                let limits =
+                    limits.unwrap_or_else(|| self.site_limits(&site, transport.as_deref()));
                 let mut sites = self.sites.borrow_mut();
                 let lent = sites.lend(&site, core, report, limits, monotonic());
                 drop(sites);
@@ -88,6 +90,7 @@ impl PerCore {
                 self.prune_logins();
                 self.tend_tls_policies();
                 self.prune_tls_results();
+                self.prune_warm_ups();
                 responder.answer(Answer::Done(Ok(())));
             }
             Call::Scrape => {
@@ -181,6 +184,7 @@ impl PerCore {
                 Err(error) => Err(error),
             }),
             Call::Sts { domain, anew } => Answer::Sts(self.own_sts(&domain, anew).await),
+            Call::WarmUp { shard, ask } => Answer::Given(self.own_warm_up(shard, *ask).await),
             Call::TlsResults(batch) => Answer::Done(self.keep_tls_results(*batch).await),
             Call::Control(call) => Answer::Control(self.control(*call).await),
             _ => Answer::Done(Ok(())),
@@ -496,6 +500,14 @@ impl PerCore {
                     self.queue.settled().await;
                 }
                 Ok(ControlAnswer::Done)
+            }
+            ControlCall::WarmUps {
+                shard,
+                after,
+                limit,
+            } => {
+                let page = self.stored_warm_ups(shard, after, limit).await?;
+                Ok(ControlAnswer::WarmUps(page))
             }
             ControlCall::Check { shard, from } => {
                 let slice = store::check_slice(self.own_shard(shard)?, from).await?;

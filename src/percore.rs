@@ -7,6 +7,7 @@ mod login;
 mod promised;
 mod tls_policy;
 mod tls_results;
+mod warm_up;
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
@@ -46,6 +47,7 @@ use promised::Promised;
 pub use tls_policy::TlsPolicies;
 pub(crate) use tls_results::LOST as TLS_RESULTS_LOST;
 pub use tls_results::TlsResults;
+use warm_up::WarmUps;
 
 /// One core's state, shared by its tasks.
 pub struct PerCore {
@@ -77,6 +79,8 @@ pub struct PerCore {
     pub(crate) tls_policies: TlsPolicies,
     /// How it went.
     pub(crate) tls_results: TlsResults,
+    /// What addresses of pools may send to the sites whose rows this core owns.
+    warm_ups: WarmUps,
     /// Counters.
     pub metrics: Metrics,
     /// How long commands took.
@@ -188,6 +192,7 @@ impl PerCore {
             resolver: Resolver::new(live.resolver.clone()),
             tls_policies: TlsPolicies::default(),
             tls_results: TlsResults::default(),
+            warm_ups: WarmUps::default(),
             metrics: Metrics::default(),
             durations: Durations::default(),
             spool,

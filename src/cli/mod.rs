@@ -27,6 +27,7 @@ mod sites;
 mod table;
 mod tlspubkey;
 mod tlsresults;
+mod warm_up;
 mod which;
 
 use std::ffi::OsString;
@@ -125,6 +126,7 @@ fn run(command: Command, arguments: &Arguments) -> Result<(), Failure> {
         Command::MtaStsShow => mtasts::show(arguments),
         Command::MtaStsList => mtasts::list(arguments),
         Command::MtaStsRemove => mtasts::remove(arguments),
+        Command::QueueWarmUp => warm_up::list(arguments),
         Command::TlsResults => tlsresults::list(arguments),
         Command::Check => check::run(arguments),
         Command::Salvage => salvage::run(arguments),

@@ -33,6 +33,7 @@ pub(super) enum Command {
     SiteList,
     SitePause,
     SiteResume,
+    QueueWarmUp,
     HoldRuleList,
     HoldRuleAdd,
     HoldRuleRemove,
@@ -389,7 +390,7 @@ const WHICH: &[Opt] = &[Opt::Config, Opt::Dir];
 const WHICH_JSON: &[Opt] = &[Opt::Config, Opt::Dir, Opt::Json];
 
 /// All commands, in the order of the help.
-pub(super) const ROWS: [Row; 50] = [
+pub(super) const ROWS: [Row; 51] = [
     Row {
         command: Command::Localserve,
         words: &["localserve"],
@@ -719,6 +720,17 @@ queue sites resume, or the next start. For longer: ringmail queue holdrules.",
         summary: "Ends the pause of a site, and what it is given less",
         details: "\
 Whatever it came from. One that can't be reached is tried with one connection.",
+    },
+    Row {
+        command: Command::QueueWarmUp,
+        words: &["queue", "warmup"],
+        arguments: &["[MEMBER]"],
+        options: WHICH_JSON,
+        summary: "Shows how much new addresses may send, and why",
+        details: "\
+For each address of a pool that has warm_up, and each site it has sent to: what
+it may send a day, what came of today's, and what was made of each day before.
+MEMBER is the name of one in [pool.NAME.member.MEMBER]. Days are those of UTC.",
     },
     Row {
         command: Command::HoldRuleList,

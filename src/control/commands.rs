@@ -14,7 +14,7 @@ use super::source::Source;
 use super::supervise::Wish;
 use super::{
     accounts, check, client_keys, hold_rules, logins, lookup, mtasts, queue, secrets, sites,
-    tlsresults,
+    tlsresults, warm_up,
 };
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall};
 use crate::serve::Server;
@@ -277,6 +277,7 @@ pub fn run(
         } => hold_rules::add(control, (account, &sender_domain, &recipient_domain), item),
         Request::HoldRuleRemove { id } => hold_rules::remove(control, id),
         Request::QueueDump { id } => queue::dump(control, id, item),
+        Request::QueueWarmUp { member } => warm_up::list(control, member.as_deref(), item),
         Request::Check {} => check::check(control, item),
     }
 }

@@ -23,6 +23,7 @@ pub mod socket;
 pub mod source;
 mod supervise;
 mod tlsresults;
+mod warm_up;
 
 pub use commands::{Control, run};
 pub use source::Source;

@@ -244,6 +244,12 @@ pub enum Request {
         /// Its number.
         id: u32,
     },
+    /// What addresses of pools may send to sites, and what was made of each day.
+    QueueWarmUp {
+        /// Of the addresses of this name alone.
+        #[serde(default)]
+        member: Option<String>,
+    },
     /// Check everything that is stored. Items tell progress, findings, and notes on what is not wrong.
     Check {},
 }

@@ -16,6 +16,7 @@ use super::destination::{Destination, Hop};
 use super::dispatch::Dispatch;
 use super::link::Link;
 use super::outcome::Outcome;
+use super::pool::Seat;
 use super::site::Site;
 use super::transaction::{Result1, transact};
 use super::{ROOM, local, outcome, shaping};
@@ -30,6 +31,7 @@ impl Dispatch {
     pub(super) async fn carry(self: Rc<Self>, site: Rc<Site>) {
         let _task = Task(&self, &site);
         let mut link: Option<Link> = None;
+        let mut seat: Option<Seat> = None;
         let mut recording: VecDeque<oneshot::Receiver<()>> = VecDeque::new();
         loop {
             let is_surplus = site.tasks.get() > site.lent.get();
@@ -44,6 +46,11 @@ impl Dispatch {
                 let most = most.unwrap_or(outbound.recipients_per_transaction_max);
                 (most as usize, outbound.idle_secs.duration())
             };
+            if !self.sit(&site, &mut seat, &mut link).await {
+                break;
+            }
+            let Some(sitting) = &seat else { break };
+            let most = sitting.most(most);
             let may_begin = site.begin_message();
             let work = match may_begin {
                 true => self.core.queue.take(&site.name, most).await,
@@ -53,7 +60,7 @@ impl Dispatch {
                 if may_begin {
                     site.give_back();
                 }
-                if link.is_none() || idle.is_zero() || self.is_starving() {
+                if link.is_none() || idle.is_zero() || self.is_starving() || sitting.is_limited() {
                     break;
                 }
                 let is_left = || may_begin && self.core.queue.ready_for(&site.name) > 0;
@@ -74,12 +81,50 @@ impl Dispatch {
             }
             let (sender, receiver) = oneshot::channel();
             recording.push_back(receiver);
-            if !self.attempt(&site, &mut link, work, sender).await {
+            if !self.attempt(&site, sitting, &mut link, work, sender).await {
                 break;
             }
         }
         if let Some(link) = link {
             link.quit().await;
+        }
+        if let Some(seat) = seat {
+            let _sending = Sending::new(&self.core);
+            seat.end().await;
+        }
+    }
+
+    /// Sees to it that there is a place where a connection may begin, or go on; false: not now.
+    async fn sit(&self, site: &Site, seat: &mut Option<Seat>, link: &mut Option<Link>) -> bool {
+        let ready = self.core.queue.ready_for(&site.name);
+        let most = {
+            let live = self.core.live();
+            live.settings.server.outbound.messages_per_connection_max
+        };
+        // The next connection is another address's turn.
+        let is_good = link.as_ref().is_some_and(|link| link.messages < most);
+        let goes_on = match seat {
+            Some(seat) => is_good && !seat.is_surplus() && seat.may_send(ready).await,
+            None => false,
+        };
+        if goes_on {
+            return true;
+        }
+        // First given back: it may be the last one.
+        if let Some(left) = seat.take() {
+            leave(&left, link).await;
+            left.end().await;
+        }
+        match self.pools.seat(&self.core, site).await {
+            Ok(found) => {
+                *seat = Some(found);
+                true
+            }
+            Err(none) => {
+                site.hold(none.again, none.reason);
+                site.wake.notify();
+                false
+            }
         }
     }
 
@@ -87,6 +132,7 @@ impl Dispatch {
     async fn attempt(
         self: &Rc<Self>,
         site: &Rc<Site>,
+        seat: &Seat,
         link: &mut Option<Link>,
         mut work: Work,
         recorded: oneshot::Sender<()>,
@@ -114,7 +160,9 @@ impl Dispatch {
             // Not known any more: it stands in line again, and is looked for.
             _ => return true,
         };
-        let (outcomes, goes_on) = self.send(site, link, &mut work, &destination).await;
+        let sent = self.send(site, seat, link, &mut work, &destination);
+        let (outcomes, goes_on) = sent.await;
+        seat.note(&outcomes);
         if outcomes.iter().any(|outcome| outcome.verdict.is_success()) {
             self.forgive(&work.line);
         }
@@ -130,6 +178,7 @@ impl Dispatch {
     async fn send(
         self: &Rc<Self>,
         site: &Site,
+        seat: &Seat,
         link: &mut Option<Link>,
         work: &mut Work,
         destination: &Destination,
@@ -183,20 +232,25 @@ impl Dispatch {
                 (left, rest) = rest.iter().partition(|i| wanted(**i) == require_tls);
                 again = true;
             }
-            if link.as_ref().is_some_and(|l| l.messages >= messages_max)
-                && let Some(used) = link.take()
-            {
-                used.quit().await;
+            if link.as_ref().is_some_and(|l| l.messages >= messages_max) {
+                leave(seat, link).await;
             }
             if let Some(open) = link
                 && !will_do(&self.core, open, destination, &work.line, require_tls).await
-                && let Some(used) = link.take()
             {
-                used.quit().await;
+                leave(seat, link).await;
             }
             let fresh = link.is_none();
             if fresh {
-                match connect(&self.core, destination, &work.line, require_tls).await {
+                match connect(
+                    &self.core,
+                    destination,
+                    &work.line,
+                    require_tls,
+                    &seat.start,
+                )
+                .await
+                {
                     Ok(made) => {
                         self.core.count("ringmail_outbound_connections_total", "ok");
                         *link = Some(made);
@@ -268,6 +322,17 @@ impl Dispatch {
                 return (outcomes, true);
             }
         }
+    }
+}
+
+/// Takes leave of a server. Where connections are counted, the next one waits for it.
+async fn leave(seat: &Seat, link: &mut Option<Link>) {
+    match link.take() {
+        Some(used) if seat.is_limited() => used.quit().await,
+        Some(used) => {
+            rt::spawn(&ROOM, used.quit());
+        }
+        None => (),
     }
 }
 

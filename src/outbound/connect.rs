@@ -89,13 +89,13 @@ pub(super) async fn connect(
     destination: &Destination,
     line: &Rc<str>,
     require_tls: Option<bool>,
+    start: &Start,
 ) -> Result<Link, Unconnected> {
     let live = core.live();
     let server = &live.settings.server;
     let transport = destination.way.as_ref().map(|files| &files.transport);
     let smarthost = transport.filter(|t| !t.is_by_domain());
     let port = smarthost.map_or(server.outbound.port, Transport::port);
-    let start = Start::of(transport);
     let needs_tls = needs_tls(core, destination);
     let mut tries = server.outbound.addresses_per_attempt_max;
     let mut failed = None;
@@ -132,7 +132,7 @@ pub(super) async fn connect(
                 core,
                 destination,
                 transport,
-                start: &start,
+                start,
                 host,
                 to,
                 requirement: requirement.as_ref(),

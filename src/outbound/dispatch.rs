@@ -12,6 +12,7 @@ use shards::rt::{self, Budget};
 
 use super::destination::{Ended, Hop, find};
 use super::outcome::Outcome;
+use super::pool::Pools;
 use super::site::Site;
 use super::{ROOM, notice, outcome};
 use crate::calls::{Answer, Call};
@@ -47,6 +48,7 @@ pub fn start(core: &Rc<PerCore>) {
         strikes: RefCell::default(),
         starving: RefCell::default(),
         memory: Rc::default(),
+        pools: Rc::default(),
     });
     rt::spawn(&ROOM, async move { dispatch.run().await });
 }
@@ -79,6 +81,8 @@ pub(super) struct Dispatch {
     starving: RefCell<VecDeque<Rc<Site>>>,
     /// Messages in memory while they are sent.
     pub memory: Rc<Budget>,
+    /// Addresses of ours.
+    pub pools: Rc<Pools>,
 }
 
 /// What is known of a line.
@@ -368,7 +372,7 @@ impl Dispatch {
             (None, Some(messages)) if (messages.count as usize) < ready => {
                 Some(messages.reason.clone())
             }
-            _ => None,
+            _ => site.held(),
         };
         self.core.queue.set_reason(&site.name, reason);
         // What is there was given back since it asked.
@@ -399,8 +403,7 @@ impl Dispatch {
         let ready = self.core.queue.ready_for(&site.name);
         let may_begin = site.messages.get().map_or(usize::MAX, |m| m as usize);
         let mut ready = ready.min(may_begin);
-        let may_connect = || site.pause().is_none() && !site.is_full();
-        while ready > 0 && site.tasks.get() < site.lent.get() && may_connect() {
+        while ready > 0 && site.tasks.get() < site.lent.get() && site.may_connect() {
             if self.connections.get() >= most {
                 if !site.is_starving.replace(true) {
                     self.starving.borrow_mut().push_back(site.clone());

@@ -15,6 +15,7 @@ mod login;
 mod notice;
 mod outcome;
 mod own;
+mod pool;
 mod shaping;
 mod site;
 mod start;

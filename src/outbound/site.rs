@@ -36,6 +36,8 @@ pub(super) struct Site {
     pub paused: RefCell<Option<(Instant, String)>>,
     /// It stands in line for connections of this core.
     pub is_starving: Cell<bool>,
+    /// No more connections are made until then, for want of an address of ours to begin at, and why.
+    held: RefCell<Option<(Instant, String)>>,
     /// Somebody looks after it.
     pub is_managed: Cell<bool>,
     /// It has to be looked at now.
@@ -57,6 +59,7 @@ impl Site {
             messages: Cell::new(None),
             paused: RefCell::default(),
             is_starving: Cell::new(false),
+            held: RefCell::default(),
             is_managed: Cell::new(false),
             wake: Event::new(),
         }
@@ -68,6 +71,23 @@ impl Site {
         let (until, reason) = paused.as_ref()?;
         let left = until.checked_duration_since(monotonic())?;
         (!left.is_zero()).then(|| (left, reason.clone()))
+    }
+
+    /// Makes no more connections for a while; those that there are go on.
+    pub fn hold(&self, wait: Duration, reason: String) {
+        *self.held.borrow_mut() = Some((monotonic() + wait, reason));
+    }
+
+    /// Whether connections may be made now.
+    pub fn may_connect(&self) -> bool {
+        self.pause().is_none() && self.held().is_none() && !self.is_full()
+    }
+
+    /// Why no connection is made now, for want of an address of ours.
+    pub fn held(&self) -> Option<String> {
+        let held = self.held.borrow();
+        let (until, reason) = held.as_ref()?;
+        (*until > monotonic()).then(|| reason.clone())
     }
 
     /// Wakes one who waits for a message; false: nobody does.

@@ -11,7 +11,7 @@ use shards::rt;
 use socks::{Handshake, Login, SocksError};
 
 use super::link::words;
-use crate::settings::Transport;
+use crate::settings::{PoolMember, Transport};
 
 /// Where connections of a transport begin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +39,16 @@ impl Start {
             proxy: transport.proxy,
             ehlo_name: transport.ehlo_name.as_ref().map(ToString::to_string),
         })
+    }
+
+    /// The same from the addresses of a member of a pool.
+    pub fn of_member(&self, member: &PoolMember) -> Start {
+        let ehlo_name = member.ehlo_name.as_ref().map(ToString::to_string);
+        Start {
+            addresses: member.addresses.clone(),
+            proxy: self.proxy,
+            ehlo_name: ehlo_name.or_else(|| self.ehlo_name.clone()),
+        }
     }
 
     /// Whether an address can be reached from here. Who names an address of one family alone sends from no other: receivers would judge the mail

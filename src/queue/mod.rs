@@ -20,6 +20,7 @@ pub mod sites;
 #[cfg(test)]
 mod tests;
 mod waiting;
+pub mod warm_up;
 
 pub use hold_rules::{HoldRule, HoldRules};
 pub use load::{find_recipient, resume};

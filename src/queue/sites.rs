@@ -595,6 +595,18 @@ fn is_alive(accepted: Option<Instant>, now: Instant) -> bool {
     accepted.is_some_and(|at| now.duration_since(at) < ALIVE)
 }
 
+/// The name under which the connections of an address of a pool are lent, as those of a site are. No site has it: `pool` would be its
+/// transport, and no domain has a `>`.
+pub fn member_key(pool: &str, member: &str) -> String {
+    format!("{MEMBER_KEY}{pool}>{member}")
+}
+
+/// Pool and address of such a name.
+pub fn member_of_key(name: &str) -> Option<(&str, &str)> {
+    name.strip_prefix(MEMBER_KEY)?.split_once('>')
+}
+
+const MEMBER_KEY: &str = "pool>";
 /// Sites a core remembers.
 const SITES_MAX: usize = 100_000;
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);

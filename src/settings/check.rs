@@ -4,6 +4,7 @@
 mod dkim;
 mod oauth;
 mod outbound;
+mod pool;
 mod server;
 
 use std::collections::{BTreeMap, HashMap};

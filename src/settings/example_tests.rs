@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::EXAMPLES;
 use crate::settings::{
     Account, AccountAddress, Alias, DkimSelector, Domain, Domains, Door, Listener, Oauth,
-    Postmaster, Route, Server, Text, Texts, Transport, parse_and_check,
+    PoolMember, Postmaster, Route, Server, Text, Texts, Transport, parse_and_check,
 };
 
 fn texts() -> Texts {
@@ -258,6 +258,7 @@ fn default_of(default: &Value, table: &[String], name: &str) -> Value {
             serde_json::to_value(listener).unwrap()[service].clone()
         }
         ["transport", _] => serde_json::to_value(Transport::default()).unwrap(),
+        ["pool", _, "member", _] => serde_json::to_value(PoolMember::default()).unwrap(),
         ["route"] => serde_json::to_value(Route::default()).unwrap(),
         ["oauth"] => serde_json::to_value(Oauth::default()).unwrap(),
         ["domain", _] => serde_json::to_value(Domain::default()).unwrap(),

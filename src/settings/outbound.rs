@@ -112,6 +112,8 @@ pub struct Transport {
     pub ehlo_name: Option<DomainName>,
     /// Addresses of this machine to connect from, one of each family at most; a family without one is not used. Empty: the system chooses.
     pub source_addresses: Vec<IpAddr>,
+    /// The pool whose addresses they are, in place of `source_addresses`.
+    pub pool: Option<String>,
     /// Whether IPv4 is used.
     pub ipv4: bool,
     /// Whether IPv6 is.
@@ -181,6 +183,7 @@ impl Default for Transport {
             proxy_password_file: None,
             ehlo_name: None,
             source_addresses: Vec::new(),
+            pool: None,
             ipv4: true,
             ipv6: true,
             connections_max: None,

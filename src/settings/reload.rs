@@ -64,7 +64,7 @@ pub fn compare(old: &Settings, new: &mut Settings) -> Change {
 }
 
 /// Each field of the static file: whether a change needs a restart, and whether the two versions agree.
-fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 19] {
+fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 21] {
     // Taken apart without `..`, so that a new field must be placed here.
     let Server {
         data_dir,
@@ -81,6 +81,8 @@ fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 19] {
         queue,
         outbound,
         transport,
+        pool,
+        warm_up,
         route,
         initial_mailboxes,
         dns,
@@ -108,6 +110,8 @@ fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 19] {
         ("queue", false, *queue == old.queue),
         ("outbound", false, *outbound == old.outbound),
         ("transport", false, *transport == old.transport),
+        ("pool", false, *pool == old.pool),
+        ("warm_up", false, *warm_up == old.warm_up),
         ("route", false, *route == old.route),
         (
             "initial_mailboxes",

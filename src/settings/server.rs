@@ -12,6 +12,7 @@ use super::listener::Listener;
 use super::names::{DomainName, MailboxName};
 use super::oauth::Oauth;
 use super::outbound::{Outbound, Route, Transport};
+use super::pool::{Pool, WarmUp};
 use super::queue::Queue;
 use super::tls_policy::TlsPolicy;
 use super::units::{Bytes, Secs};
@@ -45,6 +46,11 @@ pub struct Server {
     /// Ways to send it, by name.
     #[serde(deserialize_with = "super::parse::unique_map")]
     pub transport: BTreeMap<String, Transport>,
+    /// Addresses that direct mail leaves from, by the name of their pool.
+    #[serde(deserialize_with = "super::parse::unique_map")]
+    pub pool: BTreeMap<String, Pool>,
+    /// How much a new one of them may send.
+    pub warm_up: WarmUp,
     /// Which mail goes by which way.
     pub route: Vec<Route>,
     /// Octets all messages of an account may have together, unless its file says otherwise. `None`: no bound.
@@ -115,6 +121,8 @@ impl Default for Server {
             queue: Queue::default(),
             outbound: Outbound::default(),
             transport: BTreeMap::new(),
+            pool: BTreeMap::new(),
+            warm_up: WarmUp::default(),
             route: Vec::new(),
             quota_bytes: None,
             oauth: None,

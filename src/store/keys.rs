@@ -8,6 +8,7 @@
 //! | `l` name NUL hash | record of login attempts of an account; without a name: of names that nobody has |
 //! | `P` domain | policy of MTA-STS of a domain that is not ours (`tls_policy/sts_rows.rs`) |
 //! | `T` day domain | how TLS went with a domain on a day (`tls_policy/results.rs`) |
+//! | `W` pool NUL member NUL site | how much an address of a pool may send to a site (`queue/warm_up.rs`) |
 //! | `n` name | account id of a name |
 //! | `v` name | of a removed account: the UIDVALIDITY its next namesake starts with |
 //! | `R` id | account that is being removed: its name |
@@ -51,6 +52,9 @@ pub const STS_POLICIES: &[u8] = b"P";
 
 /// How TLS went.
 pub const TLS_RESULTS: &[u8] = b"T";
+
+/// How much addresses of pools may send.
+pub const WARM_UPS: &[u8] = b"W";
 
 /// Says for which mechanisms secrets are kept.
 pub const MECHANISMS: &[u8] = b"M";

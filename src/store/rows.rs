@@ -267,6 +267,9 @@ pub const STS_POLICIES: &[u8] = super::keys::STS_POLICIES;
 /// Keys of the results of TLS begin so; the day and the domain follow.
 pub const TLS_RESULTS: &[u8] = super::keys::TLS_RESULTS;
 
+/// Keys of what addresses of pools may send begin so; pool, address and site follow.
+pub const WARM_UPS: &[u8] = super::keys::WARM_UPS;
+
 /// Key of a fan-out entry.
 pub fn fan_out_key(number: u64) -> Vec<u8> {
     super::keys::fan_out(number)

@@ -24,6 +24,7 @@ mod oauth;
 mod operator;
 mod outbound;
 mod policy_host;
+mod pools;
 mod program;
 mod queue;
 mod receiver;

@@ -1,7 +1,7 @@
 //! Mail to other servers: by MX records, over connections that are used again, with what their answers come to.
 
 use std::io::{BufReader, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
@@ -59,7 +59,12 @@ fn server_with(
 
 /// Submits as anna; the reply to the end of the message.
 pub fn submit(server: &TestServer, recipients: &[&str], subject: &str) -> String {
-    let mut talk = BufReader::new(server.connect(Door::Submission));
+    submit_over(server.connect(Door::Submission), recipients, subject)
+}
+
+/// The same on this connection.
+pub fn submit_over(stream: TcpStream, recipients: &[&str], subject: &str) -> String {
+    let mut talk = BufReader::new(stream);
     reply(&mut talk).unwrap();
     command(&mut talk, "EHLO client.example\r\n").unwrap();
     // RFC 4616: anna@example.test, anna-password.
@@ -101,6 +106,27 @@ pub fn queue(server: &TestServer) -> Vec<(String, RecipientRow)> {
         }
     }
     all.sort_by(|a, b| a.0.cmp(&b.0));
+    all
+}
+
+/// Why recipients are where they are, in words.
+pub fn reasons(server: &TestServer) -> Vec<String> {
+    let mut all = Vec::new();
+    for shard in 0..server.server().shards() {
+        let owner = server.server().owner_of_shard(shard);
+        let call = ControlCall::Queue {
+            shard,
+            filter: Box::default(),
+            after: None,
+            limit: 1000,
+        };
+        let answer = server.server().call(owner, Call::Control(Box::new(call)));
+        let Ok(Answer::Control(Ok(ControlAnswer::Queue(messages, _)))) = answer else {
+            panic!("no queue");
+        };
+        let words = messages.into_iter().flat_map(|(_, why)| why);
+        all.extend(words.map(|(_, words)| words));
+    }
     all
 }
 

@@ -101,6 +101,7 @@ impl Check<'_> {
                 "direct smarthost",
                 !transport.source_addresses.is_empty(),
             ),
+            ("pool", "direct", transport.pool.is_some()),
             (
                 "connections_max",
                 "direct smarthost",
@@ -124,6 +125,7 @@ impl Check<'_> {
             self.smarthost(name, transport);
         }
         self.way_out(name, transport);
+        self.pool_of(name, transport);
         if !transport.ipv4 && !transport.ipv6 {
             let message = "neither IPv4 nor IPv6: nothing could be reached".to_owned();
             self.of_transport(name, Some("ipv4"), message, "at least one of the two");
@@ -264,7 +266,13 @@ impl Check<'_> {
         }
     }
 
-    fn of_transport(&mut self, name: &str, field: Option<&str>, message: String, hint: &str) {
+    pub(super) fn of_transport(
+        &mut self,
+        name: &str,
+        field: Option<&str>,
+        message: String,
+        hint: &str,
+    ) {
         let mut path = vec!["transport", name];
         path.extend(field);
         self.report(&self.texts.server, &path, message, hint);

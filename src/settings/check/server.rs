@@ -43,6 +43,7 @@ impl Check<'_> {
         self.in_ranges(&ranges(server));
         self.oauth();
         self.outbound();
+        self.pools();
         self.timeouts();
         self.dns();
         self.log_modules();

@@ -590,3 +590,111 @@ fn keys_lie_beside_the_domains_file() {
     assert_eq!(default.expiration(), Some(72 * 3600));
     assert_eq!(default.fields(), Ok(None));
 }
+
+#[test]
+fn a_way_out_must_be_one() {
+    let way = |fields: &str| {
+        server_mistakes(&format!(
+            "{SERVER}\n[transport.x]\nkind = \"direct\"\n{fields}\n"
+        ))
+    };
+    assert_eq!(way("source_addresses = [\"192.0.2.1\", \"::1\"]"), [""; 0]);
+    for (fields, told) in [
+        (
+            "source_addresses = [\"192.0.2.1\", \"192.0.2.2\"]",
+            "16: more than one address of a family",
+        ),
+        (
+            "source_addresses = [\"0.0.0.0\"]",
+            "16: nobody can send from 0.0.0.0",
+        ),
+        (
+            "source_addresses = [\"192.0.2.1\"]\nipv4 = false",
+            "16: no address of a family that is used",
+        ),
+        (
+            "proxy = \"192.0.2.1:1080\"\nsource_addresses = [\"::1\"]",
+            "17: no address of the family of the proxy",
+        ),
+        (
+            "proxy_user = \"x\"\nproxy_password_file = \"y\"",
+            "16: proxy_user without a proxy",
+        ),
+        (
+            "proxy = \"192.0.2.1:1080\"\nproxy_user = \"x\"",
+            "17: a login at a proxy is a user and a password",
+        ),
+        (
+            "proxy = \"192.0.2.1:1080\"\nproxy_user = \"\"\nproxy_password_file = \"y\"",
+            "17: proxy_user cannot be that",
+        ),
+    ] {
+        let mistakes = way(fields);
+        let first = mistakes.first().map(String::as_str).unwrap_or_default();
+        assert_eq!(first, format!("ringmail.toml:{told}"), "{fields}");
+    }
+    // A proxy's idea of this machine is another one: a password would go there.
+    let local = "[transport.x]\nkind = \"smarthost\"\nhost = \"localhost\"\ntls = \"none\"\nuser = \"u\"\npassword_file = \"p\"\nmechanisms = [\"PLAIN\"]\n";
+    assert_eq!(server_mistakes(&format!("{SERVER}\n{local}")), [""; 0]);
+    let far = format!("{SERVER}\n{local}proxy = \"127.0.0.1:1080\"\n");
+    assert_eq!(
+        server_mistakes(&far),
+        ["ringmail.toml:20: none of these works without verified TLS"]
+    );
+}
+
+#[test]
+fn pools_must_have_addresses_of_their_own() {
+    let pools = |text: &str| {
+        server_mistakes(&format!(
+            "{SERVER}\n[transport.x]\nkind = \"direct\"\npool = \"a\"\n{text}\n"
+        ))
+    };
+    let one = "[pool.a.member.one]\naddresses = [\"192.0.2.31\", \"2001:db8::31\"]\n";
+    assert_eq!(pools(one), [""; 0]);
+    for (text, told) in [
+        ("", "16: there is no pool \"a\""),
+        ("[pool.a]", "17: no address that mail could leave from"),
+        (
+            "[pool.a.member.one]\nweight = 0\naddresses = [\"192.0.2.31\"]",
+            "17: no address that mail could leave from",
+        ),
+        ("[pool.a.member.one]", "17: no address"),
+        (
+            "[pool.a.member.one]\naddresses = [\"::\"]",
+            "18: nobody can send from ::",
+        ),
+        (
+            "[pool.a.member.one]\naddresses = [\"192.0.2.1\"]\nweight = 1001",
+            "19: weight is out of bounds",
+        ),
+        (
+            "[pool.a.member.one]\naddresses = [\"192.0.2.1\"]\nconnections_max = 0",
+            "19: connections_max is out of bounds",
+        ),
+        (
+            &format!("{one}[pool.b.member.two]\naddresses = [\"192.0.2.31\"]"),
+            "20: 192.0.2.31 is an address of [pool.a.member.one] too",
+        ),
+        (
+            &format!("source_addresses = [\"192.0.2.1\"]\n{one}"),
+            "17: pool and source_addresses at once",
+        ),
+        (
+            &format!("proxy = \"192.0.2.1:1080\"\n{one}"),
+            "17: pool and proxy at once",
+        ),
+        (
+            &format!("{one}[warm_up]\ngrowth_percent = 100"),
+            "20: warm_up.growth_percent cannot be 100",
+        ),
+        (
+            &format!("{one}[warm_up]\nper_day_max = 10"),
+            "20: warm_up.per_day_max cannot be 10",
+        ),
+    ] {
+        let mistakes = pools(text);
+        let told = format!("ringmail.toml:{told}");
+        assert!(mistakes.contains(&told), "{text}: {mistakes:?}");
+    }
+}

@@ -1,0 +1,475 @@
+//! Which of the addresses of a pool a connection is made from: by weight, among those that may make one more. One for each core.
+//! Called by `carry`. An address with `warm_up` sends to a site only what the owner of its row gives out (`percore/warm_up.rs`). How many connections an address may have on this core is lent by the owner of `pool>NAME>MEMBER`, as those of a site are
+//! (`queue::sites`), so that all cores together never have more. Not here: sockets (`start.rs`).
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use shards::rt::{self, Event};
+
+use super::ROOM;
+use super::outcome::Outcome;
+use super::site::Site;
+use super::start::Start;
+use crate::calls::{Answer, Call};
+use crate::percore::{PerCore, monotonic};
+use crate::queue::retry::Verdict;
+use crate::queue::sites::{Lent, SiteReport, member_key};
+use crate::queue::warm_up::{Counts, WarmUpAsk, WarmUpKey};
+use crate::settings::PoolMember;
+
+/// The addresses of all pools, as this core uses them.
+#[derive(Default)]
+pub(super) struct Pools {
+    members: RefCell<HashMap<String, Rc<Member>>>,
+    /// A connection has ended, or more were lent.
+    changed: Event,
+    /// Addresses that have sent to a site what they may for now, until when they are not asked about again.
+    spent: RefCell<HashMap<WarmUpKey, Instant>>,
+}
+
+struct Member {
+    key: String,
+    /// See [`next`].
+    turn: Cell<i64>,
+    /// Connections of this core, or about to be made.
+    open: Cell<u32>,
+    /// Those it may have.
+    lent: Cell<u32>,
+    /// Tasks that wait for one.
+    waiting: Cell<u32>,
+    is_managed: Cell<bool>,
+    wake: Event,
+}
+
+/// The right to have a connection that begins here.
+pub(super) struct Seat {
+    pools: Rc<Pools>,
+    /// None: not of a pool.
+    member: Option<Rc<Member>>,
+    is_limited: bool,
+    warm: Option<Warm>,
+    pub start: Start,
+}
+
+/// What may be sent from an address to a site, and what came of what was.
+struct Warm {
+    core: Rc<PerCore>,
+    key: WarmUpKey,
+    given: Cell<u32>,
+    counts: Cell<Counts>,
+}
+
+/// Why there is no seat, and when to look again.
+pub(super) struct NoSeat {
+    pub reason: String,
+    pub again: Duration,
+}
+
+impl Seat {
+    /// Whether the address has a connection too many: another core wants it.
+    pub fn is_surplus(&self) -> bool {
+        let member = self.member.as_ref().filter(|_| self.is_limited);
+        member.is_some_and(|m| m.open.get() > m.lent.get())
+    }
+
+    /// Whether somebody may wait for its connection to end: of those there are so many and no more.
+    pub fn is_limited(&self) -> bool {
+        self.is_limited
+    }
+
+    /// Whether something may be sent, after asking for more if need be.
+    pub async fn may_send(&self, wanted: usize) -> bool {
+        let Some(warm) = &self.warm else { return true };
+        if warm.given.get() == 0 {
+            let wanted = u32::try_from(wanted).unwrap_or(u32::MAX).max(1);
+            warm.settle(wanted).await;
+        }
+        if warm.given.get() > 0 {
+            return true;
+        }
+        let mut spent = self.pools.spent.borrow_mut();
+        if spent.len() >= SPENT_MAX {
+            let now = monotonic();
+            spent.retain(|_, until| *until > now);
+        }
+        spent.insert(warm.key.clone(), monotonic() + SPENT_FOR);
+        false
+    }
+
+    /// Recipients of the next transaction.
+    pub fn most(&self, most: usize) -> usize {
+        let given = self.warm.as_ref().map(|warm| warm.given.get() as usize);
+        given.map_or(most, |given| most.min(given))
+    }
+
+    /// Notes what came of recipients: of those that a server has said something of.
+    pub fn note(&self, outcomes: &[Outcome]) {
+        let Some(warm) = &self.warm else { return };
+        let mut counts = Counts::default();
+        for outcome in outcomes.iter().filter(|o| o.attempt.code > 0) {
+            let count = match outcome.verdict {
+                Verdict::Temporary => &mut counts.deferred,
+                Verdict::Permanent => &mut counts.refused,
+                _ => &mut counts.accepted,
+            };
+            *count += 1;
+        }
+        let mut all = warm.counts.get();
+        all.add(counts);
+        warm.counts.set(all);
+        let left = warm.given.get().saturating_sub(counts.sent());
+        warm.given.set(left);
+    }
+
+    /// Gives back what was not used.
+    pub async fn end(self) {
+        if let Some(warm) = &self.warm {
+            warm.settle(0).await;
+        }
+    }
+}
+
+impl Warm {
+    async fn settle(&self, wanted: u32) {
+        let ask = WarmUpAsk {
+            key: self.key.clone(),
+            wanted,
+            unused: self.given.take(),
+            counts: self.counts.take(),
+        };
+        if wanted > 0 || ask.unused > 0 || ask.counts != Counts::default() {
+            let given = self.core.warm_up(ask).await;
+            self.given.set(given);
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(Warm {
+            core,
+            key,
+            given,
+            counts,
+        }) = self.warm.take()
+            && (given.get() > 0 || counts.get() != Counts::default())
+        {
+            let ask = WarmUpAsk {
+                key,
+                wanted: 0,
+                unused: given.get(),
+                counts: counts.get(),
+            };
+            rt::spawn(&ROOM, async move {
+                core.warm_up(ask).await;
+            });
+        }
+        if let Some(member) = &self.member {
+            member.open.set(member.open.get() - 1);
+            member.wake.notify();
+            self.pools.changed.notify();
+        }
+    }
+}
+
+impl Pools {
+    /// Where the next connection to a site begins. None is to be had now: why.
+    pub async fn seat(self: &Rc<Self>, core: &Rc<PerCore>, site: &Site) -> Result<Seat, NoSeat> {
+        let live = core.live();
+        let server = &live.settings.server;
+        let transport = site.transport.as_ref();
+        let transport = transport.and_then(|name| server.transport.get(name));
+        let start = Start::of(transport);
+        let Some(name) = transport.and_then(|t| t.pool.as_deref()) else {
+            return Ok(Seat {
+                pools: self.clone(),
+                member: None,
+                is_limited: false,
+                warm: None,
+                start,
+            });
+        };
+        let members = server.pool.get(name).map(|pool| &pool.member);
+        let members = members.into_iter().flatten().filter(|(_, m)| m.weight > 0);
+        let key = |member: &str| WarmUpKey {
+            pool: name.to_owned(),
+            member: member.to_owned(),
+            site: site.name.to_string(),
+        };
+        let mut candidates: Vec<Candidate<'_>> = members
+            .map(|(member, settings)| Candidate {
+                name: member,
+                member: self.member(&member_key(name, member)),
+                settings,
+            })
+            .collect();
+        if candidates.is_empty() {
+            let reason = format!("no address of pool {name} has a weight");
+            return Err(NoSeat::new(reason, AGAIN));
+        }
+        let until = monotonic() + PATIENCE;
+        let mut waiting = None;
+        loop {
+            let seen = self.changed.count();
+            let is_new = |c: &Candidate<'_>| c.settings.warm_up && self.is_spent(&key(c.name));
+            candidates.retain(|candidate| !is_new(candidate));
+            if candidates.is_empty() {
+                let reason = format!(
+                    "the addresses of pool {name} have sent to this receiver what they may today while they are new to it"
+                );
+                return Err(NoSeat::new(reason, SPENT_FOR));
+            }
+            if let Some(Candidate {
+                name,
+                member,
+                settings,
+            }) = choose(&candidates)
+            {
+                member.open.set(member.open.get() + 1);
+                let warm = settings.warm_up.then(|| Warm {
+                    core: core.clone(),
+                    key: key(name),
+                    given: Cell::default(),
+                    counts: Cell::default(),
+                });
+                let seat = Seat {
+                    pools: self.clone(),
+                    start: start.of_member(settings),
+                    member: Some(member.clone()),
+                    is_limited: settings.connections_max.is_some(),
+                    warm,
+                };
+                if seat.may_send(core.queue.ready_for(&site.name)).await {
+                    return Ok(seat);
+                }
+                continue;
+            }
+            if waiting.is_none() {
+                waiting = Some(Waiting::new(candidates.iter().map(|c| &c.member)));
+                for candidate in &candidates {
+                    self.look_after(core, &candidate.member);
+                }
+            }
+            let left = until.saturating_duration_since(monotonic());
+            if left.is_zero() || core.draining.get() {
+                let reason =
+                    format!("the addresses of pool {name} have all the connections they may have");
+                return Err(NoSeat::new(reason, AGAIN));
+            }
+            let _ = rt::timeout(left, self.changed.wait(seen)).await;
+        }
+    }
+
+    fn is_spent(&self, key: &WarmUpKey) -> bool {
+        let mut spent = self.spent.borrow_mut();
+        match spent.get(key) {
+            Some(until) if *until > monotonic() => true,
+            Some(_) => {
+                spent.remove(key);
+                false
+            }
+            None => false,
+        }
+    }
+
+    fn member(&self, key: &str) -> Rc<Member> {
+        let mut members = self.members.borrow_mut();
+        if let Some(member) = members.get(key) {
+            return member.clone();
+        }
+        // What the settings do not name any more, and nobody uses.
+        members.retain(|_, m| m.open.get() > 0 || m.is_managed.get() || Rc::strong_count(m) > 1);
+        let member = Rc::new(Member {
+            key: key.to_owned(),
+            turn: Cell::new(0),
+            open: Cell::new(0),
+            lent: Cell::new(0),
+            waiting: Cell::new(0),
+            is_managed: Cell::new(false),
+            wake: Event::new(),
+        });
+        members.insert(key.to_owned(), member.clone());
+        member
+    }
+
+    /// Borrows connections for an address as long as it has one, or somebody wants one.
+    fn look_after(self: &Rc<Self>, core: &Rc<PerCore>, member: &Rc<Member>) {
+        if member.is_managed.replace(true) {
+            member.wake.notify();
+            return;
+        }
+        let (pools, core, member) = (self.clone(), core.clone(), member.clone());
+        rt::spawn(&ROOM, async move {
+            let _managed = Managed(&member);
+            loop {
+                let seen = member.wake.count();
+                let (ready, open) = (member.waiting.get(), member.open.get());
+                let is_over = ready == 0 && open == 0;
+                let report = SiteReport {
+                    ready,
+                    open,
+                    // There is nothing to learn: all that may be is lent, also if that is more than before.
+                    accepted: if is_over { 0 } else { ACCEPTED },
+                    ..SiteReport::default()
+                };
+                let lent = borrow(&core, &member, report).await;
+                if member.lent.replace(lent.connections) != lent.connections {
+                    pools.changed.notify();
+                }
+                if is_over && member.open.get() == 0 && member.waiting.get() == 0 {
+                    return;
+                }
+                rt::sleep(LEAST_PAUSE).await;
+                let _ = rt::timeout(lent.again, member.wake.wait(seen)).await;
+            }
+        });
+    }
+}
+
+async fn borrow(core: &PerCore, member: &Member, report: SiteReport) -> Lent {
+    let call = Call::Borrow {
+        site: member.key.clone(),
+        transport: None,
+        core: core.id,
+        report,
+    };
+    match core.call(core.owner_of(&member.key), call).await {
+        Ok(Answer::Lent(lent)) => lent,
+        // What was lent holds until something else is heard.
+        _ => Lent {
+            connections: member.lent.get(),
+            gets_through: false,
+            messages: None,
+            pause: None,
+            again: LENT_AGAIN,
+        },
+    }
+}
+
+/// The next in turn among those that may have one more.
+fn choose<'a, 'b>(candidates: &'b [Candidate<'a>]) -> Option<&'b Candidate<'a>> {
+    let has_room = |c: &&Candidate<'_>| {
+        c.settings.connections_max.is_none() || c.member.open.get() < c.member.lent.get()
+    };
+    let free: Vec<_> = candidates.iter().filter(has_room).collect();
+    let turn = |c: &&Candidate<'_>| (c.member.turn.get(), c.settings.weight);
+    let mut turns: Vec<(i64, u32)> = free.iter().map(turn).collect();
+    let chosen = next(&mut turns)?;
+    for (candidate, (turn, _)) in free.iter().zip(&turns) {
+        candidate.member.turn.set(*turn);
+    }
+    Some(free[chosen])
+}
+
+/// Who is next: each gains its weight, the one that has most is taken and pays the weights of all. So of any number of turns in a row each
+/// has its share but for one, and those of one do not come in a heap.
+fn next(turns: &mut [(i64, u32)]) -> Option<usize> {
+    let all: i64 = turns.iter().map(|(_, weight)| i64::from(*weight)).sum();
+    for (turn, weight) in turns.iter_mut() {
+        // Who could not be taken for long does not have all turns afterwards.
+        *turn = (*turn).clamp(-all, all) + i64::from(*weight);
+    }
+    let most = turns.iter().map(|(turn, _)| *turn).max()?;
+    let chosen = turns.iter().position(|(turn, _)| *turn == most)?;
+    turns[chosen].0 -= all;
+    Some(chosen)
+}
+
+/// An address that may be chosen.
+struct Candidate<'a> {
+    name: &'a str,
+    member: Rc<Member>,
+    settings: &'a PoolMember,
+}
+
+impl NoSeat {
+    fn new(reason: String, again: Duration) -> NoSeat {
+        NoSeat { reason, again }
+    }
+}
+
+/// Somebody waits for a connection from any of these.
+struct Waiting(Vec<Rc<Member>>);
+
+impl Waiting {
+    fn new<'a>(members: impl Iterator<Item = &'a Rc<Member>>) -> Waiting {
+        let members: Vec<Rc<Member>> = members.cloned().collect();
+        for member in &members {
+            member.waiting.set(member.waiting.get() + 1);
+        }
+        Waiting(members)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        for member in &self.0 {
+            member.waiting.set(member.waiting.get() - 1);
+            member.wake.notify();
+        }
+    }
+}
+
+/// Ends the care for an address, after a panic too.
+struct Managed<'a>(&'a Member);
+
+impl Drop for Managed<'_> {
+    fn drop(&mut self) {
+        self.0.is_managed.set(false);
+        self.0.lent.set(0);
+    }
+}
+
+/// How long a task waits for a connection to be lent.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Until a site is looked at again for which nobody had a connection left.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Until an address is asked about again that has sent what it may; a new day is noticed no later.
+const SPENT_FOR: Duration = Duration::from_secs(60);
+/// Addresses and sites of which that is remembered, those of which it is over too.
+const SPENT_MAX: usize = 10_000;
+/// More than an address may have connections.
+const ACCEPTED: u32 = 10_000;
+/// Between two questions to the owner.
+const LEAST_PAUSE: Duration = Duration::from_millis(10);
+const LENT_AGAIN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who is taken, turn by turn.
+    fn taken(weights: &[u32], turns: usize) -> String {
+        let mut state: Vec<(i64, u32)> = weights.iter().map(|w| (0, *w)).collect();
+        let name = |n: usize| char::from(b'a' + n as u8);
+        (0..turns)
+            .map(|_| name(next(&mut state).unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn each_has_its_share_and_no_heap() {
+        assert_eq!(taken(&[1], 3), "aaa");
+        assert_eq!(taken(&[1, 1, 1], 6), "abcabc");
+        assert_eq!(taken(&[5, 1, 1], 14), "aabacaaaabacaa");
+        let many = taken(&[60, 30, 10], 1000);
+        assert_eq!(many.matches('a').count(), 600);
+        assert_eq!(many.matches('b').count(), 300);
+        // Of any ten in a row too, but for one.
+        for start in 0..990 {
+            let few = many[start..start + 10].matches('a').count();
+            assert!((5..=7).contains(&few), "{start}: {few}");
+        }
+        assert_eq!(next(&mut []), None);
+    }
+
+    #[test]
+    fn who_could_not_be_taken_for_long_does_not_make_up_for_it() {
+        let mut state = [(1_000_000, 1), (-1_000_000, 1)];
+        let turns: Vec<usize> = (0..10).map(|_| next(&mut state).unwrap()).collect();
+        assert_eq!(turns, [0, 0, 0, 1, 0, 1, 0, 1, 0, 1]);
+    }
+}

@@ -1,0 +1,218 @@
+//! Pools: connections spread over addresses of ours by weight, no more of each than is allowed, and no more mail than a new one may send.
+
+use std::io::{BufRead, BufReader};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use ringmail::calls::{Answer, Call, ControlAnswer, ControlCall};
+use ringmail::queue::warm_up::{State, WarmUpKey};
+use ringmail::settings::Door;
+
+use crate::outbound::{free_port, queue, reasons, server, submit, submit_over};
+use crate::receiver::Receiver;
+use crate::server::TestServer;
+
+/// All mail leaves from the addresses of this pool.
+fn pool(members: &str) -> String {
+    format!(
+        "messages_per_connection_max = 1\n[transport.way]\nkind = \"direct\"\npool = \"p\"\n[[route]]\ntransport = \"way\"\n{members}"
+    )
+}
+
+fn member(name: &str, last: u8, more: &str) -> String {
+    format!("[pool.p.member.{name}]\naddresses = [\"127.0.0.{last}\"]\n{more}\n")
+}
+
+/// Messages that came from an address; one on each connection.
+fn from(receiver: &Receiver, last: u8) -> usize {
+    let heard = receiver.heard.lock().unwrap();
+    let is_it = Some(IpAddr::from([127, 0, 0, last]));
+    let of = heard.iter().filter(|h| h.peer == is_it);
+    of.map(|h| h.messages.len()).sum()
+}
+
+fn patiently(mut done: impl FnMut() -> bool, state: impl Fn() -> String) {
+    for _ in 0..1200 {
+        if done() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("waited a minute in vain: {}", state());
+}
+
+fn warm_ups(server: &TestServer) -> Vec<(WarmUpKey, State)> {
+    let mut all = Vec::new();
+    for shard in 0..server.server().shards() {
+        let owner = server.server().owner_of_shard(shard);
+        let call = ControlCall::WarmUps {
+            shard,
+            after: None,
+            limit: 100,
+        };
+        let answer = server.server().call(owner, Call::Control(Box::new(call)));
+        let Ok(Answer::Control(Ok(ControlAnswer::WarmUps((found, None))))) = answer else {
+            panic!("no warm-ups");
+        };
+        all.extend(found);
+    }
+    all
+}
+
+#[test]
+fn addresses_take_turns_by_weight() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let receiver = Receiver::start([127, 0, 0, 11], port, None, |_| None);
+    let members = [
+        member("often", 41, "weight = 3"),
+        member(
+            "seldom",
+            42,
+            "weight = 1\nehlo_name = \"seldom.example.test\"",
+        ),
+        member("never", 43, "weight = 0"),
+    ];
+    let server = server(directory.path(), port, &pool(&members.concat()));
+    for n in 0..40 {
+        assert!(submit(&server, &["a@one.test"], &format!("s{n}")).starts_with("250"));
+    }
+    patiently(
+        || queue(&server).is_empty(),
+        || format!("{:?}", reasons(&server)),
+    );
+    let (often, seldom) = (from(&receiver, 41), from(&receiver, 42));
+    assert_eq!(often + seldom, 40);
+    // Each core takes turns of its own, and one may be in the middle of its own.
+    let off = 2 * usize::from(server.server().cores());
+    assert!(seldom.abs_diff(10) <= off, "{often} {seldom}");
+    let commands = receiver.commands();
+    let as_seldom = commands.iter().filter(|c| *c == "EHLO seldom.example.test");
+    assert_eq!(as_seldom.count(), seldom);
+}
+
+#[test]
+fn an_address_has_no_more_connections_than_it_may() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    // Those that have said EHLO and not QUIT; the most there were.
+    let (now, most) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicI64::new(0)));
+    let counts = (now.clone(), most.clone());
+    let says = move |line: &str| {
+        let (now, most) = &counts;
+        if line.starts_with("EHLO") {
+            let open = now.fetch_add(1, Ordering::SeqCst) + 1;
+            most.fetch_max(open, Ordering::SeqCst);
+        }
+        if line.starts_with("QUIT") {
+            now.fetch_sub(1, Ordering::SeqCst);
+        }
+        None
+    };
+    let receiver = Receiver::start([127, 0, 0, 11], port, None, says);
+    let members = member("one", 41, "connections_max = 1");
+    let server = server(directory.path(), port, &pool(&members));
+    for n in 0..20 {
+        assert!(submit(&server, &["a@one.test"], &format!("s{n}")).starts_with("250"));
+    }
+    patiently(
+        || queue(&server).is_empty(),
+        || format!("{:?}", reasons(&server)),
+    );
+    assert_eq!(from(&receiver, 41), 20);
+    assert_eq!(most.load(Ordering::SeqCst), 1);
+}
+
+const TWO_A_DAY: &str = "[warm_up]\nfirst_per_day = 2\n";
+
+#[test]
+fn a_new_address_sends_what_it_may_and_the_others_the_rest() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let receiver = Receiver::start([127, 0, 0, 11], port, None, |_| None);
+    let members = [
+        member("new", 41, "warm_up = true\nweight = 100"),
+        member("old", 42, ""),
+        TWO_A_DAY.to_owned(),
+    ];
+    let server = server(directory.path(), port, &pool(&members.concat()));
+    for n in 0..10 {
+        assert!(submit(&server, &["a@one.test"], &format!("s{n}")).starts_with("250"));
+    }
+    patiently(
+        || queue(&server).is_empty(),
+        || format!("{:?}", reasons(&server)),
+    );
+    assert_eq!((from(&receiver, 41), from(&receiver, 42)), (2, 8));
+    patiently(
+        || matches!(&warm_ups(&server)[..], [(_, state)] if state.counts.accepted == 2),
+        || format!("{:?}", warm_ups(&server)),
+    );
+    let (key, state) = warm_ups(&server).remove(0);
+    assert_eq!((state.cap, state.given), (2, 2));
+    let expected = ("p", "new", "way>mx.shared.test");
+    assert_eq!((&*key.pool, &*key.member, &*key.site), expected);
+}
+
+/// Not a test of its own: the server that is killed below.
+#[test]
+fn warm_up_child() {
+    let Ok(directory) = std::env::var("RINGMAIL_WARM_UP_CHILD") else {
+        return;
+    };
+    let directory = Path::new(&directory);
+    let more = std::fs::read_to_string(directory.join("more")).unwrap();
+    let (port, more) = more.split_once('\n').unwrap();
+    let server = server(directory, port.parse().unwrap(), more);
+    println!("\nready {}", server.address(Door::Submission));
+    loop {
+        std::thread::sleep(Duration::from_secs(60));
+    }
+}
+
+#[test]
+fn what_was_given_out_is_used_up_after_a_kill() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let receiver = Receiver::start([127, 0, 0, 11], port, None, |_| None);
+    let more = pool(&[member("new", 41, "warm_up = true"), TWO_A_DAY.to_owned()].concat());
+    std::fs::write(directory.path().join("more"), format!("{port}\n{more}")).unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "pools::warm_up_child", "--nocapture"])
+        .env("RINGMAIL_WARM_UP_CHILD", directory.path())
+        .env("RINGMAIL_FAULTS", "queue.warmed_up=kill@1")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    let mut lines = output.lines().map_while(Result::ok);
+    let address: SocketAddr = lines
+        .find_map(|line| line.strip_prefix("ready ").map(|a| a.parse().unwrap()))
+        .unwrap();
+    let stream = TcpStream::connect(address).unwrap();
+    assert!(submit_over(stream, &["a@one.test"], "first").starts_with("250"));
+    // It dies once the lot is on disk, and before anything is sent.
+    assert!(!child.wait().unwrap().success());
+    assert_eq!(from(&receiver, 41), 0);
+    let server = server(directory.path(), port, &more);
+    assert_eq!(warm_ups(&server)[0].1.given, 1);
+    for n in 0..2 {
+        assert!(submit(&server, &["a@one.test"], &format!("s{n}")).starts_with("250"));
+    }
+    let spent = "have sent to this receiver what they may today";
+    patiently(
+        || {
+            let reasons = reasons(&server);
+            reasons.len() == 2 && reasons.iter().all(|reason| reason.contains(spent))
+        },
+        || format!("{:?}", reasons(&server)),
+    );
+    assert_eq!(from(&receiver, 41), 1);
+    let (_, state) = warm_ups(&server).remove(0);
+    assert_eq!((state.cap, state.given), (2, 2));
+}
