@@ -160,16 +160,15 @@ impl Check<'_> {
             self.of_transport(name, Some("source_addresses"), message, hint);
         }
         let has = |v6| addresses.iter().any(|a| a.is_ipv6() == v6);
+        let is_given = !addresses.is_empty();
+        let is_used = transport.ipv4 && has(false) || transport.ipv6 && has(true);
         match transport.proxy {
-            Some(proxy) if !addresses.is_empty() && !has(proxy.is_ipv6()) => {
+            Some(proxy) if is_given && !has(proxy.is_ipv6()) => {
                 let message = "no address of the family of the proxy".to_owned();
                 let hint = "they are where connections to the proxy begin; remove them, or add one";
                 self.of_transport(name, Some("source_addresses"), message, hint);
             }
-            None if !addresses.is_empty()
-                && !(transport.ipv4 && has(false))
-                && !(transport.ipv6 && has(true)) =>
-            {
+            None if is_given && !is_used => {
                 let message = "no address of a family that is used".to_owned();
                 let hint = "a family without an address here is not used; see ipv4 and ipv6";
                 self.of_transport(name, Some("source_addresses"), message, hint);
