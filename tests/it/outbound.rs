@@ -59,11 +59,11 @@ fn server_with(
 
 /// Submits as anna; the reply to the end of the message.
 pub fn submit(server: &TestServer, recipients: &[&str], subject: &str) -> String {
-    submit_over(server.connect(Door::Submission), recipients, subject)
+    submit_on(server.connect(Door::Submission), recipients, subject)
 }
 
-/// The same on this connection.
-pub fn submit_over(stream: TcpStream, recipients: &[&str], subject: &str) -> String {
+/// The same on a connection to the door for it.
+pub fn submit_on(stream: TcpStream, recipients: &[&str], subject: &str) -> String {
     let mut talk = BufReader::new(stream);
     reply(&mut talk).unwrap();
     command(&mut talk, "EHLO client.example\r\n").unwrap();

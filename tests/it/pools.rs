@@ -12,7 +12,7 @@ use ringmail::calls::{Answer, Call, ControlAnswer, ControlCall};
 use ringmail::queue::warm_up::{State, WarmUpKey};
 use ringmail::settings::Door;
 
-use crate::outbound::{free_port, queue, reasons, server, submit, submit_over};
+use crate::outbound::{free_port, queue, reasons, server, submit, submit_on};
 use crate::receiver::Receiver;
 use crate::server::TestServer;
 
@@ -195,7 +195,7 @@ fn what_was_given_out_is_used_up_after_a_kill() {
         .find_map(|line| line.strip_prefix("ready ").map(|a| a.parse().unwrap()))
         .unwrap();
     let stream = TcpStream::connect(address).unwrap();
-    assert!(submit_over(stream, &["a@one.test"], "first").starts_with("250"));
+    assert!(submit_on(stream, &["a@one.test"], "first").starts_with("250"));
     // It dies once the lot is on disk, and before anything is sent.
     assert!(!child.wait().unwrap().success());
     assert_eq!(from(&receiver, 41), 0);

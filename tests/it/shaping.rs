@@ -1,6 +1,6 @@
 //! Traffic shaping: rules by host and by reply, what is done about a site, and what operators see and undo of it.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,8 +12,9 @@ use ringmail::queue::sites::{Kind, SiteState};
 use shards::CoreId;
 
 use crate::dns::{mx, serve_zone};
-use crate::outbound::submit;
-use crate::program::{Localserve, ringmail};
+use crate::folder::Folder;
+use crate::outbound::{submit, submit_on};
+use crate::program::{Localserve, ringmail, ringmail_with_input};
 use crate::receiver::Receiver;
 use crate::server::TestServer;
 use crate::smtp::numbers;
@@ -294,4 +295,75 @@ fn commands_about_sites_say_what_there_is() {
     }
     let rules = ringmail(&["config", "example", "shaping.toml"]);
     assert!(rules.out.contains("*.google.com"), "{}", rules.out);
+}
+
+#[test]
+fn a_site_is_shown_and_resumed_by_commands() {
+    let port = free_port();
+    let is_slow = Arc::new(AtomicBool::new(true));
+    let slow = is_slow.clone();
+    let receiver = Receiver::start([127, 0, 0, 14], port, None, move |line| {
+        let refuses = line.starts_with("RCPT") && slow.load(Ordering::SeqCst);
+        refuses.then(|| "451 4.7.98 not now".into())
+    });
+    let dns = serve_zone(zone);
+    let folder = Folder::new(
+        "[postmaster]\naccount = \"anna\"\n[domain.\"example.test\"]\n",
+        &format!(
+            "submission = {{ port = {{port}}, allow_plain_auth = true }}\n[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[outbound]\nport = {port}\nshaping_file = \"shaping.toml\"\n"
+        ),
+    );
+    let rules =
+        "[[reply]]\ncode = 451\nenhanced = \"4.7.98\"\naction = \"pause\"\nfor_secs = \"1h\"\n";
+    std::fs::write(folder.at("shaping.toml"), "[[reply]]\ncode = 7\n").unwrap();
+    std::fs::create_dir(folder.at("accounts")).unwrap();
+    let anna = "addresses = [\"anna@example.test\"]\n";
+    std::fs::write(folder.at("accounts/anna.toml"), anna).unwrap();
+    let wrong = folder.run(&["config", "check"]).err;
+    assert!(
+        wrong.contains("shaping.toml:2:1: code cannot be 7"),
+        "{wrong}"
+    );
+    std::fs::write(folder.at("shaping.toml"), rules).unwrap();
+    let _serving = folder.serve();
+    let password = folder.arguments(&["account", "password", "anna"]);
+    assert_eq!(ringmail_with_input(&password, "anna-password\n").code, 0);
+    let submit = |to: &str| {
+        let stream = TcpStream::connect(("127.0.0.1", folder.port + 1)).unwrap();
+        submit_on(stream, &[to], "x")
+    };
+    assert!(submit("first@one.test").starts_with("250"));
+    wait_for(|| {
+        folder
+            .run(&["queue", "sites", "--paused"])
+            .out
+            .contains("451")
+    });
+    assert!(submit("second@two.test").starts_with("250"));
+    let sites = folder.run(&["queue", "sites", "mx.shared.test"]).out;
+    let why = "the site is paused by a rule: 451 4.7.98 not now";
+    assert!(
+        sites.starts_with("mx.shared.test\n") && sites.contains(why),
+        "{sites}"
+    );
+    assert!(sites.contains(" reply-pause until "), "{sites}");
+    let json = folder.run(&["queue", "sites", "--json"]).out;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["pause"]["reason"], why);
+    let lasts =
+        json["pause"]["until"].as_i64().unwrap() - json["actions"][0]["at"].as_i64().unwrap();
+    assert!((3_598..=3_602).contains(&lasts), "{json}");
+    is_slow.store(false, Ordering::SeqCst);
+    let resumed = folder.run(&["queue", "sites", "resume", "mx.shared.test"]);
+    assert_eq!(resumed.out, "1 site is resumed.\n", "{}", resumed.err);
+    wait_for(|| receiver.messages().len() == 1);
+    let ended = folder.run(&["queue", "sites"]).out;
+    assert!(ended.contains(", ended "), "{ended}");
+    let paused = folder.run(&["queue", "sites", "pause", "mx.shared.test", "--for", "1h"]);
+    assert_eq!(paused.out, "1 site is paused.\n", "{}", paused.err);
+    // The log is written by a thread of its own.
+    wait_for(|| {
+        let log = folder.log();
+        log.contains("kind=reply-pause") && log.contains("kind=by-hand")
+    });
 }
