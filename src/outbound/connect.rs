@@ -404,6 +404,10 @@ impl Call<'_> {
             Trouble::Refused(what, reply) => Unconnected::said(what, &reply, remote),
             Trouble::Lost(lost) => Unconnected::lost(&lost, remote),
             Trouble::Tls(text, _) => {
+                let text = match self.requirement.filter(|r| r.is_tls_mandatory) {
+                    Some(requirement) => format!("{text} ({})", requirement.ground),
+                    None => text,
+                };
                 let mut ours = Unconnected::ours((4, 7, 5), text, remote);
                 ours.is_demanded = self.requirement.is_some();
                 ours
@@ -548,7 +552,10 @@ impl Call<'_> {
             Some(error) => {
                 let (result, reason) = handshake_failure(error);
                 let failure = (ResultType::from_word(result), reason);
-                Trouble::Tls(client_tls::explain(error), failure)
+                let demanded = self.requirement.zip(cell.verdict());
+                let objection = demanded.and_then(|(demand, verdict)| demand.objection(verdict));
+                let text = objection.unwrap_or_else(|| client_tls::explain(error));
+                Trouble::Tls(text, failure)
             }
             None => failed_tls(format!("TLS: {}", words(&error))),
         })?;

@@ -547,6 +547,16 @@ impl Requirement {
         }
     }
 
+    /// Why a certificate will not do, in words. None where any does.
+    pub fn objection(&self, verdict: &Verdict) -> Option<String> {
+        match (&self.policy, &verdict.dane, &verdict.pkix) {
+            _ if !self.is_enforced => None,
+            (Policy::Dane { .. }, Some(Err(error)), _) => Some(error.to_string()),
+            (Policy::Pkix { .. }, _, Err(failure)) => Some(failure.to_string()),
+            _ => None,
+        }
+    }
+
     /// What would have been found out about the certificate of a connection that there is, had it been made for this.
     pub fn verdict(&self, held: &Held<'_>, now: UnixTime) -> Verdict {
         let dane = match &self.policy {
