@@ -4,20 +4,19 @@ MTA-STS in each mode, from a host with the wrong certificate, and over a kill an
 RFC 7672 2, RFC 8461 3, 4, 5.
 """
 
-import http.server
 import json
 import shutil
 import socket
-import ssl
 import sys
 import tempfile
-import threading
 import time
 import traceback
 from pathlib import Path
 
 import server as interop
 from server import HOST, binary, command, expect, need, same, succeed
+from server.policy_host import PolicyHost
+from server.sending import authority, certificate
 from server.zones import APEX, Daemons, free_port
 
 need("unbound", "knotd", "keymgr", "openssl")
@@ -73,55 +72,11 @@ POLICIES = {
 }
 
 
-class PolicyHost:
-    """Python's HTTPS server, for all policy hosts but one."""
-
-    def __init__(self, scratch):
-        authority, key = scratch / "ca.pem", scratch / "ca.key"
-        succeed("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test authority", "-keyout", key, "-out", authority)
-        names = [f"mta-sts.{domain}" for domain in [*POLICIES, "moved.test"] if domain != "wrong.test"]
-        (scratch / "names").write_text("subjectAltName=" + ",".join(f"DNS:{name}" for name in names) + "\nbasicConstraints=CA:FALSE\n")
-        succeed("openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=policies", "-keyout", scratch / "host.key", "-out", scratch / "host.csr")
-        succeed("openssl", "x509", "-req", "-in", scratch / "host.csr", "-CA", authority, "-CAkey", key, "-CAcreateserial", "-days", "2",
-                "-extfile", scratch / "names", "-out", scratch / "host.pem")  # fmt: skip
-        self.asked = asked = []
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):  # noqa: N802, the name that the library calls
-                domain = self.headers["host"].split(":")[0].removeprefix("mta-sts.")
-                asked.append((domain, self.path))
-                if domain == "moved.test":
-                    self.send_response(301)
-                    self.send_header("location", "https://mta-sts.enforce.test/.well-known/mta-sts.txt")
-                    self.send_header("content-length", "0")
-                    self.end_headers()
-                    return
-                body = POLICIES[domain].encode()
-                self.send_response(200)
-                self.send_header("content-type", "text/plain")
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        class Server(http.server.ThreadingHTTPServer):
-            def handle_error(self, *_):
-                """Who does not like the certificate breaks off."""
-
-        self.server = Server((HOST, 0), Handler)
-        self.port = self.server.server_address[1]
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(scratch / "host.pem", scratch / "host.key")
-        self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def times(self, domain):
-        same({path for _, path in self.asked} - {"/.well-known/mta-sts.txt"}, set(), "paths")
-        return sum(1 for asked, _ in self.asked if asked == domain)
+def policy_host(scratch):
+    """For all policy hosts but one: that has no certificate of its own."""
+    authority(scratch)
+    names = [f"mta-sts.{domain}" for domain in [*POLICIES, "moved.test"] if domain != "wrong.test"]
+    return PolicyHost(certificate(scratch, "host", *names), POLICIES, {"moved.test": "enforce.test"})
 
 
 class Setup:
@@ -256,7 +211,7 @@ def main():
     cases = (dane, what_is_not_signed, policies, kept_over_a_kill)
     try:
         daemons.start()
-        setup = Setup(scratch, daemons, PolicyHost(scratch))
+        setup = Setup(scratch, daemons, policy_host(scratch))
         for case in cases:
             interop.attempt(case, setup) or failed.append(case.__name__)
     except Exception:
