@@ -14,8 +14,10 @@ use crate::login::limiter::{May, Networks, Refused};
 use crate::login::{Attempted, LoginRecord, SaltRow, Secrets, Service};
 use crate::lookup::{Found, MailHosts};
 use crate::metrics::{DurationSamples, Samples};
+use crate::queue::events::Told;
 use crate::queue::rows::Stored;
 use crate::queue::sites::{Lent, SiteReport, SiteState};
+use crate::queue::suppression::{AddressRow, Suppressed};
 use crate::queue::warm_up::{WarmUpAsk, WarmUpPage};
 use crate::queue::{Deed, Done, Filter, HoldRules, Place};
 use crate::settings::AccountName;
@@ -161,6 +163,32 @@ pub enum Call {
     },
     /// How TLS went with domains of one shard. May be repeated: it has a number.
     TlsResults(Box<ResultBatch>),
+    /// Events of an account's mail. May be repeated: they have numbers. A lost answer: they are repeated.
+    Events {
+        /// Whose.
+        account: AccountName,
+        /// What.
+        told: Box<Told>,
+    },
+    /// The hashes of all addresses that an account's suppression list has something of. Changes nothing; may be repeated.
+    SuppressionHashes {
+        /// Whose.
+        account: AccountName,
+    },
+    /// Why does an account send nothing to these addresses? Changes nothing; may be repeated.
+    Suppressed {
+        /// Whose.
+        account: AccountName,
+        /// A few.
+        addresses: Vec<String>,
+    },
+    /// An account's suppression list has changed: hashes that are in it now, or no longer. A lost one: it is known some minutes later.
+    SuppressionChanged {
+        /// Whose.
+        account: AccountName,
+        /// Each, and whether it is there.
+        changes: Vec<(u64, bool)>,
+    },
     /// New configuration. Absolute.
     Live(Arc<Live>),
     /// All is prepared: mail doors may accept, and `/readyz` may say so. Absolute.
@@ -201,6 +229,10 @@ pub enum Answer {
     Exist(Result<Vec<bool>, StoreError>),
     /// To `Sts`.
     Sts(StsAnswer),
+    /// To `SuppressionHashes`.
+    Hashes(Result<Vec<u64>, StoreError>),
+    /// To `Suppressed`, in the order of the addresses: the reason in words; none: it may be sent to.
+    Suppressed(Result<Vec<Option<String>>, StoreError>),
     /// To calls that only do something.
     Done(Result<(), StoreError>),
     /// To `Control`.
@@ -523,6 +555,33 @@ pub enum ControlCall {
         /// How many.
         limit: usize,
     },
+    /// Rows of suppression lists in one shard after a key, at most so many.
+    Suppressions {
+        /// Which shard.
+        shard: u16,
+        /// Whose; none: all.
+        account: Option<String>,
+        /// The last one told.
+        after: Option<Vec<u8>>,
+        /// How many.
+        limit: usize,
+    },
+    /// What is stored of an address in an account's suppression list.
+    Suppression {
+        /// Whose.
+        account: AccountName,
+        /// Which.
+        address: String,
+    },
+    /// Adds an address to an account's suppression list, or removes it.
+    ChangeSuppression {
+        /// Whose.
+        account: AccountName,
+        /// Which.
+        address: String,
+        /// None: it goes.
+        to: Option<Suppressed>,
+    },
     /// Checks a slice of one shard.
     Check {
         /// Which shard.
@@ -568,6 +627,12 @@ pub enum ControlAnswer {
     HoldRules(Box<HoldRules>),
     /// To `WarmUps`, and where to go on.
     WarmUps(WarmUpPage),
+    /// To `Suppressions`: each with its key and whose it is.
+    Suppressions(Vec<(Vec<u8>, String, AddressRow)>),
+    /// To `Suppression`.
+    Suppression(Option<AddressRow>),
+    /// To `ChangeSuppression`: whether it was suppressed before, and how many cores gave no answer.
+    SuppressionChanged(bool, u16),
     /// To `QueueOctets`: none if there is no such recipient, nothing at the end.
     Octets(Option<Vec<u8>>),
     /// To `ShowSts`.

@@ -1,5 +1,6 @@
 //! Serving the calls of other cores: the counterpart of `percore`. Those about logins are in `login`.
 
+mod events;
 mod login;
 mod queue;
 mod sites;
@@ -16,6 +17,7 @@ use crate::lookup::mail_hosts;
 use crate::percore::{PerCore, TLS_RESULTS_LOST, monotonic};
 use crate::queue::HoldRules;
 use crate::queue::route::Routes;
+use crate::queue::suppression;
 use crate::settings::AccountName;
 use crate::store::{self, Account, StoreError};
 
@@ -77,6 +79,7 @@ impl PerCore {
             Call::Live(live) => {
                 self.resolver.configure(&live.resolver);
                 self.queue.configure(Routes::of(&live.settings));
+                self.use_interests(&live);
                 *self.live.borrow_mut() = live;
                 self.shapes.borrow_mut().clear();
                 self.end_barred_sessions();
@@ -91,6 +94,11 @@ impl PerCore {
                 self.tend_tls_policies();
                 self.prune_tls_results();
                 self.prune_warm_ups();
+                self.prune_events();
+                responder.answer(Answer::Done(Ok(())));
+            }
+            Call::SuppressionChanged { account, changes } => {
+                self.queue.lists.changed(account.as_str(), &changes);
                 responder.answer(Answer::Done(Ok(())));
             }
             Call::Scrape => {
@@ -185,6 +193,13 @@ impl PerCore {
             }),
             Call::Sts { domain, anew } => Answer::Sts(self.own_sts(&domain, anew).await),
             Call::WarmUp { shard, ask } => Answer::Given(self.own_warm_up(shard, *ask).await),
+            Call::Events { account, told } => Answer::Done(self.take_events(account, &told).await),
+            Call::SuppressionHashes { account } => {
+                Answer::Hashes(self.suppression_hashes(account).await)
+            }
+            Call::Suppressed { account, addresses } => {
+                Answer::Suppressed(self.suppressed(account, &addresses).await)
+            }
             Call::TlsResults(batch) => Answer::Done(self.keep_tls_results(*batch).await),
             Call::Control(call) => Answer::Control(self.control(*call).await),
             _ => Answer::Done(Ok(())),
@@ -509,6 +524,24 @@ impl PerCore {
                 let page = self.stored_warm_ups(shard, after, limit).await?;
                 Ok(ControlAnswer::WarmUps(page))
             }
+            ControlCall::Suppressions {
+                shard,
+                account,
+                after,
+                limit,
+            } => {
+                let shard = self.own_shard(shard)?;
+                let found = suppression::page(shard, account.as_deref(), after, limit).await?;
+                Ok(ControlAnswer::Suppressions(found))
+            }
+            ControlCall::Suppression { account, address } => {
+                self.suppression(account, &address).await
+            }
+            ControlCall::ChangeSuppression {
+                account,
+                address,
+                to,
+            } => self.change_suppression(account, &address, to).await,
             ControlCall::Check { shard, from } => {
                 let slice = store::check_slice(self.own_shard(shard)?, from).await?;
                 Ok(ControlAnswer::Check(slice))

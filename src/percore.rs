@@ -3,6 +3,7 @@
 //! Doors get an `Rc<PerCore>`; it knows no protocol. Handling of calls that other cores send is in `handle.rs`.
 
 mod attempts;
+mod events;
 mod login;
 mod promised;
 mod tls_policy;
@@ -229,6 +230,7 @@ impl PerCore {
             round: Cell::new(usize::from(core.id.0)),
         });
         core.queue.configure(Routes::of(&core.live().settings));
+        core.use_interests(&core.live());
         core
     }
 

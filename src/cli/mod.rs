@@ -24,6 +24,7 @@ mod salvage;
 mod selection;
 mod serve;
 mod sites;
+mod suppression;
 mod table;
 mod tlspubkey;
 mod tlsresults;
@@ -115,6 +116,10 @@ fn run(command: Command, arguments: &Arguments) -> Result<(), Failure> {
         Command::HoldRuleList => hold_rules::list(arguments),
         Command::HoldRuleAdd => hold_rules::add(arguments),
         Command::HoldRuleRemove => hold_rules::remove(arguments),
+        Command::SuppressionList => suppression::list(arguments),
+        Command::SuppressionAdd => suppression::add(arguments),
+        Command::SuppressionRemove => suppression::remove(arguments),
+        Command::SuppressionLookup => suppression::look_up(arguments),
         Command::QueueDump => queue::dump(arguments),
         Command::DkimGen => dkim::generate(arguments),
         Command::DkimRecord => dkim::record(arguments),

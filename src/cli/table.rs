@@ -37,6 +37,10 @@ pub(super) enum Command {
     HoldRuleList,
     HoldRuleAdd,
     HoldRuleRemove,
+    SuppressionList,
+    SuppressionAdd,
+    SuppressionRemove,
+    SuppressionLookup,
     DkimGen,
     DkimRecord,
     DkimCheck,
@@ -94,10 +98,11 @@ pub(super) enum Opt {
     Shift,
     Paused,
     For,
+    Expires,
 }
 
 /// Options whose values are texts that their commands read.
-pub(super) const TEXTS: [Opt; 16] = [
+pub(super) const TEXTS: [Opt; 17] = [
     Opt::Account,
     Opt::From,
     Opt::To,
@@ -114,6 +119,7 @@ pub(super) const TEXTS: [Opt; 16] = [
     Opt::Why,
     Opt::SenderDomain,
     Opt::For,
+    Opt::Expires,
 ];
 
 /// The options of a command about recipients in the queue: which server, which recipients, and others.
@@ -179,6 +185,7 @@ impl Opt {
             Opt::Shift => "--shift",
             Opt::Paused => "--paused",
             Opt::For => "--for LENGTH",
+            Opt::Expires => "--expires TIME",
         }
     }
 
@@ -190,7 +197,7 @@ impl Opt {
 
     /// Whether it is a part of a filter, or in place of one: the usage names these together.
     fn is_filter(self) -> bool {
-        let others = [Opt::Why, Opt::SenderDomain, Opt::For];
+        let others = [Opt::Why, Opt::SenderDomain, Opt::For, Opt::Expires];
         self == Opt::All || TEXTS.contains(&self) && !others.contains(&self)
     }
 
@@ -215,6 +222,8 @@ impl Opt {
             Opt::All if command == Command::SiteResume => "every site",
             Opt::All => "every recipient in the queue",
             Opt::SenderDomain => "the domain of the sender's address",
+            Opt::Account if is_suppression(command) => "whose list",
+            Opt::Expires => "when it may be written to again: 30d is in thirty days",
             Opt::Account => "whose mail it is",
             Opt::From => "a part of the sender's address; @DOMAIN; <> for the null path",
             Opt::To => "a part of the recipient's address; @DOMAIN",
@@ -247,6 +256,16 @@ impl Opt {
             Opt::MakeMissing => "makes shards whose directories are gone for good anew, empty",
         }
     }
+}
+
+fn is_suppression(command: Command) -> bool {
+    matches!(
+        command,
+        Command::SuppressionList
+            | Command::SuppressionAdd
+            | Command::SuppressionRemove
+            | Command::SuppressionLookup
+    )
 }
 
 /// A command's row.
@@ -390,7 +409,7 @@ const WHICH: &[Opt] = &[Opt::Config, Opt::Dir];
 const WHICH_JSON: &[Opt] = &[Opt::Config, Opt::Dir, Opt::Json];
 
 /// All commands, in the order of the help.
-pub(super) const ROWS: [Row; 51] = [
+pub(super) const ROWS: [Row; 55] = [
     Row {
         command: Command::Localserve,
         words: &["localserve"],
@@ -769,6 +788,52 @@ are not held. Rules stay until they are removed.",
         details: "\
 N is its number, as ringmail queue holdrules list shows it. What it holds is
 released by ringmail queue release --rule N.",
+    },
+    Row {
+        command: Command::SuppressionList,
+        words: &["suppression", "list"],
+        arguments: &[],
+        options: &[Opt::Config, Opt::Dir, Opt::Account, Opt::Json],
+        summary: "Lists the addresses that accounts send nothing to",
+        details: "\
+Of all accounts, or of one. Addresses that failed and are not suppressed yet are
+listed too, with how often: another message to them is still tried.",
+    },
+    Row {
+        command: Command::SuppressionAdd,
+        words: &["suppression", "add"],
+        arguments: &["ADDRESS"],
+        options: &[
+            Opt::Config,
+            Opt::Dir,
+            Opt::Account,
+            Opt::Why,
+            Opt::Expires,
+            Opt::Json,
+        ],
+        summary: "Has an account send nothing to an address",
+        details: "\
+From when the command ends, mail of the account (--account) to the address is given
+up before it is tried, and the sender gets a report with the reason. It holds for
+all forms of the address: any case, and with +ANYTHING in the local part. Addresses
+that refuse mail for good are added by themselves, unless suppress_on_failure says
+otherwise.",
+    },
+    Row {
+        command: Command::SuppressionRemove,
+        words: &["suppression", "remove"],
+        arguments: &["ADDRESS"],
+        options: &[Opt::Config, Opt::Dir, Opt::Account, Opt::Json],
+        summary: "Lets an account send to an address again",
+        details: "Failures that were counted for it are forgotten too.",
+    },
+    Row {
+        command: Command::SuppressionLookup,
+        words: &["suppression", "lookup"],
+        arguments: &["ADDRESS"],
+        options: &[Opt::Config, Opt::Dir, Opt::Account, Opt::Json],
+        summary: "Says whether an account sends to an address",
+        details: "",
     },
     Row {
         command: Command::DkimGen,

@@ -14,7 +14,7 @@ use super::source::Source;
 use super::supervise::Wish;
 use super::{
     accounts, check, client_keys, hold_rules, logins, lookup, mtasts, queue, secrets, sites,
-    tlsresults, warm_up,
+    suppression, tlsresults, warm_up,
 };
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall};
 use crate::serve::Server;
@@ -278,6 +278,23 @@ pub fn run(
         Request::HoldRuleRemove { id } => hold_rules::remove(control, id),
         Request::QueueDump { id } => queue::dump(control, id, item),
         Request::QueueWarmUp { member } => warm_up::list(control, member.as_deref(), item),
+        Request::SuppressionList {
+            account,
+            after,
+            limit,
+        } => suppression::list(control, account.as_deref(), after, limit, item),
+        Request::SuppressionAdd {
+            account,
+            address,
+            reason,
+            expires,
+        } => suppression::add(control, &account, &address, (reason, expires)),
+        Request::SuppressionRemove { account, address } => {
+            suppression::remove(control, &account, &address)
+        }
+        Request::SuppressionLookup { account, address } => {
+            suppression::look_up(control, &account, &address)
+        }
         Request::Check {} => check::check(control, item),
     }
 }

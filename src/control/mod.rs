@@ -22,6 +22,7 @@ mod sites;
 pub mod socket;
 pub mod source;
 mod supervise;
+mod suppression;
 mod tlsresults;
 mod warm_up;
 

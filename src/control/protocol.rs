@@ -250,6 +250,45 @@ pub enum Request {
         #[serde(default)]
         member: Option<String>,
     },
+    /// A page of the suppression lists, of all accounts or one.
+    SuppressionList {
+        /// Whose; none: all.
+        #[serde(default)]
+        account: Option<String>,
+        /// `next` of the page before.
+        #[serde(default)]
+        after: Option<RowPosition>,
+        /// Length of the page; at most [`PAGE_MAX`].
+        #[serde(default = "page_max")]
+        limit: usize,
+    },
+    /// Have an account send nothing to an address.
+    SuppressionAdd {
+        /// Whose list.
+        account: String,
+        /// Which.
+        address: String,
+        /// Why; may be empty.
+        #[serde(default)]
+        reason: String,
+        /// Until then, seconds since 1970; none: until it is removed.
+        #[serde(default)]
+        expires: Option<i64>,
+    },
+    /// Let an account send to an address again. What failed there before is forgotten.
+    SuppressionRemove {
+        /// Whose list.
+        account: String,
+        /// Which.
+        address: String,
+    },
+    /// What an account's list says of an address.
+    SuppressionLookup {
+        /// Whose list.
+        account: String,
+        /// Which.
+        address: String,
+    },
     /// Check everything that is stored. Items tell progress, findings, and notes on what is not wrong.
     Check {},
 }
@@ -282,6 +321,15 @@ pub struct QueuePosition {
     /// The last of its recipients; none: all of them.
     #[serde(default)]
     pub index: Option<u32>,
+}
+
+/// A place between two pages of rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowPosition {
+    /// The shard whose rows were told last.
+    pub shard: u16,
+    /// The last one's key, in base64; none: that shard's first is next.
+    pub key: Option<String>,
 }
 
 /// A line of an answer.

@@ -19,7 +19,7 @@ use super::outcome::Outcome;
 use super::pool::Seat;
 use super::site::Site;
 use super::transaction::{Result1, transact};
-use super::{ROOM, local, outcome, shaping};
+use super::{ROOM, local, outcome, shaping, suppressed};
 use crate::percore::{PerCore, monotonic};
 use crate::queue::Work;
 use crate::queue::retry::Verdict;
@@ -141,8 +141,13 @@ impl Dispatch {
             outcome::expire(&self.core, held).await;
         }
         if work.recipients.is_empty() {
+            site.give_back();
             return true;
         }
+        let Some(mut work) = suppressed::sift(&self.core, work).await else {
+            site.give_back();
+            return true;
+        };
         let sending = Sending::new(&self.core);
         let destination = match self.hop(&work.line).await {
             Some(Hop::Server(destination)) => destination,

@@ -9,6 +9,7 @@ mod carry;
 mod connect;
 mod destination;
 mod dispatch;
+mod events;
 mod link;
 mod local;
 mod login;
@@ -19,6 +20,7 @@ mod pool;
 mod shaping;
 mod site;
 mod start;
+mod suppressed;
 mod transaction;
 
 pub use dispatch::start;

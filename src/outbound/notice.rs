@@ -14,6 +14,7 @@ use shards::faults::point;
 use shards::storage::Batch;
 use smtp::{Address, Host};
 
+use super::events;
 use crate::calls::{Call, Deliver, Transaction};
 use crate::directory::Resolution;
 use crate::percore::PerCore;
@@ -25,6 +26,7 @@ use crate::store::{INBOX, NewContent, NewMessage, StoreError, thread_row};
 
 /// Tells the sender of a message what he has to hear of it.
 pub(super) async fn tell(core: &Rc<PerCore>, message: &Rc<Message>) {
+    events::carry(core, message);
     let _one = message.telling().await;
     let mut groups: BTreeMap<(u32, u32), Vec<(u32, RecipientRow)>> = BTreeMap::new();
     for (index, row) in message.owing() {

@@ -1,11 +1,13 @@
 //! What came of an attempt, recorded; and what the sender is told of it.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use shards::faults::point;
 
 use super::notice;
 use crate::percore::PerCore;
+use crate::queue::events::{EventKind, OwedEvent};
 use crate::queue::retry::{Schedule, Verdict, after, give_up, group};
 use crate::queue::rows::Attempt;
 use crate::queue::{Message, Work};
@@ -24,7 +26,7 @@ pub(super) async fn record(core: &Rc<PerCore>, work: Work, outcomes: Vec<Outcome
     let (message, now) = (work.message.clone(), core.wall_clock());
     let schedule = schedule(core);
     for outcome in &outcomes {
-        log(core, &message, outcome);
+        log(core, &message, outcome, result(outcome.verdict));
     }
     let recorded = work.record(|message| {
         let row = |outcome: &Outcome| {
@@ -35,7 +37,11 @@ pub(super) async fn record(core: &Rc<PerCore>, work: Work, outcomes: Vec<Outcome
             } = outcome.clone();
             let parts = (&schedule, message.number(index), now);
             let row = message.recipient(index);
-            let row = after(&message.row, index, row, attempt, verdict, parts);
+            let mut row = after(&message.row, index, row, attempt, verdict, parts);
+            if verdict == Verdict::Relayed {
+                row.events
+                    .push(OwedEvent::new(EventKind::Relayed, &row, now));
+            }
             (index, row)
         };
         let mut rows: Vec<_> = outcomes.iter().map(row).collect();
@@ -67,6 +73,56 @@ pub(super) async fn expire(core: &Rc<PerCore>, work: Work) {
     follow(core, &message, recorded.await).await;
 }
 
+/// Gives up recipients on the account's suppression list, each with the reason that stands there.
+pub(super) async fn suppress(core: &Rc<PerCore>, work: Work, reasons: HashMap<u32, String>) {
+    let (message, now) = (work.message.clone(), core.wall_clock());
+    let outcomes: Vec<Outcome> = work
+        .recipients
+        .iter()
+        .filter_map(|index| {
+            let reason = reasons.get(index)?;
+            Some(Outcome {
+                index: *index,
+                verdict: Verdict::Permanent,
+                attempt: Attempt {
+                    at: now,
+                    took_ms: 0,
+                    remote: String::new(),
+                    code: 0,
+                    // RFC 3463 3.8: not authorized, by us.
+                    enhanced: Some((5, 7, 1)),
+                    text: format!(
+                        "not sent: the address is on your account's suppression list ({reason})"
+                    ),
+                },
+            })
+        })
+        .collect();
+    for outcome in &outcomes {
+        log(core, &message, outcome, "suppressed");
+    }
+    let schedule = schedule(core);
+    let recorded = work.record(|message| {
+        let row = |outcome: &Outcome| {
+            let index = outcome.index;
+            let parts = (&schedule, message.number(index), now);
+            let (row, attempt) = (message.recipient(index), outcome.attempt.clone());
+            // Dropped or given up by hand meanwhile: that stays.
+            let is_over = row.state.is_over();
+            let mut row = after(&message.row, index, row, attempt, outcome.verdict, parts);
+            if !is_over {
+                row.events
+                    .push(OwedEvent::new(EventKind::Suppressed, &row, now));
+            }
+            (index, row)
+        };
+        let mut rows: Vec<_> = outcomes.iter().map(row).collect();
+        group(&mut rows);
+        rows
+    });
+    follow(core, &message, recorded.await).await;
+}
+
 async fn follow(core: &Rc<PerCore>, message: &Rc<Message>, recorded: Result<(), StoreError>) {
     match recorded {
         Ok(()) => {
@@ -92,12 +148,15 @@ fn schedule(core: &PerCore) -> Schedule {
     }
 }
 
-fn log(core: &PerCore, message: &Message, outcome: &Outcome) {
-    let result = match outcome.verdict {
+fn result(verdict: Verdict) -> &'static str {
+    match verdict {
         verdict if verdict.is_success() => "delivered",
         Verdict::Permanent => "failed",
         _ => "deferred",
-    };
+    }
+}
+
+fn log(core: &PerCore, message: &Message, outcome: &Outcome, result: &'static str) {
     core.metrics.count(
         "ringmail_queue_attempts_total",
         crate::metrics::label("result", result),

@@ -11,6 +11,7 @@ use shards::rt::{self, Event, Turn, Turns};
 use shards::segments::BodyId;
 use shards::storage::{Batch, External, Shard, StorageError};
 
+use super::events::{self, EventKind, Interest, OwedEvent, Question};
 use super::hold_rules::HoldRules;
 use super::id::QueueId;
 use super::load;
@@ -19,6 +20,7 @@ use super::route::Routes;
 use super::rows::{
     MessageRow, RecipientRow, State, Stored, encode_recipient, message_key, recipient_key,
 };
+use super::suppression::Lists;
 use super::waiting::{Entry, New, Waiting, clamp};
 use crate::store::StoreError;
 
@@ -46,6 +48,12 @@ pub struct Queue {
     moved: RefCell<Moved>,
     /// Recipients that are held.
     held: Cell<usize>,
+    /// What accounts want of events.
+    interests: RefCell<Interests>,
+    /// Suppression lists of accounts whose mail is here.
+    pub lists: Lists,
+    /// By account, messages of which the account's shard has still to hear, while somebody tells it.
+    pub telling: RefCell<HashMap<String, BTreeSet<(u16, u64)>>>,
     /// Hold new mail.
     hold_rules: RefCell<HoldRules>,
     /// Shards of which not all has been put in line yet since the start.
@@ -61,6 +69,9 @@ pub struct Queue {
     /// Somebody has something to be told.
     pub owed: Event,
 }
+
+/// What an account wants of events; none: there is no such account.
+type Interests = Rc<dyn Fn(&str) -> Option<Interest>>;
 
 /// A message in memory.
 pub struct Message {
@@ -187,6 +198,22 @@ impl Message {
         owing.map(|(index, row)| (*index, row.clone())).collect()
     }
 
+    /// Events that have still to reach the account's shard, of recipients whose attempts are over.
+    pub fn events(&self) -> Vec<(u32, RecipientRow, OwedEvent)> {
+        let changed = self.changed.borrow();
+        let (queue, shard) = (self.queue.upgrade(), self.shard.id().0);
+        let is_under_way = |index: u32| {
+            let queue = queue.as_ref();
+            queue.is_some_and(|queue| queue.is_under_way(shard, self.body, index))
+        };
+        let owing = changed
+            .iter()
+            .filter(|(index, row)| !row.events.is_empty() && !is_under_way(**index));
+        let each = owing
+            .flat_map(|(index, row)| row.events.iter().map(|owed| (*index, row.clone(), *owed)));
+        each.collect()
+    }
+
     /// A recipient under way shall be tried next then, if this attempt does not end it.
     pub(super) fn ask(&self, index: u32, next: i64) {
         self.asked.borrow_mut().insert(index, next);
@@ -249,6 +276,9 @@ impl Queue {
             owing: RefCell::default(),
             moved: RefCell::default(),
             held: Cell::new(0),
+            interests: RefCell::new(Rc::new(|_| None)),
+            lists: Lists::default(),
+            telling: RefCell::default(),
             hold_rules: RefCell::default(),
             resuming: Cell::new(0),
             first_new: RefCell::default(),
@@ -263,6 +293,37 @@ impl Queue {
     /// Puts other routes in force: whoever stands in line is held against them when it is taken.
     pub fn configure(&self, routes: Routes) {
         *self.routes.borrow_mut() = Rc::new(routes);
+    }
+
+    /// Says what accounts want of events.
+    pub fn use_interests(&self, interests: impl Fn(&str) -> Option<Interest> + 'static) {
+        *self.interests.borrow_mut() = Rc::new(interests);
+    }
+
+    /// What an account wants of events; none: there is no such account.
+    pub fn interest(&self, account: &str) -> Option<Interest> {
+        let interests = self.interests.borrow().clone();
+        interests(account)
+    }
+
+    /// Adds to what a recipient's row owes what its change tells.
+    fn owe_events(&self, message: &Message, index: u32, row: &mut RecipientRow) {
+        let account = message.row.account.as_str();
+        let before = message.recipient(index);
+        events::owe(&before, row, self.now(), |kind: EventKind, row| {
+            let (Some(interest), Some(recipient)) = (
+                self.interest(account),
+                message.row.recipients.get(index as usize),
+            ) else {
+                return false;
+            };
+            events::is_wanted(&Question {
+                kind,
+                row,
+                interest,
+                may_be_listed: self.lists.may_have(account, &recipient.address),
+            })
+        });
     }
 
     /// Recipients that wait, held ones too.
@@ -370,7 +431,7 @@ impl Queue {
         // All later than now: whoever is due is found so when the time is looked at next.
         let rows = |index| stored.recipient(index);
         self.stand(shard, stored.body, &stored.message, rows, i64::MIN);
-        if stored.changed.iter().any(|(_, row)| row.owes.is_some()) {
+        if stored.changed.iter().any(|(_, row)| row.is_owing()) {
             self.owe((shard.id().0, stored.body.0));
         }
         self.changed.notify();
@@ -687,7 +748,8 @@ impl Queue {
         let rows = change(message);
         let mut batch = Batch::default();
         let mut changed = Vec::new();
-        for (index, row) in rows {
+        for (index, mut row) in rows {
+            self.owe_events(message, index, &mut row);
             let before = message.recipient(index);
             changed.push((index, before.state, due(&message.row, &before)));
             batch.put(recipient_key(message.body, index), encode_recipient(&row));
@@ -824,8 +886,13 @@ impl Drop for Resuming {
 impl Work {
     /// Takes out those who are held: they were taken since their time is over, or were held just now. Nothing is sent for them.
     pub fn take_held(&mut self) -> Option<Work> {
-        let is_held = |index: &u32| self.message.recipient(*index).state == State::Held;
-        let (held, others) = self.recipients.iter().partition(|index| is_held(index));
+        let message = self.message.clone();
+        self.take_out(|index| message.recipient(index).state == State::Held)
+    }
+
+    /// Takes out some.
+    pub fn take_out(&mut self, is_out: impl Fn(u32) -> bool) -> Option<Work> {
+        let (held, others) = self.recipients.iter().partition(|index| is_out(**index));
         self.recipients = others;
         let held = Work {
             queue: self.queue.clone(),

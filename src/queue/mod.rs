@@ -4,6 +4,7 @@
 //! who waits stands in lines in memory (`waiting`); when, `retry` says. `outbound` takes what is due and records what came of it. Its input is
 //! trusted: the submission flow has checked the sender. No sockets and no DNS here, and nobody above is called.
 
+pub mod events;
 mod hold_rules;
 pub mod id;
 mod load;
@@ -17,6 +18,7 @@ pub mod route;
 pub mod rows;
 mod select;
 pub mod sites;
+pub mod suppression;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -25,7 +27,7 @@ pub mod warm_up;
 pub use hold_rules::{HoldRule, HoldRules};
 pub use load::{find_recipient, resume};
 pub use messages::{Content, Message, Queue, Work};
-pub use operate::{Deed, Done};
+pub use operate::{Deed, Done, Operation, all};
 pub use reason::{Beside, reason};
 pub use select::{Filter, Page, Place, select};
 

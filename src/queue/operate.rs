@@ -237,7 +237,7 @@ impl Queue {
                 group(&mut rows);
             }
             count = rows.len() as u64;
-            owes = rows.iter().any(|(_, row)| row.owes.is_some());
+            owes = rows.iter().any(|(_, row)| row.state.is_over());
             rows
         };
         self.change(&message, change).await?;
@@ -250,10 +250,10 @@ impl Queue {
 }
 
 /// The changes of one message, under way.
-type Operation = Pin<Box<dyn Future<Output = Result<(), StoreError>>>>;
+pub type Operation = Pin<Box<dyn Future<Output = Result<(), StoreError>>>>;
 
 /// Waits for all of them; the first error is told once all are done.
-async fn all(mut some: Vec<Operation>) -> Result<(), StoreError> {
+pub async fn all(mut some: Vec<Operation>) -> Result<(), StoreError> {
     let mut failed = None;
     poll_fn(|cx| {
         some.retain_mut(|one| match one.as_mut().poll(cx) {

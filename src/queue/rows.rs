@@ -9,6 +9,7 @@
 use serde::{Deserialize, Serialize};
 use shards::segments::BodyId;
 
+use super::events::OwedEvent;
 use super::id::{QueueId, first_of};
 use crate::store::{StoreError, rows};
 
@@ -118,6 +119,8 @@ pub struct RecipientRow {
     pub held_by: Option<HeldBy>,
     /// It was given up by hand: why, in words.
     pub given_up: Option<String>,
+    /// Events that have still to reach the account's shard.
+    pub events: Vec<OwedEvent>,
 }
 
 /// What holds a recipient.
@@ -143,6 +146,7 @@ impl RecipientRow {
             require_tls: None,
             held_by: None,
             given_up: None,
+            events: Vec::new(),
         }
     }
 
@@ -153,7 +157,12 @@ impl RecipientRow {
 
     /// Whether nothing has to follow any more.
     pub fn is_done(&self) -> bool {
-        self.state.is_over() && self.owes.is_none()
+        self.state.is_over() && !self.is_owing()
+    }
+
+    /// Whether its sender, or the account's shard, has still to be told something.
+    pub fn is_owing(&self) -> bool {
+        self.owes.is_some() || !self.events.is_empty()
     }
 
     /// Adds an attempt to the history, which keeps the first and the latest.
@@ -340,7 +349,7 @@ pub fn encode_recipient(row: &RecipientRow) -> Vec<u8> {
     rows::encode_version(RECIPIENT_VERSION, row)
 }
 
-/// Reads it. The first version ended with the history.
+/// Reads it. The first version ended with the history, the second knew no events.
 pub fn decode_recipient(
     bytes: &[u8],
     name: impl FnOnce() -> String,
@@ -354,10 +363,26 @@ pub fn decode_recipient(
         owes: Option<Owed>,
         history: Vec<Attempt>,
     }
-    if bytes.first() == Some(&RECIPIENT_VERSION) {
-        return rows::decode_version(RECIPIENT_VERSION, bytes, name);
+    #[derive(Deserialize)]
+    struct Second {
+        first: First,
+        transport: Option<String>,
+        require_tls: Option<bool>,
+        held_by: Option<HeldBy>,
+        given_up: Option<String>,
     }
-    let first: First = rows::decode(bytes, name)?;
+    let second = match bytes.first() {
+        Some(&RECIPIENT_VERSION) => return rows::decode_version(RECIPIENT_VERSION, bytes, name),
+        Some(&RECIPIENT_SECOND) => rows::decode_version(RECIPIENT_SECOND, bytes, name)?,
+        _ => Second {
+            first: rows::decode(bytes, name)?,
+            transport: None,
+            require_tls: None,
+            held_by: None,
+            given_up: None,
+        },
+    };
+    let first = second.first;
     Ok(RecipientRow {
         state: first.state,
         attempts: first.attempts,
@@ -365,23 +390,26 @@ pub fn decode_recipient(
         delay_told: first.delay_told,
         owes: first.owes,
         history: first.history,
-        transport: None,
-        require_tls: None,
-        held_by: None,
-        given_up: None,
+        transport: second.transport,
+        require_tls: second.require_tls,
+        held_by: second.held_by,
+        given_up: second.given_up,
+        events: Vec::new(),
     })
 }
 
 /// Attempts kept of a recipient.
 pub const HISTORY_MAX: usize = 12;
 const MESSAGE_VERSION: u8 = 2;
-const RECIPIENT_VERSION: u8 = 2;
+const RECIPIENT_VERSION: u8 = 3;
+const RECIPIENT_SECOND: u8 = 2;
 /// Seconds that messages of the first version live: nobody sent them before.
 const FIRST_VERSION_LIFETIME: i64 = 30 * 86_400;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::events::EventKind;
 
     pub(in crate::queue) fn message() -> MessageRow {
         MessageRow {
@@ -455,6 +483,11 @@ mod tests {
                 words: "by hold rule 3".into(),
             }),
             given_up: Some("too old".into()),
+            events: vec![OwedEvent {
+                kind: EventKind::Deferred,
+                attempt: 1,
+                at: 6,
+            }],
         };
         let bytes = encode_recipient(&row);
         assert_eq!(decode_recipient(&bytes, String::new).unwrap(), row);
@@ -466,12 +499,28 @@ mod tests {
             row.owes,
             &row.history,
         ));
+        let second = rows::encode_version(
+            2,
+            &(
+                (row.state, row.attempts, row.next, row.delay_told, row.owes),
+                &row.history,
+                &row.transport,
+                row.require_tls,
+                &row.held_by,
+                &row.given_up,
+            ),
+        );
+        let expected = RecipientRow {
+            events: Vec::new(),
+            ..row
+        };
+        assert_eq!(decode_recipient(&second, String::new).unwrap(), expected);
         let expected = RecipientRow {
             transport: None,
             require_tls: None,
             held_by: None,
             given_up: None,
-            ..row
+            ..expected
         };
         assert_eq!(decode_recipient(&first, String::new).unwrap(), expected);
         assert!(decode_recipient(&[9, 9], || "x".into()).is_err());

@@ -11,6 +11,7 @@ use shards::storage::{Batch, Shard};
 use super::retry::{Schedule, Verdict, after, group};
 use super::rows::{Attempt, Notice, Recipient, State};
 use super::*;
+use crate::store::StoreError;
 use crate::store::tests::{Context, store};
 
 thread_local! {
@@ -473,6 +474,252 @@ fn a_rule_holds_new_mail_in_the_batch_that_accepts_it() {
         assert_eq!((released, queue.held()), (1, 0));
         operate(&queue, shard, Filter::default(), Deed::Drop {}).await;
         assert!(stored(shard).await.is_empty());
+    });
+    store.close();
+}
+
+/// What a server says of all recipients of a work.
+async fn answered(work: Work, verdict: Verdict, code: u16) {
+    let schedule = Schedule {
+        waits: vec![1],
+        delay_notice: 14_400,
+    };
+    let indexes = work.recipients.clone();
+    let recorded = work.record(|message| {
+        let outcome = |index: &u32| {
+            let attempt = Attempt {
+                at: NOW.get(),
+                took_ms: 1,
+                remote: "mx".into(),
+                code,
+                enhanced: None,
+                text: "so it is".into(),
+            };
+            let parts = (&schedule, 7, NOW.get());
+            let row = message.recipient(*index);
+            (
+                *index,
+                after(&message.row, *index, row, attempt, verdict, parts),
+            )
+        };
+        indexes.iter().map(outcome).collect()
+    });
+    recorded.await.unwrap();
+}
+
+const INTERESTED: events::Interest = events::Interest { suppresses: true };
+
+/// The events of a message to an address that ended so; the account's list has what is said.
+async fn told(
+    queue: &Rc<Queue>,
+    shard: &Rc<Shard>,
+    address: &str,
+    (verdict, code): (Verdict, u16),
+) -> Vec<events::Event> {
+    accept(queue, shard, &[address]).await;
+    let (_, domain) = address.rsplit_once('@').unwrap();
+    let work = queue.take_line(domain, 10).await.unwrap();
+    let message = work.message.clone();
+    answered(work, verdict, code).await;
+    let owed = message.events().into_iter();
+    owed.map(|(index, row, owed)| {
+        events::Event::of(&message.row, index, message.id(index), &row, owed)
+    })
+    .collect()
+}
+
+#[test]
+fn an_event_is_owed_if_somebody_wants_it_and_holds_its_message() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let (queue, shard) = (queue(&context), &context.shards[0]);
+        let refused = (Verdict::Permanent, 550);
+        // Of an account that is not there nothing is owed.
+        assert_eq!(told(&queue, shard, "a@a.example", refused).await, []);
+        queue.use_interests(|account| (account == "anna").then_some(INTERESTED));
+        // What is known of a list says that a success matters to nobody; a failure for now never does.
+        let empty = async { Ok::<_, StoreError>(Vec::new()) };
+        queue.lists.load("anna", NOW.get(), empty).await.unwrap();
+        let taken = (Verdict::Delivered, 250);
+        assert_eq!(told(&queue, shard, "b@b.example", taken).await, []);
+        let later = (Verdict::Temporary, 451);
+        assert_eq!(told(&queue, shard, "c@c.example", later).await, []);
+        operate(&queue, shard, Filter::default(), Deed::Drop {}).await;
+
+        accept(&queue, shard, &["d@d.example"]).await;
+        let work = queue.take_line("d.example", 10).await.unwrap();
+        let message = work.message.clone();
+        answered(work, Verdict::Permanent, 550).await;
+        let owed = message.events();
+        assert_eq!(owed.len(), 1);
+        let (index, row, event) = &owed[0];
+        let event = events::Event::of(&message.row, *index, message.id(0), row, *event);
+        assert_eq!(event.id.kind, events::EventKind::Failed);
+        assert_eq!((event.id.attempt, event.code), (1, 550));
+        assert_eq!(event.recipient, "d@d.example");
+        // Its sender was told; the message stays until the event is crossed out.
+        let paid = |message: &Message| {
+            let mut row = message.recipient(0);
+            row.owes = None;
+            vec![(0, row)]
+        };
+        queue.change(&message, paid).await.unwrap();
+        let failed = [(State::Failed, 1_000)];
+        assert_eq!(stored(shard).await.last(), failed.last());
+        // The start finds it.
+        drop(message);
+        let queue = self::queue(&context);
+        resume(&queue, shard).await.unwrap();
+        let message = loop {
+            let message = queue.take_owing().await.unwrap();
+            if !message.events().is_empty() {
+                break message;
+            }
+        };
+        let paid = |message: &Message| {
+            let mut row = message.recipient(0);
+            row.events.clear();
+            vec![(0, row)]
+        };
+        queue.change(&message, paid).await.unwrap();
+        let body = message.body;
+        drop(message);
+        let found = queue.message(shard.id().0, body).await.unwrap();
+        assert!(found.is_none());
+    });
+    store.close();
+}
+
+#[test]
+fn a_failure_by_hand_that_came_too_late_is_no_event() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let (queue, shard) = (queue(&context), &context.shards[0]);
+        // The list is not known: all successes are told.
+        queue.use_interests(|_| Some(INTERESTED));
+        for deed in [fail(), Deed::Drop {}] {
+            accept(&queue, shard, &["a@one.example"]).await;
+            let work = queue.take_line("one.example", 10).await.unwrap();
+            let message = work.message.clone();
+            operate(&queue, shard, Filter::default(), deed).await;
+            assert!(message.events().is_empty());
+            answered(work, Verdict::Delivered, 250).await;
+            let kinds = message.events().into_iter().map(|(.., owed)| owed.kind);
+            assert_eq!(kinds.collect::<Vec<_>>(), [events::EventKind::Delivered]);
+            let paid = |message: &Message| {
+                let mut row = message.recipient(0);
+                row.events.clear();
+                vec![(0, row)]
+            };
+            queue.change(&message, paid).await.unwrap();
+        }
+    });
+    store.close();
+}
+
+/// What the list of anna says of an address: whether it is suppressed, and how many failures count.
+async fn listed(shard: &Rc<Shard>, address: &str) -> (bool, usize) {
+    let row = suppression::find(shard, "anna", address).await.unwrap();
+    let row = row.unwrap_or_default();
+    (row.in_force(NOW.get()).is_some(), row.failures.len())
+}
+
+#[test]
+fn events_are_taken_once_and_make_the_list() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let (queue, shard) = (queue(&context), &context.shards[0]);
+        queue.use_interests(|_| Some(INTERESTED));
+        let take = async |events: Vec<events::Event>, over: Vec<events::EventId>| {
+            let told = events::Told { events, over };
+            let taken = events::take(shard, "anna", INTERESTED, &told, NOW.get());
+            taken.await.unwrap().len()
+        };
+        // At once.
+        let refused = told(&queue, shard, "Gone+x@a.example", (Verdict::Permanent, 550)).await;
+        assert_eq!(take(refused.clone(), Vec::new()).await, 1);
+        assert_eq!(listed(shard, "gone@A.example").await, (true, 0));
+        let row = suppression::find(shard, "anna", "gone@a.example").await;
+        let reason = row.unwrap().unwrap().suppressed.unwrap().reason;
+        assert!(reason.ends_with(": 550 so it is"), "{reason}");
+        // Somebody removes it, and then the event comes again, also beside itself: nothing is made of it.
+        suppression::change(shard, "anna", "gone@a.example", None, NOW.get())
+            .await
+            .unwrap();
+        let twice = [refused.clone(), refused.clone()].concat();
+        assert_eq!(take(twice, Vec::new()).await, 0);
+        assert_eq!(listed(shard, "gone@a.example").await, (false, 0));
+
+        // After three, one after the other; repeated events count once, and a delivery begins anew.
+        let failing = "full@b.example";
+        let failed = async || told(&queue, shard, failing, (Verdict::Permanent, 554)).await;
+        let first = failed().await;
+        take(first.clone(), Vec::new()).await;
+        take(first, Vec::new()).await;
+        take(failed().await, Vec::new()).await;
+        assert_eq!(listed(shard, failing).await, (false, 2));
+        let delivered = told(&queue, shard, failing, (Verdict::Delivered, 250)).await;
+        assert_eq!(take(delivered, Vec::new()).await, 1);
+        assert_eq!(listed(shard, failing).await, (false, 0));
+        let mut three = Vec::new();
+        for _ in 0..3 {
+            three.extend(failed().await);
+        }
+        take(three.clone(), Vec::new()).await;
+        assert_eq!(listed(shard, failing).await, (true, 0));
+        assert_eq!(suppression::hashes(shard, "anna").await.unwrap().len(), 1);
+
+        // Numbers are forgotten once they are crossed out, or when they are old.
+        let count = async || {
+            let prefix = crate::store::rows::EVENTS.to_vec();
+            shard.scan(prefix.clone(), prefix, 100).await.unwrap().len()
+        };
+        assert_eq!(count().await, 7);
+        let over = three.iter().map(|event| event.id).collect();
+        take(Vec::new(), over).await;
+        assert_eq!(count().await, 4);
+        assert_eq!(events::prune(shard, NOW.get()).await.unwrap(), 0);
+        assert_eq!(events::prune(shard, NOW.get() + 1).await.unwrap(), 4);
+        assert_eq!(count().await, 0);
+    });
+    store.close();
+}
+
+#[test]
+fn a_suppression_that_has_expired_is_none_and_goes() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let shard = &context.shards[0];
+        let by_hand = |expires| suppression::Suppressed {
+            reason: "by hand".into(),
+            manual: true,
+            created: 1_000,
+            expires,
+        };
+        for (address, expires) in [("a@a.example", Some(2_000)), ("b@a.example", None)] {
+            let to = Some(by_hand(expires));
+            let added = suppression::change(shard, "anna", address, to.clone(), 1_000).await;
+            assert!(!added.unwrap().0);
+            let again = suppression::change(shard, "anna", address, to, 1_000).await;
+            assert_eq!(again.unwrap(), (true, Vec::new()));
+        }
+        let both = suppression::page(shard, Some("anna"), None, 10)
+            .await
+            .unwrap();
+        assert_eq!(both.len(), 2);
+        assert_eq!(both[0].1, "anna");
+        let second = suppression::page(shard, None, Some(both[0].0.clone()), 10).await;
+        assert_eq!(second.unwrap().len(), 1);
+        assert_eq!(
+            suppression::page(shard, Some("an"), None, 10)
+                .await
+                .unwrap(),
+            []
+        );
+        assert_eq!(suppression::prune(shard, 1_999).await.unwrap(), 0);
+        assert!(both[0].2.in_force(1_999).is_some() && both[0].2.in_force(2_000).is_none());
+        assert_eq!(suppression::prune(shard, 2_000).await.unwrap(), 1);
+        assert_eq!(suppression::hashes(shard, "anna").await.unwrap().len(), 1);
     });
     store.close();
 }

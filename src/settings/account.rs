@@ -22,6 +22,8 @@ pub struct Account {
     pub login_disabled: Option<LoginDisabled>,
     /// Octets all messages may have together, instead of the server's default; 0: no bound.
     pub quota_bytes: Option<Bytes>,
+    /// Whether addresses that fail for good are put on its suppression list, instead of the server's default.
+    pub suppress_on_failure: Option<bool>,
     /// Mailboxes it begins with, instead of the server's default. Read once, when the account is first opened.
     pub initial_mailboxes: Option<InitialMailboxes>,
 }

@@ -21,6 +21,8 @@ pub struct Queue {
     pub recipients_per_core_max: u32,
     /// Octets of messages a core keeps in memory from their acceptance to their first attempt; others are read again.
     pub fresh_memory_bytes: super::units::Bytes,
+    /// Whether addresses that fail for good are put on the suppression list of the account that wrote to them.
+    pub suppress_on_failure: bool,
 }
 
 impl Default for Queue {
@@ -32,6 +34,7 @@ impl Default for Queue {
             hold_max_secs: Secs::minutes(60 * 24 * 60),
             recipients_per_core_max: 2_000_000,
             fresh_memory_bytes: super::units::Bytes::mib(32),
+            suppress_on_failure: true,
         }
     }
 }

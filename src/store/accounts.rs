@@ -371,6 +371,9 @@ async fn finish_removals(shard: &Rc<Shard>, name: Option<&str>) -> Result<bool, 
 /// Removes all rows and bodies of an account that no name leads to, and at last the row that says so. May be repeated.
 async fn remove_rows(shard: &Rc<Shard>, id: AccountId, name: &str) -> Result<(), StoreError> {
     forget_logins(shard, name).await?;
+    for kind in [keys::SUPPRESSIONS, keys::EVENTS] {
+        remove_prefix(shard, keys::of_account(kind, name)).await?;
+    }
     let prefix = keys::account_prefix(id);
     let (messages, erase) = (keys::kind_prefix(id, b'u'), keys::kind_prefix(id, b'e'));
     let mut from = prefix.clone();
@@ -403,6 +406,24 @@ async fn remove_rows(shard: &Rc<Shard>, id: AccountId, name: &str) -> Result<(),
         if last {
             return Ok(());
         }
+    }
+}
+
+/// Removes rows that have no bodies.
+async fn remove_prefix(shard: &Rc<Shard>, prefix: Vec<u8>) -> Result<(), StoreError> {
+    let mut from = prefix.clone();
+    loop {
+        let rows = shard.scan(prefix.clone(), from, 1_000).await?;
+        let Some((last, _)) = rows.last() else {
+            return Ok(());
+        };
+        from = [last.as_slice(), &[0]].concat();
+        let permit = shard.permit(64 << 10, false, PERMIT_LIMIT).await?;
+        let mut batch = Batch::default();
+        for (key, _) in rows {
+            batch.delete(key);
+        }
+        shard.commit(permit, batch).await?;
     }
 }
 

@@ -24,6 +24,8 @@
 //! | `a` id `g` mailbox | a deleted mailbox whose messages are being removed: its name |
 //! | `a` id `c` | credentials |
 //! | `f` number | fan-out entry |
+//! | `S` name NUL address | address of an account's suppression list (`queue/suppression.rs`) |
+//! | `E` name NUL event | number of an event of the queue that was taken, until nobody repeats it (`queue/events.rs`) |
 //! | `h` | hold rules of the queue, the same in every shard (`queue/hold_rules.rs`) |
 //! | `q` number (index) | queued message; what became of one of its recipients (`queue/rows.rs`) |
 
@@ -45,6 +47,17 @@ pub const LOGINS: &[u8] = b"l";
 /// Those of an account, or of nobody.
 pub fn logins(account: &str) -> Vec<u8> {
     with(LOGINS.to_vec(), &[account.as_bytes(), b"\0"])
+}
+
+/// Addresses of suppression lists.
+pub const SUPPRESSIONS: &[u8] = b"S";
+
+/// Numbers of events that were taken.
+pub const EVENTS: &[u8] = b"E";
+
+/// Rows of a kind that are an account's by its name.
+pub fn of_account(kind: &[u8], account: &str) -> Vec<u8> {
+    with(kind.to_vec(), &[account.as_bytes(), b"\0"])
 }
 
 /// Policies of MTA-STS.

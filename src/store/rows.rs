@@ -264,6 +264,22 @@ pub fn queue_key(number: u64) -> Vec<u8> {
 /// Keys of the policies of MTA-STS begin so; the domain follows.
 pub const STS_POLICIES: &[u8] = super::keys::STS_POLICIES;
 
+/// Keys of addresses of suppression lists begin so; the account and the address follow.
+pub const SUPPRESSIONS: &[u8] = super::keys::SUPPRESSIONS;
+
+/// The beginning of those of an account.
+pub fn suppressions_key(account: &str) -> Vec<u8> {
+    super::keys::of_account(SUPPRESSIONS, account)
+}
+
+/// Keys of events that were taken begin so; the account and the event follow.
+pub const EVENTS: &[u8] = super::keys::EVENTS;
+
+/// The beginning of those of an account.
+pub fn events_key(account: &str) -> Vec<u8> {
+    super::keys::of_account(EVENTS, account)
+}
+
 /// Keys of the results of TLS begin so; the day and the domain follow.
 pub const TLS_RESULTS: &[u8] = super::keys::TLS_RESULTS;
 

@@ -39,6 +39,7 @@ mod shaping;
 mod smtp;
 mod stall;
 mod start;
+mod suppression;
 mod tls;
 mod tls_results;
 mod ways_out;

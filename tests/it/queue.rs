@@ -12,7 +12,7 @@ use crate::filled::{assert_checked, imap, stop};
 use crate::program::{Localserve, ringmail};
 
 /// Submits a message as `ringmail`; answers the reply to its end. An error: the connection broke.
-fn submit(server: &Localserve, recipients: &[&str], subject: &str) -> std::io::Result<String> {
+pub fn submit(server: &Localserve, recipients: &[&str], subject: &str) -> std::io::Result<String> {
     let mut talk = BufReader::new(server.connect(587));
     reply(&mut talk)?;
     command(&mut talk, "EHLO client.example\r\n")?;
@@ -37,7 +37,7 @@ fn submit(server: &Localserve, recipients: &[&str], subject: &str) -> std::io::R
 }
 
 /// Subjects in the INBOX, sorted.
-fn inbox(server: &Localserve) -> Vec<String> {
+pub fn inbox(server: &Localserve) -> Vec<String> {
     let commands = [
         "EXAMINE INBOX",
         "FETCH 1:* BODY.PEEK[HEADER.FIELDS (SUBJECT)]",
@@ -49,7 +49,7 @@ fn inbox(server: &Localserve) -> Vec<String> {
     subjects
 }
 
-fn wait_for_inbox(server: &Localserve, expected: &[&str]) {
+pub fn wait_for_inbox(server: &Localserve, expected: &[&str]) {
     let mut found = Vec::new();
     for _ in 0..500 {
         found = inbox(server);
@@ -68,7 +68,7 @@ fn queue(dir: &Path) -> Vec<Value> {
     lines.map(|l| serde_json::from_str(l).unwrap()).collect()
 }
 
-fn wait_for_queue(dir: &Path, done: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+pub fn wait_for_queue(dir: &Path, done: impl Fn(&[Value]) -> bool) -> Vec<Value> {
     for _ in 0..500 {
         let found = queue(dir);
         if done(&found) {
@@ -93,7 +93,7 @@ fn field(dir: &Path, recipient: &str, name: &str) -> Value {
     found.unwrap_or_else(|| panic!("{recipient}: {queue:?}"))[name].clone()
 }
 
-const FAILED: &str = "Mail could not be delivered to queue-permerror@c.example";
+pub const FAILED: &str = "Mail could not be delivered to queue-permerror@c.example";
 
 #[test]
 fn mail_for_elsewhere_comes_back_and_what_fails_is_reported() {

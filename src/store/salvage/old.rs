@@ -58,6 +58,7 @@ impl OldIndex {
                     keys::MECHANISMS,
                     keys::HOLD_RULES,
                     keys::STS_POLICIES,
+                    keys::SUPPRESSIONS,
                 ]
                 .into_iter()
                 .flat_map(|prefix| scan(&index, prefix))

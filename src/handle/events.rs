@@ -1,0 +1,141 @@
+//! Events of the mail of this core's accounts, and their suppression lists.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use shards::rt;
+use shards::shard_of;
+use shards::storage::Shard;
+
+use super::ROOM;
+use crate::calls::ControlAnswer;
+use crate::percore::PerCore;
+use crate::queue::events::{self, Interest, Told};
+use crate::queue::suppression::{self, Suppressed};
+use crate::settings::AccountName;
+use crate::store::StoreError;
+
+impl PerCore {
+    /// The shard of an account of this core.
+    fn shard_of_account(&self, account: AccountName) -> Result<&Rc<Shard>, StoreError> {
+        let shard = shard_of(account.as_str().as_bytes(), self.shard_count);
+        self.own_shard(shard.0)
+    }
+
+    /// Takes events, each once; durable, and known to all cores, when it returns.
+    pub(super) async fn take_events(
+        self: &Rc<Self>,
+        account: AccountName,
+        told: &Told,
+    ) -> Result<(), StoreError> {
+        let shard = self.shard_of_account(account)?.clone();
+        // Of an account that is gone nothing is kept.
+        let interest = self.queue.interest(account.as_str());
+        let interest = interest.ok_or(StoreError::AccountGone)?;
+        let interest = self.with_room(account, interest).await?;
+        let _turn = events::changing().await;
+        let now = self.wall_clock();
+        let changes = events::take(&shard, account.as_str(), interest, told, now).await?;
+        self.tell_suppressions(account, changes).await;
+        Ok(())
+    }
+
+    /// Without what would make a list too long.
+    async fn with_room(
+        &self,
+        account: AccountName,
+        interest: Interest,
+    ) -> Result<Interest, StoreError> {
+        if !interest.suppresses {
+            return Ok(interest);
+        }
+        self.know_suppressions(account).await?;
+        let count = self.queue.lists.count(account.as_str());
+        let is_full = count.is_some_and(|count| count >= suppression::ADDRESSES_MAX);
+        if is_full {
+            tracing::warn!(%account, "the suppression list is full: nothing is added to it; remove some addresses");
+        }
+        let mut interest = interest;
+        interest.suppresses = !is_full;
+        Ok(interest)
+    }
+
+    pub(super) async fn suppression_hashes(
+        &self,
+        account: AccountName,
+    ) -> Result<Vec<u64>, StoreError> {
+        suppression::hashes(self.shard_of_account(account)?, account.as_str()).await
+    }
+
+    /// Why nothing is sent to these addresses.
+    pub(super) async fn suppressed(
+        &self,
+        account: AccountName,
+        addresses: &[String],
+    ) -> Result<Vec<Option<String>>, StoreError> {
+        let shard = self.shard_of_account(account)?;
+        let now = self.wall_clock();
+        let mut reasons = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            let row = suppression::find(shard, account.as_str(), address).await?;
+            let in_force = row.as_ref().and_then(|row| row.in_force(now));
+            reasons.push(in_force.map(|suppressed| suppressed.reason.clone()));
+        }
+        Ok(reasons)
+    }
+
+    pub(super) async fn suppression(
+        &self,
+        account: AccountName,
+        address: &str,
+    ) -> Result<ControlAnswer, StoreError> {
+        let shard = self.shard_of_account(account)?;
+        let row = suppression::find(shard, account.as_str(), address).await?;
+        Ok(ControlAnswer::Suppression(row))
+    }
+
+    /// What an operator does to a list: durable, and known to all cores that answer, when it returns.
+    pub(super) async fn change_suppression(
+        self: &Rc<Self>,
+        account: AccountName,
+        address: &str,
+        to: Option<Suppressed>,
+    ) -> Result<ControlAnswer, StoreError> {
+        let shard = self.shard_of_account(account)?.clone();
+        if to.is_some() {
+            self.know_suppressions(account).await?;
+            let count = self.queue.lists.count(account.as_str());
+            if count.is_some_and(|count| count >= suppression::ADDRESSES_MAX) {
+                return Err(StoreError::Limit("the suppression list is full"));
+            }
+        }
+        let _turn = events::changing().await;
+        let now = self.wall_clock();
+        let (was, changes) =
+            suppression::change(&shard, account.as_str(), address, to, now).await?;
+        let silent = self.tell_suppressions(account, changes).await;
+        Ok(ControlAnswer::SuppressionChanged(was, silent))
+    }
+
+    /// Removes what is old, now and every hour.
+    pub(super) fn prune_events(self: &Rc<Self>) {
+        let core = self.clone();
+        rt::spawn(&ROOM, async move {
+            loop {
+                let now = core.wall_clock();
+                for shard in &core.shards {
+                    let pruned = async {
+                        events::prune(shard, now - events::REMEMBERED).await?;
+                        suppression::prune(shard, now).await
+                    };
+                    if let Err(error) = pruned.await {
+                        tracing::warn!(shard = %shard.id(), %error, "old rows of events stay for another hour");
+                    }
+                }
+                rt::sleep(PRUNE_EVERY).await;
+            }
+        });
+    }
+}
+
+const PRUNE_EVERY: Duration = Duration::from_secs(3600);

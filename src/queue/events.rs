@@ -1,0 +1,436 @@
+//! What becomes of recipients, as events, for whoever subscribed to them in the account's shard. docs/QUEUE.md has the order, and what a kill
+//! behind each step leaves.
+//!
+//! An event that a subscriber wants is owed from the commit that records the outcome on ([`RecipientRow::events`]), carried to the owner of the
+//! account, committed there with all that its subscribers make of it, and then crossed out. It has a number ([`EventId`]), under which it is
+//! taken once. What nobody wants is not owed: a delivery of an account that keeps nothing costs what it did before.
+
+use std::collections::{BTreeMap, HashSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use dsn::{Bounce, BounceClass};
+use serde::{Deserialize, Serialize};
+use shards::rt::Turns;
+use shards::storage::{Batch, Shard};
+
+use super::rows::{Attempt, MessageRow, RecipientRow, State};
+use super::suppression;
+use crate::settings::Settings;
+use crate::store::{StoreError, rows};
+
+/// What became of a recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EventKind {
+    /// It is in its mailbox, or the next hop has taken it and reports by itself.
+    Delivered,
+    /// The next hop has taken it, and does not know of reports.
+    Relayed,
+    /// An attempt failed; another one follows.
+    Deferred,
+    /// It was given up: refused for good, too late, or by hand.
+    Failed,
+    /// It was taken out by hand.
+    Dropped,
+    /// It was given up before it was tried, for its address is on the account's suppression list.
+    Suppressed,
+}
+
+impl EventKind {
+    /// Whether nothing follows it.
+    pub fn is_final(self) -> bool {
+        self != EventKind::Deferred
+    }
+
+    fn is_success(self) -> bool {
+        matches!(self, EventKind::Delivered | EventKind::Relayed)
+    }
+
+    /// What a change of a recipient's row means, as far as the row says.
+    fn of_change(before: &RecipientRow, after: &RecipientRow) -> Option<EventKind> {
+        match after.state {
+            State::Waiting | State::Held => {
+                (after.attempts > before.attempts).then_some(EventKind::Deferred)
+            }
+            state if state == before.state => None,
+            State::Delivered => Some(EventKind::Delivered),
+            State::Failed => Some(EventKind::Failed),
+            State::Dropped => Some(EventKind::Dropped),
+        }
+    }
+}
+
+/// An event that has still to reach the account's shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwedEvent {
+    /// What.
+    pub kind: EventKind,
+    /// After how many attempts.
+    pub attempt: u32,
+    /// When, seconds since 1970.
+    pub at: i64,
+}
+
+impl OwedEvent {
+    /// Of a recipient as it is now.
+    pub fn new(kind: EventKind, row: &RecipientRow, now: i64) -> OwedEvent {
+        OwedEvent {
+            kind,
+            attempt: row.attempts,
+            at: now,
+        }
+    }
+}
+
+/// The number of an event: a recipient's, how many attempts were made, and what came of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventId {
+    /// The recipient's number.
+    pub id: u64,
+    /// After how many attempts.
+    pub attempt: u32,
+    /// What.
+    pub kind: EventKind,
+}
+
+impl EventId {
+    fn key(self, account: &str) -> Vec<u8> {
+        let mut key = rows::events_key(account);
+        key.extend_from_slice(&self.id.to_be_bytes());
+        key.extend_from_slice(&self.attempt.to_be_bytes());
+        key.push(self.kind as u8);
+        key
+    }
+}
+
+/// What subscribers are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its number.
+    pub id: EventId,
+    /// When, seconds since 1970.
+    pub at: i64,
+    /// Whose message it is.
+    pub account: String,
+    /// With its angle brackets; empty if it has none.
+    pub message_id: String,
+    /// RFC 3461 4.4, as it came.
+    pub envid: Option<String>,
+    /// Empty for the null path.
+    pub reverse_path: String,
+    /// As the sender named it.
+    pub recipient: String,
+    /// When the message was accepted.
+    pub accepted: i64,
+    /// Octets of the message.
+    pub size: u64,
+    /// Who answered; empty: nobody.
+    pub remote: String,
+    /// The reply's code; 0: nobody answered.
+    pub code: u16,
+    /// RFC 3463.
+    pub enhanced: Option<(u8, u16, u16)>,
+    /// The words of the server, or ours.
+    pub text: String,
+    /// Of what is no success: why.
+    pub class: Option<BounceClass>,
+    /// Of the last one: the first attempt and the latest.
+    pub history: Vec<Attempt>,
+}
+
+impl Event {
+    /// An event that is owed.
+    pub fn of(
+        message: &MessageRow,
+        index: u32,
+        id: u64,
+        row: &RecipientRow,
+        owed: OwedEvent,
+    ) -> Event {
+        // The latest attempts end with the last one; of those before the first kept one nothing is known any more.
+        let back = row.attempts.saturating_sub(owed.attempt) as usize;
+        let at = row.history.len().checked_sub(back + 1);
+        let attempt = at.and_then(|at| row.history.get(at));
+        let is_by_hand = row.given_up.is_some() && owed.kind == EventKind::Failed
+            || owed.kind == EventKind::Dropped;
+        let attempt = attempt.filter(|_| !is_by_hand);
+        let recipient = message.recipients.get(index as usize);
+        Event {
+            id: EventId {
+                id,
+                attempt: owed.attempt,
+                kind: owed.kind,
+            },
+            at: owed.at,
+            account: message.account.clone(),
+            message_id: message.message_id.clone(),
+            envid: message.envid.clone(),
+            reverse_path: message.reverse_path.clone(),
+            recipient: recipient.map_or_else(String::new, |r| r.address.clone()),
+            accepted: message.accepted,
+            size: message.size,
+            remote: attempt.map_or_else(String::new, |a| a.remote.clone()),
+            code: attempt.map_or(0, |a| a.code),
+            enhanced: attempt.and_then(|a| a.enhanced),
+            text: attempt.map_or_else(
+                || row.given_up.clone().unwrap_or_default(),
+                |a| a.text.clone(),
+            ),
+            class: (attempt.filter(|_| !owed.kind.is_success()))
+                .map(|attempt| bounce(attempt).class),
+            history: match owed.kind.is_final() {
+                true => row.history.clone(),
+                false => Vec::new(),
+            },
+        }
+    }
+}
+
+/// A failed attempt, judged.
+pub(super) fn bounce(attempt: &Attempt) -> Bounce {
+    let enhanced = attempt.enhanced;
+    let status = enhanced.map(|(class, subject, detail)| smtp::EnhancedStatus {
+        class,
+        subject,
+        detail,
+    });
+    Bounce::of(smtp::Code::new(attempt.code), status, &attempt.text)
+}
+
+/// What an account's settings want of events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Interest {
+    /// Addresses that fail for good are put on its suppression list.
+    pub suppresses: bool,
+}
+
+impl Interest {
+    /// Of an account; none: there is no such account.
+    pub fn of(settings: &Settings, account: &str) -> Option<Interest> {
+        let own = settings.accounts.get(account)?;
+        let queue = &settings.server.queue;
+        Some(Interest {
+            suppresses: own.suppress_on_failure.unwrap_or(queue.suppress_on_failure),
+        })
+    }
+}
+
+/// What is asked of subscribers on the core of the queue, for each outcome: it must not take long.
+pub struct Question<'a> {
+    /// What became of the recipient.
+    pub kind: EventKind,
+    /// Its row.
+    pub row: &'a RecipientRow,
+    /// What its account's settings want.
+    pub interest: Interest,
+    /// Whether something is stored of the address in the account's list, or that is not known.
+    pub may_be_listed: bool,
+}
+
+/// Who is told of events, in the account's shard. The one place where another is added.
+#[derive(Clone, Copy, Debug)]
+pub enum Subscriber {
+    /// The account's suppression list.
+    Suppression,
+}
+
+impl Subscriber {
+    const ALL: [Subscriber; 1] = [Subscriber::Suppression];
+
+    fn wants(self, question: &Question<'_>) -> bool {
+        match self {
+            Subscriber::Suppression => suppression::wants(question),
+        }
+    }
+
+    /// Adds what follows from an event to what is committed with it.
+    async fn take(
+        self,
+        event: &Event,
+        interest: Interest,
+        writing: &mut Writing<'_>,
+    ) -> Result<(), StoreError> {
+        match self {
+            Subscriber::Suppression => suppression::take(event, interest, writing).await,
+        }
+    }
+}
+
+/// Adds what a change of a row tells to what it owes, if anybody wants it. What the change says by itself (`row.events`) goes before what
+/// can be seen.
+pub(super) fn owe(
+    before: &RecipientRow,
+    row: &mut RecipientRow,
+    now: i64,
+    wanted: impl Fn(EventKind, &RecipientRow) -> bool,
+) {
+    let known = before.events.len().min(row.events.len());
+    let mut new = row.events.split_off(known);
+    if new.is_empty() {
+        let seen = EventKind::of_change(before, row);
+        new.extend(seen.map(|kind| OwedEvent::new(kind, row, now)));
+    }
+    for owed in new {
+        if owed.kind.is_success() {
+            // It was given up by hand during the attempt, and nobody has been told: that was too late.
+            row.events.retain(|owed| !owed.kind.is_final());
+        }
+        if wanted(owed.kind, row) {
+            row.events.push(owed);
+        }
+    }
+}
+
+/// Whether any subscriber wants an event.
+pub(super) fn is_wanted(question: &Question<'_>) -> bool {
+    Subscriber::ALL
+        .iter()
+        .any(|subscriber| subscriber.wants(question))
+}
+
+/// What is about to be committed together in an account's shard, and read as if it were.
+pub struct Writing<'a> {
+    /// The account's.
+    pub shard: &'a Rc<Shard>,
+    /// Whose.
+    pub account: &'a str,
+    /// Seconds since 1970.
+    pub now: i64,
+    changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    listed: Vec<(u64, bool)>,
+}
+
+impl<'a> Writing<'a> {
+    pub(super) fn new(shard: &'a Rc<Shard>, account: &'a str, now: i64) -> Writing<'a> {
+        Writing {
+            shard,
+            account,
+            now,
+            changes: BTreeMap::new(),
+            listed: Vec::new(),
+        }
+    }
+
+    pub(super) async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.changes.get(key) {
+            Some(changed) => Ok(changed.clone()),
+            None => Ok(self.shard.get(key.to_vec()).await?),
+        }
+    }
+
+    pub(super) fn put(&mut self, key: Vec<u8>, row: Vec<u8>) {
+        self.changes.insert(key, Some(row));
+    }
+
+    pub(super) fn delete(&mut self, key: Vec<u8>) {
+        self.changes.insert(key, None);
+    }
+
+    /// Every core has to know whether an address is in the list.
+    pub(super) fn listed(&mut self, hash: u64, is_listed: bool) {
+        self.listed.push((hash, is_listed));
+    }
+
+    /// Durable when it returns. Answers what every core has to know.
+    pub(super) async fn commit(self) -> Result<Vec<(u64, bool)>, StoreError> {
+        if self.changes.is_empty() {
+            return Ok(self.listed);
+        }
+        let octets =
+            |(key, row): (&Vec<u8>, &Option<Vec<u8>>)| key.len() + row.as_ref().map_or(0, Vec::len);
+        let bytes = self.changes.iter().map(octets).sum();
+        let permit = self.shard.permit(bytes, false, PATIENCE).await?;
+        let mut batch = Batch::default();
+        for (key, row) in self.changes {
+            match row {
+                Some(row) => batch.put(key, row),
+                None => batch.delete(key),
+            }
+        }
+        self.shard.commit(permit, batch).await?;
+        Ok(self.listed)
+    }
+}
+
+/// Events on their way to the owner of their account.
+#[derive(Debug)]
+pub struct Told {
+    /// At most [`EVENTS_MAX`].
+    pub events: Vec<Event>,
+    /// Numbers of events that were told before, and are crossed out: nobody repeats them.
+    pub over: Vec<EventId>,
+}
+
+/// Takes events in an account's shard: each once, with all that its subscribers make of it, in one commit. Answers what every core has to
+/// know of the list. The caller has [`changing`].
+pub async fn take(
+    shard: &Rc<Shard>,
+    account: &str,
+    interest: Interest,
+    told: &Told,
+    now: i64,
+) -> Result<Vec<(u64, bool)>, StoreError> {
+    let keys: Vec<Vec<u8>> = told.events.iter().map(|e| e.id.key(account)).collect();
+    let found = shard.read({
+        let keys = keys.clone();
+        move |index| keys.iter().map(|key| index.get(key)).collect()
+    });
+    let found: Vec<Option<Vec<u8>>> = found.await?;
+    let mut writing = Writing::new(shard, account, now);
+    for id in &told.over {
+        writing.delete(id.key(account));
+    }
+    let mut seen = HashSet::new();
+    for ((event, key), found) in told.events.iter().zip(keys).zip(found) {
+        if found.is_some() || !seen.insert(event.id) {
+            continue;
+        }
+        for subscriber in Subscriber::ALL {
+            subscriber.take(event, interest, &mut writing).await?;
+        }
+        writing.put(key, rows::encode(&now));
+    }
+    writing.commit().await
+}
+
+/// Forgets numbers of events that were taken so long ago that nobody repeats them: a stop came before they were forgotten. Answers how many.
+pub async fn prune(shard: &Rc<Shard>, before: i64) -> Result<u64, StoreError> {
+    let mut from = rows::EVENTS.to_vec();
+    let mut pruned = 0;
+    loop {
+        let found = shard.scan(rows::EVENTS.to_vec(), from, SLICE).await?;
+        let Some((last, _)) = found.last() else {
+            return Ok(pruned);
+        };
+        from = [last.as_slice(), &[0]].concat();
+        let mut batch = Batch::default();
+        for (key, row) in found {
+            let taken: Result<i64, _> = rows::decode(&row, || "the number of an event".into());
+            if taken.is_ok_and(|taken| taken < before) {
+                batch.delete(key);
+                pruned += 1;
+            }
+        }
+        if !batch.is_empty() {
+            let permit = shard.permit(SLICE * 64, false, PATIENCE).await?;
+            shard.commit(permit, batch).await?;
+        }
+    }
+}
+
+thread_local! {
+    static CHANGES: Rc<Turns> = Rc::default();
+}
+
+/// Changes of this core's accounts: one at a time, for each is made from what was read before, and every core is told of them in their order.
+pub async fn changing() -> shards::rt::Turn {
+    CHANGES.with(Rc::clone).take(1).await
+}
+
+/// Events in one call.
+pub const EVENTS_MAX: usize = 500;
+/// Seconds for which the number of an event is remembered at most.
+pub const REMEMBERED: i64 = 60 * 86_400;
+const SLICE: usize = 500;
+const PATIENCE: Duration = Duration::from_secs(30);

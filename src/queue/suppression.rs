@@ -1,0 +1,513 @@
+//! Addresses that an account sends nothing to: rows in its shard, and what every core knows of them.
+//!
+//! A row is about the base form of an address ([`base`]). It has the addresses that are suppressed, and those that failed and are not yet. Cores
+//! that send have the hashes of both, loaded when they are needed first and told of every change; what is behind a hash says the owner. So
+//! an account whose list is empty asks nobody.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
+
+use dsn::Suppression;
+use serde::{Deserialize, Serialize};
+use shards::rt::Turns;
+use shards::storage::{Batch, Shard};
+
+use super::events::{Event, EventKind, Interest, Question, Writing, bounce};
+use super::rows::Attempt;
+use crate::settings::names::canonical_domain;
+use crate::store::{StoreError, rows};
+
+/// What is stored of an address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressRow {
+    /// As it was named first.
+    pub address: String,
+    /// Nothing is sent there.
+    pub suppressed: Option<Suppressed>,
+    /// Messages that failed one after the other, none of which was enough.
+    pub failures: Vec<Failure>,
+}
+
+/// Why nothing is sent to an address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suppressed {
+    /// In words.
+    pub reason: String,
+    /// Somebody added it.
+    pub manual: bool,
+    /// When, seconds since 1970.
+    pub created: i64,
+    /// Until then; none: until somebody removes it.
+    pub expires: Option<i64>,
+}
+
+/// A message that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The recipient's number.
+    pub id: u64,
+    /// When, seconds since 1970.
+    pub at: i64,
+}
+
+impl AddressRow {
+    /// What is in force of it.
+    pub fn in_force(&self, now: i64) -> Option<&Suppressed> {
+        let suppressed = self.suppressed.as_ref()?;
+        let is_over = suppressed.expires.is_some_and(|expires| expires <= now);
+        (!is_over).then_some(suppressed)
+    }
+
+    /// Whether it says nothing any more.
+    fn is_stale(&self, now: i64) -> bool {
+        let latest = self.failures.iter().map(|f| f.at).max();
+        self.in_force(now).is_none() && latest.is_none_or(|at| at < now - FAILURES_KEPT)
+    }
+}
+
+/// The form under which an address is listed: letters in lower case, the domain as A-labels, and no "+" and what follows it in the localpart. Dots
+/// and hyphens stay: behind them are other people in most places.
+pub fn base(address: &str) -> String {
+    let (localpart, domain) = address.rsplit_once('@').unwrap_or((address, ""));
+    let localpart = match localpart.find('+') {
+        Some(at) if at > 0 && !localpart.starts_with('"') => &localpart[..at],
+        _ => localpart,
+    };
+    let domain = canonical_domain(domain).map_or_else(|| domain.to_lowercase(), Into::into);
+    format!("{}@{domain}", localpart.to_lowercase())
+}
+
+fn hash_of(base: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    base.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn what() -> String {
+    "an address of a suppression list".into()
+}
+
+fn key(account: &str, base: &str) -> Vec<u8> {
+    let mut key = rows::suppressions_key(account);
+    key.extend_from_slice(base.as_bytes());
+    key
+}
+
+/// Whether the list has to hear of an outcome.
+pub(super) fn wants(question: &Question<'_>) -> bool {
+    let last = question.row.history.last();
+    question.interest.suppresses
+        && match question.kind {
+            EventKind::Failed => {
+                let refusal = last.filter(|_| question.row.given_up.is_none());
+                refusal.is_some_and(|last| judged(last) != Suppression::Never)
+            }
+            EventKind::Delivered | EventKind::Relayed => question.may_be_listed,
+            _ => false,
+        }
+}
+
+/// What the last attempt at a recipient that failed says of its address: nothing, unless a server refused it for good.
+fn judged(attempt: &Attempt) -> Suppression {
+    match attempt.code >= 500 && !attempt.remote.is_empty() {
+        true => bounce(attempt).suppression,
+        false => Suppression::Never,
+    }
+}
+
+/// What follows from an event.
+pub(super) async fn take(
+    event: &Event,
+    interest: Interest,
+    writing: &mut Writing<'_>,
+) -> Result<(), StoreError> {
+    if !interest.suppresses {
+        return Ok(());
+    }
+    let base = base(&event.recipient);
+    let key = key(writing.account, &base);
+    let read = writing.get(&key).await?;
+    let mut row = match read {
+        Some(row) => rows::decode::<AddressRow>(&row, what)?,
+        None => AddressRow {
+            address: event.recipient.clone(),
+            ..AddressRow::default()
+        },
+    };
+    match event.id.kind {
+        EventKind::Delivered | EventKind::Relayed => {
+            if row.failures.is_empty() {
+                return Ok(());
+            }
+            row.failures.clear();
+            if row.suppressed.is_none() {
+                writing.delete(key);
+                writing.listed(hash_of(&base), false);
+                return Ok(());
+            }
+        }
+        EventKind::Failed => {
+            let Some(last) = event.history.last() else {
+                return Ok(());
+            };
+            let judged = judged(last);
+            if row.in_force(writing.now).is_some() || judged == Suppression::Never {
+                return Ok(());
+            }
+            row.failures.retain(|f| f.at >= event.at - FAILURES_KEPT);
+            row.failures.push(Failure {
+                id: event.id.id,
+                at: event.at,
+            });
+            let count = row.failures.len();
+            if judged == Suppression::AtOnce || count >= FAILURES_MAX {
+                row.failures.clear();
+                row.suppressed = Some(Suppressed {
+                    reason: reason(event, count),
+                    manual: false,
+                    created: event.at,
+                    expires: None,
+                });
+            }
+            writing.listed(hash_of(&base), true);
+        }
+        _ => return Ok(()),
+    }
+    writing.put(key, rows::encode(&row));
+    Ok(())
+}
+
+fn reason(event: &Event, count: usize) -> String {
+    let class = event.class.map_or("failed", |class| class.as_str());
+    let enhanced = event
+        .enhanced
+        .map_or_else(String::new, |(a, b, c)| format!(" {a}.{b}.{c}"));
+    let times = match count {
+        1 => String::new(),
+        count => format!(", {count} messages one after the other"),
+    };
+    let mut reason = format!("{class}: {}{enhanced} {}", event.code, event.text);
+    let end = (0..=reason.len().min(REASON_MAX)).rfind(|at| reason.is_char_boundary(*at));
+    reason.truncate(end.unwrap_or(0));
+    reason + &times
+}
+
+/// Why nothing is sent to an address; none: it is not suppressed.
+pub async fn find(
+    shard: &Rc<Shard>,
+    account: &str,
+    address: &str,
+) -> Result<Option<AddressRow>, StoreError> {
+    let row = shard.get(key(account, &base(address))).await?;
+    row.map(|row| rows::decode(&row, what)).transpose()
+}
+
+/// Adds or removes an address; none: removed, with the failures that were counted. Answers whether it was suppressed before (and nothing is
+/// added then), and what every core has to know. The caller has [`super::events::changing`].
+pub async fn change(
+    shard: &Rc<Shard>,
+    account: &str,
+    address: &str,
+    to: Option<Suppressed>,
+    now: i64,
+) -> Result<(bool, Vec<(u64, bool)>), StoreError> {
+    let base = base(address);
+    let before = find(shard, account, address).await?;
+    let was = before
+        .as_ref()
+        .is_some_and(|row| row.in_force(now).is_some());
+    let mut writing = Writing::new(shard, account, now);
+    match to {
+        Some(_) if was => return Ok((was, Vec::new())),
+        Some(suppressed) => {
+            let row = AddressRow {
+                address: address.to_string(),
+                suppressed: Some(suppressed),
+                failures: Vec::new(),
+            };
+            writing.put(key(account, &base), rows::encode(&row));
+            writing.listed(hash_of(&base), true);
+        }
+        None if before.is_none() => return Ok((was, Vec::new())),
+        None => {
+            writing.delete(key(account, &base));
+            writing.listed(hash_of(&base), false);
+        }
+    }
+    Ok((was, writing.commit().await?))
+}
+
+/// Rows of an account, or of all, after a key; at most so many. Each with its key and whose it is.
+pub async fn page(
+    shard: &Rc<Shard>,
+    account: Option<&str>,
+    after: Option<Vec<u8>>,
+    limit: usize,
+) -> Result<Vec<(Vec<u8>, String, AddressRow)>, StoreError> {
+    let prefix = account.map_or(rows::SUPPRESSIONS.to_vec(), rows::suppressions_key);
+    let from = after.map_or(prefix.clone(), |after| [after.as_slice(), &[0]].concat());
+    let found = shard.scan(prefix, from, limit).await?;
+    let read = |(key, row): (Vec<u8>, Vec<u8>)| {
+        let name = key[1..].split(|b| *b == 0).next().unwrap_or_default();
+        let account = String::from_utf8_lossy(name).into_owned();
+        let row = rows::decode(&row, what)?;
+        Ok((key, account, row))
+    };
+    found.into_iter().map(read).collect()
+}
+
+/// The hashes of all addresses that something is stored of.
+pub async fn hashes(shard: &Rc<Shard>, account: &str) -> Result<Vec<u64>, StoreError> {
+    let prefix = rows::suppressions_key(account);
+    let mut from = prefix.clone();
+    let mut hashes = Vec::new();
+    loop {
+        let found = shard.scan(prefix.clone(), from, SLICE).await?;
+        let Some((last, _)) = found.last() else {
+            return Ok(hashes);
+        };
+        from = [last.as_slice(), &[0]].concat();
+        let of = |(key, _): &(Vec<u8>, Vec<u8>)| {
+            let base = String::from_utf8_lossy(&key[prefix.len()..]);
+            hash_of(&base)
+        };
+        hashes.extend(found.iter().map(of));
+    }
+}
+
+/// Removes what says nothing any more: suppressions that have expired, failures of long ago. Answers how many.
+pub async fn prune(shard: &Rc<Shard>, now: i64) -> Result<u64, StoreError> {
+    let (mut after, mut pruned) = (None, 0);
+    loop {
+        let _turn = super::events::changing().await;
+        let found = page(shard, None, after, SLICE).await?;
+        let Some((last, ..)) = found.last() else {
+            return Ok(pruned);
+        };
+        after = Some(last.clone());
+        let mut batch = Batch::default();
+        // Cores that have the hash ask in vain until they load the list anew.
+        for (key, ..) in found.into_iter().filter(|(.., row)| row.is_stale(now)) {
+            batch.delete(key);
+            pruned += 1;
+        }
+        if !batch.is_empty() {
+            let patience = std::time::Duration::from_secs(30);
+            let permit = shard.permit(SLICE * 64, false, patience).await?;
+            shard.commit(permit, batch).await?;
+        }
+    }
+}
+
+/// What a core knows of the lists of accounts whose mail it sends.
+#[derive(Default)]
+pub struct Lists {
+    known: RefCell<HashMap<String, Known>>,
+    loading: RefCell<HashMap<String, Rc<Loading>>>,
+}
+
+struct Known {
+    hashes: HashSet<u64>,
+    /// When it was loaded, seconds since 1970.
+    loaded: i64,
+}
+
+/// A list that is being loaded, and what was heard of it meanwhile.
+#[derive(Default)]
+struct Loading {
+    turns: Rc<Turns>,
+    heard: RefCell<Vec<(u64, bool)>>,
+}
+
+impl Lists {
+    /// Whether the list is known, and so young that a change of which nothing was heard is no matter.
+    pub fn is_fresh(&self, account: &str, now: i64) -> bool {
+        let known = self.known.borrow();
+        let age = known.get(account).map(|known| now - known.loaded);
+        age.is_some_and(|age| (0..LIFETIME).contains(&age))
+    }
+
+    /// Loads a list if it is not fresh. An error if it can't be loaded and is not known at all.
+    pub async fn load<E>(
+        &self,
+        account: &str,
+        now: i64,
+        load: impl Future<Output = Result<Vec<u64>, E>>,
+    ) -> Result<(), E> {
+        let loading = {
+            let mut all = self.loading.borrow_mut();
+            all.entry(account.to_string()).or_default().clone()
+        };
+        let turn = loading.turns.take(1).await;
+        let result = match self.is_fresh(account, now) {
+            true => Ok(()),
+            false => {
+                loading.heard.borrow_mut().clear();
+                self.keep(account, now, &loading, load.await)
+            }
+        };
+        drop(turn);
+        // The map's and ours: nobody else waits.
+        if Rc::strong_count(&loading) == 2 {
+            self.loading.borrow_mut().remove(account);
+        }
+        result
+    }
+
+    fn keep<E>(
+        &self,
+        account: &str,
+        now: i64,
+        loading: &Loading,
+        loaded: Result<Vec<u64>, E>,
+    ) -> Result<(), E> {
+        let mut known = self.known.borrow_mut();
+        let hashes = match loaded {
+            Ok(hashes) => hashes,
+            Err(_) if known.contains_key(account) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let all: usize = known.values().map(|known| known.hashes.len() + 1).sum();
+        if all + hashes.len() > HASHES_MAX {
+            // They are loaded again by whoever needs them.
+            known.clear();
+        }
+        let mut hashes: HashSet<u64> = hashes.into_iter().collect();
+        for heard in loading.heard.borrow_mut().drain(..) {
+            put(&mut hashes, heard);
+        }
+        let list = Known {
+            hashes,
+            loaded: now,
+        };
+        known.insert(account.to_string(), list);
+        Ok(())
+    }
+
+    /// How many addresses a list has, if it is known.
+    pub fn count(&self, account: &str) -> Option<usize> {
+        let known = self.known.borrow();
+        known.get(account).map(|known| known.hashes.len())
+    }
+
+    /// Something has changed.
+    pub fn changed(&self, account: &str, changes: &[(u64, bool)]) {
+        if let Some(known) = self.known.borrow_mut().get_mut(account) {
+            changes
+                .iter()
+                .for_each(|change| put(&mut known.hashes, *change));
+        }
+        if let Some(loading) = self.loading.borrow().get(account) {
+            loading.heard.borrow_mut().extend(changes);
+        }
+    }
+
+    /// Whether something is stored of an address, or that is not known.
+    pub fn may_have(&self, account: &str, address: &str) -> bool {
+        let known = self.known.borrow();
+        let Some(known) = known.get(account) else {
+            return true;
+        };
+        !known.hashes.is_empty() && known.hashes.contains(&hash_of(&base(address)))
+    }
+}
+
+fn put(hashes: &mut HashSet<u64>, (hash, is_listed): (u64, bool)) {
+    match is_listed {
+        true => hashes.insert(hash),
+        false => hashes.remove(&hash),
+    };
+}
+
+/// Messages that must fail one after the other where one is not enough.
+const FAILURES_MAX: usize = 3;
+/// Seconds after which a failure is forgotten.
+const FAILURES_KEPT: i64 = 60 * 86_400;
+/// Octets of a server's words in a reason.
+const REASON_MAX: usize = 300;
+/// Seconds after which a core loads a list anew: it is told of changes, unless it gave no answer then.
+pub const LIFETIME: i64 = 600;
+/// Hashes that a core knows, of all accounts.
+const HASHES_MAX: usize = 2_000_000;
+/// Addresses an account may have in its list.
+pub const ADDRESSES_MAX: usize = 200_000;
+const SLICE: usize = 500;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_listed_under_its_base_form() {
+        for (address, expected) in [
+            ("Anna+news@Example.org", "anna@example.org"),
+            ("anna-x@example.org", "anna-x@example.org"),
+            ("a.n.na@example.org", "a.n.na@example.org"),
+            ("+news@example.org", "+news@example.org"),
+            ("\"a+b\"@example.org", "\"a+b\"@example.org"),
+            ("JÖRG@Bücher.example", "jörg@xn--bcher-kva.example"),
+        ] {
+            assert_eq!(base(address), expected);
+        }
+    }
+
+    fn attempt(code: u16, enhanced: Option<(u8, u16, u16)>, text: &str) -> Attempt {
+        Attempt {
+            at: 1,
+            took_ms: 1,
+            remote: "mx.example".into(),
+            code,
+            enhanced,
+            text: text.into(),
+        }
+    }
+
+    #[test]
+    fn only_what_a_server_says_of_the_address_counts() {
+        for code in [521, 550, 551, 553, 556] {
+            assert_eq!(judged(&attempt(code, None, "no")), Suppression::AtOnce);
+        }
+        for status in [(5, 1, 1), (5, 1, 2), (5, 1, 3), (5, 1, 6), (5, 2, 1)] {
+            let refused = attempt(554, Some(status), "no");
+            assert_eq!(judged(&refused), Suppression::AtOnce, "{status:?}");
+        }
+        assert_eq!(judged(&attempt(554, None, "no")), Suppression::AfterRepeats);
+        let full = attempt(552, Some((5, 2, 2)), "mailbox full");
+        assert_eq!(judged(&full), Suppression::AfterRepeats);
+        // Not of the address, not for good, and not of a server.
+        let spam = attempt(550, Some((5, 7, 1)), "message looks like spam");
+        assert_eq!(judged(&spam), Suppression::Never);
+        assert_eq!(judged(&attempt(450, None, "no")), Suppression::Never);
+        let ours = Attempt {
+            remote: String::new(),
+            ..attempt(550, None, "no")
+        };
+        assert_eq!(judged(&ours), Suppression::Never);
+    }
+
+    #[test]
+    fn what_is_heard_while_a_list_is_loaded_is_not_lost() {
+        let lists = Lists::default();
+        let (one, two) = (hash_of("a@one.example"), hash_of("b@two.example"));
+        assert!(lists.may_have("anna", "x@y.example"));
+        let load = async {
+            // Read before the change, told after it.
+            lists.changed("anna", &[(one, false), (two, true)]);
+            Ok::<_, ()>(vec![one])
+        };
+        futures_lite::future::block_on(lists.load("anna", 1_000, load)).unwrap();
+        assert!(lists.is_fresh("anna", 1_000) && !lists.is_fresh("anna", 1_000 + LIFETIME));
+        assert!(!lists.may_have("anna", "a@one.example"));
+        assert!(lists.may_have("anna", "B+x@two.example"));
+        lists.changed("anna", &[(two, false)]);
+        assert!(!lists.may_have("anna", "b@two.example"));
+        // What can't be loaded anew is known as it was; what never was is not.
+        let fails = || async { Err::<Vec<u64>, _>(()) };
+        let load = |account, now| futures_lite::future::block_on(lists.load(account, now, fails()));
+        assert_eq!(load("anna", 2_000), Ok(()));
+        assert_eq!(load("ben", 2_000), Err(()));
+        assert!(lists.loading.borrow().is_empty());
+    }
+}
