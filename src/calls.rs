@@ -301,7 +301,8 @@ pub enum Verified {
     Yes,
     /// Yes; what SCRAM answers.
     Signed(ServerSignature),
-    /// No, and it could not: nothing is stored for the mechanism. The client sees what it sees for `No`, and it counts as nobody's failure.
+    /// No, and it could not: nothing is stored for the mechanism. The client sees what it sees for `No`, and its networks' limits count it as
+    /// one; the account's does not, for no password was guessed at.
     NoKeys,
     /// Not looked at: too many failures of this account.
     Later,

@@ -32,7 +32,7 @@ pub struct Attempted {
     pub mechanism: Cow<'static, str>,
     /// What the client says it is: IMAP's ID, SMTP's EHLO. Empty if it said nothing.
     pub client: String,
-    /// `ok`, `baduser`, `badpassword`, `badcreds`, `badchanbind`, `badprotocol`, `logindisabled`, `error`, `aborted`.
+    /// `ok`, `baduser`, `badpassword`, `badcreds`, `nokeys`, `badchanbind`, `badprotocol`, `logindisabled`, `error`, `aborted`.
     pub result: Cow<'static, str>,
 }
 
@@ -47,6 +47,7 @@ impl Attempted {
         match &*self.result {
             "ok" => AttemptKind::Login,
             "baduser" | "badpassword" | "badcreds" | "logindisabled" => AttemptKind::Guess,
+            "nokeys" => AttemptKind::NoKeys,
             _ => AttemptKind::Other,
         }
     }
@@ -59,6 +60,8 @@ pub enum AttemptKind {
     Login,
     /// It tried a secret.
     Guess,
+    /// It tried one by a mechanism for which the account has none.
+    NoKeys,
     /// It tried none: it gave up, or does not speak its mechanism.
     Other,
 }

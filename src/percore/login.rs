@@ -488,16 +488,15 @@ impl PerCore {
         drop(turn);
         let succeeded = match (&login, may) {
             (Login::Ok(_), May::Try) => Some(true),
-            (Login::Failed, May::Try) if verified != Verified::NoKeys => Some(false),
+            // Also without keys for the mechanism: names that nobody has must not be told from others.
+            (Login::Failed, May::Try) => Some(false),
             _ => None,
         };
         let login = of_holder(login, holder);
         // By the account's limit: the client is told that it can't be checked now, for he may be the owner.
         let is_limited = verified == Verified::Later || login == Login::Limited;
         let word = if is_limited { "limited" } else { login.word() };
-        // No right password would have helped: the log has said so, and nobody is to be shut out for it.
-        let is_told = is_limited || matches!(login, Login::Failed | Login::Disabled(_));
-        if is_told && verified != Verified::NoKeys {
+        if is_limited || matches!(login, Login::Failed | Login::Disabled(_)) {
             // docs/OPERATING.md shows this line for fail2ban: its words and fields stay. The password is not in it; the name is what the
             // client wrote, quoted by the log.
             tracing::info!(
@@ -513,6 +512,7 @@ impl PerCore {
         let who = self.known(&name, holder);
         let result = match login {
             Login::Failed if who.account.is_none() => "baduser",
+            Login::Failed if verified == Verified::NoKeys => "nokeys",
             Login::Failed if is_password => "badpassword",
             ref other => other.word(),
         };

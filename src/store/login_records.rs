@@ -1,7 +1,7 @@
 //! Rows of the record of login attempts, in the shard of the account, or of the hash of a name that nobody has.
 //!
-//! They are kept until some days after the last attempt, and at most so many of an account of each kind (logins, wrong secrets, others): the
-//! oldest of the kind go. So what anybody can make without end, trying no secret, pushes out nothing that tells of guesses. Written in the background: a
+//! They are kept until some days after the last attempt, and at most so many of an account of each kind (logins, wrong secrets, without keys, others): the
+//! oldest of the kind go. So what anybody can make without end, guessing at no secret, pushes out nothing that tells of guesses. Written in the background: a
 //! crash loses the attempts of the last seconds, and salvage brings none back.
 
 use std::cell::RefCell;

@@ -533,17 +533,12 @@ fn what_was_begun_with_a_login_that_is_gone_is_not_accepted() {
 }
 
 #[test]
-fn a_mechanism_that_has_no_keys_of_the_account_shuts_nobody_out() {
+fn a_mechanism_that_has_no_keys_of_the_account_shuts_nobody_out_of_it() {
     let server = TestServer::start();
     let mut settings = server.server().live().settings.clone();
-    let auth = &mut settings.server.limits.auth;
-    auth.account_failures_per_hour_max = 2;
-    auth.failures_per_minute_max = ringmail::settings::PerNetwork::new(2, 2, 2);
+    settings.server.limits.auth.account_failures_per_hour_max = 2;
     server.server().reload(settings).unwrap();
-    change(&server, |secrets| {
-        let keys = &mut secrets.password.as_mut().unwrap().keys;
-        (keys.sha1, keys.cram_md5) = (None, None);
-    });
+    drop_old_keys(&server);
     let log_in = |door, mechanism, password| {
         let mut link = Link::plain(&server, door);
         link.greet(door);
@@ -562,6 +557,53 @@ fn a_mechanism_that_has_no_keys_of_the_account_shuts_nobody_out() {
     }
     let (line, _) = log_in(Door::Imap, Mechanism::Plain, "anna-password");
     assert!(is_ok(&line), "{line}");
+}
+
+/// As if they had been off when the password was set.
+fn drop_old_keys(server: &TestServer) {
+    change(server, |secrets| {
+        let keys = &mut secrets.password.as_mut().unwrap().keys;
+        (keys.sha1, keys.cram_md5) = (None, None);
+    });
+}
+
+#[test]
+fn a_mechanism_without_keys_does_not_tell_which_names_there_are() {
+    let answers = |name: &str, mechanism| {
+        let server = TestServer::start();
+        let mut settings = server.server().live().settings.clone();
+        // Of 24 hours, so that no turn of the minute gets in the way.
+        settings.server.limits.auth.failures_per_day_max =
+            ringmail::settings::PerNetwork::new(3, 9, 9);
+        server.server().reload(settings).unwrap();
+        drop_old_keys(&server);
+        // Open before the limit is reached, which turns connections away too.
+        let mut links: Vec<Link> = (0..5)
+            .map(|_| Link::plain(&server, Door::Submission))
+            .collect();
+        for link in &mut links {
+            link.greet(Door::Submission);
+        }
+        let guess = |mut link: Link| {
+            let none = ChannelBindings::default();
+            let client = Client::new(mechanism, credentials(name, "wrong"), context(none, false));
+            let (line, _) = link.log_in(Door::Submission, client.unwrap());
+            line.get(..9).unwrap_or(&line).to_owned()
+        };
+        links.into_iter().map(guess).collect::<Vec<_>>()
+    };
+    let expected = [
+        "535 5.7.8",
+        "535 5.7.8",
+        "535 5.7.8",
+        "421 4.7.0",
+        "421 4.7.0",
+    ];
+    for mechanism in [Mechanism::CramMd5, Mechanism::ScramSha1] {
+        for name in ["nobody", "anna"] {
+            assert_eq!(answers(name, mechanism), expected, "{mechanism} {name}");
+        }
+    }
 }
 
 #[test]

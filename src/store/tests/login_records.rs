@@ -91,19 +91,24 @@ fn the_latest_of_each_kind_are_kept() {
 }
 
 #[test]
-fn what_tries_no_secret_pushes_out_no_guesses() {
+fn what_guesses_at_no_secret_pushes_out_no_guesses() {
     let (_directory, store) = store();
     store.run(|context| async move {
         let shard = &context.shards[0];
         let guesses = (0..10).map(|n| record("anna", "badpassword", n, 1));
         record_logins(shard, guesses.collect(), 40).await.unwrap();
         for n in 0..5 {
-            let others = (0..100).map(|m| record("anna", "aborted", n * 100 + m, 2));
-            record_logins(shard, others.collect(), 40).await.unwrap();
+            for (result, last) in [("aborted", 2), ("nokeys", 3)] {
+                let others = (0..100).map(|m| record("anna", result, n * 100 + m, last));
+                record_logins(shard, others.collect(), 40).await.unwrap();
+            }
         }
         let all = times(shard, "anna").await;
-        assert_eq!(all.iter().filter(|(_, t)| t.last == 1).count(), 10);
-        assert!((38..=40).contains(&(all.len() - 10)), "{}", all.len());
+        let of = |last| all.iter().filter(|(_, t)| t.last == last).count();
+        assert_eq!(of(1), 10);
+        for others in [of(2), of(3)] {
+            assert!((38..=40).contains(&others), "{others}");
+        }
     });
     store.close();
 }
