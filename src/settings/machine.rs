@@ -139,16 +139,8 @@ fn provider_files(text: &Text, oauth: &Oauth) -> Vec<Problem> {
         let hint = "the server does not start without it: a file with the secret alone, on the machine and for the user that the server runs as";
         at(text, &["oauth", "client_secret_file"], error, hint)
     });
-    let is_open = |path: &&Path| std::fs::metadata(path).is_ok_and(|m| m.mode() & 0o077 != 0);
-    let open = oauth.client_secret_file.as_deref().filter(is_open);
-    let open = open.map(|path| {
-        let what = format!(
-            "{}: others than its owner may read or write it",
-            path.display()
-        );
-        let hint = "give it to the user that the server runs as, with mode 0600";
-        at(text, &["oauth", "client_secret_file"], what, hint)
-    });
+    let open = oauth.client_secret_file.as_deref().and_then(open_to_others);
+    let open = open.map(|what| at(text, &["oauth", "client_secret_file"], what, SECRET_HINT));
     let secret = secret.or(open);
     let authorities = read_authorities(oauth.ca_file.as_deref()).err();
     let authorities = authorities.map(|error| {
@@ -187,9 +179,37 @@ fn outbound_files(text: &Text, server: &Server) -> Vec<Problem> {
             key.map(|_| ())
                 .map_err(|e| format!("{}: {e}", path.display()))
         });
+        let key_is_read = matches!(key, Some(Ok(())));
         check("client_key", key);
+        for (field, path) in [
+            ("password_file", &transport.password_file),
+            ("client_key", &transport.client_key),
+        ] {
+            if let Some(what) = path.as_deref().and_then(open_to_others) {
+                problems.push(at(text, &["transport", name, field], what, SECRET_HINT));
+            }
+        }
+        if let (Some(cert), Some(key)) = (&transport.client_cert, &transport.client_key)
+            && key_is_read
+            && let Err(error @ TlsError::Pair { .. }) =
+                load_tls(&[(cert.clone(), key.clone())], OldestTls::V1_2)
+        {
+            let path = ["transport", name, "client_key"];
+            problems.push(at(text, &path, error.to_string(), CLIENT_PAIR_HINT));
+        }
     }
     problems
+}
+
+/// What is wrong with the mode of a file with a secret. That it is not there is said elsewhere.
+fn open_to_others(path: &Path) -> Option<String> {
+    let metadata = std::fs::metadata(path).ok()?;
+    (metadata.mode() & 0o077 != 0).then(|| {
+        format!(
+            "{}: others than its owner may read or write it",
+            path.display()
+        )
+    })
 }
 
 /// The secret in a file, without the end of its line (blocking).
@@ -246,6 +266,8 @@ const TRANSPORT_HINT: &str = "the server does not start without it: a file on th
 const CERT_HINT: &str = "the server does not start without it: a PEM file with the certificate and its chain, on the machine and for the user that the server runs as";
 const KEY_HINT: &str = "the server does not start without it: a PEM file with the certificate's private key, on the machine and for the user that the server runs as";
 const SIGNER_HINT: &str = "the server does not start without it: a PEM file with an RSA key of 2048 bits or more, or an Ed25519 key, mode 0600, of the user that the server runs as; ringmail dkim gen makes one";
+const SECRET_HINT: &str = "give it to the user that the server runs as, with mode 0600";
+const CLIENT_PAIR_HINT: &str = "the server does not start with them: client_cert and client_key of one transport belong together; client_key alone does without a certificate";
 const PAIR_HINT: &str =
     "the server does not start with them: cert and key of one pair belong together";
 
@@ -310,23 +332,71 @@ mod tests {
         );
     }
 
+    /// `name.crt` and `name.key`, which belong together.
+    fn make_pair(dir: &Path, name: &str) {
+        let made = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
+        let pem = |label: &str, der: &[u8]| {
+            use base64::Engine as _;
+            let text = base64::engine::general_purpose::STANDARD.encode(der);
+            format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
+        };
+        let (cert, key) = (made.cert.der(), made.signing_key.serialize_der());
+        fs::write(dir.join(format!("{name}.crt")), pem("CERTIFICATE", cert)).unwrap();
+        fs::write(dir.join(format!("{name}.key")), pem("PRIVATE KEY", &key)).unwrap();
+        fs::set_permissions(
+            dir.join(format!("{name}.key")),
+            Permissions::from_mode(0o600),
+        )
+        .unwrap();
+    }
+
+    #[test]
+    fn files_of_a_transport_are_read() {
+        let dir = std::env::temp_dir().join(format!("ringmail-transport-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        make_pair(&dir, "a");
+        make_pair(&dir, "b");
+        fs::write(dir.join("word"), "word\n").unwrap();
+        let told = |fields: &str| {
+            let transport = format!(
+                "{LISTENER}[transport.out]\nkind = \"smarthost\"\nhost = \"mx.example\"\n{fields}"
+            );
+            found(&transport, &dir)
+        };
+        let mode = |name: &str, mode| {
+            fs::set_permissions(dir.join(name), Permissions::from_mode(mode)).unwrap();
+        };
+        let password = "user = \"a\"\npassword_file = \"word\"\n";
+        let key = "client_cert = \"a.crt\"\nclient_key = \"a.key\"\n";
+        for (fields, name, line) in [(password, "word", 11), (key, "a.key", 11)] {
+            for open in [0o644, 0o640, 0o604, 0o620] {
+                mode(name, open);
+                let expected = format!(
+                    "{line}: {}: others than its owner may read or write it",
+                    dir.join(name).display()
+                );
+                assert_eq!(told(fields), [expected], "{open:o}");
+            }
+            mode(name, 0o600);
+            assert_eq!(told(fields), [""; 0]);
+        }
+        let problems = told("client_cert = \"a.crt\"\nclient_key = \"b.key\"\n");
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with("11: "), "{problems:?}");
+        assert!(
+            problems[0].ends_with("b.key: the key is not that of the certificate"),
+            "{problems:?}"
+        );
+        assert_eq!(told("client_key = \"b.key\"\n"), [""; 0]);
+        fs::remove_dir_all(dir).unwrap();
+    }
+
     #[test]
     fn certificates_are_read_with_their_keys() {
         let dir = std::env::temp_dir().join(format!("ringmail-machine-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
-        let pair = |name: &str| {
-            let made = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
-            let pem = |label: &str, der: &[u8]| {
-                use base64::Engine as _;
-                let text = base64::engine::general_purpose::STANDARD.encode(der);
-                format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
-            };
-            let (cert, key) = (made.cert.der(), made.signing_key.serialize_der());
-            fs::write(dir.join(format!("{name}.crt")), pem("CERTIFICATE", cert)).unwrap();
-            fs::write(dir.join(format!("{name}.key")), pem("PRIVATE KEY", &key)).unwrap();
-        };
-        pair("a");
-        pair("b");
+        make_pair(&dir, "a");
+        make_pair(&dir, "b");
         let tls = |cert: &str, key: &str| {
             let text = format!(
                 "{LISTENER}[listener.tls]\ncertificates = [\n  {{ cert = \"{cert}\", key = \"{key}\" }},\n]\n"
