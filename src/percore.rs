@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -105,7 +106,7 @@ pub struct PerCore {
     pub door_connections: [Cell<usize>; 3],
     /// TLS handshakes under way.
     handshakes: Rc<Turns>,
-    handshakes_by_address: RefCell<HashMap<(u8, u128), Rc<Turns>>>,
+    handshakes_by_network: RefCell<HashMap<(u8, u128), Rc<Turns>>>,
     /// Logins of this core that are asked about. They wait in here, not as calls: a core may have `cores.lane_calls_max` calls out, and
     /// most of them are mail's.
     pub logins: Rc<Turns>,
@@ -206,7 +207,7 @@ impl PerCore {
             sending: Cell::new(0),
             door_connections: Default::default(),
             handshakes: Rc::default(),
-            handshakes_by_address: RefCell::default(),
+            handshakes_by_network: RefCell::default(),
             logins: Rc::default(),
             logins_max: live.settings.server.cores.lane_calls_max as usize / LOGINS_SHARE,
             body_memory: Cell::new(0),
@@ -390,8 +391,8 @@ impl PerCore {
         });
     }
 
-    /// The server's side of a TLS handshake. A peer that says nothing takes no turn from others, and one that will be turned away has little
-    /// time.
+    /// The server's side of a TLS handshake. A peer that says nothing takes no turn from others; one that begins and then rests gives its turn
+    /// back and goes on without (how many there are is bounded by the connections); and one that will be turned away has little time.
     pub async fn start_tls(
         &self,
         connection: &mut Connection,
@@ -411,25 +412,38 @@ impl PerCore {
         };
         let began = monotonic();
         connection.await_octets(limit).await?;
-        let _turns = rt::timeout(limit, self.handshake_turns(connection.peer().ip(), most))
+        let turns = rt::timeout(limit, self.handshake_turns(connection.peer().ip(), most))
             .await
             .map_err(|_| io::ErrorKind::TimedOut)?;
         let left = limit.saturating_sub(began.elapsed());
-        connection.start_tls(config, left).await
+        let mut handshake = pin!(connection.start_tls(config, left));
+        match rt::timeout(TURN_HELD_MAX, handshake.as_mut()).await {
+            Ok(done) => done,
+            Err(rt::Elapsed) => {
+                drop(turns);
+                handshake.await
+            }
+        }
     }
 
-    /// Waits for a turn at a handshake. An address has a part of them, so that one that lets its handshakes rest holds up nobody else.
-    async fn handshake_turns(&self, peer: IpAddr, most: usize) -> (Turn, Turn) {
-        let of_address = {
-            let mut all = self.handshakes_by_address.borrow_mut();
-            if all.len() >= ADDRESSES_MAX {
+    /// Waits for a turn at a handshake. An address and the wider networks around it have a part of them each, so that who lets handshakes
+    /// rest holds up nobody far away.
+    async fn handshake_turns(&self, peer: IpAddr, most: usize) -> [Turn; 4] {
+        let networks = Networks::of(peer);
+        let [address, neighbourhood, provider] = networks.each().map(|network| {
+            let mut all = self.handshakes_by_network.borrow_mut();
+            if all.len() >= NETWORKS_MAX {
                 all.retain(|_, turns| Rc::strong_count(turns) > 1);
             }
-            let address = Networks::of(peer).narrowest();
-            all.entry(address).or_default().clone()
-        };
-        let own = of_address.take((most / ADDRESS_SHARE).max(1)).await;
-        (own, self.handshakes.take(most).await)
+            all.entry(network).or_default().clone()
+        });
+        // Always from the narrowest to the widest: whoever waits holds only what nobody wider holds while waiting for it.
+        [
+            address.take(most / 8).await,
+            neighbourhood.take(most / 2).await,
+            provider.take(most / 4 * 3).await,
+            self.handshakes.take(most).await,
+        ]
     }
 
     /// Whether any of these accounts has room for so many octets more. Nobody is asked if one of them has no quota, else each core once.
@@ -626,10 +640,10 @@ const GOODBYE_MAX: Duration = Duration::from_secs(2);
 /// How often a stop looks whether all connections have ended.
 pub const DRAIN_STEP: Duration = Duration::from_millis(10);
 
-/// An address has one in so many of the turns at handshakes.
-const ADDRESS_SHARE: usize = 8;
-/// Addresses whose turns are remembered, about.
-const ADDRESSES_MAX: usize = 10_000;
+/// How long a handshake has its turn at most: one that needs longer waits for its peer.
+const TURN_HELD_MAX: Duration = Duration::from_secs(1);
+/// Networks whose turns are remembered, about.
+const NETWORKS_MAX: usize = 10_000;
 /// The time a connection has for its handshake that is to be told why it is turned away.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// Whatever it was: the password, an app password, a client's key.

@@ -27,6 +27,11 @@ impl Networks {
         }
     }
 
+    /// All three, the narrowest first.
+    pub fn each(&self) -> [(u8, u128); 3] {
+        self.0
+    }
+
     /// The network of the address alone.
     pub fn narrowest(&self) -> (u8, u128) {
         self.0[0]

@@ -470,16 +470,8 @@ fn connect_from(source: &str, to: std::net::SocketAddr) -> TcpStream {
     stream
 }
 
-#[test]
-fn handshakes_that_rest_hold_up_nobody_of_another_address_and_silence_holds_up_nobody() {
-    let directory = tempfile::tempdir().unwrap();
-    certificate(directory.path());
-    let server = TestServer::with_tls(directory.path());
-    let mut settings = server.server().live().settings.clone();
-    settings.server.limits.tls.handshakes_per_core_max = 16;
-    server.server().reload(settings).unwrap();
-    let to = server.address(Door::Imaps);
-    // A ClientHello without what follows it; and nothing at all.
+/// A client of a server with TLS, which it trusts whoever it is.
+fn handshake() -> ClientConnection {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -487,11 +479,60 @@ fn handshakes_that_rest_hold_up_nobody_of_another_address_and_silence_holds_up_n
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Seen(Arc::default())))
         .with_no_client_auth();
-    let config = Arc::new(config);
-    let name = || ServerName::try_from("mail.example.test").unwrap();
+    let name = ServerName::try_from("mail.example.test").unwrap();
+    ClientConnection::new(Arc::new(config), name).unwrap()
+}
+
+fn hello() -> Vec<u8> {
     let mut hello = Vec::new();
-    let mut first = ClientConnection::new(config.clone(), name()).unwrap();
-    first.write_tls(&mut hello).unwrap();
+    handshake().write_tls(&mut hello).unwrap();
+    hello
+}
+
+/// The first line that the server says within TLS.
+fn greeting(source: &str, to: std::net::SocketAddr) -> std::io::Result<String> {
+    let stream = StreamOwned::new(handshake(), Steady(connect_from(source, to)));
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).map(|_| line)
+}
+
+fn with_turns(directory: &std::path::Path, turns: u32) -> TestServer {
+    certificate(directory);
+    let server = TestServer::with_tls(directory);
+    let mut settings = server.server().live().settings.clone();
+    settings.server.limits.tls.handshakes_per_core_max = turns;
+    server.server().reload(settings).unwrap();
+    server
+}
+
+#[test]
+fn handshakes_that_rest_at_many_addresses_hold_up_nobody_for_long() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = with_turns(directory.path(), 16);
+    let to = server.address(Door::Imaps);
+    let hello = hello();
+    // More than all turns of each core, in one /26: without an end to them each lasts a minute.
+    let resting: Vec<TcpStream> = (0..120)
+        .map(|number| {
+            let mut stream = connect_from(&format!("127.0.3.{}", number % 12 + 1), to);
+            stream.write_all(&hello).unwrap();
+            stream
+        })
+        .collect();
+    // From far away and from nearby.
+    for source in ["127.1.0.1", "127.0.3.60"] {
+        assert!(greeting(source, to).unwrap().starts_with("* OK"));
+    }
+    drop(resting);
+}
+
+#[test]
+fn handshakes_that_rest_hold_up_nobody_of_another_address_and_silence_holds_up_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = with_turns(directory.path(), 16);
+    let to = server.address(Door::Imaps);
+    // A ClientHello without what follows it; and nothing at all.
+    let hello = hello();
     let resting: Vec<TcpStream> = (0..40)
         .map(|number| {
             let mut stream = connect_from("127.0.3.1", to);
@@ -501,17 +542,11 @@ fn handshakes_that_rest_hold_up_nobody_of_another_address_and_silence_holds_up_n
             stream
         })
         .collect();
-    let greeting = |source: &str| {
-        let connection = ClientConnection::new(config.clone(), name()).unwrap();
-        let stream = StreamOwned::new(connection, Steady(connect_from(source, to)));
-        let mut line = String::new();
-        BufReader::new(stream).read_line(&mut line).map(|_| line)
-    };
-    assert!(greeting("127.0.4.1").unwrap().starts_with("* OK"));
+    assert!(greeting("127.0.4.1", to).unwrap().starts_with("* OK"));
     // From there too, once they are gone.
     drop(resting);
-    assert!(greeting("127.0.3.1").unwrap().starts_with("* OK"));
+    assert!(greeting("127.0.3.1", to).unwrap().starts_with("* OK"));
     let silent: Vec<TcpStream> = (0..40).map(|_| connect_from("127.0.3.1", to)).collect();
-    assert!(greeting("127.0.3.1").unwrap().starts_with("* OK"));
+    assert!(greeting("127.0.3.1", to).unwrap().starts_with("* OK"));
     drop(silent);
 }
