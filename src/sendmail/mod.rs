@@ -275,8 +275,11 @@ fn attempt(settings: &Sendmail, mail: &Mail, state: &Shared) -> Ended {
                     mail.from_header = false;
                     mail.octets.clone_from(&message.octets);
                     mail.recipients = addresses.iter().map(Address::to_string).collect();
-                    mail.recipients
-                        .extend(refused.iter().map(|r| r.recipient.clone()));
+                    // Who names nobody is told now, and can't be sent to later either.
+                    let names =
+                        |r: &&Refused| !message::read_addresses(r.recipient.as_bytes()).is_empty();
+                    let named = refused.iter().filter(names);
+                    mail.recipients.extend(named.map(|r| r.recipient.clone()));
                 }
             });
             if addresses.is_empty() {
@@ -418,7 +421,20 @@ impl State {
             say(&format!("the message is still in {}", file.display()));
             return;
         }
+        let is_for_nobody = mail.recipients.is_empty() && !mail.from_header;
+        if self.begun && is_for_nobody {
+            say("everybody else has the message; it is not kept");
+            self.remove_old();
+            return;
+        }
         match mail.keep(reason, &self.places, now_secs()) {
+            Ok(path) if is_for_nobody => {
+                say(&format!(
+                    "the message is kept in {}; to send it again, write a line \"Recipient: ADDRESS\" below the first",
+                    path.display()
+                ));
+                self.remove_old();
+            }
             Ok(path) => {
                 let config = match &self.config {
                     Some(config) => format!("--config {} ", config.display()),

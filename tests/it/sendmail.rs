@@ -369,7 +369,7 @@ fn recipients_that_are_refused_are_named_and_the_others_get_it() {
 }
 
 #[test]
-fn a_recipient_that_names_nobody_is_told_and_kept() {
+fn a_recipient_that_names_nobody_is_told_and_not_kept() {
     for nobody in ["", ",", "(c)", "g:;"] {
         let submission = Submission::start();
         let config = submission.right("");
@@ -383,10 +383,52 @@ fn a_recipient_that_names_nobody_is_told_and_kept() {
             ran.err
         );
         assert_eq!(numbers(&submission.server, "bert").0, 1);
+        assert!(
+            ran.err
+                .contains("everybody else has the message; it is not kept"),
+            "{}",
+            ran.err
+        );
+        assert!(submission.home.kept().is_empty(), "{}", ran.err);
+        // With others who do not have it, the file has them alone, and may be sent again.
+        let ran = submission.home.send(
+            &[
+                "-C",
+                &config,
+                "bert@example.test",
+                nobody,
+                "no@example.test",
+            ],
+            b"A: b\n\nx",
+        );
+        assert_eq!(ran.code, 65, "{nobody:?}: {}", ran.err);
         let kept = submission.home.kept_text();
-        assert!(kept.contains(&format!("\nRecipient: {nobody}\n")), "{kept}");
-        assert!(!kept.contains("bert"), "{kept}");
+        let recipients = kept.lines().filter(|l| l.starts_with("Recipient:"));
+        assert!(recipients.eq(["Recipient: no@example.test"]), "{kept}");
     }
+}
+
+#[test]
+fn a_message_for_nobody_is_kept_without_recipients() {
+    let submission = Submission::start();
+    let config = submission.right("");
+    let ran = submission.home.send(&["-C", &config, ""], b"A: b\n\nx");
+    assert_eq!(ran.code, 65, "{}", ran.err);
+    let kept = submission.home.kept_text();
+    assert!(!kept.contains("\nRecipient:"), "{kept}");
+    assert!(kept.ends_with("A: b\r\n\r\nx\r\n"), "{kept}");
+    // What is said to be done about it helps.
+    assert!(ran.err.contains("\"Recipient: ADDRESS\""), "{}", ran.err);
+    let file = submission.home.kept().remove(0);
+    let kept = kept.replacen("\n", "\nRecipient: bert@example.test\n", 1);
+    std::fs::write(&file, kept).unwrap();
+    let file = file.display().to_string();
+    let ran = submission
+        .home
+        .send(&["-C", &config, "--again", &file], b"");
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert_eq!(numbers(&submission.server, "bert").0, 1);
+    assert!(submission.home.kept().is_empty());
 }
 
 #[test]
