@@ -62,10 +62,13 @@ fn mail_does_not_leave_from_another_address_than_those() {
     }
 }
 
+/// Where a connection was asked for, and with which login.
+type Asked = (SocketAddr, Option<(String, String)>);
+
 /// A SOCKS5 server: whom it was asked for, and by whom.
 struct Proxy {
     address: SocketAddr,
-    asked: Arc<Mutex<Vec<(SocketAddr, Option<(String, String)>)>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Proxy {
@@ -102,7 +105,7 @@ fn serve(
     mut stream: TcpStream,
     login: Option<(&str, &str)>,
     refuses: Option<u8>,
-    all: &Mutex<Vec<(SocketAddr, Option<(String, String)>)>>,
+    all: &Mutex<Vec<Asked>>,
 ) -> Option<()> {
     let [5, count] = octets(&mut stream)? else {
         return None;
