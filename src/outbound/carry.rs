@@ -102,7 +102,7 @@ impl Dispatch {
             live.settings.server.outbound.messages_per_connection_max
         };
         // The next connection is another address's turn.
-        let is_good = link.as_ref().is_some_and(|link| link.messages < most);
+        let is_good = link.as_ref().is_some_and(|link| !link.is_used_up(most));
         let goes_on = match seat {
             Some(seat) => is_good && !seat.is_surplus() && seat.may_send(ready).await,
             None => false,
@@ -237,7 +237,7 @@ impl Dispatch {
                 (left, rest) = rest.iter().partition(|i| wanted(**i) == require_tls);
                 again = true;
             }
-            if link.as_ref().is_some_and(|l| l.messages >= messages_max) {
+            if link.as_ref().is_some_and(|l| l.is_used_up(messages_max)) {
                 leave(seat, link).await;
             }
             if let Some(open) = link

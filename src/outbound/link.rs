@@ -135,6 +135,12 @@ impl Link {
         remote(&self.host, self.peer)
     }
 
+    /// Whether it has had as many messages as it may. RFC 9422: MAILMAX.
+    pub fn is_used_up(&self, most: u32) -> bool {
+        let offered = self.session.extensions().transactions_max;
+        self.messages >= offered.map_or(most, |offered| most.min(offered))
+    }
+
     /// Waits for the next event of what was asked.
     pub async fn next(&mut self) -> Result<Event, Lost> {
         self.next_within(self.times.reply, "reply").await

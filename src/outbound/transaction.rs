@@ -285,13 +285,26 @@ fn envelope(
         .recipients_max
         .map_or(usize::MAX, |m| m as usize)
         .max(1);
+    // RFC 9422: RCPTDOMAINMAX; only a smarthost gets several domains at once.
+    let domains_max = offers
+        .recipient_domains_max
+        .map_or(usize::MAX, |m| m as usize)
+        .max(1);
+    let mut domains = std::collections::HashSet::new();
     let mut addresses = Vec::new();
     let mut indexes = Vec::new();
     for &index in recipients {
         match row.recipients[index as usize].address.parse::<Address>() {
             Ok(_) if addresses.len() >= most => transacted.left.push(index),
+            Ok(_)
+                if domains.len() >= domains_max
+                    && !domains.contains(&row.recipients[index as usize].domain()) =>
+            {
+                transacted.left.push(index)
+            }
             Ok(address) => {
                 let recipient = &row.recipients[index as usize];
+                domains.insert(recipient.domain());
                 addresses.push(smtp::client::Recipient {
                     address,
                     notify: recipient.notify.map(notify),
