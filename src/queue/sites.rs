@@ -245,7 +245,9 @@ impl Sites {
         let looked_at: Vec<_> = rest.by_ref().take(limit).collect();
         let last = looked_at.last().map(|(name, _)| (*name).clone());
         let fits = |(name, site): &(&String, &Site)| {
-            wanted.is_none_or(|wanted| is_meant(name, wanted))
+            // Those of our own addresses are lent in the same way, and are no sites.
+            member_of_key(name).is_none()
+                && wanted.is_none_or(|wanted| is_meant(name, wanted))
                 && (!restrained || site.paused(now).is_some() || site.slow(now).is_some())
         };
         let found = looked_at.into_iter().filter(fits);
