@@ -32,6 +32,12 @@ pub struct ExternalWriter {
 impl ExternalWriter {
     /// Creates the file, which must not exist. `reserve`: free octets of the disk that are for others.
     pub fn create(path: PathBuf, reserve: u64) -> io::Result<ExternalWriter> {
+        // Asked before there is anything: a full disk is left as it is.
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let disk = rustix::fs::statvfs(folder)?;
+        if disk.f_bavail * disk.f_frsize < reserve {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -236,7 +242,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let disk = rustix::fs::statvfs(dir.path()).unwrap();
         let free = disk.f_bavail * disk.f_frsize;
-        let mut writer = ExternalWriter::create(dir.path().join("x"), free * 2).unwrap();
+        let full = ExternalWriter::create(dir.path().join("y"), free * 2);
+        assert_eq!(
+            full.err().map(|e| e.kind()),
+            Some(io::ErrorKind::StorageFull)
+        );
+        assert!(!dir.path().join("y").exists());
+        // It has filled since.
+        let mut writer = ExternalWriter::create(dir.path().join("x"), 0).unwrap();
+        writer.reserve = free * 2;
         let full = writer.write(b"one").unwrap_err();
         assert_eq!(full.kind(), io::ErrorKind::StorageFull);
         assert_eq!(std::fs::read(dir.path().join("x")).unwrap(), b"");
