@@ -200,7 +200,8 @@ fn what_was_given_out_is_used_up_after_a_kill() {
     assert!(!child.wait().unwrap().success());
     assert_eq!(from(&receiver, 41), 0);
     let server = server(directory.path(), port, &more);
-    assert_eq!(warm_ups(&server)[0].1.given, 1);
+    // The message that waited may have been given the other one already.
+    assert!((1..=2).contains(&warm_ups(&server)[0].1.given));
     for n in 0..2 {
         assert!(submit(&server, &["a@one.test"], &format!("s{n}")).starts_with("250"));
     }
