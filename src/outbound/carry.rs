@@ -18,7 +18,7 @@ use super::link::Link;
 use super::outcome::Outcome;
 use super::pool::Seat;
 use super::site::Site;
-use super::transaction::{Result1, transact};
+use super::transaction::{RecipientResult, transact};
 use super::{ROOM, local, outcome, shaping, suppressed};
 use crate::percore::{PerCore, monotonic};
 use crate::queue::Work;
@@ -163,7 +163,10 @@ impl Dispatch {
                 return true;
             }
             // Not known any more: it stands in line again, and is looked for.
-            _ => return true,
+            _ => {
+                site.give_back();
+                return true;
+            }
         };
         let sent = self.send(site, seat, link, &mut work, &destination);
         let (outcomes, goes_on) = sent.await;
@@ -212,8 +215,12 @@ impl Dispatch {
             }
             Err(error) => {
                 let all = |index: &u32| {
-                    let result =
-                        Result1::ours(*index, Verdict::Temporary, (4, 3, 0), error.to_string());
+                    let result = RecipientResult::ours(
+                        *index,
+                        Verdict::Temporary,
+                        (4, 3, 0),
+                        error.to_string(),
+                    );
                     outcome(result, at, began, "")
                 };
                 return (work.recipients.iter().map(all).collect(), true);
@@ -285,6 +292,7 @@ impl Dispatch {
                         }
                         if error.is_demanded {
                             self.strike(&work.line, &error.text);
+                            site.give_back();
                             return (outcomes, true);
                         }
                         site.unreachable(&error.text);
@@ -341,7 +349,7 @@ async fn leave(seat: &Seat, link: &mut Option<Link>) {
     }
 }
 
-fn outcome(result: Result1, at: i64, began: Instant, remote: &str) -> Outcome {
+fn outcome(result: RecipientResult, at: i64, began: Instant, remote: &str) -> Outcome {
     Outcome {
         index: result.index,
         verdict: result.verdict,
@@ -357,7 +365,7 @@ fn outcome(result: Result1, at: i64, began: Instant, remote: &str) -> Outcome {
 }
 
 fn failed(index: u32, error: &Unconnected, at: i64, began: Instant) -> Outcome {
-    let result = Result1 {
+    let result = RecipientResult {
         index,
         verdict: error.verdict,
         code: error.code,

@@ -20,7 +20,7 @@ use super::destination::{Destination, Host};
 use super::link::{Link, Lost, Times, remote, said, words};
 use super::login::{Refused, log_in};
 use super::start::Start;
-use super::transaction::Result1;
+use super::transaction::RecipientResult;
 use crate::client_tls;
 use crate::percore::{PerCore, monotonic};
 use crate::queue::retry::Verdict;
@@ -55,7 +55,7 @@ impl Unconnected {
     }
 
     fn said(what: &str, reply: &Reply, remote: String) -> Unconnected {
-        let result = Result1::of(0, reply);
+        let result = RecipientResult::of(0, reply);
         Unconnected {
             // RFC 7504: 521, it takes no mail at all. What else it refuses, another host or time may change.
             verdict: match result.code {

@@ -3,7 +3,7 @@
 
 use super::link::Lost;
 use super::site::Site;
-use super::transaction::{Result1, Transacted};
+use super::transaction::{RecipientResult, Transacted};
 use crate::queue::retry::Verdict;
 use crate::queue::sites::{Asked, Kind};
 use crate::settings::{ReplyAction, SiteShape};
@@ -36,7 +36,7 @@ pub(super) fn judge(site: &Site, shape: &SiteShape, facts: Facts<'_>) -> Option<
 }
 
 /// The same for all that a transaction came to.
-pub(super) fn judge_all(site: &Site, shape: &SiteShape, results: &mut [Result1]) {
+pub(super) fn judge_all(site: &Site, shape: &SiteShape, results: &mut [RecipientResult]) {
     for result in results {
         let facts = (result.code, result.enhanced, result.text.as_str());
         if let Some(verdict) = judge(site, shape, facts) {
@@ -48,7 +48,7 @@ pub(super) fn judge_all(site: &Site, shape: &SiteShape, results: &mut [Result1])
 /// What a server said that has too much.
 pub(super) fn said(done: &Transacted) -> String {
     let refused = done.results.iter().find(|r| !r.verdict.is_success());
-    let of_result = |r: &Result1| words((r.code, r.enhanced, r.text.as_str()));
+    let of_result = |r: &RecipientResult| words((r.code, r.enhanced, r.text.as_str()));
     let of_loss = || done.lost.as_ref().map(Lost::words);
     refused.map(of_result).or_else(of_loss).unwrap_or_default()
 }

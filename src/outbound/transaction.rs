@@ -14,7 +14,7 @@ use crate::queue::{Content, Message};
 
 /// What came of a recipient: the words are the server's, or ours with code 0 where it said nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Result1 {
+pub(super) struct RecipientResult {
     pub index: u32,
     pub verdict: Verdict,
     pub code: u16,
@@ -22,11 +22,11 @@ pub(super) struct Result1 {
     pub text: String,
 }
 
-impl Result1 {
+impl RecipientResult {
     /// What the server said of it.
-    pub fn of(index: u32, reply: &Reply) -> Result1 {
+    pub fn of(index: u32, reply: &Reply) -> RecipientResult {
         let number = reply.code.number();
-        Result1 {
+        RecipientResult {
             index,
             verdict: match number {
                 200..300 => Verdict::Delivered,
@@ -45,8 +45,8 @@ impl Result1 {
         verdict: Verdict,
         enhanced: (u8, u16, u16),
         text: impl Into<String>,
-    ) -> Result1 {
-        Result1 {
+    ) -> RecipientResult {
+        RecipientResult {
             index,
             verdict,
             code: 0,
@@ -59,7 +59,7 @@ impl Result1 {
 /// What came of a transaction.
 pub(super) struct Transacted {
     /// Of those that something came of; the others were not tried.
-    pub results: Vec<Result1>,
+    pub results: Vec<RecipientResult>,
     /// These were too many for one transaction.
     pub left: Vec<u32>,
     /// Why the connection cannot be used any more.
@@ -154,7 +154,8 @@ pub(super) async fn transact(
     if require_tls == Some(true) && !offers.require_tls && !message.row.reverse_path.is_empty() {
         // RFC 8689 4.2.1.
         let text = "the message must not go without TLS all the way, which the server does not promise (REQUIRETLS)";
-        let refuse = |index: &u32| Result1::ours(*index, Verdict::Permanent, (5, 7, 30), text);
+        let refuse =
+            |index: &u32| RecipientResult::ours(*index, Verdict::Permanent, (5, 7, 30), text);
         transacted.results.extend(recipients.iter().map(refuse));
         return transacted;
     }
@@ -169,7 +170,7 @@ pub(super) async fn transact(
     if let Some((class, subject, detail, text)) = lacks {
         for &index in recipients {
             let status = (class, subject, detail);
-            let result = Result1::ours(index, Verdict::Permanent, status, text.clone());
+            let result = RecipientResult::ours(index, Verdict::Permanent, status, text.clone());
             transacted.results.push(result);
         }
         return transacted;
@@ -216,10 +217,10 @@ pub(super) async fn transact(
                 transacted.results.push(not_logged_in(*index, &reply));
             }
             (Some(reply), ..) if !reply.is_positive() => {
-                transacted.results.push(Result1::of(*index, &reply));
+                transacted.results.push(RecipientResult::of(*index, &reply));
             }
             (_, Some(whole), _) => {
-                let mut result = Result1::of(*index, whole);
+                let mut result = RecipientResult::of(*index, whole);
                 if result.verdict.is_success() {
                     result.verdict = taken;
                 }
@@ -229,23 +230,24 @@ pub(super) async fn transact(
                 transacted.results.push(result);
             }
             (_, None, Some(Lost::Closing(reply))) => {
-                let mut result = Result1::of(*index, reply);
+                let mut result = RecipientResult::of(*index, reply);
                 result.verdict = Verdict::Temporary;
                 transacted.results.push(result);
             }
             (_, None, Some(Lost::Unsendable(what))) => {
                 let text = format!("the message can't be sent: {what}");
-                let result = Result1::ours(*index, Verdict::Permanent, (5, 6, 0), text);
+                let result = RecipientResult::ours(*index, Verdict::Permanent, (5, 6, 0), text);
                 transacted.results.push(result);
             }
             (_, None, Some(lost)) => {
-                let result = Result1::ours(*index, Verdict::Temporary, (4, 4, 2), lost.words());
+                let result =
+                    RecipientResult::ours(*index, Verdict::Temporary, (4, 4, 2), lost.words());
                 transacted.results.push(result);
             }
             // A server that takes the recipient and says no more of it.
             (_, None, None) => {
                 let text = "the server ended the transaction without a reason";
-                let result = Result1::ours(*index, Verdict::Temporary, (4, 5, 0), text);
+                let result = RecipientResult::ours(*index, Verdict::Temporary, (4, 5, 0), text);
                 transacted.results.push(result);
             }
         }
@@ -257,12 +259,12 @@ pub(super) async fn transact(
 }
 
 /// What a smarthost says to whom it does not know is for the operator: the mail waits.
-fn not_logged_in(index: u32, reply: &Reply) -> Result1 {
+fn not_logged_in(index: u32, reply: &Reply) -> RecipientResult {
     let text = format!(
         "the smarthost does not take mail from us without a login: {}",
         super::link::said(reply)
     );
-    Result1::ours(index, Verdict::Temporary, (4, 3, 5), text)
+    RecipientResult::ours(index, Verdict::Temporary, (4, 3, 5), text)
 }
 
 /// RFC 3463 3.6: X.5.3; a bare 452 to RCPT says the same.
@@ -314,7 +316,7 @@ fn envelope(
             }
             Err(_) => {
                 let text = "the address cannot be written in SMTP";
-                let result = Result1::ours(index, Verdict::Permanent, (5, 1, 3), text);
+                let result = RecipientResult::ours(index, Verdict::Permanent, (5, 1, 3), text);
                 transacted.results.push(result);
             }
         }
