@@ -240,6 +240,10 @@ pub(super) async fn will_do(
     if link.cleared.iter().any(is_known) {
         return true;
     }
+    // No domain demands anything of one that the settings name, or of an address.
+    if destination.domain.is_none() && require_tls != Some(true) {
+        return true;
+    }
     let live = core.live();
     let Some(host) = destination.hosts.iter().find(|h| h.words() == link.host) else {
         return false;
