@@ -1,12 +1,15 @@
 //! The index of one shard: rows, locations of bodies, live bytes of segments. The only file that names fjall.
 //!
 //! Blocking, and sometimes for long (back-pressure, compaction): commit threads, the worker pool and commands only.
+//!
+//! What reads several rows reads a snapshot: a batch is applied row by row, and a keyspace's own `range` and `iter` show what is applied.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 
 use crate::ShardId;
 use crate::segments::{BodyId, Location};
@@ -69,6 +72,12 @@ pub struct SegmentUse {
     /// Bytes of all records ever appended to it.
     pub written: u64,
 }
+
+/// Live bytes by segment.
+pub type LiveBytes = BTreeMap<u32, u64>;
+
+/// Locations read at a time.
+const LOCATIONS: usize = 1024;
 
 /// A handle to the open index; cheap to clone, may be used from any thread.
 #[derive(Clone)]
@@ -179,9 +188,11 @@ impl Index {
             None => Bound::Unbounded,
         };
         let mut rows = Vec::new();
+        let range = (Bound::Included(start), end);
         for guard in self
-            .rows
-            .range::<&[u8], _>((Bound::Included(start), end))
+            .database
+            .snapshot()
+            .range::<&[u8], _>(&self.rows, range)
             .take(limit)
         {
             let (key, value) = guard.into_inner()?;
@@ -206,8 +217,17 @@ impl Index {
         from: BodyId,
         limit: usize,
     ) -> Result<Vec<(BodyId, Location)>, IndexError> {
+        self.locations_at(&self.database.snapshot(), from, limit)
+    }
+
+    fn locations_at(
+        &self,
+        at: &Snapshot,
+        from: BodyId,
+        limit: usize,
+    ) -> Result<Vec<(BodyId, Location)>, IndexError> {
         let mut found = Vec::new();
-        for guard in self.bodies.range(from.0.to_be_bytes()..).take(limit) {
+        for guard in at.range(&self.bodies, from.0.to_be_bytes()..).take(limit) {
             let (key, value) = guard.into_inner()?;
             let body =
                 BodyId(u64::from_be_bytes(key[..].try_into().map_err(|_| {
@@ -223,8 +243,31 @@ impl Index {
 
     /// Use of every segment.
     pub fn segment_uses(&self) -> Result<Vec<(u32, SegmentUse)>, IndexError> {
+        self.segment_uses_at(&self.database.snapshot())
+    }
+
+    /// The live bytes of each segment as they are counted, and as the locations name them, at one moment.
+    pub fn live_bytes(&self) -> Result<(LiveBytes, LiveBytes), IndexError> {
+        let at = self.database.snapshot();
+        let uses = self.segment_uses_at(&at)?;
+        let counted = uses.into_iter().map(|(n, used)| (n, used.live)).collect();
+        let mut named = LiveBytes::new();
+        let mut from = BodyId(0);
+        loop {
+            let some = self.locations_at(&at, from, LOCATIONS)?;
+            for (_, location) in &some {
+                *named.entry(location.segment).or_default() += location.record_length();
+            }
+            match some.last() {
+                Some((last, _)) if some.len() == LOCATIONS => from = BodyId(last.0 + 1),
+                _ => return Ok((counted, named)),
+            }
+        }
+    }
+
+    fn segment_uses_at(&self, at: &Snapshot) -> Result<Vec<(u32, SegmentUse)>, IndexError> {
         let mut found = Vec::new();
-        for guard in self.segments.iter() {
+        for guard in at.iter(&self.segments) {
             let (key, value) = guard.into_inner()?;
             if key.len() != 4 || value.len() != 16 {
                 return Err(IndexError("a segment's row has the wrong length".into()));

@@ -4,7 +4,7 @@
 //! A running shard is checked in slices ([`check_slice`]) by the worker pool, one job a slice, so that it never holds a core. A stopped
 //! directory ([`check_stopped`]) is checked on a copy of the index, for opening fjall cuts its journal.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
@@ -17,7 +17,7 @@ use super::format::{
     CopyProblem, copy, has_used_shards, lost_format, missing, missing_shards, read_format,
 };
 use crate::ShardId;
-use crate::index::{Identity, Index, IndexError};
+use crate::index::{Identity, Index, IndexError, LiveBytes};
 use crate::segments::{BodyId, Location, external_name, list_segments, open_record, segment_name};
 
 /// One thing that is wrong.
@@ -44,8 +44,6 @@ pub struct Findings {
     pub bodies: u64,
     /// Octets of records and large content read.
     pub bytes: u64,
-    /// Bytes that locations name, by segment; for comparison with the index' own count at the end.
-    live: BTreeMap<u32, u64>,
 }
 
 impl Findings {
@@ -72,7 +70,6 @@ pub fn check_slice(
     let next_body = index.progress()?.next_body;
     for (body, location) in &locations {
         findings.bodies += 1;
-        *findings.live.entry(location.segment).or_default() += location.record_length();
         if body.0 >= next_body {
             findings.add(
                 shard,
@@ -150,7 +147,6 @@ pub fn check_index(
     progress: &mut dyn FnMut(&Findings),
 ) -> Result<Findings, IndexError> {
     let mut findings = Findings::default();
-    let before = index.progress()?;
     let mut from = Some(BodyId(0));
     while let Some(body) = from {
         from = check_slice(
@@ -163,10 +159,10 @@ pub fn check_index(
         )?;
         progress(&findings);
     }
-    // Only comparable if nothing was written meanwhile, compaction included.
-    let uses = segment_uses(index)?;
-    let problems = use_problems(path, &uses, &findings.live);
-    if index.progress()? == before && segment_uses(index)? == uses {
+    let uses = index.live_bytes()?;
+    let problems = use_problems(path, &uses.0, &uses.1);
+    // Compaction may have removed a segment since.
+    if !problems.is_empty() && index.live_bytes()? == uses {
         for what in problems {
             findings.add(shard, None, what);
         }
@@ -174,20 +170,11 @@ pub fn check_index(
     Ok(findings)
 }
 
-fn segment_uses(index: &Index) -> Result<BTreeMap<u32, u64>, IndexError> {
-    let rows = index.segment_uses()?;
-    Ok(rows.into_iter().map(|(n, used)| (n, used.live)).collect())
-}
-
-fn use_problems(
-    path: &Path,
-    counted: &BTreeMap<u32, u64>,
-    named: &BTreeMap<u32, u64>,
-) -> Vec<String> {
+fn use_problems(path: &Path, counted: &LiveBytes, named: &LiveBytes) -> Vec<String> {
     let mut problems = Vec::new();
     let numbers: BTreeSet<u32> = counted.keys().chain(named.keys()).copied().collect();
     for number in numbers {
-        let of = |map: &BTreeMap<u32, u64>| map.get(&number).copied().unwrap_or(0);
+        let of = |map: &LiveBytes| map.get(&number).copied().unwrap_or(0);
         let (count, sum) = (of(counted), of(named));
         let name = segment_name(number);
         if count != sum {
