@@ -246,7 +246,7 @@ pub fn check_locked(
             .unwrap_or_default()
             .is_empty()
             || path.join("mark").exists();
-        if !path.join("rows").join("version").exists() {
+        if !path.join("rows").exists() {
             // A stop while the shard was made leaves nothing to check; a segment is made after the index.
             let mut findings = Findings::default();
             if used {

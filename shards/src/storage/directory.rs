@@ -324,10 +324,8 @@ fn open_shard(
         .and_then(|()| sync_directory(directory))
         .map_err(at(&path))?;
     let numbers = list_segments(&segments).map_err(at(&segments))?;
-    if numbers.is_empty() && !path.join("mark").exists() {
-        remove_half_made_index(&path.join("rows")).map_err(at(&path))?;
-    }
-    let index_is_new = !path.join("rows").exists();
+    let rows = path.join("rows");
+    let index_is_new = !rows.exists();
     let index_error = |source| DirectoryError::Index {
         shard,
         source,
@@ -344,11 +342,17 @@ fn open_shard(
             "the index is missing, though the shard was in use".into(),
         ));
     }
-    let index = Index::open(&path.join("rows"), options.cache_bytes).map_err(index_error)?;
-    // fjall syncs what is in `rows` and in each keyspace, not the names of the keyspaces and of `rows` itself.
-    sync_directory(&path.join("rows").join("keyspaces"))
-        .and_then(|()| sync_directory(&path))
-        .map_err(at(&path))?;
+    if index_is_new {
+        let begun = path.join(ROWS_BEGUN);
+        remove_begun_index(&begun).map_err(at(&begun))?;
+        drop(Index::open(&begun, options.cache_bytes).map_err(index_error)?);
+        // fjall syncs what is in it and in each keyspace, not the names of the keyspaces.
+        sync_directory(&begun.join("keyspaces")).map_err(at(&begun))?;
+        shard_point(shard, "open.index_begun").map_err(at(&begun))?;
+        fs::rename(&begun, &rows).map_err(at(&rows))?;
+        sync_directory(&path).map_err(at(&path))?;
+    }
+    let index = Index::open(&rows, options.cache_bytes).map_err(index_error)?;
     shard_point(shard, "open.index").map_err(at(&path))?;
     let ours = Identity {
         seed: format.seed,
@@ -498,13 +502,15 @@ pub(super) fn check_progress(
     Ok(None)
 }
 
-/// fjall writes its marker `version` last when it makes a database, and refuses to make one over the rest: a crash before it would
-/// leave a shard that never opens.
-fn remove_half_made_index(rows: &Path) -> io::Result<()> {
-    if rows.exists() && !rows.join("version").exists() {
-        fs::remove_dir_all(rows)?;
+/// An index is made under this name and renamed when it is whole: what fjall has left of one when it is stopped in the middle (an empty
+/// `version`, a keyspace without its files) opens never again.
+const ROWS_BEGUN: &str = "rows.begun";
+
+fn remove_begun_index(begun: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(begun) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// The highest group in the newest segments; only sound records count.
