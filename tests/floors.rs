@@ -27,7 +27,7 @@ const PROTOCOLS: &[&[&str]] = &[
     &["dns", "sasl", "imap"],
     &["smtp", "mta-sts", "dane", "tls-rpt", "socks"],
     &["message"],
-    &["dsn", "dkim"],
+    &["dsn", "dkim", "webapi"],
 ];
 
 fn rust_files(directory: &str) -> Vec<PathBuf> {

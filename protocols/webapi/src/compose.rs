@@ -1,0 +1,437 @@
+//! The message that a `Send` asks for: header fields in a fixed order, then its parts, each multipart only where it is needed:
+//! `mixed { related { alternative { text, HTML, alternative files }, inline files }, attached files }`.
+//! RFC 5322, 2045-2047, 2183, 2387. Whatever of a request would break a header field is refused here.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use mail_builder::MessageBuilder;
+use mail_builder::headers::address::Address as AddressField;
+use mail_builder::headers::content_type::ContentType;
+use mail_builder::headers::raw::Raw;
+use mail_builder::headers::text::Text;
+use mail_builder::mime::MimePart;
+use smtp::Address;
+
+use crate::code::{ApiError, Code};
+use crate::time::Time;
+use crate::types::{File, NameAddress, SendRequest};
+
+/// From whom a message is and to whom it goes.
+#[derive(Clone, Debug)]
+pub struct Addressed {
+    /// Its author.
+    pub from: Address,
+    /// To, CC, BCC: each as the request has it, and as it was read.
+    pub recipients: Vec<(String, Address)>,
+    /// An address has a local-part beyond ASCII. RFC 6531.
+    pub smtputf8: bool,
+}
+
+impl Addressed {
+    /// Of a request; an author that it does not name is `author`. There may be no recipients: whether the author may write comes first.
+    pub fn of(request: &SendRequest, author: &str) -> Result<Addressed, ApiError> {
+        if request.text.is_empty() && request.html.is_empty() {
+            return Err(ApiError::new(
+                Code::MissingBody,
+                "at least one of Text and HTML must be there",
+            ));
+        }
+        let from = match request.from.as_slice() {
+            [] => address(author)?,
+            [from] => address(&from.address)?,
+            _ => {
+                return Err(ApiError::new(
+                    Code::MultipleFrom,
+                    "a message has one author",
+                ));
+            }
+        };
+        let mut recipients = Vec::new();
+        for named in [&request.to, &request.cc, &request.bcc]
+            .into_iter()
+            .flatten()
+        {
+            recipients.push((named.address.clone(), address(&named.address)?));
+        }
+        let mut smtputf8 = from.needs_smtputf8();
+        smtputf8 |= recipients
+            .iter()
+            .any(|(_, address)| address.needs_smtputf8());
+        for named in &request.reply_to {
+            smtputf8 |= address(&named.address)?.needs_smtputf8();
+        }
+        Ok(Addressed {
+            from,
+            recipients,
+            smtputf8,
+        })
+    }
+}
+
+fn address(text: &str) -> Result<Address, ApiError> {
+    text.parse()
+        .map_err(|e| ApiError::new(Code::BadAddress, format!("{text:?}: {e}")))
+}
+
+/// What a message gets from us.
+#[derive(Clone, Copy, Debug)]
+pub struct Maker<'a> {
+    /// Its author, if the request names none.
+    pub author: (&'a str, &'a str),
+    /// Its Message-ID without brackets, if the request gives none.
+    pub message_id: &'a str,
+    /// Its Date, if the request gives none.
+    pub now: Time,
+    /// `User-Agent`, unless the request has one, or an `X-Mailer`.
+    pub product: &'a str,
+}
+
+/// Where an uploaded file goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UploadKind {
+    /// Beside the text and HTML.
+    Alternative,
+    /// Shown by the HTML.
+    Inline,
+    /// With the message.
+    Attached,
+}
+
+impl UploadKind {
+    /// By the name of its field in a form.
+    pub fn of_field(name: &str) -> Option<UploadKind> {
+        Some(match name {
+            "alternativefile" => UploadKind::Alternative,
+            "inlinefile" => UploadKind::Inline,
+            "attachedfile" => UploadKind::Attached,
+            _ => return None,
+        })
+    }
+}
+
+/// A file that came beside the JSON.
+#[derive(Clone, Debug)]
+pub struct Upload<'a> {
+    /// Where it goes.
+    pub kind: UploadKind,
+    /// Its name; empty: none.
+    pub name: String,
+    /// Empty: it is guessed.
+    pub content_type: String,
+    /// Empty: none.
+    pub content_id: String,
+    /// Its octets.
+    pub content: &'a [u8],
+}
+
+/// Files that came beside the JSON, in their order.
+pub type Uploads<'a> = [Upload<'a>];
+
+/// A message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Composed {
+    /// All of it, lines ended by CRLF; 7 bits unless an address is beyond ASCII.
+    pub octets: Vec<u8>,
+    /// With its angle brackets.
+    pub message_id: String,
+}
+
+/// Makes the message.
+pub fn compose(
+    request: &SendRequest,
+    uploads: &Uploads<'_>,
+    maker: &Maker<'_>,
+) -> Result<Composed, ApiError> {
+    check(request)?;
+    let from = match request.from.first() {
+        Some(from) => mailbox(from),
+        None => {
+            let (name, address) = maker.author;
+            AddressField::new_address(Some(name).filter(|n| !n.is_empty()), address)
+        }
+    };
+    let lists = [
+        ("Reply-To", &request.reply_to),
+        ("To", &request.to),
+        ("Cc", &request.cc),
+    ];
+    let mut builder = MessageBuilder::new().header("From", from);
+    for (name, list) in lists {
+        if !list.is_empty() {
+            let list = list.iter().map(mailbox).collect();
+            builder = builder.header(name, AddressField::new_list(list));
+        }
+    }
+    if !request.subject.is_empty() {
+        builder = builder.header("Subject", Text::new(request.subject.as_str()));
+    }
+    let date = request.date.unwrap_or(maker.now).to_date_field();
+    let date = date.ok_or_else(|| user("Date: a year that a message can't name"))?;
+    let message_id = match request.message_id.as_str() {
+        "" => format!("<{}>", maker.message_id),
+        given => given.to_string(),
+    };
+    builder = builder
+        .header("Date", Raw::new(date))
+        .header("Message-ID", Raw::new(message_id.clone()));
+    if let Some(last) = request.references.last() {
+        builder = builder
+            .header("References", Raw::new(request.references.join(" ")))
+            .header("In-Reply-To", Raw::new(last.as_str()));
+    }
+    builder = builder.header("MIME-Version", Raw::new("1.0"));
+    for (name, value) in &request.headers {
+        builder = builder.header(name.as_str(), Text::new(value.as_str()));
+    }
+    let says = |wanted: &str| {
+        let mut names = request.headers.iter().map(|(name, _)| name);
+        names.any(|name| name.eq_ignore_ascii_case(wanted))
+    };
+    if !says("User-Agent") && !says("X-Mailer") {
+        builder = builder.header("User-Agent", Raw::new(maker.product));
+    }
+    let octets = builder.body(body(request, uploads)?).write_to_vec();
+    Ok(Composed {
+        octets: octets.map_err(|e| ApiError::new(Code::Server, e.to_string()))?,
+        message_id,
+    })
+}
+
+fn mailbox(named: &NameAddress) -> AddressField<'_> {
+    let name = Some(named.name.as_str()).filter(|name| !name.is_empty());
+    AddressField::new_address(name, named.address.as_str())
+}
+
+fn body<'r>(request: &'r SendRequest, uploads: &'r Uploads<'_>) -> Result<MimePart<'r>, ApiError> {
+    let of = |kind: UploadKind| uploads.iter().filter(move |u| u.kind == kind);
+    let mut texts = Vec::new();
+    if !request.text.is_empty() {
+        texts.push(MimePart::new("text/plain", request.text.as_str()));
+    }
+    if !request.html.is_empty() {
+        texts.push(MimePart::new("text/html", request.html.as_str()));
+    }
+    let alternatives = files(
+        &request.alternative_files,
+        of(UploadKind::Alternative),
+        INLINE,
+    )?;
+    texts.extend(alternatives);
+    let text = joined("multipart/alternative", texts);
+    let mut related = vec![text];
+    related.extend(files(
+        &request.inline_files,
+        of(UploadKind::Inline),
+        INLINE,
+    )?);
+    let mut mixed = vec![joined("multipart/related", related)];
+    mixed.extend(files(
+        &request.attached_files,
+        of(UploadKind::Attached),
+        ATTACHMENT,
+    )?);
+    Ok(joined("multipart/mixed", mixed))
+}
+
+/// One part is itself.
+fn joined<'r>(container: &'static str, mut parts: Vec<MimePart<'r>>) -> MimePart<'r> {
+    match parts.len() {
+        1 => parts.remove(0),
+        _ => MimePart::new(container, parts),
+    }
+}
+
+const INLINE: &str = "inline";
+const ATTACHMENT: &str = "attachment";
+
+fn files<'r>(
+    of_request: &'r [File],
+    uploads: impl Iterator<Item = &'r Upload<'r>>,
+    disposition: &'static str,
+) -> Result<Vec<MimePart<'r>>, ApiError> {
+    let mut parts = Vec::new();
+    for file in of_request {
+        let content = STANDARD.decode(&file.data);
+        let content = content.map_err(|e| user(format!("file {:?}: Data: {e}", file.name)))?;
+        let content_type = content_type(&file.content_type, &content);
+        let part = part(
+            content_type,
+            content.into(),
+            &file.name,
+            &file.content_id,
+            disposition,
+        );
+        parts.push(part);
+    }
+    for file in uploads {
+        for (what, text) in [
+            ("Content-Type", &file.content_type),
+            ("Content-ID", &file.content_id),
+            ("name", &file.name),
+        ] {
+            check_text(&format!("upload {:?}: {what}", file.name), text)?;
+        }
+        let content_type = content_type(&file.content_type, file.content);
+        let content = Cow::Borrowed(file.content);
+        let part = part(
+            content_type,
+            content,
+            &file.name,
+            &file.content_id,
+            disposition,
+        );
+        parts.push(part);
+    }
+    Ok(parts)
+}
+
+fn part<'r>(
+    content_type: String,
+    content: Cow<'r, [u8]>,
+    name: &'r str,
+    content_id: &'r str,
+    disposition: &'static str,
+) -> MimePart<'r> {
+    let mut told = ContentType::new(disposition);
+    if !name.is_empty() {
+        told = told.attribute("filename", name);
+    }
+    let mut part = MimePart::raw(mail_builder::mime::BodyPart::Binary(content))
+        .header("Content-Type", Raw::new(content_type))
+        .header("Content-Disposition", told);
+    if !content_id.is_empty() {
+        part = part.header("Content-ID", Raw::new(content_id));
+    }
+    part
+}
+
+/// As given, else by the first octets: magic numbers, then whether it is text.
+fn content_type(given: &str, content: &[u8]) -> String {
+    if !given.is_empty() {
+        return given.to_string();
+    }
+    let start = &content[..content.len().min(LOOKED_AT)];
+    if let Some(kind) = infer::get(start) {
+        return kind.mime_type().to_string();
+    }
+    // A character may be cut at the end.
+    let is_utf8 = match std::str::from_utf8(start) {
+        Ok(_) => true,
+        Err(e) => e.error_len().is_none(),
+    };
+    let is_text = |octet: &u8| *octet >= b' ' || matches!(octet, b'\t' | b'\n' | b'\r' | 0x0c);
+    match is_utf8 && start.iter().all(is_text) {
+        true => "text/plain; charset=utf-8".into(),
+        false => "application/octet-stream".into(),
+    }
+}
+
+/// Nothing that ends a header field or can't be in one, and no field twice that must be there once (RFC 5322 3.6).
+fn check(request: &SendRequest) -> Result<(), ApiError> {
+    let lists = [
+        ("From", &request.from),
+        ("To", &request.to),
+        ("CC", &request.cc),
+        ("BCC", &request.bcc),
+        ("ReplyTo", &request.reply_to),
+    ];
+    for (field, list) in lists {
+        for named in list {
+            check_text(field, &named.name)?;
+        }
+    }
+    check_text("Subject", &request.subject)?;
+    check_text("MessageID", &request.message_id)?;
+    let id = &request.message_id;
+    let has_brackets = id.len() > 2 && id.starts_with('<') && id.ends_with('>');
+    if !id.is_empty() && !has_brackets {
+        let message = "MessageID: it has no angle brackets around it";
+        return Err(ApiError::new(Code::MalformedMessageId, message));
+    }
+    for reference in &request.references {
+        check_text("References", reference)?;
+    }
+    let files = [
+        &request.alternative_files,
+        &request.inline_files,
+        &request.attached_files,
+    ];
+    for file in files.into_iter().flatten() {
+        check_text("file: Name", &file.name)?;
+        check_text("file: ContentType", &file.content_type)?;
+        check_text("file: ContentID", &file.content_id)?;
+    }
+    let mut seen: Vec<&str> = Vec::new();
+    for (name, value) in &request.headers {
+        let is_name = |octet: u8| octet.is_ascii_graphic() && octet != b':';
+        if name.is_empty() || name.len() > NAME_MAX || !name.bytes().all(is_name) {
+            return Err(user(format!("Headers: {name:?} is no name of a field")));
+        }
+        check_text(name, value)?;
+        let is = |other: &&str| name.eq_ignore_ascii_case(other);
+        if OURS.iter().any(is) {
+            return Err(user(format!("Headers: {name} is written by the server")));
+        }
+        if ONCE.iter().any(is) {
+            let said_by_request = match name.to_ascii_lowercase().as_str() {
+                "from" | "date" | "message-id" => true,
+                "to" => !request.to.is_empty(),
+                "cc" => !request.cc.is_empty(),
+                "reply-to" => !request.reply_to.is_empty(),
+                "subject" => !request.subject.is_empty(),
+                "references" | "in-reply-to" => !request.references.is_empty(),
+                _ => false,
+            };
+            if said_by_request || seen.iter().any(is) {
+                return Err(user(format!("Headers: {name} would be there twice")));
+            }
+            seen.push(name);
+        }
+    }
+    Ok(())
+}
+
+fn check_text(what: &str, text: &str) -> Result<(), ApiError> {
+    match text.chars().any(char::is_control) {
+        true => Err(user(format!("{what}: it has a control character in it"))),
+        false => Ok(()),
+    }
+}
+
+fn user(message: impl Into<String>) -> ApiError {
+    ApiError::new(Code::User, message)
+}
+
+/// RFC 5322 2.1.1, less a colon, a space and a value.
+const NAME_MAX: usize = 76;
+/// Octets of a file that its type is guessed from.
+const LOOKED_AT: usize = 512;
+/// Fields that no request may write.
+const OURS: [&str; 7] = [
+    "MIME-Version",
+    "Content-Type",
+    "Content-Transfer-Encoding",
+    "Content-Disposition",
+    "Received",
+    "Return-Path",
+    "Bcc",
+];
+/// RFC 5322 3.6.
+const ONCE: [&str; 10] = [
+    "From",
+    "Sender",
+    "Reply-To",
+    "To",
+    "Cc",
+    "Message-ID",
+    "In-Reply-To",
+    "References",
+    "Subject",
+    "Date",
+];
+
+#[cfg(test)]
+#[path = "compose_tests.rs"]
+mod tests;

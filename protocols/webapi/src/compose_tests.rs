@@ -1,0 +1,254 @@
+use message::{Header, Structure};
+
+use super::*;
+use crate::json::read;
+
+fn maker() -> Maker<'static> {
+    Maker {
+        author: ("Otto", "otto@example.org"),
+        message_id: "made@mail.example.org",
+        now: Time::of_unix(1_790_000_000).unwrap(),
+        product: "ringmail/0",
+    }
+}
+
+fn request(json: &str) -> SendRequest {
+    read(json.as_bytes()).unwrap()
+}
+
+fn made(json: &str) -> String {
+    let composed = compose(&request(json), &[], &maker()).unwrap();
+    String::from_utf8(composed.octets).unwrap()
+}
+
+fn refused(json: &str) -> ApiError {
+    compose(&request(json), &[], &maker()).unwrap_err()
+}
+
+fn names(message: &str) -> Vec<String> {
+    let head = &message[..message.find("\r\n\r\n").unwrap() + 2];
+    let fields = Header::of_section(head.as_bytes());
+    let names = fields
+        .fields()
+        .map(|field| String::from_utf8_lossy(field.name).into_owned());
+    names.collect()
+}
+
+/// Content types, nested: `multipart/mixed(text/plain image/png)`.
+fn tree(message: &str) -> String {
+    fn of(part: &message::Part) -> String {
+        let word = |octets: &[u8]| String::from_utf8_lossy(octets).to_lowercase();
+        let of_part = &part.content_type;
+        let kind = format!("{}/{}", word(&of_part.media), word(&of_part.subtype));
+        match &part.content {
+            message::Content::Multipart(parts) => {
+                let parts: Vec<String> = parts.iter().map(of).collect();
+                format!("{kind}({})", parts.join(" "))
+            }
+            _ => kind,
+        }
+    }
+    of(&Structure::of_message(message.as_bytes()).root)
+}
+
+#[test]
+fn fields_are_in_their_order() {
+    let message = made(
+        r#"{"From":[{"Name":"Ö","Address":"o@example.org"}],"To":[{"Address":"a@x.example"},{"Name":"B, C","Address":"b@x.example"}],
+            "CC":[{"Address":"c@x.example"}],"BCC":[{"Address":"secret@x.example"}],"ReplyTo":[{"Address":"r@example.org"}],
+            "References":["<1@x>","<2@x>"],"Subject":"Grüße","Text":"Hi\n","Headers":[["X-One","1"],["List-Id","<l.example.org>"]],
+            "Date":"2026-08-01T10:00:00+02:00"}"#,
+    );
+    let expected = "From Reply-To To Cc Subject Date Message-ID References In-Reply-To MIME-Version X-One List-Id User-Agent Content-Type Content-Transfer-Encoding";
+    assert_eq!(names(&message).join(" "), expected, "{message}");
+    assert!(!message.contains("secret"));
+    assert!(
+        message.contains("Date: Sat, 01 Aug 2026 10:00:00 +0200\r\n"),
+        "{message}"
+    );
+    assert!(message.contains("References: <1@x> <2@x>\r\nIn-Reply-To: <2@x>\r\n"));
+    assert!(message.contains("Message-ID: <made@mail.example.org>\r\n"));
+    assert!(message.is_ascii());
+    assert!(message.ends_with("\r\n\r\nHi\r\n"), "{message:?}");
+}
+
+#[test]
+fn an_author_is_made_up_and_a_program_named_by_the_request_stays() {
+    let message = made(r#"{"Text":"t","Headers":[["x-mailer","mine"]]}"#);
+    assert!(
+        message.starts_with("From: \"Otto\" <otto@example.org>\r\nDate: "),
+        "{message}"
+    );
+    assert!(!message.contains("User-Agent"));
+}
+
+#[test]
+fn parts_are_nested_only_where_they_must_be() {
+    let file = r#"{"Name":"a.png","Data":"iVBORw0KGgoAAAANSUhEUg=="}"#;
+    for (json, expected) in [
+        (r#"{"Text":"t"}"#.to_string(), "text/plain"),
+        (r#"{"HTML":"<p>h"}"#.to_string(), "text/html"),
+        (
+            r#"{"Text":"t","HTML":"h"}"#.to_string(),
+            "multipart/alternative(text/plain text/html)",
+        ),
+        (
+            r#"{"Text":"t","AlternativeFiles":[{"ContentType":"text/calendar","Data":""}]}"#.into(),
+            "multipart/alternative(text/plain text/calendar)",
+        ),
+        (
+            format!(r#"{{"HTML":"h","InlineFiles":[{file}]}}"#),
+            "multipart/related(text/html image/png)",
+        ),
+        (
+            format!(
+                r#"{{"Text":"t","HTML":"h","InlineFiles":[{file}],"AttachedFiles":[{file},{file}]}}"#
+            ),
+            "multipart/mixed(multipart/related(multipart/alternative(text/plain text/html) image/png) image/png image/png)",
+        ),
+    ] {
+        assert_eq!(tree(&made(&json)), expected);
+    }
+}
+
+#[test]
+fn files_keep_their_names_and_ids() {
+    let json =
+        r#"{"Text":"t","InlineFiles":[{"Name":"ä.txt","ContentID":"<i@x>","Data":"aGVsbG8K"}]}"#;
+    let message = made(json);
+    assert!(
+        message.contains("Content-Type: text/plain; charset=utf-8\r\n"),
+        "{message}"
+    );
+    assert!(message.contains("Content-ID: <i@x>\r\n"));
+    assert!(message.contains("\r\n\r\naGVsbG8K"), "{message}");
+    let structure = Structure::of_message(message.as_bytes());
+    let message::Content::Multipart(parts) = &structure.root.content else {
+        panic!()
+    };
+    assert_eq!(parts[1].filename().as_deref(), Some("ä.txt"));
+    let upload = Upload {
+        kind: UploadKind::Attached,
+        name: "u.bin".into(),
+        content_type: String::new(),
+        content_id: String::new(),
+        content: &[0, 1, 2],
+    };
+    let composed = compose(&request(r#"{"Text":"t"}"#), &[upload], &maker()).unwrap();
+    let message = String::from_utf8(composed.octets).unwrap();
+    assert!(
+        message.contains("Content-Type: application/octet-stream\r\n"),
+        "{message}"
+    );
+    assert!(
+        message.contains("attachment; filename=\"u.bin\"\r\n"),
+        "{message}"
+    );
+}
+
+#[test]
+fn long_lines_and_strange_text_become_lines_that_smtp_carries() {
+    let text = format!("{}\nÄ\n.dot\nFrom here\r\nend", "x".repeat(3000));
+    let json = serde_json::json!({"Text": text, "Subject": "y".repeat(3000)}).to_string();
+    let message = made(&json);
+    assert!(
+        message.split("\r\n").all(|line| line.len() <= 998),
+        "{message}"
+    );
+    assert!(!message.replace("\r\n", "").contains(['\r', '\n']));
+    let structure = Structure::of_message(message.as_bytes());
+    let encoding = structure.root.decoder().unwrap();
+    let decoded = encoding.decode(structure.root.body_octets(message.as_bytes()));
+    assert_eq!(
+        String::from_utf8(decoded.into_owned())
+            .unwrap()
+            .replace("\r\n", "\n"),
+        text.replace("\r\n", "\n")
+    );
+}
+
+#[test]
+fn what_would_break_a_field_is_refused() {
+    for json in [
+        r#"{"Text":"t","Subject":"a\nBcc: x@y"}"#,
+        r#"{"Text":"t","To":[{"Name":"a\r\nX: y","Address":"a@x"}]}"#,
+        r#"{"Text":"t","Headers":[["X","a\nb"]]}"#,
+        r#"{"Text":"t","Headers":[["X y","a"]]}"#,
+        r#"{"Text":"t","Headers":[["X:","a"]]}"#,
+        r#"{"Text":"t","Headers":[["","a"]]}"#,
+        r#"{"Text":"t","Headers":[["content-type","a/b"]]}"#,
+        r#"{"Text":"t","Headers":[["From","a@b"]]}"#,
+        r#"{"Text":"t","Headers":[["Sender","a@b"],["sender","a@b"]]}"#,
+        r#"{"Text":"t","References":["<1@x>\n"]}"#,
+        r#"{"Text":"t","MessageID":"<a\u0000@x>"}"#,
+        r#"{"Text":"t","AttachedFiles":[{"Data":"?"}]}"#,
+        r#"{"Text":"t","AttachedFiles":[{"ContentType":"a/b\n","Data":""}]}"#,
+        r#"{"Text":"t","AttachedFiles":[{"ContentID":"a\n","Data":""}]}"#,
+    ] {
+        assert_eq!(refused(json).code, Code::User, "{json}");
+    }
+    assert_eq!(
+        refused(r#"{"Text":"t","MessageID":"a@x"}"#).code,
+        Code::MalformedMessageId
+    );
+}
+
+#[test]
+fn addresses_are_read_in_order_and_the_author_first() {
+    let addressed = |json: &str| Addressed::of(&request(json), "otto@example.org");
+    let code = |json: &str| addressed(json).unwrap_err().code;
+    assert_eq!(code(r#"{"To":[{"Address":"x"}]}"#), Code::MissingBody);
+    assert_eq!(
+        code(r#"{"Text":"t","From":[{"Address":"a@x"},{"Address":"b@x"}]}"#),
+        Code::MultipleFrom
+    );
+    assert_eq!(
+        code(r#"{"Text":"t","To":[{"Address":"x"}]}"#),
+        Code::BadAddress
+    );
+    assert_eq!(
+        code(r#"{"Text":"t","ReplyTo":[{"Address":"x"}]}"#),
+        Code::BadAddress
+    );
+    let all = addressed(
+        r#"{"Text":"t","BCC":[{"Address":"c@x.example"}],"To":[{"Address":"ä@x.example"}],"CC":[{"Address":"b@x.example"}]}"#,
+    )
+    .unwrap();
+    let order: Vec<&str> = all
+        .recipients
+        .iter()
+        .map(|(text, _)| text.as_str())
+        .collect();
+    assert_eq!(order, ["ä@x.example", "b@x.example", "c@x.example"]);
+    assert!(all.smtputf8);
+    assert_eq!(all.from.to_string(), "otto@example.org");
+    assert!(addressed(r#"{"Text":"t"}"#).unwrap().recipients.is_empty());
+}
+
+#[test]
+fn requests_are_read_as_the_first_clients_write_them() {
+    let full = r#"{"From":null,"To":[{"Name":"","Address":"ann@example.net"}],"CC":null,"BCC":null,"ReplyTo":null,"MessageID":"","References":null,"Date":null,"Subject":"s","Text":"t","HTML":"",
+        "Extra":null,"Headers":null,"AlternativeFiles":null,"InlineFiles":null,"AttachedFiles":null,"RequireTLS":null,"FutureRelease":null,"SaveSent":false} {"what":"follows"}"#;
+    let read_full = request(full);
+    assert_eq!(read_full.to[0].address, "ann@example.net");
+    assert_eq!(read_full.require_tls, None);
+    assert_eq!(
+        request(r#"{"TEXT":"t","saveSENT":true,"RequireTLS":false}"#).require_tls,
+        Some(false)
+    );
+    for json in [
+        r#"{"Txt":"t"}"#,
+        "[]",
+        "",
+        "{",
+        r#"{"Text":1}"#,
+        r#"{"Date":"tomorrow"}"#,
+        "null",
+    ] {
+        let error = read::<SendRequest>(json.as_bytes()).unwrap_err();
+        assert_eq!(error.code, Code::Protocol, "{json}");
+        assert!(error.message.starts_with("parsing request:"));
+    }
+    let written = serde_json::to_string(&read_full).unwrap();
+    assert_eq!(request(&written), read_full);
+}

@@ -1,0 +1,27 @@
+//! The sending API, version 0: what clients say and hear, as JSON, and the message that a `Send` asks for.
+//! Called by the HTTP door (types, errors) and where messages are made ([`compose`]). Requests are untrusted; whoever reads them bounds
+//! their octets. No clock, no disk, no network.
+//! RFC 5322, 2045-2049, 2183 (the message), 7578 (uploads), 3339 (times).
+//! Not here: HTTP, whom a client may send as, the queue.
+//!
+//! ```
+//! use ringmail_webapi::{SendRequest, read};
+//! let request: SendRequest = read(br#"{"To": [{"Address": "ann@example.net"}], "text": "Hi", "CC": null}"#).unwrap();
+//! assert_eq!(request.to[0].address, "ann@example.net");
+//! ```
+
+mod code;
+pub mod compose;
+mod json;
+mod time;
+mod types;
+
+pub use code::{ApiError, Code};
+pub use compose::{Composed, Maker, Upload, UploadKind, Uploads};
+pub use json::read;
+pub use time::Time;
+pub use types::{
+    Empty, File, Message, MessageMeta, MsgFlags, MsgGetResult, MsgId, MsgMove, MsgPart,
+    NameAddress, Present, SendRequest, SendResult, Structure, Submission, Suppression,
+    SuppressionAdd, SuppressionAddress, Suppressions,
+};
