@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hyper::body::Bytes;
 use sasl::{CramDigest, ScramHash, ScramProof, Secret, ServerSignature};
 use shards::CoreId;
 use shards::net::Detached;
+use webapi::{ApiError, SendRequest, SendResult, UploadKind};
 
 use crate::live::Live;
 use crate::login::limiter::{May, Networks, Refused};
@@ -195,6 +197,8 @@ pub enum Call {
     Serving,
     /// Counters of this core.
     Scrape,
+    /// Makes and accepts a message of an account. A lost answer leaves open whether it was accepted: the client is told so.
+    Submit(Box<Submit>),
     /// From the control socket: about accounts, queue and storage of this core's shards.
     Control(Box<ControlCall>),
 }
@@ -235,6 +239,8 @@ pub enum Answer {
     Suppressed(Result<Vec<Option<String>>, StoreError>),
     /// To calls that only do something.
     Done(Result<(), StoreError>),
+    /// To `Submit`.
+    Submitted(Result<SendResult, ApiError>),
     /// To `Control`.
     Control(Result<ControlAnswer, StoreError>),
 }
@@ -306,6 +312,34 @@ pub enum Verified {
     NoKeys,
     /// Not looked at: too many failures of this account.
     Later,
+}
+
+/// A message that a client of the API asks for.
+pub struct Submit {
+    /// Whose.
+    pub account: AccountName,
+    /// The address it logged in with.
+    pub login: String,
+    /// The connection or request, as the log names it.
+    pub id: String,
+    /// As it was asked for.
+    pub request: SendRequest,
+    /// Files that came beside it.
+    pub uploads: Vec<UploadedFile>,
+}
+
+/// A file that came beside the JSON of a request.
+pub struct UploadedFile {
+    /// Where it goes.
+    pub kind: UploadKind,
+    /// Empty: none.
+    pub name: String,
+    /// Empty: it is to be guessed.
+    pub content_type: String,
+    /// Empty: none.
+    pub content_id: String,
+    /// Its octets.
+    pub content: Bytes,
 }
 
 /// A delivery to one account.

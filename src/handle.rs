@@ -52,6 +52,9 @@ impl PerCore {
                 responder.answer(Answer::Done(Ok(())));
             }
             Call::EndSessions(account) => {
+                if let Some(recent) = &mut *self.recent.borrow_mut() {
+                    recent.forget(account);
+                }
                 self.sessions_ended
                     .borrow_mut()
                     .insert(account, monotonic());
@@ -249,6 +252,13 @@ impl PerCore {
             deliver.mailbox = store::INBOX.to_string();
         }
         let account = self.account(deliver.account).await?;
+        if deliver.mailbox == store::SENT_COPY && deliver.message.recipient.is_empty() {
+            match account.mailbox_for_sent() {
+                Some(name) => deliver.mailbox = name,
+                // Who has none wants no copies.
+                None => return Ok(false),
+            }
+        }
         let octets = deliver.message.length();
         if deliver.transaction.is_none() && !self.fits(&account, deliver.account, octets) {
             return Err(StoreError::OverQuota);

@@ -36,7 +36,7 @@ use crate::live::Live;
 use crate::login::limiter::{
     ConnectionLimiter, FailureLimiter, May, Networks, OpenLimiter, Refused, RequestLimiter,
 };
-use crate::login::{AccountLimiter, Pace, Secrets, Unknown, Unwritten, Verifier};
+use crate::login::{AccountLimiter, Pace, Recent, Secrets, Unknown, Unwritten, Verifier};
 use crate::lookup::Resolver;
 use crate::metrics::{Durations, Metrics, label, labels};
 use crate::queue::Queue;
@@ -44,7 +44,7 @@ use crate::queue::route::Routes;
 use crate::queue::sites::{SiteLimits, Sites, hosts};
 use crate::settings::{AccountName, SiteShape};
 use crate::store::{Accounts, BodyKey, StoreError, StoreOptions, Structures};
-pub use login::{Attempt, KeyHolder, Later, Login, LoginFlow, Next, Offer};
+pub use login::{Attempt, Ends, KeyHolder, Later, Login, LoginFlow, Next, Offer};
 use promised::Promised;
 pub use tls_policy::TlsPolicies;
 pub(crate) use tls_results::LOST as TLS_RESULTS_LOST;
@@ -135,6 +135,8 @@ pub struct PerCore {
     pub structures: Structures,
     /// When the sessions of an account were last ended, as far as they were since the start.
     pub(crate) sessions_ended: RefCell<HashMap<AccountName, Instant>>,
+    /// Logins of requests that were found right lately. None: without randomness nothing is remembered.
+    pub recent: RefCell<Option<Recent>>,
     pub(crate) live: RefCell<Arc<Live>>,
     pub(crate) limiters: RefCell<Limiters>,
     /// Of failed logins.
@@ -221,6 +223,7 @@ impl PerCore {
             parsing,
             structures: Structures::default(),
             sessions_ended: RefCell::default(),
+            recent: RefCell::new(Recent::new()),
             live: RefCell::new(live),
             limiters: RefCell::default(),
             refusals: RefCell::new(Pace::new(monotonic())),
@@ -346,6 +349,13 @@ impl PerCore {
         let number = self.connection_number.get() + 1;
         self.connection_number.set(number);
         format!("{:x}-{}-{number:x}", self.epoch, self.id.0)
+    }
+
+    /// The core whose turn it is to take a message.
+    pub fn next_core(&self) -> CoreId {
+        let turn = self.round.get();
+        self.round.set(turn.wrapping_add(1));
+        CoreId((turn % usize::from(self.shard_cores.max(1))) as u16)
     }
 
     /// A shard of this core for work that belongs to no account; they take turns. None on the HTTP core.
@@ -558,7 +568,7 @@ impl PerCore {
     /// Ends the sessions of an account on all cores. One that does not answer may have them still: these are counted.
     pub(crate) async fn end_sessions(&self, account: AccountName) -> u16 {
         let mut silent = 0;
-        for core in 0..self.shard_cores {
+        for core in 0..=self.shard_cores {
             let answer = self.call(CoreId(core), Call::EndSessions(account)).await;
             silent += u16::from(answer.is_err());
         }

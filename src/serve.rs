@@ -28,7 +28,7 @@ use crate::login::{Iterations, Scheme, Secrets, Unknown, Verifier, hashing_place
 use crate::percore::{PerCore, wall_clock};
 use crate::settings::{AccountName, Door, HttpCore, InitialMailboxes, Settings, ShardCores};
 use crate::store::{SpecialUse, StoreOptions};
-use crate::{imap_server, outbound, smtp_server, web};
+use crate::{imap_server, inbound, outbound, smtp_server, web};
 use accept::{IMAP, accept, count};
 use sockets::{Bound, bind};
 
@@ -214,7 +214,7 @@ impl Server {
 
     /// Ends the sessions of an account. A core that does not answer may have them still, until the connections end: these are counted.
     pub fn end_sessions(&self, account: AccountName) -> u16 {
-        let cores = (0..self.shard_cores).map(CoreId);
+        let cores = (0..=self.shard_cores).map(CoreId);
         let silent = cores.filter(|core| self.call(*core, Call::EndSessions(account)).is_err());
         silent.count() as u16
     }
@@ -338,6 +338,13 @@ impl Service for Rooms {
                 let (core, responder) = (self.core.clone(), incoming.responder);
                 count(&core, &imap_server::ROOM, IMAP, async move |core| {
                     imap_server::resume(core, moved, responder).await
+                });
+            }
+            Call::Submit(submit) => {
+                let (core, responder) = (self.core.clone(), incoming.responder);
+                rt::spawn(&inbound::ROOM, async move {
+                    let submitted = inbound::submit(&core, *submit).await;
+                    responder.answer(Answer::Submitted(submitted));
                 });
             }
             call => self.core.handle(Incoming {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_io::AsyncRead;
+use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::AsyncWriteExt;
 use futures_rustls::server::TlsStream;
 use futures_rustls::{TlsAcceptor, TlsConnector, client};
@@ -32,6 +32,50 @@ enum Transport {
     Client(Box<client::TlsStream<Stream>>),
     /// Between two states; a connection never rests here.
     Gone,
+}
+
+/// For libraries that read and write by themselves.
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Connection::poll_read(&mut self, cx, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Transport::Tls(stream, _) => Pin::new(&mut **stream).poll_write(cx, bytes),
+            Transport::Client(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
+            Transport::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Transport::Tls(stream, _) => Pin::new(&mut **stream).poll_flush(cx),
+            Transport::Client(stream) => Pin::new(&mut **stream).poll_flush(cx),
+            Transport::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.transport {
+            Transport::Plain(stream) => Pin::new(stream).poll_close(cx),
+            Transport::Tls(stream, _) => Pin::new(&mut **stream).poll_close(cx),
+            Transport::Client(stream) => Pin::new(&mut **stream).poll_close(cx),
+            Transport::Gone => Poll::Ready(Ok(())),
+        }
+    }
 }
 
 /// What was agreed on in the TLS handshake.

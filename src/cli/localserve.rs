@@ -149,7 +149,8 @@ fn welcome(local: &Local, settings: &Settings) -> String {
         (Door::Submissions, "smtps", "the same with TLS"),
         (Door::Imap, "imap", "reads mail, STARTTLS"),
         (Door::Imaps, "imaps", "the same with TLS"),
-        (Door::Http, "http", "/metrics /healthz /readyz"),
+        (Door::Http, "http", "/webapi/ /metrics /healthz /readyz"),
+        (Door::Https, "https", "the same with TLS, but /metrics"),
     ] {
         let url = format!("{scheme}://localhost:{}", local.port(door));
         // Writing to a String cannot fail.
@@ -177,6 +178,8 @@ Send a message:
   printf 'Subject: hello\\r\\n\\r\\nFirst mail.\\r\\n' | curl smtp://localhost:{smtp} --mail-from you@example.org --mail-rcpt {LOCAL_ACCOUNT}@localhost -T -
 Submit one:
   swaks --server 127.0.0.1:{submission} --auth PLAIN --auth-user {LOCAL_ACCOUNT}@localhost --auth-password {LOCAL_PASSWORD} --from {LOCAL_ACCOUNT}@localhost --to friend@example.org
+Send one by the API:
+  curl -u {LOCAL_ACCOUNT}@localhost:{LOCAL_PASSWORD} http://localhost:{http}/webapi/v0/Send --data-urlencode 'request={{\"To\": [{{\"Address\": \"friend@example.org\"}}], \"Subject\": \"hello\", \"Text\": \"Hi!\"}}'
 Read the first:
   curl 'imap://localhost:{imap}/INBOX;MAILINDEX=1' -u {LOCAL_ACCOUNT}@localhost:{LOCAL_PASSWORD}
 Stop: Ctrl-C, or ringmail stop --dir {dir}
@@ -185,6 +188,7 @@ Stop: Ctrl-C, or ringmail stop --dir {dir}
         smtp = local.port(Door::Smtp),
         submission = local.port(Door::Submission),
         imap = local.port(Door::Imap),
+        http = local.port(Door::Http),
         dir = local.dir.display(),
     );
     text

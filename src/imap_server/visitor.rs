@@ -291,7 +291,9 @@ impl Visitor {
                 self.checked = monotonic();
                 let core = self.core.clone();
                 let holder = self.holder.as_ref();
-                let login = core.login(&user, secret, holder, self.attempt()).await;
+                let login = core
+                    .login(&user, secret, "login-command", holder, self.attempt())
+                    .await;
                 return self.logged_in(tag, login);
             }
             Command::Capability => {

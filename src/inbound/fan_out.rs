@@ -19,11 +19,11 @@ use super::spool::{BodyMemory, may_begin, until_last};
 use crate::calls::{Answer, Call, Deliver, Room, Transaction};
 use crate::percore::PerCore;
 use crate::queue::rows::MessageRow;
-use crate::queue::{self, Content};
+use crate::queue::{self, Content, QueueId};
 use crate::settings::AccountName;
 pub use crate::store::rows::FanOutRecipient as Recipient;
 use crate::store::rows::FanOutRow as Row;
-use crate::store::{self, Delivered, NewContent, NewMessage, StoreError, ThreadRow, rows};
+use crate::store::{self, Delivered, NewContent, NewMessage, StoreError, ThreadRow, rows, system};
 
 /// A message for its recipients.
 pub struct FanOut {
@@ -50,14 +50,15 @@ pub struct FanOut {
 }
 
 impl FanOut {
-    /// Takes responsibility for the message: it is durable for all recipients when this returns.
-    pub async fn accept(self, core: &Rc<PerCore>) -> Result<(), StoreError> {
+    /// Takes responsibility for the message: it is durable for all recipients when this returns. Answers the number of the first one in the
+    /// queue.
+    pub async fn accept(self, core: &Rc<PerCore>) -> Result<Option<QueueId>, StoreError> {
         let single = match (self.recipients.as_slice(), &self.remote) {
             ([recipient], None) => Some(recipient.clone()),
             _ => None,
         };
         match single {
-            Some(recipient) => self.deliver_directly(core, recipient).await,
+            Some(recipient) => self.deliver_directly(core, recipient).await.map(|()| None),
             // Once the entry is committed the message is accepted, and no quota holds it back.
             None => {
                 let wanted = self.wanted();
@@ -130,7 +131,7 @@ impl FanOut {
         .map(|_| ())
     }
 
-    async fn commit_entry(mut self, core: &Rc<PerCore>) -> Result<(), StoreError> {
+    async fn commit_entry(mut self, core: &Rc<PerCore>) -> Result<Option<QueueId>, StoreError> {
         let wanted = self.remote.as_ref().map_or(0, |r| r.recipients.len());
         let queue_max = {
             let live = core.live();
@@ -185,7 +186,9 @@ impl FanOut {
         });
         shard.commit(permit, batch).await?;
         let _ = point("fanout.committed");
+        let mut first = None;
         if let Some((message, content)) = queued {
+            first = QueueId::new(shard.id().0, queue::first_of(message.body, wanted));
             let external = placed(&shard, message.body, self.content.clone()).external;
             let content = Content {
                 external,
@@ -197,7 +200,7 @@ impl FanOut {
             let content = placed(&shard, id, self.content);
             start(core, shard, id, row, Held::new(content, self.memory));
         }
-        Ok(())
+        Ok(first)
     }
 }
 
@@ -453,13 +456,21 @@ fn message(
     received: i64,
     thread: ThreadRow,
 ) -> NewMessage {
-    let mut prefix = message::compose::delivered_to_field(&recipient.address).into_bytes();
+    // A copy of what the account sent was delivered to nobody.
+    let is_copy = recipient.address.is_empty();
+    let mut prefix = match is_copy {
+        true => Vec::new(),
+        false => message::compose::delivered_to_field(&recipient.address).into_bytes(),
+    };
     prefix.extend_from_slice(common);
     NewMessage {
         prefix,
         content,
-        flags: 0,
-        keywords: Vec::new(),
+        flags: if is_copy { system::SEEN } else { 0 },
+        keywords: is_copy
+            .then(|| "$NotJunk".to_string())
+            .into_iter()
+            .collect(),
         received,
         saved: core.wall_clock(),
         reverse_path,

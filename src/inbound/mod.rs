@@ -1,6 +1,6 @@
 //! Messages on their way into accounts: from the moment a door has one whole until it is durable.
 //!
-//! Called by `smtp_server` for port 25 and for submission. The doors have decided who gets it; here it is decided where it is
+//! Called by `smtp_server` for port 25 and for submission, and for the API (`submit`). The doors have decided who gets it; here it is decided where it is
 //! committed first: with one recipient in that account's shard, with several as a fan-out entry of this core (`fan_out`).
 //! Mail of our own users for other hosts is signed before (`signing`).
 //! Not here: reply texts, checks of the sender.
@@ -8,7 +8,9 @@
 pub mod fan_out;
 mod signing;
 mod spool;
+mod submit;
 
 pub use fan_out::{FanOut, ROOM, Recipient};
-pub use signing::{SigningError, ToSign, sign};
+pub use signing::{SigningError, signatures};
 pub use spool::{BodyMemory, Finished, HEAD_MAX, Spool, SpoolError, may_begin, remove_unused};
+pub use submit::submit;

@@ -46,26 +46,57 @@ impl From<SignError> for SigningError {
     }
 }
 
+/// The DKIM-Signature fields of a message that our user wrote as `author` (localpart and domain), in the order of the selectors: none if nobody
+/// signs for that domain. The last are the fields we add above the message, whether SMTPUTF8 is declared, and until when (seconds since 1970) it may
+/// wait in the queue.
+pub async fn signatures(
+    core: &Rc<PerCore>,
+    (localpart, domain): (&str, &str),
+    (content, hasher): (&NewContent, Option<Box<MessageHasher>>),
+    (added, smtputf8, until): (&str, bool, i64),
+) -> Result<String, SigningError> {
+    let live = core.live();
+    let Some(selectors) = live.signers.of(domain) else {
+        return Ok(String::new());
+    };
+    // i= names the author where its domain is d=.
+    let name = live.directory.login_name(&format!("{localpart}@{domain}"));
+    let own = name
+        .rsplit_once('@')
+        .filter(|(_, d)| *d == selectors[0].domain.ascii());
+    let localpart = own.and_then(|(l, _)| Some(smtp::Localpart::new(l).ok()?.to_string()));
+    let to_sign = ToSign {
+        selectors,
+        content,
+        hasher,
+        added,
+        localpart,
+        smtputf8,
+        until,
+    };
+    sign(core, to_sign).await
+}
+
 /// A message that is whole, and what is known of it.
-pub struct ToSign<'a> {
+struct ToSign<'a> {
     /// Who signs.
-    pub selectors: Arc<[Selector]>,
+    selectors: Arc<[Selector]>,
     /// Its octets.
-    pub content: &'a NewContent,
+    content: &'a NewContent,
     /// What hashed it on its way to a file; nothing if it is in memory.
-    pub hasher: Option<Box<MessageHasher>>,
+    hasher: Option<Box<MessageHasher>>,
     /// Header fields that we add above it and that are part of the message: Date, Message-ID.
-    pub added: &'a str,
+    added: &'a str,
     /// The author's localpart in its canonical form, quoted if it must be, if the author's domain is the one that signs.
-    pub localpart: Option<String>,
+    localpart: Option<String>,
     /// The client declared SMTPUTF8.
-    pub smtputf8: bool,
+    smtputf8: bool,
     /// Seconds since 1970 until which it may wait in the queue.
-    pub until: i64,
+    until: i64,
 }
 
 /// The DKIM-Signature fields, in the order of the selectors.
-pub async fn sign(core: &Rc<PerCore>, message: ToSign<'_>) -> Result<String, SigningError> {
+async fn sign(core: &Rc<PerCore>, message: ToSign<'_>) -> Result<String, SigningError> {
     let counted = message.selectors.clone();
     let made = make(core, message).await;
     match &made {

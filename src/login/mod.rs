@@ -11,6 +11,7 @@ mod line;
 pub mod oauth;
 mod pace;
 mod password;
+mod recent;
 mod secrets;
 mod unknown;
 
@@ -18,6 +19,7 @@ pub use account_limiter::AccountLimiter;
 pub use attempts::{AttemptKind, Attempted, LoginRecord, Times, Unwritten, told};
 pub use pace::Pace;
 pub use password::{Check, HashCost, Patience, Verifier, hashing_place, hashing_pool, random};
+pub use recent::Recent;
 pub use secrets::{
     AppPassword, KeyPair, Keys, Password, SaltRow, Scheme, Secrets, Service, Services,
 };

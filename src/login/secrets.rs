@@ -109,6 +109,8 @@ impl Services {
         match service {
             Service::Imap => self.imap,
             Service::Submission => self.submission,
+            // It reads and sends.
+            Service::WebApi => self.imap && self.submission,
         }
     }
 }
@@ -120,6 +122,8 @@ pub enum Service {
     Imap,
     /// SMTP submission.
     Submission,
+    /// The sending API, which reads mail too.
+    WebApi,
 }
 
 impl Service {
@@ -128,6 +132,7 @@ impl Service {
         match self {
             Service::Imap => "imap",
             Service::Submission => "submission",
+            Service::WebApi => "webapi",
         }
     }
 }

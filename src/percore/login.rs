@@ -6,6 +6,7 @@
 mod token;
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use sasl::{ChannelBindings, Context, Exchange, Mechanism, Question, SaslError, Secret, Step};
@@ -27,8 +28,8 @@ use crate::store::Fingerprint;
 pub struct Attempt<'a> {
     /// The number of the connection.
     pub connection: &'a str,
-    /// Its socket.
-    pub socket: &'a Connection,
+    /// Its ends.
+    pub socket: &'a dyn Ends,
     /// The client's networks.
     pub networks: Networks,
     /// What it wants.
@@ -37,6 +38,30 @@ pub struct Attempt<'a> {
     pub client: &'a str,
     /// Where a login that succeeds waits to be recorded, if the client has yet to say what it is. None: it is recorded at once.
     pub later: Option<&'a Later>,
+}
+
+/// The ends of a client's connection, as logins are recorded.
+pub trait Ends {
+    /// The client's.
+    fn peer(&self) -> SocketAddr;
+    /// Ours.
+    fn local(&self) -> SocketAddr;
+    /// Its TLS; empty if it has none.
+    fn tls_in_words(&self) -> String;
+}
+
+impl Ends for Connection {
+    fn peer(&self) -> SocketAddr {
+        self.peer()
+    }
+
+    fn local(&self) -> SocketAddr {
+        self.local()
+    }
+
+    fn tls_in_words(&self) -> String {
+        self.tls_in_words()
+    }
 }
 
 /// A login that is to be recorded.
@@ -446,20 +471,19 @@ impl PerCore {
         }
     }
 
-    /// Checks a name (a login address) and password: IMAP's LOGIN.
+    /// Checks a name (a login address) and password: IMAP's LOGIN, HTTP's Basic.
     pub async fn login(
         self: &Rc<Self>,
         name: &str,
         password: Secret,
+        mechanism: &'static str,
         holder: Option<&KeyHolder>,
         attempt: Attempt<'_>,
     ) -> Login {
         let name = sasl::prepare_name(name).unwrap_or_else(|_| name.to_string());
         let password = prepared(password);
         let claim = Claim::Password(password);
-        let (login, _) = self
-            .check(name, claim, holder, attempt, "login-command")
-            .await;
+        let (login, _) = self.check(name, claim, holder, attempt, mechanism).await;
         self.keep_pace(login.is_refusal()).await;
         login
     }

@@ -25,6 +25,7 @@ mod waiting;
 pub mod warm_up;
 
 pub use hold_rules::{HoldRule, HoldRules};
+pub use id::{QueueId, first_of};
 pub use load::{find_recipient, resume};
 pub use messages::{Content, Message, Queue, Work};
 pub use operate::{Deed, Done, Operation, all};

@@ -60,7 +60,9 @@ fn serve(core: &Rc<PerCore>, stream: rt::Stream, service: Serves) {
             }
         }),
         Serves::Http(endpoint) => count(core, &web::ROOM, HTTP, async move |core| {
-            web::serve(core, stream, endpoint).await
+            if let Ok(connection) = Connection::new(stream) {
+                web::serve(core, connection, endpoint).await;
+            }
         }),
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use shards::rt;
 
 use super::ROOMS;
-use crate::settings::{Door, Settings};
+use crate::settings::{Door, HttpService, Settings};
 use crate::{imap_server, smtp_server, web};
 
 /// A listening socket and what is served on it.
@@ -43,20 +43,33 @@ pub(super) fn bind(
             .map_or(settings.server.hostname(), |name| name.as_str())
             .into();
         for endpoint in listener.endpoints() {
-            let cores = if endpoint.door == Door::Http {
+            let cores = if matches!(endpoint.door, Door::Http | Door::Https) {
                 shard_cores..shard_cores + 1
             } else {
                 0..shard_cores
             };
             let (service, connections_max) = match endpoint.door {
-                Door::Http => (
-                    Serves::Http(web::Endpoint {
-                        metrics: listener.http.as_ref().is_some_and(|h| h.metrics),
-                        health: listener.http.as_ref().is_some_and(|h| h.health),
-                        rooms: &ROOMS,
-                    }),
-                    limits.http.connections_max,
-                ),
+                Door::Http | Door::Https => {
+                    let implicit_tls = endpoint.door.implicit_tls();
+                    let service = if implicit_tls {
+                        &listener.https
+                    } else {
+                        &listener.http
+                    };
+                    let offers =
+                        |what: fn(&HttpService) -> bool| service.as_ref().is_some_and(what);
+                    (
+                        Serves::Http(web::Endpoint {
+                            listener: position,
+                            implicit_tls,
+                            metrics: offers(|s| s.metrics),
+                            health: offers(|s| s.health),
+                            webapi: offers(|s| s.webapi),
+                            rooms: &ROOMS,
+                        }),
+                        limits.http.connections_max,
+                    )
+                }
                 Door::Imap | Door::Imaps => (
                     Serves::Imap(imap_server::Endpoint {
                         listener: position,

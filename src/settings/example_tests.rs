@@ -247,6 +247,7 @@ fn default_of(default: &Value, table: &[String], name: &str) -> Value {
                 Door::Imap,
                 Door::Imaps,
                 Door::Http,
+                Door::Https,
             ];
             if let Some(door) = doors
                 .iter()

@@ -193,6 +193,10 @@ pub struct HttpLimits {
     pub request_timeout_secs: Secs,
     /// Largest head of a request.
     pub header_max_bytes: Bytes,
+    /// Largest body of a request.
+    pub request_max_bytes: Bytes,
+    /// Bodies of requests in memory, all together.
+    pub requests_memory_max_bytes: Bytes,
     /// Requests per minute and network.
     pub requests_per_minute_max: PerNetwork,
     /// Requests per hour and network.
@@ -210,6 +214,8 @@ impl Default for HttpLimits {
             idle_timeout_secs: Secs::new(65),
             request_timeout_secs: Secs::minutes(5),
             header_max_bytes: Bytes::kib(64),
+            request_max_bytes: Bytes::mib(64),
+            requests_memory_max_bytes: Bytes::mib(256),
             requests_per_minute_max: PerNetwork::new(1000, 3000, 9000),
             requests_per_hour_max: PerNetwork::new(5000, 15_000, 45_000),
             connections_open_max: PerNetwork::new(100, 300, 900),

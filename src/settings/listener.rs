@@ -31,8 +31,10 @@ pub struct Listener {
     pub imap: Option<StartTlsService>,
     /// Reading mail, TLS from the start.
     pub imaps: Option<ImplicitTlsService>,
-    /// HTTP: health, metrics.
+    /// HTTP: health, metrics, the sending API.
     pub http: Option<HttpService>,
+    /// The same, TLS from the start.
+    pub https: Option<HttpService>,
 }
 
 /// Certificates of a listener, and how they are used.
@@ -161,7 +163,7 @@ impl Default for ImplicitTlsService {
     }
 }
 
-/// HTTP without TLS.
+/// HTTP, with TLS or without.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpService {
@@ -173,6 +175,10 @@ pub struct HttpService {
     pub metrics: bool,
     /// Whether `/healthz` and `/readyz` answer here.
     pub health: bool,
+    /// Whether the sending API answers here, below `/webapi/`.
+    pub webapi: bool,
+    /// Whether passwords may travel without TLS.
+    pub allow_plain_auth: bool,
 }
 
 impl Default for HttpService {
@@ -182,6 +188,8 @@ impl Default for HttpService {
             port: None,
             metrics: false,
             health: true,
+            webapi: false,
+            allow_plain_auth: false,
         }
     }
 }
@@ -199,8 +207,10 @@ pub enum Door {
     Imap,
     /// Reading mail, TLS from the start.
     Imaps,
-    /// Health, metrics.
+    /// Health, metrics, the sending API.
     Http,
+    /// The same, TLS from the start.
+    Https,
 }
 
 impl Door {
@@ -213,6 +223,7 @@ impl Door {
             Self::Imap => "imap",
             Self::Imaps => "imaps",
             Self::Http => "http",
+            Self::Https => "https",
         }
     }
 
@@ -225,12 +236,13 @@ impl Door {
             Self::Imap => 143,
             Self::Imaps => 993,
             Self::Http => 80,
+            Self::Https => 443,
         }
     }
 
     /// Whether TLS begins before the first octet of the protocol.
     pub fn implicit_tls(self) -> bool {
-        matches!(self, Self::Submissions | Self::Imaps)
+        matches!(self, Self::Submissions | Self::Imaps | Self::Https)
     }
 }
 
@@ -293,14 +305,18 @@ impl Listener {
             Some(Service::new(door, service.port, StartTls::Off, false))
         };
         let smtp = self.smtp.as_ref().filter(|s| s.enabled);
-        let http = self.http.as_ref().filter(|s| s.enabled);
+        let http = |door, service: &Option<HttpService>| {
+            let service = service.as_ref().filter(|s| s.enabled)?;
+            Some(Service::new(door, service.port, StartTls::Off, false))
+        };
         let services = [
             smtp.map(|s| Service::new(Door::Smtp, s.port, s.starttls, false)),
             with_starttls(Door::Submission, &self.submission),
             with_tls(Door::Submissions, &self.submissions),
             with_starttls(Door::Imap, &self.imap),
             with_tls(Door::Imaps, &self.imaps),
-            http.map(|s| Service::new(Door::Http, s.port, StartTls::Off, false)),
+            http(Door::Http, &self.http),
+            http(Door::Https, &self.https),
         ];
         services.into_iter().flatten().collect()
     }

@@ -147,10 +147,12 @@ impl Local {
             Door::Imap,
             Door::Imaps,
             Door::Http,
+            Door::Https,
         ] {
             let extra = match door {
                 Door::Submission | Door::Imap => "allow_plain_auth = true\n",
-                Door::Http => "metrics = true\n",
+                Door::Http => "metrics = true\nwebapi = true\nallow_plain_auth = true\n",
+                Door::Https => "webapi = true\n",
                 _ => "",
             };
             // Writing to a String cannot fail.
@@ -289,7 +291,8 @@ mod tests {
                 ("submissions", 1465),
                 ("imap", 1143),
                 ("imaps", 1993),
-                ("http", 1080)
+                ("http", 1080),
+                ("https", 1443)
             ]
         );
         assert!(endpoints.iter().all(|e| e.address.ip().is_loopback()));

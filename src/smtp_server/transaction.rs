@@ -13,7 +13,7 @@ use super::recipients::{self, Target};
 use super::{replies, simulated};
 use crate::directory::Failure;
 use crate::inbound::{
-    FanOut, Finished, HEAD_MAX, Recipient, SigningError, Spool, SpoolError, ToSign, sign,
+    FanOut, Finished, HEAD_MAX, Recipient, SigningError, Spool, SpoolError, signatures,
 };
 use crate::live::Live;
 use crate::percore::PerCore;
@@ -347,26 +347,9 @@ impl Transaction {
         else {
             return Ok(String::new());
         };
-        let live = core.live();
-        let Some(selectors) = live.signers.of(domain) else {
-            return Ok(String::new());
-        };
-        // i= names the author where its domain is d=.
-        let name = live.directory.login_name(&format!("{localpart}@{domain}"));
-        let own = name
-            .rsplit_once('@')
-            .filter(|(_, d)| *d == selectors[0].domain.ascii());
-        let localpart = own.and_then(|(l, _)| Some(smtp::Localpart::new(l).ok()?.to_string()));
-        let to_sign = ToSign {
-            selectors,
-            content,
-            hasher,
-            added: &submission.added,
-            localpart,
-            smtputf8: self.parameters.smtputf8,
-            until,
-        };
-        sign(core, to_sign).await.map_err(|error| match error {
+        let added = (submission.added.as_str(), self.parameters.smtputf8, until);
+        let signed = signatures(core, (localpart, domain), (content, hasher), added);
+        signed.await.map_err(|error| match error {
             SigningError::Message(error) => Reply::bad_message(format!("DKIM: {error}")),
             error => {
                 tracing::error!(connection = facts.id, domain, %error, "a message could not be signed and was put off");
@@ -482,7 +465,7 @@ impl Transaction {
             crate::inbound::remove_unused(core, external);
         }
         match result {
-            Ok(()) => {
+            Ok(_) => {
                 // What an operator asks for first: did it arrive?
                 tracing::info!(
                     connection = facts.id,

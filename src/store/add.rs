@@ -222,6 +222,12 @@ impl Account {
         }
     }
 
+    /// The name of the mailbox for sent mail, if there is one.
+    pub fn mailbox_for_sent(&self) -> Option<String> {
+        let mut all = self.mailboxes().into_iter();
+        all.find(|m| m.special_use.sent).map(|m| m.name)
+    }
+
     /// Whether there is a mailbox to add to, or is one about to be.
     pub fn has_mailbox(&self, name: &str) -> bool {
         self.pending_id(name).is_ok()

@@ -285,6 +285,8 @@ pub fn check_name(name: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Stands for the mailbox of an account's sent mail, whatever its name: RFC 6154. The delivery is a copy of what it sent, to no address.
+pub const SENT_COPY: &str = "\\Sent";
 /// The mailbox every account has.
 pub const INBOX: &str = "INBOX";
 const NAME_MAX: usize = 1_000;

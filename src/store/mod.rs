@@ -48,7 +48,7 @@ pub use copy::Copied;
 pub use flags::{FlagAction, FlagsStored, KEYWORDS_MAX, system};
 pub use left_over::{Delivered, ENTRY_KEYS, delivered, exist, forget};
 pub use login_records::{login_records, prune_logins, record_logins};
-pub use mailboxes::{INBOX, check_name};
+pub use mailboxes::{INBOX, SENT_COPY, check_name};
 pub use rows::{AccountId, MailboxCounts, MailboxId, ModSeq, SpecialUse, ThreadRow};
 pub use salvage::{Missing, Progress, Salvaged, Scope, salvage};
 pub use secrets::{drop_unused_secrets, secrets};

@@ -1,5 +1,6 @@
 //! One connection, from accept to close, within `limits.http`.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -7,20 +8,44 @@ use std::time::Duration;
 use futures_lite::future::or;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use shards::rt::{self, Stream};
+use shards::net::Connection;
+use shards::rt;
 
 use super::Endpoint;
-use super::http::{self, Finish, Text};
+use super::http::{self, Finish, Whole};
 use super::stream::{HttpStream, Phase, Progress};
 use crate::login::limiter::Networks;
-use crate::percore::{PerCore, monotonic};
+use crate::percore::{Ends, PerCore, monotonic};
 use crate::settings::HttpLimits;
 
+/// What is known of a connection.
+pub(super) struct Facing {
+    /// Its number.
+    pub id: String,
+    /// The client's networks.
+    pub networks: Networks,
+    peer: SocketAddr,
+    local: SocketAddr,
+    tls: String,
+}
+
+impl Ends for Facing {
+    fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    fn tls_in_words(&self) -> String {
+        self.tls.clone()
+    }
+}
+
 /// Serves a connection until it ends, is too slow, or the core stops.
-pub async fn serve(core: Rc<PerCore>, stream: Stream, endpoint: Endpoint) {
-    let Ok((peer, _)) = stream.addresses() else {
-        return;
-    };
+pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endpoint) {
+    let peer = connection.peer();
     let networks = Networks::of(peer.ip());
     let Some(_counted) = Counted::new(&core, networks) else {
         // Like one too many of the core: nothing is said, for that would take as much as a request.
@@ -30,14 +55,31 @@ pub async fn serve(core: Rc<PerCore>, stream: Stream, endpoint: Endpoint) {
     let id = core.connection_id();
     rt::label_task(&id);
     tracing::debug!(%peer, "HTTP connection");
+    if endpoint.implicit_tls {
+        // Nobody logs in here by a certificate.
+        let Some(config) = core.live().tls_for_servers(endpoint.listener) else {
+            return;
+        };
+        if let Err(error) = Box::pin(core.start_tls(&mut connection, config, false)).await {
+            tracing::debug!(connection = id, %error, "TLS handshake failed");
+            return;
+        }
+    }
     let limits = core.live().settings.server.limits.http.clone();
+    let facing = Rc::new(Facing {
+        id,
+        networks,
+        peer,
+        local: connection.local(),
+        tls: connection.tls_in_words(),
+    });
     let progress = Progress::new();
     let service = service_fn(|request| {
-        let (core, id, finish) = (core.clone(), id.clone(), Finish(progress.clone()));
+        let (core, facing, finish) = (core.clone(), facing.clone(), Finish(progress.clone()));
         progress.enter(Phase::Response);
         async move {
-            let response = http::answer(&core, &request, (networks, &id), endpoint).await;
-            Ok::<_, std::convert::Infallible>(response.map(|body| Text::new(body, finish)))
+            let response = http::answer(&core, request, &facing, endpoint).await;
+            Ok::<_, std::convert::Infallible>(response.map(|body| Whole::new(body, finish)))
         }
     });
     let mut builder = http1::Builder::new();
@@ -47,7 +89,7 @@ pub async fn serve(core: Rc<PerCore>, stream: Stream, endpoint: Endpoint) {
         .max_headers(HEADERS_MAX)
         .max_header_size(limits.header_max_bytes.as_usize())
         .max_buf_size(limits.header_max_bytes.as_usize().max(BUFFER_MIN));
-    let stream = HttpStream::new(stream, progress.clone());
+    let stream = HttpStream::new(connection, progress.clone());
     let mut connection = pin!(builder.serve_connection(stream, service));
     let ended = or(
         async {

@@ -6,10 +6,10 @@ use hyper::http::uri::Authority;
 use hyper::{Request, Version};
 
 /// Why a request is refused and its connection closed.
-pub(super) fn fault<B>(request: &Request<B>) -> Option<&'static str> {
-    // RFC 9112 6.1: with a Content-Length beside it this ought to be an error. hyper takes that away, so one is as bad as both; nothing
-    // here has a use for a body.
-    if request.headers().contains_key(TRANSFER_ENCODING) {
+pub(super) fn fault<B>(request: &Request<B>, takes_body: bool) -> Option<&'static str> {
+    // RFC 9112 6.1: with a Content-Length beside it this ought to be an error. hyper takes that away, so one is as bad as both. What takes
+    // a body closes the connection after it.
+    if !takes_body && request.headers().contains_key(TRANSFER_ENCODING) {
         return Some("No request here has a Transfer-Encoding.\n");
     }
     // RFC 9112 3.2: exactly one, but for HTTP/1.0, which may have none.

@@ -6,52 +6,61 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::body::{Body, Bytes, Frame, SizeHint};
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use shards::rt;
 
+use super::connection::Facing;
 use super::scrape::{self, Scrape};
 use super::stream::{Phase, Progress};
-use super::{Endpoint, framing, process};
+use super::{Endpoint, api, framing, process};
 use crate::login::limiter::Networks;
 use crate::metrics::histograms;
 use crate::percore::PerCore;
 
 /// The response to a request, and the counting of both.
-pub(super) async fn answer<B>(
+pub(super) async fn answer(
     core: &Rc<PerCore>,
-    request: &Request<B>,
-    (networks, connection): (Networks, &str),
+    request: Request<Incoming>,
+    facing: &Facing,
     endpoint: Endpoint,
-) -> Response<String> {
+) -> Response<Bytes> {
     let page = Page::of(request.uri().path(), endpoint);
-    let mut response = if !has_room(core, &networks) {
-        too_many()
-    } else if let Some(why) = framing::fault(request) {
-        refused(why)
-    } else if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        wrong_method(page)
+    let method = request.method().clone();
+    let is_api = matches!(page, Page::Api);
+    let response = if let Some(why) = framing::fault(&request, is_api) {
+        told(refused(why), facing)
+    } else if is_api {
+        api::answer(core, request, facing).await
+    } else if !has_room(core, &facing.networks) {
+        told(too_many(), facing)
+    } else if !matches!(method, Method::GET | Method::HEAD) {
+        told(wrong_method(page), facing)
     } else {
-        page.answer(core, endpoint).await
+        told(page.answer(core, endpoint).await, facing)
     };
-    // What is asked for in vain can be found in the log; `/readyz` is read by programs.
-    if response.status().is_client_error() {
-        response
-            .body_mut()
-            .push_str(&format!("Connection {connection}.\n"));
-    }
     core.metrics.count(
         "ringmail_http_requests_total",
         crate::metrics::labels(("page", page.word()), ("status", class(response.status()))),
     );
     tracing::debug!(
-        method = %request.method(),
+        %method,
         page = page.word(),
         status = response.status().as_u16(),
         "HTTP request"
     );
     response
+}
+
+/// What is asked for in vain can be found in the log; `/readyz` is read by programs.
+fn told(mut response: Response<String>, facing: &Facing) -> Response<Bytes> {
+    if response.status().is_client_error() {
+        response
+            .body_mut()
+            .push_str(&format!("Connection {}.\n", facing.id));
+    }
+    response.map(Bytes::from)
 }
 
 #[derive(Clone, Copy)]
@@ -60,6 +69,7 @@ enum Page {
     Metrics,
     Alive,
     Ready,
+    Api,
     Unknown,
 }
 
@@ -70,6 +80,7 @@ impl Page {
             "/metrics" if endpoint.metrics => Page::Metrics,
             "/healthz" if endpoint.health => Page::Alive,
             "/readyz" if endpoint.health => Page::Ready,
+            path if endpoint.webapi && is_below(path, api::MOUNT) => Page::Api,
             _ => Page::Unknown,
         }
     }
@@ -81,6 +92,7 @@ impl Page {
             Page::Metrics => "metrics",
             Page::Alive => "healthz",
             Page::Ready => "readyz",
+            Page::Api => "webapi",
             Page::Unknown => "unknown",
         }
     }
@@ -91,7 +103,8 @@ impl Page {
             Page::Alive => text(StatusCode::OK, "alive\n".into()),
             Page::Ready => ready(core).await,
             Page::Metrics => metrics(core, endpoint).await,
-            Page::Unknown => text(
+            // The API answers for itself.
+            Page::Api | Page::Unknown => text(
                 StatusCode::NOT_FOUND,
                 "There is nothing here. GET / lists what there is.\n".into(),
             ),
@@ -99,8 +112,13 @@ impl Page {
     }
 }
 
+fn is_below(path: &str, mount: &str) -> bool {
+    path.strip_prefix(mount)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// Takes no notice of a proxy's word on who the client is: nothing here is for sale.
-fn has_room(core: &PerCore, networks: &Networks) -> bool {
+pub(super) fn has_room(core: &PerCore, networks: &Networks) -> bool {
     let live = core.live();
     let limits = &live.settings.server.limits.http;
     let now = core.wall_clock().max(0) as u64;
@@ -112,7 +130,7 @@ fn has_room(core: &PerCore, networks: &Networks) -> bool {
     )
 }
 
-fn too_many() -> Response<String> {
+pub(super) fn too_many() -> Response<String> {
     // RFC 6585 4.
     let mut response = text(
         StatusCode::TOO_MANY_REQUESTS,
@@ -153,6 +171,9 @@ fn index(endpoint: Endpoint) -> String {
     }
     if endpoint.metrics {
         page.push_str("/metrics  for Prometheus\n");
+    }
+    if endpoint.webapi {
+        page.push_str("/webapi/  the sending API\n");
     }
     page
 }
@@ -217,21 +238,21 @@ fn class(status: StatusCode) -> &'static str {
 }
 
 /// A whole body at once.
-pub(super) struct Text {
-    text: Option<Bytes>,
+pub(super) struct Whole {
+    octets: Option<Bytes>,
     _finish: Finish,
 }
 
-impl Text {
-    pub(super) fn new(text: String, finish: Finish) -> Text {
-        Text {
-            text: (!text.is_empty()).then(|| text.into()),
+impl Whole {
+    pub(super) fn new(octets: Bytes, finish: Finish) -> Whole {
+        Whole {
+            octets: (!octets.is_empty()).then_some(octets),
             _finish: finish,
         }
     }
 }
 
-impl Body for Text {
+impl Body for Whole {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -239,15 +260,15 @@ impl Body for Text {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.text.take().map(|text| Ok(Frame::data(text))))
+        Poll::Ready(self.octets.take().map(|octets| Ok(Frame::data(octets))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.text.is_none()
+        self.octets.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.text.as_ref().map_or(0, |text| text.len() as u64))
+        SizeHint::with_exact(self.octets.as_ref().map_or(0, |octets| octets.len() as u64))
     }
 }
 

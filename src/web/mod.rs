@@ -1,10 +1,11 @@
-//! HTTP: so far metrics and health. Called by `serve.rs` for each connection, on the executor without shards; its calls travel.
+//! HTTP: metrics, health, the sending API. Called by `serve.rs` for each connection, on the executor without shards; its calls travel.
 //! Peers are untrusted. RFC 9110, RFC 9112 (hyper speaks them).
 //! Not here: rows of the storage, decisions about mail.
 //!
 //! `connection` runs one connection within its limits, `stream` fits our socket to hyper, `http` answers requests, `framing` refuses
-//! some, `scrape` collects the metrics of all cores, `process` those of the process.
+//! some, `api` is the sending API, `scrape` collects the metrics of all cores, `process` those of the process.
 
+mod api;
 mod connection;
 mod framing;
 mod http;
@@ -19,10 +20,16 @@ pub use connection::serve;
 /// What a listening socket of this door offers.
 #[derive(Clone, Copy, Debug)]
 pub struct Endpoint {
+    /// Position of the listener.
+    pub listener: usize,
+    /// TLS begins with the first octet.
+    pub implicit_tls: bool,
     /// `/metrics` answers.
     pub metrics: bool,
     /// `/healthz` and `/readyz` answer.
     pub health: bool,
+    /// The sending API answers.
+    pub webapi: bool,
     /// Parts of the program whose panics are told.
     pub rooms: &'static [&'static Room],
 }

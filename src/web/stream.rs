@@ -9,7 +9,8 @@ use std::time::Instant;
 
 use futures_lite::{AsyncRead, AsyncWrite};
 use hyper::rt::{Read, ReadBufCursor, Write};
-use shards::rt::{Stream, with_scratch};
+use shards::net::Connection;
+use shards::rt::with_scratch;
 
 use crate::percore::monotonic;
 
@@ -45,12 +46,12 @@ impl Progress {
 
 /// The adapter.
 pub(super) struct HttpStream {
-    stream: Stream,
+    stream: Connection,
     progress: Progress,
 }
 
 impl HttpStream {
-    pub(super) fn new(stream: Stream, progress: Progress) -> HttpStream {
+    pub(super) fn new(stream: Connection, progress: Progress) -> HttpStream {
         HttpStream { stream, progress }
     }
 }

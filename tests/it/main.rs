@@ -43,4 +43,5 @@ mod suppression;
 mod tls;
 mod tls_results;
 mod ways_out;
+mod webapi;
 mod zone;

@@ -56,11 +56,11 @@ pub fn port_offset() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let base = (std::process::id() % 100) as u16 * 200;
     loop {
-        // 18 divides no difference of two of these numbers: no port of one offset is one of another.
-        let next = base.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed).wrapping_mul(18));
+        // 27 divides no difference of two of these numbers: no port of one offset is one of another.
+        let next = base.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed).wrapping_mul(27));
         let offset = 10_000 + next % 21_600;
         let free = |more: &u16| TcpListener::bind(("127.0.0.1", offset + more)).is_ok();
-        if [0, 1, 25, 80, 143, 465, 587, 993].iter().all(free) {
+        if [0, 1, 25, 80, 143, 443, 465, 587, 993].iter().all(free) {
             return offset;
         }
     }

@@ -70,6 +70,8 @@ pub enum Greeting {
     Esmtp,
     /// With the SMTPUTF8 parameter.
     Utf8Smtp,
+    /// None: it came by a web API.
+    Http,
 }
 
 /// Names of the TLS session, e.g. `TLS1.3` and `TLS_AES_128_GCM_SHA256`.
@@ -95,6 +97,8 @@ impl WithProtocol {
             (Greeting::Utf8Smtp, false, true) => "UTF8SMTPA",
             (Greeting::Utf8Smtp, true, false) => "UTF8SMTPS",
             (Greeting::Utf8Smtp, true, true) => "UTF8SMTPSA",
+            // RFC 5321 4.4: Attdl-Protocol.
+            (Greeting::Http, ..) => "HTTP",
         }
     }
 }

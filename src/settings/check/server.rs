@@ -225,6 +225,18 @@ impl Check<'_> {
         for service in listener.services() {
             self.service(&["listener", at, service.door.as_str()], listener, service);
         }
+        let http = listener.http.as_ref().filter(|http| http.enabled);
+        if http.is_some_and(|http| http.webapi && !http.allow_plain_auth) {
+            // RFC 8314 3.3: passwords travel over TLS only.
+            let message = "nobody could log in to the API at http: there is no TLS, and passwords may not travel without";
+            let hint = "set webapi = true at [listener.https], or allow_plain_auth = true here on a network you trust";
+            self.report(
+                text,
+                &["listener", at, "http", "webapi"],
+                message.to_owned(),
+                hint,
+            );
+        }
     }
 
     fn service(&mut self, path: &[&str], listener: &Listener, service: Service) {

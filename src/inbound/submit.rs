@@ -1,0 +1,272 @@
+//! A message that a client of the API asks for, from its objects to the queue: made, signed and committed here, on the core that keeps it. All
+//! recipients get it by the queue, also those with accounts here. A copy for the sender is part of the same commit.
+//! RFC 6409 in spirit: the author must be the account's.
+//! Not here: HTTP, who asks.
+
+use std::rc::Rc;
+
+use message::compose::{Greeting, WithProtocol};
+use message::{Header, MessageDate, Received, ReceivedFrom};
+use shards::rt;
+use webapi::compose::{Addressed, compose};
+use webapi::{ApiError, Code, Maker, SendRequest, SendResult, Submission, Time, Upload};
+
+use super::{
+    FanOut, Finished, HEAD_MAX, Recipient, SigningError, Spool, remove_unused, signatures,
+};
+use crate::calls::Submit;
+use crate::directory::MaySend;
+use crate::percore::PerCore;
+use crate::queue::rows::{MessageRow, Recipient as Queued};
+use crate::store::{SENT_COPY, StoreError, thread_row};
+
+/// Takes responsibility for the message: it is durable when this answers, or not accepted at all.
+pub async fn submit(core: &Rc<PerCore>, submit: Submit) -> Result<SendResult, ApiError> {
+    let Submit {
+        account,
+        login,
+        id,
+        request,
+        uploads,
+    } = submit;
+    let live = core.live();
+    let now = core.wall_clock();
+    let addressed = Addressed::of(&request, &login)?;
+    let from = addressed.from.to_string();
+    let (localpart, domain) = from.rsplit_once('@').unwrap_or((&from, ""));
+    let (localpart, domain) = (localpart.to_string(), domain.to_string());
+    match live.directory.may_send_as(account, &localpart, &domain) {
+        MaySend::Yes => (),
+        MaySend::No => {
+            let message = format!("the account may not write as {from}");
+            return Err(ApiError::new(Code::BadFrom, message));
+        }
+        MaySend::Disabled => {
+            let message = format!("the domain {domain} is disabled here");
+            return Err(ApiError::new(Code::DomainDisabled, message));
+        }
+    }
+    if addressed.recipients.is_empty() {
+        return Err(ApiError::new(
+            Code::NoRecipients,
+            "To, CC and BCC are empty",
+        ));
+    }
+    let not_before = match request.future_release {
+        None => 0,
+        Some(time) if time.unix() > now + HELD_MAX => {
+            let message = "FutureRelease: more than 60 days ahead";
+            return Err(ApiError::new(Code::User, message));
+        }
+        Some(time) => time.unix(),
+    };
+    let hostname = live.settings.server.hostname().to_string();
+    let composed = {
+        let mut random = [0; 16];
+        crate::login::random(&mut random).map_err(ours)?;
+        let message_id = message::compose::message_id(random, &hostname);
+        let full_name = live.settings.accounts.get(&account);
+        let maker = Maker {
+            author: (full_name.map_or("", |a| &a.full_name), &login),
+            message_id: message_id.trim_matches(['<', '>']),
+            now: Time::of_unix(now).ok_or_else(|| ours("the clock is wrong"))?,
+            product: concat!("ringmail/", env!("CARGO_PKG_VERSION")),
+        };
+        let uploads: Vec<Upload<'_>> = uploads
+            .iter()
+            .map(|file| Upload {
+                kind: file.kind,
+                name: file.name.clone(),
+                content_type: file.content_type.clone(),
+                content_id: file.content_id.clone(),
+                content: &file.content,
+            })
+            .collect();
+        compose(&request, &uploads, &maker)?
+    };
+    drop(uploads);
+    let most = live
+        .settings
+        .server
+        .limits
+        .smtp
+        .message_size_max_bytes
+        .get();
+    if composed.octets.len() as u64 > most {
+        let message = format!(
+            "the message has {} octets, and {most} is the most",
+            composed.octets.len()
+        );
+        return Err(ApiError::new(Code::MessageTooLarge, message));
+    }
+    let copies = request.save_sent.then(|| Recipient {
+        account: account.to_string(),
+        mailbox: SENT_COPY.to_string(),
+        address: String::new(),
+    });
+    let octets = composed.octets.len() as u64;
+    if copies.is_some() && !core.any_has_room([(account, octets)].into_iter()).await {
+        let message = "there is no room for the copy in Sent: nothing was sent";
+        return Err(ApiError::new(Code::SentOverQuota, message));
+    }
+    let mut spool = Spool::new(core, octets);
+    if let Some(hasher) = live.signers.hasher() {
+        spool.hash_with(hasher);
+    }
+    for piece in composed.octets.chunks(PIECE) {
+        spool.push(piece);
+        if spool.needs_settling() {
+            spool.settle().await.map_err(|e| ours(e.to_string()))?;
+        }
+        rt::yield_if_needed().await;
+    }
+    drop(composed.octets);
+    let head = &spool.head()[..spool.head().len().min(HEAD_MAX)];
+    let thread = thread_row(Header::of_message(head));
+    let Finished {
+        content,
+        file,
+        memory,
+        hasher,
+        is_eight_bit,
+    } = spool.finish().await.map_err(|e| ours(e.to_string()))?;
+    let lifetime = live.settings.server.queue.give_up_after_secs.duration();
+    let expires = now
+        .max(not_before)
+        .saturating_add_unsigned(lifetime.as_secs());
+    let signed = signatures(
+        core,
+        (&localpart, &domain),
+        (&content, hasher),
+        ("", addressed.smtputf8, expires),
+    );
+    let signed = match signed.await {
+        Ok(signed) => signed,
+        Err(error) => {
+            if let Some(external) = file {
+                remove_unused(core, external);
+            }
+            return Err(match error {
+                SigningError::Message(error) => ApiError::new(Code::User, format!("DKIM: {error}")),
+                error => {
+                    tracing::error!(connection = id, domain, %error, "a message could not be signed and was put off");
+                    ours("the message could not be signed, try again later")
+                }
+            });
+        }
+    };
+    let single = match addressed.recipients.as_slice() {
+        [(_, address)] => Some(address.to_string()),
+        _ => None,
+    };
+    let received = Received {
+        source: ReceivedFrom::Submission,
+        by_host: &hostname,
+        by_address: None,
+        with: WithProtocol {
+            greeting: Greeting::Http,
+            tls: false,
+            authenticated: true,
+        },
+        require_tls: request.require_tls == Some(true),
+        id: &id,
+        tls: None,
+        for_recipient: single.as_deref(),
+        date: MessageDate::utc(now),
+    };
+    let prefix = signed + &received.to_field();
+    let row = MessageRow {
+        size: 0,
+        prefix_length: 0,
+        account: account.to_string(),
+        reverse_path: from.clone(),
+        message_id: composed.message_id.clone(),
+        smtputf8: addressed.smtputf8,
+        eight_bit: is_eight_bit || !prefix.is_ascii(),
+        binary: false,
+        accepted: now,
+        not_before,
+        expires,
+        require_tls: request.require_tls,
+        ret: None,
+        envid: None,
+        recipients: addressed
+            .recipients
+            .iter()
+            .map(|(_, address)| Queued::new(address.to_string()))
+            .collect(),
+    };
+    let targets = copies.iter().map(|_| vec![account]).collect();
+    let fan_out = FanOut {
+        recipients: copies.into_iter().collect(),
+        targets,
+        remote: Some(row),
+        // Only the sender's copy names them.
+        prefix: bcc_field(&request).into_bytes(),
+        queue_prefix: prefix.into_bytes(),
+        content,
+        memory,
+        reverse_path: from.clone(),
+        received: now,
+        thread,
+    };
+    let accepted = fan_out.accept(core).await;
+    if let Some(external) = file {
+        remove_unused(core, external);
+    }
+    let first = accepted.map_err(|error| {
+        tracing::info!(connection = id, %error, "a message was not stored");
+        refused(&error)
+    })?;
+    let recipients = addressed.recipients.len();
+    tracing::info!(
+        connection = id,
+        from,
+        recipients,
+        octets,
+        "message accepted"
+    );
+    let first = first.map_or(0, |first| first.get() as i64);
+    let submissions = addressed.recipients.into_iter().zip(first..);
+    Ok(SendResult {
+        message_id: composed.message_id,
+        submissions: submissions
+            .map(|((address, _), queue_msg_id)| Submission {
+                address,
+                queue_msg_id,
+                from_id: String::new(),
+            })
+            .collect(),
+    })
+}
+
+fn bcc_field(request: &SendRequest) -> String {
+    if request.bcc.is_empty() {
+        return String::new();
+    }
+    let all: Vec<&str> = request
+        .bcc
+        .iter()
+        .map(|named| named.address.as_str())
+        .collect();
+    format!("Bcc: <{}>\r\n", all.join(">,\r\n <"))
+}
+
+fn refused(error: &StoreError) -> ApiError {
+    match error {
+        StoreError::OverQuota => {
+            let message = "there is no room for the copy in Sent: nothing was sent";
+            ApiError::new(Code::SentOverQuota, message)
+        }
+        error => ours(format!("{error}; nothing was sent, try again later")),
+    }
+}
+
+fn ours(message: impl Into<String>) -> ApiError {
+    ApiError::new(Code::Server, message)
+}
+
+/// How long a message may be held, in seconds.
+const HELD_MAX: i64 = 60 * 86_400;
+/// Octets that are given to the spool at a time.
+const PIECE: usize = 1 << 20;

@@ -1,0 +1,163 @@
+//! A request's body, taken apart: the JSON of the field `request`, and files beside it. It is in memory as a whole, within
+//! `limits.http.request_max_bytes`, and all of the core within `limits.http.requests_memory_max_bytes`: who comes when that is used up
+//! waits in line. RFC 7578 (multipart/form-data), WHATWG URL 5 (urlencoded).
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use hyper::Request;
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::header::CONTENT_TYPE;
+use shards::rt::Share;
+use webapi::{ApiError, Code, UploadKind};
+
+use crate::percore::PerCore;
+
+/// What came.
+pub(super) struct Form {
+    /// JSON.
+    pub request: Bytes,
+    /// Files, in their order.
+    pub uploads: Vec<File>,
+    _memory: Share,
+}
+
+/// A file that came beside the JSON.
+pub(super) struct File {
+    /// Where it goes.
+    pub kind: UploadKind,
+    /// Empty: none.
+    pub name: String,
+    /// Empty: it is to be guessed.
+    pub content_type: String,
+    /// Empty: none.
+    pub content_id: String,
+    /// Its octets.
+    pub content: Bytes,
+}
+
+/// Reads it.
+pub(super) async fn read(core: &Rc<PerCore>, request: Request<Incoming>) -> Result<Form, ApiError> {
+    let content_type = request.headers().get(CONTENT_TYPE);
+    let content_type = content_type
+        .and_then(|value| value.to_str().ok())
+        .filter(|text| !text.trim().is_empty())
+        .ok_or_else(|| wrong("the request has no Content-Type"))?
+        .to_string();
+    let (most, memory) = {
+        let live = core.live();
+        let http = &live.settings.server.limits.http;
+        (
+            http.request_max_bytes.as_usize(),
+            http.requests_memory_max_bytes.as_usize(),
+        )
+    };
+    let body = request.into_body();
+    // Chunked: as if it were as long as it may be.
+    let length = body.size_hint().exact().unwrap_or(most as u64);
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    if length > most {
+        return Err(too_large(most));
+    }
+    let share = core.message_memory.take(length, memory.max(most)).await;
+    let share = share.ok_or_else(|| too_large(most))?;
+    let octets = collect(body, length, most).await?;
+    let form = match multer::parse_boundary(&content_type) {
+        Ok(boundary) => parts(octets, boundary).await?,
+        Err(multer::Error::NoMultipart) => (urlencoded(&octets)?, Vec::new()),
+        Err(error) => return Err(wrong(error.to_string())),
+    };
+    let (request, uploads) = form;
+    let request = request
+        .filter(|json| !json.is_empty())
+        .ok_or_else(|| wrong("missing/empty request"))?;
+    Ok(Form {
+        request,
+        uploads,
+        _memory: share,
+    })
+}
+
+async fn collect(mut body: Incoming, expected: usize, most: usize) -> Result<Bytes, ApiError> {
+    let mut octets = Vec::with_capacity(expected.min(FIRST));
+    loop {
+        let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+        let Some(frame) = frame else {
+            return Ok(octets.into());
+        };
+        let frame = frame.map_err(|e| wrong(format!("the body is broken off: {e}")))?;
+        if let Ok(data) = frame.into_data() {
+            if octets.len() + data.len() > most {
+                return Err(too_large(most));
+            }
+            octets.extend_from_slice(&data);
+        }
+    }
+}
+
+/// Any other content type: a body without fields is told so.
+fn urlencoded(octets: &[u8]) -> Result<Option<Bytes>, ApiError> {
+    if octets.len() > FIELDS_MAX {
+        return Err(too_large(FIELDS_MAX));
+    }
+    let found = form_urlencoded::parse(octets).find(|(name, _)| name == "request");
+    Ok(found.map(|(_, value)| Bytes::from(value.into_owned())))
+}
+
+type Parts = (Option<Bytes>, Vec<File>);
+
+async fn parts(octets: Bytes, boundary: String) -> Result<Parts, ApiError> {
+    let whole = futures_lite::stream::once(Ok::<_, Infallible>(octets));
+    let mut parts = multer::Multipart::new(whole, boundary);
+    let (mut request, mut uploads, mut fields) = (None, Vec::new(), 0);
+    let broken = |error: multer::Error| wrong(format!("multipart/form-data: {error}"));
+    while let Some(part) = parts.next_field().await.map_err(broken)? {
+        let name = part.name().unwrap_or_default().to_string();
+        let file_name = part.file_name().map(str::to_string);
+        let header = |wanted: &str| {
+            let value = part.headers().get(wanted);
+            String::from_utf8_lossy(value.map_or(b"", |v| v.as_bytes())).into_owned()
+        };
+        let (content_type, content_id) = (header("Content-Type"), header("Content-ID"));
+        let content = part.bytes().await.map_err(broken)?;
+        match (file_name, UploadKind::of_field(&name)) {
+            (Some(file_name), Some(kind)) if uploads.len() < FILES_MAX => uploads.push(File {
+                kind,
+                name: file_name,
+                content_type,
+                content_id,
+                content,
+            }),
+            (Some(_), Some(_)) => return Err(wrong(format!("more than {FILES_MAX} files"))),
+            (None, _) => {
+                fields += content.len();
+                if fields > FIELDS_MAX {
+                    return Err(too_large(FIELDS_MAX));
+                }
+                if name == "request" && request.is_none() {
+                    request = Some(content);
+                }
+            }
+            // A file that nobody asked for.
+            (Some(_), None) => (),
+        }
+    }
+    Ok((request, uploads))
+}
+
+fn wrong(message: impl Into<String>) -> ApiError {
+    ApiError::new(Code::Protocol, message)
+}
+
+fn too_large(most: usize) -> ApiError {
+    wrong(format!("the request is larger than {most} octets"))
+}
+
+/// Octets of what is no file.
+const FIELDS_MAX: usize = 10 << 20;
+/// Files of a request.
+const FILES_MAX: usize = 1000;
+/// Octets that are made room for before they come.
+const FIRST: usize = 1 << 20;

@@ -1,0 +1,146 @@
+//! Who calls: HTTP Basic with a login address and its password. A login that was found right is remembered for a while as a keyed digest
+//! (`login/recent.rs`), so that a request costs no hash. RFC 7617.
+
+use std::rc::Rc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{AUTHORIZATION, USER_AGENT};
+use hyper::{Request, Response, StatusCode};
+use sasl::Secret;
+
+use super::{text, unauthorized};
+use crate::login::Service;
+use crate::percore::{Attempt, Login, PerCore, monotonic};
+use crate::settings::AccountName;
+use crate::web::connection::Facing;
+use crate::web::http::{has_room, too_many};
+
+/// Who calls.
+pub(in crate::web) struct Caller {
+    /// The account.
+    pub account: AccountName,
+    /// The address it logged in with.
+    pub address: String,
+}
+
+/// Or what they are told.
+pub(super) async fn caller(
+    core: &Rc<PerCore>,
+    request: &Request<Incoming>,
+    facing: &Facing,
+) -> Result<Caller, Response<Bytes>> {
+    let header = request.headers().get(AUTHORIZATION);
+    let login = header.and_then(|value| basic(value.as_bytes()));
+    let of_known = login
+        .as_ref()
+        .and_then(|(name, password)| known(core, name, password));
+    // Whoever is known may ask as often as he likes: what he does has limits of its own.
+    if of_known.is_none() && !has_room(core, &facing.networks) {
+        return Err(too_many().map(Bytes::from));
+    }
+    let Some((name, password)) = login else {
+        return Err(unauthorized(
+            "This needs HTTP Basic authentication with a login address and its password.\n",
+        ));
+    };
+    if let Some(account) = of_known {
+        return Ok(Caller {
+            account,
+            address: name,
+        });
+    }
+    let client = request.headers().get(USER_AGENT);
+    let client = client.and_then(|value| value.to_str().ok()).unwrap_or("");
+    let attempt = Attempt {
+        connection: &facing.id,
+        socket: facing,
+        networks: facing.networks,
+        service: Service::WebApi,
+        client,
+        later: None,
+    };
+    let asked = monotonic();
+    let secret = password.clone();
+    match core.login(&name, secret, "httpbasic", None, attempt).await {
+        Login::Ok(account) => {
+            let (entries_max, kept) = patience(core);
+            if let Some(recent) = &mut *core.recent.borrow_mut() {
+                let login: (&str, &[u8]) = (&name, &password);
+                recent.add(login, (account, asked), (entries_max, kept));
+            }
+            Ok(Caller {
+                account,
+                address: name,
+            })
+        }
+        Login::Disabled(why) => Err(unauthorized(&format!(
+            "Login is disabled for this account: {why}\n"
+        ))),
+        Login::Limited => Err(text(
+            StatusCode::TOO_MANY_REQUESTS,
+            "Too many auth attempts.\n",
+        )),
+        Login::Unavailable => {
+            let error = super::ours("error verifying credentials");
+            Err(super::error_response(&error))
+        }
+        Login::Failed | Login::NotAuthorized | Login::OtherKey => {
+            Err(unauthorized("Name or password is wrong.\n"))
+        }
+    }
+}
+
+/// Remembered, and still so.
+fn known(core: &PerCore, name: &str, password: &[u8]) -> Option<AccountName> {
+    let (_, kept) = patience(core);
+    let recent = core.recent.borrow();
+    let (account, since) = recent.as_ref()?.find(name, password, monotonic(), kept)?;
+    let holds = core.session_end(account, since).is_none()
+        && core.live().directory.login(name) == Some(account);
+    holds.then_some(account)
+}
+
+fn patience(core: &PerCore) -> (usize, std::time::Duration) {
+    let live = core.live();
+    let auth = &live.settings.server.limits.auth;
+    (auth.cache_entries_max as usize, auth.cache_secs.duration())
+}
+
+fn basic(value: &[u8]) -> Option<(String, Secret)> {
+    let (scheme, rest) = value.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"Basic ") {
+        return None;
+    }
+    let octets = STANDARD.decode(rest.trim_ascii()).ok()?;
+    let pair = Secret::new(octets);
+    let (name, password) = pair.as_str()?.split_once(':')?;
+    Some((name.to_string(), Secret::new(password.as_bytes().to_vec())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_passwords() {
+        let read = |value: &str| {
+            basic(value.as_bytes())
+                .map(|(name, password)| (name, password.as_str().unwrap().to_string()))
+        };
+        let pair = |name: &str, password: &str| Some((name.to_string(), password.to_string()));
+        assert_eq!(read("Basic YUB4OnB3"), pair("a@x", "pw"));
+        assert_eq!(read("basic  YUB4OnA6dw=="), pair("a@x", "p:w"));
+        for wrong in [
+            "",
+            "Basic",
+            "Bearer YUB4OnB3",
+            "Basic ?",
+            "Basic YUB4",
+            "Basic /w==",
+        ] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+}

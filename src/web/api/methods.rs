@@ -1,0 +1,316 @@
+//! What each method does. The account's list is asked of the account's owner.
+
+use std::rc::Rc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use webapi::{
+    ApiError, Code, Empty, NameAddress, Present, SendRequest, SendResult, Submission, Suppression,
+    SuppressionAdd, SuppressionAddress, Suppressions, Time, read,
+};
+
+use super::form::Form;
+use super::{Caller, Said, json, ours};
+use crate::calls::{Answer, Call, ControlAnswer, ControlCall, Submit, UploadedFile};
+use crate::percore::PerCore;
+use crate::queue::suppression::{AddressRow, Suppressed, base};
+
+/// All methods.
+pub(super) const NAMES: [&str; 5] = [
+    "Send",
+    "SuppressionList",
+    "SuppressionAdd",
+    "SuppressionRemove",
+    "SuppressionPresent",
+];
+
+/// Answers one.
+pub(super) async fn run(
+    core: &Rc<PerCore>,
+    name: &str,
+    form: Form,
+    (caller, id): (&Caller, &str),
+) -> Result<Said, ApiError> {
+    let form = &form;
+    match name {
+        "Send" => said(send(core, caller, id, form).await),
+        "SuppressionList" => said(list(core, caller, asked(form)?).await),
+        "SuppressionAdd" => said(add(core, caller, asked(form)?).await),
+        "SuppressionRemove" => said(remove(core, caller, asked(form)?).await),
+        _ => said(is_present(core, caller, asked(form)?).await),
+    }
+}
+
+fn asked<T: DeserializeOwned>(form: &Form) -> Result<T, ApiError> {
+    read(&form.request)
+}
+
+fn said<T: Serialize>(answer: Result<T, ApiError>) -> Result<Said, ApiError> {
+    answer.map(|answer| Said::Json(json(&answer)))
+}
+
+/// The message goes round the cores, so that one account's bulk uses all of them.
+async fn send(
+    core: &Rc<PerCore>,
+    caller: &Caller,
+    id: &str,
+    form: &Form,
+) -> Result<SendResult, ApiError> {
+    let submit = Submit {
+        account: caller.account,
+        login: caller.address.clone(),
+        id: id.to_string(),
+        request: asked(form)?,
+        uploads: form
+            .uploads
+            .iter()
+            .map(|file| UploadedFile {
+                kind: file.kind,
+                name: file.name.clone(),
+                content_type: file.content_type.clone(),
+                content_id: file.content_id.clone(),
+                content: file.content.clone(),
+            })
+            .collect(),
+    };
+    let next = core.next_core();
+    match core.call(next, Call::Submit(Box::new(submit))).await {
+        Ok(Answer::Submitted(result)) => result,
+        Ok(_) => Err(ours(OTHER_ANSWER)),
+        Err(error) => Err(ours(format!(
+            "{error}; whether the message was accepted is not known"
+        ))),
+    }
+}
+
+async fn list(core: &Rc<PerCore>, caller: &Caller, _: Empty) -> Result<Suppressions, ApiError> {
+    let mut suppressions = Vec::new();
+    let (mut after, now) = (None, core.wall_clock());
+    loop {
+        let call = ControlCall::Suppressions {
+            shard: shards::shard_of(caller.account.as_str().as_bytes(), core.shard_count).0,
+            account: Some(caller.account.to_string()),
+            after,
+            limit: PAGE,
+        };
+        let ControlAnswer::Suppressions(rows) = ask(core, caller, call).await? else {
+            return Err(ours(OTHER_ANSWER));
+        };
+        let Some((last, ..)) = rows.last() else {
+            return Ok(Suppressions { suppressions });
+        };
+        after = Some(last.clone());
+        for (_, account, row) in rows {
+            let Some(suppressed) = row.in_force(now) else {
+                continue;
+            };
+            let id = suppressions.len() as i64 + 1;
+            suppressions.push(describe(id, account, &row, suppressed));
+        }
+        if suppressions.len() > LISTED_MAX {
+            return Err(ours(
+                "the list is too long to be told at once; ringmail suppression list pages it",
+            ));
+        }
+    }
+}
+
+fn describe(id: i64, account: String, row: &AddressRow, suppressed: &Suppressed) -> Suppression {
+    Suppression {
+        id,
+        created: Time::of_unix(suppressed.created),
+        account,
+        base_address: base(&row.address),
+        original_address: row.address.clone(),
+        manual: suppressed.manual,
+        reason: suppressed.reason.clone(),
+    }
+}
+
+async fn add(
+    core: &Rc<PerCore>,
+    caller: &Caller,
+    asked: SuppressionAdd,
+) -> Result<Empty, ApiError> {
+    if asked.reason.len() > REASON_MAX || asked.reason.chars().any(char::is_control) {
+        let message = format!("Reason: at most {REASON_MAX} octets, and no control characters");
+        return Err(ApiError::new(Code::User, message));
+    }
+    let suppressed = Suppressed {
+        reason: match asked.reason.as_str() {
+            "" => "added through the API".into(),
+            reason => reason.into(),
+        },
+        manual: asked.manual,
+        created: core.wall_clock(),
+        expires: None,
+    };
+    match change(core, caller, &asked.email_address, Some(suppressed)).await? {
+        true => Err(ApiError::new(
+            Code::Error,
+            "the address is on the list already",
+        )),
+        false => Ok(Empty {}),
+    }
+}
+
+async fn remove(
+    core: &Rc<PerCore>,
+    caller: &Caller,
+    asked: SuppressionAddress,
+) -> Result<Empty, ApiError> {
+    match change(core, caller, &asked.email_address, None).await? {
+        true => Ok(Empty {}),
+        false => Err(ApiError::new(Code::Error, "the address is not on the list")),
+    }
+}
+
+async fn is_present(
+    core: &Rc<PerCore>,
+    caller: &Caller,
+    asked: SuppressionAddress,
+) -> Result<Present, ApiError> {
+    let call = ControlCall::Suppression {
+        account: caller.account,
+        address: address(&asked.email_address)?,
+    };
+    match ask(core, caller, call).await? {
+        ControlAnswer::Suppression(row) => Ok(Present {
+            present: row.is_some_and(|row| row.in_force(core.wall_clock()).is_some()),
+        }),
+        _ => Err(ours(OTHER_ANSWER)),
+    }
+}
+
+/// Whether it was on the list before.
+async fn change(
+    core: &Rc<PerCore>,
+    caller: &Caller,
+    text: &str,
+    to: Option<Suppressed>,
+) -> Result<bool, ApiError> {
+    let call = ControlCall::ChangeSuppression {
+        account: caller.account,
+        address: address(text)?,
+        to,
+    };
+    match ask(core, caller, call).await? {
+        ControlAnswer::SuppressionChanged(was, _) => Ok(was),
+        _ => Err(ours(OTHER_ANSWER)),
+    }
+}
+
+fn address(text: &str) -> Result<String, ApiError> {
+    let address: smtp::Address = text
+        .parse()
+        .map_err(|e| ApiError::new(Code::BadAddress, format!("{text:?}: {e}")))?;
+    Ok(address.to_string())
+}
+
+async fn ask(
+    core: &Rc<PerCore>,
+    caller: &Caller,
+    call: ControlCall,
+) -> Result<ControlAnswer, ApiError> {
+    let owner = core.owner_of(caller.account.as_str());
+    match core.call(owner, Call::Control(Box::new(call))).await {
+        Ok(Answer::Control(Ok(answer))) => Ok(answer),
+        Ok(Answer::Control(Err(error))) => Err(ours(error.to_string())),
+        Ok(_) => Err(ours(OTHER_ANSWER)),
+        Err(error) => Err(ours(format!("{error}; try again later"))),
+    }
+}
+
+/// What there is.
+pub(super) fn introduction() -> String {
+    let links: String = NAMES
+        .iter()
+        .map(|name| format!("<li><a href=\"/webapi/v0/{name}\">{name}</a></li>"))
+        .collect();
+    page(
+        "The sending API",
+        &format!(
+            "<p>POST a form with a field <code>request</code>, which holds a JSON object, to a method; log in with HTTP Basic: a login address and its password. \
+             200: it is done. 400: a JSON object with Code and Message says why not.</p><ul>{links}</ul>"
+        ),
+    )
+}
+
+/// What a method takes and answers, with a form that calls it.
+pub(super) fn help(name: &str) -> String {
+    let (takes, answers) = examples(name);
+    page(
+        name,
+        &format!(
+            "<form><p>Request</p><textarea id=request rows=24 cols=80>{}</textarea><p><button type=button id=call>Call</button></p></form>\
+             <pre id=said></pre><p>Response</p><pre>{}</pre>\
+             <script>document.getElementById('call').onclick=async()=>{{const form=new FormData();form.append('request',document.getElementById('request').value);\
+             const said=await fetch('{name}',{{method:'POST',body:form}});const text=await said.text();let shown=text;try{{shown=JSON.stringify(JSON.parse(text),null,'\\t')}}catch{{}}\
+             document.getElementById('said').textContent=said.status+'\\n'+shown}}</script>",
+            escaped(&takes),
+            escaped(&answers)
+        ),
+    )
+}
+
+fn examples(name: &str) -> (String, String) {
+    let one = Suppression {
+        id: 1,
+        created: Time::of_unix(0),
+        ..Suppression::default()
+    };
+    let shown = |value: Result<String, serde_json::Error>| value.unwrap_or_default();
+    let empty = serde_json::to_string_pretty(&Empty {});
+    let (takes, answers) = match name {
+        "Send" => (
+            serde_json::to_string_pretty(&SendRequest {
+                to: vec![NameAddress::default()],
+                text: "Hello\n".into(),
+                ..SendRequest::default()
+            }),
+            serde_json::to_string_pretty(&SendResult {
+                submissions: vec![Submission::default()],
+                ..SendResult::default()
+            }),
+        ),
+        "SuppressionList" => (
+            empty,
+            serde_json::to_string_pretty(&Suppressions {
+                suppressions: vec![one],
+            }),
+        ),
+        "SuppressionAdd" => (
+            serde_json::to_string_pretty(&SuppressionAdd::default()),
+            empty,
+        ),
+        "SuppressionRemove" => (
+            serde_json::to_string_pretty(&SuppressionAddress::default()),
+            empty,
+        ),
+        _ => (
+            serde_json::to_string_pretty(&SuppressionAddress::default()),
+            serde_json::to_string_pretty(&Present::default()),
+        ),
+    };
+    (shown(takes), shown(answers))
+}
+
+fn page(title: &str, body: &str) -> String {
+    format!(
+        "<!doctype html><html><head><meta charset=utf-8><meta name=robots content=\"noindex,nofollow\"><title>{title}</title></head><body><h1>{title}</h1>{body}</body></html>\n"
+    )
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
+
+/// Rows that are asked for at a time.
+const PAGE: usize = 1000;
+/// Addresses that are listed in one answer.
+const LISTED_MAX: usize = 100_000;
+/// Octets of a reason.
+const REASON_MAX: usize = 200;
+const OTHER_ANSWER: &str = "the account's core gave another answer than was asked for";

@@ -1,0 +1,204 @@
+//! The sending API: `/webapi/v0/METHOD`, as HTTP has it. Checks come in the order in which clients of the first such API know them.
+//!
+//! `login` says who asks, `form` takes the request apart, `methods` answers it. RFC 9110, 7617 (Basic), 7578 and WHATWG URL (forms).
+//! Not here: the objects (`protocols/webapi`), what a call does to mail (the rooms below).
+
+mod form;
+mod login;
+mod methods;
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, LOCATION,
+    REFERRER_POLICY, TRANSFER_ENCODING, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use hyper::{Method, Request, Response, StatusCode};
+use webapi::{ApiError, Code};
+
+use super::connection::Facing;
+use super::http::{has_room, too_many};
+use crate::metrics;
+use crate::percore::{PerCore, monotonic};
+pub(super) use login::Caller;
+
+/// Where it is.
+pub(super) const MOUNT: &str = "/webapi";
+
+/// What a method answers.
+pub(super) enum Said {
+    /// An object.
+    Json(Vec<u8>),
+    /// Octets, and what they are.
+    Raw(Bytes, HeaderValue),
+}
+
+/// The response to a request below [`MOUNT`].
+pub(super) async fn answer(
+    core: &Rc<PerCore>,
+    request: Request<Incoming>,
+    facing: &Facing,
+) -> Response<Bytes> {
+    // RFC 9112 6.1: whoever is before us may have taken the length for the truth.
+    let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
+    let path = request.uri().path().strip_prefix(MOUNT).unwrap_or_default();
+    let may_read = || has_room(core, &facing.networks);
+    let mut response = match path {
+        _ if *request.method() != Method::POST && !may_read() => too_many().map(Bytes::from),
+        "" | "/" if is_read(request.method()) => redirect("/webapi/v0/"),
+        "" | "/" => wrong_method("GET, HEAD"),
+        "/v0/" => html(methods::introduction()),
+        path => {
+            let known = path
+                .strip_prefix("/v0/")
+                .and_then(|name| methods::NAMES.iter().find(|known| **known == name));
+            match (known, request.method()) {
+                (None, _) => text(
+                    StatusCode::NOT_FOUND,
+                    "There is no such method. GET /webapi/v0/ lists them.\n",
+                ),
+                (Some(name), method) if is_read(method) => html(methods::help(name)),
+                (Some(name), &Method::POST) => call(core, name, request, facing).await,
+                (Some(_), _) => wrong_method("GET, HEAD, POST"),
+            }
+        }
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (X_FRAME_OPTIONS, "deny"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (
+            CONTENT_SECURITY_POLICY,
+            "default-src 'self' 'unsafe-inline' data:",
+        ),
+        (REFERRER_POLICY, "same-origin"),
+        (CACHE_CONTROL, "no-store"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if is_chunked {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+async fn call(
+    core: &Rc<PerCore>,
+    name: &'static str,
+    request: Request<Incoming>,
+    facing: &Facing,
+) -> Response<Bytes> {
+    let began = monotonic();
+    let (response, result) = match login::caller(core, &request, facing).await {
+        Err(refused) => (refused, "badauth"),
+        Ok(caller) => match run(core, name, request, (&caller, &facing.id)).await {
+            Ok(said) => (said_response(said), "ok"),
+            Err(error) => (error_response(&error), error.code.as_str()),
+        },
+    };
+    count(core, name, result, began);
+    response
+}
+
+async fn run(
+    core: &Rc<PerCore>,
+    name: &'static str,
+    request: Request<Incoming>,
+    caller: (&Caller, &str),
+) -> Result<Said, ApiError> {
+    let form = form::read(core, request).await?;
+    methods::run(core, name, form, caller).await
+}
+
+fn count(core: &PerCore, method: &'static str, result: &'static str, began: Instant) {
+    core.metrics.count(
+        "ringmail_webapi_results_total",
+        metrics::labels(("method", method), ("result", result)),
+    );
+    let key = (
+        "ringmail_webapi_seconds",
+        [("method", method), NO_LABEL, NO_LABEL],
+    );
+    core.durations
+        .observe(key, monotonic().saturating_duration_since(began));
+}
+
+fn said_response(said: Said) -> Response<Bytes> {
+    let (body, content_type) = match said {
+        Said::Json(json) => (Bytes::from(json), HeaderValue::from_static(JSON)),
+        Said::Raw(octets, content_type) => (octets, content_type),
+    };
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response
+}
+
+fn error_response(error: &ApiError) -> Response<Bytes> {
+    let mut response = said_response(Said::Json(json(error)));
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    response
+}
+
+/// With a line end after it, as the first clients know it.
+fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    let mut octets = serde_json::to_vec(value).unwrap_or_else(|_| b"{}".to_vec());
+    octets.push(b'\n');
+    octets
+}
+
+/// What is wrong with us, in the words of the API.
+fn ours(message: impl Into<String>) -> ApiError {
+    ApiError::new(Code::Server, message)
+}
+
+/// Plain words.
+fn text(status: StatusCode, words: &str) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::copy_from_slice(words.as_bytes()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    response
+}
+
+fn html(page: String) -> Response<Bytes> {
+    let content_type = HeaderValue::from_static("text/html; charset=utf-8");
+    said_response(Said::Raw(page.into(), content_type))
+}
+
+fn redirect(to: &'static str) -> Response<Bytes> {
+    let mut response = text(StatusCode::SEE_OTHER, "");
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, HeaderValue::from_static(to));
+    response
+}
+
+fn wrong_method(allowed: &'static str) -> Response<Bytes> {
+    let mut response = text(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "POST calls a method, GET shows what it takes.\n",
+    );
+    let headers = response.headers_mut();
+    headers.insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+/// RFC 7617 2.
+fn unauthorized(words: &str) -> Response<Bytes> {
+    let mut response = text(StatusCode::UNAUTHORIZED, words);
+    let headers = response.headers_mut();
+    let challenge = HeaderValue::from_static("Basic realm=webapi");
+    headers.insert(WWW_AUTHENTICATE, challenge);
+    response
+}
+
+const NO_LABEL: (&str, &str) = ("", "");
+const JSON: &str = "application/json; charset=utf-8";
