@@ -16,6 +16,7 @@ use super::scrape::{self, Scrape};
 use super::stream::{Phase, Progress};
 use super::{Endpoint, api, framing, process};
 use crate::login::limiter::Networks;
+use crate::login::oauth;
 use crate::metrics::histograms;
 use crate::percore::PerCore;
 
@@ -197,10 +198,13 @@ async fn ready(core: &Rc<PerCore>) -> Response<String> {
 
 async fn metrics(core: &Rc<PerCore>, endpoint: Endpoint) -> Response<String> {
     let Scrape {
-        samples,
+        mut samples,
         durations,
         silent,
     } = scrape::scrape(core).await;
+    if core.live().tokens.is_some() {
+        samples.push(oauth::counts());
+    }
     let mut body = scrape::text(samples, endpoint.rooms, silent.len());
     body.push_str(&histograms(&durations));
     // Reads files of /proc, one of which lists every descriptor: not on an executor. When a disk that does not answer holds the pool's

@@ -385,7 +385,8 @@ fn what_is_stored_for_a_mechanism_goes_when_it_is_switched_off() {
     crate::smtp::wait_for(|| keys(secrets(&server)).cram_md5.is_none());
 }
 
-fn metrics(server: &TestServer) -> String {
+/// The text of `/metrics`.
+pub fn metrics(server: &TestServer) -> String {
     let mut http = server.connect(Door::Http);
     http.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         .unwrap();

@@ -715,6 +715,7 @@ fn tokens_are_asked_about() {
     for door in DOORS {
         run.succeeds(door, "opaque+/token==");
     }
+    assert!(counted(&run.server, "introspection", "ok") > 0);
     // RFC 7662 2.1, RFC 6749 2.3.1. The second time the answer was known.
     let requests = asked();
     assert_eq!(requests.len(), 1, "{requests:?}");
@@ -767,6 +768,43 @@ fn tokens_are_asked_about() {
         // What is known of a token goes on.
         run.succeeds(Door::Imap, "opaque+/token==");
     }
+}
+
+/// Counted for the process: other tests have their share in it.
+fn counted(server: &TestServer, kind: &str, result: &str) -> u64 {
+    let name = format!("ringmail_oauth_requests_total{{kind=\"{kind}\",result=\"{result}\"}} ");
+    let metrics = crate::logins::metrics(server);
+    let count = metrics.lines().find_map(|line| line.strip_prefix(&name));
+    count.expect("also before the first").parse().unwrap()
+}
+
+#[test]
+fn requests_to_the_provider_are_counted_by_what_came_of_them() {
+    let run = Running::start("timeout_secs = 1");
+    for (does, result) in [
+        (Does::HangsUp, "unreachable"),
+        (Does::Fails, "status"),
+        (Does::Redirects, "status"),
+        (Does::Floods, "malformed"),
+        (Does::Babbles, "malformed"),
+        (Does::Waits, "timeout"),
+    ] {
+        let before = counted(&run.server, "configuration", result);
+        run.provider.does(does);
+        run.later(&run.good());
+        assert!(
+            counted(&run.server, "configuration", result) > before,
+            "{result}"
+        );
+        // Past `refetch_secs`.
+        std::thread::sleep(Duration::from_millis(1100));
+    }
+    run.provider.does(Does::Answers);
+    let count = || ["configuration", "keys"].map(|kind| counted(&run.server, kind, "ok"));
+    let before = count();
+    run.succeeds(Door::Imap, &run.good());
+    let after = count();
+    assert!(before.iter().zip(after).all(|(before, now)| now > *before));
 }
 
 #[test]

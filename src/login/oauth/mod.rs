@@ -4,12 +4,14 @@
 //! core: signatures and questions about tokens have threads of their own, and one more asks the provider for its keys, so that tokens
 //! whose keys are known do not wait for it. RFC 6750, 7519, 7662, 9068.
 //!
-//! `jwt` takes a token apart and verifies its signature, `claims` says whether what is in it is enough, `provider` knows the provider.
+//! `jwt` takes a token apart and verifies its signature, `claims` says whether what is in it is enough, `provider` knows the provider, `requests`
+//! counts what it is asked.
 //! Not here: the mechanisms' grammar (`protocols/sasl`), which account has the address, what a failure costs (`percore/login`).
 
 mod claims;
 mod jwt;
 mod provider;
+mod requests;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,6 +24,7 @@ use shards::rt;
 
 pub use claims::Holder;
 use provider::{Look, Provider, token_digest};
+pub use requests::counts;
 
 use crate::settings::machine::{read_authorities, read_client_secret};
 use crate::settings::{Oauth, TokenCheck};

@@ -26,6 +26,7 @@ use ureq::{Agent, Body};
 use super::Refusal;
 use super::claims::{Holder, holder};
 use super::jwt::{Jwt, KeySet, NOT_ALLOWED, Signature};
+use super::requests::{Failed, Kind, Outcome, counted};
 use crate::settings::{Oauth, ProviderUrl, TokenCheck};
 
 /// A provider and what is known of it.
@@ -204,12 +205,17 @@ impl Provider {
                 known.what = Some((Arc::new(learned), asked));
             }
             Err(error) => {
-                tracing::warn!(%error, kept = known.what.is_some(), "the provider of tokens does not tell of itself");
+                let error = error.text;
+                tracing::warn!(
+                    error,
+                    kept = known.what.is_some(),
+                    "the provider of tokens does not tell of itself"
+                );
             }
         }
     }
 
-    fn ask(&self) -> Result<Learned, String> {
+    fn ask(&self) -> Result<Learned, Failed> {
         let (given, name) = match self.rules.check {
             TokenCheck::Jwks => (&self.rules.jwks_uri, "jwks_uri"),
             TokenCheck::Introspection => {
@@ -218,38 +224,46 @@ impl Provider {
         };
         let url = match given {
             Some(url) => url.as_str().to_owned(),
-            None => self.discover(name)?,
+            None => counted(Kind::Configuration, self.discover(name))?,
         };
         if self.rules.check == TokenCheck::Introspection {
             return Ok(Learned::Introspection(url));
         }
-        let json = self.get(&url)?;
-        KeySet::parse(&json, self.rules.keys_max as usize).map(Learned::Keys)
+        counted(Kind::Keys, self.keys(&url)).map(Learned::Keys)
+    }
+
+    fn keys(&self, url: &str) -> Result<KeySet, Failed> {
+        let json = self.get(url)?;
+        KeySet::parse(&json, self.rules.keys_max as usize).map_err(Failed::malformed)
     }
 
     /// OpenID Connect Discovery 4.3: the issuer in it must be the one that was asked for.
-    fn discover(&self, name: &str) -> Result<String, String> {
-        let url = self.rules.configuration().ok_or("no issuer")?;
-        let found: Map<String, Value> = serde_json::from_slice(&self.get(&url)?)
-            .map_err(|_| format!("{url}: not a JSON object"))?;
+    fn discover(&self, name: &str) -> Result<String, Failed> {
+        let wrong = Failed::malformed;
+        let no_issuer = || wrong("no issuer".to_owned());
+        let url = self.rules.configuration().ok_or_else(no_issuer)?;
+        let found = object(&url, &self.get(&url)?)?;
         let text = |name: &str| found.get(name).and_then(Value::as_str);
         if text("issuer") != self.rules.issuer.as_ref().map(|i| i.as_str()) {
             let theirs = shown(text("issuer").unwrap_or_default());
-            return Err(format!("{url}: it is of the issuer {theirs:?}"));
+            let text = format!("{url}: it is of the issuer {theirs:?}");
+            return Err(wrong(text));
         }
-        let found = text(name).ok_or_else(|| format!("{url}: there is no {name} in it"))?;
+        let found = text(name);
+        let found = found.ok_or_else(|| wrong(format!("{url}: there is no {name} in it")))?;
         let Ok(there) = ProviderUrl::try_from(found.to_owned()) else {
             let found = shown(found);
-            return Err(format!("{url}: its {name} is no URL for us: {found:?}"));
+            let text = format!("{url}: its {name} is no URL for us: {found:?}");
+            return Err(wrong(text));
         };
         // Nobody out there says what is asked for on this machine.
         match url.starts_with("https://") && !there.as_str().starts_with("https://") {
-            true => Err(format!("{url}: its {name} is not https")),
+            true => Err(wrong(format!("{url}: its {name} is not https"))),
             false => Ok(there.as_str().to_owned()),
         }
     }
 
-    fn get(&self, url: &str) -> Result<Vec<u8>, String> {
+    fn get(&self, url: &str) -> Result<Vec<u8>, Failed> {
         let answer = self
             .agent
             .get(url)
@@ -257,19 +271,18 @@ impl Provider {
             .call();
         let mut answer = answer.map_err(|e| failed(url, &e))?;
         match answer.status().as_u16() {
-            200 => self
-                .body(answer.body_mut())
-                .map_err(|e| format!("{url}: {e}")),
-            status => Err(format!("{url}: it answers {status}")),
+            200 => self.body(url, answer.body_mut()),
+            status => {
+                let text = format!("{url}: it answers {status}");
+                Err(Failed::new(Outcome::Status, text))
+            }
         }
     }
 
-    fn body(&self, body: &mut Body) -> Result<Vec<u8>, String> {
+    fn body(&self, url: &str, body: &mut Body) -> Result<Vec<u8>, Failed> {
         let most = self.rules.response_max_bytes.get();
-        body.with_config()
-            .limit(most)
-            .read_to_vec()
-            .map_err(|e| e.to_string())
+        let read = body.with_config().limit(most).read_to_vec();
+        read.map_err(|e| failed(url, &e))
     }
 
     fn introspect(&self, token: &str, now: i64) -> Look {
@@ -290,14 +303,14 @@ impl Provider {
         let Some(url) = known else {
             return Look::NeedsProvider(Refusal::Unavailable);
         };
-        let claims = match self.ask_about(&url, token) {
+        let claims = match counted(Kind::Introspection, self.ask_about(&url, token)) {
             Ok(claims) => claims,
-            Err(error) => {
+            Err(Failed { text: error, .. }) => {
                 let mut answers = lock(&self.answers);
                 let lately = |at: Instant| at.elapsed() < self.rules.refetch_secs.duration();
                 if !answers.warned.is_some_and(lately) {
                     answers.warned = Some(Instant::now());
-                    tracing::warn!(%error, "the provider does not answer about tokens");
+                    tracing::warn!(error, "the provider does not answer about tokens");
                 }
                 return Look::Done(Err(Refusal::Unavailable), stale);
             }
@@ -314,7 +327,7 @@ impl Provider {
     }
 
     /// RFC 7662 2.1.
-    fn ask_about(&self, url: &str, token: &str) -> Result<Map<String, Value>, String> {
+    fn ask_about(&self, url: &str, token: &str) -> Result<Map<String, Value>, Failed> {
         let id = encoded(self.rules.client_id.as_deref().unwrap_or_default());
         let secret = self.secret.as_ref().and_then(Secret::as_str);
         let secret = encoded(secret.unwrap_or_default());
@@ -335,11 +348,10 @@ impl Provider {
                 401 | 403 => "; client_id or the secret is not what it expects",
                 _ => "",
             };
-            return Err(format!("{url}: it answers {status}{hint}"));
+            let text = format!("{url}: it answers {status}{hint}");
+            return Err(Failed::new(Outcome::Status, text));
         }
-        let body = self.body(answer.body_mut());
-        let body = body.map_err(|e| format!("{url}: {e}"))?;
-        serde_json::from_slice(&body).map_err(|_| format!("{url}: not a JSON object"))
+        object(url, &self.body(url, answer.body_mut())?)
     }
 
     fn remembered(&self, key: &[u8; 32], now: i64) -> Option<Holder> {
@@ -404,8 +416,20 @@ pub(super) fn token_digest(token: &[u8]) -> [u8; 32] {
     key
 }
 
+fn object(url: &str, json: &[u8]) -> Result<Map<String, Value>, Failed> {
+    serde_json::from_slice(json).map_err(|_| Failed::malformed(format!("{url}: not a JSON object")))
+}
+
 /// Why it could not be asked.
-fn failed(url: &str, error: &ureq::Error) -> String {
+fn failed(url: &str, error: &ureq::Error) -> Failed {
+    let outcome = match error {
+        ureq::Error::Timeout(_) => Outcome::Timeout,
+        ureq::Error::BodyExceedsLimit(_)
+        | ureq::Error::LargeResponseHeader(..)
+        | ureq::Error::Protocol(_)
+        | ureq::Error::Http(_) => Outcome::Malformed,
+        _ => Outcome::Unreachable,
+    };
     let error = error.to_string();
     let hint = match error.contains("CaUsedAsEndEntity") {
         true => {
@@ -413,7 +437,7 @@ fn failed(url: &str, error: &ureq::Error) -> String {
         }
         false => "",
     };
-    format!("{url}: {error}{hint}")
+    Failed::new(outcome, format!("{url}: {error}{hint}"))
 }
 
 /// What the provider wrote, for the log.
