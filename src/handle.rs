@@ -85,6 +85,7 @@ impl PerCore {
                 self.use_interests(&live);
                 *self.live.borrow_mut() = live;
                 self.shapes.borrow_mut().clear();
+                self.smarthost_keys.forget();
                 self.end_barred_sessions();
                 self.drop_unused_secrets();
                 responder.answer(Answer::Done(Ok(())));

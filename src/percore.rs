@@ -6,6 +6,7 @@ mod attempts;
 mod events;
 mod login;
 mod promised;
+mod smarthost_keys;
 mod tls_policy;
 mod tls_results;
 mod warm_up;
@@ -46,6 +47,7 @@ use crate::settings::{AccountName, SiteShape};
 use crate::store::{Accounts, BodyKey, StoreError, StoreOptions, Structures};
 pub use login::{Attempt, Ends, KeyHolder, Later, Login, LoginFlow, Next, Offer};
 use promised::Promised;
+use smarthost_keys::SmarthostKeys;
 pub use tls_policy::TlsPolicies;
 pub(crate) use tls_results::LOST as TLS_RESULTS_LOST;
 pub use tls_results::TlsResults;
@@ -115,6 +117,8 @@ pub struct PerCore {
     pub body_memory: Cell<usize>,
     /// Octets on their way to accounts of this core.
     pub(crate) promised: RefCell<Promised>,
+    /// For logins at smarthosts.
+    pub(crate) smarthost_keys: SmarthostKeys,
     /// Octets of stored messages that are read and shown.
     pub message_memory: Rc<Budget>,
     /// Messages on their way out, of this core's shards.
@@ -214,6 +218,7 @@ impl PerCore {
             logins_max: live.settings.server.cores.lane_calls_max as usize / LOGINS_SHARE,
             body_memory: Cell::new(0),
             promised: RefCell::new(Promised::new(monotonic())),
+            smarthost_keys: SmarthostKeys::default(),
             message_memory: Rc::default(),
             damaged: RefCell::default(),
             spooling,

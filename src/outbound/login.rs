@@ -1,6 +1,7 @@
 //! The login at a smarthost. RFC 4954 4, RFC 5802, RFC 7677. Called by `connect.rs`. Not here: the mechanisms (`sasl::client`), TLS.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use ring::rand::{SecureRandom, SystemRandom};
 use sasl::client::{Action, Client, Context};
@@ -10,6 +11,7 @@ use smtp::client::Event;
 
 use super::link::{Link, Lost, said};
 use crate::client_tls::{Files, bindings};
+use crate::metrics::NONE;
 use crate::percore::PerCore;
 use crate::settings::Transport;
 
@@ -32,7 +34,7 @@ pub(super) async fn log_in(
     core: &Rc<PerCore>,
     link: &mut Link,
     transport: &Transport,
-    files: &Files,
+    files: &Arc<Files>,
     is_verified: bool,
 ) -> Result<(), Refused> {
     let bindings = link
@@ -108,7 +110,7 @@ async fn exchange(
     core: &Rc<PerCore>,
     link: &mut Link,
     transport: &Transport,
-    files: &Files,
+    files: &Arc<Files>,
     (mechanism, server_offers_plus, bindings): (Mechanism, bool, ChannelBindings),
     sent: &mut Vec<Secret>,
 ) -> Result<smtp::Reply, Refused> {
@@ -133,6 +135,10 @@ async fn exchange(
     let broken =
         |error: sasl::client::ClientError| Refused::No(format!("login by {mechanism}: {error}"));
     let mut client = Client::new(mechanism, credentials, context).map_err(broken)?;
+    let hash = mechanism.scram_hash();
+    if let Some(keys) = hash.and_then(|hash| core.smarthost_keys(files, hash)) {
+        client = client.with_keys(keys);
+    }
     let initial = client.initial();
     sent.extend(initial.iter().cloned());
     link.session.auth(mechanism.name(), initial.as_deref());
@@ -142,12 +148,17 @@ async fn exchange(
                 let response = match client.respond(&challenge) {
                     Ok(Action::Respond(response)) => Ok(response),
                     Ok(Action::Derive(derivation)) => {
-                        // Thousands of rounds: not on a core.
+                        // Thousands of rounds: not on a core, and not for each connection.
                         let keys = core.verifier.derive(move || derivation.run()).await;
                         let keys = keys.ok_or_else(|| {
                             Refused::No("too busy to derive the keys for a login".to_owned())
                         })?;
-                        client.derived(&keys)
+                        core.metrics.count(DERIVED, NONE);
+                        let response = client.derived(&keys);
+                        if let Some(hash) = hash {
+                            core.remember_smarthost_keys(files, hash, keys);
+                        }
+                        response
                     }
                     Err(error) => Err(error),
                 };
@@ -201,5 +212,7 @@ fn said_but(reply: &Reply, sent: &[Secret]) -> String {
     text
 }
 
+/// Derivations of keys. One that goes up with each connection: the server has another salt each time.
+const DERIVED: &str = "ringmail_outbound_login_keys_derived_total";
 /// Shorter ones are in any text.
 const SAID_BACK_MIN: usize = 4;

@@ -358,25 +358,54 @@ fn a_smarthost_that_is_not_the_right_one_gets_nothing() {
     );
 }
 
+/// A server that sends by another one of ours, one message on each connection.
+fn by_our_own(first: &Path, second: &Path) -> (TestServer, TestServer) {
+    certificate(second);
+    let smarthost = TestServer::with_tls(second);
+    let port = smarthost.address(Door::Submissions).port();
+    std::fs::write(first.join("password"), "anna-password\n").unwrap();
+    std::fs::copy(second.join("cert.pem"), first.join("cert.pem")).unwrap();
+    let more = relay(&format!(
+        "port = {port}\ntls = \"implicit\"\nca_file = \"cert.pem\"\nuser = \"anna@example.test\"\npassword_file = \"password\"\nmechanisms = [\"SCRAM-SHA-256-PLUS\"]\n"
+    ));
+    let more = format!("messages_per_connection_max = 1\n{more}");
+    (server(first, 1, &more), smarthost)
+}
+
 #[test]
 fn a_smarthost_of_our_own_takes_scram() {
     let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    certificate(second.path());
-    let smarthost = TestServer::with_tls(second.path());
-    let port = smarthost.address(Door::Submissions).port();
-    std::fs::write(first.path().join("password"), "anna-password\n").unwrap();
-    std::fs::copy(
-        second.path().join("cert.pem"),
-        first.path().join("cert.pem"),
-    )
-    .unwrap();
-    let more = format!(
-        "port = {port}\ntls = \"implicit\"\nca_file = \"cert.pem\"\nuser = \"anna@example.test\"\npassword_file = \"password\"\nmechanisms = [\"SCRAM-SHA-256-PLUS\"]\n"
-    );
-    let server = server(first.path(), 1, &relay(&more));
+    let (server, _smarthost) = by_our_own(first.path(), second.path());
     assert!(submit(&server, &["a@one.test"], "x").starts_with("250"));
     wait_for(|| queue(&server).is_empty());
     // Taken, not given up: that would be told before the entry goes.
+    assert_eq!(numbers(&server, "anna").0, 0);
+}
+
+/// Thousands of rounds of a hash; RFC 5802 5.1 lets a client keep what comes of them.
+#[test]
+fn the_keys_of_a_login_at_a_smarthost_are_derived_once_for_each_reload() {
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (server, _smarthost) = by_our_own(first.path(), second.path());
+    let count = |name: &str| -> u64 {
+        let metrics = crate::logins::metrics(&server);
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name));
+        value.map_or(0, |value| value.trim().parse().unwrap())
+    };
+    let mut before = 0;
+    for round in 1..=2 {
+        for _ in 0..4 {
+            assert!(submit(&server, &["a@one.test"], "x").starts_with("250"));
+            wait_for(|| queue(&server).is_empty());
+        }
+        let connections = count("ringmail_outbound_connections_total{kind=\"ok\"}");
+        assert_eq!(connections, 4 * round);
+        // By each of the two cores, if both had something to send.
+        let derived = count("ringmail_outbound_login_keys_derived_total");
+        assert!((1..=2).contains(&(derived - before)), "{before} {derived}");
+        before = derived;
+        server.server().reload_certificates().unwrap();
+    }
     assert_eq!(numbers(&server, "anna").0, 0);
 }
 
