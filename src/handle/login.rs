@@ -75,11 +75,12 @@ impl PerCore {
     }
 
     pub(super) async fn verify(self: &Rc<Self>, verify: Verify) -> Result<Verified, StoreError> {
-        let account = verify.account.as_ref().map(|a| a.as_str().to_string());
-        let (name, networks) = (
-            account.unwrap_or_else(|| verify.name.clone()),
-            verify.networks,
-        );
+        let name = match &verify.account {
+            Some(account) => account.as_str().to_string(),
+            // No account is called that: what nobody has may be an account's own name.
+            None => format!("?{}", verify.name),
+        };
+        let networks = verify.networks;
         let now = self.wall_clock().max(0) as u64;
         let most = {
             let live = self.live.borrow();

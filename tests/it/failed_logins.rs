@@ -68,6 +68,15 @@ fn each_failed_login_is_one_line_with_the_address_and_without_the_password() {
 
 /// Logs in on so many connections at once; answers the last line of each.
 fn at_once(server: &TestServer, count: usize, password: impl Fn(usize) -> String) -> Vec<String> {
+    at_once_as(server, "anna@example.test", count, password)
+}
+
+fn at_once_as(
+    server: &TestServer,
+    name: &str,
+    count: usize,
+    password: impl Fn(usize) -> String,
+) -> Vec<String> {
     let mut talks: Vec<_> = (0..count)
         .map(|_| BufReader::new(server.connect(Door::Imap)))
         .collect();
@@ -76,7 +85,7 @@ fn at_once(server: &TestServer, count: usize, password: impl Fn(usize) -> String
         talk.read_line(&mut line).unwrap();
     }
     for (number, talk) in talks.iter_mut().enumerate() {
-        let login = format!("a LOGIN anna@example.test {}\r\n", password(number));
+        let login = format!("a LOGIN {name} {}\r\n", password(number));
         talk.get_mut().write_all(login.as_bytes()).unwrap();
     }
     let last = |talk: &mut BufReader<std::net::TcpStream>| {
@@ -170,6 +179,21 @@ fn an_account_is_not_guessed_at_without_end() {
     let limited = "mechanism=\"login-command\",result=\"limited\"} 8";
     let metrics = crate::stall::get(server.address(Door::Http), "/metrics");
     assert!(metrics.contains(limited), "{metrics}");
+}
+
+/// An account's own name is no login: else it would tell that the account is there, and what it is called.
+#[test]
+fn a_name_that_is_no_address_shares_no_limit_with_the_account_of_that_name() {
+    let server = TestServer::start();
+    let mut settings = server.server().live().settings.clone();
+    settings.server.limits.auth.account_failures_per_hour_max = 5;
+    server.server().reload(settings).unwrap();
+    let wrong = |n: usize| format!("wrong-{n}");
+    let answers = at_once_as(&server, "anna", 8, wrong);
+    let limited = |a: &&String| a.starts_with("a NO [UNAVAILABLE]");
+    assert_eq!(answers.iter().filter(limited).count(), 3, "{answers:?}");
+    let right = at_once(&server, 1, |_| "anna-password".to_string());
+    assert!(right[0].starts_with("a OK"), "{right:?}");
 }
 
 #[test]
