@@ -247,11 +247,15 @@ impl PerCore {
                     // Here, not at the end: SCRAM tells a wrong proof before that, by `e=`.
                     let refused = flow.result.as_ref().is_some_and(Login::is_refusal);
                     self.keep_pace(refused).await;
-                    // A token that nobody looked at is told no error of RFC 7628 3.2.2: a client would throw it away.
-                    let unseen = |l: &mut Login| matches!(l, Login::Unavailable | Login::Limited);
-                    if matches!(flow.mechanism, Mechanism::OauthBearer | Mechanism::Xoauth2)
-                        && let Some(login) = flow.result.take_if(unseen)
-                    {
+                    // Who is told that a proof or a token is wrong (RFC 5802 7, RFC 7628 3.2.2) throws the password or the token away: not
+                    // where nobody looked at it, or it was right. RFC 5802 5.1: no server-final-message is needed then.
+                    let is_scram = flow.mechanism.scram_hash().is_some();
+                    let is_not_wrong = |l: &mut Login| match l {
+                        Login::Unavailable | Login::Limited => true,
+                        Login::Disabled(_) => is_scram,
+                        _ => false,
+                    };
+                    if let Some(login) = flow.result.take_if(is_not_wrong) {
                         return Next::Done(login);
                     }
                     step = flow.exchange.resume(verdict);

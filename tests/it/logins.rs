@@ -484,6 +484,45 @@ fn an_account_that_may_no_longer_log_in_has_no_sessions() {
     assert!(other.until("* STATUS").contains("(MESSAGES 0)"));
 }
 
+/// RFC 5802 5.1, 7: a client that hears `e=invalid-proof` asks for another password.
+#[test]
+fn scram_calls_no_proof_wrong_that_is_right_or_was_not_looked_at() {
+    let server = TestServer::start();
+    let change = |change: &dyn Fn(&mut ringmail::settings::Settings)| {
+        let mut settings = server.server().live().settings.clone();
+        change(&mut settings);
+        server.server().reload(settings).unwrap();
+    };
+    let expect = |expected: [&str; 2]| {
+        for (door, expected) in [Door::Submission, Door::Imap].into_iter().zip(expected) {
+            for mechanism in [Mechanism::ScramSha256, Mechanism::ScramSha1] {
+                let mut link = Link::plain(&server, door);
+                link.greet(door);
+                let client = client(mechanism, "anna-password", ChannelBindings::default());
+                let (line, end) = link.log_in(door, client);
+                assert!(line.starts_with(expected), "{line}");
+                assert_eq!(end, Err(ClientError::Unproven), "{line}");
+            }
+        }
+    };
+    change(&|settings| settings.server.limits.auth.account_failures_per_hour_max = 1);
+    let mut link = Link::plain(&server, Door::Imap);
+    link.greet(Door::Imap);
+    link.write("a LOGIN anna@example.test wrong-password\r\n");
+    assert!(is_refused(&link.until("a ")));
+    expect(["454 4.7.0 ", "a NO [UNAVAILABLE] "]);
+    change(&|settings| {
+        settings.server.limits.auth.account_failures_per_hour_max = 100_000;
+        let closed = settings.accounts["carl"].login_disabled.clone();
+        let anna = settings.accounts.get_mut("anna").unwrap();
+        Arc::make_mut(anna).login_disabled = closed;
+    });
+    expect([
+        "525 5.7.13 Closed, ask the postmaster",
+        "a NO Closed, ask the postmaster",
+    ]);
+}
+
 #[test]
 fn what_was_begun_with_a_login_that_is_gone_is_not_accepted() {
     let (server, _directory) = tls_server();
