@@ -1,8 +1,8 @@
 //! What the commands do. The same code serves the control socket of a running server and a command that opened a stopped directory.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
+use std::sync::{Mutex, TryLockError};
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -100,6 +100,16 @@ impl Control {
         let _one = self.edits.lock().map_err(|_| BROKEN)?;
         let next = self.source.load().map_err(|e| e.to_string())?;
         self.put_in_force(next)
+    }
+
+    /// Reads certificates and keys again. None: the settings are being changed just now, and what is in force would be put back over it.
+    pub(super) fn reload_certificates(&self) -> Option<Result<Vec<String>, String>> {
+        let _one = match self.edits.try_lock() {
+            Err(TryLockError::WouldBlock) => return None,
+            Err(TryLockError::Poisoned(one)) => one.into_inner(),
+            Ok(one) => one,
+        };
+        Some(self.server.reload_certificates())
     }
 
     /// Puts settings in force. The caller holds `edits`.

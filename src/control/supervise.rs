@@ -154,8 +154,11 @@ impl Certificates {
         if now == self.seen {
             return;
         }
+        let Some(read) = control.reload_certificates() else {
+            return;
+        };
         self.seen = now;
-        match control.server.reload_certificates() {
+        match read {
             Ok(kept) if kept.is_empty() => tracing::info!("certificates changed and were read"),
             Ok(kept) => kept.iter().for_each(|words| tracing::error!("{words}")),
             Err(error) => tracing::error!(%error, "certificates changed and were not read"),
