@@ -15,7 +15,9 @@ use shards::storage::Shard;
 use super::ROOM;
 use crate::calls::{Claim, ControlAnswer, Verified, Verify};
 use crate::login::limiter::{May, Networks};
-use crate::login::{Check, LoginRecord, Password, Patience, SaltRow, Scheme, Secrets};
+use crate::login::{
+    AccountLimiter, Check, LoginRecord, Password, Patience, SaltRow, Scheme, Secrets,
+};
 use crate::percore::{PerCore, monotonic};
 use crate::settings::AccountName;
 use crate::store::{self, Fingerprint, StoreError};
@@ -77,8 +79,7 @@ impl PerCore {
     pub(super) async fn verify(self: &Rc<Self>, verify: Verify) -> Result<Verified, StoreError> {
         let name = match &verify.account {
             Some(account) => account.as_str().to_string(),
-            // No account is called that: what nobody has may be an account's own name.
-            None => format!("?{}", verify.name),
+            None => AccountLimiter::name_of_nobody(&verify.name),
         };
         let networks = verify.networks;
         let now = self.wall_clock().max(0) as u64;

@@ -23,6 +23,12 @@ struct Entry {
 type Address = (u8, u128);
 
 impl AccountLimiter {
+    /// What a name that nobody has is counted under. No account is called that, as one may be called what was given; and it is not longer
+    /// than an address can be, however long that is.
+    pub fn name_of_nobody(given: &str) -> String {
+        format!("?{}", &given[..given.floor_char_boundary(ADDRESS_MAX)])
+    }
+
     /// Whether a login of this name may be looked at.
     pub fn may_try(&self, name: &str, networks: &Networks, now_secs: u64, most: u32) -> bool {
         self.names.get(name).is_none_or(|entry| {
@@ -85,6 +91,8 @@ impl AccountLimiter {
 const HOUR: u64 = 3600;
 /// Addresses remembered of a name.
 const KNOWN_MAX: usize = 8;
+/// Octets of an address. RFC 5321 4.5.3.1: 64 before the "@" and 255 after it.
+const ADDRESS_MAX: usize = 320;
 /// Names a core remembers.
 const NAMES_MAX: usize = 100_000;
 
@@ -113,6 +121,19 @@ mod tests {
         (0..5).for_each(|_| limiter.failed("anna", HOUR));
         assert!(!limiter.may_try("anna", &home, HOUR, 5));
         assert!(limiter.may_try("anna", &at("203.0.113.1"), HOUR, 5));
+    }
+
+    #[test]
+    fn names_of_nobody_are_no_accounts_and_fill_no_memory() {
+        assert!(
+            AccountLimiter::name_of_nobody("anna")
+                .parse::<crate::settings::AccountName>()
+                .is_err()
+        );
+        let (long, longer) = ("ä".repeat(400), "ä".repeat(8000));
+        let name = AccountLimiter::name_of_nobody(&longer);
+        assert!(name.len() <= ADDRESS_MAX + 1);
+        assert_eq!(AccountLimiter::name_of_nobody(&long), name);
     }
 
     #[test]
