@@ -1,6 +1,7 @@
 """A Postfix of its own, with a service of smtpd for each address, which differ in their options. It keeps what it gets in files."""
 
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -10,12 +11,25 @@ from .sending import as_root, listens, until
 
 need("postfix", "postconf")
 as_root()
+MASTER = succeed("postconf", "-dh", "daemon_directory").strip() + "/master"
 
 QUIET = "cleanup unix n - n - 0 cleanup\nqmgr unix n - n 300 1 qmgr\ntlsmgr unix - - n 1000? 1 tlsmgr\nrewrite unix - - n - - trivial-rewrite\n" + "".join(
     f"{name} unix - - n - 0 bounce\n" for name in ("bounce", "defer", "trace")
 ) + "".join(
     f"{name} unix - - n - {most} {name}\n" for name, most in (("verify", 1), ("smtp", "-"), ("error", "-"), ("discard", "-"), ("anvil", 1), ("scache", 1))
 ) + "proxymap unix - - n - - proxymap\nvirtual unix - n n - - virtual\npostlog unix-dgram n - n - 1 postlogd\n"
+
+
+def make_queue(spool):
+    """The folders of a queue, as Postfix wants it."""
+    for name in ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "private", "saved", "trace"):
+        (spool / name).mkdir(mode=0o700)
+        shutil.chown(spool / name, "postfix")
+    for name, mode in (("maildrop", 0o730), ("public", 0o710)):
+        (spool / name).mkdir()
+        shutil.chown(spool / name, "postfix", "postdrop")
+        (spool / name).chmod(mode)
+    (spool / "pid").mkdir()
 
 
 class Postfix:
@@ -27,8 +41,9 @@ class Postfix:
         etc = self.folder / "etc"
         for name in ("etc", "spool", "data", "mail"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        succeed("chown", "postfix", self.folder / "data")
-        succeed("chown", "nobody", self.folder / "mail")
+        make_queue(self.folder / "spool")
+        shutil.chown(self.folder / "data", "postfix")
+        shutil.chown(self.folder / "mail", "nobody")
         # Nobody is not there, everybody else is.
         (etc / "mailboxes").write_text("if !/^nobody@/\n/@/ all/\nendif\n")
         etc.joinpath("main.cf").write_text(f"""compatibility_level = 3.6
@@ -61,10 +76,13 @@ virtual_gid_maps = static:65534
             words = "".join(f" -o {{ {option} }}" for option in options)
             lines += f"{address}:{port} inet n - n - 50 smtpd{words}\n"
         etc.joinpath("master.cf").write_text(lines + QUIET)
+        # Its programs wait with a file that was written a moment ago.
+        os.utime(etc / "main.cf", (0, 0))
         self.etc = etc
 
     def start(self):
-        self.process = subprocess.Popen(["postfix", "-c", str(self.etc), "start-fg"], stdin=subprocess.DEVNULL,
+        # Not by `postfix start-fg`, whose scripts look after an installation: they take seconds.
+        self.process = subprocess.Popen([MASTER, "-c", str(self.etc), "-s"], stdin=subprocess.DEVNULL,
                                         stdout=open(self.folder / "start.log", "wb"), stderr=subprocess.STDOUT)  # fmt: skip
         address = next(iter(self.services))
         wrote = self.folder / "start.log"
