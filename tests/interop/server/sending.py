@@ -78,6 +78,13 @@ def status(report):
     return [{name.lower(): value.strip() for name, _, value in (line.partition(":") for line in group.split("\n"))} for group in groups]
 
 
+def in_inbox(client):
+    """The messages in the INBOX, as octets."""
+    if int(ok(client.select())[0]) == 0:
+        return []
+    return [part[1] for part in ok(client.fetch("1:*", "(BODY.PEEK[])")) if isinstance(part, tuple)]
+
+
 class Ringmail(Process):
     """Its own configuration; `outbound` and `more` are lines of it."""
 
@@ -140,6 +147,16 @@ metrics = true
             refused = client.sendmail(SENDER, recipients, message, list(options), list(rcpt_options))
         same(refused, {}, "refused recipients")
 
+    def submit_each(self, subject, recipients, body="hello\n"):
+        """One message whose recipients, the keys, have options of their own."""
+        message = draft(subject, body, SENDER, ", ".join(recipients))
+        with smtplib.SMTP(HOST, self.ports["submission"], local_hostname="client.example.org", timeout=60) as client:
+            client.login(SENDER, PASSWORD)
+            same(client.mail(SENDER)[0], 250, "reply to MAIL")
+            for recipient, options in recipients.items():
+                same(client.rcpt(recipient, options)[0], 250, f"reply to RCPT {recipient}")
+            same(client.data(message.as_bytes())[0], 250, "reply to the message")
+
     def queue(self, *selection):
         """The queue as `ringmail queue list --json` has it."""
         return [json.loads(line) for line in self.ringmail("queue", "list", *selection, "--json").splitlines()]
@@ -164,23 +181,27 @@ metrics = true
 
     def reports(self):
         """The messages in anna's INBOX, as octets."""
-        with imaplib.IMAP4(HOST, self.ports["imap"], timeout=60) as client:
-            client.login(SENDER, PASSWORD)
-            if int(ok(client.select())[0]) == 0:
-                return []
-            return [part[1] for part in ok(client.fetch("1:*", "(BODY.PEEK[])")) if isinstance(part, tuple)]
+        with self.imap_login() as client:
+            return in_inbox(client)
+
+    def imap_login(self):
+        client = imaplib.IMAP4(HOST, self.ports["imap"], timeout=60)
+        client.login(SENDER, PASSWORD)
+        return client
 
     def report(self, recipient, action):
         """Waits for the report that says so of a recipient: his fields, those of the message, and all of it."""
         def look():
-            for message in self.reports():
+            for message in in_inbox(client):
                 of_message, *others = status(message)
                 for fields in others:
                     if fields["final-recipient"].split(";")[1].strip() == recipient and fields["action"].split()[0] == action:
                         return fields, of_message, message.decode()
             return None
 
-        return until(look, lambda: f"a report that says {action} of {recipient}: {self.reports()}")
+        # One connection: so many new ones would be refused.
+        with self.imap_login() as client:
+            return until(look, lambda: f"a report that says {action} of {recipient}: {in_inbox(client)}")
 
     def tls_results(self):
         """What `ringmail tlsresults` has of each domain, with the server stopped: everything is written then."""
