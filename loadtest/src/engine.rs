@@ -23,6 +23,9 @@ pub trait Traffic {
     /// The next connection of a slot; `None` if it has done its part.
     fn open(&mut self, slot: usize, now: Instant) -> Option<Opening<Self::Dialog>>;
 
+    /// What the client says first, where the server waits for it.
+    fn connected(&mut self, _dialog: &mut Self::Dialog, _output: &mut Vec<u8>, _now: Instant) {}
+
     /// Takes what the server sent, writes the answer to `output`. An error holds the server's line.
     fn receive(
         &mut self,
@@ -185,9 +188,11 @@ impl<D> Engine<D> {
         if opening.tls {
             link.start_tls(&self.tls).map_err(Failure::io(what))?;
         }
+        let mut dialog = opening.dialog;
+        traffic.connected(&mut dialog, &mut link.output, Instant::now());
         self.slots[slot] = Some(Connection {
             link,
-            dialog: opening.dialog,
+            dialog,
             number: self.opened,
         });
         self.live += 1;

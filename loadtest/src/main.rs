@@ -11,6 +11,7 @@ mod control;
 mod deliveries;
 mod engine;
 mod error;
+mod http_traffic;
 mod imap_traffic;
 mod ledger;
 mod link;
@@ -64,6 +65,7 @@ fn run() -> Result<(), Failure> {
         "logins" => scenarios::logins::run(&options),
         "login-storm" => scenarios::login_storm::run(&options),
         "relay" => scenarios::relay::run(&options),
+        "webapi-send" => scenarios::webapi_send::run(&options),
         "sink" => scenarios::sink::run(&options),
         "idle" => scenarios::idle::run(&options),
         "verify" => scenarios::verify::run(&options),

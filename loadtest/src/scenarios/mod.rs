@@ -9,6 +9,7 @@ mod relay_bars;
 pub mod sink;
 pub mod smtp_accept;
 pub mod verify;
+pub mod webapi_send;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
