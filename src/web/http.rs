@@ -24,7 +24,7 @@ use crate::percore::PerCore;
 pub(super) async fn answer(
     core: &Rc<PerCore>,
     request: Request<Incoming>,
-    facing: &Facing,
+    facing: &Rc<Facing>,
     endpoint: Endpoint,
 ) -> Response<Bytes> {
     let page = Page::of(request.uri().path(), endpoint);

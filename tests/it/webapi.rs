@@ -314,3 +314,27 @@ fn what_was_answered_is_there_after_a_kill_and_what_was_not_at_most_once() {
         stop(server);
     }
 }
+
+#[test]
+fn a_login_whose_client_goes_away_is_still_counted() {
+    use std::io::Write;
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let login = STANDARD.encode(LOGIN);
+    let head = format!(
+        "POST /webapi/v0/SuppressionList HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {login}\r\nContent-Length: 0\r\n\r\n"
+    );
+    let mut stream = server.connect(80);
+    stream.write_all(head.as_bytes()).unwrap();
+    drop(stream);
+    // Else it would count as under way for a minute, and others of its network would wait for it.
+    let line = "ringmail_authentication_total{protocol=\"webapi\",mechanism=\"httpbasic\",result=\"ok\"} 1";
+    let is_there = || server.get("/metrics").2.lines().any(|l| l == line);
+    for _ in 0..500 {
+        if is_there() {
+            return stop(server);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    panic!("{}", server.get("/metrics").2);
+}

@@ -5,10 +5,12 @@ use std::rc::Rc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures_channel::oneshot;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{AUTHORIZATION, USER_AGENT};
 use hyper::{Request, Response, StatusCode};
 use sasl::Secret;
+use shards::rt;
 
 use super::{text, unauthorized};
 use crate::login::Service;
@@ -29,7 +31,7 @@ pub(in crate::web) struct Caller {
 pub(super) async fn caller(
     core: &Rc<PerCore>,
     request: &Request<Incoming>,
-    facing: &Facing,
+    facing: &Rc<Facing>,
 ) -> Result<Caller, Response<Bytes>> {
     let header = request.headers().get(AUTHORIZATION);
     let login = header.and_then(|value| basic(value.as_bytes()));
@@ -53,17 +55,9 @@ pub(super) async fn caller(
     }
     let client = request.headers().get(USER_AGENT);
     let client = client.and_then(|value| value.to_str().ok()).unwrap_or("");
-    let attempt = Attempt {
-        connection: &facing.id,
-        socket: facing,
-        networks: facing.networks,
-        service: Service::WebApi,
-        client,
-        later: None,
-    };
     let asked = monotonic();
-    let secret = password.clone();
-    match core.login(&name, secret, "httpbasic", None, attempt).await {
+    let login = check(core, (&name, password.clone()), facing, client.to_string());
+    match login.await {
         Login::Ok(account) => {
             let (entries_max, kept) = patience(core);
             if let Some(recent) = &mut *core.recent.borrow_mut() {
@@ -90,6 +84,31 @@ pub(super) async fn caller(
             Err(unauthorized("Name or password is wrong.\n"))
         }
     }
+}
+
+/// In a task of its own: a client that goes away in the middle takes nothing of it along, for what was counted as under way has to be counted as
+/// over.
+async fn check(
+    core: &Rc<PerCore>,
+    (name, password): (&str, Secret),
+    facing: &Rc<Facing>,
+    client: String,
+) -> Login {
+    let (sender, receiver) = oneshot::channel();
+    let (core, facing, name) = (core.clone(), facing.clone(), name.to_string());
+    rt::spawn(&crate::web::ROOM, async move {
+        let attempt = Attempt {
+            connection: &facing.id,
+            socket: &*facing,
+            networks: facing.networks,
+            service: Service::WebApi,
+            client: &client,
+            later: None,
+        };
+        let login = core.login(&name, password, "httpbasic", None, attempt);
+        let _ = sender.send(login.await);
+    });
+    receiver.await.unwrap_or(Login::Unavailable)
 }
 
 /// Remembered, and still so.

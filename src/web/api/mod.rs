@@ -39,7 +39,7 @@ pub(super) enum Said {
 pub(super) async fn answer(
     core: &Rc<PerCore>,
     request: Request<Incoming>,
-    facing: &Facing,
+    facing: &Rc<Facing>,
 ) -> Response<Bytes> {
     // RFC 9112 6.1: whoever is before us may have taken the length for the truth.
     let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
@@ -92,7 +92,7 @@ async fn call(
     core: &Rc<PerCore>,
     name: &'static str,
     request: Request<Incoming>,
-    facing: &Facing,
+    facing: &Rc<Facing>,
 ) -> Response<Bytes> {
     let began = monotonic();
     let (response, result) = match login::caller(core, &request, facing).await {
