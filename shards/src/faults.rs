@@ -2,8 +2,8 @@
 //!
 //! `RINGMAIL_FAULTS=body.synced=kill@3,rows.commit=fail` kills the process (SIGKILL, as power loss would leave the page cache)
 //! the third time it passes `body.synced`, and makes every `rows.commit` fail with an I/O error (`panic` panics there,
-//! `emlink` fails as a file does that has all the names it can have, `stall:FILE` waits there while the file exists). `shard-001/rows.commit` means
-//! that shard alone. docs/STORAGE.md lists the points of the storage; `smtp.message` is passed at the end of each message received,
+//! `emlink` fails as a file does that has all the names it can have, `stall:FILE` waits there while the file exists, `fail:FILE` fails so
+//! long). `shard-001/rows.commit` means that shard alone. docs/STORAGE.md lists the points of the storage; `smtp.message` is passed at the end of each message received,
 //! `inbound.sign` before one is signed.
 
 use std::io;
@@ -37,6 +37,7 @@ mod armed {
         Emlink,
         Panic,
         Stall(std::path::PathBuf),
+        FailWhile(std::path::PathBuf),
     }
 
     struct Fault {
@@ -68,9 +69,10 @@ mod armed {
                 "kill" => Deed::Kill,
                 "panic" => Deed::Panic,
                 "emlink" => Deed::Emlink,
-                other => match other.strip_prefix("stall:") {
-                    Some(file) => Deed::Stall(file.into()),
-                    None => Deed::Fail,
+                other => match other.split_once(':') {
+                    Some(("stall", file)) => Deed::Stall(file.into()),
+                    Some(("fail", file)) => Deed::FailWhile(file.into()),
+                    _ => Deed::Fail,
                 },
             },
             at: at.parse().unwrap_or(1),
@@ -110,7 +112,8 @@ mod armed {
                         }
                     }
                     Deed::Emlink => return Err(rustix::io::Errno::MLINK.into()),
-                    Deed::Fail => {
+                    Deed::FailWhile(file) if !file.exists() => (),
+                    Deed::Fail | Deed::FailWhile(_) => {
                         return Err(io::Error::other(format!(
                             "fault injected at {}",
                             fault.name

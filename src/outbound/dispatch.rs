@@ -57,15 +57,28 @@ pub fn start(core: &Rc<PerCore>) {
 async fn tell(core: &Rc<PerCore>) {
     // Not for a command that opened a stopped directory.
     or(core.prepared(), core.drained()).await;
+    let queue = &core.queue;
+    let (mut pause, mut again) = (TELL_AGAIN_FIRST, None);
     while !core.draining.get() {
-        let seen = core.queue.owed.count();
-        while let Some(message) = core.queue.take_owing().await {
+        let seen = queue.owed.count();
+        if again.is_some_and(|at| at <= monotonic()) {
+            again = None;
+            queue.owe_again();
+        }
+        while let Some(message) = queue.take_owing().await {
             notice::tell(core, &message).await;
         }
+        if !queue.owes_later() {
+            (pause, again) = (TELL_AGAIN_FIRST, None);
+        } else if again.is_none() {
+            again = Some(monotonic() + pause);
+            pause = (pause * 2).min(TELL_AGAIN_MAX);
+        }
         let more = async {
-            core.queue.owed.wait(seen).await;
+            queue.owed.wait(seen).await;
         };
-        or(more, core.drained()).await;
+        let wait = again.map_or(SWEEP_EVERY, |at| at.saturating_duration_since(monotonic()));
+        let _ = rt::timeout(wait, or(more, core.drained())).await;
     }
 }
 
@@ -522,6 +535,9 @@ const LOCAL_TASKS: u32 = 8;
 const RECIPIENTS_MAX: usize = 100;
 /// How often those are looked for who stand in line too long.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// Until a sender is told who could not be told something, at first and in the end.
+const TELL_AGAIN_FIRST: Duration = Duration::from_secs(1);
+const TELL_AGAIN_MAX: Duration = Duration::from_secs(300);
 /// Between two looks at the time: due times are whole seconds.
 const LEAST_WAIT: Duration = Duration::from_millis(200);
 /// Between two questions to the owner of a site.

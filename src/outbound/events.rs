@@ -4,6 +4,7 @@
 //! number that is taken once; then it is crossed out, and the message may go. One call of an account is under way at a time, with all that
 //! has come together meanwhile. A stop in between repeats the call, and the owner says that it has it.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use futures_lite::future::or;
 use shards::faults::point;
 use shards::rt;
 use shards::segments::BodyId;
+use shards::storage::StorageError;
 
 use super::ROOM;
 use crate::calls::{Answer, Call};
@@ -48,6 +50,8 @@ type Owing = (Rc<Message>, Vec<(u32, OwedEvent)>);
 struct Load {
     events: Vec<Event>,
     owed: Vec<Owing>,
+    /// One could not be read now, and stands in line again.
+    is_held_up: bool,
 }
 
 /// Tells the owner of an account until there is nothing to tell.
@@ -66,22 +70,31 @@ async fn tell(core: &Rc<PerCore>, account: &str) {
             over: over.clone(),
         };
         let is_only_over = numbers.is_empty();
-        match commit(core, account, told).await {
+        let goes_on = match commit(core, account, told).await {
             Ok(()) => {
                 let _ = point("outbound.event_taken");
-                over = line.cross_out(load.owed).await;
+                let (told, is_all) = line.cross_out(load.owed).await;
+                over = told;
                 let _ = point("outbound.event_over");
-                pause = FIRST_PAUSE;
+                is_all
             }
             // They are forgotten some day.
-            Err(_) if is_only_over => over.clear(),
+            Err(_) if is_only_over => {
+                over.clear();
+                true
+            }
             Err(error) => {
                 tracing::warn!(account, %error, "what became of an account's mail can't be told to its shard now; it is tried again");
                 line.again(&load.owed);
-                or(rt::sleep(pause), core.drained()).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                false
             }
+        };
+        if goes_on && !load.is_held_up {
+            pause = FIRST_PAUSE;
+            continue;
         }
+        or(rt::sleep(pause), core.drained()).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -133,6 +146,12 @@ impl Line<'_> {
             let message = match self.core.queue.message(shard, BodyId(body)).await {
                 Ok(Some(message)) => message,
                 Ok(None) => continue,
+                Err(StoreError::Storage(error)) if !is_out_of_service(&error) => {
+                    tracing::warn!(shard, body, %error, "a queued message can't be read now; what became of it is told to its account later");
+                    self.put((shard, body));
+                    load.is_held_up = true;
+                    break;
+                }
                 Err(error) => {
                     tracing::warn!(shard, body, %error, "a queued message can't be read; what became of it is told to its account after the next start");
                     continue;
@@ -160,11 +179,13 @@ impl Line<'_> {
         }
     }
 
-    /// Crosses out what the account's shard has; answers what nobody will repeat. All at once: they share syncs.
-    async fn cross_out(&self, owed: Vec<Owing>) -> Vec<EventId> {
-        let over = Rc::new(std::cell::RefCell::new(Vec::new()));
+    /// Crosses out what the account's shard has; answers what nobody will repeat, and whether that is all. What could not be crossed out now stands in
+    /// line again: it is told once more, and taken once. All at once: they share syncs.
+    async fn cross_out(&self, owed: Vec<Owing>) -> (Vec<EventId>, bool) {
+        let over = Rc::new(RefCell::new(Vec::new()));
+        let failed = Rc::new(RefCell::new(Vec::new()));
         let each = owed.into_iter().map(|(message, owed)| {
-            let (queue, over) = (self.core.queue.clone(), over.clone());
+            let (queue, over, failed) = (self.core.queue.clone(), over.clone(), failed.clone());
             Box::pin(async move {
                 let mut by_index: BTreeMap<u32, Vec<OwedEvent>> = BTreeMap::new();
                 for (index, event) in &owed {
@@ -184,6 +205,10 @@ impl Line<'_> {
                         attempt: event.attempt,
                         kind: event.kind,
                     })),
+                    Err(StoreError::Storage(error)) if !is_out_of_service(&error) => {
+                        tracing::warn!(shard = %message.shard().id(), message = message.body.0, %error, "an event that was told can't be crossed out now; it is tried again");
+                        failed.borrow_mut().push((message.shard().id().0, message.body.0));
+                    }
                     Err(error) => {
                         tracing::warn!(shard = %message.shard().id(), message = message.body.0, %error, "an event that was told could not be crossed out; it is told again after the next start, and taken once");
                     }
@@ -192,7 +217,9 @@ impl Line<'_> {
             }) as Operation
         });
         let _ = all(each.collect()).await;
-        over.take()
+        let failed = failed.take();
+        failed.iter().for_each(|key| self.put(*key));
+        (over.take(), failed.is_empty())
     }
 }
 
@@ -200,6 +227,10 @@ impl Drop for Line<'_> {
     fn drop(&mut self) {
         self.core.queue.telling.borrow_mut().remove(self.account);
     }
+}
+
+fn is_out_of_service(error: &StorageError) -> bool {
+    matches!(error, StorageError::Poisoned(..))
 }
 
 /// Between two tries, at first and in the end.

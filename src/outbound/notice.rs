@@ -2,7 +2,7 @@
 //!
 //! The order: what became of the recipients is durable, with what is owed; then the report is delivered, under a number that the account's
 //! owner takes once; then what is owed is crossed out. A stop in between repeats the delivery, and the owner says that it has it. A report to
-//! somebody elsewhere comes in line in the same batch that crosses it out.
+//! somebody elsewhere comes in line in the same batch that crosses it out. What can't be told now is told later (`dispatch`).
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use dsn::Way;
 use message::Header;
 use shards::faults::point;
-use shards::storage::Batch;
+use shards::storage::{Batch, StorageError};
 use smtp::{Address, Host};
 
 use super::events;
@@ -40,7 +40,8 @@ pub(super) async fn tell(core: &Rc<PerCore>, message: &Rc<Message>) {
             continue;
         };
         if let Err(error) = tell_of(core, message, owed, &of_this).await {
-            tracing::error!(shard = %message.shard().id(), message = message.body.0, %error, "a sender could not be told what became of his message; it is tried again at the next start");
+            tracing::warn!(shard = %message.shard().id(), message = message.body.0, %error, "a sender can't be told now what became of his message; it is tried again");
+            core.queue.owe_later(message);
         }
     }
 }
@@ -60,7 +61,20 @@ async fn tell_of(
             id: message.id(*index).to_string(),
         })
         .collect();
-    let head = head(message).await?;
+    if point("outbound.tell").is_err() {
+        return Err(StoreError::Storage(StorageError::Busy));
+    }
+    let head = match head(message).await {
+        Ok(head) => head,
+        // Its sender hears of it all the same, without what can't be returned.
+        Err(StoreError::Storage(
+            error @ (StorageError::Damaged { .. } | StorageError::Gone(..)),
+        )) => {
+            tracing::error!(shard = %message.shard().id(), message = message.body.0, %error, "a report returns nothing of its message");
+            Arc::default()
+        }
+        Err(error) => return Err(error),
+    };
     let compose = |way| -> Result<Option<Composed>, StoreError> {
         let live = core.live();
         let subject = Subject {
@@ -105,13 +119,11 @@ async fn tell_of(
         }
     };
     let _ = point("outbound.told");
+    // If that fails it is delivered once more, and the owner says that it has it.
     let crossed_out = core
         .queue
         .change(message, |message| paid(message, owed, recipients));
-    if let Err(error) = crossed_out.await {
-        tracing::warn!(%error, "a report may come twice: it could not be crossed out");
-        return Ok(());
-    }
+    crossed_out.await?;
     for (account, transaction) in delivered {
         let call = Call::ForgetDelivered {
             account,

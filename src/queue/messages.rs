@@ -44,6 +44,8 @@ pub struct Queue {
     under_way: RefCell<HashSet<(u16, u64, u32)>>,
     /// Messages whose senders have still to be told something.
     owing: RefCell<VecDeque<(u16, u64)>>,
+    /// Those of them that could not be told when it was tried.
+    owing_later: RefCell<BTreeSet<(u16, u64)>>,
     /// Recipients whose time was changed while they stood in line.
     moved: RefCell<Moved>,
     /// Recipients that are held.
@@ -274,6 +276,7 @@ impl Queue {
             fresh: RefCell::default(),
             under_way: RefCell::default(),
             owing: RefCell::default(),
+            owing_later: RefCell::default(),
             moved: RefCell::default(),
             held: Cell::new(0),
             interests: RefCell::new(Rc::new(|_| None)),
@@ -441,6 +444,23 @@ impl Queue {
     pub(super) fn owe(&self, key: (u16, u64)) {
         self.owing.borrow_mut().push_back(key);
         self.owed.notify();
+    }
+
+    /// The sender of a message could not be told what he has still to be told: it waits for [`Queue::owe_again`].
+    pub fn owe_later(&self, message: &Message) {
+        self.owing_later.borrow_mut().insert(message.key());
+        self.owed.notify();
+    }
+
+    /// Whether there are senders who could not be told something.
+    pub fn owes_later(&self) -> bool {
+        !self.owing_later.borrow().is_empty()
+    }
+
+    /// Has them told once more.
+    pub fn owe_again(&self) {
+        let later = std::mem::take(&mut *self.owing_later.borrow_mut());
+        self.owing.borrow_mut().extend(later);
     }
 
     /// What is stored in a shard is about to be put in line; it is once this is dropped.
@@ -695,7 +715,7 @@ impl Queue {
         load::find(shard, body).await
     }
 
-    /// The next message whose sender has still to be told something, found at the start.
+    /// The next message whose sender has still to be told something.
     pub async fn take_owing(self: &Rc<Self>) -> Option<Rc<Message>> {
         loop {
             let (shard, body) = self.owing.borrow_mut().pop_front()?;
@@ -703,7 +723,8 @@ impl Queue {
                 Ok(Some(message)) => return Some(message),
                 Ok(None) => (),
                 Err(error) => {
-                    tracing::warn!(shard, body, %error, "a queued message can't be read; what its sender has to be told waits for the next start");
+                    tracing::warn!(shard, body, %error, "a queued message can't be read now; what its sender has to be told waits");
+                    self.owing_later.borrow_mut().insert((shard, body));
                 }
             }
         }

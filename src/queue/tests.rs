@@ -723,3 +723,25 @@ fn a_suppression_that_has_expired_is_none_and_goes() {
     });
     store.close();
 }
+
+#[test]
+fn who_could_not_be_told_is_told_once_more() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let queue = queue(&context);
+        let shard = &context.shards[0];
+        accept(&queue, shard, &["a@one.example"]).await;
+        let fail = Deed::Fail { why: String::new() };
+        assert_eq!(operate(&queue, shard, Filter::default(), fail).await, 1);
+        let message = queue.take_owing().await.unwrap();
+        assert!(!queue.owes_later());
+        queue.owe_later(&message);
+        queue.owe_later(&message);
+        drop(message);
+        assert!(queue.owes_later() && queue.take_owing().await.is_none());
+        queue.owe_again();
+        assert!(!queue.owes_later() && queue.take_owing().await.is_some());
+        assert!(queue.take_owing().await.is_none());
+    });
+    store.close();
+}

@@ -244,6 +244,26 @@ fn a_kill_at_each_step_neither_loses_nor_doubles() {
     }
 }
 
+#[test]
+fn a_sender_who_cannot_be_told_now_is_told_later_without_a_restart() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let hold = other.path().join("hold");
+    std::fs::write(&hold, "").unwrap();
+    let fault = format!("outbound.tell=fail:{}", hold.display());
+    let server = Localserve::with_faults(dir.path(), &[], &fault);
+    let said = submit(&server, &["queue-permerror@c.example"], "never").unwrap();
+    assert!(said.starts_with("250"), "{said}");
+    wait_for_queue(dir.path(), |q| q.len() == 1 && q[0]["state"] == "failed");
+    // By then it was tried again, in vain.
+    std::thread::sleep(Duration::from_millis(1_500));
+    assert_eq!(inbox(&server), [""; 0]);
+    std::fs::remove_file(&hold).unwrap();
+    wait_for_inbox(&server, &[FAILED]);
+    wait_for_queue(dir.path(), <[Value]>::is_empty);
+    stop(server);
+    assert_checked(dir.path());
+}
+
 /// Some mail that is tried once and then waits.
 fn with_waiting(dir: &Path) -> Localserve {
     let server = Localserve::start(dir, &[]);
