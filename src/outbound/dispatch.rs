@@ -2,13 +2,13 @@
 //! connections as its limits allow. Not here: what a connection does (`carry`), what a site bears (`queue::sites`).
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::Future;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_lite::future::or;
-use shards::rt::{self, Budget};
+use shards::rt::{self, Budget, Turns};
 
 use super::destination::{Ended, Hop, find};
 use super::outcome::Outcome;
@@ -20,7 +20,7 @@ use crate::percore::{PerCore, monotonic};
 use crate::queue::retry::Verdict;
 use crate::queue::rows::Attempt;
 use crate::queue::sites::{Lent, SiteReport};
-use crate::queue::{self, Work};
+use crate::queue::{self, Operation, Work, all};
 
 /// Begins to send what is in the queue of this core.
 pub fn start(core: &Rc<PerCore>) {
@@ -49,11 +49,14 @@ pub fn start(core: &Rc<PerCore>) {
         starving: RefCell::default(),
         memory: Rc::default(),
         pools: Rc::default(),
+        is_sweeping: Cell::new(false),
+        looking_again: RefCell::default(),
+        lookups: Rc::default(),
     });
     rt::spawn(&ROOM, async move { dispatch.run().await });
 }
 
-/// Tells senders what was owed to them at the start, and what operators have decided since.
+/// Tells senders what was owed to them at the start, what operators have decided since, and what they could not be told when it came.
 async fn tell(core: &Rc<PerCore>) {
     // Not for a command that opened a stopped directory.
     or(core.prepared(), core.drained()).await;
@@ -96,6 +99,11 @@ pub(super) struct Dispatch {
     pub memory: Rc<Budget>,
     /// Addresses of ours.
     pub pools: Rc<Pools>,
+    /// Somebody looks for those who stand in line too long.
+    is_sweeping: Cell<bool>,
+    /// Lines that are found out about anew while their mail goes where it went.
+    looking_again: RefCell<HashSet<Rc<str>>>,
+    lookups: Rc<Turns>,
 }
 
 /// What is known of a line.
@@ -130,7 +138,7 @@ impl Dispatch {
             let _ = rt::timeout(wait, happened).await;
             if swept.elapsed() >= SWEEP_EVERY {
                 swept = monotonic();
-                self.sweep().await;
+                self.sweep_later();
             }
         }
         let sites: Vec<Rc<Site>> = self.sites.borrow().values().cloned().collect();
@@ -450,8 +458,22 @@ impl Dispatch {
         }
     }
 
-    /// Gives up those whose time is over while they stood in line, and sees to it that senders hear of mail that waits there.
-    async fn sweep(&self) {
+    /// Begins a sweep, unless one is under way. Nobody waits for it: it may have a million to tell of.
+    fn sweep_later(self: &Rc<Self>) {
+        if self.is_sweeping.replace(true) {
+            return;
+        }
+        let dispatch = self.clone();
+        rt::spawn(&ROOM, async move {
+            let _sweeping = Sweeping(&dispatch);
+            dispatch.sweep().await;
+        });
+    }
+
+    /// Gives up those whose time is over while they stood in line, and sees to it that senders hear of mail that waits there; finds out anew about
+    /// lines.
+    async fn sweep(self: &Rc<Self>) {
+        self.look_again();
         let queue = &self.core.queue;
         let patience = {
             let live = self.core.live();
@@ -460,24 +482,26 @@ impl Dispatch {
         };
         for line in queue.lines_in_use() {
             loop {
-                let late = queue.take_late(&line, patience).await;
-                if late.is_empty() {
-                    break;
-                }
-                for work in late {
-                    if work.message.row.expires <= self.core.wall_clock() {
-                        outcome::expire(&self.core, work).await;
-                        continue;
+                let mut late = queue.take_late(&line, patience).await.into_iter();
+                let mut is_none = true;
+                // Some together: they share syncs.
+                loop {
+                    let some = late.by_ref().take(LATE_AT_ONCE).map(|work| {
+                        let (dispatch, line) = (self.clone(), line.clone());
+                        Box::pin(async move {
+                            dispatch.late(&line, work).await;
+                            Ok(())
+                        }) as Operation
+                    });
+                    let some: Vec<_> = some.collect();
+                    if some.is_empty() {
+                        break;
                     }
-                    let reason = queue.reason(&line);
-                    let reason = reason.unwrap_or_else(|| "many wait before it".to_owned());
-                    let end = Ended {
-                        verdict: Verdict::Temporary,
-                        code: 0,
-                        enhanced: (4, 4, 7),
-                        text: format!("not tried: {reason}"),
-                    };
-                    self.ended(work, &end).await;
+                    is_none = false;
+                    let _ = all(some).await;
+                }
+                if is_none || self.core.draining.get() {
+                    break;
                 }
             }
             rt::yield_if_needed().await;
@@ -492,6 +516,64 @@ impl Dispatch {
         lines.retain(|line, known| is_used(line, known));
         let mut strikes = self.strikes.borrow_mut();
         strikes.retain(|line, _| lines.contains_key(line));
+        let sites = self.sites.borrow();
+        queue.forget_reasons(|name| lines.contains_key(name) || sites.contains_key(name));
+    }
+
+    /// Finds out anew where lines lead that somebody stands in all the time, once DNS says that what was found no longer holds. Does not wait.
+    fn look_again(self: &Rc<Self>) {
+        for line in self.core.queue.lines_in_use() {
+            if !self.is_stale(&line) || !self.looking_again.borrow_mut().insert(line.clone()) {
+                continue;
+            }
+            let dispatch = self.clone();
+            rt::spawn(&ROOM, async move {
+                let _again = LookingAgain(&dispatch, &line);
+                let _turn = dispatch.lookups.take(STALE_AT_ONCE).await;
+                if !dispatch.core.draining.get() {
+                    dispatch.find_anew(&line).await;
+                }
+            });
+        }
+    }
+
+    fn is_stale(&self, line: &Rc<str>) -> bool {
+        let lines = self.lines.borrow();
+        matches!(lines.get(line), Some(Known::Found(Hop::Server(found), _)) if !found.is_fresh())
+    }
+
+    /// Meanwhile its mail goes where it went, and if DNS does not answer now, longer.
+    async fn find_anew(self: &Rc<Self>, line: &Rc<str>) {
+        let found = find(&self.core, line).await;
+        if !self.is_stale(line) {
+            return;
+        }
+        match found {
+            Ok(hop @ (Hop::Local | Hop::Server(_))) => {
+                self.remember(line, Known::Found(hop.clone(), monotonic()));
+                self.join(line, &hop);
+            }
+            Ok(Hop::End(end)) | Err(end) if end.verdict != Verdict::Temporary => {
+                self.look_for(line.clone());
+            }
+            Ok(Hop::End(_)) | Err(_) => (),
+        }
+    }
+
+    /// Gives up one who stood in line for too long, or puts on record that he waits there.
+    async fn late(&self, line: &Rc<str>, work: Work) {
+        if work.message.row.expires <= self.core.wall_clock() {
+            return outcome::expire(&self.core, work).await;
+        }
+        let reason = self.core.queue.reason(line);
+        let reason = reason.unwrap_or_else(|| "many wait before it".to_owned());
+        let end = Ended {
+            verdict: Verdict::Temporary,
+            code: 0,
+            enhanced: (4, 4, 7),
+            text: format!("not tried: {reason}"),
+        };
+        self.ended(work, &end).await;
     }
 }
 
@@ -529,6 +611,24 @@ impl Drop for Managed<'_> {
     }
 }
 
+/// Ends a sweep, after a panic too.
+struct Sweeping<'a>(&'a Dispatch);
+
+impl Drop for Sweeping<'_> {
+    fn drop(&mut self) {
+        self.0.is_sweeping.set(false);
+    }
+}
+
+/// Ends a search, after a panic too.
+struct LookingAgain<'a>(&'a Dispatch, &'a Rc<str>);
+
+impl Drop for LookingAgain<'_> {
+    fn drop(&mut self) {
+        self.0.looking_again.borrow_mut().remove(self.1);
+    }
+}
+
 /// Tasks of a line in `localserve`.
 const LOCAL_TASKS: u32 = 8;
 /// Recipients of a message that are taken at once where nobody is asked.
@@ -538,6 +638,10 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Until a sender is told who could not be told something, at first and in the end.
 const TELL_AGAIN_FIRST: Duration = Duration::from_secs(1);
 const TELL_AGAIN_MAX: Duration = Duration::from_secs(300);
+/// Messages that are recorded at once of those that stand in line too long.
+const LATE_AT_ONCE: usize = 32;
+/// Of those lines at once.
+const STALE_AT_ONCE: usize = 32;
 /// Between two looks at the time: due times are whole seconds.
 const LEAST_WAIT: Duration = Duration::from_millis(200);
 /// Between two questions to the owner of a site.

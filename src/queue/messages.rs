@@ -546,6 +546,15 @@ impl Queue {
         };
     }
 
+    /// Forgets why those of lines and sites wait where nobody does, and which nobody knows (`is_known`).
+    pub fn forget_reasons(&self, is_known: impl Fn(&str) -> bool) {
+        let waiting = self.waiting.borrow();
+        let mut reasons = self.reasons.borrow_mut();
+        reasons.retain(|name, _| {
+            is_known(name) || waiting.ready_in(name) > 0 || waiting.ready_for(name) > 0
+        });
+    }
+
     /// Why those of a line wait though they are due.
     pub fn reason(&self, line: &str) -> Option<String> {
         let reasons = self.reasons.borrow();

@@ -725,6 +725,22 @@ fn a_suppression_that_has_expired_is_none_and_goes() {
 }
 
 #[test]
+fn what_is_told_of_lines_that_nobody_stands_in_is_forgotten() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let queue = queue(&context);
+        accept(&queue, &context.shards[0], &["a@one.example"]).await;
+        for name in ["one.example", "two.example", "three.example"] {
+            queue.set_reason(&name.into(), Some("why".into()));
+        }
+        queue.forget_reasons(|name| name == "two.example");
+        let told = |name| queue.reason(name).is_some();
+        assert!(told("one.example") && told("two.example") && !told("three.example"));
+    });
+    store.close();
+}
+
+#[test]
 fn who_could_not_be_told_is_told_once_more() {
     let (_directory, store) = store();
     store.run(|context| async move {
