@@ -130,6 +130,9 @@ impl Dispatch {
             for line in lines {
                 self.rouse(line);
             }
+            for line in queue.take_kicked() {
+                self.resume(line.into());
+            }
             let wait = next.unwrap_or(SWEEP_EVERY).clamp(LEAST_WAIT, SWEEP_EVERY);
             let changed = async {
                 queue.changed.wait(seen).await;
@@ -168,6 +171,17 @@ impl Dispatch {
                 self.join(&line, &Hop::Server(destination));
             }
             _ => self.look_for(line),
+        }
+    }
+
+    /// Has a line that is left alone looked for at once: somebody wants its mail to be tried.
+    fn resume(self: &Rc<Self>, line: Rc<str>) {
+        let is_failed = matches!(self.lines.borrow().get(&line), Some(Known::Failed { .. }));
+        if is_failed {
+            self.lines.borrow_mut().remove(&line);
+            self.strikes.borrow_mut().remove(&line);
+            self.core.queue.set_reason(&line, None);
+            self.rouse(line);
         }
     }
 

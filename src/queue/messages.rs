@@ -48,6 +48,8 @@ pub struct Queue {
     owing_later: RefCell<BTreeSet<(u16, u64)>>,
     /// Recipients whose time was changed while they stood in line.
     moved: RefCell<Moved>,
+    /// Lines of recipients that somebody wants to be tried now, whatever their lines wait for.
+    kicked: RefCell<BTreeSet<String>>,
     /// Recipients that are held.
     held: Cell<usize>,
     /// What accounts want of events.
@@ -278,6 +280,7 @@ impl Queue {
             owing: RefCell::default(),
             owing_later: RefCell::default(),
             moved: RefCell::default(),
+            kicked: RefCell::default(),
             held: Cell::new(0),
             interests: RefCell::new(Rc::new(|_| None)),
             lists: Lists::default(),
@@ -526,6 +529,23 @@ impl Queue {
         let next = waiting.next_due();
         let wait = next.map(|due| Duration::from_secs(due.saturating_sub(now).max(0) as u64));
         (waiting.roused(), wait)
+    }
+
+    /// Somebody wants recipients of a message to be tried now, though their lines are left alone.
+    pub(super) fn kick(&self, message: &Message, indexes: &[u32]) {
+        let routes = self.routes.borrow().clone();
+        let mut kicked = self.kicked.borrow_mut();
+        for index in indexes {
+            if let Some(recipient) = message.row.recipients.get(*index as usize) {
+                kicked.insert(routes.line(&message.row, recipient, &message.recipient(*index)));
+            }
+        }
+        self.changed.notify();
+    }
+
+    /// Lines of those, since this was last asked.
+    pub fn take_kicked(&self) -> BTreeSet<String> {
+        self.kicked.take()
     }
 
     /// Lines with somebody in them.

@@ -220,6 +220,7 @@ impl Queue {
         let now = self.now();
         let mut count = 0;
         let mut owes = false;
+        let mut kicked = Vec::new();
         let change = |message: &Message| {
             let on = |index: &u32| {
                 let row = message.recipient(*index);
@@ -238,12 +239,18 @@ impl Queue {
             }
             count = rows.len() as u64;
             owes = rows.iter().any(|(_, row)| row.state.is_over());
+            if let Deed::Kick {} = deed {
+                kicked.extend(rows.iter().map(|(index, _)| *index));
+            }
             rows
         };
         self.change(&message, change).await?;
         let _ = point("queue.operated");
         if owes {
             self.owe((shard, body.0));
+        }
+        if !kicked.is_empty() {
+            self.kick(&message, &kicked);
         }
         Ok(count)
     }

@@ -3,9 +3,12 @@
 use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ringmail::calls::{Answer, Call, ControlAnswer, ControlCall};
+use ringmail::queue::Deed;
 use ringmail::queue::rows::{RecipientRow, State};
 use ringmail::settings::Door;
 use shards::tls::{ClientKey, OldestTls, load_tls};
@@ -107,6 +110,21 @@ pub fn queue(server: &TestServer) -> Vec<(String, RecipientRow)> {
     }
     all.sort_by(|a, b| a.0.cmp(&b.0));
     all
+}
+
+/// Has all of them tried now.
+fn kick_all(server: &TestServer) {
+    for shard in 0..server.server().shards() {
+        let owner = server.server().owner_of_shard(shard);
+        let call = ControlCall::QueueChange {
+            shard,
+            filter: Box::default(),
+            deed: Box::new(Deed::Kick {}),
+            after: None,
+        };
+        let answer = server.server().call(owner, Call::Control(Box::new(call)));
+        assert!(matches!(answer, Ok(Answer::Control(Ok(_)))));
+    }
 }
 
 /// Why recipients are where they are, in words.
@@ -252,6 +270,29 @@ fn what_cannot_be_reached_waits_with_a_reason() {
         .filter(|(_, r)| r.attempts > 0)
         .count();
     assert!((1..10).contains(&tried), "{tried}");
+}
+
+#[test]
+fn a_kick_ends_the_pause_of_a_domain_that_dns_said_nothing_of() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let is_well = Arc::new(AtomicBool::new(false));
+    let dns = is_well.clone();
+    let server = server_with(directory.path(), port, "", move |name, number| {
+        match (name, number, dns.load(Ordering::SeqCst)) {
+            // No MX record: too short.
+            ("one.test.", 15, false) => vec![vec![0]],
+            _ => zone(name, number),
+        }
+    });
+    let receiver = Receiver::start([127, 0, 0, 11], port, None, |_| None);
+    assert!(submit(&server, &["a@one.test"], "late").starts_with("250"));
+    wait_for(|| queue(&server).iter().any(|(_, r)| r.attempts > 0));
+    is_well.store(true, Ordering::SeqCst);
+    // A failure of DNS is remembered for 5 s, the line's for 30.
+    std::thread::sleep(Duration::from_secs(6));
+    kick_all(&server);
+    wait_for(|| receiver.messages().len() == 1);
 }
 
 /// A transport `relay` that all mail takes.
