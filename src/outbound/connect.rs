@@ -71,6 +71,13 @@ impl Unconnected {
         }
     }
 
+    fn make_temporary(&mut self) {
+        self.verdict = Verdict::Temporary;
+        if let Some((class, ..)) = &mut self.enhanced {
+            *class = 4;
+        }
+    }
+
     fn lost(lost: &Lost, remote: String) -> Unconnected {
         match lost {
             Lost::Closing(reply) => Unconnected::said("", reply, remote),
@@ -98,12 +105,16 @@ pub(super) async fn connect(
     let port = smarthost.map_or(server.outbound.port, Transport::port);
     let needs_tls = needs_tls(core, destination);
     let mut tries = server.outbound.addresses_per_attempt_max;
-    let mut failed = None;
+    let (mut failed, mut is_left) = (None, false);
     for host in &destination.hosts {
+        if tries == 0 {
+            is_left = true;
+            break;
+        }
         let found = match addresses(core, host).await {
             Ok(found) => found,
             Err(text) => {
-                failed = Some(Unconnected::ours((4, 4, 4), text, String::new()));
+                failed = worse(failed, Unconnected::ours((4, 4, 4), text, String::new()));
                 continue;
             }
         };
@@ -111,7 +122,7 @@ pub(super) async fn connect(
         let requirement = match demand(core, destination, found, port, require_tls).await {
             Ok(requirement) => requirement,
             Err(refused) => {
-                failed = Some(refused);
+                failed = worse(failed, refused);
                 continue;
             }
         };
@@ -124,6 +135,7 @@ pub(super) async fn connect(
                 continue;
             }
             if tries == 0 {
+                is_left = true;
                 break;
             }
             tries -= 1;
@@ -152,15 +164,30 @@ pub(super) async fn connect(
                         error = error.text,
                         "no connection"
                     );
-                    failed = Some(error);
+                    failed = worse(failed, error);
                 }
             }
         }
     }
-    Err(failed.unwrap_or_else(|| {
+    let mut failed = failed.unwrap_or_else(|| {
         let text = "no host has an address that may be used".to_owned();
         Unconnected::ours((4, 4, 4), text, String::new())
-    }))
+    });
+    if is_left {
+        // Nothing is known of the others.
+        failed.make_temporary();
+    }
+    Err(failed)
+}
+
+/// What is told of hosts that failed: the last, but a refusal for good only if all of them refuse. RFC 5321 5.1, RFC 8689 4.2.1: one that
+/// could not be had now may take it later.
+fn worse(before: Option<Unconnected>, last: Unconnected) -> Option<Unconnected> {
+    let is_temporary = |failed: &Unconnected| failed.verdict == Verdict::Temporary;
+    Some(match before {
+        Some(before) if is_temporary(&before) && !is_temporary(&last) => before,
+        _ => last,
+    })
 }
 
 /// Whether a rule of traffic shaping says that nothing goes there without TLS. What goes to a smarthost its transport says.
@@ -393,10 +420,7 @@ impl Call<'_> {
         if self.transport.is_some_and(|t| !t.is_by_domain())
             || must && self.require_tls != Some(true)
         {
-            unconnected.verdict = Verdict::Temporary;
-            if let Some((class, ..)) = &mut unconnected.enhanced {
-                *class = 4;
-            }
+            unconnected.make_temporary();
         }
         unconnected
     }
@@ -631,4 +655,29 @@ const CLEARED_FOR: Duration = Duration::from_secs(60);
 
 fn out_of_turn(event: &Event) -> Trouble {
     Trouble::Lost(Lost::Protocol(format!("out of turn: {event:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mail_is_given_up_only_if_no_host_may_take_it_later() {
+        let permanent = || Unconnected {
+            verdict: Verdict::Permanent,
+            ..Unconnected::ours((5, 3, 2), "521".to_owned(), String::new())
+        };
+        let temporary = || Unconnected::ours((4, 4, 1), "refused".to_owned(), String::new());
+        let told = |hosts: Vec<Unconnected>| {
+            let told = hosts.into_iter().fold(None, worse).unwrap();
+            (told.verdict, told.text)
+        };
+        let (refused, taken_later) = (
+            (Verdict::Permanent, "521".to_owned()),
+            (Verdict::Temporary, "refused".to_owned()),
+        );
+        assert_eq!(told(vec![permanent(), permanent()]), refused);
+        assert_eq!(told(vec![temporary(), permanent()]), taken_later);
+        assert_eq!(told(vec![permanent(), temporary()]), taken_later);
+    }
 }

@@ -295,6 +295,22 @@ fn a_kick_ends_the_pause_of_a_domain_that_dns_said_nothing_of() {
     wait_for(|| receiver.messages().len() == 1);
 }
 
+#[test]
+fn a_host_that_takes_no_mail_at_all_ends_nothing_that_another_may_take_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let no_mail = |line: &str| line.is_empty().then(|| "521 no mail here".to_owned());
+    let _receiver = Receiver::start([127, 0, 0, 12], port, None, no_mail);
+    let server = server(directory.path(), port, "");
+    // The first of its hosts is not there now.
+    assert!(submit(&server, &["a@three.test"], "waits").starts_with("250"));
+    assert!(submit(&server, &["a@alone.test"], "ends").starts_with("250"));
+    wait_for(|| matches!(&queue(&server)[..], [(_, row)] if row.attempts > 0));
+    let (address, row) = queue(&server).remove(0);
+    assert_eq!(address, "a@three.test");
+    assert_eq!(row.history[0].text, "connection refused");
+}
+
 /// A transport `relay` that all mail takes.
 fn relay(more: &str) -> String {
     format!(
