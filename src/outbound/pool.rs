@@ -1,6 +1,7 @@
 //! Which of the addresses of a pool a connection is made from: by weight, among those that may make one more. One for each core.
-//! Called by `carry`. An address with `warm_up` sends to a site only what the owner of its row gives out (`percore/warm_up.rs`). How many connections an address may have on this core is lent by the owner of `pool>NAME>MEMBER`, as those of a site are
-//! (`queue::sites`), so that all cores together never have more. Not here: sockets (`start.rs`).
+//! Called by `carry`. An address with `warm_up` sends to a site only what the owner of its row gives out (`percore/warm_up.rs`). How many
+//! connections an address may have on this core is lent by the owner of `pool>NAME>MEMBER`, as those of a site are (`queue::sites`), so that all
+//! cores together never have more. Not here: sockets (`start.rs`).
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -17,7 +18,7 @@ use crate::calls::{Answer, Call};
 use crate::percore::{PerCore, monotonic};
 use crate::queue::retry::Verdict;
 use crate::queue::sites::{Lent, SiteReport, member_key};
-use crate::queue::warm_up::{Counts, WarmUpAsk, WarmUpKey};
+use crate::queue::warm_up::{Counts, WarmUpAsk, WarmUpKey, day_of};
 use crate::settings::PoolMember;
 
 /// The addresses of all pools, as this core uses them.
@@ -26,8 +27,9 @@ pub(super) struct Pools {
     members: RefCell<HashMap<String, Rc<Member>>>,
     /// A connection has ended, or more were lent.
     changed: Event,
-    /// Addresses that have sent to a site what they may for now, until when they are not asked about again.
-    spent: RefCell<HashMap<WarmUpKey, Instant>>,
+    /// Addresses that have sent to a site what they may for now, until when they are not asked about again; and whether that is known, or nobody
+    /// could say what they may.
+    spent: RefCell<HashMap<WarmUpKey, (Instant, bool)>>,
 }
 
 struct Member {
@@ -59,6 +61,8 @@ struct Warm {
     core: Rc<PerCore>,
     key: WarmUpKey,
     given: Cell<u32>,
+    /// When that was asked for.
+    day: Cell<u32>,
     counts: Cell<Counts>,
 }
 
@@ -83,19 +87,20 @@ impl Seat {
     /// Whether something may be sent, after asking for more if need be.
     pub async fn may_send(&self, wanted: usize) -> bool {
         let Some(warm) = &self.warm else { return true };
-        if warm.given.get() == 0 {
+        let mut is_known = true;
+        if warm.given.get() == 0 || warm.day.get() != warm.today() {
             let wanted = u32::try_from(wanted).unwrap_or(u32::MAX).max(1);
-            warm.settle(wanted).await;
+            is_known = warm.settle(wanted).await;
         }
         if warm.given.get() > 0 {
             return true;
         }
         let mut spent = self.pools.spent.borrow_mut();
         if spent.len() >= SPENT_MAX {
-            let now = monotonic();
-            spent.retain(|_, until| *until > now);
+            // They are asked about once more.
+            spent.clear();
         }
-        spent.insert(warm.key.clone(), monotonic() + SPENT_FOR);
+        spent.insert(warm.key.clone(), (monotonic() + SPENT_FOR, is_known));
         false
     }
 
@@ -133,17 +138,25 @@ impl Seat {
 }
 
 impl Warm {
-    async fn settle(&self, wanted: u32) {
+    fn today(&self) -> u32 {
+        day_of(self.core.wall_clock())
+    }
+
+    /// Gives back, and asks for more; false: nobody can say now what may be sent.
+    async fn settle(&self, wanted: u32) -> bool {
         let ask = WarmUpAsk {
             key: self.key.clone(),
             wanted,
             unused: self.given.take(),
+            day: self.day.replace(self.today()),
             counts: self.counts.take(),
         };
         if wanted > 0 || ask.unused > 0 || ask.counts != Counts::default() {
             let given = self.core.warm_up(ask).await;
-            self.given.set(given);
+            self.given.set(given.unwrap_or(0));
+            return given.is_some();
         }
+        true
     }
 }
 
@@ -153,6 +166,7 @@ impl Drop for Seat {
             core,
             key,
             given,
+            day,
             counts,
         }) = self.warm.take()
             && (given.get() > 0 || counts.get() != Counts::default())
@@ -161,6 +175,7 @@ impl Drop for Seat {
                 key,
                 wanted: 0,
                 unused: given.get(),
+                day: day.get(),
                 counts: counts.get(),
             };
             rt::spawn(&ROOM, async move {
@@ -194,10 +209,15 @@ impl Pools {
         };
         let members = server.pool.get(name).map(|pool| &pool.member);
         let members = members.into_iter().flatten().filter(|(_, m)| m.weight > 0);
+        // The receiver, whichever transport leads there; of a smarthost it is that.
+        let receiver = match site.name.rsplit_once('>') {
+            Some((_, hosts)) if !hosts.is_empty() => hosts,
+            _ => &site.name,
+        };
         let key = |member: &str| WarmUpKey {
             pool: name.to_owned(),
             member: member.to_owned(),
-            site: site.name.to_string(),
+            site: receiver.to_owned(),
         };
         let mut candidates: Vec<Candidate<'_>> = members
             .map(|(member, settings)| Candidate {
@@ -212,14 +232,28 @@ impl Pools {
         }
         let until = monotonic() + PATIENCE;
         let mut waiting = None;
+        let mut all_known = true;
         loop {
             let seen = self.changed.count();
-            let is_new = |c: &Candidate<'_>| c.settings.warm_up && self.is_spent(&key(c.name));
-            candidates.retain(|candidate| !is_new(candidate));
+            candidates.retain(|candidate| {
+                let spent = candidate.settings.warm_up.then(|| key(candidate.name));
+                match spent.and_then(|key| self.spent(&key)) {
+                    Some(is_known) => {
+                        all_known &= is_known;
+                        false
+                    }
+                    None => true,
+                }
+            });
             if candidates.is_empty() {
-                let reason = format!(
-                    "the addresses of pool {name} have sent to this receiver what they may today while they are new to it"
-                );
+                let reason = match all_known {
+                    true => format!(
+                        "the addresses of pool {name} have sent to this receiver what they may today while they are new to it"
+                    ),
+                    false => format!(
+                        "what the addresses of pool {name} may send to this receiver today, while they are new to it, can't be found out now"
+                    ),
+                };
                 return Err(NoSeat::new(reason, SPENT_FOR));
             }
             if let Some(Candidate {
@@ -233,6 +267,7 @@ impl Pools {
                     core: core.clone(),
                     key: key(name),
                     given: Cell::default(),
+                    day: Cell::default(),
                     counts: Cell::default(),
                 });
                 let seat = Seat {
@@ -247,7 +282,14 @@ impl Pools {
                 }
                 continue;
             }
+            let reason =
+                || format!("the addresses of pool {name} have all the connections they may have");
             if waiting.is_none() {
+                // Who waits has one of the core's connections, and others than the pool's need those.
+                let is_full = |c: &Candidate<'_>| c.member.waiting.get() >= WAITING_MAX;
+                if candidates.iter().all(is_full) {
+                    return Err(NoSeat::new(reason(), AGAIN));
+                }
                 waiting = Some(Waiting::new(candidates.iter().map(|c| &c.member)));
                 for candidate in &candidates {
                     self.look_after(core, &candidate.member);
@@ -255,23 +297,22 @@ impl Pools {
             }
             let left = until.saturating_duration_since(monotonic());
             if left.is_zero() || core.draining.get() {
-                let reason =
-                    format!("the addresses of pool {name} have all the connections they may have");
-                return Err(NoSeat::new(reason, AGAIN));
+                return Err(NoSeat::new(reason(), AGAIN));
             }
             let _ = rt::timeout(left, self.changed.wait(seen)).await;
         }
     }
 
-    fn is_spent(&self, key: &WarmUpKey) -> bool {
+    /// Whether an address has sent to a site what it may; and if so, whether that is known.
+    fn spent(&self, key: &WarmUpKey) -> Option<bool> {
         let mut spent = self.spent.borrow_mut();
         match spent.get(key) {
-            Some(until) if *until > monotonic() => true,
+            Some((until, is_known)) if *until > monotonic() => Some(*is_known),
             Some(_) => {
                 spent.remove(key);
-                false
+                None
             }
-            None => false,
+            None => None,
         }
     }
 
@@ -423,13 +464,15 @@ impl Drop for Managed<'_> {
     }
 }
 
+/// Tasks of a core that wait for a connection of an address.
+const WAITING_MAX: u32 = 32;
 /// How long a task waits for a connection to be lent.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Until a site is looked at again for which nobody had a connection left.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Until an address is asked about again that has sent what it may; a new day is noticed no later.
 const SPENT_FOR: Duration = Duration::from_secs(60);
-/// Addresses and sites of which that is remembered, those of which it is over too.
+/// Addresses and sites of which that is remembered.
 const SPENT_MAX: usize = 10_000;
 /// More than an address may have connections.
 const ACCEPTED: u32 = 10_000;

@@ -2,11 +2,12 @@
 //! A lot is durable as given out before anything of it is sent, so that a stop leads to less than is allowed, never to more.
 //! Called by `outbound`, `handle`. Not here: how much, and what is made of a day (`queue::warm_up`).
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::time::Duration;
 
 use shards::faults::point;
-use shards::rt::{self, Turns};
+use shards::rt::{self, Turn, Turns};
 use shards::storage::{Batch, Shard};
 use shards::{ShardId, shard_of};
 
@@ -17,10 +18,28 @@ use crate::queue::warm_up::{State, WarmUpAsk, WarmUpKey, WarmUpPage, day_of};
 use crate::store::StoreError;
 use crate::store::rows::{WARM_UPS, decode, encode};
 
-/// The rows of this core's shards: one change after the other.
-#[derive(Default)]
+/// The rows of this core's shards: of each one change after the other, of many together, for they share syncs.
 pub struct WarmUps {
-    changes: Rc<Turns>,
+    /// By the hash of a row's key.
+    changes: [Rc<Turns>; CHANGES],
+}
+
+impl Default for WarmUps {
+    fn default() -> Self {
+        WarmUps {
+            changes: std::array::from_fn(|_| Rc::default()),
+        }
+    }
+}
+
+impl WarmUps {
+    async fn changing(&self, key: &WarmUpKey) -> Turn {
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        self.changes[hasher.finish() as usize % CHANGES]
+            .take(1)
+            .await
+    }
 }
 
 impl PerCore {
@@ -42,16 +61,16 @@ impl PerCore {
         })
     }
 
-    /// Recipients that may be sent to now; none if nobody can say so.
-    pub async fn warm_up(&self, ask: WarmUpAsk) -> u32 {
+    /// Recipients that may be sent to now; none if nobody can say so now.
+    pub async fn warm_up(&self, ask: WarmUpAsk) -> Option<u32> {
         let ShardId(shard) = shard_of(&ask.key.to_bytes(), self.shard_count);
         let call = Call::WarmUp {
             shard,
             ask: Box::new(ask),
         };
         match self.call(self.owner_of_shard(shard), call).await {
-            Ok(Answer::Given(Ok(given))) => given,
-            _ => 0,
+            Ok(Answer::Given(Ok(given))) => Some(given),
+            _ => None,
         }
     }
 
@@ -59,7 +78,7 @@ impl PerCore {
     pub(crate) async fn own_warm_up(&self, shard: u16, ask: WarmUpAsk) -> Result<u32, StoreError> {
         let shard = self.warm_up_shard(shard)?;
         let rules = self.live().settings.server.warm_up.clone();
-        let _turn = self.warm_ups.changes.take(1).await;
+        let _turn = self.warm_ups.changing(&ask.key).await;
         let today = day_of(wall_clock());
         let stored = read(&shard, &ask.key).await?;
         let mut state = match &stored {
@@ -68,7 +87,7 @@ impl PerCore {
         };
         let before = state.judgements.last().copied();
         state.advance(&rules, today);
-        state.settle(ask.unused, ask.counts);
+        state.settle(ask.unused, ask.day, ask.counts);
         let given = state.give(ask.wanted);
         if stored.as_ref() != Some(&state) {
             write(&shard, &ask.key, Some(&state)).await?;
@@ -136,7 +155,7 @@ impl PerCore {
                 if !state.is_forgotten(day_of(wall_clock())) {
                     continue;
                 }
-                let _turn = self.warm_ups.changes.take(1).await;
+                let _turn = self.warm_ups.changing(&key).await;
                 // It may have been used meanwhile.
                 let now = read(shard, &key).await?;
                 if now.is_some_and(|now| now.is_forgotten(day_of(wall_clock()))) {
@@ -185,6 +204,8 @@ fn row_key(key: &WarmUpKey) -> Vec<u8> {
     [WARM_UPS, &key.to_bytes()].concat()
 }
 
+/// Rows that are changed at once.
+const CHANGES: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(20);
 const PRUNE_EVERY: Duration = Duration::from_secs(24 * 3600);
 const PRUNE_PAGE: usize = 500;

@@ -56,6 +56,8 @@ pub struct WarmUpAsk {
     pub wanted: u32,
     /// Those it was given and has not used.
     pub unused: u32,
+    /// The day it was given them on, as it believes: no later than it was.
+    pub day: u32,
     /// What came of those it has used.
     pub counts: Counts,
 }
@@ -214,9 +216,12 @@ impl State {
         given
     }
 
-    /// Takes back what was not used, and counts what was. What came of a lot of yesterday counts today.
-    pub fn settle(&mut self, unused: u32, counts: Counts) {
-        self.given = self.given.saturating_sub(unused);
+    /// Takes back what was not used of a lot of that day, and counts what was. What came of a lot of yesterday counts today; what is left of it
+    /// was none of today's.
+    pub fn settle(&mut self, unused: u32, day: u32, counts: Counts) {
+        if day == self.day {
+            self.given = self.given.saturating_sub(unused);
+        }
         self.counts.add(counts);
     }
 }
@@ -336,7 +341,7 @@ mod tests {
             caps.push(state.cap);
             while state.give(u32::MAX) > 0 {}
             assert_eq!(state.given, state.cap);
-            state.settle(0, counts(state.cap, 0, 0, 0));
+            state.settle(0, day - 1, counts(state.cap, 0, 0, 0));
             assert!(state.advance(&rules, day));
             assert!(!state.advance(&rules, day));
         }
@@ -359,7 +364,7 @@ mod tests {
         assert_eq!(state.give(1), 1);
         // Lots, so that another core gets some too.
         assert_eq!(state.give(100), 2);
-        state.settle(1, counts(2, 0, 0, 0));
+        state.settle(1, 7, counts(2, 0, 0, 0));
         let mut given = 2;
         loop {
             match state.give(100) {
@@ -374,6 +379,11 @@ mod tests {
         assert_eq!(state.give(1), 0);
         assert!(state.advance(&rules, 8));
         assert_eq!(state.give(1), 1);
+        // What is left of yesterday's adds nothing to what is left of today's.
+        state.settle(2, 7, Counts::default());
+        assert_eq!(state.given, 1);
+        state.settle(1, 8, Counts::default());
+        assert_eq!(state.given, 0);
     }
 
     #[test]
@@ -381,7 +391,7 @@ mod tests {
         let rules = WarmUp::default();
         let mut state = State::new(&rules, 7);
         state.cap = 800;
-        state.settle(0, counts(800, 0, 0, 0));
+        state.settle(0, 7, counts(800, 0, 0, 0));
         assert!(state.advance(&rules, 36));
         assert_eq!(state.cap, 1_600);
         assert!(state.advance(&rules, 66));

@@ -139,9 +139,13 @@ fn a_new_address_sends_what_it_may_and_the_others_the_rest() {
         member("old", 42, ""),
         TWO_A_DAY.to_owned(),
     ];
-    let server = server(directory.path(), port, &pool(&members.concat()));
+    // Two ways to the same receiver.
+    let other = "[transport.other]\nkind = \"direct\"\npool = \"p\"\n[[route]]\nto_domains = [\"two.test\"]\ntransport = \"other\"\n[[route]]\n";
+    let more = pool(&members.concat()).replacen("[[route]]\n", other, 1);
+    let server = server(directory.path(), port, &more);
     for n in 0..10 {
-        assert!(submit(&server, &["a@one.test"], &format!("s{n}")).starts_with("250"));
+        let to = ["a@one.test", "b@two.test"][n % 2];
+        assert!(submit(&server, &[to], &format!("s{n}")).starts_with("250"));
     }
     patiently(
         || queue(&server).is_empty(),
@@ -154,7 +158,7 @@ fn a_new_address_sends_what_it_may_and_the_others_the_rest() {
     );
     let (key, state) = warm_ups(&server).remove(0);
     assert_eq!((state.cap, state.given), (2, 2));
-    let expected = ("p", "new", "way>mx.shared.test");
+    let expected = ("p", "new", "mx.shared.test");
     assert_eq!((&*key.pool, &*key.member, &*key.site), expected);
 }
 
