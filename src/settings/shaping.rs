@@ -497,11 +497,23 @@ mod tests {
             said(421, (4, 7, 28), "Our system has detected an unusual rate").map(|(a, _)| a),
             Some(ReplyAction::Slow)
         );
+        let unusual = "Our system has detected an unusual rate of unsolicited mail originating from your IP address.";
+        assert_eq!(said(421, (4, 7, 0), unusual).unwrap().1.as_secs(), 3_600);
         assert_eq!(said(550, (5, 1, 1), "no such user"), None);
         let microsoft = Shaping::built_in().of_site(&["a-b.mail.protection.outlook.com"]);
         let text = "RP-001 The mail server IP has exceeded the rate limit allowed.";
         assert!(microsoft.reply(421, None, text).is_some());
         assert!(google.reply(421, None, text).is_none());
+        let text = "The mail server [192.0.2.1] has been temporarily rate limited due to IP reputation. (S775)";
+        let limited = microsoft.reply(451, Some((4, 7, 650)), text);
+        assert_eq!(limited.unwrap().0, ReplyAction::Slow);
+        let yahoo = Shaping::built_in().of_site(&["mta5.am0.yahoodns.net"]);
+        for text in [
+            "4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred",
+            "[IPTS04] Messages",
+        ] {
+            assert_eq!(yahoo.reply(421, None, text).unwrap().0, ReplyAction::Pause);
+        }
     }
 
     #[test]
