@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
-use shards::rt::Turns;
+use shards::rt::{self, Turns};
 use shards::storage::{Batch, Shard};
-use tls_rpt::{Day, PolicyResult, Report, Tally};
+use tls_rpt::{Day, Policy, PolicyResult, Report, Tally};
 
 use crate::store::StoreError;
 use crate::store::rows::TLS_RESULTS;
@@ -20,13 +20,16 @@ use crate::store::rows::TLS_RESULTS;
 pub struct Gathered {
     tallies: HashMap<(String, Day), Tally>,
     details: usize,
+    /// Octets of the policies, about: a domain writes as much into its own as it likes.
+    octets: usize,
 }
 
 impl Gathered {
     /// Adds what a session says of a policy; false if there is no room for it.
     pub fn add(&mut self, policy_domain: &str, day: Day, mut result: PolicyResult) -> bool {
         let key = (policy_domain.to_string(), day);
-        if self.tallies.len() >= GATHERED_MAX && !self.tallies.contains_key(&key) {
+        let is_full = self.tallies.len() >= GATHERED_MAX || self.octets >= OCTETS_MAX;
+        if is_full && !self.tallies.contains_key(&key) {
             return false;
         }
         self.details += result.failure_details.len();
@@ -35,12 +38,17 @@ impl Gathered {
         }
         let tally = self.tallies.entry(key);
         let tally = tally.or_insert_with(|| Tally::new(policy_domain, day));
-        tally.add(result).is_ok()
+        let (before, octets) = (tally.policies().len(), octets(&result.policy));
+        let is_added = tally.add(result).is_ok();
+        if tally.policies().len() > before {
+            self.octets += octets;
+        }
+        is_added
     }
 
     /// Takes all, by the shard of their domains.
     pub fn take(&mut self, shard_of: impl Fn(&str) -> u16) -> BTreeMap<u16, Vec<Tally>> {
-        self.details = 0;
+        (self.details, self.octets) = (0, 0);
         let mut by_shard: BTreeMap<u16, Vec<Tally>> = BTreeMap::new();
         for ((domain, _), tally) in std::mem::take(&mut self.tallies) {
             by_shard.entry(shard_of(&domain)).or_default().push(tally);
@@ -131,6 +139,8 @@ impl ResultOwner {
             let key = key(day, &domain);
             bytes += key.len() + value.len();
             rows.put(key, value);
+            // A row may have as much as a megabyte.
+            rt::yield_if_needed().await;
         }
         let permit = shard.permit(bytes, false, PATIENCE).await?;
         shard.commit(permit, rows).await?;
@@ -236,6 +246,11 @@ pub fn as_report(tally: &Tally) -> Report {
     Report::of_day(tally.day(), tally.policies().to_vec())
 }
 
+fn octets(policy: &Policy) -> usize {
+    let lines = policy.policy_string.iter().chain(&policy.mx_host);
+    lines.map(String::len).sum()
+}
+
 fn encode(tally: Tally) -> Vec<u8> {
     let mut row = vec![VERSION];
     row.extend(as_report(&tally).to_json());
@@ -277,6 +292,8 @@ fn parse_key(key: &[u8]) -> Option<(Day, &str)> {
 const GATHERED_MAX: usize = 10_000;
 /// Details that it gathers at once, about; of what is more only numbers count.
 const DETAILS_MAX: usize = 50_000;
+/// Octets of policies that it gathers at once; a domain's own has up to 64 KiB.
+const OCTETS_MAX: usize = 32 << 20;
 /// Domains in one batch.
 pub const BATCH_MAX: usize = 200;
 /// Octets of a row. A day of a large domain has some thousands.
@@ -287,7 +304,7 @@ const VERSION: u8 = 1;
 
 #[cfg(test)]
 mod tests {
-    use tls_rpt::{FailureDetail, Policy, ResultType};
+    use tls_rpt::{FailureDetail, ResultType};
 
     use super::*;
 
@@ -350,6 +367,17 @@ mod tests {
             (result.failed_sessions, details),
             (DETAILS_MAX as u64 + 1, DETAILS_MAX as u64)
         );
+        // Long policies are fewer.
+        let long = |n: usize| {
+            let lines = vec!["x".repeat(8_000); 8];
+            PolicyResult::success(Policy::sts(&format!("d{n}.example"), lines, Vec::new()))
+        };
+        let added =
+            (0..1_000).take_while(|n| gathered.add(&format!("d{n}.example"), Day(1), long(*n)));
+        assert_eq!(added.count(), OCTETS_MAX.div_ceil(64_000));
+        assert!(gathered.add("d0.example", Day(1), long(0)));
+        gathered.take(|_| 0);
+        assert!(gathered.add("more.example", Day(1), success(0)));
     }
 
     /// Domain, sessions that went well and that failed, of all that is stored.
