@@ -207,7 +207,7 @@ impl Sites {
     pub fn pause(&mut self, wanted: &str, length: Duration, why: &str, now: Instant) -> usize {
         let mut paused = 0;
         for (name, site) in &mut self.sites {
-            if is_meant(name, wanted) {
+            if member_of_key(name).is_none() && is_meant(name, wanted) {
                 // Instead of what was in force.
                 site.pause = None;
                 site.actions
