@@ -524,7 +524,8 @@ impl PerCore {
         // By the account's limit: the client is told that it can't be checked now, for he may be the owner.
         let is_limited = verified == Verified::Later || login == Login::Limited;
         let word = if is_limited { "limited" } else { login.word() };
-        if is_limited || matches!(login, Login::Failed | Login::Disabled(_)) {
+        let is_failure = matches!(login, Login::Failed | Login::OtherKey | Login::Disabled(_));
+        if is_limited || is_failure {
             // docs/OPERATING.md shows this line for fail2ban: its words and fields stay. The password is not in it; the name is what the
             // client wrote, quoted by the log.
             tracing::info!(

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use ringmail::settings::{Door, PerNetwork};
 
-use crate::program::Localserve;
+use crate::program::{Localserve, ringmail_with_input};
 use crate::server::TestServer;
+use crate::smtp::wait_for;
+use crate::tls::{Client, ClientCertificate, pem};
 
 fn say(port: u16, server: &Localserve, lines: &[&str]) {
     let mut talk = BufReader::new(server.connect(port));
@@ -64,6 +66,29 @@ fn each_failed_login_is_one_line_with_the_address_and_without_the_password() {
         assert!(line.starts_with(expected), "{line}");
     }
     assert!(!text.contains("secret-"), "{text}");
+}
+
+/// The password may be right, and whoever showed the certificate knows it now.
+#[test]
+fn a_login_refused_for_the_connections_certificate_is_a_line_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let home = dir.path().join("data");
+    let server = Localserve::logging_to(&home, &["--accounts", "1"], &log);
+    let key = ClientCertificate::new(&rcgen::PKCS_ED25519);
+    let words = ["config", "tlspubkey", "add", "u1@localhost", "x", "--dir"];
+    let words = [&words[..], &[server.dir()]].concat();
+    let added = ringmail_with_input(&words, &pem("CERTIFICATE", &key.certificate));
+    assert_eq!((added.code, added.err.as_str()), (0, ""));
+    let stream = server.connect(465);
+    let mut talk = Client::with_key(stream, rustls::ALL_VERSIONS, Some(&key)).unwrap();
+    talk.say("EHLO client.example\r\n", "250 ");
+    // RFC 4616: ringmail@localhost with its own password.
+    let plain = "AUTH PLAIN AHJpbmdtYWlsQGxvY2FsaG9zdAByaW5nbWFpbHJpbmdtYWls\r\n";
+    talk.say(plain, "535 5.7.8 the key of the TLS client certificate");
+    let expected =
+        "protocol=submission mechanism=PLAIN result=badcreds login=ringmail@localhost connection=";
+    wait_for(|| std::fs::read_to_string(&log).unwrap().contains(expected));
 }
 
 /// Logs in on so many connections at once; answers the last line of each.
