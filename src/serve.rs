@@ -46,6 +46,8 @@ pub struct Server {
     pool: Pool,
     unknown: Unknown,
     deriving: Place,
+    /// Transports of the settings that were left out.
+    transports_left_out: Vec<String>,
 }
 
 impl Server {
@@ -140,6 +142,7 @@ impl Server {
             pool,
             unknown,
             deriving: hashing_place(free_cpus(&options)),
+            transports_left_out: Vec::new(),
         })
     }
 
@@ -153,11 +156,24 @@ impl Server {
         server.listener.clear();
         server.oauth = None;
         server.tls_policy.ca_file = None;
-        server.transport.clear();
+        // Their names are known all the same: recipients may be given to them.
+        let transports = std::mem::take(&mut server.transport);
         server.route.clear();
         let domains = settings.domains.domain.values_mut();
         domains.for_each(|domain| domain.dkim.clear());
-        Server::start(settings)
+        Ok(Server {
+            transports_left_out: transports.into_keys().collect(),
+            ..Server::start(settings)?
+        })
+    }
+
+    /// Names of the transports in the settings.
+    pub fn transports(&self) -> Vec<String> {
+        let live = self.live();
+        let in_force = live.settings.server.transport.keys().cloned();
+        in_force
+            .chain(self.transports_left_out.iter().cloned())
+            .collect()
     }
 
     /// The configuration in force.

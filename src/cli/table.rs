@@ -686,8 +686,8 @@ takes it; for all of them, --all.",
         summary: "Has recipients go by another transport",
         details: "\
 From the next attempt on, whatever the routes say; an empty NAME (\"\") gives them
-back to the routes. Which recipients: as ringmail queue list takes it; for all of
-them, --all.",
+back to the routes. NAME is one of the settings in force; localserve has none.
+Which recipients: as ringmail queue list takes it; for all of them, --all.",
     },
     Row {
         command: Command::QueueRequireTls,

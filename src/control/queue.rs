@@ -60,6 +60,9 @@ pub(super) fn change(
     item: Item<'_>,
 ) -> Result<Value, String> {
     deed.check()?;
+    if let Deed::Transport { name } = deed {
+        must_be_there(name, &control.server.transports())?;
+    }
     let mut position = QueuePosition::default();
     let mut all = Done::default();
     let mut told = Instant::now();
@@ -95,6 +98,20 @@ pub(super) fn change(
             all.changed
         )),
     }
+}
+
+/// Mail for a transport that nobody has configured would only wait. An empty name is none.
+fn must_be_there(name: &str, transports: &[String]) -> Result<(), String> {
+    if name.is_empty() || transports.iter().any(|there| there == name) {
+        return Ok(());
+    }
+    Err(match transports {
+        [] => format!("there is no transport {name:?}; the settings in force have none"),
+        some => format!(
+            "there is no transport {name:?}; the settings in force have {}",
+            some.join(", ")
+        ),
+    })
 }
 
 fn page(

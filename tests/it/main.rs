@@ -27,6 +27,7 @@ mod policy_host;
 mod pools;
 mod program;
 mod queue;
+mod queue_transport;
 mod receiver;
 mod reports;
 mod salvage;
