@@ -109,7 +109,8 @@ fn run(command: Command, arguments: &Arguments) -> Result<(), Failure> {
         | Command::QueueDrop
         | Command::QueueFail
         | Command::QueueTransport
-        | Command::QueueRequireTls => queue::change(command, arguments),
+        | Command::QueueRequireTls
+        | Command::QueueRetries => queue::change(command, arguments),
         Command::SiteList => sites::list(arguments),
         Command::SitePause => sites::pause(arguments),
         Command::SiteResume => sites::resume(arguments),

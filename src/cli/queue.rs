@@ -7,14 +7,15 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::arguments::Arguments;
-use super::selection::{filter, filter_or_all, moment, signed};
+use super::selection::{filter, filter_or_all, moment, signed, span};
 use super::table::{Command, Opt};
 use super::which::Which;
 use super::{Failure, print};
 use crate::control::protocol::{PAGE_MAX, QueuePosition, Request};
 use crate::percore::wall_clock;
 use crate::queue::id::QueueId;
-use crate::queue::{Deed, Filter};
+use crate::queue::{Deed, Filter, Said};
+use crate::settings::Secs;
 
 pub(super) fn list(arguments: &Arguments) -> Result<(), Failure> {
     let filter = filter(arguments, &arguments.rest)?;
@@ -79,6 +80,7 @@ pub(super) fn change(command: Command, arguments: &Arguments) -> Result<(), Fail
             )
         }
         Command::QueueRequireTls => (require_tls(first)?, Some(others), "changed"),
+        Command::QueueRetries => (retries(arguments)?, None, "changed"),
         _ => return Err(Failure::Usage("no command that changes the queue".into())),
     };
     let filter = filter_or_all(arguments, ids.unwrap_or(&arguments.rest))?;
@@ -122,6 +124,46 @@ fn time(text: &str, shift: bool) -> Result<Deed, Failure> {
             false => "no time; write now, 30m, 2026-01-31T08:00:00Z, or a date as ringmail queue list shows it",
         };
         Failure::Usage(format!("TIME: {text:?} is {what}"))
+    })
+}
+
+fn retries(arguments: &Arguments) -> Result<Deed, Failure> {
+    let number = |text: &str| text.parse::<u32>().ok();
+    let attempts_max = said(arguments, Opt::MaxAttempts, "no number", number)?;
+    let what = "no time; write 12h, or 2026-01-31T08:00:00Z";
+    let now = wall_clock();
+    let expires = said(arguments, Opt::Expires, what, |text| moment(text, now))?;
+    let what = "no schedule; write 1m,5m,1h: the last one repeats";
+    let waits = said(arguments, Opt::Schedule, what, |text| {
+        text.split(',').map(|wait| span(wait.trim())).collect()
+    })?;
+    if attempts_max.is_none() && expires.is_none() && waits.is_none() {
+        return Err(Failure::Usage(
+            "say what is changed: --max-attempts, --expires, --schedule".into(),
+        ));
+    }
+    Ok(Deed::Retries {
+        attempts_max,
+        expires,
+        waits,
+    })
+}
+
+/// The value of an option; `default` gives it back to the settings and the message.
+fn said<T>(
+    arguments: &Arguments,
+    option: Opt,
+    what: &str,
+    read: impl Fn(&str) -> Option<T>,
+) -> Result<Option<Said<T>>, Failure> {
+    let said = match arguments.text(option) {
+        None => return Ok(None),
+        Some("default") => Some(Said::Default),
+        Some(text) => read(text).map(Said::Own),
+    };
+    said.map(Some).ok_or_else(|| {
+        let text = arguments.text(option).unwrap_or_default();
+        Failure::Usage(format!("{}: {text:?} is {what}", option.written()))
     })
 }
 
@@ -181,6 +223,14 @@ fn line(item: &Value, json: bool) -> String {
             if attempts == 1 { "" } else { "s" },
             super::date(&item["expires"])
         ));
+    }
+    if let Some(most) = item["attempts_max"].as_u64() {
+        line.push_str(&format!(", at most {most} of them"));
+    }
+    if let Some(waits) = item["schedule"].as_array() {
+        let secs = waits.iter().filter_map(Value::as_u64);
+        let words: Vec<String> = secs.map(|secs| Secs::new(secs).to_string()).collect();
+        line.push_str(&format!(", tried again after {}", words.join(",")));
     }
     if let Some(transport) = item["transport"].as_str() {
         line.push_str(&format!(", goes by {transport}"));

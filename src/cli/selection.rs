@@ -113,6 +113,12 @@ pub(super) fn signed(text: &str) -> Option<i64> {
     Some(sign * i64::try_from(duration.as_secs()).ok()?)
 }
 
+/// A duration in seconds.
+pub(super) fn span(text: &str) -> Option<u32> {
+    let duration: Duration = text.parse::<Secs>().ok()?.duration();
+    u32::try_from(duration.as_secs()).ok()
+}
+
 // RFC 3339 5.6: date-time = full-date "T" full-time, by way of RFC 5322's, whose parts are the same.
 fn rfc3339(text: &str) -> Option<i64> {
     const MONTHS: [&str; 12] = [

@@ -29,6 +29,7 @@ pub(super) enum Command {
     QueueFail,
     QueueTransport,
     QueueRequireTls,
+    QueueRetries,
     QueueDump,
     SiteList,
     SitePause,
@@ -99,10 +100,12 @@ pub(super) enum Opt {
     Paused,
     For,
     Expires,
+    MaxAttempts,
+    Schedule,
 }
 
 /// Options whose values are texts that their commands read.
-pub(super) const TEXTS: [Opt; 17] = [
+pub(super) const TEXTS: [Opt; 19] = [
     Opt::Account,
     Opt::From,
     Opt::To,
@@ -120,6 +123,8 @@ pub(super) const TEXTS: [Opt; 17] = [
     Opt::SenderDomain,
     Opt::For,
     Opt::Expires,
+    Opt::MaxAttempts,
+    Opt::Schedule,
 ];
 
 /// The options of a command about recipients in the queue: which server, which recipients, and others.
@@ -186,6 +191,8 @@ impl Opt {
             Opt::Paused => "--paused",
             Opt::For => "--for LENGTH",
             Opt::Expires => "--expires TIME",
+            Opt::MaxAttempts => "--max-attempts N",
+            Opt::Schedule => "--schedule WAIT,...",
         }
     }
 
@@ -197,7 +204,14 @@ impl Opt {
 
     /// Whether it is a part of a filter, or in place of one: the usage names these together.
     fn is_filter(self) -> bool {
-        let others = [Opt::Why, Opt::SenderDomain, Opt::For, Opt::Expires];
+        let others = [
+            Opt::Why,
+            Opt::SenderDomain,
+            Opt::For,
+            Opt::Expires,
+            Opt::MaxAttempts,
+            Opt::Schedule,
+        ];
         self == Opt::All || TEXTS.contains(&self) && !others.contains(&self)
     }
 
@@ -223,6 +237,11 @@ impl Opt {
             Opt::All => "every recipient in the queue",
             Opt::SenderDomain => "the domain of the sender's address",
             Opt::Account if is_suppression(command) => "whose list",
+            Opt::Expires if command == Command::QueueRetries => {
+                "when to give up: 12h is in twelve hours; default"
+            }
+            Opt::MaxAttempts => "gives up after so many attempts; default",
+            Opt::Schedule => "how long after each attempt, the last one repeats: 1m,5m,1h; default",
             Opt::Expires => "when it may be written to again: 30d is in thirty days",
             Opt::Account => "whose mail it is",
             Opt::From => "a part of the sender's address; @DOMAIN; <> for the null path",
@@ -409,7 +428,7 @@ const WHICH: &[Opt] = &[Opt::Config, Opt::Dir];
 const WHICH_JSON: &[Opt] = &[Opt::Config, Opt::Dir, Opt::Json];
 
 /// All commands, in the order of the help.
-pub(super) const ROWS: [Row; 55] = [
+pub(super) const ROWS: [Row; 56] = [
     Row {
         command: Command::Localserve,
         words: &["localserve"],
@@ -699,6 +718,19 @@ Which recipients: as ringmail queue list takes it; for all of them, --all.",
 HOW is yes: only to servers that promise TLS all the way (REQUIRETLS); no: TLS
 does not matter (as TLS-Required: No); or default: as the message says. Which
 recipients: as ringmail queue list takes it; for all of them, --all.",
+    },
+    Row {
+        command: Command::QueueRetries,
+        words: &["queue", "retries"],
+        arguments: &["[ID...]"],
+        options: with_filter!(All, MaxAttempts, Expires, Schedule, Json),
+        summary: "Says how often, how long and when recipients are tried",
+        details: "\
+In place of retry_secs and give_up_after_secs of the settings; default gives it
+back to them. What is not written stays. The schedule counts from the next
+attempt on: ringmail queue kick or schedule changes when that is. One that has had
+as many attempts as it may have is tried once more. Which recipients: as ringmail
+queue list takes it; for all of them, --all.",
     },
     Row {
         command: Command::QueueDump,

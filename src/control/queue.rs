@@ -205,7 +205,7 @@ fn describe(shard: u16, stored: &Stored, index: u32, reason: &str) -> Value {
         "size": message.size,
         "smtputf8": message.smtputf8,
         "accepted": message.accepted,
-        "expires": message.expires,
+        "expires": row.expires(message),
         "state": row.state.word(),
         "reason": reason,
         "rule": row.held_by.as_ref().and_then(|by| by.rule),
@@ -213,6 +213,8 @@ fn describe(shard: u16, stored: &Stored, index: u32, reason: &str) -> Value {
         "next": row.next,
         "transport": row.transport,
         "require_tls": row.requires_tls(message),
+        "attempts_max": row.retries.attempts_max,
+        "schedule": row.retries.waits,
         "history": row.history.iter().map(attempt).collect::<Vec<_>>(),
     })
 }

@@ -576,7 +576,8 @@ impl Dispatch {
 
     /// Gives up one who stood in line for too long, or puts on record that he waits there.
     async fn late(&self, line: &Rc<str>, work: Work) {
-        if work.message.row.expires <= self.core.wall_clock() {
+        let now = self.core.wall_clock();
+        if work.message.are_late(&work.recipients, now) {
             return outcome::expire(&self.core, work).await;
         }
         let reason = self.core.queue.reason(line);

@@ -59,7 +59,7 @@ pub(super) async fn expire(core: &Rc<PerCore>, work: Work) {
     let recorded = work.record(|message| {
         let look = |index| {
             let row = message.recipient(index);
-            let is_left = row.state.is_over() || now < message.row.expires;
+            let is_left = row.state.is_over() || now < row.expires(&message.row);
             let row = match is_left {
                 true => row,
                 false => give_up(&message.row, index, row),

@@ -152,6 +152,14 @@ impl Message {
             .unwrap_or_else(|| RecipientRow::fresh(&self.row))
     }
 
+    /// Whether the time of all of these recipients is over.
+    pub fn are_late(&self, indexes: &[u32], now: i64) -> bool {
+        let mut expires = indexes
+            .iter()
+            .map(|index| self.recipient(*index).expires(&self.row));
+        expires.all(|expires| expires <= now)
+    }
+
     /// The number of a recipient, within its shard.
     pub fn number(&self, index: u32) -> u64 {
         super::id::first_of(self.body, self.row.recipients.len()) + u64::from(index)
@@ -500,7 +508,7 @@ impl Queue {
                 body: body.0,
                 index,
                 due,
-                expires: message.expires,
+                expires: row.expires(message),
             };
             waiting.add(new, now);
         };
@@ -888,7 +896,7 @@ impl Queue {
             body: message.body.0,
             index,
             due,
-            expires: message.row.expires,
+            expires: row.expires(&message.row),
         };
         let key = (new.shard, new.body, index);
         self.moved.borrow_mut().again(key, clamp(due));
@@ -916,9 +924,9 @@ impl Queue {
 /// When something is to be done about a recipient; none: nothing any more.
 fn due(message: &MessageRow, row: &RecipientRow) -> Option<i64> {
     match row.state {
-        State::Waiting => Some(row.next.min(message.expires)),
+        State::Waiting => Some(row.next.min(row.expires(message))),
         // Held until somebody releases it, and no longer than it lives.
-        State::Held => Some(message.expires),
+        State::Held => Some(row.expires(message)),
         _ => None,
     }
 }

@@ -28,7 +28,7 @@ pub use hold_rules::{HoldRule, HoldRules};
 pub use id::{QueueId, first_of};
 pub use load::{find_recipient, resume};
 pub use messages::{Content, Message, Queue, Work};
-pub use operate::{Deed, Done, Operation, all};
+pub use operate::{Deed, Done, Operation, Said, all};
 pub use reason::{Beside, reason};
 pub use select::{Filter, Page, Place, select};
 

@@ -64,6 +64,35 @@ pub enum Deed {
         /// None: as its message says.
         require: Option<bool>,
     },
+    /// How often it is tried, how long, and when. Of what is not there nothing is changed.
+    Retries {
+        /// Attempts, at most.
+        attempts_max: Option<Said<u32>>,
+        /// Until when, seconds since 1970.
+        expires: Option<Said<i64>>,
+        /// Seconds after each attempt.
+        waits: Option<Said<Vec<u32>>>,
+    },
+}
+
+/// Something that settings or the message say too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Said<T> {
+    /// As they say.
+    Default,
+    /// This.
+    Own(T),
+}
+
+impl<T: Clone> Said<T> {
+    fn put_into(said: &Option<Said<T>>, place: &mut Option<T>) {
+        match said {
+            None => (),
+            Some(Said::Default) => *place = None,
+            Some(Said::Own(own)) => *place = Some(own.clone()),
+        }
+    }
 }
 
 impl Deed {
@@ -99,9 +128,10 @@ impl Deed {
                 new.held_by = None;
             }
             Deed::Kick {} if row.state == State::Waiting => new.next = now,
-            Deed::Schedule { at } => new.next = (*at).clamp(0, message.expires),
+            Deed::Schedule { at } => new.next = (*at).clamp(0, row.expires(message).max(0)),
             Deed::PutOff { by } => {
-                new.next = row.next.saturating_add(*by).clamp(0, message.expires);
+                let most = row.expires(message).max(0);
+                new.next = row.next.saturating_add(*by).clamp(0, most);
             }
             Deed::Drop {} => new.state = State::Dropped,
             Deed::Fail { why } => {
@@ -116,14 +146,33 @@ impl Deed {
                 }
             }
             Deed::RequireTls { require } => new.require_tls = *require,
+            Deed::Retries {
+                attempts_max,
+                expires,
+                waits,
+            } => {
+                let retries = &mut new.retries;
+                Said::put_into(attempts_max, &mut retries.attempts_max);
+                Said::put_into(expires, &mut retries.expires);
+                Said::put_into(waits, &mut retries.waits);
+                // What stands in line says when it is given up: another entry does from now on, which is told by its time.
+                if retries.expires != row.retries.expires && row.state == State::Waiting {
+                    new.next = row.next.max(now) + 1;
+                }
+            }
             _ => (),
         }
         (new != *row).then_some(new)
     }
 
-    /// What is wrong with its texts: they are shown, and mailed.
+    /// What is wrong with its texts, which are shown, and mailed, and with its numbers.
     pub fn check(&self) -> Result<(), String> {
         let text = match self {
+            Deed::Retries {
+                attempts_max,
+                expires,
+                waits,
+            } => return check_retries(attempts_max, expires, waits),
             Deed::Hold { why } | Deed::Fail { why } => why,
             Deed::Transport { name } => name,
             _ => return Ok(()),
@@ -144,6 +193,31 @@ impl Deed {
             Deed::Kick {} | Deed::Schedule { .. } | Deed::PutOff { .. }
         )
     }
+}
+
+fn check_retries(
+    attempts_max: &Option<Said<u32>>,
+    expires: &Option<Said<i64>>,
+    waits: &Option<Said<Vec<u32>>>,
+) -> Result<(), String> {
+    if attempts_max.is_none() && expires.is_none() && waits.is_none() {
+        return Err("say what of the attempts is changed".into());
+    }
+    if matches!(attempts_max, Some(Said::Own(0))) {
+        return Err("one attempt is the least".into());
+    }
+    if matches!(expires, Some(Said::Own(at)) if !(0..=TIME_MAX).contains(at)) {
+        return Err("that time is out of bounds".into());
+    }
+    if let Some(Said::Own(waits)) = waits {
+        let fits = |wait: &u32| (1..=WAIT_MAX).contains(wait);
+        if waits.is_empty() || waits.len() > WAITS_MAX || !waits.iter().all(fits) {
+            return Err(format!(
+                "a schedule has 1 to {WAITS_MAX} waits, each from 1s to 60d"
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn by_hand(why: &str) -> String {
@@ -279,6 +353,11 @@ pub async fn all(mut some: Vec<Operation>) -> Result<(), StoreError> {
     failed.map_or(Ok(()), Err)
 }
 
+/// Waits of a schedule of its own, and the longest in seconds.
+const WAITS_MAX: usize = 20;
+const WAIT_MAX: u32 = 60 * 86_400;
+/// The latest time that entries in line can hold.
+const TIME_MAX: i64 = u32::MAX as i64;
 /// Octets of a reason or a name.
 const TEXT_MAX: usize = 300;
 /// Recipients that one page changes, at most.
@@ -289,7 +368,7 @@ const AT_ONCE: usize = 32;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::rows::{Notice, Recipient};
+    use crate::queue::rows::{Notice, Recipient, Retries};
 
     fn message() -> MessageRow {
         MessageRow {
@@ -308,6 +387,37 @@ mod tests {
             ret: None,
             envid: None,
             recipients: vec![Recipient::new("a@one.example")],
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_attempts_is_within_bounds() {
+        let check = |attempts_max, expires, waits| {
+            let deed = Deed::Retries {
+                attempts_max,
+                expires,
+                waits,
+            };
+            deed.check().is_ok()
+        };
+        assert!(!check(None, None, None));
+        assert!(check(Some(Said::Own(1)), None, None) && !check(Some(Said::Own(0)), None, None));
+        assert!(check(None, Some(Said::Default), None));
+        for (at, fits) in [(0, true), (-1, false), (TIME_MAX, true), (i64::MAX, false)] {
+            assert_eq!(check(None, Some(Said::Own(at)), None), fits, "{at}");
+        }
+        for (waits, fits) in [
+            (vec![1, WAIT_MAX], true),
+            (vec![], false),
+            (vec![0], false),
+            (vec![WAIT_MAX + 1], false),
+            (vec![1; WAITS_MAX + 1], false),
+        ] {
+            assert_eq!(
+                check(None, None, Some(Said::Own(waits.clone()))),
+                fits,
+                "{waits:?}"
+            );
         }
     }
 
@@ -378,9 +488,41 @@ mod tests {
         let open = on(require(Some(false)), &waiting).unwrap();
         assert_eq!(open.requires_tls(&message), Some(false));
         assert_eq!(on(require(None), &open), Some(waiting.clone()));
+        let retries = on(
+            Deed::Retries {
+                attempts_max: Some(Said::Own(3)),
+                expires: Some(Said::Own(4_000)),
+                waits: None,
+            },
+            &waiting,
+        );
+        let retries = retries.unwrap();
+        assert_eq!(retries.expires(&message), 4_000);
+        // Another time: there is another entry of it in line.
+        assert_eq!(retries.next, 3_001);
+        let later = on(Deed::Schedule { at: 5_000 }, &retries).unwrap();
+        assert_eq!(later.next, 4_000);
+        let back = Deed::Retries {
+            attempts_max: Some(Said::Default),
+            expires: Some(Said::Default),
+            waits: Some(Said::Default),
+        };
+        assert_eq!(on(back.clone(), &waiting), None);
+        assert_eq!(on(back, &retries).unwrap().retries, Retries::default());
         // What is over is past all of them.
         for over in [dropped, failed] {
-            for deed in [Deed::Kick {}, Deed::Drop {}, Deed::Release {}, name("x")] {
+            let more = Deed::Retries {
+                attempts_max: Some(Said::Own(3)),
+                expires: None,
+                waits: None,
+            };
+            for deed in [
+                Deed::Kick {},
+                Deed::Drop {},
+                Deed::Release {},
+                name("x"),
+                more,
+            ] {
                 assert_eq!(on(deed, &over), None);
             }
         }

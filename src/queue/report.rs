@@ -71,10 +71,7 @@ pub fn compose(subject: &Subject<'_>, facts: &Facts<'_>) -> Option<Composed> {
         .iter()
         .filter_map(|told| Part::of(message, told))
         .collect();
-    let outcomes: Vec<dsn::Outcome<'_>> = parts
-        .iter()
-        .map(|p| p.outcome(subject.notice, message.expires))
-        .collect();
+    let outcomes: Vec<dsn::Outcome<'_>> = parts.iter().map(|p| p.outcome(subject.notice)).collect();
     let header_end = message::header::header_end(content);
     let envelope_id = message.envid.as_deref().and_then(|e| e.parse().ok());
     let held_until = (message.not_before > message.accepted)
@@ -161,6 +158,7 @@ struct Part<'a> {
     last: Option<&'a Attempt>,
     /// Why, if that was by hand.
     given_up: Option<String>,
+    expires: i64,
     id: &'a str,
 }
 
@@ -175,11 +173,12 @@ impl<'a> Part<'a> {
             reply: last.filter(|a| !a.remote.is_empty()).and_then(reply),
             last,
             given_up: (told.row.given_up.as_ref()).map(|why| format!("given up {why}")),
+            expires: told.row.expires(message),
             id: &told.id,
         })
     }
 
-    fn outcome(&self, notice: Notice, expires: i64) -> dsn::Outcome<'_> {
+    fn outcome(&self, notice: Notice) -> dsn::Outcome<'_> {
         let action = match notice {
             Notice::Delayed => Action::Delayed,
             Notice::Failed => Action::Failed,
@@ -219,7 +218,7 @@ impl<'a> Part<'a> {
                 None => Some(Diagnostic::Own(words)),
             },
             last_attempt: self.last.map(|a| MessageDate::utc(a.at)),
-            retry_until: (notice == Notice::Delayed).then(|| MessageDate::utc(expires)),
+            retry_until: (notice == Notice::Delayed).then(|| MessageDate::utc(self.expires)),
             log_id: Some(self.id),
         }
     }

@@ -17,17 +17,28 @@ impl Schedule {
     /// Seconds until the next attempt, of which `attempts` were made: a tenth more or less, so that what failed together does not come back
     /// together. The same for the same `id`.
     pub fn wait(&self, attempts: u32, id: u64) -> i64 {
-        let position = (attempts.max(1) as usize - 1).min(self.waits.len().saturating_sub(1));
-        let wait = self.waits.get(position).copied().unwrap_or(300).max(1);
-        // SplitMix64, one step: spreads neighbouring numbers.
-        let mut mixed = id
-            .wrapping_add(u64::from(attempts))
-            .wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let spread = wait / 5;
-        let jitter = (mixed >> 32) % (spread + 1);
-        (wait - spread / 2 + jitter) as i64
+        spread(&self.waits, attempts, id)
     }
+
+    /// The same of a recipient, of whom an operator may have said something else.
+    fn wait_of(&self, row: &RecipientRow, id: u64) -> i64 {
+        let said = row.retries.waits.as_ref();
+        let said = said.map(|waits| waits.iter().copied().map(u64::from).collect::<Vec<_>>());
+        spread(said.as_ref().unwrap_or(&self.waits), row.attempts, id)
+    }
+}
+
+fn spread(waits: &[u64], attempts: u32, id: u64) -> i64 {
+    let position = (attempts.max(1) as usize - 1).min(waits.len().saturating_sub(1));
+    let wait = waits.get(position).copied().unwrap_or(300).max(1);
+    // SplitMix64, one step: spreads neighbouring numbers.
+    let mut mixed = id
+        .wrapping_add(u64::from(attempts))
+        .wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let spread = wait / 5;
+    let jitter = (mixed >> 32) % (spread + 1);
+    (wait - spread / 2 + jitter) as i64
 }
 
 /// What an attempt came to for a recipient.
@@ -92,11 +103,13 @@ pub fn after(
             row.owes = owed.or(row.owes);
         }
         Verdict::Permanent => return give_up(message, index, row),
-        Verdict::Temporary if now >= message.expires => return give_up(message, index, row),
+        Verdict::Temporary if is_the_last(message, &row, now) => {
+            return give_up(message, index, row);
+        }
         Verdict::Temporary => {
             // A last attempt just before it is given up, not one too few.
-            let next = now + schedule.wait(row.attempts, id);
-            row.next = next.min(message.expires.max(now + 1));
+            let next = now + schedule.wait_of(&row, id);
+            row.next = next.min(row.expires(message).max(now + 1));
             let since = message.accepted.max(message.not_before);
             if now - since >= schedule.delay_notice as i64 && !row.delay_told {
                 row.delay_told = true;
@@ -105,6 +118,12 @@ pub fn after(
         }
     }
     row
+}
+
+/// Whether no other attempt follows the one that was made.
+fn is_the_last(message: &MessageRow, row: &RecipientRow, now: i64) -> bool {
+    let most = row.retries.attempts_max;
+    now >= row.expires(message) || most.is_some_and(|most| row.attempts >= most)
 }
 
 /// Gives up a recipient: refused for good, or its time is over, whatever held it.
@@ -153,7 +172,7 @@ fn owed(message: &MessageRow, index: u32, notice: Notice) -> Option<Owed> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::rows::Recipient;
+    use crate::queue::rows::{Recipient, Retries};
 
     fn schedule() -> Schedule {
         Schedule {
@@ -256,6 +275,43 @@ mod tests {
         };
         let (_, delays, failures, _) = life(&message(Some(only_delay)));
         assert_eq!((delays, failures), (1, 0));
+    }
+
+    #[test]
+    fn what_an_operator_said_of_attempts_holds_in_place_of_settings_and_message() {
+        let message = message(None);
+        let said = |attempts_max, expires, waits: Option<&[u32]>| Retries {
+            attempts_max,
+            expires,
+            waits: waits.map(<[u32]>::to_vec),
+        };
+        // Attempts, and when the last one is made.
+        let life = |retries: Retries| {
+            let mut row = RecipientRow {
+                retries,
+                ..RecipientRow::fresh(&message)
+            };
+            loop {
+                let now = row.next;
+                let parts = (&schedule(), 7, now);
+                row = after(&message, 0, row, attempt(now), Verdict::Temporary, parts);
+                if row.state.is_over() {
+                    assert_eq!(row.owes.map(|owed| owed.notice), Some(Notice::Failed));
+                    return (row.attempts, now);
+                }
+            }
+        };
+        assert_eq!(life(said(Some(1), None, None)), (1, 0));
+        let (attempts, end) = life(said(Some(3), None, Some(&[10, 1_000])));
+        assert_eq!(attempts, 3);
+        assert!((909..=1_111).contains(&end), "{end}");
+        assert_eq!(life(said(None, Some(200), None)), (2, 200));
+        let longer = life(said(None, Some(10 * 86_400), None));
+        assert_eq!(longer.1, 10 * 86_400);
+        // The last wait repeats.
+        let (attempts, end) = life(said(None, None, Some(&[86_400])));
+        assert!((6..=7).contains(&attempts), "{attempts}");
+        assert_eq!(end, 5 * 86_400);
     }
 
     #[test]

@@ -121,6 +121,19 @@ pub struct RecipientRow {
     pub given_up: Option<String>,
     /// Events that have still to reach the account's shard.
     pub events: Vec<OwedEvent>,
+    /// What an operator said of its attempts.
+    pub retries: Retries,
+}
+
+/// What an operator said of a recipient's attempts. What is not there the settings and the message say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retries {
+    /// It is given up after so many.
+    pub attempts_max: Option<u32>,
+    /// When to give up, in place of [`MessageRow::expires`].
+    pub expires: Option<i64>,
+    /// Seconds after the first attempt, the second and so on; the last one repeats.
+    pub waits: Option<Vec<u32>>,
 }
 
 /// What holds a recipient.
@@ -147,7 +160,13 @@ impl RecipientRow {
             held_by: None,
             given_up: None,
             events: Vec::new(),
+            retries: Retries::default(),
         }
+    }
+
+    /// When it is given up.
+    pub fn expires(&self, message: &MessageRow) -> i64 {
+        self.retries.expires.unwrap_or(message.expires)
     }
 
     /// Whether TLS is a must for it, or does not matter. RFC 8689.
@@ -349,7 +368,7 @@ pub fn encode_recipient(row: &RecipientRow) -> Vec<u8> {
     rows::encode_version(RECIPIENT_VERSION, row)
 }
 
-/// Reads it. The first version ended with the history, the second knew no events.
+/// Reads it. The first version ended with the history, the second knew no events, the third nothing of retries.
 pub fn decode_recipient(
     bytes: &[u8],
     name: impl FnOnce() -> String,
@@ -371,8 +390,19 @@ pub fn decode_recipient(
         held_by: Option<HeldBy>,
         given_up: Option<String>,
     }
+    #[derive(Deserialize)]
+    struct Third {
+        second: Second,
+        events: Vec<OwedEvent>,
+    }
+    let mut events = Vec::new();
     let second = match bytes.first() {
         Some(&RECIPIENT_VERSION) => return rows::decode_version(RECIPIENT_VERSION, bytes, name),
+        Some(&RECIPIENT_THIRD) => {
+            let third: Third = rows::decode_version(RECIPIENT_THIRD, bytes, name)?;
+            events = third.events;
+            third.second
+        }
         Some(&RECIPIENT_SECOND) => rows::decode_version(RECIPIENT_SECOND, bytes, name)?,
         _ => Second {
             first: rows::decode(bytes, name)?,
@@ -394,14 +424,16 @@ pub fn decode_recipient(
         require_tls: second.require_tls,
         held_by: second.held_by,
         given_up: second.given_up,
-        events: Vec::new(),
+        events,
+        retries: Retries::default(),
     })
 }
 
 /// Attempts kept of a recipient.
 pub const HISTORY_MAX: usize = 12;
 const MESSAGE_VERSION: u8 = 2;
-const RECIPIENT_VERSION: u8 = 3;
+const RECIPIENT_VERSION: u8 = 4;
+const RECIPIENT_THIRD: u8 = 3;
 const RECIPIENT_SECOND: u8 = 2;
 /// Seconds that messages of the first version live: nobody sent them before.
 const FIRST_VERSION_LIFETIME: i64 = 30 * 86_400;
@@ -488,6 +520,11 @@ mod tests {
                 attempt: 1,
                 at: 6,
             }],
+            retries: Retries {
+                attempts_max: Some(7),
+                expires: Some(9_000),
+                waits: Some(vec![60, 300]),
+            },
         };
         let bytes = encode_recipient(&row);
         assert_eq!(decode_recipient(&bytes, String::new).unwrap(), row);
@@ -499,20 +536,24 @@ mod tests {
             row.owes,
             &row.history,
         ));
-        let second = rows::encode_version(
-            2,
-            &(
-                (row.state, row.attempts, row.next, row.delay_told, row.owes),
-                &row.history,
-                &row.transport,
-                row.require_tls,
-                &row.held_by,
-                &row.given_up,
-            ),
+        let fields = (
+            (row.state, row.attempts, row.next, row.delay_told, row.owes),
+            &row.history,
+            &row.transport,
+            row.require_tls,
+            &row.held_by,
+            &row.given_up,
         );
+        let second = rows::encode_version(2, &fields);
+        let third = rows::encode_version(3, &(&fields, &row.events));
+        let expected = RecipientRow {
+            retries: Retries::default(),
+            ..row
+        };
+        assert_eq!(decode_recipient(&third, String::new).unwrap(), expected);
         let expected = RecipientRow {
             events: Vec::new(),
-            ..row
+            ..expected
         };
         assert_eq!(decode_recipient(&second, String::new).unwrap(), expected);
         let expected = RecipientRow {

@@ -374,6 +374,66 @@ fn what_operators_do_is_in_force_and_stays_so_after_a_kill() {
 }
 
 #[test]
+fn what_is_said_of_attempts_holds_after_a_kill_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let server = with_waiting(dir);
+    let (a, b) = ("queue451@a.example", "queue451@b.example");
+    for (arguments, said) in [
+        (&["retries", "--all"][..], "say what is changed"),
+        (&["retries", "--all", "--schedule", "soon"], "no schedule"),
+        (&["retries", "--all", "--max-attempts", "-1"], "no number"),
+    ] {
+        let words = [&["queue"], arguments, &["--dir", dir.to_str().unwrap()]].concat();
+        let usage = ringmail(&words);
+        assert!(usage.code == 2 && usage.err.contains(said), "{}", usage.err);
+    }
+    let expires = field(dir, a, "expires");
+    let only_a = ["--domain", "a.example"];
+    let change = ["retries", "--max-attempts", "2", "--schedule", "1m,1h"];
+    let said = queue_does(dir, &[&change[..], &only_a].concat());
+    assert_eq!(said, "1 recipient was changed.\n");
+    let later = ["retries", "--expires", "10d", "--domain", "b.example"];
+    queue_does(dir, &later);
+    let before = queue(dir);
+    drop(server);
+
+    let server = Localserve::start(dir, &[]);
+    assert_eq!(queue(dir), before);
+    assert_eq!(before[0]["attempts_max"], 2);
+    assert_eq!(before[0]["schedule"], serde_json::json!([60, 3600]));
+    assert_eq!(before[0]["expires"], expires);
+    assert_eq!(before[1]["attempts_max"], Value::Null);
+    let life = before[1]["expires"].as_i64().unwrap() - before[1]["accepted"].as_i64().unwrap();
+    assert!((864_000..864_100).contains(&life), "{life}");
+    let text = queue_does(dir, &["list"]);
+    let words = "1 attempt so far, given up ";
+    assert!(
+        text.contains(words) && text.contains(", at most 2 of them, tried again after 1m,1h"),
+        "{text}"
+    );
+    queue_does(dir, &["retries", "--expires", "default", "--all"]);
+    assert_eq!(field(dir, b, "expires"), expires);
+
+    // The second attempt is the last of the one, and a step on the way of the other.
+    queue_does(dir, &["kick", "--all"]);
+    let told = |who: &str| format!("Mail could not be delivered to {who}");
+    wait_for_inbox(&server, &[&told(a)]);
+    wait_for_queue(dir, |q| q[1]["attempts"] == 2);
+    assert_eq!(field(dir, a, "state"), "failed");
+    assert_eq!(field(dir, b, "state"), "waiting");
+    // Its time is over.
+    queue_does(
+        dir,
+        &["retries", "--expires", "now", "--domain", "b.example"],
+    );
+    wait_for_inbox(&server, &[&told(a), &told(b)]);
+    wait_for_queue(dir, <[Value]>::is_empty);
+    stop(server);
+    assert_checked(dir);
+}
+
+#[test]
 fn a_stopped_directory_takes_operations_too() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
