@@ -11,6 +11,7 @@ use super::link::{Link, Lost, clean};
 use crate::queue::retry::Verdict;
 use crate::queue::rows::{self, Ret};
 use crate::queue::{Content, Message};
+use crate::settings::names::with_a_labels;
 
 /// What came of a recipient: the words are the server's, or ours with code 0 where it said nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,6 +76,7 @@ fn lacks(
     message: &Message,
     content: &Content,
     offers: &Extensions,
+    recipients: &[u32],
 ) -> Option<(u8, u16, u16, String)> {
     let row = &message.row;
     if let Some(most) = offers.size.filter(|most| *most > 0 && row.size > *most) {
@@ -88,7 +90,7 @@ fn lacks(
         let text = "the message has binary parts, and the server takes none (BINARYMIME)";
         return Some((5, 6, 1, text.into()));
     }
-    if row.smtputf8 && !offers.smtputf8 && needs_smtputf8(message, content) {
+    if row.smtputf8 && !offers.smtputf8 && needs_smtputf8(message, content, recipients) {
         let text = "addresses or header fields beyond ASCII, and the server takes none (SMTPUTF8)";
         return Some((5, 6, 7, text.into()));
     }
@@ -122,12 +124,20 @@ async fn is_eight_bit(message: &Rc<Message>, content: &Content) -> bool {
     false
 }
 
-/// Whether SMTPUTF8 was not only asked for but is needed. RFC 6531 3.5: what is ASCII can go without.
-fn needs_smtputf8(message: &Message, content: &Content) -> bool {
+/// Whether SMTPUTF8 was not only asked for but is needed for these recipients. RFC 6531 3.2: what is ASCII can go without, and a domain in
+/// A-labels is.
+fn needs_smtputf8(message: &Message, content: &Content, recipients: &[u32]) -> bool {
     let header = message::Header::of_message(&content.bytes);
-    let addresses = message.row.recipients.iter().map(|r| &r.address);
+    let addresses = recipients
+        .iter()
+        .filter_map(|index| message.row.recipients.get(*index as usize))
+        .map(|recipient| &recipient.address);
     let mut addresses = addresses.chain([&message.row.reverse_path]);
-    !header.octets().is_ascii() || addresses.any(|address| !address.is_ascii())
+    let has_no_other_form = |address: &String| {
+        let parsed = || address.parse::<Address>().ok();
+        !address.is_ascii() && parsed().as_ref().and_then(with_a_labels).is_none()
+    };
+    !header.octets().is_ascii() || addresses.any(has_no_other_form)
 }
 
 /// Sends a message to these of its recipients.
@@ -160,7 +170,7 @@ pub(super) async fn transact(
         return transacted;
     }
     let eight_bit = !offers.eight_bit_mime && message.row.eight_bit && !message.row.binary;
-    let lacks = match lacks(message, content, offers) {
+    let lacks = match lacks(message, content, offers, recipients) {
         None if eight_bit && is_eight_bit(message, content).await => {
             let text = "the message has octets beyond ASCII, and the server takes none (8BITMIME)";
             Some((5, 6, 3, text.to_owned()))
@@ -283,6 +293,12 @@ fn envelope(
     transacted: &mut Transacted,
 ) -> Option<(Envelope, Vec<u32>)> {
     let row = &message.row;
+    let smtputf8 = row.smtputf8 && needs_smtputf8(message, content, recipients);
+    // RFC 6531 3.2: where nothing else needs the extension, domains go in A-labels and it is not asked for.
+    let form = |address: Address| match smtputf8 {
+        true => address,
+        false => with_a_labels(&address).unwrap_or(address),
+    };
     let most = offers
         .recipients_max
         .map_or(usize::MAX, |m| m as usize)
@@ -308,7 +324,7 @@ fn envelope(
                 let recipient = &row.recipients[index as usize];
                 domains.insert(recipient.domain());
                 addresses.push(smtp::client::Recipient {
-                    address,
+                    address: form(address),
                     notify: recipient.notify.map(notify),
                     orcpt: recipient.orcpt.as_deref().and_then(|o| o.parse().ok()),
                 });
@@ -327,6 +343,10 @@ fn envelope(
     let reverse_path: ReversePath = format!("<{}>", row.reverse_path)
         .parse()
         .unwrap_or(ReversePath::Null);
+    let reverse_path = match reverse_path {
+        ReversePath::Address(address) => ReversePath::Address(form(address)),
+        ReversePath::Null => ReversePath::Null,
+    };
     let body = if row.binary {
         Some(BodyKind::BinaryMime)
     } else {
@@ -338,7 +358,7 @@ fn envelope(
             recipients: addresses,
             size: Some(row.size),
             body,
-            smtputf8: row.smtputf8 && offers.smtputf8 && needs_smtputf8(message, content),
+            smtputf8: smtputf8 && offers.smtputf8,
             ret: row.ret.map(|ret| match ret {
                 Ret::Full => Return::Full,
                 Ret::Headers => Return::Headers,

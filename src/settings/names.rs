@@ -93,6 +93,22 @@ pub fn canonical_domain(text: &str) -> Option<Cow<'_, str>> {
     is_domain(&canonical).then_some(canonical)
 }
 
+/// An address as a server without SMTPUTF8 takes it: the domain in A-labels (RFC 6531 3.2, RFC 5891). `None`: the localpart is not ASCII, or
+/// the domain has no such form.
+pub fn with_a_labels(address: &smtp::Address) -> Option<smtp::Address> {
+    if !address.localpart.as_str().is_ascii() {
+        return None;
+    }
+    let Some(domain) = address.domain().filter(|domain| !domain.is_ascii()) else {
+        return Some(address.clone());
+    };
+    let ascii = canonical_domain(domain.as_str())?.parse().ok()?;
+    Some(smtp::Address {
+        localpart: address.localpart.clone(),
+        host: smtp::Host::Domain(ascii),
+    })
+}
+
 // RFC 5321 4.1.2: Domain = sub-domain *("." sub-domain); sub-domain = Let-dig [Ldh-str]. RFC 1035 2.3.4: 63 octets a label, 255 a name.
 // An underscore is let through: hosts with it exist, and refusing them here helps nobody.
 fn is_domain(text: &str) -> bool {
@@ -288,6 +304,23 @@ const MAILBOX_MAX: usize = 255;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_domain_beyond_ascii_has_another_form_and_a_localpart_has_none() {
+        let form = |text: &str| with_a_labels(&text.parse().unwrap()).map(|a| a.to_string());
+        for (text, ascii) in [
+            ("a@one.example", Some("a@one.example")),
+            (
+                "\"a b\"@b\u{fc}cher.example",
+                Some("\"a b\"@xn--bcher-kva.example"),
+            ),
+            ("a@[192.0.2.1]", Some("a@[192.0.2.1]")),
+            ("\u{fc}@one.example", None),
+            ("\u{fc}@b\u{fc}cher.example", None),
+        ] {
+            assert_eq!(form(text).as_deref(), ascii, "{text}");
+        }
+    }
 
     #[test]
     fn domains_take_one_form() {

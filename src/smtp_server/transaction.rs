@@ -19,6 +19,7 @@ use crate::live::Live;
 use crate::percore::PerCore;
 use crate::queue::rows::{MessageRow, Notify, Recipient as Queued, Ret};
 use crate::settings::AccountName;
+use crate::settings::names::with_a_labels;
 use crate::store::{NewContent, thread_row};
 
 /// What is known of the connection when a message ends.
@@ -495,6 +496,14 @@ impl Transaction {
             ([named], 0 | 1) => Some(named.queued.address.as_str()),
             _ => None,
         };
+        // RFC 6531 3.7.3: what may go on without SMTPUTF8 has nothing beyond ASCII in its trace, not for the sake of a domain.
+        let ascii = single
+            .filter(|address| !address.is_ascii())
+            .and_then(|address| {
+                let address = with_a_labels(&address.parse().ok()?)?;
+                Some(address.to_string())
+            });
+        let single = ascii.as_deref().or(single);
         let source = match facts.submitter {
             Some(_) => ReceivedFrom::Submission,
             None => ReceivedFrom::Peer {

@@ -13,6 +13,7 @@ mod faults;
 mod filled;
 mod folder;
 mod http;
+mod idn;
 mod imap_large;
 mod imap_more;
 mod keys;

@@ -47,7 +47,7 @@ pub fn server(directory: &Path, port: u16, more: &str) -> TestServer {
     server_with(directory, port, more, zone)
 }
 
-fn server_with(
+pub fn server_with(
     directory: &Path,
     port: u16,
     more: &str,
