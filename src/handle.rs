@@ -341,7 +341,9 @@ impl PerCore {
             let labels = crate::metrics::label("state", state);
             samples.push((("ringmail_queue_recipients", labels), count as i64));
         }
-        let (paused, slowed) = self.sites.borrow().restrained(monotonic());
+        let (paused, slowed, resting) = self.sites.borrow().restrained(monotonic());
+        let name = "ringmail_outbound_addresses_resting";
+        samples.push(((name, none), resting as i64));
         for (state, count) in [("paused", paused), ("slowed", slowed)] {
             let labels = crate::metrics::label("state", state);
             samples.push((("ringmail_outbound_sites", labels), count as i64));

@@ -82,6 +82,13 @@ fn change(arguments: &Arguments, request: &Request, what: &str) -> Result<(), Fa
 
 fn told(item: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    if let (Some(pool), Some(member)) = (item["pool"].as_str(), item["member"].as_str()) {
+        let pause = &item["pause"];
+        let (until, reason) = (date(&pause["until"]), text(&pause["reason"]));
+        return format!(
+            "{member} of pool {pool}, an address of ours\n  rests until {until}: {reason}\n"
+        );
+    }
     let mut told = format!(
         "{}\n  {} of {} connections",
         text(&item["site"]),
@@ -127,6 +134,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_address_of_ours_is_told_while_it_rests() {
+        let item = json!({
+            "site": "pool>bulk>one", "pool": "bulk", "member": "one",
+            "pause": {"until": 3600, "reason": "it is not there"},
+        });
+        assert_eq!(
+            told(&item),
+            "one of pool bulk, an address of ours\n  rests until Thu, 1 Jan 1970 01:00:00 +0000: it is not there\n"
+        );
+    }
 
     #[test]
     fn a_site_is_told_with_what_was_done_about_it() {

@@ -9,7 +9,7 @@ use super::commands::{Control, OTHER_ANSWER};
 use super::protocol::PAGE_MAX;
 use crate::calls::{ControlAnswer, ControlCall, SiteDeed};
 use crate::percore::wall_clock;
-use crate::queue::sites::{ActionState, SiteState};
+use crate::queue::sites::{ActionState, SiteState, member_of_key};
 
 /// One item for each site.
 pub(super) fn list(
@@ -95,8 +95,11 @@ fn describe(site: &SiteState, now: i64) -> Value {
     let rate = site.rate.map(|(rate, part)| {
         json!({"messages": rate.messages, "per_secs": rate.per.as_secs(), "part": part, "words": rate.words()})
     });
+    let of_pool = member_of_key(&site.site);
     json!({
         "site": site.site,
+        "pool": of_pool.map(|(pool, _)| pool),
+        "member": of_pool.map(|(_, member)| member),
         "window": site.window,
         "lent": site.lent,
         "rate": rate,

@@ -3,6 +3,7 @@
 use crate::calls::{ControlAnswer, SiteDeed};
 use crate::metrics::label;
 use crate::percore::{PerCore, monotonic};
+use crate::queue::sites::member_of_key;
 
 impl PerCore {
     /// Logs and counts what was done about sites since it was told last.
@@ -13,6 +14,16 @@ impl PerCore {
             let for_secs = news.length.map(|length| length.as_secs());
             self.metrics
                 .count("ringmail_outbound_site_actions_total", label("kind", kind));
+            if let Some((pool, member)) = member_of_key(&news.site) {
+                tracing::warn!(
+                    pool,
+                    member,
+                    for_secs,
+                    cause = news.cause,
+                    "an address of a pool rests"
+                );
+                continue;
+            }
             tracing::info!(
                 site = news.site,
                 kind,

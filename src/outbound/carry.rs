@@ -270,6 +270,12 @@ impl Dispatch {
                     Err(mut error) => {
                         self.core
                             .count("ringmail_outbound_connections_total", "failed");
+                        if error.is_ours && seat.rest(&self.core, &error.text) {
+                            // Nobody was asked: the next address of ours has its turn.
+                            work.later = 0;
+                            site.give_back();
+                            return (outcomes, true);
+                        }
                         let facts = (error.code, error.enhanced, error.text.as_str());
                         let judged = shaping::judge(site, &shape, facts);
                         if judged.is_none()

@@ -19,7 +19,7 @@ use tls_rpt::ResultType;
 use super::destination::{Destination, Host};
 use super::link::{Link, Lost, Times, remote, said, words};
 use super::login::{Refused, log_in};
-use super::start::Start;
+use super::start::{Start, Unopened};
 use super::transaction::RecipientResult;
 use crate::client_tls;
 use crate::percore::{PerCore, monotonic};
@@ -39,6 +39,8 @@ pub(super) struct Unconnected {
     pub overload: bool,
     /// What the recipients' domain or the message demands of TLS is not met: another's mail may go.
     pub is_demanded: bool,
+    /// For want of an address of ours: no server was asked.
+    pub is_ours: bool,
 }
 
 impl Unconnected {
@@ -51,6 +53,7 @@ impl Unconnected {
             remote,
             overload: false,
             is_demanded: false,
+            is_ours: false,
         }
     }
 
@@ -68,6 +71,7 @@ impl Unconnected {
             remote,
             overload: reply.code.is_transient(),
             is_demanded: false,
+            is_ours: false,
         }
     }
 
@@ -106,6 +110,8 @@ pub(super) async fn connect(
     let needs_tls = needs_tls(core, destination);
     let mut tries = server.outbound.addresses_per_attempt_max;
     let (mut failed, mut is_left) = (None, false);
+    // Whether all that was tried failed before it was on its way.
+    let mut is_ours = true;
     for host in &destination.hosts {
         if tries == 0 {
             is_left = true;
@@ -164,6 +170,7 @@ pub(super) async fn connect(
                         error = error.text,
                         "no connection"
                     );
+                    is_ours &= error.is_ours;
                     failed = worse(failed, error);
                 }
             }
@@ -173,6 +180,7 @@ pub(super) async fn connect(
         let text = "no host has an address that may be used".to_owned();
         Unconnected::ours((4, 4, 4), text, String::new())
     });
+    failed.is_ours &= is_ours;
     if is_left {
         // Nothing is known of the others.
         failed.make_temporary();
@@ -428,7 +436,10 @@ impl Call<'_> {
     fn judge(&self, trouble: Trouble) -> Unconnected {
         let remote = self.remote();
         match trouble {
-            Trouble::Unreachable(text) => Unconnected::ours((4, 4, 1), text, remote),
+            Trouble::Unopened(Unopened { text, is_ours }) => Unconnected {
+                is_ours,
+                ..Unconnected::ours((4, 4, 1), text, remote)
+            },
             Trouble::Refused(what, reply) => Unconnected::said(what, &reply, remote),
             Trouble::Lost(lost) => Unconnected::lost(&lost, remote),
             Trouble::Tls(text, _) => {
@@ -487,7 +498,7 @@ impl Call<'_> {
         let password = password.and_then(|files| files.proxy_password.as_ref());
         let user = self.transport.and_then(|t| t.proxy_user.as_deref());
         let opened = self.start.open(self.to, user.zip(password), times.connect);
-        let opened = opened.await.map_err(Trouble::Unreachable)?;
+        let opened = opened.await.map_err(Trouble::Unopened)?;
         let own = outbound.ehlo_name.as_ref();
         let own = own.map_or(live.settings.server.hostname(), |name| name.as_str());
         let own = self.start.ehlo_name.as_deref().unwrap_or(own);
@@ -625,7 +636,7 @@ impl Call<'_> {
 }
 
 enum Trouble {
-    Unreachable(String),
+    Unopened(Unopened),
     Refused(&'static str, Reply),
     Lost(Lost),
     /// In words, and as reports have it.

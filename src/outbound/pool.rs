@@ -17,7 +17,7 @@ use super::start::Start;
 use crate::calls::{Answer, Call};
 use crate::percore::{PerCore, monotonic};
 use crate::queue::retry::Verdict;
-use crate::queue::sites::{Lent, SiteReport, member_key};
+use crate::queue::sites::{Asked, Kind, Lent, SiteReport, member_key};
 use crate::queue::warm_up::{Counts, WarmUpAsk, WarmUpKey, day_of};
 use crate::settings::PoolMember;
 
@@ -43,6 +43,10 @@ struct Member {
     /// Tasks that wait for one.
     waiting: Cell<u32>,
     is_managed: Cell<bool>,
+    /// This machine does not have it: not chosen until then, and why.
+    resting: RefCell<Option<(Instant, String)>>,
+    /// What its owner has still to be told of that.
+    asked: RefCell<Option<Asked>>,
     wake: Event,
 }
 
@@ -129,6 +133,21 @@ impl Seat {
         warm.given.set(left);
     }
 
+    /// The machine does not have the address: it is left alone for a while, and everybody is told why. False: it is not one of a pool.
+    pub fn rest(&self, core: &Rc<PerCore>, reason: &str) -> bool {
+        let Some(member) = &self.member else {
+            return false;
+        };
+        *member.resting.borrow_mut() = Some((monotonic() + REST, reason.to_owned()));
+        *member.asked.borrow_mut() = Some(Asked {
+            kind: Kind::NoAddress,
+            length: REST,
+            cause: reason.to_owned(),
+        });
+        self.pools.look_after(core, member, self.is_limited);
+        true
+    }
+
     /// Gives back what was not used.
     pub async fn end(self) {
         if let Some(warm) = &self.warm {
@@ -190,6 +209,16 @@ impl Drop for Seat {
     }
 }
 
+impl Member {
+    /// For how long it is not chosen still, and why.
+    fn rests(&self) -> Option<(Duration, String)> {
+        let resting = self.resting.borrow();
+        let (until, reason) = resting.as_ref()?;
+        let left = until.checked_duration_since(monotonic())?;
+        (!left.is_zero()).then(|| (left, reason.clone()))
+    }
+}
+
 impl Pools {
     /// Where the next connection to a site begins. None is to be had now: why.
     pub async fn seat(self: &Rc<Self>, core: &Rc<PerCore>, site: &Site) -> Result<Seat, NoSeat> {
@@ -235,7 +264,15 @@ impl Pools {
         let mut all_known = true;
         loop {
             let seen = self.changed.count();
+            let mut resting: Option<(Duration, String)> = None;
             candidates.retain(|candidate| {
+                let rests = candidate.member.rests();
+                let is_resting = rests.is_some();
+                // Who is back first.
+                resting = [resting.take(), rests].into_iter().flatten().min();
+                if is_resting {
+                    return false;
+                }
                 let spent = candidate.settings.warm_up.then(|| key(candidate.name));
                 match spent.and_then(|key| self.spent(&key)) {
                     Some(is_known) => {
@@ -246,6 +283,9 @@ impl Pools {
                 }
             });
             if candidates.is_empty() {
+                if let Some((left, reason)) = resting {
+                    return Err(NoSeat::new(reason, left));
+                }
                 let reason = match all_known {
                     true => format!(
                         "the addresses of pool {name} have sent to this receiver what they may today while they are new to it"
@@ -292,7 +332,8 @@ impl Pools {
                 }
                 waiting = Some(Waiting::new(candidates.iter().map(|c| &c.member)));
                 for candidate in &candidates {
-                    self.look_after(core, &candidate.member);
+                    let is_limited = candidate.settings.connections_max.is_some();
+                    self.look_after(core, &candidate.member, is_limited);
                 }
             }
             let left = until.saturating_duration_since(monotonic());
@@ -330,14 +371,16 @@ impl Pools {
             lent: Cell::new(0),
             waiting: Cell::new(0),
             is_managed: Cell::new(false),
+            resting: RefCell::default(),
+            asked: RefCell::default(),
             wake: Event::new(),
         });
         members.insert(key.to_owned(), member.clone());
         member
     }
 
-    /// Borrows connections for an address as long as it has one, or somebody wants one.
-    fn look_after(self: &Rc<Self>, core: &Rc<PerCore>, member: &Rc<Member>) {
+    /// Borrows connections for an address as long as it has one, or somebody wants one; of one without a limit only tells what there is to tell.
+    fn look_after(self: &Rc<Self>, core: &Rc<PerCore>, member: &Rc<Member>, is_limited: bool) {
         if member.is_managed.replace(true) {
             member.wake.notify();
             return;
@@ -354,13 +397,21 @@ impl Pools {
                     open,
                     // There is nothing to learn: all that may be is lent, also if that is more than before.
                     accepted: if is_over { 0 } else { ACCEPTED },
+                    asked: member.asked.take().into_iter().collect(),
                     ..SiteReport::default()
                 };
                 let lent = borrow(&core, &member, report).await;
+                if let Some((left, reason)) = lent.pause {
+                    *member.resting.borrow_mut() = Some((monotonic() + left, reason));
+                }
+                let is_told = member.asked.borrow().is_none();
+                if !is_limited && is_told {
+                    return;
+                }
                 if member.lent.replace(lent.connections) != lent.connections {
                     pools.changed.notify();
                 }
-                if is_over && member.open.get() == 0 && member.waiting.get() == 0 {
+                if is_over && is_told && member.open.get() == 0 && member.waiting.get() == 0 {
                     return;
                 }
                 rt::sleep(LEAST_PAUSE).await;
@@ -466,6 +517,8 @@ impl Drop for Managed<'_> {
 
 /// Tasks of a core that wait for a connection of an address.
 const WAITING_MAX: u32 = 32;
+/// How long an address is left alone that this machine does not have.
+const REST: Duration = Duration::from_secs(60);
 /// How long a task waits for a connection to be lent.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Until a site is looked at again for which nobody had a connection left.

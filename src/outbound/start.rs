@@ -23,6 +23,22 @@ pub(super) struct Start {
     pub ehlo_name: Option<String>,
 }
 
+/// Why none was opened.
+#[derive(Debug)]
+pub(super) struct Unopened {
+    /// In words.
+    pub text: String,
+    /// It is an address of ours that is wanting: nothing was asked of anybody.
+    pub is_ours: bool,
+}
+
+impl From<String> for Unopened {
+    fn from(text: String) -> Unopened {
+        let is_ours = false;
+        Unopened { text, is_ours }
+    }
+}
+
 /// A connection that was opened.
 pub(super) struct Opened {
     pub connection: Connection,
@@ -65,25 +81,27 @@ impl Start {
             .find(|a| a.is_ipv6() == is_v6)
     }
 
-    /// Opens a connection within the time, proxy and all; an error is in words.
+    /// Opens a connection within the time, proxy and all.
     pub async fn open(
         &self,
         to: SocketAddr,
         login: Option<(&str, &Secret)>,
         limit: Duration,
-    ) -> Result<Opened, String> {
+    ) -> Result<Opened, Unopened> {
         let next = self.proxy.unwrap_or(to);
         let from = self.address_for(next.ip());
         if from.is_none() && !self.addresses.is_empty() {
-            return Err("none of the source addresses is of the family of the proxy".to_owned());
+            let text = "none of the source addresses is of the family of the proxy";
+            return Err(text.to_owned().into());
         }
         let connected = Connection::connect_from(next, from, limit).await;
         let connection = connected.map_err(|error| match (from, self.proxy) {
-            (Some(from), _) if error.kind() == std::io::ErrorKind::AddrNotAvailable => {
-                format!("this machine does not have the address {from} to send from")
-            }
-            (_, None) => words(&error),
-            (_, Some(proxy)) => format!("the proxy {proxy}: {}", words(&error)),
+            (Some(from), _) if error.kind() == std::io::ErrorKind::AddrNotAvailable => Unopened {
+                text: format!("this machine does not have the address {from} to send from"),
+                is_ours: true,
+            },
+            (_, None) => words(&error).into(),
+            (_, Some(proxy)) => format!("the proxy {proxy}: {}", words(&error)).into(),
         })?;
         let Some(proxy) = self.proxy else {
             return Ok(Opened {
@@ -94,7 +112,7 @@ impl Start {
         };
         let asked = rt::timeout(limit, ask(connection, to, login)).await;
         let asked = asked.unwrap_or_else(|_| Err("no answer in time".to_owned()));
-        asked.map_err(|text| format!("the proxy {proxy}: {text}"))
+        asked.map_err(|text| format!("the proxy {proxy}: {text}").into())
     }
 }
 

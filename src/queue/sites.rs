@@ -220,15 +220,20 @@ impl Sites {
         paused
     }
 
-    /// Those that are left alone, and those that are given less.
-    pub fn restrained(&self, now: Instant) -> (usize, usize) {
-        let paused = |site: &&Site| site.paused(now).is_some();
-        let slowed = |site: &&Site| site.slow(now).is_some();
-        let sites = self.sites.values();
-        (
-            sites.clone().filter(paused).count(),
-            sites.filter(slowed).count(),
-        )
+    /// Those that are left alone, those that are given less, and addresses of ours that rest.
+    pub fn restrained(&self, now: Instant) -> (usize, usize, usize) {
+        let (mut paused, mut slowed, mut resting) = (0, 0, 0);
+        for (name, site) in &self.sites {
+            let is_paused = site.paused(now).is_some();
+            match member_of_key(name) {
+                Some(_) => resting += usize::from(is_paused),
+                None => {
+                    paused += usize::from(is_paused);
+                    slowed += usize::from(site.slow(now).is_some());
+                }
+            }
+        }
+        (paused, slowed, resting)
     }
 
     /// Those that are known, in order of their names: of those after one, at most so many are looked at. Answers which was the last one, if there are
@@ -245,8 +250,8 @@ impl Sites {
         let looked_at: Vec<_> = rest.by_ref().take(limit).collect();
         let last = looked_at.last().map(|(name, _)| (*name).clone());
         let fits = |(name, site): &(&String, &Site)| {
-            // Those of our own addresses are lent in the same way, and are no sites.
-            member_of_key(name).is_none()
+            // Those of our own addresses are lent in the same way, and are no sites; they are told while they rest.
+            (member_of_key(name).is_none() || site.paused(now).is_some())
                 && wanted.is_none_or(|wanted| is_meant(name, wanted))
                 && (!restrained || site.paused(now).is_some() || site.slow(now).is_some())
         };
@@ -523,7 +528,13 @@ impl Site {
     fn resume(&mut self, now: Instant) -> Option<()> {
         let is_restrained = self.paused(now).is_some() || self.slow(now).is_some();
         (self.pause, self.slow) = (None, None);
-        let all = [Kind::Unreachable, Kind::Pause, Kind::Slow, Kind::ByHand];
+        let all = [
+            Kind::Unreachable,
+            Kind::Pause,
+            Kind::Slow,
+            Kind::ByHand,
+            Kind::NoAddress,
+        ];
         self.actions.end(&all, now);
         is_restrained.then_some(())
     }
@@ -870,7 +881,7 @@ mod tests {
         let news = owner.0.take_news();
         let pauses = news.iter().filter(|n| n.kind == Kind::Pause);
         assert_eq!(pauses.count(), 1, "{news:?}");
-        assert_eq!(owner.0.restrained(owner.1), (1, 0));
+        assert_eq!(owner.0.restrained(owner.1), (1, 0, 0));
         assert!(owner.after(60).lend(A, report(100, 0, 0)) > 0);
         let done = owner.state().actions;
         let pause = done.iter().find(|a| a.kind == Kind::Pause).unwrap();
@@ -878,6 +889,30 @@ mod tests {
             (pause.length, pause.ended, pause.cause.as_str()),
             (Some(Duration::from_secs(60)), None, "421 4.7.28 slower")
         );
+    }
+
+    #[test]
+    fn an_address_of_ours_rests_whatever_it_had_and_is_told_as_long() {
+        let mut owner = Owner::new();
+        let key = member_key("bulk", "one");
+        let states = |owner: &Owner| owner.0.states((None, false), None, 9, owner.1).0;
+        let lend = |owner: &mut Owner, report| owner.0.lend(&key, A, report, limits(), owner.1);
+        assert!(lend(&mut owner, report(1, 1, 10_000)).connections > 0);
+        assert!(states(&owner).is_empty());
+        let gone = SiteReport {
+            accepted: 10_000,
+            ..asks(Kind::NoAddress, 60)
+        };
+        let lent = lend(&mut owner, gone);
+        let reason = "421 4.7.28 slower".to_owned();
+        assert_eq!(lent.pause, Some((Duration::from_secs(60), reason)));
+        let told = states(&owner);
+        assert_eq!((told.len(), told[0].site.as_str()), (1, key.as_str()));
+        assert_eq!(owner.0.restrained(owner.1), (0, 0, 1));
+        // That others have connections does not end it.
+        assert!(lend(owner.after(1), report(1, 1, 10_000)).pause.is_some());
+        assert!(lend(owner.after(60), report(1, 1, 10_000)).pause.is_none());
+        assert!(states(&owner).is_empty());
     }
 
     #[test]
@@ -906,7 +941,7 @@ mod tests {
         );
         assert_eq!(slow(owner.after(10)), 5);
         assert_eq!(owner.state().rate.unwrap().1, 0.25);
-        assert_eq!(owner.0.restrained(owner.1), (0, 1));
+        assert_eq!(owner.0.restrained(owner.1), (0, 1, 0));
         let lent = owner.after(600).lent(report(500, 4, 100), limits);
         assert_eq!(lent.connections, 20);
         assert_eq!(lent.messages.unwrap().count, 100);

@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use ringmail::calls::{Answer, Call, ControlAnswer, ControlCall};
+use ringmail::queue::sites::Kind;
 use ringmail::queue::warm_up::{State, WarmUpKey};
 use ringmail::settings::Door;
+use shards::CoreId;
 
 use crate::outbound::{free_port, queue, reasons, server, submit, submit_on};
 use crate::receiver::Receiver;
@@ -35,7 +37,7 @@ fn from(receiver: &Receiver, last: u8) -> usize {
     of.map(|h| h.messages.len()).sum()
 }
 
-fn patiently(mut done: impl FnMut() -> bool, state: impl Fn() -> String) {
+pub fn patiently(mut done: impl FnMut() -> bool, state: impl Fn() -> String) {
     for _ in 0..1200 {
         if done() {
             return;
@@ -125,6 +127,73 @@ fn an_address_has_no_more_connections_than_it_may() {
     );
     assert_eq!(from(&receiver, 41), 20);
     assert_eq!(most.load(Ordering::SeqCst), 1);
+}
+
+/// Sites and addresses of ours that are left alone, and why.
+fn left_alone(server: &TestServer) -> Vec<(String, Kind, String)> {
+    let mut all = Vec::new();
+    for core in 0..server.server().cores() {
+        let call = ControlCall::Sites {
+            wanted: None,
+            restrained: true,
+            after: None,
+            limit: 100,
+        };
+        let answer = server
+            .server()
+            .call(CoreId(core), Call::Control(Box::new(call)));
+        let Ok(Answer::Control(Ok(ControlAnswer::Sites(found, None)))) = answer else {
+            panic!("no sites");
+        };
+        for site in found {
+            let last = site.actions.last().unwrap();
+            all.push((site.site, last.kind, last.cause.clone()));
+        }
+    }
+    all
+}
+
+/// RFC 5737: nobody has it.
+const GONE: &str = "[pool.p.member.gone]\naddresses = [\"192.0.2.25\"]\n";
+const WHY: &str = "this machine does not have the address 192.0.2.25 to send from";
+
+#[test]
+fn an_address_that_is_not_there_rests_and_the_others_carry_on() {
+    for (limit, others) in [("", true), ("connections_max = 2\n", false), ("", false)] {
+        let directory = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let receiver = Receiver::start([127, 0, 0, 11], port, None, |_| None);
+        let mut members = format!("{GONE}weight = 100\n{limit}");
+        if others {
+            members += &member("there", 42, "");
+        }
+        let server = server(directory.path(), port, &pool(&members));
+        for n in 0..10 {
+            assert!(submit(&server, &["a@one.test"], &format!("s{n}")).starts_with("250"));
+        }
+        let gone = ("pool>p>gone".to_owned(), Kind::NoAddress, WHY.to_owned());
+        patiently(
+            || left_alone(&server) == [gone.clone()],
+            || format!("{:?}", left_alone(&server)),
+        );
+        if others {
+            patiently(
+                || queue(&server).is_empty(),
+                || format!("{:?}", reasons(&server)),
+            );
+            assert_eq!(from(&receiver, 42), 10);
+        } else {
+            // They wait, and none was tried.
+            patiently(
+                || reasons(&server).iter().all(|reason| reason == WHY),
+                || format!("{:?}", reasons(&server)),
+            );
+            let waiting = queue(&server);
+            assert_eq!(waiting.len(), 10);
+            assert!(waiting.iter().all(|(_, row)| row.attempts == 0));
+            assert_eq!(receiver.connections(), 0);
+        }
+    }
 }
 
 const TWO_A_DAY: &str = "[warm_up]\nfirst_per_day = 2\n";

@@ -16,6 +16,8 @@ pub enum Kind {
     Slow,
     /// An operator has it left alone.
     ByHand,
+    /// It is one of our own, of a pool: this machine does not have it.
+    NoAddress,
 }
 
 impl Kind {
@@ -27,13 +29,14 @@ impl Kind {
             Kind::Pause => "reply-pause",
             Kind::Slow => "reply-slow",
             Kind::ByHand => "by-hand",
+            Kind::NoAddress => "no-address",
         }
     }
 
     /// Why mail waits.
     pub fn reason(self, cause: &str) -> String {
         match self {
-            Kind::Unreachable => cause.to_owned(),
+            Kind::Unreachable | Kind::NoAddress => cause.to_owned(),
             Kind::Overload => format!("it has too much: {cause}"),
             Kind::Pause => format!("the site is paused by a rule: {cause}"),
             Kind::Slow => format!("the site is slowed down by a rule: {cause}"),
@@ -43,10 +46,10 @@ impl Kind {
     }
 }
 
-/// What a reply asks for by the rules.
+/// What a reply asks for by the rules, or what an address of ours needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// `Pause` or `Slow`.
+    /// `Pause` or `Slow`; `NoAddress`.
     pub kind: Kind,
     /// For how long.
     pub length: Duration,
