@@ -277,7 +277,7 @@ impl Dispatch {
                             return (outcomes, true);
                         }
                         let facts = (error.code, error.enhanced, error.text.as_str());
-                        let judged = shaping::judge(site, &shape, facts);
+                        let judged = shaping::judge(site, &shape, error.stage, facts);
                         if judged.is_none()
                             && error.overload
                             && site.is_refused_beside_others(&error.text)
@@ -377,6 +377,7 @@ fn failed(index: u32, error: &Unconnected, at: i64, began: Instant) -> Outcome {
         code: error.code,
         enhanced: error.enhanced,
         text: error.text.clone(),
+        stage: error.stage,
     };
     outcome(result, at, began, &error.remote)
 }

@@ -2,6 +2,7 @@
 //! RFC 3207 (STARTTLS), RFC 7435 (TLS where it can be had), RFC 8460 (what came of TLS is noted). Called by `carry.rs`. Not here: MX records
 //! (`destination.rs`), what is demanded (`tls_policy`), transactions.
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use super::transaction::RecipientResult;
 use crate::client_tls;
 use crate::percore::{PerCore, monotonic};
 use crate::queue::retry::Verdict;
-use crate::settings::{SmarthostTls, Transport};
+use crate::settings::{ReplyStage, SmarthostTls, Transport};
 use crate::tls_policy::{Held, RefusalCause, Requirement, SessionFacts, Target};
 
 /// Why there is no connection.
@@ -41,6 +42,8 @@ pub(super) struct Unconnected {
     pub is_demanded: bool,
     /// For want of an address of ours: no server was asked.
     pub is_ours: bool,
+    /// To what it was said.
+    pub stage: ReplyStage,
 }
 
 impl Unconnected {
@@ -54,11 +57,12 @@ impl Unconnected {
             overload: false,
             is_demanded: false,
             is_ours: false,
+            stage: ReplyStage::Connect,
         }
     }
 
     fn said(what: &str, reply: &Reply, remote: String) -> Unconnected {
-        let result = RecipientResult::of(0, reply);
+        let result = RecipientResult::of(0, ReplyStage::Connect, reply);
         Unconnected {
             // RFC 7504: 521, it takes no mail at all. What else it refuses, another host or time may change.
             verdict: match result.code {
@@ -72,6 +76,7 @@ impl Unconnected {
             overload: reply.code.is_transient(),
             is_demanded: false,
             is_ours: false,
+            stage: ReplyStage::Connect,
         }
     }
 
@@ -156,6 +161,7 @@ pub(super) async fn connect(
                 requirement: requirement.as_ref(),
                 require_tls,
                 needs_tls,
+                stage: Cell::new(ReplyStage::Connect),
             };
             match call.all().await {
                 Ok(mut link) => {
@@ -171,6 +177,10 @@ pub(super) async fn connect(
                         "no connection"
                     );
                     is_ours &= error.is_ours;
+                    let error = Unconnected {
+                        stage: call.stage.get(),
+                        ..error
+                    };
                     failed = worse(failed, error);
                 }
             }
@@ -351,6 +361,8 @@ struct Call<'a> {
     require_tls: Option<bool>,
     /// A rule says so, whoever the server is.
     needs_tls: bool,
+    /// How far it came.
+    stage: Cell<ReplyStage>,
 }
 
 /// How TLS is to be had.
@@ -491,6 +503,7 @@ impl Call<'_> {
     }
 
     async fn open(&self, security: Security, cell: &VerdictCell) -> Result<Link, Trouble> {
+        self.stage.set(ReplyStage::Connect);
         let live = self.core.live();
         let outbound = &live.settings.server.outbound;
         let times = Times::of(outbound);
@@ -511,7 +524,7 @@ impl Call<'_> {
             self.shake_hands(&mut link, times, cell).await?;
         }
         match link.next().await? {
-            Event::Banner(reply) if reply.is_positive() => (),
+            Event::Banner(reply) if reply.is_positive() => self.stage.set(ReplyStage::Hello),
             Event::Banner(reply) => {
                 link.quit().await;
                 return Err(Trouble::Refused("", reply));

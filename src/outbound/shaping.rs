@@ -6,19 +6,24 @@ use super::site::Site;
 use super::transaction::{RecipientResult, Transacted};
 use crate::queue::retry::Verdict;
 use crate::queue::sites::{Asked, Kind};
-use crate::settings::{ReplyAction, SiteShape};
+use crate::settings::{ReplyAction, ReplyStage, SiteShape};
 
 /// Code, enhanced code and text of a reply.
 pub(super) type Facts<'a> = (u16, Option<(u8, u16, u16)>, &'a str);
 
 /// Looks at a reply; answers what it comes to, if that is not what its code says.
-pub(super) fn judge(site: &Site, shape: &SiteShape, facts: Facts<'_>) -> Option<Verdict> {
+pub(super) fn judge(
+    site: &Site,
+    shape: &SiteShape,
+    stage: ReplyStage,
+    facts: Facts<'_>,
+) -> Option<Verdict> {
     let (code, enhanced, text) = facts;
     if code < 400 {
         // Ours, or no refusal.
         return None;
     }
-    let (action, length) = shape.reply(code, enhanced, text)?;
+    let (action, length) = shape.reply(stage, code, enhanced, text)?;
     let kind = match action {
         ReplyAction::None => return None,
         ReplyAction::Permanent => return Some(Verdict::Permanent),
@@ -39,7 +44,7 @@ pub(super) fn judge(site: &Site, shape: &SiteShape, facts: Facts<'_>) -> Option<
 pub(super) fn judge_all(site: &Site, shape: &SiteShape, results: &mut [RecipientResult]) {
     for result in results {
         let facts = (result.code, result.enhanced, result.text.as_str());
-        if let Some(verdict) = judge(site, shape, facts) {
+        if let Some(verdict) = judge(site, shape, result.stage, facts) {
             result.verdict = verdict;
         }
     }

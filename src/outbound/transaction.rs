@@ -11,6 +11,7 @@ use super::link::{Link, Lost, clean};
 use crate::queue::retry::Verdict;
 use crate::queue::rows::{self, Ret};
 use crate::queue::{Content, Message};
+use crate::settings::ReplyStage;
 use crate::settings::names::with_a_labels;
 
 /// What came of a recipient: the words are the server's, or ours with code 0 where it said nothing.
@@ -21,11 +22,13 @@ pub(super) struct RecipientResult {
     pub code: u16,
     pub enhanced: Option<(u8, u16, u16)>,
     pub text: String,
+    /// To what it was said.
+    pub stage: ReplyStage,
 }
 
 impl RecipientResult {
     /// What the server said of it.
-    pub fn of(index: u32, reply: &Reply) -> RecipientResult {
+    pub fn of(index: u32, stage: ReplyStage, reply: &Reply) -> RecipientResult {
         let number = reply.code.number();
         RecipientResult {
             index,
@@ -37,6 +40,7 @@ impl RecipientResult {
             code: number,
             enhanced: reply.enhanced.map(|e| (e.class, e.subject, e.detail)),
             text: clean(&reply.text),
+            stage,
         }
     }
 
@@ -53,6 +57,7 @@ impl RecipientResult {
             code: 0,
             enhanced: Some(enhanced),
             text: text.into(),
+            stage: ReplyStage::Data,
         }
     }
 }
@@ -199,12 +204,14 @@ pub(super) async fn transact(
         results: vec![None; recipients.len()],
         has_answered: false,
         overload: false,
+        stage: ReplyStage::Mail,
     };
     let ended = run.run(&envelope.0).await;
     let Run {
         results,
         has_answered,
         overload,
+        stage,
         ..
     } = run;
     transacted.overload = overload;
@@ -227,10 +234,12 @@ pub(super) async fn transact(
                 transacted.results.push(not_logged_in(*index, &reply));
             }
             (Some(reply), ..) if !reply.is_positive() => {
-                transacted.results.push(RecipientResult::of(*index, &reply));
+                transacted
+                    .results
+                    .push(RecipientResult::of(*index, ReplyStage::Recipient, &reply));
             }
             (_, Some(whole), _) => {
-                let mut result = RecipientResult::of(*index, whole);
+                let mut result = RecipientResult::of(*index, stage, whole);
                 if result.verdict.is_success() {
                     result.verdict = taken;
                 }
@@ -240,7 +249,7 @@ pub(super) async fn transact(
                 transacted.results.push(result);
             }
             (_, None, Some(Lost::Closing(reply))) => {
-                let mut result = RecipientResult::of(*index, reply);
+                let mut result = RecipientResult::of(*index, stage, reply);
                 result.verdict = Verdict::Temporary;
                 transacted.results.push(result);
             }
@@ -395,6 +404,8 @@ struct Run<'a> {
     /// The server has said something.
     has_answered: bool,
     overload: bool,
+    /// To what the next reply is.
+    stage: ReplyStage,
 }
 
 impl Run<'_> {
@@ -411,6 +422,7 @@ impl Run<'_> {
             self.has_answered = true;
             match event {
                 Event::Sender(reply) => {
+                    self.stage = ReplyStage::Recipient;
                     if !reply.is_positive() {
                         self.overload |= reply.code.is_transient();
                         refused_sender = Some(reply);
@@ -420,6 +432,9 @@ impl Run<'_> {
                     if let Some(place) = self.results.get_mut(index) {
                         *place = Some(reply);
                     }
+                    if self.results.iter().all(Option::is_some) {
+                        self.stage = ReplyStage::Data;
+                    }
                 }
                 Event::Ready => return self.send(transfer).await.map(Some),
                 Event::Refused(reply) => {
@@ -427,6 +442,7 @@ impl Run<'_> {
                     if let Some(sender) = refused_sender {
                         // What followed from it says nothing.
                         self.results.fill(None);
+                        self.stage = ReplyStage::Mail;
                         return Ok(Some(sender));
                     }
                     if self.results.iter().all(Option::is_some) && all_refused() {

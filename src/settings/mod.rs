@@ -65,7 +65,7 @@ pub use sendmail::Sendmail;
 pub use server::{
     Cores, HttpCore, InitialMailboxes, Log, LogFormat, LogLevel, Server, ShardCores, Storage,
 };
-pub use shaping::{ReplyAction, Shaping, SiteShape};
+pub use shaping::{ReplyAction, ReplyStage, Shaping, SiteShape};
 pub use text::{Fingerprint, Fingerprints, Text, Texts};
 pub use tls_policy::TlsPolicy;
 pub use units::{Bytes, PerNetwork, Secs};

@@ -74,10 +74,29 @@ pub struct ReplyRule {
     pub enhanced: Option<Glob>,
     /// A part of the text.
     pub text: Option<Glob>,
+    /// To what it was said.
+    pub stage: Option<ReplyStage>,
     /// What is done; it must be written.
     pub action: Option<ReplyAction>,
     /// For how long.
     pub for_secs: Option<Secs>,
+}
+
+/// To what a server said something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReplyStage {
+    /// To the connection: its greeting, or what it said instead.
+    #[serde(alias = "greeting")]
+    Connect,
+    /// To EHLO or HELO, STARTTLS, AUTH.
+    Hello,
+    /// To MAIL.
+    Mail,
+    /// To RCPT.
+    Recipient,
+    /// To DATA, BDAT or the message.
+    Data,
 }
 
 /// What is done about a reply.
@@ -356,6 +375,7 @@ impl SiteShape {
     /// What is done about a reply, and for how long.
     pub fn reply(
         &self,
+        stage: ReplyStage,
         code: u16,
         enhanced: Option<(u8, u16, u16)>,
         text: &str,
@@ -365,6 +385,7 @@ impl SiteShape {
             let is_code = rule.code.is_none_or(|wanted| wanted == code);
             let is_enhanced = |glob: &Glob| dotted.as_ref().is_some_and(|dotted| glob.is(dotted));
             is_code
+                && rule.stage.is_none_or(|wanted| wanted == stage)
                 && rule.enhanced.as_ref().is_none_or(is_enhanced)
                 && rule.text.as_ref().is_none_or(|glob| glob.is_in(text))
         };
@@ -492,7 +513,8 @@ mod tests {
         let built_in = read(SHIPPED);
         assert!(built_in.sites.len() > 5 && built_in.replies.len() > 5);
         let google = Shaping::built_in().of_site(&["aspmx.l.google.com"]);
-        let said = |code, enhanced, text| google.reply(code, Some(enhanced), text);
+        let stage = ReplyStage::Recipient;
+        let said = |code, enhanced, text| google.reply(stage, code, Some(enhanced), text);
         assert_eq!(
             said(421, (4, 7, 28), "Our system has detected an unusual rate").map(|(a, _)| a),
             Some(ReplyAction::Slow)
@@ -502,18 +524,25 @@ mod tests {
         assert_eq!(said(550, (5, 1, 1), "no such user"), None);
         let microsoft = Shaping::built_in().of_site(&["a-b.mail.protection.outlook.com"]);
         let text = "RP-001 The mail server IP has exceeded the rate limit allowed.";
-        assert!(microsoft.reply(421, None, text).is_some());
-        assert!(google.reply(421, None, text).is_none());
+        assert!(microsoft.reply(stage, 421, None, text).is_some());
+        assert!(google.reply(stage, 421, None, text).is_none());
         let text = "The mail server [192.0.2.1] has been temporarily rate limited due to IP reputation. (S775)";
-        let limited = microsoft.reply(451, Some((4, 7, 650)), text);
+        let limited = microsoft.reply(stage, 451, Some((4, 7, 650)), text);
         assert_eq!(limited.unwrap().0, ReplyAction::Slow);
         let yahoo = Shaping::built_in().of_site(&["mta5.am0.yahoodns.net"]);
         for text in [
             "4.7.0 [TSS04] Messages from 192.0.2.1 temporarily deferred",
             "[IPTS04] Messages",
         ] {
-            assert_eq!(yahoo.reply(421, None, text).unwrap().0, ReplyAction::Pause);
+            assert_eq!(
+                yahoo.reply(stage, 421, None, text).unwrap().0,
+                ReplyAction::Pause
+            );
         }
+        // 421 to a connection is about us; later it may be about one mailbox.
+        let gmx = Shaping::built_in().of_site(&["mx00.gmx.net"]);
+        assert!(gmx.reply(ReplyStage::Connect, 421, None, "x").is_some());
+        assert!(gmx.reply(stage, 421, None, "x").is_none());
     }
 
     #[test]
@@ -576,13 +605,16 @@ mod tests {
             ",
         );
         let google = shaping.of_site(&["mx.google.com"]);
-        let action = |code, enhanced, text| google.reply(code, enhanced, text).map(|(a, _)| a);
+        let action = |code, enhanced, text| {
+            let reply = google.reply(ReplyStage::Data, code, enhanced, text);
+            reply.map(|(action, _)| action)
+        };
         assert_eq!(
             action(421, Some((4, 7, 28)), "unusual rate"),
             Some(ReplyAction::None)
         );
         assert_eq!(
-            google.reply(451, None, "4.7.1 Greylisted"),
+            google.reply(ReplyStage::Mail, 451, None, "4.7.1 Greylisted"),
             Some((ReplyAction::Pause, Duration::from_secs(60)))
         );
         assert_eq!(action(450, None, "greylisted"), None);
@@ -591,6 +623,34 @@ mod tests {
             Some(ReplyAction::Temporary)
         );
         assert_eq!(action(550, Some((5, 1, 7)), "x"), None);
+    }
+
+    #[test]
+    fn a_rule_may_be_for_one_stage() {
+        let rule = |stage: &str| {
+            read(&format!(
+                "defaults = false\n[[reply]]\ncode = 421\nstage = \"{stage}\"\naction = \"slow\"\n"
+            ))
+        };
+        let stages = [
+            ("connect", ReplyStage::Connect),
+            ("hello", ReplyStage::Hello),
+            ("mail", ReplyStage::Mail),
+            ("recipient", ReplyStage::Recipient),
+            ("data", ReplyStage::Data),
+            ("greeting", ReplyStage::Connect),
+        ];
+        for (word, wanted) in stages {
+            let site = rule(word).of_site(&["mx.example"]);
+            for (_, stage) in stages {
+                let fits = site.reply(stage, 421, None, "later").is_some();
+                assert_eq!(fits, stage == wanted, "{word} {stage:?}");
+            }
+        }
+        let mut problems = Vec::new();
+        let odd = "[[reply]]\ncode = 421\nstage = \"quit\"\naction = \"slow\"\n";
+        Shaping::read(&Text::new("shaping.toml", odd), &mut problems);
+        assert_eq!(problems.len(), 1, "{problems:?}");
     }
 
     #[test]

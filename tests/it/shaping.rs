@@ -14,6 +14,7 @@ use shards::CoreId;
 use crate::dns::{mx, serve_zone};
 use crate::folder::Folder;
 use crate::outbound::{submit, submit_on};
+use crate::pools::patiently;
 use crate::program::{Localserve, ringmail, ringmail_with_input};
 use crate::receiver::Receiver;
 use crate::server::TestServer;
@@ -223,6 +224,52 @@ fn a_rate_lets_through_what_it_says() {
     wait_for(|| receiver.messages().len() == 40);
     assert!(receiver.connections() >= 20, "{}", receiver.connections());
     wait_for(|| waiting(&server).is_empty());
+}
+
+#[test]
+fn a_rule_for_a_stage_counts_there_alone() {
+    for (stage, to) in [
+        ("connect", ""),
+        ("hello", "EHLO"),
+        ("mail", "MAIL"),
+        ("recipient", "RCPT"),
+        ("data", "DATA"),
+        ("data", "."),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let _receiver = Receiver::start([127, 0, 0, 14], port, None, move |line| {
+            if to == "MAIL" && line.starts_with("RCPT") {
+                return Some("503 5.5.1 MAIL first".into());
+            }
+            let is_it = match to {
+                "" => line.is_empty(),
+                to => line.starts_with(to),
+            };
+            is_it.then(|| "450 4.7.99 not so fast".into())
+        });
+        // The first that fits counts: those of other stages must not.
+        let others = ["connect", "hello", "mail", "recipient", "data"];
+        let mut rules = String::from("defaults = false\n");
+        for other in others.iter().filter(|other| **other != stage) {
+            rules +=
+                &format!("[[reply]]\ncode = 450\nstage = \"{other}\"\naction = \"permanent\"\n");
+        }
+        rules += &format!(
+            "[[reply]]\ncode = 450\nstage = \"{stage}\"\naction = \"pause\"\nfor_secs = \"10h\"\n"
+        );
+        let server = server(directory.path(), port, &rules);
+        assert!(submit(&server, &["a@one.test"], "x").starts_with("250"));
+        let paused = || {
+            let state = site(&server)?;
+            let kind = |a: &ringmail::queue::sites::ActionState| a.kind == Kind::Pause;
+            state.actions.iter().any(kind).then_some(())
+        };
+        let state = || format!("{stage} {to}: {:?}", waiting(&server));
+        patiently(|| paused().is_some(), state);
+        let is_tried = || matches!(&waiting(&server)[..], [(_, row, _)] if row.attempts == 1);
+        patiently(is_tried, state);
+    }
 }
 
 #[test]
