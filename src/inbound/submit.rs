@@ -195,6 +195,7 @@ pub async fn submit(core: &Rc<PerCore>, submit: Submit) -> Result<SendResult, Ap
             .iter()
             .map(|(_, address)| Queued::new(address.to_string()))
             .collect(),
+        held_for: None,
     };
     let targets = copies.iter().map(|_| vec![account]).collect();
     let fan_out = FanOut {

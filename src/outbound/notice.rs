@@ -236,6 +236,7 @@ async fn send(
             notify: Some(Notify::default()),
             ..Recipient::new(message.row.reverse_path.clone())
         }],
+        held_for: None,
     };
     let bytes = Arc::new(report.octets);
     let content = NewContent {

@@ -205,6 +205,7 @@ mod tests {
                 Recipient::new("a@one.example"),
                 Recipient::new("b@Two.example"),
             ],
+            held_for: None,
         }
     }
 

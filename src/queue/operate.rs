@@ -387,6 +387,7 @@ mod tests {
             ret: None,
             envid: None,
             recipients: vec![Recipient::new("a@one.example")],
+            held_for: None,
         }
     }
 

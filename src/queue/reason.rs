@@ -106,6 +106,7 @@ mod tests {
             ret: None,
             envid: None,
             recipients: vec![Recipient::new("a@one.example")],
+            held_for: None,
         }
     }
 

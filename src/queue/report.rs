@@ -74,8 +74,13 @@ pub fn compose(subject: &Subject<'_>, facts: &Facts<'_>) -> Option<Composed> {
     let outcomes: Vec<dsn::Outcome<'_>> = parts.iter().map(|p| p.outcome(subject.notice)).collect();
     let header_end = message::header::header_end(content);
     let envelope_id = message.envid.as_deref().and_then(|e| e.parse().ok());
-    let held_until = (message.not_before > message.accepted)
-        .then(|| format!("until;{}", smtp::timestamp::format(message.not_before)));
+    // RFC 4865 5.1.2: what MAIL asked for.
+    let until = || {
+        let is_held = message.not_before > message.accepted;
+        is_held.then(|| format!("until;{}", smtp::timestamp::format(message.not_before)))
+    };
+    let asked = message.held_for.map(|secs| format!("for;{secs}"));
+    let held = asked.or_else(until);
     let message_id = message::compose::message_id(facts.random[0], hostname);
     let body = match (message.binary, message.eight_bit) {
         (true, _) => dsn::BodyKind::Binary,
@@ -93,7 +98,7 @@ pub fn compose(subject: &Subject<'_>, facts: &Facts<'_>) -> Option<Composed> {
         received_from: None,
         arrival: Some(MessageDate::utc(message.accepted)),
         envelope_id: envelope_id.as_ref(),
-        future_release: held_until.as_deref(),
+        future_release: held.as_deref(),
         outcomes: &outcomes,
         original: dsn::Original {
             header: &content[..header_end],
@@ -283,6 +288,7 @@ mod tests {
                 orcpt: Some("rfc822;Bob+2Bx@Example.net".into()),
                 ..Recipient::new("bob@example.net")
             }],
+            held_for: None,
         }
     }
 
@@ -430,6 +436,28 @@ mod tests {
             ),
         ] {
             has(&report(&held, notice, attempt), &lines);
+        }
+    }
+
+    #[test]
+    fn what_was_asked_of_a_release_is_said_again() {
+        let held = MessageRow {
+            not_before: 1_767_270_000,
+            ..message()
+        };
+        for (held_for, line) in [
+            (Some(1_200), "Future-Release-Request: for;1200"),
+            (None, "Future-Release-Request: until;2026-01-01T12:20:00Z"),
+        ] {
+            let held = MessageRow {
+                held_for,
+                ..held.clone()
+            };
+            let said = report(&held, Notice::Failed, Some(attempt(550, None)));
+            has(
+                &said,
+                &[line, "Arrival-Date: Thu, 1 Jan 2026 12:00:00 +0000"],
+            );
         }
     }
 

@@ -201,6 +201,7 @@ mod tests {
                 notify,
                 ..Recipient::new("a@one.example")
             }],
+            held_for: None,
         }
     }
 

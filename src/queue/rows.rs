@@ -46,6 +46,8 @@ pub struct MessageRow {
     pub envid: Option<String>,
     /// To whom, at least one.
     pub recipients: Vec<Recipient>,
+    /// It is held for so many seconds, as HOLDFOR asked; none: until a time, or not at all. RFC 4865.
+    pub held_for: Option<u32>,
 }
 
 /// RFC 3461 4.3.
@@ -323,7 +325,7 @@ pub fn encode_message(message: &MessageRow) -> Vec<u8> {
     rows::encode_version(MESSAGE_VERSION, message)
 }
 
-/// Reads it. The first version knew neither notifications nor times.
+/// Reads it. The first version knew neither notifications nor times, the second ended with the recipients.
 pub fn decode_message(
     bytes: &[u8],
     name: impl FnOnce() -> String,
@@ -341,6 +343,11 @@ pub fn decode_message(
     }
     if bytes.first() == Some(&MESSAGE_VERSION) {
         return rows::decode_version(MESSAGE_VERSION, bytes, name);
+    }
+    if let Some((&MESSAGE_SECOND, rest)) = bytes.split_first() {
+        // What came at the end since reads as nothing.
+        let whole = [&[MESSAGE_VERSION], rest, &[NOTHING]].concat();
+        return rows::decode_version(MESSAGE_VERSION, &whole, name);
     }
     let first: First = rows::decode(bytes, name)?;
     Ok(MessageRow {
@@ -360,6 +367,7 @@ pub fn decode_message(
         ret: None,
         envid: None,
         recipients: first.recipients.into_iter().map(Recipient::new).collect(),
+        held_for: None,
     })
 }
 
@@ -431,7 +439,10 @@ pub fn decode_recipient(
 
 /// Attempts kept of a recipient.
 pub const HISTORY_MAX: usize = 12;
-const MESSAGE_VERSION: u8 = 2;
+const MESSAGE_VERSION: u8 = 3;
+const MESSAGE_SECOND: u8 = 2;
+/// How a row says that there is none.
+const NOTHING: u8 = 0;
 const RECIPIENT_VERSION: u8 = 4;
 const RECIPIENT_THIRD: u8 = 3;
 const RECIPIENT_SECOND: u8 = 2;
@@ -463,6 +474,7 @@ mod tests {
                 Recipient::new("a@One.example"),
                 Recipient::new("b@two.example"),
             ],
+            held_for: Some(300),
         }
     }
 
@@ -471,6 +483,22 @@ mod tests {
         let message = message();
         let bytes = encode_message(&message);
         assert_eq!(decode_message(&bytes, String::new).unwrap(), message);
+        let second = rows::encode_version(
+            2,
+            &(
+                (message.size, message.prefix_length, &message.account),
+                (&message.reverse_path, &message.message_id),
+                (message.smtputf8, message.eight_bit, message.binary),
+                (message.accepted, message.not_before, message.expires),
+                (message.require_tls, message.ret, &message.envid),
+                &message.recipients,
+            ),
+        );
+        let expected = MessageRow {
+            held_for: None,
+            ..message
+        };
+        assert_eq!(decode_message(&second, String::new).unwrap(), expected);
         let first = (
             7u64,
             10u64,

@@ -277,6 +277,7 @@ mod tests {
             ret: None,
             envid: None,
             recipients: vec![Recipient::new("Carl@Sub.One.example")],
+            held_for: None,
         }
     }
 

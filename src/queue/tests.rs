@@ -40,6 +40,7 @@ fn row(addresses: &[&str]) -> MessageRow {
         ret: None,
         envid: None,
         recipients: addresses.iter().map(|a| Recipient::new(*a)).collect(),
+        held_for: None,
     }
 }
 

@@ -446,6 +446,10 @@ impl Transaction {
             }),
             envid: self.parameters.envid.map(|envid| envid.to_string()),
             recipients: queued,
+            held_for: match self.parameters.hold {
+                Some(Hold::For(seconds)) => Some(seconds),
+                Some(Hold::Until(_)) | None => None,
+            },
         });
         let (from, octets) = (reverse_path.clone(), content.length());
         let recipients = self.recipients.len() + remote.as_ref().map_or(0, |r| r.recipients.len());

@@ -231,7 +231,16 @@ fn a_message_is_held_as_long_as_its_sender_wants() {
     send(&server, 587, mail, &recipients, "later").unwrap();
     let mail = "<ringmail@localhost> HOLDFOR=1";
     send(&server, 587, mail, &recipients, "soon").unwrap();
-    wait_for_inbox(&server, &["m", "m"]);
+    let never = ["<queue-permerror@c.example>"];
+    let failed = "Mail could not be delivered to queue-permerror@c.example";
+    send(&server, 587, mail, &never, "never").unwrap();
+    wait_for_inbox(&server, &[failed, "m", "m"]);
+    // RFC 4865 5.1.2: as it was asked for.
+    let said = fetch(&server, "BODY.PEEK[]");
+    assert!(
+        said.contains("\nFuture-Release-Request: for;1\r\n"),
+        "{said}"
+    );
     let left = wait_for_queue(dir.path(), |q| q.len() == 2);
     for held in &left {
         let (accepted, next) = (held["accepted"].as_i64(), held["next"].as_i64());
