@@ -89,6 +89,8 @@ pub(super) fn bind(
                         implicit_tls: endpoint.door.implicit_tls(),
                         starttls: endpoint.starttls,
                         allow_plain_auth: endpoint.allow_plain_auth,
+                        dsn: endpoint.door != Door::Smtp
+                            || listener.smtp.as_ref().is_some_and(|smtp| smtp.dsn),
                         hostname: hostname.clone(),
                     }),
                     limits.smtp.connections_per_core_max,

@@ -107,6 +107,8 @@ pub struct SmtpService {
     pub port: Option<u16>,
     /// STARTTLS.
     pub starttls: StartTls,
+    /// Whether DSN is offered (RFC 3461): then senders whom nobody has verified get the reports of success that they ask for.
+    pub dsn: bool,
 }
 
 impl Default for SmtpService {
@@ -115,6 +117,7 @@ impl Default for SmtpService {
             enabled: true,
             port: None,
             starttls: StartTls::Offer,
+            dsn: false,
         }
     }
 }

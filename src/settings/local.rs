@@ -153,6 +153,7 @@ impl Local {
                 Door::Submission | Door::Imap => "allow_plain_auth = true\n",
                 Door::Http => "metrics = true\nwebapi = true\nallow_plain_auth = true\n",
                 Door::Https => "webapi = true\n",
+                Door::Smtp => "dsn = true\n",
                 _ => "",
             };
             // Writing to a String cannot fail.

@@ -572,6 +572,8 @@ fn session_config(
             .map(|m| m.name());
         config.auth_mechanisms = mechanisms.collect();
     }
+    // RFC 3461 5.2.3 (a): who offers it must report a delivery to whom asks, and nobody has verified the reverse-path of a stranger.
+    config.offer_dsn = endpoint.dsn;
     config.size_max = limits.message_size_max_bytes.get();
     config.recipients_max = limits.recipients_max;
     config.command_line_max = limits.command_line_max_bytes.as_usize();

@@ -30,6 +30,8 @@ pub struct Endpoint {
     pub starttls: StartTls,
     /// Passwords may travel without TLS.
     pub allow_plain_auth: bool,
+    /// Whether DSN is offered. RFC 3461.
+    pub dsn: bool,
     /// Our name.
     pub hostname: Arc<str>,
 }

@@ -2,6 +2,7 @@
 //! what goes elsewhere comes back.
 
 use std::io::{BufReader, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use serde_json::Value;
 
 use crate::crash::{command, reply};
 use crate::filled::{assert_checked, imap, stop};
+use crate::folder::Folder;
 use crate::program::{Localserve, ringmail};
 use crate::server::TestServer;
 use crate::smtp::{numbers, talk, wait_for};
@@ -218,6 +220,35 @@ fn a_kill_neither_loses_nor_doubles_a_report_of_success() {
         assert_eq!(inbox(&server), expected, "{point}");
         stop(server);
         assert_checked(dir.path());
+    }
+}
+
+/// RFC 3461 5.2.3: what is offered must be kept, and a stranger's reverse-path may be anybody's.
+#[test]
+fn strangers_are_offered_no_reports_unless_the_settings_say_so() {
+    let domains = "[postmaster]\naccount = \"anna\"\n[domain.\"example.test\"]\n";
+    let submission = "submission = { port = {port}, allow_plain_auth = true }\n";
+    let folder = Folder::new(domains, submission);
+    let added = folder.run(&["account", "add", "anna", "anna@example.test"]);
+    assert_eq!(added.code, 0, "{}", added.err);
+    for (dsn, offered) in [("", false), (", dsn = true", true)] {
+        let text = std::fs::read_to_string(&folder.config).unwrap();
+        let port = format!("smtp = {{ port = {}", folder.port);
+        let text = text.replacen(&port, &format!("{port}{dsn}"), 1);
+        std::fs::write(&folder.config, text).unwrap();
+        let _serving = folder.serve();
+        for (port, offered) in [(folder.port, offered), (folder.port + 1, true)] {
+            let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            talk(&mut stream, b"", "220 ");
+            let said = talk(&mut stream, b"EHLO client.example\r\n", "250 ");
+            assert_eq!(said.contains("DSN"), offered, "{port}: {said}");
+            if port != folder.port {
+                continue;
+            }
+            talk(&mut stream, b"MAIL FROM:<a@a.example>\r\n", "250 ");
+            let asks = b"RCPT TO:<anna@example.test> NOTIFY=SUCCESS\r\n";
+            talk(&mut stream, asks, if offered { "250 " } else { "555 " });
+        }
     }
 }
 

@@ -255,7 +255,7 @@ cram_md5 = true
 [[listener]]
 name = "test"
 addresses = ["127.0.0.1"]
-smtp = {{ port = {smtp} }}
+smtp = {{ port = {smtp}, dsn = true }}
 submission = {{ port = {submission}, allow_plain_auth = true{users} }}
 imap = {{ port = {imap}, allow_plain_auth = true{users} }}
 http = {{ port = {http}, metrics = true, health = true }}
