@@ -11,12 +11,13 @@ use shards::faults::point;
 use shards::rt;
 use shards::storage::StorageError;
 
-use super::connect::{Unconnected, connect, will_do};
+use super::connect::{For, Unconnected, connect, will_do};
 use super::destination::{Destination, Hop};
 use super::dispatch::Dispatch;
 use super::link::Link;
 use super::outcome::Outcome;
 use super::pool::Seat;
+use super::remembered::answered;
 use super::site::Site;
 use super::transaction::{RecipientResult, transact};
 use super::{ROOM, local, outcome, shaping, suppressed};
@@ -254,15 +255,14 @@ impl Dispatch {
             }
             let fresh = link.is_none();
             if fresh {
-                match connect(
-                    &self.core,
-                    destination,
-                    &work.line,
+                let first = left.first().map(|index| work.message.recipient(*index));
+                let before = first.as_ref().map(answered).unwrap_or_default();
+                let wanted = For {
+                    line: &work.line,
                     require_tls,
-                    &seat.start,
-                )
-                .await
-                {
+                    before: &before,
+                };
+                match connect(&self.core, destination, &wanted, &seat.start).await {
                     Ok(made) => {
                         self.core.count("ringmail_outbound_connections_total", "ok");
                         *link = Some(made);

@@ -20,6 +20,7 @@ use tls_rpt::ResultType;
 use super::destination::{Destination, Host};
 use super::link::{Link, Lost, Times, remote, said, words};
 use super::login::{Refused, log_in};
+use super::remembered::{self, Answered};
 use super::start::{Start, Unopened};
 use super::transaction::RecipientResult;
 use crate::client_tls;
@@ -99,14 +100,26 @@ impl Unconnected {
     }
 }
 
+/// For whom a connection is made.
+pub(super) struct For<'a> {
+    pub line: &'a Rc<str>,
+    pub require_tls: Option<bool>,
+    /// Servers that answered earlier attempts.
+    pub before: &'a [Answered],
+}
+
 /// Connects to the first address that lets it.
 pub(super) async fn connect(
     core: &Rc<PerCore>,
     destination: &Destination,
-    line: &Rc<str>,
-    require_tls: Option<bool>,
+    wanted: &For<'_>,
     start: &Start,
 ) -> Result<Link, Unconnected> {
+    let For {
+        line,
+        require_tls,
+        before,
+    } = *wanted;
     let live = core.live();
     let server = &live.settings.server;
     let transport = destination.way.as_ref().map(|files| &files.transport);
@@ -117,7 +130,7 @@ pub(super) async fn connect(
     let (mut failed, mut is_left) = (None, false);
     // Whether all that was tried failed before it was on its way.
     let mut is_ours = true;
-    for host in &destination.hosts {
+    for host in remembered::hosts(&destination.hosts, &destination.preferences, before) {
         if tries == 0 {
             is_left = true;
             break;
@@ -129,7 +142,7 @@ pub(super) async fn connect(
                 continue;
             }
         };
-        let addresses = found.addresses.clone();
+        let addresses = remembered::addresses(host, &found.addresses, before);
         let requirement = match demand(core, destination, found, port, require_tls).await {
             Ok(requirement) => requirement,
             Err(refused) => {

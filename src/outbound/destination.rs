@@ -48,6 +48,8 @@ pub(super) struct Destination {
     pub way: Option<Arc<Files>>,
     /// In the order in which they are tried.
     pub hosts: Vec<Host>,
+    /// Of each of them; empty: there is one host.
+    pub preferences: Vec<u16>,
     /// Whether DNSSEC proves the way from the domain to the names of the hosts. RFC 7672 2.2.
     pub authentic: bool,
     /// There are no MX records: the one host is the domain itself.
@@ -132,6 +134,7 @@ pub(super) async fn find(core: &Rc<PerCore>, line: &str) -> Result<Hop, Ended> {
                     transport: Some(name.to_owned()),
                     way,
                     hosts: vec![host],
+                    preferences: Vec::new(),
                     authentic: false,
                     implicit: false,
                     expanded: None,
@@ -181,6 +184,7 @@ pub(super) async fn find(core: &Rc<PerCore>, line: &str) -> Result<Hop, Ended> {
             transport: transport.map(str::to_owned),
             way,
             hosts: vec![Host::Address(address)],
+            preferences: Vec::new(),
             authentic: false,
             implicit: false,
             expanded: None,
@@ -208,9 +212,10 @@ pub(super) async fn find(core: &Rc<PerCore>, line: &str) -> Result<Hop, Ended> {
             // RFC 5321 5.1: only those that are nearer than we are.
             let groups = found.groups.iter();
             let groups = groups.filter(|g| least.is_none_or(|least| g.preference < least));
-            let hosts: Vec<Host> = groups
-                .flat_map(|g| g.hosts.iter().cloned().map(Host::Name))
-                .collect();
+            let each = groups.flat_map(|g| g.hosts.iter().map(|host| (host, g.preference)));
+            let (hosts, preferences): (Vec<Host>, Vec<u16>) = each
+                .map(|(host, preference)| (Host::Name(host.clone()), preference))
+                .unzip();
             if hosts.is_empty() {
                 return Err(Ended {
                     verdict: Verdict::Permanent,
@@ -230,6 +235,7 @@ pub(super) async fn find(core: &Rc<PerCore>, line: &str) -> Result<Hop, Ended> {
                 transport: transport.map(str::to_owned),
                 way,
                 hosts,
+                preferences,
                 authentic: found.original_authentic && found.expanded_authentic,
                 implicit: found.implicit,
                 expanded: Some(found.expanded),

@@ -236,6 +236,13 @@ pub(super) fn remote(host: &str, address: SocketAddr) -> String {
     )
 }
 
+/// Takes that apart again.
+pub(super) fn parts_of_remote(remote: &str) -> Option<(&str, IpAddr)> {
+    let (host, rest) = remote.rsplit_once(" [")?;
+    let (address, _) = rest.split_once(']')?;
+    Some((host, address.parse().ok()?))
+}
+
 /// A reply in words.
 pub(super) fn said(reply: &Reply) -> String {
     let mut text = reply.code.to_string();
@@ -275,3 +282,22 @@ pub(super) fn words(error: &io::Error) -> String {
 const TEXT_MAX: usize = 512;
 /// For QUIT.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_reads_as_it_was_written() {
+        for (host, address) in [
+            ("mx.example", "192.0.2.1:25"),
+            ("[2001:db8::1]", "[2001:db8::1]:2525"),
+        ] {
+            let address: SocketAddr = address.parse().unwrap();
+            let written = remote(host, address);
+            assert_eq!(parts_of_remote(&written), Some((host, address.ip())));
+        }
+        assert_eq!(parts_of_remote(""), None);
+        assert_eq!(parts_of_remote("mx.example [x]:25"), None);
+    }
+}

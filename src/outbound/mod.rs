@@ -17,6 +17,7 @@ mod notice;
 mod outcome;
 mod own;
 mod pool;
+mod remembered;
 mod shaping;
 mod site;
 mod start;

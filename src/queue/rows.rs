@@ -450,11 +450,11 @@ const RECIPIENT_SECOND: u8 = 2;
 const FIRST_VERSION_LIFETIME: i64 = 30 * 86_400;
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::queue::events::EventKind;
 
-    pub(in crate::queue) fn message() -> MessageRow {
+    pub(crate) fn message() -> MessageRow {
         MessageRow {
             size: 1000,
             prefix_length: 100,

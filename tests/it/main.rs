@@ -30,6 +30,7 @@ mod program;
 mod queue;
 mod queue_transport;
 mod receiver;
+mod remembered;
 mod reports;
 mod salvage;
 mod salvage_killed;
