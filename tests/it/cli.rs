@@ -91,8 +91,14 @@ fn settings_are_printed_and_checked() {
         let text = printed
             .out
             .replace("\ncertificates = ", "\n#certificates = ");
-        let text = text.replace("#allow_plain_auth = false", "allow_plain_auth = true");
-        let text = text.replace("s]\n#enabled = true", "s]\nenabled = false");
+        let text = text.replacen("#allow_plain_auth = false", "allow_plain_auth = true", 2);
+        let tables = ["submissions", "imaps"].map(|name| format!("\n[listener.{name}]\n"));
+        let text = tables.iter().fold(text, |text, table| {
+            text.replace(
+                &format!("{table}#enabled = true"),
+                &format!("{table}enabled = false"),
+            )
+        });
         std::fs::write(dir.path().join(file), text).unwrap();
     }
     let config = dir.path().join("ringmail.toml");
