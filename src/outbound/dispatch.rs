@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use futures_lite::future::or;
+use message::MessageDate;
 use shards::rt::{self, Budget, Turns};
 
 use super::destination::{Ended, Hop, find};
@@ -238,7 +239,8 @@ impl Dispatch {
         let until = monotonic() + pause;
         let failures = failures + 1;
         self.remember(line, Known::Failed { until, failures });
-        self.core.queue.set_reason(line, Some(reason.to_owned()));
+        let reason = self.until(pause, reason);
+        self.core.queue.set_reason(line, Some(reason));
         let (dispatch, line) = (self.clone(), line.clone());
         rt::spawn(&ROOM, async move {
             let over = async { rt::sleep(pause).await };
@@ -247,6 +249,16 @@ impl Dispatch {
                 dispatch.rouse(line);
             }
         });
+    }
+
+    /// Why mail waits, and until when at least.
+    fn until(&self, pause: Duration, reason: &str) -> String {
+        let secs = i64::try_from(pause.as_secs()).unwrap_or(i64::MAX);
+        let at = self.core.wall_clock().saturating_add(secs);
+        format!(
+            "{reason}; nothing goes there before {}",
+            MessageDate::utc(at)
+        )
     }
 
     /// What a line's domain demands is not met, though others may send to the site.
@@ -403,7 +415,7 @@ impl Dispatch {
         site.gets_through.set(lent.gets_through);
         let ready = self.core.queue.ready_for(&site.name);
         let reason = match (&lent.pause, &lent.messages) {
-            (Some((_, reason)), _) => Some(reason.clone()),
+            (Some((pause, reason)), _) => Some(self.until(*pause, reason)),
             (None, Some(messages)) if (messages.count as usize) < ready => {
                 Some(messages.reason.clone())
             }
