@@ -487,14 +487,18 @@ impl Visitor {
                 self.count_failure()?;
             }
             // No code: with AUTHENTICATIONFAILED the client would ask for another password.
-            Login::Disabled(text) => self.answer(&tag, Condition::No, None, &text),
+            Login::Disabled(text) => {
+                self.answer(&tag, Condition::No, None, &text);
+                self.count_failure()?;
+            }
             Login::Limited => return Err(End::bye(refused_text(Refused::Failures))),
-            Login::Unavailable => self.answer(
-                &tag,
-                Condition::No,
-                Some(Code::Unavailable),
-                "logins can not be checked now, try again later",
-            ),
+            Login::Unavailable => {
+                let code = Code::Unavailable;
+                let text = "logins can not be checked now, try again later";
+                self.answer(&tag, Condition::No, Some(code), text);
+                // Nobody's failure, but a line of the log, perhaps: not without end.
+                self.count_failure()?;
+            }
         }
         Ok(None)
     }

@@ -206,6 +206,37 @@ fn an_account_is_not_guessed_at_without_end() {
     assert!(metrics.contains(limited), "{metrics}");
 }
 
+/// Each is a line of the log, and costs more than nothing.
+#[test]
+fn a_connection_does_not_go_on_for_ever_that_is_told_to_come_later_or_not_at_all() {
+    let server = TestServer::start();
+    let mut settings = server.server().live().settings.clone();
+    settings.server.limits.auth.account_failures_per_hour_max = 1;
+    settings.server.limits.imap.auth_failures_max = 5;
+    server.server().reload(settings).unwrap();
+    for (login, code) in [
+        ("anna@example.test wrong", "[UNAVAILABLE]"),
+        ("carl@example.test carl-password", "Closed"),
+    ] {
+        let mut talk = BufReader::new(server.connect(Door::Imap));
+        let mut said = String::new();
+        talk.read_line(&mut said).unwrap();
+        while !said.contains("* BYE too many failed logins") {
+            assert!(said.matches("a NO ").count() < 5, "{said}");
+            let line = format!("a LOGIN {login}\r\n");
+            talk.get_mut().write_all(line.as_bytes()).unwrap();
+            let before = said.len();
+            while !said[before..].contains("a NO ") {
+                assert!(talk.read_line(&mut said).unwrap() > 0, "{said}");
+            }
+            if said.matches("a NO ").count() == 5 {
+                talk.read_line(&mut said).unwrap();
+            }
+        }
+        assert!(said.matches(code).count() >= 4, "{said}");
+    }
+}
+
 /// An account's own name is no login: else it would tell that the account is there, and what it is called.
 #[test]
 fn a_name_that_is_no_address_shares_no_limit_with_the_account_of_that_name() {
