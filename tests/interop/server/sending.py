@@ -157,6 +157,15 @@ metrics = true
                 same(client.rcpt(recipient, options)[0], 250, f"reply to RCPT {recipient}")
             same(client.data(message.as_bytes())[0], 250, "reply to the message")
 
+    def submit_at_once(self, recipient, subjects):
+        """Messages that are all due at the same time: held until the last one is there."""
+        self.ringmail("queue", "holdrules", "add", "--domain", recipient.split("@")[1])
+        rule = json.loads(self.ringmail("queue", "holdrules", "list", "--json").splitlines()[-1])["id"]
+        for subject in subjects:
+            self.submit(recipient, subject)
+        self.ringmail("queue", "holdrules", "remove", rule)
+        self.ringmail("queue", "release", "--rule", rule)
+
     def queue(self, *selection):
         """The queue as `ringmail queue list --json` has it."""
         return [json.loads(line) for line in self.ringmail("queue", "list", *selection, "--json").splitlines()]
