@@ -1,14 +1,15 @@
 """Mail that ringmail sends to Postfix by MX records: in clear and by STARTTLS, to one that puts off, refuses, has limits, is slow, or knows few
 extensions; and what its users hear of it."""
 
+import re
 import socketserver
 import threading
 
 from server import expect, same
 from server.postfix import Postfix
-from server.sending import Stage, authority, certificate, mx_zones, run
+from server.sending import Stage, authority, certificate, mx_zones, run, until
 
-ADDRESSES = {name: f"127.0.0.{n + 11}" for n, name in enumerate(("plain", "tls", "grey", "few", "slow", "stuck", "old", "small", "unsaid", "closed"))}
+ADDRESSES = {name: f"127.0.0.{n + 11}" for n, name in enumerate(("plain", "tls", "grey", "few", "slow", "stuck", "old", "small", "unsaid", "closed", "many"))}
 OLD = "smtpd_discard_ehlo_keywords = 8bitmime, smtputf8, dsn, pipelining, chunking, enhancedstatuscodes"
 
 
@@ -46,6 +47,7 @@ def prepare(stage):
         "tls": ["smtpd_tls_security_level = may", f"smtpd_tls_cert_file = {chain}", f"smtpd_tls_key_file = {key}", "smtpd_tls_received_header = yes"],
         "grey": [f"smtpd_recipient_restrictions = check_policy_service inet:127.0.0.1:{policy.server_address[1]}"],
         "few": ["smtpd_client_connection_count_limit = 2", "smtpd_recipient_restrictions = sleep 1"],
+        "many": ["smtpd_recipient_limit = 3"],
         "slow": ["smtpd_recipient_restrictions = sleep 2"],
         "stuck": ["smtpd_recipient_restrictions = sleep 120"],
         "old": [OLD],
@@ -108,6 +110,16 @@ def too_many_connections(stage):
     sender.empty()
 
 
+def too_many_recipients(stage):
+    """Postfix says 452 to the fourth of a message: all get it in one attempt, in three transactions."""
+    sender, recipients = stage.sender, [f"many-{n}@many.unsigned.test" for n in range(7)]
+    sender.submit(recipients, "many")
+    sender.empty()
+    same(sender.log_lines("to=many-", "result=deferred"), [], "who had to wait")
+    taken = until(lambda: len(found := re.findall(r" (\w+): to=<many-\d@many.unsigned.test>.* status=sent", stage.postfix.log())) == 7 and found, stage.postfix.log)
+    same(len(set(taken)), 3, "transactions")
+
+
 def slow_ones_hold_up_nobody(stage):
     sender = stage.sender
     sender.submit("friend@stuck.unsigned.test", "stuck")
@@ -160,6 +172,7 @@ run(
     who_is_not_there,
     greylisting,
     too_many_connections,
+    too_many_recipients,
     slow_ones_hold_up_nobody,
     size,
     octets_beyond_ascii,
