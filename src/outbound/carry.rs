@@ -236,6 +236,8 @@ impl Dispatch {
         let mut left: Vec<u32> = Vec::new();
         let mut require_tls = None;
         let mut again = true;
+        // It ended a connection that it had taken messages on: the next one says nothing of this message.
+        let mut is_anew = false;
         loop {
             if left.is_empty() {
                 let Some(first) = rest.first() else {
@@ -280,7 +282,7 @@ impl Dispatch {
                         let judged = shaping::judge(site, &shape, error.stage, facts);
                         if judged.is_none()
                             && error.overload
-                            && site.is_refused_beside_others(&error.text)
+                            && site.is_refused_beside_others(&error.text, is_anew)
                         {
                             // The message was not tried, and is not put off for it.
                             work.later = 0;
@@ -311,6 +313,7 @@ impl Dispatch {
                 return (outcomes, true);
             };
             let remote = open.remote();
+            is_anew = false;
             let mut done = transact(open, &work.message, &content, &left, require_tls).await;
             open.messages += 1;
             if done.lost.is_some() {
@@ -318,6 +321,7 @@ impl Dispatch {
             }
             if done.untouched && !fresh && std::mem::take(&mut again) {
                 // It had ended the connection while nothing was sent.
+                is_anew = true;
                 continue;
             }
             if done.overload {

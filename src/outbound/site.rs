@@ -169,11 +169,11 @@ impl Site {
     }
 
     /// A connection was refused for now, by one that says there is too much for it. True: it has others, so that says nothing of the
-    /// message, which goes over one of them.
-    pub fn is_refused_beside_others(&self, reason: &str) -> bool {
+    /// message, which goes over one of them; or it is to go on for one (`is_anew`) that the site has just ended, and may count still.
+    pub fn is_refused_beside_others(&self, reason: &str, is_anew: bool) -> bool {
         // The caller's own task is one of them. With all refused, the last one finds itself alone.
         let here = self.tasks.get() > 1;
-        if !here && !self.gets_through.get() {
+        if !here && !self.gets_through.get() && !is_anew {
             return false;
         }
         self.full_until.set(Some(monotonic() + FULL_FOR));

@@ -768,6 +768,44 @@ fn a_connection_too_many_puts_no_message_off() {
     assert!(refused.load(std::sync::atomic::Ordering::SeqCst) > 0);
 }
 
+/// RFC 5321 3.8: 421 to the second message of a connection, and to the next connection too, for it counts the one before still.
+#[test]
+fn a_connection_that_is_ended_and_not_replaced_at_once_puts_no_message_off() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let counts = std::sync::Mutex::new((0, 0));
+    let receiver = Receiver::start([127, 0, 0, 11], port, None, move |line| {
+        let mut counts = counts.lock().unwrap();
+        match line.split([' ', '\r', '\n']).next() {
+            Some("") => {
+                counts.0 += 1;
+                (counts.0 == 2).then(|| "421 4.7.0 too many connections".into())
+            }
+            Some("MAIL") => {
+                counts.1 += 1;
+                (counts.1 == 2).then(|| "421 4.7.0 too many messages in this connection".into())
+            }
+            _ => None,
+        }
+    });
+    // Two transactions, one right after the other.
+    let more = "pause_first_secs = \"1s\"\nconnections_per_site_max = 1\nconnections_at_first = 1\nrecipients_per_transaction_max = 1\n";
+    let server = server(directory.path(), port, more);
+    assert!(submit(&server, &["a@one.test", "b@one.test"], "x").starts_with("250"));
+    let mut patience = 600;
+    while !queue(&server).is_empty() {
+        assert!(
+            queue(&server)
+                .iter()
+                .all(|(_, r)| r.attempts == 0 || r.state != State::Waiting)
+        );
+        std::thread::sleep(Duration::from_millis(50));
+        patience -= 1;
+        assert!(patience > 0, "{:?}", queue(&server));
+    }
+    assert_eq!((receiver.messages().len(), receiver.connections()), (2, 3));
+}
+
 /// RFC 9422.
 #[test]
 fn the_limits_that_a_server_names_are_kept() {
