@@ -9,13 +9,15 @@ from server.postfix import Postfix
 from server.sending import Stage, authority, certificate, run
 from server.zones import APEX
 
-HOSTS = {"good": "127.0.0.71", "bad": "127.0.0.72", "clear": "127.0.0.73"}
+HOSTS = {"good": "127.0.0.71", "bad": "127.0.0.72", "clear": "127.0.0.73", "other": "127.0.0.74", "late": "127.0.0.75"}
 # How long a short policy is good, in seconds.
 MAX_AGE = 3
 # By domain: its host, mode, the host that the policy lists, how long it is good.
 SETUP = {
     "right": ("good", "enforce", "mx-good", 604800),
     "wrong": ("bad", "enforce", "mx-bad", 604800),
+    "named": ("other", "enforce", "mx-other", 604800),
+    "late": ("late", "enforce", "mx-late", 604800),
     "unlisted": ("good", "enforce", "mx-other", 604800),
     "testing": ("bad", "testing", "mx-bad", 604800),
     "expired": ("good", "enforce", "mx-other", MAX_AGE),
@@ -38,6 +40,12 @@ def prepare(stage):
     authority(scratch, "other")
     good = certificate(scratch, "good", f"mx-good.{DOMAIN}")
     bad = certificate(scratch, "bad", f"mx-bad.{DOMAIN}", by="other")
+    files = {
+        "bad": bad,
+        "other": certificate(scratch, "another", "mx-elsewhere.unsigned.test"),
+        # Good for this second.
+        "late": certificate(scratch, "late", f"mx-late.{DOMAIN}", days=0),
+    }
     host = certificate(scratch, "host", *[f"mta-sts.{name}.{DOMAIN}" for name in SETUP])
     stage.policies = {
         f"{name}.{DOMAIN}": f"version: STSv1\nmode: {mode}\nmx: {mx}.{DOMAIN}\nmax_age: {age}\n" for name, (_, mode, mx, age) in SETUP.items()
@@ -45,7 +53,7 @@ def prepare(stage):
     stage.policy_host = PolicyHost(host, stage.policies)
     services = {}
     for name, address in HOSTS.items():
-        chain, key = bad if name == "bad" else good
+        chain, key = files.get(name, good)
         tls = [f"smtpd_tls_cert_file = {chain}", f"smtpd_tls_key_file = {key}", "smtpd_tls_security_level = may"]
         services[address] = [f"myhostname = mx-{name}.{DOMAIN}", *(tls if name != "clear" else [])]
     policy = f'[tls_policy]\nca_file = "ca.pem"\nmta_sts_port = {stage.policy_host.port}\n'
@@ -69,6 +77,7 @@ def waits(stage, name, *reason):
 def enforced(stage):
     taken_over_tls(stage, "right")
     waits(stage, "wrong", "certificate")
+    waits(stage, "named", "certificate")
     waits(stage, "unlisted", "mx-good")
     waits(stage, "clear", "offers no STARTTLS")
     stage.sender.ringmail("queue", "drop", "--all")
@@ -95,6 +104,8 @@ def one_that_is_over(stage):
     stage.postfix.received("to-expired")
     sender.kick(f"friend@kept.{DOMAIN}")
     sender.waits(f"friend@kept.{DOMAIN}", "4.7.5", "MTA-STS", attempts=2)
+    # By now.
+    waits(stage, "late", "certificate")
     sender.ringmail("queue", "drop", "--all")
     sender.empty()
 
@@ -112,6 +123,8 @@ def what_reports_need(stage):
 
     same(told("right"), (1, []), results)
     same(told("wrong"), (0, ["certificate-not-trusted"]), results)
+    same(told("named"), (0, ["certificate-host-mismatch"]), results)
+    same(told("late"), (0, ["certificate-expired"]), results)
     same(told("testing"), (0, ["certificate-not-trusted"]), results)
     same(told("clear"), (0, ["starttls-not-supported"]), results)
     same(told("unlisted"), (0, ["validation-failure"]), results)

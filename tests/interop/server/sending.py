@@ -56,12 +56,12 @@ def authority(folder, name="ca"):
     succeed("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", f"/CN=test {name}", *files)
 
 
-def certificate(folder, name, *hosts, by="ca"):
-    """A certificate for these hosts: NAME.pem, the chain, and NAME.key."""
+def certificate(folder, name, *hosts, by="ca", days=2):
+    """A certificate for these hosts: NAME.pem, the chain, and NAME.key. It is over after so many days."""
     key, request, chain = (folder / f"{name}.{suffix}" for suffix in ("key", "csr", "pem"))
     (folder / f"{name}.ext").write_text("subjectAltName=" + ",".join(f"DNS:{host}" for host in hosts) + "\nbasicConstraints=CA:FALSE\n")
     succeed("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={hosts[0]}", "-keyout", key, "-out", request)
-    succeed("openssl", "x509", "-req", "-in", request, "-CA", folder / f"{by}.pem", "-CAkey", folder / f"{by}.key", "-CAcreateserial", "-days", "2",
+    succeed("openssl", "x509", "-req", "-in", request, "-CA", folder / f"{by}.pem", "-CAkey", folder / f"{by}.key", "-CAcreateserial", "-days", days,
             "-extfile", folder / f"{name}.ext", "-out", chain)  # fmt: skip
     chain.write_text(chain.read_text() + (folder / f"{by}.pem").read_text())
     # Daemons read them before they give up root's rights, or not.
