@@ -55,12 +55,10 @@ impl Addressed {
         {
             recipients.push((named.address.clone(), address(&named.address)?));
         }
-        let mut smtputf8 = from.needs_smtputf8();
-        smtputf8 |= recipients
-            .iter()
-            .any(|(_, address)| address.needs_smtputf8());
+        let mut smtputf8 = is_beyond_ascii(&from);
+        smtputf8 |= recipients.iter().any(|(_, to)| is_beyond_ascii(to));
         for named in &request.reply_to {
-            smtputf8 |= address(&named.address)?.needs_smtputf8();
+            smtputf8 |= is_beyond_ascii(&address(&named.address)?);
         }
         Ok(Addressed {
             from,
@@ -68,6 +66,11 @@ impl Addressed {
             smtputf8,
         })
     }
+}
+
+/// Of the local-part: a domain has another spelling.
+fn is_beyond_ascii(address: &Address) -> bool {
+    !address.localpart.as_str().is_ascii()
 }
 
 fn address(text: &str) -> Result<Address, ApiError> {
@@ -149,7 +152,7 @@ pub fn compose(
         Some(from) => mailbox(from),
         None => {
             let (name, address) = maker.author;
-            AddressField::new_address(Some(name).filter(|n| !n.is_empty()), address)
+            AddressField::new_address(Some(name).filter(|n| !n.is_empty()), in_field(address))
         }
     };
     let lists = [
@@ -201,7 +204,20 @@ pub fn compose(
 
 fn mailbox(named: &NameAddress) -> AddressField<'_> {
     let name = Some(named.name.as_str()).filter(|name| !name.is_empty());
-    AddressField::new_address(name, named.address.as_str())
+    AddressField::new_address(name, in_field(&named.address))
+}
+
+/// A domain beyond ASCII as A-labels, where its local-part does not need SMTPUTF8 anyway. RFC 5891 4.4.
+fn in_field(address: &str) -> Cow<'_, str> {
+    match address.rsplit_once('@') {
+        Some((localpart, domain)) if localpart.is_ascii() && !domain.is_ascii() => {
+            match idna::domain_to_ascii(domain) {
+                Ok(domain) => Cow::Owned(format!("{localpart}@{domain}")),
+                Err(_) => Cow::Borrowed(address),
+            }
+        }
+        _ => Cow::Borrowed(address),
+    }
 }
 
 fn body<'r>(request: &'r SendRequest, uploads: &'r Uploads<'_>) -> Result<MimePart<'r>, ApiError> {

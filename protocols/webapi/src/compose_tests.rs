@@ -73,6 +73,24 @@ fn fields_are_in_their_order() {
 }
 
 #[test]
+fn a_domain_beyond_ascii_needs_no_smtputf8() {
+    let json = r#"{"Text":"t","To":[{"Address":"a@bücher.example"}]}"#;
+    assert!(
+        made(json).contains("To: <a@xn--bcher-kva.example>\r\n"),
+        "{}",
+        made(json)
+    );
+    let addressed = Addressed::of(&request(json), "otto@example.org").unwrap();
+    assert!(!addressed.smtputf8);
+    let json = r#"{"Text":"t","To":[{"Address":"ä@bücher.example"}]}"#;
+    assert!(
+        made(json).contains("To: <ä@bücher.example>\r\n"),
+        "{}",
+        made(json)
+    );
+}
+
+#[test]
 fn an_author_is_made_up_and_a_program_named_by_the_request_stays() {
     let message = made(r#"{"Text":"t","Headers":[["x-mailer","mine"]]}"#);
     assert!(
