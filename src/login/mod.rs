@@ -23,4 +23,4 @@ pub use recent::Recent;
 pub use secrets::{
     AppPassword, KeyPair, Keys, Password, SaltRow, Scheme, Secrets, Service, Services,
 };
-pub use unknown::{Iterations, Unknown};
+pub use unknown::{Iterations, Unknown, write_secret};

@@ -72,7 +72,7 @@ impl Unknown {
                     scram_iterations: iterations,
                 };
                 let text = toml::to_string(&written).map_err(|e| at(&e))?;
-                write(directory, &path, &format!("{HEAD}{text}")).map_err(|e| at(&e))?;
+                write_secret(directory, &path, &format!("{HEAD}{text}")).map_err(|e| at(&e))?;
                 Ok(Unknown::new(&key, iterations))
             }
             Err(e) => Err(at(&e)),
@@ -98,8 +98,8 @@ impl Unknown {
     }
 }
 
-/// Whole or not at all.
-fn write(directory: &Path, path: &Path, text: &str) -> std::io::Result<()> {
+/// A file for the server alone: whole or not at all, and durable.
+pub fn write_secret(directory: &Path, path: &Path, text: &str) -> std::io::Result<()> {
     let new = path.with_extension("new");
     let mut file = fs::OpenOptions::new()
         .write(true)
