@@ -41,6 +41,7 @@ use crate::login::{AccountLimiter, Pace, Recent, Secrets, Unknown, Unwritten, Ve
 use crate::lookup::Resolver;
 use crate::metrics::{Durations, Metrics, label, labels};
 use crate::queue::Queue;
+use crate::queue::from_id::FromIds;
 use crate::queue::route::Routes;
 use crate::queue::sites::{SiteLimits, Sites, hosts};
 use crate::settings::{AccountName, SiteShape};
@@ -75,6 +76,8 @@ pub struct PerCore {
     pub verifier: Verifier,
     /// Answers for names that nobody has.
     pub(crate) unknown: Unknown,
+    /// What tells messages' reverse-paths apart.
+    pub from_ids: FromIds,
     /// Secrets that fit nothing.
     pub(crate) nobody: Secrets,
     /// Looks names up.
@@ -174,7 +177,7 @@ impl PerCore {
     pub fn new(
         core: Core<Call, Answer>,
         store: StoreOptions,
-        (verifier, unknown, nobody): (Verifier, Unknown, Secrets),
+        (verifier, unknown, nobody, from_ids): (Verifier, Unknown, Secrets, FromIds),
         live: Arc<Live>,
         spool: PathBuf,
         epoch: u64,
@@ -196,6 +199,7 @@ impl PerCore {
             pool: core.pool,
             verifier,
             unknown,
+            from_ids,
             nobody,
             resolver: Resolver::new(live.resolver.clone()),
             tls_policies: TlsPolicies::default(),

@@ -26,6 +26,7 @@ use crate::inbound::fan_out;
 use crate::live::Live;
 use crate::login::{Iterations, Scheme, Secrets, Unknown, Verifier, hashing_place, hashing_pool};
 use crate::percore::{PerCore, wall_clock};
+use crate::queue::from_id::FromIds;
 use crate::settings::{AccountName, Door, HttpCore, InitialMailboxes, Settings, ShardCores};
 use crate::store::{SpecialUse, StoreOptions};
 use crate::{imap_server, inbound, outbound, smtp_server, web};
@@ -45,6 +46,7 @@ pub struct Server {
     addresses: Vec<(Door, SocketAddr)>,
     pool: Pool,
     unknown: Unknown,
+    from_ids: FromIds,
     deriving: Place,
     /// Transports of the settings that were left out.
     transports_left_out: Vec<String>,
@@ -92,6 +94,8 @@ impl Server {
         let cost = Scheme::new(&server.limits.auth, unknown.iterations).cost;
         let decoy = Verifier::decoy(cost)?;
         let nobody = Secrets::nobody()?;
+        let from_ids = FromIds::open(&server.data_dir)?;
+        let for_reports = from_ids.clone();
         let for_all = unknown.clone();
         let hashing_threads = default_pool_threads();
         let hashing = hashing_pool(hashing_threads, options.cores.len(), free_cpus(&options))
@@ -122,7 +126,12 @@ impl Server {
             Rooms::start(
                 core,
                 for_cores.clone(),
-                (verifier, for_all.clone(), nobody.clone()),
+                (
+                    verifier,
+                    for_all.clone(),
+                    nobody.clone(),
+                    for_reports.clone(),
+                ),
                 mine,
                 spool.clone(),
                 epoch,
@@ -141,6 +150,7 @@ impl Server {
             addresses,
             pool,
             unknown,
+            from_ids,
             deriving: hashing_place(free_cpus(&options)),
             transports_left_out: Vec::new(),
         })
@@ -208,6 +218,11 @@ impl Server {
     pub fn scheme(&self) -> Scheme {
         let live = self.live();
         Scheme::new(&live.settings.server.limits.auth, self.unknown.iterations)
+    }
+
+    /// What tells messages' reverse-paths apart.
+    pub fn from_ids(&self) -> &FromIds {
+        &self.from_ids
     }
 
     /// For heavy work of the control thread.
@@ -307,7 +322,7 @@ impl Rooms {
     fn start(
         core: Core<Call, Answer>,
         live: Arc<Live>,
-        login: (Verifier, Unknown, Secrets),
+        keys: (Verifier, Unknown, Secrets, FromIds),
         sockets: Vec<Bound>,
         spool: std::path::PathBuf,
         epoch: u64,
@@ -321,7 +336,7 @@ impl Rooms {
             wall_clock,
         };
         let live = live.clone();
-        let core = PerCore::new(core, options, login, live, spool, epoch, pools);
+        let core = PerCore::new(core, options, keys, live, spool, epoch, pools);
         for bound in sockets {
             accept(&core, bound);
         }

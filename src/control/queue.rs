@@ -41,7 +41,7 @@ pub(super) fn list(
         for (stored, recipients) in &found {
             told += recipients.len();
             for (index, reason) in recipients {
-                item(describe(position.shard, stored, *index, reason))?;
+                item(describe(control, position.shard, stored, (*index, reason)))?;
             }
         }
         position = position.next(next);
@@ -192,14 +192,16 @@ impl QueuePosition {
     }
 }
 
-fn describe(shard: u16, stored: &Stored, index: u32, reason: &str) -> Value {
+fn describe(control: &Control, shard: u16, stored: &Stored, (index, reason): (u32, &str)) -> Value {
     let message = &stored.message;
     let row = stored.recipient(index);
     let recipient = &message.recipients[index as usize];
+    let id = stored.id(shard, index);
     json!({
-        "id": stored.id(shard, index).map(|id| id.get()),
+        "id": id.map(|id| id.get()),
         "account": message.account,
         "reverse_path": message.reverse_path,
+        "mail_from": message.mail_from(control.server.from_ids(), id),
         "recipient": recipient.address,
         "message_id": message.message_id,
         "size": message.size,

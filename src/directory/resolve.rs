@@ -272,6 +272,32 @@ impl Directory {
         if own { MaySend::Yes } else { MaySend::No }
     }
 
+    /// The first separator of an address's domain, if mail to any detail behind it comes to the account.
+    pub fn unique_separator(
+        &self,
+        account: AccountName,
+        localpart: &str,
+        domain: &str,
+    ) -> Option<&str> {
+        let found = match self.resolve(localpart, domain) {
+            Resolution::Account(found) => found,
+            _ => return None,
+        };
+        // A postmaster's localpart is told apart before a detail is dropped.
+        let is_own =
+            found.account == account && matches!(found.reason, Reason::Address | Reason::Catchall);
+        let entry = self.domains.get(&*canonical_domain(domain)?)?;
+        entry.separators.first().filter(|_| is_own).map(|s| &**s)
+    }
+
+    /// Localpart and detail of an address of ours, divided by the first separator of its domain.
+    pub fn divided<'l>(&self, localpart: &'l str, domain: &str) -> Option<(&'l str, &'l str)> {
+        let entry = self.domains.get(&*canonical_domain(domain)?)?;
+        let separator = entry.separators.first()?;
+        let at = localpart.find(&**separator).filter(|at| *at > 0)?;
+        Some((&localpart[..at], &localpart[at + separator.len()..]))
+    }
+
     /// Whether the domain is one of ours, disabled or not.
     pub fn is_local(&self, domain: &str) -> bool {
         canonical_domain(domain).is_some_and(|name| self.domains.contains_key(&*name))

@@ -9,8 +9,10 @@ pub mod fan_out;
 mod signing;
 mod spool;
 mod submit;
+mod unique;
 
 pub use fan_out::{FanOut, ROOM, Recipient};
 pub use signing::{SigningError, signatures};
 pub use spool::{BodyMemory, Finished, HEAD_MAX, Spool, SpoolError, may_begin, remove_unused};
 pub use submit::submit;
+pub use unique::unique_mail_from;

@@ -13,11 +13,13 @@ use webapi::{ApiError, Code, Maker, SendRequest, SendResult, Submission, Time, U
 
 use super::{
     FanOut, Finished, HEAD_MAX, Recipient, SigningError, Spool, remove_unused, signatures,
+    unique_mail_from,
 };
 use crate::calls::Submit;
 use crate::directory::MaySend;
 use crate::percore::PerCore;
-use crate::queue::rows::{MessageRow, Recipient as Queued};
+use crate::queue::id::QueueId;
+use crate::queue::rows::{MessageRow, Recipient as Queued, UniqueMailFrom};
 use crate::store::{SENT_COPY, StoreError, thread_row};
 
 /// Takes responsibility for the message: it is durable when this answers, or not accepted at all.
@@ -175,6 +177,9 @@ pub async fn submit(core: &Rc<PerCore>, submit: Submit) -> Result<SendResult, Ap
         date: MessageDate::utc(now),
     };
     let prefix = signed + &received.to_field();
+    let address = (localpart.as_str(), domain.as_str());
+    let unique_mail_from = unique_mail_from(&live, (account, &login), address);
+    let has_from_ids = matches!(unique_mail_from, Some(UniqueMailFrom::FromId { .. }));
     let row = MessageRow {
         size: 0,
         prefix_length: 0,
@@ -196,6 +201,8 @@ pub async fn submit(core: &Rc<PerCore>, submit: Submit) -> Result<SendResult, Ap
             .map(|(_, address)| Queued::new(address.to_string()))
             .collect(),
         held_for: None,
+        unique_mail_from,
+        extra: Default::default(),
     };
     let targets = copies.iter().map(|_| vec![account]).collect();
     let fan_out = FanOut {
@@ -229,13 +236,18 @@ pub async fn submit(core: &Rc<PerCore>, submit: Submit) -> Result<SendResult, Ap
     );
     let first = first.map_or(0, |first| first.get() as i64);
     let submissions = addressed.recipients.into_iter().zip(first..);
+    let from_id = |number: i64| {
+        let id = u64::try_from(number).ok().and_then(QueueId::from_u64);
+        let id = id.filter(|_| has_from_ids);
+        id.map_or_else(String::new, |id| core.from_ids.encode(id))
+    };
     Ok(SendResult {
         message_id: composed.message_id,
         submissions: submissions
             .map(|((address, _), queue_msg_id)| Submission {
                 address,
                 queue_msg_id,
-                from_id: String::new(),
+                from_id: from_id(queue_msg_id),
             })
             .collect(),
     })

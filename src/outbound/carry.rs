@@ -19,7 +19,7 @@ use super::outcome::Outcome;
 use super::pool::Seat;
 use super::remembered::answered;
 use super::site::Site;
-use super::transaction::{RecipientResult, transact};
+use super::transaction::{RecipientResult, Terms, transact};
 use super::{ROOM, local, outcome, shaping, suppressed};
 use crate::percore::{PerCore, monotonic};
 use crate::queue::Work;
@@ -314,7 +314,12 @@ impl Dispatch {
             };
             let remote = open.remote();
             is_anew = false;
-            let mut done = transact(open, &work.message, &content, &left, require_tls).await;
+            let terms = Terms {
+                // Of several there is no fromid: see `queue::waiting`.
+                mail_from: work.message.mail_from(&self.core.from_ids, left[0]),
+                require_tls,
+            };
+            let mut done = transact(open, &work.message, &content, &left, terms).await;
             open.messages += 1;
             if done.lost.is_some() {
                 *link = None;

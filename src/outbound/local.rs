@@ -99,7 +99,8 @@ async fn deliver(
         recipient: index,
     };
     let now = core.wall_clock();
-    let prefix = message::compose::return_path_field(&message.row.reverse_path)
+    let mail_from = message.mail_from(&core.from_ids, index);
+    let prefix = message::compose::return_path_field(&mail_from)
         + &message::compose::delivered_to_field(address);
     let deliver = Deliver {
         account,
@@ -115,7 +116,7 @@ async fn deliver(
             keywords: Vec::new(),
             received: now,
             saved: now,
-            reverse_path: message.row.reverse_path.clone(),
+            reverse_path: mail_from,
             recipient: address.to_string(),
         },
         transaction: Some(transaction),

@@ -237,6 +237,8 @@ async fn send(
             ..Recipient::new(message.row.reverse_path.clone())
         }],
         held_for: None,
+        unique_mail_from: None,
+        extra: Default::default(),
     };
     let bytes = Arc::new(report.octets);
     let content = NewContent {

@@ -145,14 +145,23 @@ fn needs_smtputf8(message: &Message, content: &Content, recipients: &[u32]) -> b
     !header.octets().is_ascii() || addresses.any(has_no_other_form)
 }
 
+/// What a transaction begins with.
+pub(super) struct Terms {
+    /// Without brackets; empty for the null path.
+    pub mail_from: String,
+    /// Whether TLS is a must, or does not matter. RFC 8689.
+    pub require_tls: Option<bool>,
+}
+
 /// Sends a message to these of its recipients.
 pub(super) async fn transact(
     link: &mut Link,
     message: &Rc<Message>,
     content: &Content,
     recipients: &[u32],
-    require_tls: Option<bool>,
+    terms: Terms,
 ) -> Transacted {
+    let require_tls = terms.require_tls;
     let mut transacted = Transacted {
         results: Vec::new(),
         left: Vec::new(),
@@ -195,6 +204,7 @@ pub(super) async fn transact(
         return transacted;
     };
     envelope.0.require_tls = require_tls == Some(true);
+    envelope.0.reverse_path = reverse_path(&terms.mail_from, envelope.0.smtputf8);
     let is_smarthost = link.is_smarthost;
     let recipients: Vec<u32> = envelope.1;
     let mut run = Run {
@@ -277,6 +287,16 @@ pub(super) async fn transact(
     transacted
 }
 
+/// In the form that a server takes.
+fn reverse_path(mail_from: &str, smtputf8: bool) -> ReversePath {
+    match format!("<{mail_from}>").parse() {
+        Ok(ReversePath::Address(address)) if !smtputf8 => {
+            ReversePath::Address(with_a_labels(&address).unwrap_or(address))
+        }
+        path => path.unwrap_or(ReversePath::Null),
+    }
+}
+
 /// What a smarthost says to whom it does not know is for the operator: the mail waits.
 fn not_logged_in(index: u32, reply: &Reply) -> RecipientResult {
     let text = format!(
@@ -349,13 +369,6 @@ fn envelope(
     if addresses.is_empty() {
         return None;
     }
-    let reverse_path: ReversePath = format!("<{}>", row.reverse_path)
-        .parse()
-        .unwrap_or(ReversePath::Null);
-    let reverse_path = match reverse_path {
-        ReversePath::Address(address) => ReversePath::Address(form(address)),
-        ReversePath::Null => ReversePath::Null,
-    };
     let body = if row.binary {
         Some(BodyKind::BinaryMime)
     } else {
@@ -363,7 +376,7 @@ fn envelope(
     };
     Some((
         Envelope {
-            reverse_path,
+            reverse_path: ReversePath::Null,
             recipients: addresses,
             size: Some(row.size),
             body,

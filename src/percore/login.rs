@@ -160,6 +160,11 @@ impl LoginFlow {
     pub fn mechanism(&self) -> Mechanism {
         self.mechanism
     }
+
+    /// Which address logs in, as the client gave it; of one that came by its key, that key's.
+    pub fn address(&self) -> &str {
+        &self.name
+    }
 }
 
 /// What to do after a step.
@@ -350,6 +355,9 @@ impl PerCore {
                     None => None,
                 };
                 let login = self.by_key(holder.as_ref(), authzid.as_deref());
+                flow.name = holder
+                    .as_ref()
+                    .map_or_else(String::new, |h| h.address.clone());
                 let is_ok = matches!(login, Login::Ok(_));
                 let mechanism = flow.mechanism.name();
                 self.over_by_key(holder.as_ref(), attempt, &login, mechanism);
@@ -362,6 +370,7 @@ impl PerCore {
             }
             Question::Token(token) => return self.answer_token(flow, attempt, token).await,
         };
+        flow.name.clone_from(&name);
         let (login, verified) = self
             .check(
                 name,

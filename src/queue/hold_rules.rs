@@ -206,6 +206,8 @@ mod tests {
                 Recipient::new("b@Two.example"),
             ],
             held_for: None,
+            unique_mail_from: None,
+            extra: Default::default(),
         }
     }
 

@@ -12,6 +12,7 @@ use shards::segments::BodyId;
 use shards::storage::{Batch, External, Shard, StorageError};
 
 use super::events::{self, EventKind, Interest, OwedEvent, Question};
+use super::from_id::FromIds;
 use super::hold_rules::HoldRules;
 use super::id::QueueId;
 use super::load;
@@ -169,6 +170,12 @@ impl Message {
     pub fn id(&self, index: u32) -> u64 {
         let id = QueueId::new(self.shard.id().0, self.number(index));
         id.map_or(0, QueueId::get)
+    }
+
+    /// The reverse-path with which it goes to a recipient; empty for the null path.
+    pub fn mail_from(&self, from_ids: &FromIds, index: u32) -> String {
+        let id = QueueId::new(self.shard.id().0, self.number(index));
+        self.row.mail_from(from_ids, id)
     }
 
     /// Its shard.
@@ -509,6 +516,7 @@ impl Queue {
                 index,
                 due,
                 expires: row.expires(message),
+                alone: message.has_from_ids(),
             };
             waiting.add(new, now);
         };
@@ -897,6 +905,7 @@ impl Queue {
             index,
             due,
             expires: row.expires(&message.row),
+            alone: message.row.has_from_ids(),
         };
         let key = (new.shard, new.body, index);
         self.moved.borrow_mut().again(key, clamp(due));

@@ -82,6 +82,7 @@ mod tests {
             index: 0,
             due,
             expires: 10_000,
+            alone: false,
         };
         waiting.add(new, 0);
     }

@@ -388,6 +388,8 @@ mod tests {
             envid: None,
             recipients: vec![Recipient::new("a@one.example")],
             held_for: None,
+            unique_mail_from: None,
+            extra: Default::default(),
         }
     }
 

@@ -289,6 +289,8 @@ mod tests {
                 ..Recipient::new("bob@example.net")
             }],
             held_for: None,
+            unique_mail_from: None,
+            extra: Default::default(),
         }
     }
 

@@ -202,6 +202,8 @@ mod tests {
                 ..Recipient::new("a@one.example")
             }],
             held_for: None,
+            unique_mail_from: None,
+            extra: Default::default(),
         }
     }
 

@@ -6,10 +6,13 @@
 //! | `q` body | message |
 //! | `q` body index | what became of a recipient; none: nothing yet |
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use shards::segments::BodyId;
 
 use super::events::OwedEvent;
+use super::from_id::FromIds;
 use super::id::{QueueId, first_of};
 use crate::store::{StoreError, rows};
 
@@ -48,6 +51,40 @@ pub struct MessageRow {
     pub recipients: Vec<Recipient>,
     /// It is held for so many seconds, as HOLDFOR asked; none: until a time, or not at all. RFC 4865.
     pub held_for: Option<u32>,
+    /// What the reverse-path says beside whose it is.
+    pub unique_mail_from: Option<UniqueMailFrom>,
+    /// What the submitter says of it for himself, by key.
+    pub extra: BTreeMap<String, String>,
+}
+
+/// What a reverse-path says beside whose it is, so that reports find what they are about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UniqueMailFrom {
+    /// Each recipient's fromid stands behind the localpart and this separator, when it is sent. It is not in [`MessageRow::reverse_path`].
+    FromId {
+        /// The first separator of the domain, as it was when the message was accepted.
+        separator: String,
+    },
+    /// The submitter has put an id of his own behind the separator: it is in [`MessageRow::reverse_path`], for all recipients.
+    Own,
+}
+
+impl MessageRow {
+    /// The reverse-path with which it goes to a recipient; empty for the null path.
+    pub fn mail_from(&self, from_ids: &FromIds, id: Option<QueueId>) -> String {
+        let unique = match (&self.unique_mail_from, id) {
+            (Some(UniqueMailFrom::FromId { separator }), Some(id)) => {
+                from_ids.path(&self.reverse_path, separator, id)
+            }
+            _ => None,
+        };
+        unique.unwrap_or_else(|| self.reverse_path.clone())
+    }
+
+    /// Whether each recipient has a reverse-path of its own, and so needs a transaction of its own.
+    pub fn has_from_ids(&self) -> bool {
+        matches!(self.unique_mail_from, Some(UniqueMailFrom::FromId { .. }))
+    }
 }
 
 /// RFC 3461 4.3.
@@ -325,7 +362,8 @@ pub fn encode_message(message: &MessageRow) -> Vec<u8> {
     rows::encode_version(MESSAGE_VERSION, message)
 }
 
-/// Reads it. The first version knew neither notifications nor times, the second ended with the recipients.
+/// Reads it. The first version knew neither notifications nor times, the second ended with the recipients, the third
+/// with the time it is held for.
 pub fn decode_message(
     bytes: &[u8],
     name: impl FnOnce() -> String,
@@ -344,9 +382,14 @@ pub fn decode_message(
     if bytes.first() == Some(&MESSAGE_VERSION) {
         return rows::decode_version(MESSAGE_VERSION, bytes, name);
     }
-    if let Some((&MESSAGE_SECOND, rest)) = bytes.split_first() {
+    if let Some((version @ &(MESSAGE_SECOND | MESSAGE_THIRD), rest)) = bytes.split_first() {
         // What came at the end since reads as nothing.
-        let whole = [&[MESSAGE_VERSION], rest, &[NOTHING]].concat();
+        let since = [NOTHING; 3];
+        let since = match *version {
+            MESSAGE_SECOND => &since[..],
+            _ => &since[..2],
+        };
+        let whole = [&[MESSAGE_VERSION], rest, since].concat();
         return rows::decode_version(MESSAGE_VERSION, &whole, name);
     }
     let first: First = rows::decode(bytes, name)?;
@@ -368,6 +411,8 @@ pub fn decode_message(
         envid: None,
         recipients: first.recipients.into_iter().map(Recipient::new).collect(),
         held_for: None,
+        unique_mail_from: None,
+        extra: BTreeMap::new(),
     })
 }
 
@@ -439,9 +484,10 @@ pub fn decode_recipient(
 
 /// Attempts kept of a recipient.
 pub const HISTORY_MAX: usize = 12;
-const MESSAGE_VERSION: u8 = 3;
+const MESSAGE_VERSION: u8 = 4;
+const MESSAGE_THIRD: u8 = 3;
 const MESSAGE_SECOND: u8 = 2;
-/// How a row says that there is none.
+/// How a row says that there is none, of an option and of a map.
 const NOTHING: u8 = 0;
 const RECIPIENT_VERSION: u8 = 4;
 const RECIPIENT_THIRD: u8 = 3;
@@ -475,25 +521,33 @@ pub(crate) mod tests {
                 Recipient::new("b@two.example"),
             ],
             held_for: Some(300),
+            unique_mail_from: None,
+            extra: BTreeMap::new(),
         }
     }
 
     #[test]
-    fn rows_read_as_they_were_written_and_those_of_the_first_version_too() {
+    fn rows_read_as_they_were_written_and_those_of_earlier_versions_too() {
         let message = message();
-        let bytes = encode_message(&message);
-        assert_eq!(decode_message(&bytes, String::new).unwrap(), message);
-        let second = rows::encode_version(
-            2,
-            &(
-                (message.size, message.prefix_length, &message.account),
-                (&message.reverse_path, &message.message_id),
-                (message.smtputf8, message.eight_bit, message.binary),
-                (message.accepted, message.not_before, message.expires),
-                (message.require_tls, message.ret, &message.envid),
-                &message.recipients,
-            ),
+        let with_more = MessageRow {
+            unique_mail_from: Some(UniqueMailFrom::FromId {
+                separator: "+".into(),
+            }),
+            extra: BTreeMap::from([("Order".into(), "17".into())]),
+            ..message.clone()
+        };
+        let bytes = encode_message(&with_more);
+        assert_eq!(decode_message(&bytes, String::new).unwrap(), with_more);
+        let second = (
+            (message.size, message.prefix_length, &message.account),
+            (&message.reverse_path, &message.message_id, message.smtputf8),
+            (message.eight_bit, message.binary, message.accepted),
+            (message.not_before, message.expires, message.require_tls),
+            (message.ret, &message.envid, &message.recipients),
         );
+        let third = rows::encode_version(3, &(&second, message.held_for));
+        assert_eq!(decode_message(&third, String::new).unwrap(), message);
+        let second = rows::encode_version(2, &second);
         let expected = MessageRow {
             held_for: None,
             ..message

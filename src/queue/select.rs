@@ -278,6 +278,8 @@ mod tests {
             envid: None,
             recipients: vec![Recipient::new("Carl@Sub.One.example")],
             held_for: None,
+            unique_mail_from: None,
+            extra: Default::default(),
         }
     }
 

@@ -41,6 +41,8 @@ fn row(addresses: &[&str]) -> MessageRow {
         envid: None,
         recipients: addresses.iter().map(|a| Recipient::new(*a)).collect(),
         held_for: None,
+        unique_mail_from: None,
+        extra: Default::default(),
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Entry {
     line: u32,
     /// The shard of the message.
     pub shard: u16,
+    /// It shares no transaction: its reverse-path is its own.
+    alone: bool,
 }
 
 impl Entry {
@@ -55,6 +57,8 @@ pub struct New<'a> {
     pub due: i64,
     /// When it is to be given up.
     pub expires: i64,
+    /// It shares no transaction: its reverse-path is its own.
+    pub alone: bool,
 }
 
 /// All that wait on a core.
@@ -107,6 +111,7 @@ impl Waiting {
             account: self.account(new.account),
             line,
             shard: new.shard,
+            alone: new.alone,
         };
         if new.due <= now {
             self.stand(entry);
@@ -226,7 +231,7 @@ impl Waiting {
         let entries = line.by_account.get_mut(&account)?;
         let first = entries.pop_front()?;
         let mut taken = vec![first];
-        while taken.len() < most.max(1) {
+        while !first.alone && taken.len() < most.max(1) {
             match entries.front() {
                 Some(next) if (next.shard, next.body) == (first.shard, first.body) => {
                     taken.extend(entries.pop_front());
@@ -495,6 +500,7 @@ mod tests {
             index: 0,
             due,
             expires: due + 1_000,
+            alone: false,
         }
     }
 
@@ -619,6 +625,24 @@ mod tests {
         assert_eq!(indexes(take()), [0, 1, 2]);
         assert_eq!(indexes(take()), [3, 4]);
         assert_eq!(take()[0].body, 2);
+        assert!(is_empty(&waiting));
+    }
+
+    #[test]
+    fn recipients_with_a_reverse_path_of_their_own_are_taken_one_by_one() {
+        let mut waiting = Waiting::default();
+        for index in 0..2 {
+            let entry = New {
+                index,
+                alone: true,
+                ..new("one.example", "anna", 1, 0)
+            };
+            waiting.add(entry, 10);
+        }
+        for index in 0..2 {
+            let taken = waiting.take_line("one.example", 3).unwrap();
+            assert_eq!(taken.iter().map(|e| e.index).collect::<Vec<_>>(), [index]);
+        }
         assert!(is_empty(&waiting));
     }
 

@@ -24,6 +24,8 @@ pub struct Account {
     pub quota_bytes: Option<Bytes>,
     /// Whether addresses that fail for good are put on its suppression list, instead of the server's default.
     pub suppress_on_failure: Option<bool>,
+    /// Addresses of its own: what it submits when it has logged in with one of them gets a MAIL FROM of its own for each recipient.
+    pub unique_mail_from: Vec<AddressText>,
     /// Mailboxes it begins with, instead of the server's default. Read once, when the account is first opened.
     pub initial_mailboxes: Option<InitialMailboxes>,
 }

@@ -211,6 +211,9 @@ impl Check<'_> {
             for (at, held) in account.addresses.iter().enumerate() {
                 self.account_address(text, *name, (at, &held.address), &mut holders);
             }
+            for (at, address) in account.unique_mail_from.iter().enumerate() {
+                self.unique_mail_from(text, account, (at, address));
+            }
         }
         let addresses = holders.clone();
         for (name, domain) in &self.settings.domains.domain {
@@ -260,6 +263,35 @@ impl Check<'_> {
             );
         } else {
             holders.insert(key, format!("account {name}"));
+        }
+    }
+
+    /// Reports must come back to the account: behind a separator, to an address of its own.
+    fn unique_mail_from(
+        &mut self,
+        text: &Text,
+        account: &Account,
+        (at, address): (usize, &AddressText),
+    ) {
+        let at = at.to_string();
+        let path = ["unique_mail_from", at.as_str()];
+        let Some(domain) = self.settings.domains.domain.get(&address.domain) else {
+            let message = format!("{address}: the domain {} is not ours", address.domain);
+            return self.report(text, &path, message, NAMES_OWN);
+        };
+        let key = canonical(domain, address);
+        let is_own =
+            |held: &AddressText| held.domain == address.domain && canonical(domain, held) == key;
+        if !account.addresses.iter().any(|held| is_own(&held.address)) {
+            let message = format!("{address} is not an address of the account");
+            self.report(text, &path, message, NAMES_OWN);
+        } else if domain.separators.is_empty() {
+            let message = format!("{address}: its domain has no separator");
+            let hint = format!(
+                "separators = [\"+\"] in [domain.{:?}] of the domains file: what tells messages apart stands behind it",
+                address.domain.as_str()
+            );
+            self.report(text, &path, message, &hint);
         }
     }
 
@@ -326,6 +358,9 @@ impl Check<'_> {
         }
     }
 }
+
+const NAMES_OWN: &str =
+    "unique_mail_from names addresses with which the account logs in, out of its addresses";
 
 /// Localpart and domain in the form in which addresses are compared.
 fn canonical(domain: &Domain, address: &AddressText) -> (String, String) {

@@ -108,6 +108,8 @@ struct Door<'c> {
     pending: Vec<u8>,
     hello: (HelloKind, String),
     submitter: Option<AccountName>,
+    /// The address with which the submitter logged in.
+    login: String,
     authentication: Option<LoginFlow>,
     /// Whose client certificate TLS has.
     holder: Option<KeyHolder>,
@@ -153,6 +155,7 @@ impl<'c> Door<'c> {
             pending: Vec::new(),
             hello: (HelloKind::Plain, String::new()),
             submitter: None,
+            login: String::new(),
             authentication: None,
             checked: monotonic(),
             holder: None,
@@ -527,6 +530,7 @@ impl<'c> Door<'c> {
             local,
             tls: self.connection.tls(),
             submitter: self.submitter,
+            login: &self.login,
         };
         let reply = match self.login_ended() {
             // Again: the login may have gone since MAIL.

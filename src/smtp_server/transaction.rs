@@ -1,5 +1,6 @@
 //! One mail transaction: from MAIL to the answer at the end of the message. RFC 5321 3.3, RFC 6409 for our own users.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use dkim::MessageHasher;
@@ -7,7 +8,10 @@ use message::compose::{Greeting, TlsNames, WithProtocol};
 use message::{FromAddress, Header, MessageDate, Received, ReceivedFrom};
 use shards::net::TlsFacts;
 use smtp::server::Defect;
-use smtp::{ForwardPath, HelloKind, Hold, MailParameters, RecipientParameters, Reply, ReversePath};
+use smtp::{
+    Address, ForwardPath, HelloKind, Hold, Host, MailParameters, RecipientParameters, Reply,
+    ReversePath,
+};
 
 use super::recipients::{self, Target};
 use super::{replies, simulated};
@@ -17,7 +21,7 @@ use crate::inbound::{
 };
 use crate::live::Live;
 use crate::percore::PerCore;
-use crate::queue::rows::{MessageRow, Notify, Recipient as Queued, Ret};
+use crate::queue::rows::{MessageRow, Notify, Recipient as Queued, Ret, UniqueMailFrom};
 use crate::settings::AccountName;
 use crate::settings::names::with_a_labels;
 use crate::store::{NewContent, thread_row};
@@ -38,6 +42,8 @@ pub struct Facts<'a> {
     pub tls: Option<TlsFacts>,
     /// The account that is logged in, on submission.
     pub submitter: Option<AccountName>,
+    /// The address with which it logged in.
+    pub login: &'a str,
 }
 
 /// What is known of a message of our own user.
@@ -416,6 +422,7 @@ impl Transaction {
             .trim_start_matches('<')
             .trim_end_matches('>')
             .to_string();
+        let unique_mail_from = unique_mail_from(&core.live(), facts, &self.reverse_path);
         let eight_bit = is_eight_bit || !received.is_ascii();
         if self.goes_through_queue() {
             self.recipients.clear();
@@ -450,6 +457,8 @@ impl Transaction {
                 Some(Hold::For(seconds)) => Some(seconds),
                 Some(Hold::Until(_)) | None => None,
             },
+            unique_mail_from,
+            extra: BTreeMap::new(),
         });
         let (from, octets) = (reverse_path.clone(), content.length());
         let recipients = self.recipients.len() + remote.as_ref().map_or(0, |r| r.recipients.len());
@@ -538,6 +547,24 @@ impl Transaction {
             date: MessageDate::utc(crate::percore::wall_clock()),
         }
         .to_field()
+    }
+}
+
+/// Whether each recipient gets a reverse-path of its own.
+fn unique_mail_from(
+    live: &Live,
+    facts: &Facts<'_>,
+    reverse_path: &ReversePath,
+) -> Option<UniqueMailFrom> {
+    match reverse_path {
+        ReversePath::Address(Address {
+            localpart,
+            host: Host::Domain(domain),
+        }) => {
+            let address = (localpart.as_str(), domain.as_str());
+            crate::inbound::unique_mail_from(live, (facts.submitter?, facts.login), address)
+        }
+        _ => None,
     }
 }
 

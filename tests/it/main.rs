@@ -12,6 +12,7 @@ mod failed_logins;
 mod faults;
 mod filled;
 mod folder;
+mod from_id;
 mod http;
 mod idn;
 mod imap_large;

@@ -698,3 +698,27 @@ fn pools_must_have_addresses_of_their_own() {
         assert!(mistakes.contains(&told), "{text}: {mistakes:?}");
     }
 }
+
+#[test]
+fn unique_mail_from_names_addresses_that_reports_come_back_to() {
+    let with = |domains: &str, list: &str| {
+        let anna = format!("{ANNA}unique_mail_from = [{list}]\n");
+        mistakes(SERVER, domains, &[("anna.toml", &anna)])
+    };
+    assert!(with(DOMAINS, "\"Anna@example.org\"").is_empty());
+    assert_eq!(
+        with(
+            DOMAINS,
+            "\"anna@example.org\", \"bert@example.org\", \"anna@else.example\""
+        ),
+        [
+            "anna.toml:2: bert@example.org is not an address of the account",
+            "anna.toml:2: anna@else.example: the domain else.example is not ours",
+        ]
+    );
+    let without = DOMAINS.replace("separators = [\"+\"]", "");
+    assert_eq!(
+        with(&without, "\"anna@example.org\""),
+        ["anna.toml:2: anna@example.org: its domain has no separator"]
+    );
+}

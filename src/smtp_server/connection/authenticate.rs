@@ -26,8 +26,9 @@ impl Door<'_> {
         let Some(holder) = &self.holder else {
             return;
         };
+        let address = holder.address.clone();
         if let Some(account) = self.core.enter_by_key(holder, self.attempt()) {
-            self.log_in(account);
+            self.log_in(account, address);
             self.session.set_identified();
         }
     }
@@ -88,7 +89,7 @@ impl Door<'_> {
                 let reply = login::reply(&result);
                 match result {
                     Login::Ok(account) => {
-                        self.log_in(account);
+                        self.log_in(account, flow.address().to_string());
                         self.session.decide(reply);
                     }
                     _ => self.refuse_login(reply),
@@ -130,8 +131,9 @@ impl Door<'_> {
         }
     }
 
-    fn log_in(&mut self, account: crate::settings::AccountName) {
+    fn log_in(&mut self, account: crate::settings::AccountName, address: String) {
         self.submitter = Some(account);
+        self.login = address;
         self.failed_logins = 0;
         self.slow = false;
     }
