@@ -202,6 +202,7 @@ fn describe(control: &Control, shard: u16, stored: &Stored, (index, reason): (u3
         "account": message.account,
         "reverse_path": message.reverse_path,
         "mail_from": message.mail_from(control.server.from_ids(), id),
+        "extra": message.extra,
         "recipient": recipient.address,
         "message_id": message.message_id,
         "size": message.size,

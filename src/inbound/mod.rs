@@ -5,12 +5,14 @@
 //! Mail of our own users for other hosts is signed before (`signing`).
 //! Not here: reply texts, checks of the sender.
 
+mod extra;
 pub mod fan_out;
 mod signing;
 mod spool;
 mod submit;
 mod unique;
 
+pub use extra::{ExtraError, ExtraFields};
 pub use fan_out::{FanOut, ROOM, Recipient};
 pub use signing::{SigningError, signatures};
 pub use spool::{BodyMemory, Finished, HEAD_MAX, Spool, SpoolError, may_begin, remove_unused};

@@ -62,6 +62,9 @@ pub async fn submit(core: &Rc<PerCore>, submit: Submit) -> Result<SendResult, Ap
         }
         Some(time) => time.unix(),
     };
+    if let Err(error) = super::extra::check(&request.extra) {
+        return Err(ApiError::new(Code::User, format!("Extra: {error}")));
+    }
     let hostname = live.settings.server.hostname().to_string();
     let composed = {
         let mut random = [0; 16];
@@ -202,7 +205,7 @@ pub async fn submit(core: &Rc<PerCore>, submit: Submit) -> Result<SendResult, Ap
             .collect(),
         held_for: None,
         unique_mail_from,
-        extra: Default::default(),
+        extra: request.extra.clone(),
     };
     let targets = copies.iter().map(|_| vec![account]).collect();
     let fan_out = FanOut {

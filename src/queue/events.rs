@@ -137,6 +137,8 @@ pub struct Event {
     pub class: Option<BounceClass>,
     /// Of the last one: the first attempt and the latest.
     pub history: Vec<Attempt>,
+    /// What the submitter said of the message for himself, by key.
+    pub extra: BTreeMap<String, String>,
 }
 
 impl Event {
@@ -183,6 +185,7 @@ impl Event {
                 true => row.history.clone(),
                 false => Vec::new(),
             },
+            extra: message.extra.clone(),
         }
     }
 }

@@ -439,7 +439,11 @@ impl<'c> Door<'c> {
             self.session.decide(spool_reply(&error));
             return;
         }
-        self.transaction = Some(Box::new(Transaction::new(reverse_path, parameters)));
+        self.transaction = Some(Box::new(Transaction::new(
+            reverse_path,
+            parameters,
+            self.submitter.is_some(),
+        )));
         self.session.accept();
     }
 

@@ -17,7 +17,7 @@ use super::recipients::{self, Target};
 use super::{replies, simulated};
 use crate::directory::Failure;
 use crate::inbound::{
-    FanOut, Finished, HEAD_MAX, Recipient, SigningError, Spool, SpoolError, signatures,
+    ExtraFields, FanOut, Finished, HEAD_MAX, Recipient, SigningError, Spool, SpoolError, signatures,
 };
 use crate::live::Live;
 use crate::percore::PerCore;
@@ -53,6 +53,8 @@ struct Submission {
     added: String,
     /// Localpart and domain of its author.
     author: Option<(String, String)>,
+    /// What its submitter says of it for himself.
+    extra: BTreeMap<String, String>,
 }
 
 /// A transaction under way.
@@ -67,6 +69,8 @@ pub struct Transaction {
     /// All that were named, in this order; those elsewhere by the first of each.
     named: Vec<Named>,
     spool: Option<Spool>,
+    /// On submission: takes fields that are the submitter's own out of the header.
+    extra: Option<ExtraFields>,
     failed: Option<SpoolError>,
     /// What is played at the end.
     played: Option<Failure>,
@@ -80,7 +84,11 @@ struct Named {
 
 impl Transaction {
     /// Begins with an accepted MAIL.
-    pub fn new(reverse_path: ReversePath, parameters: MailParameters) -> Transaction {
+    pub fn new(
+        reverse_path: ReversePath,
+        parameters: MailParameters,
+        is_submission: bool,
+    ) -> Transaction {
         Transaction {
             reverse_path,
             parameters,
@@ -89,6 +97,7 @@ impl Transaction {
             closed_aliases: Vec::new(),
             named: Vec::new(),
             spool: None,
+            extra: is_submission.then(ExtraFields::default),
             failed: None,
             played: None,
         }
@@ -184,7 +193,10 @@ impl Transaction {
             }
             spool
         });
-        spool.push(piece);
+        match &mut self.extra {
+            Some(extra) => extra.push(piece, |octets| spool.push(octets)),
+            None => spool.push(piece),
+        }
     }
 
     /// Whether octets of the message have come.
@@ -223,7 +235,7 @@ impl Transaction {
         if shards::faults::point("smtp.message").is_err() {
             return Reply::local_error();
         }
-        let spool = match (self.failed.take(), self.spool.take()) {
+        let mut spool = match (self.failed.take(), self.spool.take()) {
             (Some(error), _) => {
                 tracing::warn!(connection = facts.id, %error, "a message could not be written to the spool");
                 return spool_reply(&error);
@@ -231,9 +243,20 @@ impl Transaction {
             (None, Some(spool)) => spool,
             (None, None) => Spool::new(core, 0),
         };
+        let extra = self.extra.take().unwrap_or_default();
+        let extra = match extra.finish(|octets| spool.push(octets)) {
+            Ok(extra) => extra,
+            Err(error) => return Reply::bad_message(format!("Ringmail-Extra: {error}")),
+        };
         let live = core.live();
         match self.check(&live, &facts, spool.head()) {
-            Ok(submission) => self.accept(core, &facts, spool, submission).await,
+            Ok(submission) => {
+                let submission = Submission {
+                    extra,
+                    ..submission
+                };
+                self.accept(core, &facts, spool, submission).await
+            }
             Err(reply) => reply,
         }
     }
@@ -337,6 +360,7 @@ impl Transaction {
         Ok(Submission {
             added,
             author: Some((localpart, domain)),
+            ..Submission::default()
         })
     }
 
@@ -458,7 +482,7 @@ impl Transaction {
                 Some(Hold::Until(_)) | None => None,
             },
             unique_mail_from,
-            extra: BTreeMap::new(),
+            extra: submission.extra,
         });
         let (from, octets) = (reverse_path.clone(), content.length());
         let recipients = self.recipients.len() + remote.as_ref().map_or(0, |r| r.recipients.len());

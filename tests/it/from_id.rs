@@ -1,4 +1,4 @@
-//! Mail whose MAIL FROM says which recipient it is for.
+//! Mail whose MAIL FROM says which recipient it is for, and what a submitter says of a message for himself.
 
 use std::collections::BTreeSet;
 use std::io::{BufReader, Write};
@@ -11,7 +11,7 @@ use ringmail::queue::id::QueueId;
 use ringmail::settings::Door;
 
 use crate::crash::{command, reply};
-use crate::outbound::{free_port, queue, reasons, server};
+use crate::outbound::{free_port, messages, queue, reasons, server};
 use crate::pools::patiently;
 use crate::receiver::Receiver;
 use crate::server::TestServer;
@@ -159,4 +159,48 @@ fn who_does_not_ask_for_it_keeps_his_mail_from() {
     let id = all.iter().find_map(|(mail_from, _)| id(mail_from));
     let ids = FromIds::open(&directory.path().join("data")).unwrap();
     assert!(ids.decode(&id.unwrap()).is_some(), "{all:?}");
+}
+
+#[test]
+fn what_a_submitter_says_for_himself_does_not_go_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let refuses = Arc::new(AtomicBool::new(true));
+    let says = {
+        let refuses = refuses.clone();
+        move |line: &str| {
+            let refuses = refuses.load(Ordering::SeqCst) && line.starts_with("RCPT");
+            refuses.then(|| "450 4.2.0 not now".to_owned())
+        }
+    };
+    let receiver = Receiver::start([127, 0, 0, 11], port, None, says);
+    let server = server(directory.path(), port, "[queue]\nretry_secs = [\"1s\"]\n");
+    let fields = "X-Mox-Extra-order-id: 17\r\nRingmail-Extra-Note: a\r\n b\r\n";
+    // One stays in memory, the other goes to a file.
+    for lines in [1, 20_000] {
+        let body = "twenty octets are in\r\n".repeat(lines);
+        let message = format!("{fields}From: anna@example.test\r\nSubject: s\r\n\r\n{body}");
+        assert!(submit(&server, (ANNA, ANNA), &["a@one.test"], &message).starts_with("250"));
+    }
+    let extras = || {
+        let mut all = Vec::new();
+        for shard in 0..server.server().shards() {
+            all.extend(
+                messages(&server, shard)
+                    .into_iter()
+                    .map(|m| m.message.extra),
+            );
+        }
+        all
+    };
+    let expected = [("Note", "a b"), ("Order-Id", "17")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    assert_eq!(extras(), [expected.clone().into(), expected.into()]);
+    refuses.store(false, Ordering::SeqCst);
+    until_sent(&server);
+    let messages = receiver.messages();
+    assert_eq!(messages.len(), 2);
+    for message in messages {
+        assert!(message.contains("\r\nSubject: s\r\n"), "{message:.500}");
+        assert!(!message.to_lowercase().contains("extra"), "{message:.500}");
+    }
 }

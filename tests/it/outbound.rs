@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ringmail::calls::{Answer, Call, ControlAnswer, ControlCall};
 use ringmail::queue::Deed;
-use ringmail::queue::rows::{RecipientRow, State};
+use ringmail::queue::rows::{RecipientRow, State, Stored};
 use ringmail::settings::Door;
 use shards::tls::{ClientKey, OldestTls, load_tls};
 
@@ -86,22 +86,27 @@ pub fn submit_on(stream: TcpStream, recipients: &[&str], subject: &str) -> Strin
     reply(&mut talk).unwrap()
 }
 
+/// All messages in the queue of a shard.
+pub fn messages(server: &TestServer, shard: u16) -> Vec<Stored> {
+    let owner = server.server().owner_of_shard(shard);
+    let call = ControlCall::Queue {
+        shard,
+        filter: Box::default(),
+        after: None,
+        limit: 1000,
+    };
+    let answer = server.server().call(owner, Call::Control(Box::new(call)));
+    let Ok(Answer::Control(Ok(ControlAnswer::Queue(messages, _)))) = answer else {
+        panic!("no queue");
+    };
+    messages.into_iter().map(|(message, _)| message).collect()
+}
+
 /// All recipients in the queue, with what became of them.
 pub fn queue(server: &TestServer) -> Vec<(String, RecipientRow)> {
     let mut all = Vec::new();
     for shard in 0..server.server().shards() {
-        let owner = server.server().owner_of_shard(shard);
-        let call = ControlCall::Queue {
-            shard,
-            filter: Box::default(),
-            after: None,
-            limit: 1000,
-        };
-        let answer = server.server().call(owner, Call::Control(Box::new(call)));
-        let Ok(Answer::Control(Ok(ControlAnswer::Queue(messages, _)))) = answer else {
-            panic!("no queue");
-        };
-        for (message, _) in messages {
+        for message in messages(server, shard) {
             for (index, recipient) in message.message.recipients.iter().enumerate() {
                 let row = message.recipient(index as u32);
                 all.push((recipient.address.clone(), row));
