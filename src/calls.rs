@@ -17,6 +17,7 @@ use crate::login::{Attempted, LoginRecord, SaltRow, Secrets, Service};
 use crate::lookup::{Found, MailHosts};
 use crate::metrics::{DurationSamples, Samples};
 use crate::queue::events::Told;
+use crate::queue::returned::{Returned, TakenReturned};
 use crate::queue::rows::Stored;
 use crate::queue::sites::{Lent, SiteReport, SiteState};
 use crate::queue::suppression::{AddressRow, Suppressed};
@@ -172,6 +173,13 @@ pub enum Call {
         /// What.
         told: Box<Told>,
     },
+    /// What came back about an account's mail that went out. May be repeated: each is taken once. A lost answer: nobody knows whether it was taken.
+    Returned {
+        /// Whose.
+        account: AccountName,
+        /// At most [`RETURNED_MAX`](crate::queue::returned::RETURNED_MAX).
+        returned: Vec<Returned>,
+    },
     /// The hashes of all addresses that an account's suppression list has something of. Changes nothing; may be repeated.
     SuppressionHashes {
         /// Whose.
@@ -233,6 +241,8 @@ pub enum Answer {
     Exist(Result<Vec<bool>, StoreError>),
     /// To `Sts`.
     Sts(StsAnswer),
+    /// To `Returned`, in their order; durable.
+    Returned(Result<Vec<TakenReturned>, StoreError>),
     /// To `SuppressionHashes`.
     Hashes(Result<Vec<u64>, StoreError>),
     /// To `Suppressed`, in the order of the addresses: the reason in words; none: it may be sent to.

@@ -15,6 +15,7 @@ mod operate;
 mod reason;
 pub mod report;
 pub mod retry;
+pub mod returned;
 pub mod route;
 pub mod rows;
 mod select;
