@@ -35,7 +35,7 @@ pub struct Returned {
 pub enum Clue {
     /// The number of the recipient, which only who has seen the message can know: it came to an address that holds it.
     Number(u64),
-    /// What the client itself put behind the separator of its reverse-path.
+    /// The address that it came to, as a whole: a reverse-path to which the client itself gave an id.
     OwnId(String),
     /// RFC 3461 4.4, decoded.
     Envid(String),
