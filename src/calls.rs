@@ -17,6 +17,7 @@ use crate::login::{Attempted, LoginRecord, SaltRow, Secrets, Service};
 use crate::lookup::{Found, MailHosts};
 use crate::metrics::{DurationSamples, Samples};
 use crate::queue::events::Told;
+use crate::queue::retired::{RetiredFilter, RetiredRow};
 use crate::queue::returned::{Returned, TakenReturned};
 use crate::queue::rows::Stored;
 use crate::queue::sites::{Lent, SiteReport, SiteState};
@@ -611,6 +612,17 @@ pub enum ControlCall {
         /// How many.
         limit: usize,
     },
+    /// What fits of so many recipients that are over, in one shard after a key.
+    Retired {
+        /// Which shard.
+        shard: u16,
+        /// Which recipients.
+        filter: Box<RetiredFilter>,
+        /// The last one that was looked at.
+        after: Option<Vec<u8>>,
+        /// How many.
+        limit: usize,
+    },
     /// What is stored of an address in an account's suppression list.
     Suppression {
         /// Whose.
@@ -674,6 +686,8 @@ pub enum ControlAnswer {
     WarmUps(WarmUpPage),
     /// To `Suppressions`: each with its key and whose it is.
     Suppressions(Vec<(Vec<u8>, String, AddressRow)>),
+    /// To `Retired`, each with whose it is; and where to go on.
+    Retired(Vec<(String, RetiredRow)>, Option<Vec<u8>>),
     /// To `Suppression`.
     Suppression(Option<AddressRow>),
     /// To `ChangeSuppression`: whether it was suppressed before, and how many cores gave no answer.

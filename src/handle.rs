@@ -17,7 +17,7 @@ use crate::lookup::mail_hosts;
 use crate::percore::{PerCore, TLS_RESULTS_LOST, monotonic};
 use crate::queue::HoldRules;
 use crate::queue::route::Routes;
-use crate::queue::suppression;
+use crate::queue::{retired, suppression};
 use crate::settings::AccountName;
 use crate::store::{self, Account, StoreError};
 
@@ -550,6 +550,16 @@ impl PerCore {
                 let shard = self.own_shard(shard)?;
                 let found = suppression::page(shard, account.as_deref(), after, limit).await?;
                 Ok(ControlAnswer::Suppressions(found))
+            }
+            ControlCall::Retired {
+                shard,
+                filter,
+                after,
+                limit,
+            } => {
+                let shard = self.own_shard(shard)?;
+                let (found, next) = retired::page(shard, &filter, after, limit).await?;
+                Ok(ControlAnswer::Retired(found, next))
             }
             ControlCall::Suppression { account, address } => {
                 self.suppression(account, &address).await

@@ -19,6 +19,7 @@ mod logins;
 mod mtasts;
 mod password;
 mod queue;
+mod retired;
 mod running;
 mod salvage;
 mod selection;
@@ -121,6 +122,7 @@ fn run(command: Command, arguments: &Arguments) -> Result<(), Failure> {
         Command::SuppressionAdd => suppression::add(arguments),
         Command::SuppressionRemove => suppression::remove(arguments),
         Command::SuppressionLookup => suppression::look_up(arguments),
+        Command::QueueRetired => retired::list(arguments),
         Command::QueueDump => queue::dump(arguments),
         Command::DkimGen => dkim::generate(arguments),
         Command::DkimRecord => dkim::record(arguments),

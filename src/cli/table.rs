@@ -35,6 +35,7 @@ pub(super) enum Command {
     SitePause,
     SiteResume,
     QueueWarmUp,
+    QueueRetired,
     HoldRuleList,
     HoldRuleAdd,
     HoldRuleRemove,
@@ -102,10 +103,11 @@ pub(super) enum Opt {
     Expires,
     MaxAttempts,
     Schedule,
+    Result,
 }
 
 /// Options whose values are texts that their commands read.
-pub(super) const TEXTS: [Opt; 19] = [
+pub(super) const TEXTS: [Opt; 20] = [
     Opt::Account,
     Opt::From,
     Opt::To,
@@ -125,6 +127,7 @@ pub(super) const TEXTS: [Opt; 19] = [
     Opt::Expires,
     Opt::MaxAttempts,
     Opt::Schedule,
+    Opt::Result,
 ];
 
 /// The options of a command about recipients in the queue: which server, which recipients, and others.
@@ -193,6 +196,7 @@ impl Opt {
             Opt::Expires => "--expires TIME",
             Opt::MaxAttempts => "--max-attempts N",
             Opt::Schedule => "--schedule WAIT,...",
+            Opt::Result => "--result RESULT",
         }
     }
 
@@ -211,6 +215,7 @@ impl Opt {
             Opt::Expires,
             Opt::MaxAttempts,
             Opt::Schedule,
+            Opt::Result,
         ];
         self == Opt::All || TEXTS.contains(&self) && !others.contains(&self)
     }
@@ -242,6 +247,7 @@ impl Opt {
             }
             Opt::MaxAttempts => "gives up after so many attempts; default",
             Opt::Schedule => "how long after each attempt, the last one repeats: 1m,5m,1h; default",
+            Opt::Result => "delivered, relayed, failed, dropped or suppressed",
             Opt::Expires => "when it may be written to again: 30d is in thirty days",
             Opt::Account => "whose mail it is",
             Opt::From => "a part of the sender's address; @DOMAIN; <> for the null path",
@@ -428,7 +434,7 @@ const WHICH: &[Opt] = &[Opt::Config, Opt::Dir];
 const WHICH_JSON: &[Opt] = &[Opt::Config, Opt::Dir, Opt::Json];
 
 /// All commands, in the order of the help.
-pub(super) const ROWS: [Row; 56] = [
+pub(super) const ROWS: [Row; 57] = [
     Row {
         command: Command::Localserve,
         words: &["localserve"],
@@ -739,6 +745,28 @@ queue list takes it; for all of them, --all.",
         options: WHICH,
         summary: "Writes a queued message to standard output",
         details: "Its octets as they are stored, with the fields that we added.",
+    },
+    Row {
+        command: Command::QueueRetired,
+        words: &["queue", "retired"],
+        arguments: &[],
+        options: &[
+            Opt::Config,
+            Opt::Dir,
+            Opt::Account,
+            Opt::From,
+            Opt::To,
+            Opt::Domain,
+            Opt::Result,
+            Opt::AcceptedBefore,
+            Opt::AcceptedAfter,
+            Opt::Json,
+        ],
+        summary: "Lists recipients that are over, with their results",
+        details: "\
+Of accounts whose keep_retired_secs, or the server's, says that they are kept. What
+is given must all be true; TIME, --from and --to as ringmail queue list takes them.
+Those of an account come in the order in which they ended.",
     },
     Row {
         command: Command::SiteList,

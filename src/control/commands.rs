@@ -13,8 +13,8 @@ use super::protocol::Request;
 use super::source::Source;
 use super::supervise::Wish;
 use super::{
-    accounts, check, client_keys, hold_rules, logins, lookup, mtasts, queue, secrets, sites,
-    suppression, tlsresults, warm_up,
+    accounts, check, client_keys, hold_rules, logins, lookup, mtasts, queue, retired, secrets,
+    sites, suppression, tlsresults, warm_up,
 };
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall};
 use crate::serve::Server;
@@ -288,6 +288,11 @@ pub fn run(
         Request::HoldRuleRemove { id } => hold_rules::remove(control, id),
         Request::QueueDump { id } => queue::dump(control, id, item),
         Request::QueueWarmUp { member } => warm_up::list(control, member.as_deref(), item),
+        Request::RetiredList {
+            after,
+            limit,
+            filter,
+        } => retired::list(control, after, limit, &filter, item),
         Request::SuppressionList {
             account,
             after,

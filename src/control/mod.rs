@@ -17,6 +17,7 @@ mod mtasts;
 pub mod notify;
 pub mod protocol;
 mod queue;
+mod retired;
 mod secrets;
 mod sites;
 pub mod socket;

@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::queue::retired::RetiredFilter;
 use crate::queue::{Deed, Filter};
 
 /// What may be asked.
@@ -243,6 +244,18 @@ pub enum Request {
     HoldRuleRemove {
         /// Its number.
         id: u32,
+    },
+    /// A page of the recipients that are over and kept. It may be short before the last.
+    RetiredList {
+        /// `next` of the page before.
+        #[serde(default)]
+        after: Option<RowPosition>,
+        /// How many are looked at; at most [`PAGE_MAX`].
+        #[serde(default = "page_max")]
+        limit: usize,
+        /// Which.
+        #[serde(default)]
+        filter: Box<RetiredFilter>,
     },
     /// What addresses of pools may send to sites, and what was made of each day.
     QueueWarmUp {

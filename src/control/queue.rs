@@ -222,7 +222,7 @@ fn describe(control: &Control, shard: u16, stored: &Stored, (index, reason): (u3
     })
 }
 
-fn attempt(attempt: &Attempt) -> Value {
+pub(super) fn attempt(attempt: &Attempt) -> Value {
     json!({
         "at": attempt.at,
         "took_ms": attempt.took_ms,

@@ -11,6 +11,7 @@ use super::ROOM;
 use crate::calls::ControlAnswer;
 use crate::percore::PerCore;
 use crate::queue::events::{self, Interest, Told};
+use crate::queue::retired;
 use crate::queue::suppression::{self, Suppressed};
 use crate::settings::AccountName;
 use crate::store::StoreError;
@@ -126,6 +127,11 @@ impl PerCore {
                 for shard in &core.shards {
                     let pruned = async {
                         events::prune(shard, now - events::REMEMBERED).await?;
+                        let kept = |account: &str| {
+                            let interest = core.queue.interest(account);
+                            interest.map_or(0, |interest| interest.keeps_retired_secs)
+                        };
+                        retired::prune(shard, now, retired::RETIRED_MAX, kept).await?;
                         suppression::prune(shard, now).await
                     };
                     if let Err(error) = pruned.await {

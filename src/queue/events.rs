@@ -15,7 +15,7 @@ use shards::rt::Turns;
 use shards::storage::{Batch, Shard};
 
 use super::rows::{Attempt, MessageRow, RecipientRow, State};
-use super::suppression;
+use super::{retired, suppression};
 use crate::settings::Settings;
 use crate::store::{StoreError, rows};
 
@@ -121,6 +121,10 @@ pub struct Event {
     pub reverse_path: String,
     /// As the sender named it.
     pub recipient: String,
+    /// RFC 3461 4.2, as it came.
+    pub orcpt: Option<String>,
+    /// How many recipients the message had.
+    pub recipients: u32,
     /// When the message was accepted.
     pub accepted: i64,
     /// Octets of the message.
@@ -170,6 +174,8 @@ impl Event {
             envid: message.envid.clone(),
             reverse_path: message.reverse_path.clone(),
             recipient: recipient.map_or_else(String::new, |r| r.address.clone()),
+            orcpt: recipient.and_then(|r| r.orcpt.clone()),
+            recipients: u32::try_from(message.recipients.len()).unwrap_or(u32::MAX),
             accepted: message.accepted,
             size: message.size,
             remote: attempt.map_or_else(String::new, |a| a.remote.clone()),
@@ -206,6 +212,8 @@ pub(super) fn bounce(attempt: &Attempt) -> Bounce {
 pub struct Interest {
     /// Addresses that fail for good are put on its suppression list.
     pub suppresses: bool,
+    /// How long recipients that are over are kept; 0: they are not.
+    pub keeps_retired_secs: u64,
 }
 
 impl Interest {
@@ -215,6 +223,11 @@ impl Interest {
         let queue = &settings.server.queue;
         Some(Interest {
             suppresses: own.suppress_on_failure.unwrap_or(queue.suppress_on_failure),
+            keeps_retired_secs: own
+                .keep_retired_secs
+                .unwrap_or(queue.keep_retired_secs)
+                .duration()
+                .as_secs(),
         })
     }
 }
@@ -234,15 +247,18 @@ pub struct Question<'a> {
 /// Who is told of events, in the account's shard. The one place where another is added.
 #[derive(Clone, Copy, Debug)]
 pub enum Subscriber {
+    /// Recipients that are over, kept for a time.
+    Retired,
     /// The account's suppression list.
     Suppression,
 }
 
 impl Subscriber {
-    const ALL: [Subscriber; 1] = [Subscriber::Suppression];
+    const ALL: [Subscriber; 2] = [Subscriber::Retired, Subscriber::Suppression];
 
     fn wants(self, question: &Question<'_>) -> bool {
         match self {
+            Subscriber::Retired => retired::wants(question),
             Subscriber::Suppression => suppression::wants(question),
         }
     }
@@ -255,6 +271,7 @@ impl Subscriber {
         writing: &mut Writing<'_>,
     ) -> Result<(), StoreError> {
         match self {
+            Subscriber::Retired => retired::take(event, interest, writing).await,
             Subscriber::Suppression => suppression::take(event, interest, writing).await,
         }
     }

@@ -14,6 +14,7 @@ mod moved;
 mod operate;
 mod reason;
 pub mod report;
+pub mod retired;
 pub mod retry;
 pub mod returned;
 pub mod route;

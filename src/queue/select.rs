@@ -83,7 +83,7 @@ impl Filter {
 }
 
 /// Whether an address has a part, or the domain, that an operator named.
-fn has(address: &str, text: &str) -> bool {
+pub(super) fn has(address: &str, text: &str) -> bool {
     match text.strip_prefix('@') {
         _ if text == "<>" => address.is_empty(),
         Some(domain) => same_domain(domain, domain_of(address)),

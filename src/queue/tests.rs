@@ -8,6 +8,7 @@ use std::sync::Arc;
 use shards::segments::BodyId;
 use shards::storage::{Batch, Shard};
 
+use super::retired::RetiredFilter;
 use super::retry::{Schedule, Verdict, after, group};
 use super::rows::{Attempt, Notice, Recipient, State};
 use super::*;
@@ -510,7 +511,10 @@ async fn answered(work: Work, verdict: Verdict, code: u16) {
     recorded.await.unwrap();
 }
 
-const INTERESTED: events::Interest = events::Interest { suppresses: true };
+const INTERESTED: events::Interest = events::Interest {
+    suppresses: true,
+    keeps_retired_secs: 0,
+};
 
 /// The events of a message to an address that ended so; the account's list has what is said.
 async fn told(
@@ -761,6 +765,158 @@ fn who_could_not_be_told_is_told_once_more() {
         queue.owe_again();
         assert!(!queue.owes_later() && queue.take_owing().await.is_some());
         assert!(queue.take_owing().await.is_none());
+    });
+    store.close();
+}
+
+#[test]
+fn what_is_over_is_kept_once_and_goes_at_its_time() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let (queue, shard) = (queue(&context), &context.shards[0]);
+        let interest = events::Interest {
+            suppresses: false,
+            keeps_retired_secs: 100,
+        };
+        queue.use_interests(move |_| Some(interest));
+        let mut numbers = Vec::new();
+        for (n, (address, answer)) in [
+            ("a@one.example", (Verdict::Delivered, 250)),
+            ("b@two.example", (Verdict::Permanent, 550)),
+            ("c@one.example", (Verdict::Delivered, 250)),
+            ("d@one.example", (Verdict::Temporary, 451)),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            NOW.set(1_000 + n as i64);
+            let events = told(&queue, shard, address, answer).await;
+            assert_eq!(events.len(), usize::from(n < 3), "{address}");
+            numbers.extend(events.iter().map(|event| event.id.id));
+            for account in ["anna", "ann"] {
+                let told = events::Told {
+                    events: events.clone(),
+                    over: Vec::new(),
+                };
+                for _ in 0..2 {
+                    let taken = events::take(shard, account, interest, &told, NOW.get());
+                    assert_eq!(taken.await.unwrap(), []);
+                }
+            }
+        }
+        let all = RetiredFilter::default();
+        let (found, next) = retired::page(shard, &all, None, 100).await.unwrap();
+        assert_eq!((found.len(), next), (6, None));
+        let anna = RetiredFilter {
+            account: Some("anna".into()),
+            ..all.clone()
+        };
+        // Page by page, in the order in which they ended.
+        let (mut after, mut seen) = (None, Vec::new());
+        loop {
+            let (found, next) = retired::page(shard, &anna, after, 1).await.unwrap();
+            seen.extend(found.iter().map(|(account, row)| (account.clone(), row.id)));
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let expected = numbers.iter().map(|id| ("anna".to_string(), *id));
+        assert_eq!(seen, expected.collect::<Vec<_>>());
+        let failed = RetiredFilter {
+            result: Some(events::EventKind::Failed),
+            to: Some("@TWO.example".into()),
+            ..anna.clone()
+        };
+        let (found, _) = retired::page(shard, &failed, None, 100).await.unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].1.attempts, found[0].1.history[0].code), (1, 550));
+        assert_eq!(found[0].1.text, "so it is");
+
+        let count = async |account: &str| {
+            let filter = RetiredFilter {
+                account: Some(account.into()),
+                ..RetiredFilter::default()
+            };
+            let (found, _) = retired::page(shard, &filter, None, 100).await.unwrap();
+            found.len()
+        };
+        let kept = |account: &str| if account == "anna" { 100 } else { 10_000 };
+        assert_eq!(retired::prune(shard, 1_100, 100, kept).await.unwrap(), 0);
+        assert_eq!(retired::prune(shard, 1_101, 100, kept).await.unwrap(), 1);
+        assert_eq!((count("anna").await, count("ann").await), (2, 3));
+        // Too many, and of an account that keeps none.
+        assert_eq!(retired::prune(shard, 1_101, 2, kept).await.unwrap(), 1);
+        let kept = |account: &str| if account == "anna" { 0 } else { 10_000 };
+        assert_eq!(retired::prune(shard, 1_101, 100, kept).await.unwrap(), 2);
+        assert_eq!((count("anna").await, count("ann").await), (0, 2));
+        let nobody = |_: &str| 0;
+        assert_eq!(retired::prune(shard, 1_101, 100, nobody).await.unwrap(), 2);
+        // Nothing is left, not even of the counts.
+        assert_eq!(kept_rows(shard).await, 0);
+    });
+    store.close();
+}
+
+/// Rows about recipients that are over.
+async fn kept_rows(shard: &Rc<Shard>) -> usize {
+    let prefix = crate::store::rows::RETIRED.to_vec();
+    let rows = shard.scan(prefix.clone(), prefix, 100_000).await.unwrap();
+    rows.len()
+}
+
+#[test]
+fn many_that_are_over_go_slice_by_slice_and_a_late_one_is_found() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let (queue, shard) = (queue(&context), &context.shards[0]);
+        let interest = events::Interest {
+            suppresses: false,
+            keeps_retired_secs: 100,
+        };
+        queue.use_interests(move |_| Some(interest));
+        let taken = (Verdict::Delivered, 250);
+        let one = told(&queue, shard, "a@one.example", taken).await.remove(0);
+        let take = async |range: std::ops::Range<u64>, at: i64| {
+            let event = |id| {
+                let mut event = one.clone();
+                event.id.id = id;
+                event.at = at;
+                event
+            };
+            let told = events::Told {
+                events: range.map(event).collect(),
+                over: Vec::new(),
+            };
+            let changes = events::take(shard, "anna", interest, &told, 5_000);
+            assert_eq!(changes.await.unwrap(), []);
+        };
+        for slice in 0..13 {
+            take(slice * 100..(slice + 1) * 100, 1_000 + slice as i64).await;
+        }
+        // Two of each, and the count.
+        assert_eq!(kept_rows(shard).await, 1_300 * 2 + 1);
+        let all = |_: &str| 10_000;
+        let prune = async |now, most| retired::prune(shard, now, most, all).await.unwrap();
+        assert_eq!(prune(5_000, 100).await, 1_200);
+        assert_eq!(prune(5_000, 100).await, 0);
+        // One that is told late lies before all that is left.
+        take(5_000..5_001, 900).await;
+        let listed = async || {
+            let filter = RetiredFilter::default();
+            let (found, next) = retired::page(shard, &filter, None, 1_000).await.unwrap();
+            assert_eq!(next, None);
+            found.iter().map(|(_, row)| row.id).collect::<Vec<_>>()
+        };
+        let found = listed().await;
+        assert_eq!((found.len(), found[0], found[1]), (101, 5_000, 1_200));
+        assert_eq!(prune(5_000, 100).await, 1);
+        assert_eq!(listed().await[0], 1_200);
+        // Under the same number there is one row, whatever it said before.
+        take(1_200..1_201, 2_000).await;
+        assert_eq!(listed().await.len(), 100);
+        assert_eq!(prune(20_000, 100).await, 100);
+        assert_eq!(kept_rows(shard).await, 0);
     });
     store.close();
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::names::{AddressText, MailboxName};
 use super::server::InitialMailboxes;
-use super::units::Bytes;
+use super::units::{Bytes, Secs};
 
 /// One account.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,8 @@ pub struct Account {
     pub quota_bytes: Option<Bytes>,
     /// Whether addresses that fail for good are put on its suppression list, instead of the server's default.
     pub suppress_on_failure: Option<bool>,
+    /// How long recipients of its mail that are over are kept, instead of the server's default; 0: they are not.
+    pub keep_retired_secs: Option<Secs>,
     /// Addresses of its own: what it submits when it has logged in with one of them gets a MAIL FROM of its own for each recipient.
     pub unique_mail_from: Vec<AddressText>,
     /// Mailboxes it begins with, instead of the server's default. Read once, when the account is first opened.

@@ -207,6 +207,9 @@ data_dir = "data"
 hostname = "localhost"
 shutdown_grace_secs = "3s"
 
+[queue]
+keep_retired_secs = "72h"
+
 [storage]
 segment_size_bytes = "16MiB"
 disk_reserve_bytes = "64MiB"

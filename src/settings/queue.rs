@@ -23,6 +23,8 @@ pub struct Queue {
     pub fresh_memory_bytes: super::units::Bytes,
     /// Whether addresses that fail for good are put on the suppression list of the account that wrote to them.
     pub suppress_on_failure: bool,
+    /// How long recipients that are over are kept with their results; 0: they are not.
+    pub keep_retired_secs: Secs,
 }
 
 impl Default for Queue {
@@ -35,6 +37,7 @@ impl Default for Queue {
             recipients_per_core_max: 2_000_000,
             fresh_memory_bytes: super::units::Bytes::mib(32),
             suppress_on_failure: true,
+            keep_retired_secs: Secs::new(0),
         }
     }
 }

@@ -25,6 +25,7 @@
 //! | `a` id `c` | credentials |
 //! | `f` number | fan-out entry |
 //! | `S` name NUL address | address of an account's suppression list (`queue/suppression.rs`) |
+//! | `H` name NUL kind | recipients of the queue that are over, kept for their account (`queue/retired.rs`) |
 //! | `E` name NUL event | number of an event of the queue that was taken, until nobody repeats it (`queue/events.rs`) |
 //! | `h` | hold rules of the queue, the same in every shard (`queue/hold_rules.rs`) |
 //! | `q` number (index) | queued message; what became of one of its recipients (`queue/rows.rs`) |
@@ -51,6 +52,9 @@ pub fn logins(account: &str) -> Vec<u8> {
 
 /// Addresses of suppression lists.
 pub const SUPPRESSIONS: &[u8] = b"S";
+
+/// Recipients that are over.
+pub const RETIRED: &[u8] = b"H";
 
 /// Numbers of events that were taken.
 pub const EVENTS: &[u8] = b"E";

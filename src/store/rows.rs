@@ -272,6 +272,14 @@ pub fn suppressions_key(account: &str) -> Vec<u8> {
     super::keys::of_account(SUPPRESSIONS, account)
 }
 
+/// Keys of recipients that are over begin so; the account and more follow.
+pub const RETIRED: &[u8] = super::keys::RETIRED;
+
+/// The beginning of those of an account.
+pub fn retired_key(account: &str) -> Vec<u8> {
+    super::keys::of_account(RETIRED, account)
+}
+
 /// Keys of events that were taken begin so; the account and the event follow.
 pub const EVENTS: &[u8] = super::keys::EVENTS;
 

@@ -33,6 +33,7 @@ mod queue_transport;
 mod receiver;
 mod remembered;
 mod reports;
+mod retired;
 mod salvage;
 mod salvage_killed;
 mod sendmail;

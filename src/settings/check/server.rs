@@ -417,6 +417,7 @@ fn ranges(server: &Server) -> Vec<(&'static str, u64, u64, u64)> {
         // RFC 4865 3: nine digits.
         ("queue.hold_max_secs", queue.hold_max_secs.0.as_secs(), 0, 999_999_999),
         ("queue.fresh_memory_bytes", queue.fresh_memory_bytes.0, 0, ANY),
+        ("queue.keep_retired_secs", queue.keep_retired_secs.0.as_secs(), 0, 3660 * 86_400),
         ("queue.recipients_per_core_max", queue.recipients_per_core_max.into(), 1, 100_000_000),
         ("limits.auth.argon2_passes", auth.argon2_passes.into(), 1, 64),
         ("limits.auth.records_kept_days", auth.records_kept_days.into(), 1, 3650),

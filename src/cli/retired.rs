@@ -1,0 +1,87 @@
+//! `ringmail queue retired`.
+
+use serde_json::Value;
+
+use super::arguments::Arguments;
+use super::selection::filter;
+use super::table::Opt;
+use super::which::Which;
+use super::{Failure, date, print};
+use crate::control::protocol::{PAGE_MAX, Request, RowPosition};
+use crate::queue::retired::RetiredFilter;
+
+pub(super) fn list(arguments: &Arguments) -> Result<(), Failure> {
+    let result = arguments.text(Opt::Result).map(|text| {
+        let word = Value::String(text.to_string());
+        serde_json::from_value(word).map_err(|_| {
+            Failure::Usage(format!(
+                "--result RESULT: {text:?} is none of delivered, relayed, failed, dropped, suppressed"
+            ))
+        })
+    });
+    let others = filter(arguments, &[])?;
+    let filter = RetiredFilter {
+        account: others.account,
+        from: others.from,
+        to: others.to,
+        domain: others.domain,
+        result: result.transpose()?,
+        accepted_before: others.accepted_before,
+        accepted_after: others.accepted_after,
+    };
+    let mut open = Which::of(arguments)?.open_to_read()?;
+    let mut after: Option<RowPosition> = None;
+    let mut is_empty = true;
+    loop {
+        let request = Request::RetiredList {
+            after,
+            limit: PAGE_MAX,
+            filter: Box::new(filter.clone()),
+        };
+        let mut page = String::new();
+        let done = open.request(&request, &mut |item| {
+            page.push_str(&line(&item, arguments.json));
+            Ok(())
+        })?;
+        is_empty &= page.is_empty();
+        print(&page)?;
+        after = serde_json::from_value(done["next"].clone()).unwrap_or(None);
+        if after.is_none() {
+            break;
+        }
+    }
+    match is_empty && !arguments.json {
+        true => print("None is kept that fits.\n"),
+        false => Ok(()),
+    }
+}
+
+fn line(item: &Value, json: bool) -> String {
+    if json {
+        return format!("{item}\n");
+    }
+    let text = |field: &str| item[field].as_str().unwrap_or_default();
+    let from = match text("reverse_path") {
+        "" => "<>",
+        address => address,
+    };
+    let mut line = format!(
+        "{}  {}  {:<10} {} to {}: {} after {} attempts",
+        item["id"],
+        date(&item["at"]),
+        text("account"),
+        from,
+        text("recipient"),
+        text("result"),
+        item["attempts"],
+    );
+    if !text("class").is_empty() {
+        line.push_str(&format!(", {}", text("class")));
+    }
+    // Others' words: without control characters, in quotes.
+    if !text("text").is_empty() {
+        line.push_str(&format!(": {:?}", text("text")));
+    }
+    line.push('\n');
+    line
+}

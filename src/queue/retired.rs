@@ -1,0 +1,339 @@
+//! Recipients that are over, kept with their results for their account: rows in its shard, for as long as the account's settings say.
+//!
+//! | key, behind `H` account NUL | row |
+//! |---|---|
+//! | `a` | how many there are, and when the oldest ended: the first of the account's |
+//! | `n` number | when the recipient with that number ended |
+//! | `t` time number | what became of a recipient |
+//!
+//! So those of an account lie in the order in which they ended, which is that in which they go. Whoever reads them begins where the oldest lies:
+//! rows that were erased are walked over until fjall has merged them away, and in front there is nothing else.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use shards::storage::{Batch, Shard};
+
+use super::events::{Event, EventKind, Interest, Question, Writing, changing};
+use super::rows::Attempt;
+use super::select::{domain_of, has, same_domain};
+use crate::store::{StoreError, rows};
+
+/// What became of a recipient.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetiredRow {
+    /// The recipient's number.
+    pub id: u64,
+    /// How it ended.
+    pub result: EventKind,
+    /// When, seconds since 1970.
+    pub at: i64,
+    /// With its angle brackets; empty if it has none.
+    pub message_id: String,
+    /// RFC 3461 4.4, as it came.
+    pub envid: Option<String>,
+    /// Empty for the null path.
+    pub reverse_path: String,
+    /// As the sender named it.
+    pub recipient: String,
+    /// RFC 3461 4.2, as it came.
+    pub orcpt: Option<String>,
+    /// How many recipients the message had.
+    pub recipients: u32,
+    /// When the message was accepted.
+    pub accepted: i64,
+    /// Octets of the message.
+    pub size: u64,
+    /// Attempts that were made.
+    pub attempts: u32,
+    /// Why, if it was not delivered: the last server's words, or ours.
+    pub text: String,
+    /// The bounce class, in the words of docs/bounces.md; empty for a success.
+    pub class: String,
+    /// The first attempt and the latest.
+    pub history: Vec<Attempt>,
+}
+
+/// Whether a recipient is to be kept.
+pub(super) fn wants(question: &Question<'_>) -> bool {
+    question.kind.is_final() && question.interest.keeps_retired_secs > 0
+}
+
+/// Keeps it.
+pub(super) async fn take(
+    event: &Event,
+    interest: Interest,
+    writing: &mut Writing<'_>,
+) -> Result<(), StoreError> {
+    if !event.id.kind.is_final() || interest.keeps_retired_secs == 0 {
+        return Ok(());
+    }
+    let row = RetiredRow {
+        id: event.id.id,
+        result: event.id.kind,
+        at: event.at.max(0),
+        message_id: event.message_id.clone(),
+        envid: event.envid.clone(),
+        reverse_path: event.reverse_path.clone(),
+        recipient: event.recipient.clone(),
+        orcpt: event.orcpt.clone(),
+        recipients: event.recipients,
+        accepted: event.accepted,
+        size: event.size,
+        attempts: event.id.attempt,
+        text: event.text.clone(),
+        class: event.class.map_or_else(String::new, |c| c.to_string()),
+        history: event.history.clone(),
+    };
+    let account = writing.account;
+    let number = number_key(account, row.id);
+    let mut kept = match writing.get(&kept_key(account)).await? {
+        Some(kept) => rows::decode(&kept, what)?,
+        None => KeptRow::default(),
+    };
+    match writing.get(&number).await? {
+        // A recipient has one end: the last that is told.
+        Some(before) => writing.delete(row_key(account, rows::decode(&before, what)?, row.id)),
+        None => kept.count += 1,
+    }
+    kept.from = match kept.count {
+        1 => row.at,
+        _ => kept.from.min(row.at),
+    };
+    writing.put(kept_key(account), rows::encode(&kept));
+    writing.put(number, rows::encode(&row.at));
+    writing.put(row_key(account, row.at, row.id), rows::encode(&row));
+    Ok(())
+}
+
+/// What is kept of an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct KeptRow {
+    /// Recipients.
+    count: u64,
+    /// None of them ended before this, seconds since 1970.
+    from: i64,
+}
+
+fn what() -> String {
+    "what became of a recipient".into()
+}
+
+/// The key of a row of an account, by its kind.
+fn key_of(account: &str, kind: u8) -> Vec<u8> {
+    let mut key = rows::retired_key(account);
+    key.push(kind);
+    key
+}
+
+fn kept_key(account: &str) -> Vec<u8> {
+    key_of(account, b'a')
+}
+
+fn number_key(account: &str, id: u64) -> Vec<u8> {
+    [key_of(account, b'n').as_slice(), &id.to_be_bytes()].concat()
+}
+
+/// Of those that ended then or later.
+fn time_key(account: &str, at: i64) -> Vec<u8> {
+    let at = (at.max(0) as u64).to_be_bytes();
+    [key_of(account, b't').as_slice(), &at].concat()
+}
+
+fn row_key(account: &str, at: i64, id: u64) -> Vec<u8> {
+    [time_key(account, at).as_slice(), &id.to_be_bytes()].concat()
+}
+
+/// Behind all rows of an account: NUL ends its name.
+fn behind(account: &str) -> Vec<u8> {
+    let mut key = rows::retired_key(account);
+    key.pop();
+    key.push(1);
+    key
+}
+
+/// Whose a row is.
+fn account_of(key: &[u8]) -> Option<String> {
+    let rest = key.strip_prefix(rows::RETIRED)?;
+    let end = rest.iter().position(|b| *b == 0)?;
+    String::from_utf8(rest[..end].to_vec()).ok()
+}
+
+/// The first account from a key on that has rows.
+async fn next_account(shard: &Rc<Shard>, mut from: Vec<u8>) -> Result<Option<String>, StoreError> {
+    loop {
+        let first = shard.scan(rows::RETIRED.to_vec(), from, 1).await?;
+        let Some((key, _)) = first.into_iter().next() else {
+            return Ok(None);
+        };
+        match account_of(&key) {
+            Some(account) => return Ok(Some(account)),
+            // Not ours: it stays.
+            None => from = [key.as_slice(), &[0]].concat(),
+        }
+    }
+}
+
+async fn kept_of(shard: &Rc<Shard>, account: &str) -> Result<Option<KeptRow>, StoreError> {
+    let row = shard.get(kept_key(account)).await?;
+    row.map(|row| rows::decode(&row, what)).transpose()
+}
+
+/// Which of them: all that is said must fit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetiredFilter {
+    /// Whose.
+    pub account: Option<String>,
+    /// A part of the reverse-path; `@` and a domain; `<>`: the null path.
+    pub from: Option<String>,
+    /// A part of the recipient's address; `@` and a domain.
+    pub to: Option<String>,
+    /// The recipient's domain.
+    pub domain: Option<String>,
+    /// How it ended.
+    pub result: Option<EventKind>,
+    /// Accepted before this, seconds since 1970.
+    pub accepted_before: Option<i64>,
+    /// Accepted then or later.
+    pub accepted_after: Option<i64>,
+}
+
+impl RetiredFilter {
+    fn fits(&self, row: &RetiredRow) -> bool {
+        let is = |wanted: &Option<String>, fits: &dyn Fn(&str) -> bool| {
+            wanted.as_deref().is_none_or(fits)
+        };
+        is(&self.from, &|text| has(&row.reverse_path, text))
+            && is(&self.to, &|text| has(&row.recipient, text))
+            && is(&self.domain, &|domain| {
+                same_domain(domain, domain_of(&row.recipient))
+            })
+            && self.result.is_none_or(|result| result == row.result)
+            && self
+                .accepted_before
+                .is_none_or(|limit| row.accepted < limit)
+            && self
+                .accepted_after
+                .is_none_or(|limit| row.accepted >= limit)
+    }
+}
+
+/// A page: what fits of so many rows after a key, each with whose it is; and where to go on, if the shard has more.
+pub type RetiredPage = (Vec<(String, RetiredRow)>, Option<Vec<u8>>);
+
+/// Looks at so many rows after a key, fewer where few accounts have them.
+pub async fn page(
+    shard: &Rc<Shard>,
+    filter: &RetiredFilter,
+    mut after: Option<Vec<u8>>,
+    limit: usize,
+) -> Result<RetiredPage, StoreError> {
+    let mut account = match (&filter.account, &after) {
+        (Some(account), _) => Some(account.clone()),
+        (None, Some(after)) => account_of(after),
+        (None, None) => next_account(shard, rows::RETIRED.to_vec()).await?,
+    };
+    let (mut fit, mut left) = (Vec::new(), limit.max(1));
+    for _ in 0..ACCOUNTS_OF_PAGE {
+        let Some(of) = account else {
+            return Ok((fit, None));
+        };
+        if let Some(kept) = kept_of(shard, &of).await? {
+            let first = time_key(&of, kept.from);
+            let from = match after.take() {
+                Some(after) => first.max([after.as_slice(), &[0]].concat()),
+                None => first,
+            };
+            let found = shard.scan(key_of(&of, b't'), from, left).await?;
+            left -= found.len();
+            let last = found.last().map(|(key, _)| key.clone());
+            for (_, row) in found {
+                let row: RetiredRow = rows::decode(&row, what)?;
+                if filter.fits(&row) {
+                    fit.push((of.clone(), row));
+                }
+            }
+            if left == 0 {
+                return Ok((fit, last));
+            }
+        }
+        account = match filter.account {
+            Some(_) => None,
+            None => next_account(shard, behind(&of)).await?,
+        };
+    }
+    Ok((fit, account.map(|account| kept_key(&account))))
+}
+
+/// Erases what was kept long enough: `kept` says for how many seconds an account's are, and nothing of one that is gone. No account has more than
+/// `most` afterwards: its oldest go. Answers how many.
+pub async fn prune(
+    shard: &Rc<Shard>,
+    now: i64,
+    most: u64,
+    kept: impl Fn(&str) -> u64,
+) -> Result<u64, StoreError> {
+    let mut from = rows::RETIRED.to_vec();
+    let mut pruned = 0;
+    while let Some(account) = next_account(shard, from).await? {
+        let end = match kept(&account) {
+            0 => i64::MAX,
+            secs => now.saturating_sub(i64::try_from(secs).unwrap_or(i64::MAX)),
+        };
+        loop {
+            // Others have their turns between two slices.
+            let _turn = changing().await;
+            let erased = erase(shard, &account, end, most).await?;
+            pruned += erased as u64;
+            if erased < SLICE {
+                break;
+            }
+        }
+        from = behind(&account);
+    }
+    Ok(pruned)
+}
+
+/// Erases a slice of an account's rows, from the oldest on: what ended before a time, and what is more than so many. Answers how many.
+async fn erase(shard: &Rc<Shard>, account: &str, end: i64, most: u64) -> Result<usize, StoreError> {
+    let Some(mut kept) = kept_of(shard, account).await? else {
+        return Ok(0);
+    };
+    let excess = kept.count.saturating_sub(most);
+    let from = time_key(account, kept.from);
+    let found = shard.scan(key_of(account, b't'), from, SLICE).await?;
+    let (is_all, before) = (found.len() < SLICE, kept);
+    let mut batch = Batch::default();
+    let mut erased = 0;
+    let mut left = None;
+    for (key, row) in found {
+        let row: RetiredRow = rows::decode(&row, what)?;
+        kept.from = row.at;
+        if row.at >= end && erased as u64 >= excess {
+            left = Some(row.at);
+            break;
+        }
+        batch.delete(key);
+        batch.delete(number_key(account, row.id));
+        erased += 1;
+    }
+    kept.count = kept.count.saturating_sub(erased as u64);
+    match is_all && left.is_none() {
+        true => batch.delete(kept_key(account)),
+        false if kept == before => return Ok(0),
+        false => batch.put(kept_key(account), rows::encode(&kept)),
+    }
+    let permit = shard.permit(SLICE * 128, false, PATIENCE).await?;
+    shard.commit(permit, batch).await?;
+    Ok(erased)
+}
+
+/// Recipients of an account that are kept, about: more are there for an hour at most.
+pub const RETIRED_MAX: u64 = 1_000_000;
+/// Accounts that a page looks at.
+const ACCOUNTS_OF_PAGE: usize = 100;
+/// Rows that are erased in one commit.
+const SLICE: usize = 500;
+const PATIENCE: Duration = Duration::from_secs(30);
