@@ -198,9 +198,8 @@ impl PerCore {
             Call::Sts { domain, anew } => Answer::Sts(self.own_sts(&domain, anew).await),
             Call::WarmUp { shard, ask } => Answer::Given(self.own_warm_up(shard, *ask).await),
             Call::Events { account, told } => Answer::Done(self.take_events(account, &told).await),
-            Call::Returned { .. } => {
-                let what = "what comes back is not looked at in this version";
-                Answer::Returned(Err(StoreError::NotAllowed(what)))
+            Call::Returned { account, returned } => {
+                Answer::Returned(self.take_returned(account, &returned).await)
             }
             Call::SuppressionHashes { account } => {
                 Answer::Hashes(self.suppression_hashes(account).await)

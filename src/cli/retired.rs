@@ -83,5 +83,35 @@ fn line(item: &Value, json: bool) -> String {
         line.push_str(&format!(": {:?}", text("text")));
     }
     line.push('\n');
+    for result in item["returned"].as_array().into_iter().flatten() {
+        line.push_str(&came_back(result));
+    }
+    line
+}
+
+/// A line about what came back later.
+fn came_back(result: &Value) -> String {
+    let text = |field: &str| result[field].as_str().unwrap_or_default();
+    let mut line = format!(
+        "    {}  came back: {}, found by {}",
+        date(&result["at"]),
+        text("kind"),
+        text("by"),
+    );
+    if !text("reporting_mta").is_empty() {
+        line.push_str(&format!(", of {:?}", text("reporting_mta")));
+    }
+    if result["code"] != 0 {
+        line.push_str(&format!(", {}", result["code"]));
+    }
+    for words in [text("enhanced"), text("class")] {
+        if !words.is_empty() {
+            line.push_str(&format!(", {words}"));
+        }
+    }
+    if !text("text").is_empty() {
+        line.push_str(&format!(": {:?}", text("text")));
+    }
+    line.push('\n');
     line
 }

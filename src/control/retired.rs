@@ -10,6 +10,7 @@ use super::queue::attempt;
 use super::secrets::configured;
 use crate::calls::{ControlAnswer, ControlCall};
 use crate::queue::retired::{RetiredFilter, RetiredRow};
+use crate::queue::returned::ReturnedResult;
 
 /// One item for each recipient that fits. A page ends after so many were looked at.
 pub(super) fn list(
@@ -79,5 +80,19 @@ fn describe(account: &str, row: &RetiredRow) -> Value {
         "text": row.text,
         "class": row.class,
         "history": row.history.iter().map(attempt).collect::<Vec<_>>(),
+        "returned": row.returned.iter().map(returned).collect::<Vec<_>>(),
+    })
+}
+
+fn returned(result: &ReturnedResult) -> Value {
+    json!({
+        "at": result.at,
+        "kind": result.kind,
+        "by": result.by,
+        "code": result.code,
+        "enhanced": result.enhanced.map(|(a, b, c)| format!("{a}.{b}.{c}")),
+        "text": result.text,
+        "class": result.class,
+        "reporting_mta": result.reporting_mta,
     })
 }

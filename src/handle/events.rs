@@ -3,15 +3,18 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use shards::faults::point;
 use shards::rt;
 use shards::shard_of;
 use shards::storage::Shard;
 
 use super::ROOM;
 use crate::calls::ControlAnswer;
+use crate::metrics::labels;
 use crate::percore::PerCore;
 use crate::queue::events::{self, Interest, Told};
 use crate::queue::retired;
+use crate::queue::returned::{self, FoundBy, RETURNED_MAX, Returned, TakenReturned};
 use crate::queue::suppression::{self, Suppressed};
 use crate::settings::AccountName;
 use crate::store::StoreError;
@@ -39,6 +42,37 @@ impl PerCore {
         let changes = events::take(&shard, account.as_str(), interest, told, now).await?;
         self.tell_suppressions(account, changes).await;
         Ok(())
+    }
+
+    /// Takes what came back about an account's mail; durable, and known to all cores, when it returns.
+    pub(super) async fn take_returned(
+        self: &Rc<Self>,
+        account: AccountName,
+        all: &[Returned],
+    ) -> Result<Vec<TakenReturned>, StoreError> {
+        if all.len() > RETURNED_MAX {
+            return Err(StoreError::Limit("too much came back at once"));
+        }
+        let shard = self.shard_of_account(account)?.clone();
+        let Some(interest) = self.queue.interest(account.as_str()) else {
+            // Of an account that is gone nothing is kept, and nobody waits for its mail.
+            return Ok(vec![TakenReturned::Nothing; all.len()]);
+        };
+        let interest = self.with_room(account, interest).await?;
+        let _turn = events::changing().await;
+        let now = self.wall_clock();
+        let taken = returned::take(&shard, account.as_str(), interest, all, now).await?;
+        let _ = point("queue.returned");
+        for (one, found) in all.iter().zip(&taken.found) {
+            if found.is_new {
+                let kind = ("kind", one.kind.word());
+                let matched = ("matched", found.by.map_or("nothing", FoundBy::word));
+                self.metrics
+                    .count("ringmail_queue_returned_total", labels(kind, matched));
+            }
+        }
+        self.tell_suppressions(account, taken.changes).await;
+        Ok(taken.found.iter().map(|found| found.taken).collect())
     }
 
     /// Without what would make a list too long.

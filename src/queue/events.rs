@@ -15,7 +15,7 @@ use shards::rt::Turns;
 use shards::storage::{Batch, Shard};
 
 use super::rows::{Attempt, MessageRow, RecipientRow, State};
-use super::{retired, suppression};
+use super::{retired, returned, suppression};
 use crate::settings::Settings;
 use crate::store::{StoreError, rows};
 
@@ -35,6 +35,12 @@ pub enum EventKind {
     Dropped,
     /// It was given up before it was tried, for its address is on the account's suppression list.
     Suppressed,
+    /// By a report alone: it went to the members of a list or an alias.
+    Expanded,
+    /// By a report alone: the recipient, or their provider, calls it spam.
+    Complaint,
+    /// Something came to the address that it was sent from that is no report.
+    Unrecognized,
 }
 
 impl EventKind {
@@ -143,6 +149,18 @@ pub struct Event {
     pub history: Vec<Attempt>,
     /// What the submitter said of the message for himself, by key.
     pub extra: BTreeMap<String, String>,
+    /// It was told by a report that came back, of a recipient that was over: how sure it is which. It has a number like an event of ours, but
+    /// may come more than once, with other words.
+    pub by_report: Option<Evidence>,
+}
+
+/// How sure it is which recipient a report speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// Only who has seen the message can have sent it.
+    Proof,
+    /// Other recipients can have guessed what it says.
+    Claim,
 }
 
 impl Event {
@@ -192,19 +210,24 @@ impl Event {
                 false => Vec::new(),
             },
             extra: message.extra.clone(),
+            by_report: None,
         }
     }
 }
 
 /// A failed attempt, judged.
 pub(super) fn bounce(attempt: &Attempt) -> Bounce {
-    let enhanced = attempt.enhanced;
-    let status = enhanced.map(|(class, subject, detail)| smtp::EnhancedStatus {
+    let status = attempt.enhanced.map(status);
+    Bounce::of(smtp::Code::new(attempt.code), status, &attempt.text)
+}
+
+/// RFC 3463, as rows have it.
+pub(super) fn status((class, subject, detail): (u8, u16, u16)) -> smtp::EnhancedStatus {
+    smtp::EnhancedStatus {
         class,
         subject,
         detail,
-    });
-    Bounce::of(smtp::Code::new(attempt.code), status, &attempt.text)
+    }
 }
 
 /// What an account's settings want of events.
@@ -339,6 +362,27 @@ impl<'a> Writing<'a> {
         }
     }
 
+    /// The first rows of a prefix.
+    pub(super) async fn scan(
+        &self,
+        prefix: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+        let from = prefix.to_vec();
+        let changes = self.changes.range(from.clone()..);
+        let changes: Vec<_> = changes.take_while(|(k, _)| k.starts_with(prefix)).collect();
+        // One for each that may be gone.
+        let found = self.shard.scan(from.clone(), from, limit + changes.len());
+        let mut rows: BTreeMap<Vec<u8>, Vec<u8>> = found.await?.into_iter().collect();
+        for (key, change) in changes {
+            match change {
+                Some(row) => rows.insert(key.clone(), row.clone()),
+                None => rows.remove(key),
+            };
+        }
+        Ok(rows.into_iter().take(limit).collect())
+    }
+
     pub(super) fn put(&mut self, key: Vec<u8>, row: Vec<u8>) {
         self.changes.insert(key, Some(row));
     }
@@ -406,12 +450,25 @@ pub async fn take(
         if found.is_some() || !seen.insert(event.id) {
             continue;
         }
-        for subscriber in Subscriber::ALL {
-            subscriber.take(event, interest, &mut writing).await?;
+        tell(event, interest, &mut writing).await?;
+        if event.id.kind.is_final() && interest.keeps_retired_secs > 0 {
+            returned::take_waiting(&mut writing, interest, event.id.id).await?;
         }
         writing.put(key, rows::encode(&now));
     }
     writing.commit().await
+}
+
+/// Tells all subscribers.
+pub(super) async fn tell(
+    event: &Event,
+    interest: Interest,
+    writing: &mut Writing<'_>,
+) -> Result<(), StoreError> {
+    for subscriber in Subscriber::ALL {
+        subscriber.take(event, interest, writing).await?;
+    }
+    Ok(())
 }
 
 /// Forgets numbers of events that were taken so long ago that nobody repeats them: a stop came before they were forgotten. Answers how many.

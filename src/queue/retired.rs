@@ -5,6 +5,7 @@
 //! | `a` | how many there are, and when the oldest ended: the first of the account's |
 //! | `n` number | when the recipient with that number ended |
 //! | `t` time number | what became of a recipient |
+//! | `c`, `w` | see `returned` |
 //!
 //! So those of an account lie in the order in which they ended, which is that in which they go. Whoever reads them begins where the oldest lies:
 //! rows that were erased are walked over until fjall has merged them away, and in front there is nothing else.
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use shards::storage::{Batch, Shard};
 
 use super::events::{Event, EventKind, Interest, Question, Writing, changing};
+use super::returned::{self, ReturnedResult, clue_keys};
 use super::rows::Attempt;
 use super::select::{domain_of, has, same_domain};
 use crate::store::{StoreError, rows};
@@ -53,6 +55,8 @@ pub struct RetiredRow {
     pub class: String,
     /// The first attempt and the latest.
     pub history: Vec<Attempt>,
+    /// What came back about it: the first and the latest.
+    pub returned: Vec<ReturnedResult>,
 }
 
 /// Whether a recipient is to be kept.
@@ -66,10 +70,11 @@ pub(super) async fn take(
     interest: Interest,
     writing: &mut Writing<'_>,
 ) -> Result<(), StoreError> {
-    if !event.id.kind.is_final() || interest.keeps_retired_secs == 0 {
+    let is_end = event.id.kind.is_final() && event.by_report.is_none();
+    if !is_end || interest.keeps_retired_secs == 0 {
         return Ok(());
     }
-    let row = RetiredRow {
+    let mut row = RetiredRow {
         id: event.id.id,
         result: event.id.kind,
         at: event.at.max(0),
@@ -85,6 +90,7 @@ pub(super) async fn take(
         text: event.text.clone(),
         class: event.class.map_or_else(String::new, |c| c.to_string()),
         history: event.history.clone(),
+        returned: Vec::new(),
     };
     let account = writing.account;
     let number = number_key(account, row.id);
@@ -92,9 +98,15 @@ pub(super) async fn take(
         Some(kept) => rows::decode(&kept, what)?,
         None => KeptRow::default(),
     };
-    match writing.get(&number).await? {
+    match by_number(writing, row.id).await? {
         // A recipient has one end: the last that is told.
-        Some(before) => writing.delete(row_key(account, rows::decode(&before, what)?, row.id)),
+        Some(before) => {
+            writing.delete(row_key(account, before.at, before.id));
+            for key in clue_keys(account, &before) {
+                writing.delete(key);
+            }
+            row.returned = before.returned;
+        }
         None => kept.count += 1,
     }
     kept.from = match kept.count {
@@ -103,8 +115,37 @@ pub(super) async fn take(
     };
     writing.put(kept_key(account), rows::encode(&kept));
     writing.put(number, rows::encode(&row.at));
-    writing.put(row_key(account, row.at, row.id), rows::encode(&row));
+    for key in clue_keys(account, &row) {
+        writing.put(key, rows::encode(&()));
+    }
+    put(writing, &row);
     Ok(())
+}
+
+/// Writes what is kept of a recipient.
+pub(super) fn put(writing: &mut Writing<'_>, row: &RetiredRow) {
+    writing.put(row_key(writing.account, row.at, row.id), rows::encode(row));
+}
+
+/// What is kept of the recipient with a number.
+pub(super) async fn by_number(
+    writing: &Writing<'_>,
+    id: u64,
+) -> Result<Option<RetiredRow>, StoreError> {
+    match writing.get(&number_key(writing.account, id)).await? {
+        Some(ended) => at(writing, rows::decode(&ended, what)?, id).await,
+        None => Ok(None),
+    }
+}
+
+/// What is kept of a recipient that ended then.
+pub(super) async fn at(
+    writing: &Writing<'_>,
+    ended: i64,
+    id: u64,
+) -> Result<Option<RetiredRow>, StoreError> {
+    let row = writing.get(&row_key(writing.account, ended, id)).await?;
+    row.map(|row| rows::decode(&row, what)).transpose()
 }
 
 /// What is kept of an account.
@@ -121,7 +162,7 @@ fn what() -> String {
 }
 
 /// The key of a row of an account, by its kind.
-fn key_of(account: &str, kind: u8) -> Vec<u8> {
+pub(super) fn key_of(account: &str, kind: u8) -> Vec<u8> {
     let mut key = rows::retired_key(account);
     key.push(kind);
     key
@@ -291,6 +332,7 @@ pub async fn prune(
                 break;
             }
         }
+        pruned += returned::prune(shard, &account, now - returned::WAITS).await?;
         from = behind(&account);
     }
     Ok(pruned)
@@ -317,6 +359,9 @@ async fn erase(shard: &Rc<Shard>, account: &str, end: i64, most: u64) -> Result<
         }
         batch.delete(key);
         batch.delete(number_key(account, row.id));
+        for key in clue_keys(account, &row) {
+            batch.delete(key);
+        }
         erased += 1;
     }
     kept.count = kept.count.saturating_sub(erased as u64);
@@ -325,7 +370,7 @@ async fn erase(shard: &Rc<Shard>, account: &str, end: i64, most: u64) -> Result<
         false if kept == before => return Ok(0),
         false => batch.put(kept_key(account), rows::encode(&kept)),
     }
-    let permit = shard.permit(SLICE * 128, false, PATIENCE).await?;
+    let permit = shard.permit(SLICE * 512, false, PATIENCE).await?;
     shard.commit(permit, batch).await?;
     Ok(erased)
 }

@@ -1,7 +1,27 @@
 //! What comes back about mail that went out: reports of other servers and complaints of readers. The shard of the account whose message it is
-//! finds the recipient it speaks of. Called by whoever receives mail (`Call::Returned`). Not here: how a message that came in is read.
+//! finds the recipient it speaks of among those that are over (`retired`), keeps there what came back, and tells the subscribers. Called by whoever
+//! receives mail (`Call::Returned`). Not here: how a message that came in is read. What it says is untrusted.
+//!
+//! | key, behind `H` account NUL | row |
+//! |---|---|
+//! | `c` hash time number | a recipient that is over, by what a report may name and by its address; the latest first |
+//! | `w` number digest index | what came back before the end of its recipient was told |
+//!
+//! RFC 3461 5.1 (ORCPT, ENVID), 3464 (reports), 5965 (complaints).
 
-use dsn::BounceClass;
+use std::rc::Rc;
+use std::time::Duration;
+
+use dsn::{Bounce, BounceClass};
+use serde::{Deserialize, Serialize};
+use shards::storage::{Batch, Shard};
+
+use super::events::{
+    Event, EventId, EventKind, Evidence, Interest, Writing, changing, status, tell,
+};
+use super::retired::{self, RetiredRow};
+use crate::settings::names::canonical_domain;
+use crate::store::{StoreError, rows};
 
 /// What a message that came in says of one recipient of a message that went out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +64,8 @@ pub enum Clue {
 }
 
 /// What came back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ReturnedKind {
     /// It was not delivered.
     Failed,
@@ -76,5 +97,504 @@ pub enum TakenReturned {
     Nothing,
 }
 
+impl ReturnedKind {
+    /// A word for programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            ReturnedKind::Failed => "failed",
+            ReturnedKind::Delayed => "delayed",
+            ReturnedKind::Delivered => "delivered",
+            ReturnedKind::Relayed => "relayed",
+            ReturnedKind::Expanded => "expanded",
+            ReturnedKind::Complaint => "complaint",
+            ReturnedKind::Unrecognized => "unrecognized",
+        }
+    }
+
+    /// What subscribers are told.
+    fn event(self) -> EventKind {
+        match self {
+            ReturnedKind::Failed => EventKind::Failed,
+            ReturnedKind::Delayed => EventKind::Deferred,
+            ReturnedKind::Delivered => EventKind::Delivered,
+            ReturnedKind::Relayed => EventKind::Relayed,
+            ReturnedKind::Expanded => EventKind::Expanded,
+            ReturnedKind::Complaint => EventKind::Complaint,
+            ReturnedKind::Unrecognized => EventKind::Unrecognized,
+        }
+    }
+}
+
+/// How a message was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FoundBy {
+    /// By the address of its own that it was sent from.
+    Fromid,
+    /// By an id of the client's.
+    OwnId,
+    /// RFC 3461 4.4.
+    Envid,
+    /// By its Message-ID.
+    MessageId,
+}
+
+impl FoundBy {
+    /// A word for programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            FoundBy::Fromid => "fromid",
+            FoundBy::OwnId => "own_id",
+            FoundBy::Envid => "envid",
+            FoundBy::MessageId => "message_id",
+        }
+    }
+
+    /// Whether only somebody who has seen the message can have said so: the others can be guessed, by other recipients for example.
+    pub fn is_proof(self) -> bool {
+        self == FoundBy::Fromid
+    }
+}
+
+/// What came back, as it is kept with the recipient.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReturnedResult {
+    /// When, seconds since 1970.
+    pub at: i64,
+    /// What.
+    pub kind: ReturnedKind,
+    /// How its message was found.
+    pub by: FoundBy,
+    /// The reply's code; 0: it is not known.
+    pub code: u16,
+    /// RFC 3463.
+    pub enhanced: Option<(u8, u16, u16)>,
+    /// The words of the server, no more than so many.
+    pub text: String,
+    /// The bounce class, in the words of docs/bounces.md; empty: none.
+    pub class: String,
+    /// The host that reports; empty: it does not say.
+    pub reporting_mta: String,
+    /// As in [`Returned`].
+    pub digest: [u8; 16],
+    /// As in [`Returned`].
+    pub index: u32,
+}
+
+impl ReturnedResult {
+    fn of(returned: &Returned, by: FoundBy) -> ReturnedResult {
+        let judged = || {
+            let code = smtp::Code::new(returned.code);
+            Bounce::of(code, returned.enhanced.map(status), &returned.text).class
+        };
+        let class = match returned.kind {
+            ReturnedKind::Failed | ReturnedKind::Delayed => {
+                Some(returned.class.unwrap_or_else(judged))
+            }
+            _ => None,
+        };
+        ReturnedResult {
+            at: returned.at,
+            kind: returned.kind,
+            by,
+            code: returned.code,
+            enhanced: returned.enhanced,
+            text: cut(&returned.text, TEXT_MAX),
+            class: class.map_or_else(String::new, |c| c.to_string()),
+            reporting_mta: cut(&returned.reporting_mta, MTA_MAX),
+            digest: returned.digest,
+            index: returned.index,
+        }
+    }
+
+    fn is_same(&self, digest: [u8; 16], index: u32) -> bool {
+        (self.digest, self.index) == (digest, index)
+    }
+
+    /// What subscribers are told.
+    fn event(&self, row: &RetiredRow, account: &str) -> Event {
+        Event {
+            id: EventId {
+                id: row.id,
+                attempt: row.attempts,
+                kind: self.kind.event(),
+            },
+            at: self.at,
+            account: account.to_string(),
+            message_id: row.message_id.clone(),
+            envid: row.envid.clone(),
+            reverse_path: row.reverse_path.clone(),
+            recipient: row.recipient.clone(),
+            orcpt: row.orcpt.clone(),
+            recipients: row.recipients,
+            accepted: row.accepted,
+            size: row.size,
+            remote: self.reporting_mta.clone(),
+            code: self.code,
+            enhanced: self.enhanced,
+            text: self.text.clone(),
+            class: BounceClass::from_word(&self.class),
+            history: Vec::new(),
+            by_report: Some(match self.by.is_proof() {
+                true => Evidence::Proof,
+                false => Evidence::Claim,
+            }),
+        }
+    }
+}
+
+fn cut(text: &str, most: usize) -> String {
+    let end = (0..=text.len().min(most)).rfind(|at| text.is_char_boundary(*at));
+    text[..end.unwrap_or(0)].to_string()
+}
+
+/// One that waits for the end of its recipient.
+#[derive(Debug, Serialize, Deserialize)]
+struct WaitingRow {
+    /// When it was taken, by our clock.
+    since: i64,
+    result: ReturnedResult,
+}
+
+/// Takes what came back, all in one commit: durable when it returns. Answers what was found, and what every core has to know of the list. The
+/// caller has [`changing`].
+pub async fn take(
+    shard: &Rc<Shard>,
+    account: &str,
+    interest: Interest,
+    returned: &[Returned],
+    now: i64,
+) -> Result<Taken, StoreError> {
+    let mut writing = Writing::new(shard, account, now);
+    let mut found = Vec::with_capacity(returned.len());
+    for one in returned.iter().take(RETURNED_MAX) {
+        found.push(take_one(&mut writing, interest, one).await?);
+    }
+    Ok(Taken {
+        changes: writing.commit().await?,
+        found,
+    })
+}
+
+/// What was found for one, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// What the caller hears.
+    pub taken: TakenReturned,
+    /// None: nothing was found.
+    pub by: Option<FoundBy>,
+    /// It was not taken before.
+    pub is_new: bool,
+}
+
+/// What [`take`] answers.
+pub struct Taken {
+    /// In their order.
+    pub found: Vec<Found>,
+    /// What every core has to know of the suppression list.
+    pub changes: Vec<(u64, bool)>,
+}
+
+async fn take_one(
+    writing: &mut Writing<'_>,
+    interest: Interest,
+    returned: &Returned,
+) -> Result<Found, StoreError> {
+    // Without the rows of recipients that are over there is nothing to find, nor to wait for.
+    let clues = match interest.keeps_retired_secs {
+        0 => [].iter(),
+        _ => returned.clues.iter(),
+    };
+    for clue in clues.take(CLUES_MAX) {
+        let (row, by) = match clue {
+            Clue::Number(id) => match retired::by_number(writing, *id).await? {
+                Some(row) => (Some(row), FoundBy::Fromid),
+                None => {
+                    let is_kept = wait(writing, *id, returned).await?;
+                    let taken = match is_kept {
+                        Kept::No => TakenReturned::Nothing,
+                        Kept::Now | Kept::Before => TakenReturned::Waiting,
+                    };
+                    return Ok(Found {
+                        taken,
+                        by: Some(FoundBy::Fromid),
+                        is_new: is_kept != Kept::Before,
+                    });
+                }
+            },
+            Clue::OwnId(id) => (
+                claimed(writing, OWN_ID, id, returned).await?,
+                FoundBy::OwnId,
+            ),
+            Clue::Envid(id) => (claimed(writing, ENVID, id, returned).await?, FoundBy::Envid),
+            Clue::MessageId(id) => {
+                let row = claimed(writing, MESSAGE_ID, id, returned).await?;
+                (row, FoundBy::MessageId)
+            }
+        };
+        if let Some(row) = row {
+            let id = row.id;
+            let result = ReturnedResult::of(returned, by);
+            let is_new = apply(writing, interest, row, result).await?;
+            return Ok(Found {
+                taken: TakenReturned::Found { id },
+                by: Some(by),
+                is_new,
+            });
+        }
+    }
+    Ok(Found {
+        taken: TakenReturned::Nothing,
+        by: None,
+        is_new: true,
+    })
+}
+
+/// The recipient that a clue leads to which others may know too: it must be the one that is spoken of, of the message that ended last.
+async fn claimed(
+    writing: &Writing<'_>,
+    kind: u8,
+    text: &str,
+    returned: &Returned,
+) -> Result<Option<RetiredRow>, StoreError> {
+    if returned.kind == ReturnedKind::Unrecognized {
+        return Ok(None);
+    }
+    let is_complaint = returned.kind == ReturnedKind::Complaint;
+    let named: Vec<String> = returned
+        .recipients
+        .iter()
+        .take(RECIPIENTS_MAX)
+        .map(|address| normal(address))
+        .collect();
+    let fits = |row: &RetiredRow| {
+        let is_named = named.is_empty() && is_complaint || named.iter().any(|n| is_of(row, n));
+        // Who complains of a message to many may be anyone of them.
+        is_named && (!is_complaint || row.recipients == 1)
+    };
+    // Those of messages to one recipient stand under the text alone, but for a client's ids: these are of many messages.
+    let mut candidates = Vec::new();
+    for recipient in named.iter().map(String::as_str).chain([""]) {
+        let prefix = clue_prefix(writing.account, kind, text, recipient);
+        let found = writing.scan(&prefix, CANDIDATES_MAX).await?;
+        candidates.extend(found.into_iter().filter_map(|(key, _)| {
+            let rest = key.strip_prefix(prefix.as_slice())?;
+            let (at, id) = rest.split_first_chunk::<8>()?;
+            let at = u64::MAX - u64::from_be_bytes(*at);
+            Some((
+                i64::try_from(at).ok()?,
+                u64::from_be_bytes(id.try_into().ok()?),
+            ))
+        }));
+    }
+    candidates.sort_unstable_by(|a, b| b.cmp(a));
+    candidates.dedup();
+    for (at, id) in candidates {
+        if let Some(row) = retired::at(writing, at, id).await?
+            && fits(&row)
+        {
+            return Ok(Some(row));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a recipient is meant by an address in its normal form.
+fn is_of(row: &RetiredRow, address: &str) -> bool {
+    normal(&row.recipient) == address || orcpt(row).is_some_and(|orcpt| orcpt == address)
+}
+
+/// The address in ORCPT, in its normal form.
+fn orcpt(row: &RetiredRow) -> Option<String> {
+    let orcpt: smtp::OriginalRecipient = row.orcpt.as_deref()?.parse().ok()?;
+    Some(normal(orcpt.address()))
+}
+
+/// An address as it is compared: in lower case, the domain as A-labels. Servers that report have changed the case of the localpart.
+fn normal(address: &str) -> String {
+    let address = address.trim().trim_start_matches('<').trim_end_matches('>');
+    let (localpart, domain) = address.rsplit_once('@').unwrap_or((address, ""));
+    let domain = canonical_domain(domain).map_or_else(|| domain.to_lowercase(), Into::into);
+    format!("{}@{domain}", localpart.to_lowercase())
+}
+
+/// The keys under which a recipient that is over is found, but for its number. They depend on its row alone, and go with it.
+pub(super) fn clue_keys(account: &str, row: &RetiredRow) -> Vec<Vec<u8>> {
+    let envid: Option<smtp::EnvelopeId> = row.envid.as_deref().and_then(|e| e.parse().ok());
+    let texts = [
+        (MESSAGE_ID, Some(row.message_id.as_str())),
+        (ENVID, envid.as_ref().map(smtp::EnvelopeId::as_str)),
+        (
+            OWN_ID,
+            may_hold_id(&row.reverse_path).then_some(row.reverse_path.as_str()),
+        ),
+    ];
+    let mut named = vec![normal(&row.recipient)];
+    named.extend(orcpt(row).filter(|orcpt| *orcpt != named[0]));
+    let alone = [String::new()];
+    let mut keys = Vec::new();
+    for (kind, text) in texts {
+        let Some(text) = text.filter(|text| !text.is_empty()) else {
+            continue;
+        };
+        let recipients = match row.recipients == 1 && kind != OWN_ID {
+            true => &alone[..],
+            false => &named[..],
+        };
+        for recipient in recipients {
+            let mut key = clue_prefix(account, kind, text, recipient);
+            // The latest is found first.
+            key.extend_from_slice(&(u64::MAX - row.at.max(0) as u64).to_be_bytes());
+            key.extend_from_slice(&row.id.to_be_bytes());
+            keys.push(key);
+        }
+    }
+    keys
+}
+
+fn clue_prefix(account: &str, kind: u8, text: &str, recipient: &str) -> Vec<u8> {
+    let text = match kind {
+        OWN_ID => normal(text),
+        _ => text.to_string(),
+    };
+    let mut hash = ring::digest::Context::new(&ring::digest::SHA256);
+    hash.update(&[kind]);
+    hash.update(text.as_bytes());
+    hash.update(&[0]);
+    hash.update(recipient.as_bytes());
+    let mut key = retired::key_of(account, b'c');
+    key.extend_from_slice(&hash.finish().as_ref()[..8]);
+    key
+}
+
+/// Whether a client may have put an id into its reverse-path: what separates it is a domain's setting, and neither a letter nor a digit.
+fn may_hold_id(reverse_path: &str) -> bool {
+    let localpart = reverse_path.rsplit_once('@').map_or("", |(l, _)| l);
+    !localpart.chars().all(char::is_alphanumeric)
+}
+
+/// Keeps what came back with its recipient, and tells subscribers. Answers false if it was there before.
+async fn apply(
+    writing: &mut Writing<'_>,
+    interest: Interest,
+    mut row: RetiredRow,
+    result: ReturnedResult,
+) -> Result<bool, StoreError> {
+    let is_known = |r: &ReturnedResult| r.is_same(result.digest, result.index);
+    if row.returned.iter().any(is_known) {
+        return Ok(false);
+    }
+    let event = result.event(&row, writing.account);
+    if row.returned.len() >= RESULTS_MAX {
+        row.returned.remove(1);
+    }
+    row.returned.push(result);
+    retired::put(writing, &row);
+    tell(&event, interest, writing).await?;
+    Ok(true)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Now,
+    Before,
+    No,
+}
+
+/// Keeps what came back before the end of its recipient was told.
+async fn wait(writing: &mut Writing<'_>, id: u64, returned: &Returned) -> Result<Kept, StoreError> {
+    let prefix = waiting_prefix(writing.account, id);
+    let mut key = prefix.clone();
+    key.extend_from_slice(&returned.digest);
+    key.extend_from_slice(&returned.index.to_be_bytes());
+    if writing.get(&key).await?.is_some() {
+        return Ok(Kept::Before);
+    }
+    if writing.scan(&prefix, WAITING_MAX).await?.len() >= WAITING_MAX {
+        return Ok(Kept::No);
+    }
+    let row = WaitingRow {
+        since: writing.now,
+        result: ReturnedResult::of(returned, FoundBy::Fromid),
+    };
+    writing.put(key, rows::encode(&row));
+    Ok(Kept::Now)
+}
+
+fn waiting_prefix(account: &str, id: u64) -> Vec<u8> {
+    [retired::key_of(account, b'w').as_slice(), &id.to_be_bytes()].concat()
+}
+
+fn what() -> String {
+    "what came back about a recipient".into()
+}
+
+/// Takes what came back before the end of a recipient was told: it is told now.
+pub(super) async fn take_waiting(
+    writing: &mut Writing<'_>,
+    interest: Interest,
+    id: u64,
+) -> Result<(), StoreError> {
+    let prefix = waiting_prefix(writing.account, id);
+    for (key, row) in writing.scan(&prefix, WAITING_MAX).await? {
+        writing.delete(key);
+        let waiting: WaitingRow = rows::decode(&row, what)?;
+        if let Some(row) = retired::by_number(writing, id).await? {
+            apply(writing, interest, row, waiting.result).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Erases what has waited for long: no recipient with that number ends any more, or nothing is kept of it. Answers how many.
+pub(super) async fn prune(
+    shard: &Rc<Shard>,
+    account: &str,
+    before: i64,
+) -> Result<u64, StoreError> {
+    let prefix = retired::key_of(account, b'w');
+    let (mut from, mut pruned) = (prefix.clone(), 0);
+    loop {
+        let _turn = changing().await;
+        let found = shard.scan(prefix.clone(), from, SLICE).await?;
+        let Some((last, _)) = found.last() else {
+            return Ok(pruned);
+        };
+        from = [last.as_slice(), &[0]].concat();
+        let mut batch = Batch::default();
+        for (key, row) in found {
+            let waiting: Result<WaitingRow, _> = rows::decode(&row, what);
+            if waiting.is_ok_and(|waiting| waiting.since < before) {
+                batch.delete(key);
+                pruned += 1;
+            }
+        }
+        if !batch.is_empty() {
+            let permit = shard.permit(SLICE * 128, false, PATIENCE).await?;
+            shard.commit(permit, batch).await?;
+        }
+    }
+}
+
 /// How many may come with one call: a report of more recipients takes several.
 pub const RETURNED_MAX: usize = 100;
+/// Seconds for which something waits for the end of its recipient, at least.
+pub const WAITS: i64 = 3600;
+/// Results that are kept of a recipient: the first and the latest.
+pub const RESULTS_MAX: usize = 8;
+/// What may wait for one recipient.
+const WAITING_MAX: usize = 8;
+/// What is looked at of what came back: clues, and addresses of the recipient.
+const CLUES_MAX: usize = 8;
+const RECIPIENTS_MAX: usize = 4;
+/// Recipients that are looked at for a clue, the latest ones.
+const CANDIDATES_MAX: usize = 8;
+/// Octets of a server's words that are kept, and of its name.
+const TEXT_MAX: usize = 500;
+const MTA_MAX: usize = 255;
+const SLICE: usize = 500;
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What is indexed.
+const OWN_ID: u8 = 1;
+const ENVID: u8 = 2;
+const MESSAGE_ID: u8 = 3;

@@ -9,12 +9,12 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
-use dsn::Suppression;
+use dsn::{Bounce, BounceClass, Suppression};
 use serde::{Deserialize, Serialize};
 use shards::rt::Turns;
 use shards::storage::{Batch, Shard};
 
-use super::events::{Event, EventKind, Interest, Question, Writing, bounce};
+use super::events::{Event, EventKind, Evidence, Interest, Question, Writing, bounce, status};
 use super::rows::Attempt;
 use crate::settings::names::canonical_domain;
 use crate::store::{StoreError, rows};
@@ -50,6 +50,36 @@ pub struct Failure {
     pub id: u64,
     /// When, seconds since 1970.
     pub at: i64,
+    /// The next hop had taken it, and a report said so later. That it takes more says nothing then.
+    pub by_report: bool,
+}
+
+fn encode(row: &AddressRow) -> Vec<u8> {
+    rows::encode_version(VERSION, row)
+}
+
+/// Reads a row. The first version knew no reports.
+fn decode(bytes: &[u8]) -> Result<AddressRow, StoreError> {
+    #[derive(Deserialize)]
+    struct First {
+        address: String,
+        suppressed: Option<Suppressed>,
+        failures: Vec<(u64, i64)>,
+    }
+    if bytes.first() == Some(&VERSION) {
+        return rows::decode_version(VERSION, bytes, what);
+    }
+    let first: First = rows::decode(bytes, what)?;
+    let failure = |(id, at)| Failure {
+        id,
+        at,
+        by_report: false,
+    };
+    Ok(AddressRow {
+        address: first.address,
+        suppressed: first.suppressed,
+        failures: first.failures.into_iter().map(failure).collect(),
+    })
 }
 
 impl AddressRow {
@@ -130,7 +160,7 @@ pub(super) async fn take(
     let key = key(writing.account, &base);
     let read = writing.get(&key).await?;
     let mut row = match read {
-        Some(row) => rows::decode::<AddressRow>(&row, what)?,
+        Some(row) => decode(&row)?,
         None => AddressRow {
             address: event.recipient.clone(),
             ..AddressRow::default()
@@ -138,45 +168,81 @@ pub(super) async fn take(
     };
     match event.id.kind {
         EventKind::Delivered | EventKind::Relayed => {
-            if row.failures.is_empty() {
+            let before = row.failures.len();
+            match (event.by_report, event.id.kind) {
+                (None, _) => row.failures.retain(|failure| failure.by_report),
+                (Some(Evidence::Proof), EventKind::Delivered) => row.failures.clear(),
+                _ => {}
+            }
+            if row.failures.len() == before {
                 return Ok(());
             }
-            row.failures.clear();
-            if row.suppressed.is_none() {
+            if row.suppressed.is_none() && row.failures.is_empty() {
                 writing.delete(key);
                 writing.listed(hash_of(&base), false);
                 return Ok(());
             }
         }
         EventKind::Failed => {
-            let Some(last) = event.history.last() else {
-                return Ok(());
+            let judged = match event.by_report {
+                Some(evidence) => judged_report(event, evidence),
+                None => event.history.last().map_or(Suppression::Never, judged),
             };
-            let judged = judged(last);
             if row.in_force(writing.now).is_some() || judged == Suppression::Never {
+                return Ok(());
+            }
+            // Several reports about one message are one failure.
+            let is_counted = |f: &Failure| f.id == event.id.id;
+            if judged == Suppression::AfterRepeats && row.failures.iter().any(is_counted) {
                 return Ok(());
             }
             row.failures.retain(|f| f.at >= event.at - FAILURES_KEPT);
             row.failures.push(Failure {
                 id: event.id.id,
                 at: event.at,
+                by_report: event.by_report.is_some(),
             });
             let count = row.failures.len();
             if judged == Suppression::AtOnce || count >= FAILURES_MAX {
+                row.suppressed = Some(automatic(event, reason(event, count)));
                 row.failures.clear();
-                row.suppressed = Some(Suppressed {
-                    reason: reason(event, count),
-                    manual: false,
-                    created: event.at,
-                    expires: None,
-                });
             }
+            writing.listed(hash_of(&base), true);
+        }
+        // Who complains wants no more. That it is the recipient was looked at: `returned`.
+        EventKind::Complaint if row.in_force(writing.now).is_none() => {
+            let mut words = "complaint".to_string();
+            if !event.remote.is_empty() {
+                words = format!("complaint: reported by {}", event.remote);
+            }
+            row.failures.clear();
+            row.suppressed = Some(automatic(event, words));
             writing.listed(hash_of(&base), true);
         }
         _ => return Ok(()),
     }
-    writing.put(key, rows::encode(&row));
+    writing.put(key, encode(&row));
     Ok(())
+}
+
+/// What a report of a failure says of the address: what can be guessed never suppresses at once.
+fn judged_report(event: &Event, evidence: Evidence) -> Suppression {
+    let class = event.class.unwrap_or(BounceClass::Unknown);
+    let code = smtp::Code::new(event.code);
+    let judged = Bounce::new(class, code, event.enhanced.map(status));
+    match (judged.suppression, evidence) {
+        (Suppression::AtOnce, Evidence::Claim) => Suppression::AfterRepeats,
+        (judged, _) => judged,
+    }
+}
+
+fn automatic(event: &Event, reason: String) -> Suppressed {
+    Suppressed {
+        reason,
+        manual: false,
+        created: event.at,
+        expires: None,
+    }
 }
 
 fn reason(event: &Event, count: usize) -> String {
@@ -201,7 +267,7 @@ pub async fn find(
     address: &str,
 ) -> Result<Option<AddressRow>, StoreError> {
     let row = shard.get(key(account, &base(address))).await?;
-    row.map(|row| rows::decode(&row, what)).transpose()
+    row.map(|row| decode(&row)).transpose()
 }
 
 /// Adds or removes an address; none: removed, with the failures that were counted. Answers whether it was suppressed before (and nothing is
@@ -227,7 +293,7 @@ pub async fn change(
                 suppressed: Some(suppressed),
                 failures: Vec::new(),
             };
-            writing.put(key(account, &base), rows::encode(&row));
+            writing.put(key(account, &base), encode(&row));
             writing.listed(hash_of(&base), true);
         }
         None if before.is_none() => return Ok((was, Vec::new())),
@@ -252,7 +318,7 @@ pub async fn page(
     let read = |(key, row): (Vec<u8>, Vec<u8>)| {
         let name = key[1..].split(|b| *b == 0).next().unwrap_or_default();
         let account = String::from_utf8_lossy(name).into_owned();
-        let row = rows::decode(&row, what)?;
+        let row = decode(&row)?;
         Ok((key, account, row))
     };
     found.into_iter().map(read).collect()
@@ -421,6 +487,8 @@ fn put(hashes: &mut HashSet<u64>, (hash, is_listed): (u64, bool)) {
     };
 }
 
+/// Of a row.
+const VERSION: u8 = 2;
 /// Messages that must fail one after the other where one is not enough.
 const FAILURES_MAX: usize = 3;
 /// Seconds after which a failure is forgotten.
@@ -485,6 +553,24 @@ mod tests {
             ..attempt(550, None, "no")
         };
         assert_eq!(judged(&ours), Suppression::Never);
+    }
+
+    #[test]
+    fn rows_read_as_they_were_written_and_those_of_the_first_version_too() {
+        let mut row = AddressRow {
+            address: "a@one.example".into(),
+            suppressed: None,
+            failures: vec![Failure {
+                id: 5,
+                at: 7,
+                by_report: true,
+            }],
+        };
+        assert_eq!(decode(&encode(&row)).unwrap(), row);
+        let first = rows::encode(&(&row.address, &row.suppressed, [(5u64, 7i64)].as_slice()));
+        row.failures[0].by_report = false;
+        assert_eq!(decode(&first).unwrap(), row);
+        assert!(decode(&[9, 9]).is_err());
     }
 
     #[test]

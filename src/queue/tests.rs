@@ -1,6 +1,8 @@
 //! The queue on real shards: what operators do while nobody works on a message, while somebody does, and between its commit and its
 //! acceptance. Each closing checks what is stored.
 
+mod returned;
+
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;

@@ -105,11 +105,8 @@ impl Bounce {
         Self::new(class_of(code, status, text), code, status)
     }
 
-    pub(crate) fn new(
-        class: BounceClass,
-        code: Option<Code>,
-        status: Option<EnhancedStatus>,
-    ) -> Self {
+    /// Judges one whose class is known; the rest may be absent.
+    pub fn new(class: BounceClass, code: Option<Code>, status: Option<EnhancedStatus>) -> Self {
         let hardness = match is_transient(code, status) {
             false => class.hardness(),
             true => Hardness::Soft,
