@@ -1,5 +1,6 @@
 //! Events of the mail of this core's accounts, and their suppression lists.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,10 +13,11 @@ use super::ROOM;
 use crate::calls::ControlAnswer;
 use crate::metrics::labels;
 use crate::percore::PerCore;
-use crate::queue::events::{self, Interest, Told};
+use crate::queue::events::{self, Consequences, Interest, Told};
 use crate::queue::retired;
 use crate::queue::returned::{self, FoundBy, RETURNED_MAX, Returned, TakenReturned};
 use crate::queue::suppression::{self, Suppressed};
+use crate::queue::warm_up::{Counts, WarmUpAsk, WarmUpKey, day_of};
 use crate::settings::AccountName;
 use crate::store::StoreError;
 
@@ -39,8 +41,8 @@ impl PerCore {
         let interest = self.with_room(account, interest).await?;
         let _turn = events::changing().await;
         let now = self.wall_clock();
-        let changes = events::take(&shard, account.as_str(), interest, told, now).await?;
-        self.tell_suppressions(account, changes).await;
+        let done = events::take(&shard, account.as_str(), interest, told, now).await?;
+        self.tell_consequences(account, done).await;
         Ok(())
     }
 
@@ -71,8 +73,32 @@ impl PerCore {
                     .count("ringmail_queue_returned_total", labels(kind, matched));
             }
         }
-        self.tell_suppressions(account, taken.changes).await;
+        self.tell_consequences(account, taken.done).await;
         Ok(taken.found.iter().map(|found| found.taken).collect())
+    }
+
+    /// Tells others of what is durable. A complaint that is told once and lost on the way is one less in a day's count.
+    async fn tell_consequences(self: &Rc<Self>, account: AccountName, done: Consequences) {
+        self.tell_suppressions(account, done.listed).await;
+        let day = day_of(self.wall_clock());
+        let mut complaints: BTreeMap<WarmUpKey, u32> = BTreeMap::new();
+        for key in done.complaints {
+            *complaints.entry(key).or_default() += 1;
+        }
+        for (key, complaints) in complaints {
+            let counts = Counts {
+                complaints,
+                ..Counts::default()
+            };
+            self.warm_up(WarmUpAsk {
+                key,
+                wanted: 0,
+                unused: 0,
+                day,
+                counts,
+            })
+            .await;
+        }
     }
 
     /// Without what would make a list too long.

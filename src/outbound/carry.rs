@@ -172,13 +172,14 @@ impl Dispatch {
         let sent = self.send(site, seat, link, &mut work, &destination);
         let (outcomes, goes_on) = sent.await;
         seat.note(&outcomes);
+        let warm_up = seat.warm_up();
         if outcomes.iter().any(|outcome| outcome.verdict.is_success()) {
             self.forgive(&work.line);
         }
         let _ = point("outbound.attempted");
         let core = self.core.clone();
         rt::spawn(&ROOM, async move {
-            outcome::record(&core, work, outcomes).await;
+            outcome::record_of(&core, work, outcomes, warm_up).await;
             drop((sending, recorded));
         });
         goes_on

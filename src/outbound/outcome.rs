@@ -10,6 +10,7 @@ use crate::percore::PerCore;
 use crate::queue::events::{EventKind, OwedEvent};
 use crate::queue::retry::{Schedule, Verdict, after, give_up, group};
 use crate::queue::rows::Attempt;
+use crate::queue::warm_up::WarmUpKey;
 use crate::queue::{Message, Work};
 use crate::store::StoreError;
 
@@ -23,6 +24,16 @@ pub(super) struct Outcome {
 
 /// Records outcomes, and tells senders what they have to hear.
 pub(super) async fn record(core: &Rc<PerCore>, work: Work, outcomes: Vec<Outcome>) {
+    record_of(core, work, outcomes, None).await;
+}
+
+/// The same of what was sent from an address that counts what comes of it.
+pub(super) async fn record_of(
+    core: &Rc<PerCore>,
+    work: Work,
+    outcomes: Vec<Outcome>,
+    warm_up: Option<WarmUpKey>,
+) {
     let (message, now) = (work.message.clone(), core.wall_clock());
     let schedule = schedule(core);
     for outcome in &outcomes {
@@ -38,6 +49,9 @@ pub(super) async fn record(core: &Rc<PerCore>, work: Work, outcomes: Vec<Outcome
             let parts = (&schedule, message.number(index), now);
             let row = message.recipient(index);
             let mut row = after(&message.row, index, row, attempt, verdict, parts);
+            if verdict.is_success() {
+                row.warm_up = warm_up.clone();
+            }
             if verdict == Verdict::Relayed {
                 row.events
                     .push(OwedEvent::new(EventKind::Relayed, &row, now));

@@ -148,6 +148,11 @@ impl Seat {
         true
     }
 
+    /// What counts what comes of mail that is sent, complaints too.
+    pub fn warm_up(&self) -> Option<WarmUpKey> {
+        self.warm.as_ref().map(|warm| warm.key.clone())
+    }
+
     /// Gives back what was not used.
     pub async fn end(self) {
         if let Some(warm) = &self.warm {

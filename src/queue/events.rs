@@ -15,6 +15,7 @@ use shards::rt::Turns;
 use shards::storage::{Batch, Shard};
 
 use super::rows::{Attempt, MessageRow, RecipientRow, State};
+use super::warm_up::WarmUpKey;
 use super::{retired, returned, suppression};
 use crate::settings::Settings;
 use crate::store::{StoreError, rows};
@@ -149,6 +150,8 @@ pub struct Event {
     pub history: Vec<Attempt>,
     /// What the submitter said of the message for himself, by key.
     pub extra: BTreeMap<String, String>,
+    /// From which address of a pool, to which site it was delivered, if the address counts what comes of it.
+    pub warm_up: Option<WarmUpKey>,
     /// It was told by a report that came back, of a recipient that was over: how sure it is which. It has a number like an event of ours, but
     /// may come more than once, with other words.
     pub by_report: Option<Evidence>,
@@ -210,6 +213,7 @@ impl Event {
                 false => Vec::new(),
             },
             extra: message.extra.clone(),
+            warm_up: row.warm_up.clone(),
             by_report: None,
         }
     }
@@ -274,15 +278,23 @@ pub enum Subscriber {
     Retired,
     /// The account's suppression list.
     Suppression,
+    /// Addresses of pools that count complaints.
+    WarmUp,
 }
 
 impl Subscriber {
-    const ALL: [Subscriber; 2] = [Subscriber::Retired, Subscriber::Suppression];
+    const ALL: [Subscriber; 3] = [
+        Subscriber::Retired,
+        Subscriber::Suppression,
+        Subscriber::WarmUp,
+    ];
 
     fn wants(self, question: &Question<'_>) -> bool {
         match self {
             Subscriber::Retired => retired::wants(question),
             Subscriber::Suppression => suppression::wants(question),
+            // Complaints come back, and are never owed.
+            Subscriber::WarmUp => false,
         }
     }
 
@@ -296,6 +308,12 @@ impl Subscriber {
         match self {
             Subscriber::Retired => retired::take(event, interest, writing).await,
             Subscriber::Suppression => suppression::take(event, interest, writing).await,
+            Subscriber::WarmUp => {
+                let key = event.warm_up.clone();
+                let key = key.filter(|_| event.id.kind == EventKind::Complaint);
+                writing.done.complaints.extend(key);
+                Ok(())
+            }
         }
     }
 }
@@ -341,7 +359,16 @@ pub struct Writing<'a> {
     /// Seconds since 1970.
     pub now: i64,
     changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    listed: Vec<(u64, bool)>,
+    done: Consequences,
+}
+
+/// What others have to hear of once it is durable.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Consequences {
+    /// Every core: hashes that are in the suppression list now, or no longer.
+    pub listed: Vec<(u64, bool)>,
+    /// Owners of what addresses of pools may send: about a complaint each.
+    pub complaints: Vec<WarmUpKey>,
 }
 
 impl<'a> Writing<'a> {
@@ -351,7 +378,7 @@ impl<'a> Writing<'a> {
             account,
             now,
             changes: BTreeMap::new(),
-            listed: Vec::new(),
+            done: Consequences::default(),
         }
     }
 
@@ -393,13 +420,13 @@ impl<'a> Writing<'a> {
 
     /// Every core has to know whether an address is in the list.
     pub(super) fn listed(&mut self, hash: u64, is_listed: bool) {
-        self.listed.push((hash, is_listed));
+        self.done.listed.push((hash, is_listed));
     }
 
-    /// Durable when it returns. Answers what every core has to know.
-    pub(super) async fn commit(self) -> Result<Vec<(u64, bool)>, StoreError> {
+    /// Durable when it returns.
+    pub(super) async fn commit(self) -> Result<Consequences, StoreError> {
         if self.changes.is_empty() {
-            return Ok(self.listed);
+            return Ok(self.done);
         }
         let octets =
             |(key, row): (&Vec<u8>, &Option<Vec<u8>>)| key.len() + row.as_ref().map_or(0, Vec::len);
@@ -413,7 +440,7 @@ impl<'a> Writing<'a> {
             }
         }
         self.shard.commit(permit, batch).await?;
-        Ok(self.listed)
+        Ok(self.done)
     }
 }
 
@@ -426,15 +453,15 @@ pub struct Told {
     pub over: Vec<EventId>,
 }
 
-/// Takes events in an account's shard: each once, with all that its subscribers make of it, in one commit. Answers what every core has to
-/// know of the list. The caller has [`changing`].
+/// Takes events in an account's shard: each once, with all that its subscribers make of it, in one commit. Answers what others have to
+/// hear. The caller has [`changing`].
 pub async fn take(
     shard: &Rc<Shard>,
     account: &str,
     interest: Interest,
     told: &Told,
     now: i64,
-) -> Result<Vec<(u64, bool)>, StoreError> {
+) -> Result<Consequences, StoreError> {
     let keys: Vec<Vec<u8>> = told.events.iter().map(|e| e.id.key(account)).collect();
     let found = shard.read({
         let keys = keys.clone();

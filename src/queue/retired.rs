@@ -20,6 +20,7 @@ use super::events::{Event, EventKind, Interest, Question, Writing, changing};
 use super::returned::{self, ReturnedResult, clue_keys};
 use super::rows::Attempt;
 use super::select::{domain_of, has, same_domain};
+use super::warm_up::WarmUpKey;
 use crate::store::{StoreError, rows};
 
 /// What became of a recipient.
@@ -55,6 +56,8 @@ pub struct RetiredRow {
     pub class: String,
     /// The first attempt and the latest.
     pub history: Vec<Attempt>,
+    /// From which address of a pool, to which site it was delivered, if the address counts what comes of it.
+    pub warm_up: Option<WarmUpKey>,
     /// What came back about it: the first and the latest.
     pub returned: Vec<ReturnedResult>,
 }
@@ -90,6 +93,7 @@ pub(super) async fn take(
         text: event.text.clone(),
         class: event.class.map_or_else(String::new, |c| c.to_string()),
         history: event.history.clone(),
+        warm_up: event.warm_up.clone(),
         returned: Vec::new(),
     };
     let account = writing.account;

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use shards::storage::{Batch, Shard};
 
 use super::events::{
-    Event, EventId, EventKind, Evidence, Interest, Writing, changing, status, tell,
+    Consequences, Event, EventId, EventKind, Evidence, Interest, Writing, changing, status, tell,
 };
 use super::retired::{self, RetiredRow};
 use crate::settings::names::canonical_domain;
@@ -235,6 +235,7 @@ impl ReturnedResult {
             text: self.text.clone(),
             class: BounceClass::from_word(&self.class),
             history: Vec::new(),
+            warm_up: row.warm_up.clone(),
             by_report: Some(match self.by.is_proof() {
                 true => Evidence::Proof,
                 false => Evidence::Claim,
@@ -256,8 +257,8 @@ struct WaitingRow {
     result: ReturnedResult,
 }
 
-/// Takes what came back, all in one commit: durable when it returns. Answers what was found, and what every core has to know of the list. The
-/// caller has [`changing`].
+/// Takes what came back, all in one commit: durable when it returns. Answers what was found, and what others have to hear. The caller has
+/// [`changing`].
 pub async fn take(
     shard: &Rc<Shard>,
     account: &str,
@@ -271,7 +272,7 @@ pub async fn take(
         found.push(take_one(&mut writing, interest, one).await?);
     }
     Ok(Taken {
-        changes: writing.commit().await?,
+        done: writing.commit().await?,
         found,
     })
 }
@@ -291,8 +292,8 @@ pub struct Found {
 pub struct Taken {
     /// In their order.
     pub found: Vec<Found>,
-    /// What every core has to know of the suppression list.
-    pub changes: Vec<(u64, bool)>,
+    /// What others have to hear.
+    pub done: Consequences,
 }
 
 async fn take_one(

@@ -14,6 +14,7 @@ use shards::segments::BodyId;
 use super::events::OwedEvent;
 use super::from_id::FromIds;
 use super::id::{QueueId, first_of};
+use super::warm_up::WarmUpKey;
 use crate::store::{StoreError, rows};
 
 /// A message on its way out.
@@ -162,6 +163,8 @@ pub struct RecipientRow {
     pub events: Vec<OwedEvent>,
     /// What an operator said of its attempts.
     pub retries: Retries,
+    /// From which address of a pool, to which site it was delivered, if the address counts what comes of it.
+    pub warm_up: Option<WarmUpKey>,
 }
 
 /// What an operator said of a recipient's attempts. What is not there the settings and the message say.
@@ -200,6 +203,7 @@ impl RecipientRow {
             given_up: None,
             events: Vec::new(),
             retries: Retries::default(),
+            warm_up: None,
         }
     }
 
@@ -421,7 +425,8 @@ pub fn encode_recipient(row: &RecipientRow) -> Vec<u8> {
     rows::encode_version(RECIPIENT_VERSION, row)
 }
 
-/// Reads it. The first version ended with the history, the second knew no events, the third nothing of retries.
+/// Reads it. The first version ended with the history, the second knew no events, the third nothing of retries, the fourth not from
+/// where it was delivered.
 pub fn decode_recipient(
     bytes: &[u8],
     name: impl FnOnce() -> String,
@@ -448,9 +453,20 @@ pub fn decode_recipient(
         second: Second,
         events: Vec<OwedEvent>,
     }
-    let mut events = Vec::new();
+    #[derive(Deserialize)]
+    struct Fourth {
+        third: Third,
+        retries: Retries,
+    }
+    let (mut events, mut retries) = (Vec::new(), Retries::default());
     let second = match bytes.first() {
         Some(&RECIPIENT_VERSION) => return rows::decode_version(RECIPIENT_VERSION, bytes, name),
+        Some(&RECIPIENT_FOURTH) => {
+            let fourth: Fourth = rows::decode_version(RECIPIENT_FOURTH, bytes, name)?;
+            retries = fourth.retries;
+            events = fourth.third.events;
+            fourth.third.second
+        }
         Some(&RECIPIENT_THIRD) => {
             let third: Third = rows::decode_version(RECIPIENT_THIRD, bytes, name)?;
             events = third.events;
@@ -478,7 +494,8 @@ pub fn decode_recipient(
         held_by: second.held_by,
         given_up: second.given_up,
         events,
-        retries: Retries::default(),
+        retries,
+        warm_up: None,
     })
 }
 
@@ -489,7 +506,8 @@ const MESSAGE_THIRD: u8 = 3;
 const MESSAGE_SECOND: u8 = 2;
 /// How a row says that there is none, of an option and of a map.
 const NOTHING: u8 = 0;
-const RECIPIENT_VERSION: u8 = 4;
+const RECIPIENT_VERSION: u8 = 5;
+const RECIPIENT_FOURTH: u8 = 4;
 const RECIPIENT_THIRD: u8 = 3;
 const RECIPIENT_SECOND: u8 = 2;
 /// Seconds that messages of the first version live: nobody sent them before.
@@ -607,6 +625,11 @@ pub(crate) mod tests {
                 expires: Some(9_000),
                 waits: Some(vec![60, 300]),
             },
+            warm_up: Some(WarmUpKey {
+                pool: "bulk".into(),
+                member: "one".into(),
+                site: "mx.one.example".into(),
+            }),
         };
         let bytes = encode_recipient(&row);
         assert_eq!(decode_recipient(&bytes, String::new).unwrap(), row);
@@ -628,6 +651,13 @@ pub(crate) mod tests {
         );
         let second = rows::encode_version(2, &fields);
         let third = rows::encode_version(3, &(&fields, &row.events));
+        let fourth = rows::encode_version(4, &(&fields, &row.events, &row.retries));
+        let expected = RecipientRow {
+            warm_up: None,
+            ..row
+        };
+        assert_eq!(decode_recipient(&fourth, String::new).unwrap(), expected);
+        let row = expected;
         let expected = RecipientRow {
             retries: Retries::default(),
             ..row

@@ -302,7 +302,7 @@ pub async fn change(
             writing.listed(hash_of(&base), false);
         }
     }
-    Ok((was, writing.commit().await?))
+    Ok((was, writing.commit().await?.listed))
 }
 
 /// Rows of an account, or of all, after a key; at most so many. Each with its key and whose it is.

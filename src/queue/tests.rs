@@ -642,7 +642,7 @@ fn events_are_taken_once_and_make_the_list() {
         let take = async |events: Vec<events::Event>, over: Vec<events::EventId>| {
             let told = events::Told { events, over };
             let taken = events::take(shard, "anna", INTERESTED, &told, NOW.get());
-            taken.await.unwrap().len()
+            taken.await.unwrap().listed.len()
         };
         // At once.
         let refused = told(&queue, shard, "Gone+x@a.example", (Verdict::Permanent, 550)).await;
@@ -802,7 +802,7 @@ fn what_is_over_is_kept_once_and_goes_at_its_time() {
                 };
                 for _ in 0..2 {
                     let taken = events::take(shard, account, interest, &told, NOW.get());
-                    assert_eq!(taken.await.unwrap(), []);
+                    assert_eq!(taken.await.unwrap(), events::Consequences::default());
                 }
             }
         }
@@ -891,7 +891,7 @@ fn many_that_are_over_go_slice_by_slice_and_a_late_one_is_found() {
                 over: Vec::new(),
             };
             let changes = events::take(shard, "anna", interest, &told, 5_000);
-            assert_eq!(changes.await.unwrap(), []);
+            assert_eq!(changes.await.unwrap(), events::Consequences::default());
         };
         for slice in 0..13 {
             take(slice * 100..(slice + 1) * 100, 1_000 + slice as i64).await;

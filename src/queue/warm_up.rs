@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::settings::WarmUp;
 
 /// An address of ours and a site.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WarmUpKey {
     /// The pool.
     pub pool: String,

@@ -7,6 +7,7 @@ use super::super::returned::{
     self, Clue, FoundBy, RESULTS_MAX, Returned, ReturnedKind, TakenReturned,
 };
 use super::super::suppression;
+use super::super::warm_up::WarmUpKey;
 use super::*;
 use crate::store::tests::Store;
 
@@ -82,6 +83,7 @@ fn sent() -> events::Event {
         text: "taken".into(),
         class: None,
         history: Vec::new(),
+        warm_up: None,
         by_report: None,
     }
 }
@@ -276,6 +278,42 @@ fn a_complaint_suppresses_if_it_is_known_who_complains() {
         assert_eq!(sent.listed("bob@one.example").await, (None, 0));
         assert_eq!(sent.takes(&complaint(Clue::Number(7))).await, FOUND);
         assert_eq!(sent.listed("bob@one.example").await, (expected, 0));
+    });
+}
+
+#[test]
+fn a_complaint_counts_once_at_the_address_that_delivered() {
+    with_sent(async |sent| {
+        let key = WarmUpKey {
+            pool: "bulk".into(),
+            member: "one".into(),
+            site: "mx.one.example".into(),
+        };
+        let take = async |id, kind, digest| {
+            let complaint = [Returned {
+                kind,
+                digest: [digest; 16],
+                ..failed(Clue::Number(id))
+            }];
+            let taken = returned::take(sent.shard, "anna", KEEPS, &complaint, 2_000);
+            taken.await.unwrap().done.complaints
+        };
+        sent.ends(|event| event.warm_up = Some(key.clone())).await;
+        assert_eq!(take(7, ReturnedKind::Failed, 1).await, []);
+        let one = [key.clone()];
+        assert_eq!(take(7, ReturnedKind::Complaint, 2).await, one);
+        assert_eq!(take(7, ReturnedKind::Complaint, 2).await, []);
+        // One that waits counts when its recipient ends.
+        assert_eq!(take(8, ReturnedKind::Complaint, 1).await, []);
+        let mut event = sent.event.clone();
+        event.id.id = 8;
+        event.warm_up = Some(key.clone());
+        let told = events::Told {
+            events: vec![event],
+            over: Vec::new(),
+        };
+        let done = events::take(sent.shard, "anna", KEEPS, &told, 2_000).await;
+        assert_eq!(done.unwrap().complaints, one);
     });
 }
 
