@@ -292,6 +292,15 @@ impl Check<'_> {
                 address.domain.as_str()
             );
             self.report(text, &path, message, &hint);
+        } else {
+            let kept = account.keep_retired_secs;
+            let kept = kept.unwrap_or(self.settings.server.queue.keep_retired_secs);
+            if kept.duration().as_secs() == 0 {
+                let message = format!(
+                    "{address}: reports would find nothing, for the account keeps no recipients that are over"
+                );
+                self.report(text, &path, message, KEEP);
+            }
         }
     }
 
@@ -359,6 +368,8 @@ impl Check<'_> {
     }
 }
 
+const KEEP: &str =
+    "keep_retired_secs = \"7d\" here, or in [queue] of the static file, keeps them for a week";
 const NAMES_OWN: &str =
     "unique_mail_from names addresses with which the account logs in, out of its addresses";
 

@@ -702,7 +702,7 @@ fn pools_must_have_addresses_of_their_own() {
 #[test]
 fn unique_mail_from_names_addresses_that_reports_come_back_to() {
     let with = |domains: &str, list: &str| {
-        let anna = format!("{ANNA}unique_mail_from = [{list}]\n");
+        let anna = format!("{ANNA}unique_mail_from = [{list}]\nkeep_retired_secs = \"1d\"\n");
         mistakes(SERVER, domains, &[("anna.toml", &anna)])
     };
     assert!(with(DOMAINS, "\"Anna@example.org\"").is_empty());
@@ -720,5 +720,22 @@ fn unique_mail_from_names_addresses_that_reports_come_back_to() {
     assert_eq!(
         with(&without, "\"anna@example.org\""),
         ["anna.toml:2: anna@example.org: its domain has no separator"]
+    );
+    let list = "unique_mail_from = [\"anna@example.org\"]\n";
+    let anna = format!("{ANNA}{list}");
+    let nothing = "anna@example.org: reports would find nothing, for the account keeps no recipients that are over";
+    assert_eq!(
+        mistakes(SERVER, DOMAINS, &[("anna.toml", &anna)]),
+        [format!("anna.toml:2: {nothing}")]
+    );
+    let server = SERVER.replace(
+        "[[listener]]",
+        "[queue]\nkeep_retired_secs = \"1d\"\n[[listener]]",
+    );
+    assert!(mistakes(&server, DOMAINS, &[("anna.toml", &anna)]).is_empty());
+    let anna = format!("{anna}keep_retired_secs = 0\n");
+    assert_eq!(
+        mistakes(&server, DOMAINS, &[("anna.toml", &anna)]),
+        [format!("anna.toml:2: {nothing}")]
     );
 }
