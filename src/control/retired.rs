@@ -80,6 +80,7 @@ fn describe(account: &str, row: &RetiredRow) -> Value {
         "text": row.text,
         "class": row.class,
         "history": row.history.iter().map(attempt).collect::<Vec<_>>(),
+        "extra": row.extra,
         "returned": row.returned.iter().map(returned).collect::<Vec<_>>(),
     })
 }

@@ -10,6 +10,7 @@
 //! So those of an account lie in the order in which they ended, which is that in which they go. Whoever reads them begins where the oldest lies:
 //! rows that were erased are walked over until fjall has merged them away, and in front there is nothing else.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -60,6 +61,8 @@ pub struct RetiredRow {
     pub warm_up: Option<WarmUpKey>,
     /// What came back about it: the first and the latest.
     pub returned: Vec<ReturnedResult>,
+    /// What the submitter said of the message for himself, by key.
+    pub extra: BTreeMap<String, String>,
 }
 
 /// Whether a recipient is to be kept.
@@ -95,6 +98,7 @@ pub(super) async fn take(
         history: event.history.clone(),
         warm_up: event.warm_up.clone(),
         returned: Vec::new(),
+        extra: event.extra.clone(),
     };
     let account = writing.account;
     let number = number_key(account, row.id);

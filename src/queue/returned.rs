@@ -236,6 +236,7 @@ impl ReturnedResult {
             class: BounceClass::from_word(&self.class),
             history: Vec::new(),
             warm_up: row.warm_up.clone(),
+            extra: row.extra.clone(),
             by_report: Some(match self.by.is_proof() {
                 true => Evidence::Proof,
                 false => Evidence::Claim,
