@@ -7,6 +7,7 @@
 
 mod extra;
 pub mod fan_out;
+mod returned;
 mod signing;
 mod spool;
 mod submit;
@@ -14,6 +15,7 @@ mod unique;
 
 pub use extra::{ExtraError, ExtraFields};
 pub use fan_out::{FanOut, ROOM, Recipient};
+pub use returned::{Arrived, Known, Lookout};
 pub use signing::{SigningError, signatures};
 pub use spool::{BodyMemory, Finished, HEAD_MAX, Spool, SpoolError, may_begin, remove_unused};
 pub use submit::submit;

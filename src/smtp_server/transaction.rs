@@ -6,6 +6,7 @@ use std::rc::Rc;
 use dkim::MessageHasher;
 use message::compose::{Greeting, TlsNames, WithProtocol};
 use message::{FromAddress, Header, MessageDate, Received, ReceivedFrom};
+use shards::faults::point;
 use shards::net::TlsFacts;
 use smtp::server::Defect;
 use smtp::{
@@ -17,7 +18,8 @@ use super::recipients::{self, Target};
 use super::{replies, simulated};
 use crate::directory::Failure;
 use crate::inbound::{
-    ExtraFields, FanOut, Finished, HEAD_MAX, Recipient, SigningError, Spool, SpoolError, signatures,
+    Arrived, ExtraFields, FanOut, Finished, HEAD_MAX, Known, Lookout, Recipient, SigningError,
+    Spool, SpoolError, signatures,
 };
 use crate::live::Live;
 use crate::percore::PerCore;
@@ -400,6 +402,7 @@ impl Transaction {
         let thread = thread_row(header);
         let message_id = message_id(header, &submission.added);
         let require_tls = require_tls(self.parameters.require_tls, header);
+        let lookout = self.lookout(core, facts, spool.head());
         let Finished {
             content,
             file,
@@ -438,6 +441,18 @@ impl Transaction {
                 return reply;
             }
         };
+        // What a report says is durable before the report is: its sender comes again until both are.
+        if let Some(lookout) = lookout {
+            let taken = lookout.take(core, &content).await;
+            if let Err(error) = taken {
+                tracing::info!(connection = facts.id, %error, "what a report says was not taken: it is to come again");
+                if let Some(external) = file {
+                    crate::inbound::remove_unused(core, external);
+                }
+                return Reply::local_error();
+            }
+            let _ = point("inbound.returned");
+        }
         // RFC 6376 5.6: signatures come first.
         let received = signatures + &self.received(facts) + &submission.added;
         let reverse_path = self
@@ -519,6 +534,27 @@ impl Transaction {
                 replies::not_stored(&error)
             }
         }
+    }
+
+    /// Of a stranger's mail: whether it may be about mail that went out.
+    fn lookout(&self, core: &PerCore, facts: &Facts<'_>, head: &[u8]) -> Option<Lookout> {
+        if facts.submitter.is_some() {
+            return None;
+        }
+        let named = self.named.iter().map(|n| n.queued.address.as_str());
+        let arrived = Arrived {
+            is_null: self.reverse_path == ReversePath::Null,
+            named: named.collect(),
+            recipients: &self.recipients,
+            head,
+        };
+        let live = core.live();
+        let known = Known {
+            directory: &live.directory,
+            settings: &live.settings,
+            from_ids: &core.from_ids,
+        };
+        Lookout::of(known, &arrived)
     }
 
     fn received(&self, facts: &Facts<'_>) -> String {

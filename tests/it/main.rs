@@ -34,6 +34,7 @@ mod receiver;
 mod remembered;
 mod reports;
 mod retired;
+mod returned;
 mod salvage;
 mod salvage_killed;
 mod sendmail;

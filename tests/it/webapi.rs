@@ -28,7 +28,7 @@ fn post(
 }
 
 /// A form as clients write it; answers the status and the JSON.
-fn call(server: &Localserve, method: &str, request: &Value) -> (u16, Value) {
+pub fn call(server: &Localserve, method: &str, request: &Value) -> (u16, Value) {
     let body: String = request
         .to_string()
         .bytes()

@@ -197,6 +197,21 @@ pub fn read_external_file(
     Ok(content)
 }
 
+impl External {
+    /// Reads of the content, at `offset`. Blocking.
+    pub fn read(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let location = Location {
+            segment: 0,
+            offset: 0,
+            meta_length: 0,
+            body_length: 0,
+            external_length: self.length,
+            external_id: self.id,
+        };
+        read_external_file(&self.path, &location, offset, length)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

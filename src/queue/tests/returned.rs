@@ -1,5 +1,6 @@
 //! What comes back finds its recipient, once, and what follows from it depends on how it was found.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
@@ -83,6 +84,7 @@ fn sent() -> events::Event {
         text: "taken".into(),
         class: None,
         history: Vec::new(),
+        extra: BTreeMap::new(),
         warm_up: None,
         by_report: None,
     }
