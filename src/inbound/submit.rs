@@ -4,18 +4,19 @@
 //! Not here: HTTP, who asks.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use message::compose::{Greeting, WithProtocol};
 use message::{Header, MessageDate, Received, ReceivedFrom};
 use shards::rt;
 use webapi::compose::{Addressed, compose};
-use webapi::{ApiError, Code, Maker, SendRequest, SendResult, Submission, Time, Upload};
+use webapi::{ApiError, Code, Composed, Maker, SendRequest, SendResult, Submission, Time, Upload};
 
 use super::{
     FanOut, Finished, HEAD_MAX, Recipient, SigningError, Spool, remove_unused, signatures,
     unique_mail_from,
 };
-use crate::calls::Submit;
+use crate::calls::{Submit, UploadedFile};
 use crate::directory::MaySend;
 use crate::percore::PerCore;
 use crate::queue::id::QueueId;
@@ -33,6 +34,13 @@ pub async fn submit(core: &Rc<PerCore>, submit: Submit) -> Result<SendResult, Ap
     } = submit;
     let live = core.live();
     let now = core.wall_clock();
+    let most = live.settings.server.limits.smtp.recipients_max as usize;
+    let named = request.to.len() + request.cc.len() + request.bcc.len() + request.reply_to.len();
+    if named > most {
+        let message = format!("To, CC, BCC and ReplyTo: more than {most} addresses");
+        return Err(ApiError::new(Code::User, message));
+    }
+    let request = Arc::new(request);
     let addressed = Addressed::of(&request, &login)?;
     let from = addressed.from.to_string();
     let (localpart, domain) = from.rsplit_once('@').unwrap_or((&from, ""));
@@ -66,30 +74,25 @@ pub async fn submit(core: &Rc<PerCore>, submit: Submit) -> Result<SendResult, Ap
         return Err(ApiError::new(Code::User, format!("Extra: {error}")));
     }
     let hostname = live.settings.server.hostname().to_string();
-    let composed = {
-        let mut random = [0; 16];
-        crate::login::random(&mut random).map_err(ours)?;
-        let message_id = message::compose::message_id(random, &hostname);
-        let full_name = live.settings.accounts.get(&account);
-        let maker = Maker {
-            author: (full_name.map_or("", |a| &a.full_name), &login),
-            message_id: message_id.trim_matches(['<', '>']),
-            now: Time::of_unix(now).ok_or_else(|| ours("the clock is wrong"))?,
-            product: concat!("ringmail/", env!("CARGO_PKG_VERSION")),
-        };
-        let uploads: Vec<Upload<'_>> = uploads
-            .iter()
-            .map(|file| Upload {
-                kind: file.kind,
-                name: file.name.clone(),
-                content_type: file.content_type.clone(),
-                content_id: file.content_id.clone(),
-                content: &file.content,
-            })
-            .collect();
-        compose(&request, &uploads, &maker)?
+    let mut random = [0; 16];
+    crate::login::random(&mut random).map_err(ours)?;
+    let full_name = live.settings.accounts.get(&account);
+    let job = Job {
+        author: (
+            full_name.map_or(String::new(), |a| a.full_name.clone()),
+            login.clone(),
+        ),
+        message_id: message::compose::message_id(random, &hostname),
+        now: Time::of_unix(now).ok_or_else(|| ours("the clock is wrong"))?,
+        request: request.clone(),
+        uploads,
     };
-    drop(uploads);
+    let composed = if job.octets() > ON_CORE_MAX {
+        let made = core.parsing.run(move || job.run()).await;
+        made.map_err(|e| ours(format!("{e}; nothing was sent, try again later")))??
+    } else {
+        job.run()?
+    };
     let most = live
         .settings
         .server
@@ -256,6 +259,60 @@ pub async fn submit(core: &Rc<PerCore>, submit: Submit) -> Result<SendResult, Ap
     })
 }
 
+/// A message that is to be made.
+struct Job {
+    author: (String, String),
+    message_id: String,
+    now: Time,
+    request: Arc<SendRequest>,
+    uploads: Vec<UploadedFile>,
+}
+
+impl Job {
+    /// What it is made of, about.
+    fn octets(&self) -> usize {
+        let request = &self.request;
+        let files = [
+            &request.alternative_files,
+            &request.inline_files,
+            &request.attached_files,
+        ];
+        let files = files.into_iter().flatten().map(|file| file.data.len());
+        let uploads = self.uploads.iter().map(|file| file.content.len());
+        let texts = request.text.len() + request.html.len() + request.subject.len();
+        let headers = request.headers.iter().map(|(_, value)| value.len());
+        let lists = [&request.to, &request.cc, &request.bcc, &request.reply_to];
+        let named = lists.into_iter().flatten().map(|n| n.name.len());
+        texts
+            + files
+                .chain(uploads)
+                .chain(headers)
+                .chain(named)
+                .sum::<usize>()
+    }
+
+    fn run(self) -> Result<Composed, ApiError> {
+        let (name, address) = &self.author;
+        let maker = Maker {
+            author: (name, address),
+            message_id: self.message_id.trim_matches(['<', '>']),
+            now: self.now,
+            product: concat!("ringmail/", env!("CARGO_PKG_VERSION")),
+        };
+        fn upload(file: &UploadedFile) -> Upload<'_> {
+            Upload {
+                kind: file.kind,
+                name: file.name.clone(),
+                content_type: file.content_type.clone(),
+                content_id: file.content_id.clone(),
+                content: &file.content,
+            }
+        }
+        let uploads: Vec<Upload<'_>> = self.uploads.iter().map(upload).collect();
+        compose(&self.request, &uploads, &maker)
+    }
+}
+
 fn bcc_field(request: &SendRequest) -> String {
     if request.bcc.is_empty() {
         return String::new();
@@ -284,5 +341,7 @@ fn ours(message: impl Into<String>) -> ApiError {
 
 /// How long a message may be held, in seconds.
 const HELD_MAX: i64 = 60 * 86_400;
+/// Octets that are made into a message on the core; more are the pool's that takes long messages apart.
+const ON_CORE_MAX: usize = 64 << 10;
 /// Octets that are given to the spool at a time.
 const PIECE: usize = 1 << 20;

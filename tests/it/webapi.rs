@@ -338,3 +338,44 @@ fn a_login_whose_client_goes_away_is_still_counted() {
     }
     panic!("{}", server.get("/metrics").2);
 }
+
+#[test]
+fn large_requests_are_taken_apart_beside_the_cores() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let content: Vec<u8> = (0..3_000_000u32).map(|n| (n % 251) as u8).collect();
+    let data = STANDARD.encode(&content);
+    let request = json!({
+        "To": [{"Address": "a@a.example"}], "Text": "t", "Subject": "large",
+        "AttachedFiles": [{"Name": "a.bin", "Data": data}],
+    });
+    let body = format!(
+        "--b\r\nContent-Disposition: form-data; name=\"request\"\r\n\r\n{request}\r\n--b\r\nContent-Disposition: form-data; name=\"attachedfile\"; filename=\"b.txt\"\r\n\r\n{}\r\n--b--\r\n",
+        "y".repeat(100_000)
+    );
+    let form = "multipart/form-data; boundary=b";
+    let (status, _, said) = post(&server, "Send", LOGIN, form, &body);
+    assert_eq!(status, 200, "{said}");
+    wait_for_inbox(&server, &["large"]);
+    let commands = [
+        "EXAMINE INBOX",
+        "FETCH 1 (RFC822.SIZE BODY.PEEK[2]<3999940.100> BODY.PEEK[3]<0.20>)",
+    ];
+    let said = imap(&server, "ringmail", "ringmailringmail", &commands);
+    assert!(said[1].contains("eXl5eXl5eXl5"), "{}", said[1]);
+    let many: Vec<Value> = (0..1001)
+        .map(|n| json!({"Address": format!("u{n}@a.example")}))
+        .collect();
+    let request = json!({"To": many, "Text": "t"});
+    assert_eq!(code(call(&server, "Send", &request)), "user");
+    let broken = "--b\r\nContent-Disposition: form-data; name=\"request\"\r\n\r\n".to_string()
+        + &"[".repeat(200_000)
+        + "\r\n--b--\r\n";
+    let (status, _, said) = post(&server, "Send", LOGIN, form, &broken);
+    assert_eq!(
+        (status, said.contains("\"protocol\"")),
+        (400, true),
+        "{said}"
+    );
+    stop(server);
+}

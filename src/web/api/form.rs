@@ -7,9 +7,11 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 
+use futures_lite::future::block_on;
 use hyper::Request;
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::CONTENT_TYPE;
+use shards::pool::PoolError;
 use shards::rt::Share;
 use webapi::{ApiError, Code, UploadKind};
 
@@ -64,12 +66,12 @@ pub(super) async fn read(core: &Rc<PerCore>, request: Request<Incoming>) -> Resu
     let share = core.message_memory.take(length, memory.max(most)).await;
     let share = share.ok_or_else(|| too_large(most))?;
     let octets = collect(body, length, most).await?;
-    let form = match multer::parse_boundary(&content_type) {
-        Ok(boundary) => parts(octets, boundary).await?,
-        Err(multer::Error::NoMultipart) => (urlencoded(&octets)?, Vec::new()),
-        Err(error) => return Err(wrong(error.to_string())),
+    let (request, uploads) = if octets.len() > ON_CORE_MAX {
+        let job = move || block_on(take_apart(octets, &content_type));
+        core.parsing.run(job).await.map_err(busy)??
+    } else {
+        take_apart(octets, &content_type).await?
     };
-    let (request, uploads) = form;
     let request = request
         .filter(|json| !json.is_empty())
         .ok_or_else(|| wrong("missing/empty request"))?;
@@ -95,6 +97,19 @@ async fn collect(mut body: Incoming, expected: usize, most: usize) -> Result<Byt
             octets.extend_from_slice(&data);
         }
     }
+}
+
+async fn take_apart(octets: Bytes, content_type: &str) -> Result<Parts, ApiError> {
+    match multer::parse_boundary(content_type) {
+        Ok(boundary) => parts(octets, boundary).await,
+        Err(multer::Error::NoMultipart) => Ok((urlencoded(&octets)?, Vec::new())),
+        Err(error) => Err(wrong(error.to_string())),
+    }
+}
+
+/// The pool has as much to do as it takes.
+pub(super) fn busy(error: PoolError) -> ApiError {
+    super::ours(format!("{error}; nothing was done, try again later"))
 }
 
 /// Any other content type: a body without fields is told so.
@@ -155,6 +170,8 @@ fn too_large(most: usize) -> ApiError {
     wrong(format!("the request is larger than {most} octets"))
 }
 
+/// Octets that are taken apart on the core; more are the pool's that takes long messages apart.
+pub(super) const ON_CORE_MAX: usize = 64 << 10;
 /// Octets of what is no file.
 const FIELDS_MAX: usize = 10 << 20;
 /// Files of a request.

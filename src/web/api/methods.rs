@@ -9,7 +9,7 @@ use webapi::{
     SuppressionAdd, SuppressionAddress, Suppressions, Time, read,
 };
 
-use super::form::Form;
+use super::form::{Form, ON_CORE_MAX, busy};
 use super::{Caller, Said, json, ours};
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall, Submit, UploadedFile};
 use crate::percore::PerCore;
@@ -56,11 +56,20 @@ async fn send(
     id: &str,
     form: &Form,
 ) -> Result<SendResult, ApiError> {
+    let request = if form.request.len() > ON_CORE_MAX {
+        let json = form.request.clone();
+        core.parsing
+            .run(move || read(&json))
+            .await
+            .map_err(busy)??
+    } else {
+        asked(form)?
+    };
     let submit = Submit {
         account: caller.account,
         login: caller.address.clone(),
         id: id.to_string(),
-        request: asked(form)?,
+        request,
         uploads: form
             .uploads
             .iter()
