@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::commands::{BROKEN, Control};
 use super::queue;
+use super::secrets::configured;
 use crate::percore::wall_clock;
 use crate::queue::{Deed, Filter, HoldRule, HoldRules};
 use crate::settings::DomainName;
@@ -29,6 +30,9 @@ pub(super) fn add(
         "" => Ok(String::new()),
         text => text.parse::<DomainName>().map(String::from),
     };
+    if !account.is_empty() {
+        configured(control, &account)?;
+    }
     let wrong = |error: NameError| error.to_string();
     let rule = HoldRule {
         account,

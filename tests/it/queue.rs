@@ -498,6 +498,14 @@ fn hold_rules_hold_new_mail_and_survive_a_kill() {
     let server = with_waiting(dir);
     let rules = |arguments: &[&str]| queue_does(dir, &[&["holdrules"], arguments].concat());
     assert_eq!(rules(&["list"]), "There are no hold rules.\n");
+    let unknown = ["queue", "holdrules", "add", "--account", "nobody", "--dir"];
+    let unknown = ringmail(&[&unknown[..], &[dir.to_str().unwrap()]].concat());
+    assert_eq!(unknown.code, 1);
+    assert!(
+        unknown.err.contains("there is no account nobody"),
+        "{}",
+        unknown.err
+    );
     let usage = ringmail(&["queue", "holdrules", "add", "--dir", dir.to_str().unwrap()]);
     assert_eq!(usage.code, 2);
     let added = rules(&["add", "--domain", "A.example", "--account", "ringmail"]);
