@@ -1,20 +1,20 @@
-//! The queue of a core: who is next, what is known of a message while somebody works on it, and what came of it. Each message's rows are
-//! changed by one after the other, and only here.
+//! The queue of a core: who is next, and what came of it. Each message's rows are changed by one after the other, and only here.
+//! `message` is what is known of one while somebody works on it, `work` its recipients whose turn it is.
+
+mod message;
+mod work;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
 use std::time::Duration;
 
-use shards::rt::{self, Event, Turn, Turns};
+use shards::rt::{self, Event, Turns};
 use shards::segments::BodyId;
-use shards::storage::{Batch, External, Shard, StorageError};
+use shards::storage::{Batch, Shard};
 
-use super::events::{self, EventKind, Interest, OwedEvent, Question};
-use super::from_id::FromIds;
+use super::events::{self, EventKind, Interest, Question};
 use super::hold_rules::HoldRules;
-use super::id::QueueId;
 use super::load;
 use super::moved::Moved;
 use super::route::Routes;
@@ -24,6 +24,11 @@ use super::rows::{
 use super::suppression::Lists;
 use super::waiting::{Entry, New, Waiting, clamp};
 use crate::store::StoreError;
+
+use message::READERS_MAX;
+pub use message::{Content, Message};
+use work::LATER;
+pub use work::Work;
 
 /// The queue of a core: of the messages of its shards.
 pub struct Queue {
@@ -77,207 +82,6 @@ pub struct Queue {
 
 /// What an account wants of events; none: there is no such account.
 type Interests = Rc<dyn Fn(&str) -> Option<Interest>>;
-
-/// A message in memory.
-pub struct Message {
-    shard: Rc<Shard>,
-    /// The number of its body.
-    pub body: BodyId,
-    /// What is common to its recipients.
-    pub row: MessageRow,
-    changed: RefCell<BTreeMap<u32, RecipientRow>>,
-    /// How many of them are done.
-    done: Cell<usize>,
-    /// Recipients that have a row.
-    written: RefCell<BTreeSet<u32>>,
-    content: RefCell<Option<Rc<Content>>>,
-    /// Octets of the content that count in the queue's budget.
-    counted: Cell<usize>,
-    turn: Rc<Turns>,
-    /// Of those who tell its sender something.
-    telling: Rc<Turns>,
-    gone: Cell<bool>,
-    /// Its recipients stand in line. Not until its acceptance is durable.
-    standing: Cell<bool>,
-    /// When recipients under way shall be tried next, if this attempt does not end it: an operator has said so meanwhile.
-    asked: RefCell<BTreeMap<u32, i64>>,
-    queue: Weak<Queue>,
-}
-
-impl Drop for Message {
-    fn drop(&mut self) {
-        if let Some(queue) = self.queue.upgrade()
-            && let Ok(mut open) = queue.open.try_borrow_mut()
-        {
-            let key = self.key();
-            // Not another one's that was read since.
-            if open
-                .get(&key)
-                .is_some_and(|other| other.strong_count() == 0)
-            {
-                open.remove(&key);
-            }
-        }
-    }
-}
-
-/// The octets of a message.
-pub struct Content {
-    /// Those in memory: all of them, or those before the file's.
-    pub bytes: Arc<Vec<u8>>,
-    /// Those that follow, in a file.
-    pub external: Option<External>,
-}
-
-/// Recipients of a message that are due, taken out of line. Whoever has them records what came of it; if that is dropped they stand in line
-/// again a minute later.
-pub struct Work {
-    queue: Rc<Queue>,
-    /// The message.
-    pub message: Rc<Message>,
-    /// In which line they stood.
-    pub line: Rc<str>,
-    /// Which of its recipients.
-    pub recipients: Vec<u32>,
-    /// Seconds until those of whom nothing is recorded are tried again.
-    pub later: i64,
-}
-
-impl Message {
-    /// What became of a recipient so far.
-    pub fn recipient(&self, index: u32) -> RecipientRow {
-        let changed = self.changed.borrow();
-        changed
-            .get(&index)
-            .cloned()
-            .unwrap_or_else(|| RecipientRow::fresh(&self.row))
-    }
-
-    /// Whether the time of all of these recipients is over.
-    pub fn are_late(&self, indexes: &[u32], now: i64) -> bool {
-        let mut expires = indexes
-            .iter()
-            .map(|index| self.recipient(*index).expires(&self.row));
-        expires.all(|expires| expires <= now)
-    }
-
-    /// The number of a recipient, within its shard.
-    pub fn number(&self, index: u32) -> u64 {
-        super::id::first_of(self.body, self.row.recipients.len()) + u64::from(index)
-    }
-
-    /// The number of a recipient, as operators and programs see it.
-    pub fn id(&self, index: u32) -> u64 {
-        let id = QueueId::new(self.shard.id().0, self.number(index));
-        id.map_or(0, QueueId::get)
-    }
-
-    /// The reverse-path with which it goes to a recipient; empty for the null path.
-    pub fn mail_from(&self, from_ids: &FromIds, index: u32) -> String {
-        let id = QueueId::new(self.shard.id().0, self.number(index));
-        self.row.mail_from(from_ids, id)
-    }
-
-    /// Its shard.
-    pub fn shard(&self) -> &Rc<Shard> {
-        &self.shard
-    }
-
-    /// Its octets: those that are in memory, or read again.
-    pub async fn content(&self) -> Result<Rc<Content>, StoreError> {
-        if let Some(content) = &*self.content.borrow() {
-            return Ok(content.clone());
-        }
-        let queue = self.queue.upgrade();
-        let _turn = match &queue {
-            Some(queue) => Some(queue.readers.take(READERS_MAX).await),
-            None => None,
-        };
-        let body = self.shard.read_body(self.body, None).await?;
-        let external = (body.external_length() > 0).then(|| External {
-            path: self.shard.external_path(self.body).into(),
-            length: body.external_length(),
-            id: body.location().external_id,
-        });
-        Ok(Rc::new(Content {
-            bytes: Arc::new(body.bytes().to_vec()),
-            external,
-        }))
-    }
-
-    /// Recipients of whom the sender has still to be told something, and whose attempts are over: what comes of one may be better than
-    /// what is owed.
-    pub fn owing(&self) -> Vec<(u32, RecipientRow)> {
-        let changed = self.changed.borrow();
-        let owing = changed.iter().filter(|(index, row)| {
-            let under_way =
-                |queue: Rc<Queue>| queue.is_under_way(self.shard.id().0, self.body, **index);
-            row.owes.is_some() && !self.queue.upgrade().is_some_and(under_way)
-        });
-        owing.map(|(index, row)| (*index, row.clone())).collect()
-    }
-
-    /// Events that have still to reach the account's shard, of recipients whose attempts are over.
-    pub fn events(&self) -> Vec<(u32, RecipientRow, OwedEvent)> {
-        let changed = self.changed.borrow();
-        let (queue, shard) = (self.queue.upgrade(), self.shard.id().0);
-        let is_under_way = |index: u32| {
-            let queue = queue.as_ref();
-            queue.is_some_and(|queue| queue.is_under_way(shard, self.body, index))
-        };
-        let owing = changed
-            .iter()
-            .filter(|(index, row)| !row.events.is_empty() && !is_under_way(**index));
-        let each = owing
-            .flat_map(|(index, row)| row.events.iter().map(|owed| (*index, row.clone(), *owed)));
-        each.collect()
-    }
-
-    /// A recipient under way shall be tried next then, if this attempt does not end it.
-    pub(super) fn ask(&self, index: u32, next: i64) {
-        self.asked.borrow_mut().insert(index, next);
-    }
-
-    fn is_over(&self) -> bool {
-        self.done.get() == self.row.recipients.len()
-    }
-
-    fn put(&self, index: u32, row: RecipientRow) {
-        let is_done = row.is_done();
-        let before = self.changed.borrow_mut().insert(index, row);
-        let was_done = before.is_some_and(|row| row.is_done());
-        let done = self.done.get() + usize::from(is_done) - usize::from(was_done);
-        self.done.set(done);
-    }
-
-    fn of(queue: &Rc<Queue>, shard: &Rc<Shard>, stored: Stored) -> Rc<Message> {
-        Rc::new(Message {
-            shard: shard.clone(),
-            body: stored.body,
-            row: stored.message,
-            done: Cell::new(stored.changed.iter().filter(|(_, r)| r.is_done()).count()),
-            written: RefCell::new(stored.changed.iter().map(|(index, _)| *index).collect()),
-            changed: RefCell::new(stored.changed.into_iter().collect()),
-            content: RefCell::default(),
-            counted: Cell::new(0),
-            turn: Rc::default(),
-            telling: Rc::default(),
-            gone: Cell::new(false),
-            standing: Cell::new(true),
-            asked: RefCell::default(),
-            queue: Rc::downgrade(queue),
-        })
-    }
-
-    /// Waits until nobody else tells its sender something.
-    pub async fn telling(&self) -> Turn {
-        self.telling.take(1).await
-    }
-
-    fn key(&self) -> (u16, u64) {
-        (self.shard.id().0, self.body.0)
-    }
-}
 
 impl Queue {
     /// Of these shards. Messages that come are kept in memory for their first attempt up to so many octets.
@@ -950,95 +754,6 @@ impl Drop for Resuming {
     }
 }
 
-impl Work {
-    /// Takes out those who are held: they were taken since their time is over, or were held just now. Nothing is sent for them.
-    pub fn take_held(&mut self) -> Option<Work> {
-        let message = self.message.clone();
-        self.take_out(|index| message.recipient(index).state == State::Held)
-    }
-
-    /// Takes out some.
-    pub fn take_out(&mut self, is_out: impl Fn(u32) -> bool) -> Option<Work> {
-        let (held, others) = self.recipients.iter().partition(|index| is_out(**index));
-        self.recipients = others;
-        let held = Work {
-            queue: self.queue.clone(),
-            message: self.message.clone(),
-            line: self.line.clone(),
-            recipients: held,
-            later: LATER,
-        };
-        (!held.recipients.is_empty()).then_some(held)
-    }
-
-    /// Records what came of the recipients: those of `rows`; durable when it returns. Others stand in line again. It is tried until it is
-    /// done, for what was sent must not be sent again; an error: the shard is out of service until the next start.
-    pub async fn record(
-        mut self,
-        rows: impl Fn(&Message) -> Vec<(u32, RecipientRow)>,
-    ) -> Result<(), StoreError> {
-        let (queue, message) = (self.queue.clone(), self.message.clone());
-        let mut recorded = Vec::new();
-        loop {
-            let change = |message: &Message| {
-                let mut rows = rows(message);
-                recorded = rows.iter().map(|(index, _)| *index).collect();
-                for (index, row) in &mut rows {
-                    let asked = message.asked.borrow_mut().remove(index);
-                    if let Some(next) = asked.filter(|_| !row.state.is_over()) {
-                        row.next = next;
-                    }
-                }
-                rows
-            };
-            let result = queue.change_as(&message, &self.recipients, change, 0, |_| ());
-            match result.await {
-                Ok(()) => break,
-                Err(error @ StoreError::Storage(StorageError::Poisoned(..))) => {
-                    self.recipients.clear();
-                    return Err(error);
-                }
-                Err(error) => {
-                    tracing::warn!(shard = %message.shard.id(), message = message.body.0, %error, "what came of a queued message can't be recorded yet");
-                    rt::sleep(PAUSE).await;
-                }
-            }
-        }
-        let (shard, body) = message.key();
-        self.recipients.retain(|index| {
-            let over = recorded.contains(index);
-            if over {
-                queue.under_way.borrow_mut().remove(&(shard, body, *index));
-            }
-            !over
-        });
-        Ok(())
-    }
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        let (shard, body) = self.message.key();
-        for index in &self.recipients {
-            self.queue
-                .under_way
-                .borrow_mut()
-                .remove(&(shard, body, *index));
-            self.message.asked.borrow_mut().remove(index);
-            let due = (self.queue.clock)() + self.later;
-            self.queue.again(&self.message, *index, due);
-        }
-        self.queue.let_go_if_tried(&self.message);
-        self.queue.changed.notify();
-    }
-}
-
-/// Between two tries to record something.
-const PAUSE: Duration = Duration::from_secs(1);
-/// Seconds until somebody who could not be tried is tried again.
-const LATER: i64 = 60;
-/// Messages of a core that are being read.
-const READERS_MAX: usize = 32;
 /// Taken out of a line at once.
 const LATE_MAX: usize = 1_000;
 /// Octets of the rows of one change, about.

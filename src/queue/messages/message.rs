@@ -1,0 +1,207 @@
+//! A message in memory, while somebody has it in hand: what is common to its recipients, what became of each, its octets.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use shards::rt::{Turn, Turns};
+use shards::segments::BodyId;
+use shards::storage::{External, Shard};
+
+use super::Queue;
+use crate::queue::events::OwedEvent;
+use crate::queue::from_id::FromIds;
+use crate::queue::id::QueueId;
+use crate::queue::rows::{MessageRow, RecipientRow, Stored};
+use crate::store::StoreError;
+
+/// A message in memory.
+pub struct Message {
+    pub(super) shard: Rc<Shard>,
+    /// The number of its body.
+    pub body: BodyId,
+    /// What is common to its recipients.
+    pub row: MessageRow,
+    pub(super) changed: RefCell<BTreeMap<u32, RecipientRow>>,
+    /// How many of them are done.
+    pub(super) done: Cell<usize>,
+    /// Recipients that have a row.
+    pub(super) written: RefCell<BTreeSet<u32>>,
+    pub(super) content: RefCell<Option<Rc<Content>>>,
+    /// Octets of the content that count in the queue's budget.
+    pub(super) counted: Cell<usize>,
+    pub(super) turn: Rc<Turns>,
+    /// Of those who tell its sender something.
+    pub(super) telling: Rc<Turns>,
+    pub(super) gone: Cell<bool>,
+    /// Its recipients stand in line. Not until its acceptance is durable.
+    pub(super) standing: Cell<bool>,
+    /// When recipients under way shall be tried next, if this attempt does not end it: an operator has said so meanwhile.
+    pub(super) asked: RefCell<BTreeMap<u32, i64>>,
+    pub(super) queue: Weak<Queue>,
+}
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        if let Some(queue) = self.queue.upgrade()
+            && let Ok(mut open) = queue.open.try_borrow_mut()
+        {
+            let key = self.key();
+            // Not another one's that was read since.
+            if open
+                .get(&key)
+                .is_some_and(|other| other.strong_count() == 0)
+            {
+                open.remove(&key);
+            }
+        }
+    }
+}
+
+/// The octets of a message.
+pub struct Content {
+    /// Those in memory: all of them, or those before the file's.
+    pub bytes: Arc<Vec<u8>>,
+    /// Those that follow, in a file.
+    pub external: Option<External>,
+}
+
+impl Message {
+    /// What became of a recipient so far.
+    pub fn recipient(&self, index: u32) -> RecipientRow {
+        let changed = self.changed.borrow();
+        changed
+            .get(&index)
+            .cloned()
+            .unwrap_or_else(|| RecipientRow::fresh(&self.row))
+    }
+
+    /// Whether the time of all of these recipients is over.
+    pub fn are_late(&self, indexes: &[u32], now: i64) -> bool {
+        let mut expires = indexes
+            .iter()
+            .map(|index| self.recipient(*index).expires(&self.row));
+        expires.all(|expires| expires <= now)
+    }
+
+    /// The number of a recipient, within its shard.
+    pub fn number(&self, index: u32) -> u64 {
+        crate::queue::id::first_of(self.body, self.row.recipients.len()) + u64::from(index)
+    }
+
+    /// The number of a recipient, as operators and programs see it.
+    pub fn id(&self, index: u32) -> u64 {
+        let id = QueueId::new(self.shard.id().0, self.number(index));
+        id.map_or(0, QueueId::get)
+    }
+
+    /// The reverse-path with which it goes to a recipient; empty for the null path.
+    pub fn mail_from(&self, from_ids: &FromIds, index: u32) -> String {
+        let id = QueueId::new(self.shard.id().0, self.number(index));
+        self.row.mail_from(from_ids, id)
+    }
+
+    /// Its shard.
+    pub fn shard(&self) -> &Rc<Shard> {
+        &self.shard
+    }
+
+    /// Its octets: those that are in memory, or read again.
+    pub async fn content(&self) -> Result<Rc<Content>, StoreError> {
+        if let Some(content) = &*self.content.borrow() {
+            return Ok(content.clone());
+        }
+        let queue = self.queue.upgrade();
+        let _turn = match &queue {
+            Some(queue) => Some(queue.readers.take(READERS_MAX).await),
+            None => None,
+        };
+        let body = self.shard.read_body(self.body, None).await?;
+        let external = (body.external_length() > 0).then(|| External {
+            path: self.shard.external_path(self.body).into(),
+            length: body.external_length(),
+            id: body.location().external_id,
+        });
+        Ok(Rc::new(Content {
+            bytes: Arc::new(body.bytes().to_vec()),
+            external,
+        }))
+    }
+
+    /// Recipients of whom the sender has still to be told something, and whose attempts are over: what comes of one may be better than
+    /// what is owed.
+    pub fn owing(&self) -> Vec<(u32, RecipientRow)> {
+        let changed = self.changed.borrow();
+        let owing = changed.iter().filter(|(index, row)| {
+            let under_way =
+                |queue: Rc<Queue>| queue.is_under_way(self.shard.id().0, self.body, **index);
+            row.owes.is_some() && !self.queue.upgrade().is_some_and(under_way)
+        });
+        owing.map(|(index, row)| (*index, row.clone())).collect()
+    }
+
+    /// Events that have still to reach the account's shard, of recipients whose attempts are over.
+    pub fn events(&self) -> Vec<(u32, RecipientRow, OwedEvent)> {
+        let changed = self.changed.borrow();
+        let (queue, shard) = (self.queue.upgrade(), self.shard.id().0);
+        let is_under_way = |index: u32| {
+            let queue = queue.as_ref();
+            queue.is_some_and(|queue| queue.is_under_way(shard, self.body, index))
+        };
+        let owing = changed
+            .iter()
+            .filter(|(index, row)| !row.events.is_empty() && !is_under_way(**index));
+        let each = owing
+            .flat_map(|(index, row)| row.events.iter().map(|owed| (*index, row.clone(), *owed)));
+        each.collect()
+    }
+
+    /// A recipient under way shall be tried next then, if this attempt does not end it.
+    pub(in crate::queue) fn ask(&self, index: u32, next: i64) {
+        self.asked.borrow_mut().insert(index, next);
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.done.get() == self.row.recipients.len()
+    }
+
+    pub(super) fn put(&self, index: u32, row: RecipientRow) {
+        let is_done = row.is_done();
+        let before = self.changed.borrow_mut().insert(index, row);
+        let was_done = before.is_some_and(|row| row.is_done());
+        let done = self.done.get() + usize::from(is_done) - usize::from(was_done);
+        self.done.set(done);
+    }
+
+    pub(super) fn of(queue: &Rc<Queue>, shard: &Rc<Shard>, stored: Stored) -> Rc<Message> {
+        Rc::new(Message {
+            shard: shard.clone(),
+            body: stored.body,
+            row: stored.message,
+            done: Cell::new(stored.changed.iter().filter(|(_, r)| r.is_done()).count()),
+            written: RefCell::new(stored.changed.iter().map(|(index, _)| *index).collect()),
+            changed: RefCell::new(stored.changed.into_iter().collect()),
+            content: RefCell::default(),
+            counted: Cell::new(0),
+            turn: Rc::default(),
+            telling: Rc::default(),
+            gone: Cell::new(false),
+            standing: Cell::new(true),
+            asked: RefCell::default(),
+            queue: Rc::downgrade(queue),
+        })
+    }
+
+    /// Waits until nobody else tells its sender something.
+    pub async fn telling(&self) -> Turn {
+        self.telling.take(1).await
+    }
+
+    pub(super) fn key(&self) -> (u16, u64) {
+        (self.shard.id().0, self.body.0)
+    }
+}
+
+/// Messages of a core that are being read.
+pub(super) const READERS_MAX: usize = 32;
