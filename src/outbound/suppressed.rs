@@ -15,7 +15,9 @@ pub(super) async fn sift(core: &Rc<PerCore>, mut work: Work) -> Option<Work> {
     let Some(account) = account.filter(|a| core.queue.interest(a.as_str()).is_some()) else {
         return Some(work);
     };
-    let reasons = match ask(core, account, &work).await {
+    let asked = ask(core, account, &work).await;
+    core.queue.lists.looked_at(account.as_str(), asked.is_ok());
+    let reasons = match asked {
         Ok(reasons) => reasons,
         Err(error) => {
             tracing::warn!(%account, message = work.message.body.0, %error, "the suppression list can't be looked at now: its mail is tried again in a minute");

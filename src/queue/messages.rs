@@ -168,11 +168,12 @@ impl Queue {
         (self.clock)()
     }
 
-    /// Why the line of a recipient does not move.
+    /// Why the line of a recipient, or the mail of its account, does not move.
     pub fn pause(&self, stored: &Stored, index: u32, row: &RecipientRow) -> Option<String> {
         let recipient = stored.message.recipients.get(index as usize)?;
         let routes = self.routes.borrow().clone();
-        self.reason(&routes.line(&stored.message, recipient, row))
+        let of_line = self.reason(&routes.line(&stored.message, recipient, row));
+        of_line.or_else(|| self.lists.reason(&stored.message.account))
     }
 
     /// What is accepted from now on is held by these rules.

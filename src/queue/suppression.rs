@@ -372,6 +372,8 @@ pub async fn prune(shard: &Rc<Shard>, now: i64) -> Result<u64, StoreError> {
 pub struct Lists {
     known: RefCell<HashMap<String, Known>>,
     loading: RefCell<HashMap<String, Rc<Loading>>>,
+    /// Accounts whose lists could not be looked at when that was tried last.
+    missing: RefCell<HashSet<String>>,
 }
 
 struct Known {
@@ -393,6 +395,25 @@ impl Lists {
         let known = self.known.borrow();
         let age = known.get(account).map(|known| now - known.loaded);
         age.is_some_and(|age| (0..LIFETIME).contains(&age))
+    }
+
+    /// Whether an account's list could be looked at now.
+    pub fn looked_at(&self, account: &str, could: bool) {
+        let mut missing = self.missing.borrow_mut();
+        match could {
+            true if missing.is_empty() => (),
+            true => drop(missing.remove(account)),
+            false => drop(missing.insert(account.to_string())),
+        }
+    }
+
+    /// Why an account's mail does not go on, if it is for want of its list.
+    pub fn reason(&self, account: &str) -> Option<String> {
+        let missing = self.missing.borrow();
+        missing.contains(account).then(|| {
+            "its account's suppression list can't be looked at now; that is tried again each minute"
+                .to_string()
+        })
     }
 
     /// Loads a list if it is not fresh. An error if it can't be loaded and is not known at all.
@@ -506,6 +527,18 @@ const SLICE: usize = 500;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_waits_for_a_list_says_so() {
+        let lists = Lists::default();
+        lists.looked_at("anna", true);
+        assert_eq!(lists.reason("anna"), None);
+        lists.looked_at("anna", false);
+        assert!(lists.reason("anna").unwrap().contains("suppression list"));
+        assert_eq!(lists.reason("ben"), None);
+        lists.looked_at("anna", true);
+        assert_eq!(lists.reason("anna"), None);
+    }
 
     #[test]
     fn an_address_is_listed_under_its_base_form() {
