@@ -6,6 +6,7 @@
 //! taken once. What nobody wants is not owed: a delivery of an account that keeps nothing costs what it did before.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -132,6 +133,8 @@ pub struct Event {
     pub orcpt: Option<String>,
     /// How many recipients the message had.
     pub recipients: u32,
+    /// Their numbers, as far as they are known.
+    pub numbers: Range<u64>,
     /// When the message was accepted.
     pub accepted: i64,
     /// Octets of the message.
@@ -197,6 +200,10 @@ impl Event {
             recipient: recipient.map_or_else(String::new, |r| r.address.clone()),
             orcpt: recipient.and_then(|r| r.orcpt.clone()),
             recipients: u32::try_from(message.recipients.len()).unwrap_or(u32::MAX),
+            numbers: {
+                let first = id - u64::from(index);
+                first..first + message.recipients.len() as u64
+            },
             accepted: message.accepted,
             size: message.size,
             remote: attempt.map_or_else(String::new, |a| a.remote.clone()),

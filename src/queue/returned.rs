@@ -227,6 +227,7 @@ impl ReturnedResult {
             recipient: row.recipient.clone(),
             orcpt: row.orcpt.clone(),
             recipients: row.recipients,
+            numbers: row.id..row.id + 1,
             accepted: row.accepted,
             size: row.size,
             remote: self.reporting_mta.clone(),

@@ -191,8 +191,8 @@ pub(super) async fn take(
             if row.in_force(writing.now).is_some() || judged == Suppression::Never {
                 return Ok(());
             }
-            // Several reports about one message are one failure.
-            let is_counted = |f: &Failure| f.id == event.id.id;
+            // Several reports about one message are one failure, and so are several spellings of the address in it.
+            let is_counted = |f: &Failure| event.numbers.contains(&f.id);
             if judged == Suppression::AfterRepeats && row.failures.iter().any(is_counted) {
                 return Ok(());
             }

@@ -76,6 +76,7 @@ fn sent() -> events::Event {
         recipient: "bob@one.example".into(),
         orcpt: None,
         recipients: 2,
+        numbers: 7..9,
         accepted: 990,
         size: 10,
         remote: "mx.one.example".into(),
@@ -461,4 +462,35 @@ fn a_kill_beside_each_commit_neither_loses_nor_doubles_what_came_back() {
             }
         }
     }
+}
+
+#[test]
+fn spellings_of_one_address_in_a_message_are_one_failure() {
+    with_sent(async |sent| {
+        let refused = |id: u64, at: i64| {
+            move |event: &mut events::Event| {
+                event.id.id = id;
+                event.id.kind = events::EventKind::Failed;
+                event.numbers = id / 10 * 10..id / 10 * 10 + 3;
+                event.recipient = format!("bob+{id}@one.example");
+                event.at = at;
+                event.code = 554;
+                event.history = vec![Attempt {
+                    at,
+                    took_ms: 1,
+                    remote: "mx.one.example".into(),
+                    code: 554,
+                    enhanced: None,
+                    text: "no".into(),
+                }];
+            }
+        };
+        for id in 20..23 {
+            sent.ends(refused(id, 1_500)).await;
+        }
+        assert_eq!(sent.listed("bob@one.example").await, (None, 1));
+        sent.ends(refused(30, 1_600)).await;
+        sent.ends(refused(40, 1_700)).await;
+        assert!(sent.listed("bob@one.example").await.0.is_some());
+    });
 }
