@@ -148,6 +148,14 @@ pub fn compose(
     maker: &Maker<'_>,
 ) -> Result<Composed, ApiError> {
     check(request)?;
+    let files = [
+        &request.alternative_files,
+        &request.inline_files,
+        &request.attached_files,
+    ];
+    if files.iter().map(|files| files.len()).sum::<usize>() + uploads.len() > FILES_MAX {
+        return Err(user(format!("more than {FILES_MAX} files")));
+    }
     let from = match request.from.first() {
         Some(from) => mailbox(from),
         None => {
@@ -224,10 +232,10 @@ fn body<'r>(request: &'r SendRequest, uploads: &'r Uploads<'_>) -> Result<MimePa
     let of = |kind: UploadKind| uploads.iter().filter(move |u| u.kind == kind);
     let mut texts = Vec::new();
     if !request.text.is_empty() {
-        texts.push(MimePart::new("text/plain", request.text.as_str()));
+        texts.push(MimePart::new("text/plain", whole_lines(&request.text)));
     }
     if !request.html.is_empty() {
-        texts.push(MimePart::new("text/html", request.html.as_str()));
+        texts.push(MimePart::new("text/html", whole_lines(&request.html)));
     }
     let alternatives = files(
         &request.alternative_files,
@@ -251,6 +259,16 @@ fn body<'r>(request: &'r SendRequest, uploads: &'r Uploads<'_>) -> Result<MimePa
     Ok(joined("multipart/mixed", mixed))
 }
 
+/// Without a CR that ends no line: it is in no body of text. RFC 2045 2.7, RFC 5321 2.3.8.
+fn whole_lines(text: &str) -> Cow<'_, str> {
+    let is_lone = |(at, _): (usize, _)| text.as_bytes().get(at + 1) != Some(&b'\n');
+    if !text.match_indices('\r').any(is_lone) {
+        return Cow::Borrowed(text);
+    }
+    let lines = text.replace("\r\n", "\n").replace('\r', "\n");
+    Cow::Owned(lines.replace('\n', "\r\n"))
+}
+
 /// One part is itself.
 fn joined<'r>(container: &'static str, mut parts: Vec<MimePart<'r>>) -> MimePart<'r> {
     match parts.len() {
@@ -269,7 +287,12 @@ fn files<'r>(
 ) -> Result<Vec<MimePart<'r>>, ApiError> {
     let mut parts = Vec::new();
     for file in of_request {
-        let content = STANDARD.decode(&file.data);
+        // Some write it in lines.
+        let data = match file.data.contains(['\r', '\n']) {
+            true => Cow::Owned(file.data.replace(['\r', '\n'], "")),
+            false => Cow::Borrowed(file.data.as_str()),
+        };
+        let content = STANDARD.decode(data.as_bytes());
         let content = content.map_err(|e| user(format!("file {:?}: Data: {e}", file.name)))?;
         let content_type = content_type(&file.content_type, &content);
         let part = part(
@@ -282,13 +305,10 @@ fn files<'r>(
         parts.push(part);
     }
     for file in uploads {
-        for (what, text) in [
-            ("Content-Type", &file.content_type),
-            ("Content-ID", &file.content_id),
-            ("name", &file.name),
-        ] {
-            check_text(&format!("upload {:?}: {what}", file.name), text)?;
-        }
+        let of = |what: &str| format!("upload {:?}: {what}", file.name);
+        check_text(&of("name"), &file.name)?;
+        check_ascii(&of("Content-Type"), &file.content_type)?;
+        check_ascii(&of("Content-ID"), &file.content_id)?;
         let content_type = content_type(&file.content_type, file.content);
         let content = Cow::Borrowed(file.content);
         let part = part(
@@ -359,7 +379,12 @@ fn check(request: &SendRequest) -> Result<(), ApiError> {
         }
     }
     check_text("Subject", &request.subject)?;
-    check_text("MessageID", &request.message_id)?;
+    for (field, text) in [("Text", &request.text), ("HTML", &request.html)] {
+        if text.contains('\0') {
+            return Err(user(format!("{field}: it has a NUL character in it")));
+        }
+    }
+    check_ascii("MessageID", &request.message_id)?;
     let id = &request.message_id;
     let has_brackets = id.len() > 2 && id.starts_with('<') && id.ends_with('>');
     if !id.is_empty() && !has_brackets {
@@ -367,7 +392,7 @@ fn check(request: &SendRequest) -> Result<(), ApiError> {
         return Err(ApiError::new(Code::MalformedMessageId, message));
     }
     for reference in &request.references {
-        check_text("References", reference)?;
+        check_ascii("References", reference)?;
     }
     let files = [
         &request.alternative_files,
@@ -376,8 +401,8 @@ fn check(request: &SendRequest) -> Result<(), ApiError> {
     ];
     for file in files.into_iter().flatten() {
         check_text("file: Name", &file.name)?;
-        check_text("file: ContentType", &file.content_type)?;
-        check_text("file: ContentID", &file.content_id)?;
+        check_ascii("file: ContentType", &file.content_type)?;
+        check_ascii("file: ContentID", &file.content_id)?;
     }
     let mut seen: Vec<&str> = Vec::new();
     for (name, value) in &request.headers {
@@ -390,8 +415,13 @@ fn check(request: &SendRequest) -> Result<(), ApiError> {
         if OURS.iter().any(is) {
             return Err(user(format!("Headers: {name} is written by the server")));
         }
+        let lower = name.to_ascii_lowercase();
+        if EXTRA.iter().any(|extra| lower.starts_with(extra)) {
+            let message = "what recipients are not to read is said in Extra";
+            return Err(user(format!("Headers: {name}: {message}")));
+        }
         if ONCE.iter().any(is) {
-            let said_by_request = match name.to_ascii_lowercase().as_str() {
+            let said_by_request = match lower.as_str() {
                 "from" | "date" | "message-id" => true,
                 "to" => !request.to.is_empty(),
                 "cc" => !request.cc.is_empty(),
@@ -416,12 +446,29 @@ fn check_text(what: &str, text: &str) -> Result<(), ApiError> {
     }
 }
 
+/// Of what is written as it is. RFC 5322 2.2.
+fn check_ascii(what: &str, text: &str) -> Result<(), ApiError> {
+    check_text(what, text)?;
+    match text.is_ascii() && text.len() <= RAW_MAX {
+        true => Ok(()),
+        false => Err(user(format!(
+            "{what}: more than {RAW_MAX} octets, or not ASCII"
+        ))),
+    }
+}
+
 fn user(message: impl Into<String>) -> ApiError {
     ApiError::new(Code::User, message)
 }
 
 /// RFC 5322 2.1.1, less a colon, a space and a value.
 const NAME_MAX: usize = 76;
+/// Octets of a value that is written as it is, which may have no place where a line can end (RFC 5322 2.1.1: 998 octets).
+const RAW_MAX: usize = 900;
+/// Files of a message.
+const FILES_MAX: usize = 1000;
+/// What the submitter says for himself where a message is submitted by SMTP: recipients would read it.
+const EXTRA: [&str; 2] = ["ringmail-extra-", "x-mox-extra-"];
 /// Octets of a file that its type is guessed from.
 const LOOKED_AT: usize = 512;
 /// Fields that no request may write.

@@ -202,6 +202,16 @@ fn what_would_break_a_field_is_refused() {
         r#"{"Text":"t","AttachedFiles":[{"Data":"?"}]}"#,
         r#"{"Text":"t","AttachedFiles":[{"ContentType":"a/b\n","Data":""}]}"#,
         r#"{"Text":"t","AttachedFiles":[{"ContentID":"a\n","Data":""}]}"#,
+        r#"{"Text":"t","AttachedFiles":[{"ContentID":"é","Data":""}]}"#,
+        r#"{"Text":"t","AttachedFiles":[{"ContentType":"a/b; c=é","Data":""}]}"#,
+        r#"{"Text":"t","MessageID":"<é@x>"}"#,
+        r#"{"Text":"t","References":["<é@x>"]}"#,
+        &format!(r#"{{"Text":"t","MessageID":"<{}@x>"}}"#, "a".repeat(900)),
+        &format!(r#"{{"Text":"t","References":["<{}@x>"]}}"#, "a".repeat(900)),
+        r#"{"Text":"a\u0000b"}"#,
+        r#"{"Text":"t","HTML":"a\u0000b"}"#,
+        r#"{"Text":"t","Headers":[["X-MOX-Extra-Key","a"]]}"#,
+        r#"{"Text":"t","Headers":[["Ringmail-extra-Key","a"]]}"#,
     ] {
         assert_eq!(refused(json).code, Code::User, "{json}");
     }
@@ -269,4 +279,66 @@ fn requests_are_read_as_the_first_clients_write_them() {
     }
     let written = serde_json::to_string(&read_full).unwrap();
     assert_eq!(request(&written), read_full);
+}
+
+#[test]
+fn lists_are_bounded_while_they_are_read() {
+    let with = |field: &str, entries: usize, entry: &str| {
+        let entries = vec![entry; entries].join(",");
+        read::<SendRequest>(format!(r#"{{"{field}":[{entries}]}}"#).as_bytes())
+    };
+    for (field, entry) in [
+        ("To", "{}"),
+        ("bcc", "{}"),
+        ("References", r#""""#),
+        ("Headers", r#"["",""]"#),
+        ("AttachedFiles", "{}"),
+    ] {
+        assert!(with(field, 10_000, entry).is_ok(), "{field}");
+        let error = with(field, 10_001, entry).unwrap_err();
+        assert_eq!(error.code, Code::Protocol, "{field}");
+        assert!(error.message.contains("10000"), "{}", error.message);
+    }
+    let extra = |keys: usize| {
+        let pairs: Vec<String> = (0..keys).map(|n| format!(r#""{n}":"""#)).collect();
+        read::<SendRequest>(format!(r#"{{"Extra":{{{}}}}}"#, pairs.join(",")).as_bytes())
+    };
+    assert_eq!(extra(10_000).unwrap().extra.len(), 10_000);
+    assert!(extra(10_001).is_err());
+}
+
+#[test]
+fn files_are_bounded_wherever_they_come_from() {
+    let with = |inline: usize, attached: usize, uploads: usize| {
+        let files = |count: usize| vec!["{}"; count].join(",");
+        let (inline, attached) = (files(inline), files(attached));
+        let json =
+            format!(r#"{{"Text":"t","InlineFiles":[{inline}],"AttachedFiles":[{attached}]}}"#);
+        let upload = Upload {
+            kind: UploadKind::Attached,
+            name: String::new(),
+            content_type: String::new(),
+            content_id: String::new(),
+            content: b"x",
+        };
+        compose(&request(&json), &vec![upload; uploads], &maker()).map(|_| ())
+    };
+    assert_eq!(with(300, 300, 400), Ok(()));
+    assert_eq!(with(300, 301, 400).unwrap_err().code, Code::User);
+    assert_eq!(with(0, 0, 1001).unwrap_err().code, Code::User);
+}
+
+#[test]
+fn base64_may_be_in_lines() {
+    let message = made(r#"{"Text":"t","AttachedFiles":[{"Name":"a","Data":"QU\r\nJ\nD\r\n"}]}"#);
+    assert!(message.contains("\r\nQUJD\r\n"), "{message}");
+}
+
+#[test]
+fn a_lone_cr_ends_a_line() {
+    let message = made(r#"{"Text":"a\rb\r\nc\nd\r\r"}"#);
+    assert!(
+        message.ends_with("\r\n\r\na\r\nb\r\nc\r\nd\r\n\r\n"),
+        "{message:?}"
+    );
 }

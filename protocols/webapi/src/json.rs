@@ -1,7 +1,13 @@
 //! JSON as the first clients of this API write it: names of fields in any case, `null` for what is not said, nothing unknown, what comes
-//! after the first value not looked at.
+//! after the first value not looked at. Lists are bounded while they are read: an entry may take much more memory than its JSON.
 
-use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{
+    Deserialize, DeserializeOwned, Deserializer, Error, MapAccess, SeqAccess, Visitor,
+};
 
 use crate::code::{ApiError, Code};
 
@@ -10,6 +16,85 @@ pub fn read<T: DeserializeOwned>(octets: &[u8]) -> Result<T, ApiError> {
     let mut reader = serde_json::Deserializer::from_slice(octets);
     T::deserialize(&mut reader)
         .map_err(|e| ApiError::new(Code::Protocol, format!("parsing request: {e}")))
+}
+
+/// Entries of a list, or of an object whose keys are free.
+const ENTRIES_MAX: usize = 10_000;
+
+/// A value of a field, within [`ENTRIES_MAX`].
+pub(crate) struct Bounded<T>(pub T);
+
+impl<'de, T: Field<'de>> Deserialize<'de> for Bounded<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::read(deserializer).map(Bounded)
+    }
+}
+
+/// What a field may be.
+pub(crate) trait Field<'de>: Sized {
+    fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
+}
+
+/// Types that hold no list, or bound it themselves.
+macro_rules! plain {
+    ($($type:ty),*) => {
+        $(impl<'de> $crate::json::Field<'de> for $type {
+            fn read<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                serde::Deserialize::deserialize(deserializer)
+            }
+        })*
+    };
+}
+
+pub(crate) use plain;
+
+impl<'de, T: Deserialize<'de>> Field<'de> for Vec<T> {
+    fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for List<T> {
+            type Value = Vec<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
+                let mut list = Vec::new();
+                while let Some(entry) = seq.next_element()? {
+                    has_room::<A::Error>(list.len())?;
+                    list.push(entry);
+                }
+                Ok(list)
+            }
+        }
+        deserializer.deserialize_seq(List(PhantomData))
+    }
+}
+
+impl<'de> Field<'de> for BTreeMap<String, String> {
+    fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = BTreeMap<String, String>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = BTreeMap::new();
+                while let Some((key, value)) = map.next_entry()? {
+                    has_room::<A::Error>(pairs.len())?;
+                    pairs.insert(key, value);
+                }
+                Ok(pairs)
+            }
+        }
+        deserializer.deserialize_map(Pairs)
+    }
+}
+
+fn has_room<E: Error>(entries: usize) -> Result<(), E> {
+    match entries < ENTRIES_MAX {
+        true => Ok(()),
+        false => Err(E::custom(format_args!("more than {ENTRIES_MAX} entries"))),
+    }
 }
 
 /// A struct that is read and written as a JSON object.
@@ -34,8 +119,8 @@ macro_rules! object {
                         let mut object = $name::default();
                         while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
                             $(if key.eq_ignore_ascii_case($json) {
-                                if let Some(value) = map.next_value::<Option<$type>>()? {
-                                    object.$field = value;
+                                if let Some(value) = map.next_value::<Option<$crate::json::Bounded<$type>>>()? {
+                                    object.$field = value.0;
                                 }
                                 continue;
                             })*

@@ -2,8 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use crate::json::object;
+use crate::json::{object, plain};
 use crate::time::Time;
+
+plain!(
+    String,
+    bool,
+    i64,
+    Option<bool>,
+    Option<Time>,
+    Message,
+    Structure,
+    MessageMeta
+);
 
 object! {
     /// A name and an address.
