@@ -487,9 +487,16 @@ async fn apply(
     if row.returned.iter().any(is_known) {
         return Ok(false);
     }
-    let event = result.event(&row, writing.account);
+    let mut event = result.event(&row, writing.account);
+    // Who complains twice about a message has complained once, and nobody makes an address look bad by saying it again in other words.
+    let is_complaint = |r: &ReturnedResult| r.kind == ReturnedKind::Complaint;
+    let first = row.returned.iter().position(is_complaint);
+    if first.is_some() {
+        event.warm_up = None;
+    }
     if row.returned.len() >= RESULTS_MAX {
-        row.returned.remove(1);
+        // The first complaint stays, so that this can be told.
+        row.returned.remove(if first == Some(1) { 2 } else { 1 });
     }
     row.returned.push(result);
     retired::put(writing, &row);

@@ -306,6 +306,15 @@ fn a_complaint_counts_once_at_the_address_that_delivered() {
         let one = [key.clone()];
         assert_eq!(take(7, ReturnedKind::Complaint, 2).await, one);
         assert_eq!(take(7, ReturnedKind::Complaint, 2).await, []);
+        // Said again in other words, also when others have come meanwhile than are kept.
+        for digest in 3..30 {
+            let kind = match digest % 3 {
+                0 => ReturnedKind::Complaint,
+                _ => ReturnedKind::Unrecognized,
+            };
+            assert_eq!(take(7, kind, digest).await, [], "{digest}");
+        }
+        assert_eq!(sent.row(7).await.returned.len(), RESULTS_MAX);
         // One that waits counts when its recipient ends.
         assert_eq!(take(8, ReturnedKind::Complaint, 1).await, []);
         let mut event = sent.event.clone();
