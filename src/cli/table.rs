@@ -443,7 +443,8 @@ pub(super) const ROWS: [Row; 57] = [
         summary: "Runs a whole mail server on this machine, to try and to test",
         details: "\
 Every standard port plus the offset, on 127.0.0.1: SMTP 1025, submission 1587,
-submissions 1465, IMAP 1143, IMAPS 1993, HTTP 1080 (metrics and health).
+submissions 1465, IMAP 1143, IMAPS 1993, HTTP 1080 (the sending API, metrics and
+health), HTTPS 1443.
 ringmail@localhost, password ringmailringmail, receives mail to any address
 that has no account of its own. Nothing leaves this machine: mail that an account
 submits for such an address goes through the queue and comes to the account itself.
