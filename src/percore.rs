@@ -142,6 +142,8 @@ pub struct PerCore {
     pub structures: Structures,
     /// When the sessions of an account were last ended, as far as they were since the start.
     pub(crate) sessions_ended: RefCell<HashMap<AccountName, Instant>>,
+    /// Octets of requests that this core holds, by account.
+    pub request_memory: RefCell<HashMap<AccountName, usize>>,
     /// Logins of requests that were found right lately. None: without randomness nothing is remembered.
     pub recent: RefCell<Option<Recent>>,
     pub(crate) live: RefCell<Arc<Live>>,
@@ -232,6 +234,7 @@ impl PerCore {
             parsing,
             structures: Structures::default(),
             sessions_ended: RefCell::default(),
+            request_memory: RefCell::default(),
             recent: RefCell::new(Recent::new()),
             live: RefCell::new(live),
             limiters: RefCell::default(),

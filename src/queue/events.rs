@@ -317,7 +317,9 @@ impl Subscriber {
             Subscriber::Suppression => suppression::take(event, interest, writing).await,
             Subscriber::WarmUp => {
                 let key = event.warm_up.clone();
-                let key = key.filter(|_| event.id.kind == EventKind::Complaint);
+                // What others can have guessed says nothing of the readers.
+                let is_proof = event.by_report == Some(Evidence::Proof);
+                let key = key.filter(|_| event.id.kind == EventKind::Complaint && is_proof);
                 writing.done.complaints.extend(key);
                 Ok(())
             }

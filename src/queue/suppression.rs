@@ -183,10 +183,13 @@ pub(super) async fn take(
                 return Ok(());
             }
         }
-        EventKind::Failed => {
-            let judged = match event.by_report {
-                Some(evidence) => judged_report(event, evidence),
-                None => event.history.last().map_or(Suppression::Never, judged),
+        EventKind::Failed | EventKind::Complaint => {
+            let judged = match (event.id.kind, event.by_report) {
+                // Who complains wants no more. That it is the recipient was looked at (`returned`), but not that it is he who says so.
+                (EventKind::Complaint, Some(Evidence::Proof)) => Suppression::AtOnce,
+                (EventKind::Complaint, _) => Suppression::AfterRepeats,
+                (_, Some(evidence)) => judged_report(event, evidence),
+                (_, None) => event.history.last().map_or(Suppression::Never, judged),
             };
             if row.in_force(writing.now).is_some() || judged == Suppression::Never {
                 return Ok(());
@@ -207,16 +210,6 @@ pub(super) async fn take(
                 row.suppressed = Some(automatic(event, reason(event, count)));
                 row.failures.clear();
             }
-            writing.listed(hash_of(&base), true);
-        }
-        // Who complains wants no more. That it is the recipient was looked at: `returned`.
-        EventKind::Complaint if row.in_force(writing.now).is_none() => {
-            let mut words = "complaint".to_string();
-            if !event.remote.is_empty() {
-                words = format!("complaint: reported by {}", event.remote);
-            }
-            row.failures.clear();
-            row.suppressed = Some(automatic(event, words));
             writing.listed(hash_of(&base), true);
         }
         _ => return Ok(()),
@@ -246,6 +239,12 @@ fn automatic(event: &Event, reason: String) -> Suppressed {
 }
 
 fn reason(event: &Event, count: usize) -> String {
+    if event.id.kind == EventKind::Complaint {
+        return match event.remote.as_str() {
+            "" => "complaint".to_string(),
+            remote => format!("complaint: reported by {remote}"),
+        };
+    }
     let class = event.class.map_or("failed", |class| class.as_str());
     let enhanced = event
         .enhanced

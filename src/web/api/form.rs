@@ -1,6 +1,6 @@
 //! A request's body, taken apart: the JSON of the field `request`, and files beside it. It is in memory as a whole, within
-//! `limits.http.request_max_bytes`, and all of the core within `limits.http.requests_memory_max_bytes`: who comes when that is used up
-//! waits in line. RFC 7578 (multipart/form-data), WHATWG URL 5 (urlencoded).
+//! `limits.http.request_max_bytes`, and all of the core within `limits.http.requests_memory_max_bytes`: who sends more then is put
+//! off. RFC 7578 (multipart/form-data), WHATWG URL 5 (urlencoded).
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -12,10 +12,10 @@ use hyper::Request;
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::CONTENT_TYPE;
 use shards::pool::PoolError;
-use shards::rt::Share;
 use webapi::{ApiError, Code, UploadKind};
 
 use crate::percore::PerCore;
+use crate::settings::AccountName;
 
 /// What came.
 pub(super) struct Form {
@@ -23,7 +23,7 @@ pub(super) struct Form {
     pub request: Bytes,
     /// Files, in their order.
     pub uploads: Vec<File>,
-    _memory: Share,
+    _held: Held,
 }
 
 /// A file that came beside the JSON.
@@ -41,7 +41,11 @@ pub(super) struct File {
 }
 
 /// Reads it.
-pub(super) async fn read(core: &Rc<PerCore>, request: Request<Incoming>) -> Result<Form, ApiError> {
+pub(super) async fn read(
+    core: &Rc<PerCore>,
+    request: Request<Incoming>,
+    account: AccountName,
+) -> Result<Form, ApiError> {
     let content_type = request.headers().get(CONTENT_TYPE);
     let content_type = content_type
         .and_then(|value| value.to_str().ok())
@@ -63,9 +67,8 @@ pub(super) async fn read(core: &Rc<PerCore>, request: Request<Incoming>) -> Resu
     if length > most {
         return Err(too_large(most));
     }
-    let share = core.message_memory.take(length, memory.max(most)).await;
-    let share = share.ok_or_else(|| too_large(most))?;
-    let octets = collect(body, length, most).await?;
+    let mut held = Held::new(core, account, memory.max(most));
+    let octets = collect(body, length, most, &mut held).await?;
     let (request, uploads) = if octets.len() > ON_CORE_MAX {
         let job = move || block_on(take_apart(octets, &content_type));
         core.parsing.run(job).await.map_err(busy)??
@@ -78,11 +81,61 @@ pub(super) async fn read(core: &Rc<PerCore>, request: Request<Incoming>) -> Resu
     Ok(Form {
         request,
         uploads,
-        _memory: share,
+        _held: held,
     })
 }
 
-async fn collect(mut body: Incoming, expected: usize, most: usize) -> Result<Bytes, ApiError> {
+/// Octets of bodies that a core holds, counted as they come: who only announces many takes nothing from others. An account has a quarter of them.
+struct Held {
+    core: Rc<PerCore>,
+    account: AccountName,
+    octets: usize,
+    most: usize,
+}
+
+impl Held {
+    fn new(core: &Rc<PerCore>, account: AccountName, most: usize) -> Held {
+        Held {
+            core: core.clone(),
+            account,
+            octets: 0,
+            most,
+        }
+    }
+
+    fn add(&mut self, octets: usize) -> Result<(), ApiError> {
+        let mut all = self.core.request_memory.borrow_mut();
+        let together: usize = all.values().sum();
+        let own = all.entry(self.account).or_default();
+        if together + octets > self.most || *own + octets > self.most / 4 {
+            return Err(super::ours(
+                "too much is being sent to the server at once; nothing was done, try again later",
+            ));
+        }
+        *own += octets;
+        self.octets += octets;
+        Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut all = self.core.request_memory.borrow_mut();
+        if let Some(own) = all.get_mut(&self.account) {
+            *own -= self.octets;
+            if *own == 0 {
+                all.remove(&self.account);
+            }
+        }
+    }
+}
+
+async fn collect(
+    mut body: Incoming,
+    expected: usize,
+    most: usize,
+    held: &mut Held,
+) -> Result<Bytes, ApiError> {
     let mut octets = Vec::with_capacity(expected.min(FIRST));
     loop {
         let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
@@ -94,6 +147,7 @@ async fn collect(mut body: Incoming, expected: usize, most: usize) -> Result<Byt
             if octets.len() + data.len() > most {
                 return Err(too_large(most));
             }
+            held.add(data.len())?;
             octets.extend_from_slice(&data);
         }
     }
@@ -128,7 +182,12 @@ async fn parts(octets: Bytes, boundary: String) -> Result<Parts, ApiError> {
     let mut parts = multer::Multipart::new(whole, boundary);
     let (mut request, mut uploads, mut fields) = (None, Vec::new(), 0);
     let broken = |error: multer::Error| wrong(format!("multipart/form-data: {error}"));
+    let mut count = 0;
     while let Some(part) = parts.next_field().await.map_err(broken)? {
+        count += 1;
+        if count > PARTS_MAX {
+            return Err(wrong(format!("more than {PARTS_MAX} parts")));
+        }
         let name = part.name().unwrap_or_default().to_string();
         let file_name = part.file_name().map(str::to_string);
         let header = |wanted: &str| {
@@ -174,6 +233,8 @@ fn too_large(most: usize) -> ApiError {
 pub(super) const ON_CORE_MAX: usize = 64 << 10;
 /// Octets of what is no file.
 const FIELDS_MAX: usize = 10 << 20;
+/// Parts of a form: files, fields, and those that nobody asked for.
+const PARTS_MAX: usize = 2_000;
 /// Files of a request.
 const FILES_MAX: usize = 1000;
 /// Octets that are made room for before they come.

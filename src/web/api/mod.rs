@@ -44,8 +44,17 @@ pub(super) async fn answer(
     // RFC 9112 6.1: whoever is before us may have taken the length for the truth.
     let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
     let path = request.uri().path().strip_prefix(MOUNT).unwrap_or_default();
+    // A page of another site can have a browser send a form, with the login that the browser remembers.
+    let is_foreign = request
+        .headers()
+        .get("sec-fetch-site")
+        .is_some_and(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"));
     let may_read = || has_room(core, &facing.networks);
     let mut response = match path {
+        _ if is_foreign && *request.method() == Method::POST => text(
+            StatusCode::FORBIDDEN,
+            "Pages of other sites may not call this.\n",
+        ),
         _ if *request.method() != Method::POST && !may_read() => too_many().map(Bytes::from),
         "" | "/" if is_read(request.method()) => redirect("/webapi/v0/"),
         "" | "/" => wrong_method("GET, HEAD"),
@@ -112,7 +121,7 @@ async fn run(
     request: Request<Incoming>,
     caller: (&Caller, &str),
 ) -> Result<Said, ApiError> {
-    let form = form::read(core, request).await?;
+    let form = form::read(core, request, caller.0.account).await?;
     methods::run(core, name, form, caller).await
 }
 
