@@ -379,3 +379,35 @@ fn large_requests_are_taken_apart_beside_the_cores() {
     );
     stop(server);
 }
+
+#[test]
+fn requests_that_only_announce_much_hold_up_no_others_and_foreign_pages_are_refused() {
+    use std::io::Write;
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let login = STANDARD.encode(LOGIN);
+    let head = |length: usize, more: &str| {
+        format!(
+            "POST /webapi/v0/SuppressionList HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {login}\r\nContent-Type: application/x-www-form-urlencoded\r\nConnection: close\r\n{more}Content-Length: {length}\r\n\r\n"
+        )
+    };
+    let open: Vec<_> = (0..8)
+        .map(|_| {
+            let mut stream = server.connect(80);
+            stream.write_all(head(64 << 20, "").as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    assert_eq!(call(&server, "SuppressionList", &json!({})).0, 200);
+    drop(open);
+    let foreign = head(10, "Sec-Fetch-Site: cross-site\r\n") + "request={}";
+    assert_eq!(server.http(&foreign).0, 403);
+    let own = head(10, "Sec-Fetch-Site: same-origin\r\n") + "request={}";
+    assert_eq!(server.http(&own).0, 200);
+    let part = "--b\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n\r\n";
+    let body = part.repeat(2_001) + "--b--\r\n";
+    let form = "multipart/form-data; boundary=b";
+    let (status, _, said) = post(&server, "Send", LOGIN, form, &body);
+    assert_eq!((status, said.contains("2000 parts")), (400, true), "{said}");
+    stop(server);
+}
