@@ -76,24 +76,13 @@ pub(super) fn list(arguments: &Arguments) -> Result<(), Failure> {
             return Ok(());
         }
     };
-    let mut after = None;
-    loop {
-        let request = Request::AccountList {
-            after,
-            limit: PAGE_MAX,
-            numbers: arguments.numbers,
-        };
-        let mut page = String::new();
-        let done = open.request(&request, &mut |item| {
-            page.push_str(&line(&item, arguments.json));
-            Ok(())
-        })?;
-        print(&page)?;
-        match done["next"].as_str() {
-            Some(next) => after = Some(next.to_string()),
-            None => return Ok(()),
-        }
-    }
+    let request = |after| Request::AccountList {
+        after,
+        limit: PAGE_MAX,
+        numbers: arguments.numbers,
+    };
+    open.pages(request, |item| line(item, arguments.json))
+        .map(|_| ())
 }
 
 /// Without a server the files say it all.

@@ -6,7 +6,7 @@ use super::arguments::Arguments;
 use super::which::Which;
 use super::{Failure, print};
 use crate::control::lookup::parse_name;
-use crate::control::protocol::{PAGE_MAX, PolicyPosition, Request};
+use crate::control::protocol::{PAGE_MAX, Request};
 use crate::live::authorities;
 use crate::lookup::{Resolver, ResolverOptions};
 
@@ -64,24 +64,12 @@ fn told(domain: &str, answer: &Value) -> String {
 
 pub(super) fn list(arguments: &Arguments) -> Result<(), Failure> {
     let mut open = Which::of(arguments)?.open_to_read()?;
-    let mut after: Option<PolicyPosition> = None;
-    loop {
-        let request = Request::MtaStsList {
-            after,
-            limit: PAGE_MAX,
-        };
-        let mut page = String::new();
-        let done = open.request(&request, &mut |item| {
-            page.push_str(&line(&item, arguments.json));
-            Ok(())
-        })?;
-        print(&page)?;
-        // The position is the server's: handed back as it came.
-        after = serde_json::from_value(done["next"].clone()).unwrap_or(None);
-        if after.is_none() {
-            return Ok(());
-        }
-    }
+    let request = |after| Request::MtaStsList {
+        after,
+        limit: PAGE_MAX,
+    };
+    open.pages(request, |item| line(item, arguments.json))
+        .map(|_| ())
 }
 
 fn line(item: &Value, json: bool) -> String {

@@ -11,7 +11,7 @@ use super::selection::{filter, filter_or_all, moment, signed, span};
 use super::table::{Command, Opt};
 use super::which::Which;
 use super::{Failure, print};
-use crate::control::protocol::{PAGE_MAX, QueuePosition, Request};
+use crate::control::protocol::{PAGE_MAX, Request};
 use crate::percore::wall_clock;
 use crate::queue::id::QueueId;
 use crate::queue::{Deed, Filter, Said};
@@ -21,27 +21,12 @@ pub(super) fn list(arguments: &Arguments) -> Result<(), Failure> {
     let filter = filter(arguments, &arguments.rest)?;
     let which = Which::of(arguments)?;
     let mut open = which.open_to_read()?;
-    let mut after: Option<QueuePosition> = None;
-    let mut count = 0;
-    loop {
-        let request = Request::QueueList {
-            after,
-            limit: PAGE_MAX,
-            filter: Box::new(filter.clone()),
-        };
-        let mut page = String::new();
-        let done = open.request(&request, &mut |item| {
-            count += 1;
-            page.push_str(&line(&item, arguments.json));
-            Ok(())
-        })?;
-        print(&page)?;
-        // The position is the server's: handed back as it came.
-        after = serde_json::from_value(done["next"].clone()).unwrap_or(None);
-        if after.is_none() {
-            break;
-        }
-    }
+    let request = |after| Request::QueueList {
+        after,
+        limit: PAGE_MAX,
+        filter: Box::new(filter.clone()),
+    };
+    let count = open.pages(request, |item| line(item, arguments.json))?;
     if arguments.json {
         return Ok(());
     }

@@ -7,7 +7,7 @@ use super::selection::filter;
 use super::table::Opt;
 use super::which::Which;
 use super::{Failure, date, print};
-use crate::control::protocol::{PAGE_MAX, Request, RowPosition};
+use crate::control::protocol::{PAGE_MAX, Request};
 use crate::queue::retired::RetiredFilter;
 
 pub(super) fn list(arguments: &Arguments) -> Result<(), Failure> {
@@ -30,27 +30,13 @@ pub(super) fn list(arguments: &Arguments) -> Result<(), Failure> {
         accepted_after: others.accepted_after,
     };
     let mut open = Which::of(arguments)?.open_to_read()?;
-    let mut after: Option<RowPosition> = None;
-    let mut is_empty = true;
-    loop {
-        let request = Request::RetiredList {
-            after,
-            limit: PAGE_MAX,
-            filter: Box::new(filter.clone()),
-        };
-        let mut page = String::new();
-        let done = open.request(&request, &mut |item| {
-            page.push_str(&line(&item, arguments.json));
-            Ok(())
-        })?;
-        is_empty &= page.is_empty();
-        print(&page)?;
-        after = serde_json::from_value(done["next"].clone()).unwrap_or(None);
-        if after.is_none() {
-            break;
-        }
-    }
-    match is_empty && !arguments.json {
+    let request = |after| Request::RetiredList {
+        after,
+        limit: PAGE_MAX,
+        filter: Box::new(filter.clone()),
+    };
+    let count = open.pages(request, |item| line(item, arguments.json))?;
+    match count == 0 && !arguments.json {
         true => print("None is kept that fits.\n"),
         false => Ok(()),
     }

@@ -7,32 +7,18 @@ use super::selection::moment;
 use super::table::Opt;
 use super::which::Which;
 use super::{Failure, date, notes, print};
-use crate::control::protocol::{PAGE_MAX, Request, RowPosition};
+use crate::control::protocol::{PAGE_MAX, Request};
 use crate::percore::wall_clock;
 
 pub(super) fn list(arguments: &Arguments) -> Result<(), Failure> {
     let mut open = Which::of(arguments)?.open_to_read()?;
-    let mut after: Option<RowPosition> = None;
-    let mut is_empty = true;
-    loop {
-        let request = Request::SuppressionList {
-            account: arguments.text(Opt::Account).map(str::to_string),
-            after,
-            limit: PAGE_MAX,
-        };
-        let mut page = String::new();
-        let done = open.request(&request, &mut |item| {
-            page.push_str(&line(&item, arguments.json));
-            Ok(())
-        })?;
-        is_empty &= page.is_empty();
-        print(&page)?;
-        after = serde_json::from_value(done["next"].clone()).unwrap_or(None);
-        if after.is_none() {
-            break;
-        }
-    }
-    match is_empty && !arguments.json {
+    let request = |after| Request::SuppressionList {
+        account: arguments.text(Opt::Account).map(str::to_string),
+        after,
+        limit: PAGE_MAX,
+    };
+    let count = open.pages(request, |item| line(item, arguments.json))?;
+    match count == 0 && !arguments.json {
         true => print("No address is suppressed.\n"),
         false => Ok(()),
     }

@@ -6,12 +6,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use shards::storage::{Lock, is_data_directory};
 
-use super::Failure;
 use super::arguments::Arguments;
 use super::client::Client;
+use super::{Failure, print};
 use crate::control::protocol::{Request, SOCKET};
 use crate::control::{Control, Source, run};
 use crate::serve::Server;
@@ -297,6 +298,29 @@ impl Open {
                 };
                 run(control, request.clone(), &mut each)
                     .map_err(|text| failed.unwrap_or(Failure::Failed(text)))
+            }
+        }
+    }
+
+    /// Asks for a list page by page and prints it; answers how many items there were. Where the next page begins is the server's to say: it is
+    /// handed back as it came.
+    pub(super) fn pages<P: DeserializeOwned>(
+        &mut self,
+        page_after: impl Fn(Option<P>) -> Request,
+        line: impl Fn(&Value) -> String,
+    ) -> Result<usize, Failure> {
+        let (mut after, mut count) = (None, 0);
+        loop {
+            let mut page = String::new();
+            let done = self.request(&page_after(after), &mut |item| {
+                count += 1;
+                page.push_str(&line(&item));
+                Ok(())
+            })?;
+            print(&page)?;
+            after = serde_json::from_value(done["next"].clone()).unwrap_or(None);
+            if after.is_none() {
+                return Ok(count);
             }
         }
     }
