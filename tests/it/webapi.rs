@@ -311,6 +311,11 @@ fn what_was_answered_is_there_after_a_kill_and_what_was_not_at_most_once() {
             assert!(tries < 300, "{faults}: no copy");
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
+        // All that was left to do is done, and nothing came twice.
+        wait_for_queue(dir.path(), <[Value]>::is_empty);
+        assert_eq!(inbox(&server), ["kept"], "{faults}");
+        let sent = imap(&server, "ringmail", "ringmailringmail", &commands);
+        assert!(sent[0].contains("* 1 EXISTS"), "{faults}: {}", sent[0]);
         stop(server);
     }
 }

@@ -14,6 +14,7 @@ use hyper::header::CONTENT_TYPE;
 use shards::pool::PoolError;
 use webapi::{ApiError, Code, UploadKind};
 
+use crate::calls::UploadedFile;
 use crate::percore::PerCore;
 use crate::settings::AccountName;
 
@@ -22,22 +23,8 @@ pub(super) struct Form {
     /// JSON.
     pub request: Bytes,
     /// Files, in their order.
-    pub uploads: Vec<File>,
+    pub uploads: Vec<UploadedFile>,
     _held: Held,
-}
-
-/// A file that came beside the JSON.
-pub(super) struct File {
-    /// Where it goes.
-    pub kind: UploadKind,
-    /// Empty: none.
-    pub name: String,
-    /// Empty: it is to be guessed.
-    pub content_type: String,
-    /// Empty: none.
-    pub content_id: String,
-    /// Its octets.
-    pub content: Bytes,
 }
 
 /// Reads it.
@@ -61,14 +48,13 @@ pub(super) async fn read(
         )
     };
     let body = request.into_body();
-    // Chunked: as if it were as long as it may be.
-    let length = body.size_hint().exact().unwrap_or(most as u64);
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
-    if length > most {
+    // Chunked: it shows as it comes.
+    let length = body.size_hint().exact().unwrap_or(0);
+    if length > most as u64 {
         return Err(too_large(most));
     }
     let mut held = Held::new(core, account, memory.max(most));
-    let octets = collect(body, length, most, &mut held).await?;
+    let octets = collect(body, most, &mut held).await?;
     let (request, uploads) = if octets.len() > ON_CORE_MAX {
         let job = move || block_on(take_apart(octets, &content_type));
         core.parsing.run(job).await.map_err(busy)??
@@ -130,13 +116,8 @@ impl Drop for Held {
     }
 }
 
-async fn collect(
-    mut body: Incoming,
-    expected: usize,
-    most: usize,
-    held: &mut Held,
-) -> Result<Bytes, ApiError> {
-    let mut octets = Vec::with_capacity(expected.min(FIRST));
+async fn collect(mut body: Incoming, most: usize, held: &mut Held) -> Result<Bytes, ApiError> {
+    let mut octets = Vec::new();
     loop {
         let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
         let Some(frame) = frame else {
@@ -175,7 +156,7 @@ fn urlencoded(octets: &[u8]) -> Result<Option<Bytes>, ApiError> {
     Ok(found.map(|(_, value)| Bytes::from(value.into_owned())))
 }
 
-type Parts = (Option<Bytes>, Vec<File>);
+type Parts = (Option<Bytes>, Vec<UploadedFile>);
 
 async fn parts(octets: Bytes, boundary: String) -> Result<Parts, ApiError> {
     let whole = futures_lite::stream::once(Ok::<_, Infallible>(octets));
@@ -197,13 +178,15 @@ async fn parts(octets: Bytes, boundary: String) -> Result<Parts, ApiError> {
         let (content_type, content_id) = (header("Content-Type"), header("Content-ID"));
         let content = part.bytes().await.map_err(broken)?;
         match (file_name, UploadKind::of_field(&name)) {
-            (Some(file_name), Some(kind)) if uploads.len() < FILES_MAX => uploads.push(File {
-                kind,
-                name: file_name,
-                content_type,
-                content_id,
-                content,
-            }),
+            (Some(file_name), Some(kind)) if uploads.len() < FILES_MAX => {
+                uploads.push(UploadedFile {
+                    kind,
+                    name: file_name,
+                    content_type,
+                    content_id,
+                    content,
+                })
+            }
             (Some(_), Some(_)) => return Err(wrong(format!("more than {FILES_MAX} files"))),
             (None, _) => {
                 fields += content.len();
@@ -237,5 +220,3 @@ const FIELDS_MAX: usize = 10 << 20;
 const PARTS_MAX: usize = 2_000;
 /// Files of a request.
 const FILES_MAX: usize = 1000;
-/// Octets that are made room for before they come.
-const FIRST: usize = 1 << 20;

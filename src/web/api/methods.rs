@@ -11,7 +11,7 @@ use webapi::{
 
 use super::form::{Form, ON_CORE_MAX, busy};
 use super::{Caller, Said, json, ours};
-use crate::calls::{Answer, Call, ControlAnswer, ControlCall, Submit, UploadedFile};
+use crate::calls::{Answer, Call, ControlAnswer, ControlCall, Submit};
 use crate::percore::PerCore;
 use crate::queue::suppression::{AddressRow, Suppressed, base};
 
@@ -31,9 +31,11 @@ pub(super) async fn run(
     form: Form,
     (caller, id): (&Caller, &str),
 ) -> Result<Said, ApiError> {
+    if name == "Send" {
+        return said(send(core, caller, id, form).await);
+    }
     let form = &form;
     match name {
-        "Send" => said(send(core, caller, id, form).await),
         "SuppressionList" => said(list(core, caller, asked(form)?).await),
         "SuppressionAdd" => said(add(core, caller, asked(form)?).await),
         "SuppressionRemove" => said(remove(core, caller, asked(form)?).await),
@@ -54,7 +56,7 @@ async fn send(
     core: &Rc<PerCore>,
     caller: &Caller,
     id: &str,
-    form: &Form,
+    mut form: Form,
 ) -> Result<SendResult, ApiError> {
     let request = if form.request.len() > ON_CORE_MAX {
         let json = form.request.clone();
@@ -63,24 +65,14 @@ async fn send(
             .await
             .map_err(busy)??
     } else {
-        asked(form)?
+        asked(&form)?
     };
     let submit = Submit {
         account: caller.account,
         login: caller.address.clone(),
         id: id.to_string(),
         request,
-        uploads: form
-            .uploads
-            .iter()
-            .map(|file| UploadedFile {
-                kind: file.kind,
-                name: file.name.clone(),
-                content_type: file.content_type.clone(),
-                content_id: file.content_id.clone(),
-                content: file.content.clone(),
-            })
-            .collect(),
+        uploads: std::mem::take(&mut form.uploads),
     };
     let next = core.next_core();
     match core.call(next, Call::Submit(Box::new(submit))).await {
