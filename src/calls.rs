@@ -22,6 +22,7 @@ use crate::queue::returned::{Returned, TakenReturned};
 use crate::queue::rows::Stored;
 use crate::queue::sites::{Lent, SiteReport, SiteState};
 use crate::queue::suppression::{AddressRow, Suppressed};
+use crate::queue::unsubscribe::Link;
 use crate::queue::warm_up::{WarmUpAsk, WarmUpPage};
 use crate::queue::{Deed, Done, Filter, HoldRules, Place};
 use crate::settings::AccountName;
@@ -200,6 +201,8 @@ pub enum Call {
         /// Each, and whether it is there.
         changes: Vec<(u64, bool)>,
     },
+    /// A reader wants no more mail from an account. May be repeated. A lost answer: the reader is told to come again.
+    Unsubscribe(Box<Link>),
     /// New configuration. Absolute.
     Live(Arc<Live>),
     /// All is prepared: mail doors may accept, and `/readyz` may say so. Absolute.
@@ -337,6 +340,8 @@ pub struct Submit {
     pub request: SendRequest,
     /// Files that came beside it.
     pub uploads: Vec<UploadedFile>,
+    /// Its one recipient gets a link by which to unsubscribe.
+    pub unsubscribe: bool,
 }
 
 /// A file that came beside the JSON of a request.

@@ -124,6 +124,7 @@ impl PerCore {
 
     async fn serve(self: &Rc<Self>, call: Call) -> Answer {
         match call {
+            Call::Unsubscribe(link) => Answer::Done(self.unsubscribe(&link).await),
             Call::Verify(verify) => Answer::Verified(self.verify(*verify).await),
             Call::Salt {
                 account,

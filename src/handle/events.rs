@@ -17,6 +17,7 @@ use crate::queue::events::{self, Consequences, Interest, Told};
 use crate::queue::retired;
 use crate::queue::returned::{self, FoundBy, RETURNED_MAX, Returned, TakenReturned};
 use crate::queue::suppression::{self, Suppressed};
+use crate::queue::unsubscribe::Link;
 use crate::queue::warm_up::{Counts, WarmUpAsk, WarmUpKey, day_of};
 use crate::settings::AccountName;
 use crate::store::StoreError;
@@ -176,6 +177,27 @@ impl PerCore {
             suppression::change(&shard, account.as_str(), address, to, now).await?;
         let silent = self.tell_suppressions(account, changes).await;
         Ok(ControlAnswer::SuppressionChanged(was, silent))
+    }
+
+    /// A reader wants no more mail from an account: durable, and known to all cores, when it returns.
+    pub(super) async fn unsubscribe(self: &Rc<Self>, link: &Link) -> Result<(), StoreError> {
+        let account: AccountName = link.account.parse().map_err(|_| StoreError::AccountGone)?;
+        if self.queue.interest(account.as_str()).is_none() {
+            return Err(StoreError::AccountGone);
+        }
+        let suppressed = Suppressed {
+            reason: format!("unsubscribed, by the link in {}", link.message_id),
+            manual: false,
+            created: self.wall_clock(),
+            expires: None,
+        };
+        let changed = self.change_suppression(account, &link.address, Some(suppressed));
+        let was = matches!(changed.await?, ControlAnswer::SuppressionChanged(true, _));
+        self.count(
+            "ringmail_unsubscribed_total",
+            if was { "again" } else { "new" },
+        );
+        Ok(())
     }
 
     /// Removes what is old, now and every hour.

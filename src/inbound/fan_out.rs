@@ -18,6 +18,7 @@ use shards::storage::{Batch, External, NewBody, Shard, StorageError};
 use super::spool::{BodyMemory, may_begin, until_last};
 use crate::calls::{Answer, Call, Deliver, Room, Transaction};
 use crate::percore::PerCore;
+use crate::queue::from_id::{FromIds, TOKEN_FIELD};
 use crate::queue::rows::MessageRow;
 use crate::queue::{self, Content, QueueId};
 use crate::settings::AccountName;
@@ -151,12 +152,18 @@ impl FanOut {
         let permit = shard.permit(bytes, true, Duration::from_secs(30)).await?;
         let mut batch = Batch::default();
         let queued = self.remote.take().map(|mut row| {
-            let prefix = std::mem::take(&mut self.queue_prefix);
+            let id = queue::next_id(&shard, row.recipients.len());
+            let first = QueueId::new(shard.id().0, queue::first_of(id, row.recipients.len()));
+            let mut prefix = std::mem::take(&mut self.queue_prefix);
+            if let Some(first) = first.filter(|_| !row.reverse_path.is_empty()) {
+                // Above what is signed, like the trace of a server.
+                prefix.splice(..0, token_field(&core.from_ids, first).into_bytes());
+            }
             let content = Content {
                 bytes: Arc::new([prefix.as_slice(), &self.content.bytes].concat()),
                 external: None,
             };
-            let id = queue::plan(&shard, &mut batch, &mut row, prefix, &self.content);
+            queue::plan(&mut batch, id, &mut row, prefix, &self.content);
             (core.queue.coming(&shard, &mut batch, id, row), content)
         });
         let entry = (!self.recipients.is_empty()).then(|| {
@@ -202,6 +209,11 @@ impl FanOut {
         }
         Ok(first)
     }
+}
+
+/// The field by which a report about a message finds it, whatever became of its reverse-path.
+fn token_field(from_ids: &FromIds, first: QueueId) -> String {
+    format!("{TOKEN_FIELD}: {}\r\n", from_ids.encode(first))
 }
 
 /// Resumes the entries that a crash or stop left in a shard of this core.

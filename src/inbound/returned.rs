@@ -19,7 +19,7 @@ use super::Recipient;
 use crate::calls::{Answer, Call};
 use crate::directory::{Directory, Resolution};
 use crate::percore::PerCore;
-use crate::queue::from_id::FromIds;
+use crate::queue::from_id::{FromIds, TOKEN_FIELD};
 use crate::queue::returned::{Clue, RETURNED_MAX, Returned, ReturnedKind};
 use crate::settings::{AccountName, Settings};
 use crate::store::{NewContent, StoreError};
@@ -103,7 +103,7 @@ impl Lookout {
 
     /// Whom to tell what.
     fn says(&self, known: Known<'_>, read: &Read) -> Vec<(AccountName, Vec<Returned>)> {
-        let others = read.clues();
+        let others = read.clues(known.from_ids);
         let mut all = Vec::new();
         for (account, clue) in &self.targets {
             let is_number = matches!(clue, Clue::Number(_));
@@ -149,11 +149,14 @@ struct Read {
 
 impl Read {
     /// How it names its message, besides the address it came to.
-    fn clues(&self) -> Vec<Clue> {
+    fn clues(&self, from_ids: &FromIds) -> Vec<Clue> {
         let envid = self.incoming.envelope_id.clone().map(Clue::Envid);
         let returned = self.incoming.returned.as_ref();
         let message_id = returned.and_then(|r| r.message_id()).map(Clue::MessageId);
-        envid.into_iter().chain(message_id).collect()
+        let token = returned.and_then(|r| r.header().first(TOKEN_FIELD));
+        let token = token.and_then(|field| from_ids.decode(field.text().trim()));
+        let token = token.map(|first| Clue::Message(first.get()));
+        token.into_iter().chain(envid).chain(message_id).collect()
     }
 
     /// What it says of the one recipient whose address it came to.
@@ -543,6 +546,17 @@ From: anna@example.org
             vec![],
         );
         assert_eq!(told(false, to, hello), [unrecognized]);
+    }
+
+    #[test]
+    fn a_report_that_lost_the_reverse_path_names_its_message_by_our_field() {
+        let ours = REPORT.replace("Message-ID: <1", "Ringmail-Message: FROMID\nMessage-ID: <1");
+        let token = Some(Clue::Message(id().get()));
+        let told_of = |report: &str| told(true, "anna@example.org", report).remove(0).1;
+        assert_eq!(told_of(&ours), clues(token));
+        // Nobody makes one up.
+        let made_up = ours.replace("FROMID", "00000000000000000000000000");
+        assert_eq!(told_of(&made_up), clues(None));
     }
 
     #[test]

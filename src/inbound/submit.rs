@@ -21,6 +21,8 @@ use crate::directory::MaySend;
 use crate::percore::PerCore;
 use crate::queue::id::QueueId;
 use crate::queue::rows::{MessageRow, Recipient as Queued, UniqueMailFrom};
+use crate::queue::unsubscribe::{self, Link};
+use crate::settings::AccountName;
 use crate::store::{SENT_COPY, StoreError, thread_row};
 
 /// Takes responsibility for the message: it is durable when this answers, or not accepted at all.
@@ -29,8 +31,9 @@ pub async fn submit(core: &Rc<PerCore>, submit: Submit) -> Result<SendResult, Ap
         account,
         login,
         id,
-        request,
+        mut request,
         uploads,
+        unsubscribe,
     } = submit;
     let live = core.live();
     let now = core.wall_clock();
@@ -39,6 +42,14 @@ pub async fn submit(core: &Rc<PerCore>, submit: Submit) -> Result<SendResult, Ap
     if named > most {
         let message = format!("To, CC, BCC and ReplyTo: more than {most} addresses");
         return Err(ApiError::new(Code::User, message));
+    }
+    let hostname = live.settings.server.hostname().to_string();
+    let mut random = [0; 16];
+    crate::login::random(&mut random).map_err(ours)?;
+    let message_id = message::compose::message_id(random, &hostname);
+    if unsubscribe {
+        let url = live.settings.server.public_url();
+        offer_unsubscribing(core, account, (&message_id, &url), &mut request)?;
     }
     let request = Arc::new(request);
     let addressed = Addressed::of(&request, &login)?;
@@ -73,16 +84,13 @@ pub async fn submit(core: &Rc<PerCore>, submit: Submit) -> Result<SendResult, Ap
     if let Err(error) = super::extra::check(&request.extra) {
         return Err(ApiError::new(Code::User, format!("Extra: {error}")));
     }
-    let hostname = live.settings.server.hostname().to_string();
-    let mut random = [0; 16];
-    crate::login::random(&mut random).map_err(ours)?;
     let full_name = live.settings.accounts.get(&account);
     let job = Job {
         author: (
             full_name.map_or(String::new(), |a| a.full_name.clone()),
             login.clone(),
         ),
-        message_id: message::compose::message_id(random, &hostname),
+        message_id,
         now: Time::of_unix(now).ok_or_else(|| ours("the clock is wrong"))?,
         request: request.clone(),
         uploads,
@@ -311,6 +319,59 @@ impl Job {
         let uploads: Vec<Upload<'_>> = self.uploads.iter().map(upload).collect();
         compose(&self.request, &uploads, &maker)
     }
+}
+
+/// Adds the fields by which the one recipient can unsubscribe. RFC 8058 3.1.
+fn offer_unsubscribing(
+    core: &PerCore,
+    account: AccountName,
+    (made, public_url): (&str, &str),
+    request: &mut SendRequest,
+) -> Result<(), ApiError> {
+    let named = request.to.iter().chain(&request.cc).chain(&request.bcc);
+    let addresses: Vec<&str> = named.map(|named| named.address.as_str()).collect();
+    let [address] = addresses[..] else {
+        let message = "a link to unsubscribe is one recipient's: send to each of them by itself";
+        return Err(ApiError::new(Code::User, message));
+    };
+    let is_there = |(name, _): &(String, String)| {
+        let fields = ["List-Unsubscribe", "List-Unsubscribe-Post"];
+        fields.iter().any(|field| name.eq_ignore_ascii_case(field))
+    };
+    if request.headers.iter().any(is_there) {
+        let message = "Headers: List-Unsubscribe is ours when a link to unsubscribe is asked for";
+        return Err(ApiError::new(Code::User, message));
+    }
+    let link = Link {
+        account: account.to_string(),
+        address: address.to_string(),
+        message_id: match request.message_id.as_str() {
+            "" => made.to_string(),
+            own => own.to_string(),
+        },
+    };
+    let fields = unsubscribe_fields(core, public_url, &link).ok_or_else(|| {
+        ApiError::new(
+            Code::User,
+            "the address or MessageID is too long for a link",
+        )
+    })?;
+    for (name, value) in fields {
+        request.headers.push((name.into(), value));
+    }
+    Ok(())
+}
+
+/// The header fields by which a recipient can unsubscribe; none: the link would be too long.
+pub fn unsubscribe_fields(
+    core: &PerCore,
+    public_url: &str,
+    link: &Link,
+) -> Option<[(&'static str, String); 2]> {
+    let token = core.from_ids.links()?.token(link)?;
+    Some(unsubscribe::fields(&format!(
+        "{public_url}/unsubscribe/{token}"
+    )))
 }
 
 fn bcc_field(request: &SendRequest) -> String {

@@ -249,7 +249,8 @@ async fn send(
     let mut planned = None;
     let change = |message: &Message| paid(message, owed, recipients);
     let add = |batch: &mut Batch| {
-        let id = queue::plan(&shard, batch, &mut row, Vec::new(), &content);
+        let id = queue::next_id(&shard, row.recipients.len());
+        queue::plan(batch, id, &mut row, Vec::new(), &content);
         planned = Some(core.queue.coming(&shard, batch, id, row.clone()));
     };
     let octets = 2 * (bytes.len() + 1024);

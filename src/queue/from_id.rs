@@ -13,11 +13,15 @@ use aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
 use serde::{Deserialize, Serialize};
 
 use super::id::QueueId;
+use super::unsubscribe::Links;
 use crate::login;
 
 /// Makes and reads fromids of a data directory.
 #[derive(Clone)]
-pub struct FromIds(Aes128);
+pub struct FromIds {
+    block: Aes128,
+    links: Option<Links>,
+}
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,7 +61,15 @@ impl FromIds {
 
     /// With a key.
     pub fn new(key: [u8; KEY]) -> FromIds {
-        FromIds(Aes128::new(&key.into()))
+        FromIds {
+            block: Aes128::new(&key.into()),
+            links: Links::new(&key),
+        }
+    }
+
+    /// What makes links by which readers unsubscribe.
+    pub fn links(&self) -> Option<&Links> {
+        self.links.as_ref()
     }
 
     /// The fromid of a recipient.
@@ -65,7 +77,7 @@ impl FromIds {
         let mut block = [0; BLOCK];
         block[..8].copy_from_slice(&id.get().to_be_bytes());
         let mut block = block.into();
-        self.0.encrypt_block(&mut block);
+        self.block.encrypt_block(&mut block);
         // 128 bits, and two of zero behind them.
         let bits = u128::from_be_bytes(block.into());
         let letter = |at: usize| match LETTERS_MAX - at {
@@ -92,7 +104,7 @@ impl FromIds {
         }
         bits = bits << 3 | u128::from(last >> 2);
         let mut block = bits.to_be_bytes().into();
-        self.0.decrypt_block(&mut block);
+        self.block.decrypt_block(&mut block);
         let block = u128::from_be_bytes(block.into());
         // The zeros.
         if block as u64 != 0 {
@@ -131,6 +143,8 @@ fn value(letter: u8) -> Option<u8> {
     }
 }
 
+/// The header field of a message that holds the fromid of its first recipient.
+pub const TOKEN_FIELD: &str = "Ringmail-Message";
 const FILE: &str = "fromid";
 const HEAD: &str = "# Made once, by ringmail: by it reports that come back find the mail they are about. Keep it, and keep it secret.\n";
 const KEY: usize = 16;
@@ -208,7 +222,7 @@ mod tests {
         let mut block = [0; BLOCK];
         block[0] = 0xff;
         let mut block = block.into();
-        ids.0.encrypt_block(&mut block);
+        ids.block.encrypt_block(&mut block);
         let bits = u128::from_be_bytes(block.into());
         let text: String = (0..LETTERS)
             .map(|at| match LETTERS_MAX - at {

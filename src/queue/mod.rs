@@ -24,6 +24,7 @@ pub mod sites;
 pub mod suppression;
 #[cfg(test)]
 mod tests;
+pub mod unsubscribe;
 mod waiting;
 pub mod warm_up;
 
@@ -43,21 +44,26 @@ use shards::storage::{Batch, NewBody, Shard};
 use crate::store::{NewContent, rows as stored};
 use rows::MessageRow;
 
-/// Adds a message to a batch; it is accepted once the batch is durable. Answers its number; the row has its size then.
-pub fn plan(
-    shard: &Rc<Shard>,
-    batch: &mut Batch,
-    row: &mut MessageRow,
-    prefix: Vec<u8>,
-    content: &NewContent,
-) -> BodyId {
+/// The number of a message that is about to be added, with so many recipients.
+pub fn next_id(shard: &Rc<Shard>, recipients: usize) -> BodyId {
     // The recipients have the numbers up to this one: see `id`.
-    let count = row.recipients.len().max(1);
+    let count = recipients.max(1);
     let mut id = shard.next_bodies(count as u64);
     // The number 0 is nobody's: programs take it for none.
     if id::first_of(id, count) == 0 {
         id = shard.next_bodies(count as u64);
     }
+    id
+}
+
+/// Adds a message to a batch; it is accepted once the batch is durable. The row has its size then.
+pub fn plan(
+    batch: &mut Batch,
+    id: BodyId,
+    row: &mut MessageRow,
+    prefix: Vec<u8>,
+    content: &NewContent,
+) {
     row.prefix_length = prefix.len() as u32;
     row.size = prefix.len() as u64 + content.length();
     let encoded = rows::encode_message(row);
@@ -74,7 +80,6 @@ pub fn plan(
         external: content.external.clone(),
     });
     batch.put(rows::message_key(id), encoded);
-    id
 }
 
 const META_MAX: usize = 60_000;

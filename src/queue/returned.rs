@@ -55,6 +55,8 @@ pub struct Returned {
 pub enum Clue {
     /// The number of the recipient, which only who has seen the message can know: it came to an address that holds it.
     Number(u64),
+    /// The number of the message's first recipient: its returned header holds it.
+    Message(u64),
     /// The address that it came to, as a whole: a reverse-path to which the client itself gave an id.
     OwnId(String),
     /// RFC 3461 4.4, decoded.
@@ -137,6 +139,10 @@ pub enum FoundBy {
     Envid,
     /// By its Message-ID.
     MessageId,
+    /// By the number in its header, which its one recipient has seen.
+    Token,
+    /// By the number in its header, which all its recipients have seen.
+    SharedToken,
 }
 
 impl FoundBy {
@@ -147,12 +153,14 @@ impl FoundBy {
             FoundBy::OwnId => "own_id",
             FoundBy::Envid => "envid",
             FoundBy::MessageId => "message_id",
+            FoundBy::Token => "token",
+            FoundBy::SharedToken => "shared_token",
         }
     }
 
     /// Whether only somebody who has seen the message can have said so: the others can be guessed, by other recipients for example.
     pub fn is_proof(self) -> bool {
-        self == FoundBy::Fromid
+        matches!(self, FoundBy::Fromid | FoundBy::Token)
     }
 }
 
@@ -325,6 +333,7 @@ async fn take_one(
                     });
                 }
             },
+            Clue::Message(first) => of_message(writing, *first, returned).await?,
             Clue::OwnId(id) => (
                 claimed(writing, OWN_ID, id, returned).await?,
                 FoundBy::OwnId,
@@ -351,6 +360,31 @@ async fn take_one(
         by: None,
         is_new: true,
     })
+}
+
+/// The recipient that is spoken of, of the message whose first recipient has this number.
+async fn of_message(
+    writing: &Writing<'_>,
+    first: u64,
+    returned: &Returned,
+) -> Result<(Option<RetiredRow>, FoundBy), StoreError> {
+    let alone = retired::by_number(writing, first).await?;
+    let count = alone.as_ref().map_or(0, |row| u64::from(row.recipients));
+    if count <= 1 {
+        return Ok((alone, FoundBy::Token));
+    }
+    let named: Vec<String> = (returned.recipients.iter().take(RECIPIENTS_MAX))
+        .map(|address| normal(address))
+        .collect();
+    if !named.is_empty() {
+        for number in first..first.saturating_add(count.min(OF_MESSAGE_MAX)) {
+            let row = retired::by_number(writing, number).await?;
+            if let Some(row) = row.filter(|row| named.iter().any(|n| is_of(row, n))) {
+                return Ok((Some(row), FoundBy::SharedToken));
+            }
+        }
+    }
+    Ok((None, FoundBy::SharedToken))
 }
 
 /// The recipient that a clue leads to which others may know too: it must be the one that is spoken of, of the message that ended last.
@@ -599,6 +633,8 @@ const CLUES_MAX: usize = 8;
 const RECIPIENTS_MAX: usize = 4;
 /// Recipients that are looked at for a clue, the latest ones.
 const CANDIDATES_MAX: usize = 8;
+/// Recipients of a message that are looked at for the one that is spoken of.
+const OF_MESSAGE_MAX: u64 = 100;
 /// Octets of a server's words that are kept, and of its name.
 const TEXT_MAX: usize = 500;
 const MTA_MAX: usize = 255;

@@ -57,7 +57,8 @@ async fn coming(queue: &Rc<Queue>, shard: &Rc<Shard>, addresses: &[&str]) -> Rc<
         bytes: Arc::new(b"hello\r\n".to_vec()),
         external: None,
     };
-    let id = plan(shard, &mut batch, &mut row, b"X: y\r\n".to_vec(), &content);
+    let id = next_id(shard, row.recipients.len());
+    plan(&mut batch, id, &mut row, b"X: y\r\n".to_vec(), &content);
     let message = queue.coming(shard, &mut batch, id, row);
     let permit = shard.permit(1_000, true, std::time::Duration::from_secs(10));
     shard.commit(permit.await.unwrap(), batch).await.unwrap();

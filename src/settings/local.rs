@@ -139,7 +139,10 @@ impl Local {
     }
 
     fn server_text(&self) -> String {
-        let mut text = SERVER.to_owned();
+        let mut text = format!(
+            "public_url = \"http://localhost:{}\"\n{SERVER}",
+            self.port(Door::Http)
+        );
         for door in [
             Door::Smtp,
             Door::Submission,

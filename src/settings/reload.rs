@@ -64,13 +64,14 @@ pub fn compare(old: &Settings, new: &mut Settings) -> Change {
 }
 
 /// Each field of the static file: whether a change needs a restart, and whether the two versions agree.
-fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 21] {
+fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 22] {
     // Taken apart without `..`, so that a new field must be placed here.
     let Server {
         data_dir,
         domains_file,
         accounts_dir,
         hostname,
+        public_url,
         shutdown_grace_secs,
         log,
         cores,
@@ -94,6 +95,7 @@ fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 21] {
         ("domains_file", false, *domains_file == old.domains_file),
         ("accounts_dir", false, *accounts_dir == old.accounts_dir),
         ("hostname", true, *hostname == old.hostname),
+        ("public_url", false, *public_url == old.public_url),
         (
             "shutdown_grace_secs",
             false,

@@ -29,6 +29,8 @@ pub struct Server {
     pub accounts_dir: PathBuf,
     /// Name of this host, in greetings and Received fields.
     pub hostname: Option<DomainName>,
+    /// Where readers of our mail find the HTTPS port, without a slash at the end. `None`: the hostname, port 443.
+    pub public_url: Option<String>,
     /// How long connections and transactions may take to finish when the server stops.
     pub shutdown_grace_secs: Secs,
     /// What is logged and how.
@@ -75,6 +77,12 @@ impl Server {
             .map_or("localhost", DomainName::as_str)
     }
 
+    /// Where readers of our mail find the HTTPS port.
+    pub fn public_url(&self) -> String {
+        let of_host = || format!("https://{}", self.hostname());
+        self.public_url.clone().unwrap_or_else(of_host)
+    }
+
     /// Makes each relative path relative to the directory of the static file.
     pub(super) fn resolve_paths(&mut self, server_file: &Path) {
         let base = server_file.parent().unwrap_or(Path::new(""));
@@ -113,6 +121,7 @@ impl Default for Server {
             domains_file: "domains.toml".into(),
             accounts_dir: "accounts".into(),
             hostname: None,
+            public_url: None,
             shutdown_grace_secs: Secs::new(10),
             log: Log::default(),
             cores: Cores::default(),

@@ -14,7 +14,7 @@ use shards::rt;
 use super::connection::Facing;
 use super::scrape::{self, Scrape};
 use super::stream::{Phase, Progress};
-use super::{Endpoint, api, framing, process};
+use super::{Endpoint, api, framing, process, unsubscribe};
 use crate::login::limiter::Networks;
 use crate::login::oauth;
 use crate::metrics::histograms;
@@ -30,10 +30,13 @@ pub(super) async fn answer(
     let page = Page::of(request.uri().path(), endpoint);
     let method = request.method().clone();
     let is_api = matches!(page, Page::Api);
-    let response = if let Some(why) = framing::fault(&request, is_api) {
+    let takes_posts = is_api || matches!(page, Page::Unsubscribe);
+    let response = if let Some(why) = framing::fault(&request, takes_posts) {
         told(refused(why), facing)
     } else if is_api {
         api::answer(core, request, facing).await
+    } else if matches!(page, Page::Unsubscribe) {
+        unsubscribe::answer(core, &request, facing).await
     } else if !has_room(core, &facing.networks) {
         told(too_many(), facing)
     } else if !matches!(method, Method::GET | Method::HEAD) {
@@ -71,6 +74,7 @@ enum Page {
     Alive,
     Ready,
     Api,
+    Unsubscribe,
     Unknown,
 }
 
@@ -82,6 +86,7 @@ impl Page {
             "/healthz" if endpoint.health => Page::Alive,
             "/readyz" if endpoint.health => Page::Ready,
             path if endpoint.webapi && is_below(path, api::MOUNT) => Page::Api,
+            path if endpoint.webapi && is_below(path, unsubscribe::MOUNT) => Page::Unsubscribe,
             _ => Page::Unknown,
         }
     }
@@ -94,6 +99,7 @@ impl Page {
             Page::Alive => "healthz",
             Page::Ready => "readyz",
             Page::Api => "webapi",
+            Page::Unsubscribe => "unsubscribe",
             Page::Unknown => "unknown",
         }
     }
@@ -104,8 +110,8 @@ impl Page {
             Page::Alive => text(StatusCode::OK, "alive\n".into()),
             Page::Ready => ready(core).await,
             Page::Metrics => metrics(core, endpoint).await,
-            // The API answers for itself.
-            Page::Api | Page::Unknown => text(
+            // The others answer for themselves.
+            Page::Api | Page::Unsubscribe | Page::Unknown => text(
                 StatusCode::NOT_FOUND,
                 "There is nothing here. GET / lists what there is.\n".into(),
             ),

@@ -3,7 +3,7 @@
 //! Not here: rows of the storage, decisions about mail.
 //!
 //! `connection` runs one connection within its limits, `stream` fits our socket to hyper, `http` answers requests, `framing` refuses
-//! some, `api` is the sending API, `scrape` collects the metrics of all cores, `process` those of the process.
+//! some, `api` is the sending API, `unsubscribe` the page behind links in mail, `scrape` collects the metrics of all cores, `process` those of the process.
 
 mod api;
 mod connection;
@@ -12,6 +12,7 @@ mod http;
 mod process;
 mod scrape;
 mod stream;
+mod unsubscribe;
 
 use shards::rt::Room;
 

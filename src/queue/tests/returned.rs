@@ -162,6 +162,44 @@ fn a_number_is_proof_and_counts_once() {
 }
 
 #[test]
+fn the_number_in_the_header_finds_the_one_that_is_spoken_of() {
+    with_sent(async |sent| {
+        sent.ends(|_| ()).await;
+        let carol = |event: &mut events::Event| {
+            event.id.id = 8;
+            event.recipient = "carol@two.example".into();
+        };
+        sent.ends(carol).await;
+        let alone = |event: &mut events::Event| {
+            (event.id.id, event.recipients, event.numbers) = (20, 1, 20..21);
+        };
+        sent.ends(alone).await;
+        let report = |first, recipient: &str, digest: u8| Returned {
+            recipients: vec![recipient.into()],
+            digest: [digest; 16],
+            ..failed(Clue::Message(first))
+        };
+        let found = |id| TakenReturned::Found { id };
+        // All recipients of a message can have read it.
+        let taken = sent.takes(&report(7, "Carol@two.example", 1)).await;
+        assert_eq!(taken, found(8));
+        assert_eq!(sent.row(8).await.returned[0].by, FoundBy::SharedToken);
+        assert_eq!(sent.listed("carol@two.example").await, (None, 1));
+        let taken = sent.takes(&report(7, "dave@two.example", 2)).await;
+        assert_eq!(taken, TakenReturned::Nothing);
+        assert_eq!(
+            sent.takes(&report(9, "x@y.example", 3)).await,
+            TakenReturned::Nothing
+        );
+        // Whoever it went to alone is meant, whatever a report makes of the name.
+        let taken = sent.takes(&report(20, "redacted@example.invalid", 4)).await;
+        assert_eq!(taken, found(20));
+        assert_eq!(sent.row(20).await.returned[0].by, FoundBy::Token);
+        assert!(sent.listed("bob@one.example").await.0.is_some());
+    });
+}
+
+#[test]
 fn what_others_can_guess_must_name_the_recipient_and_never_suppresses_at_once() {
     with_sent(async |sent| {
         for (id, n) in [(7, "1"), (8, "2"), (9, "3")] {

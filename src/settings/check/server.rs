@@ -33,6 +33,16 @@ impl Check<'_> {
         {
             self.not_a_host(&["hostname"], name.as_str());
         }
+        if let Some(url) = &server.public_url
+            && !is_origin(url)
+        {
+            self.report(
+                text,
+                &["public_url"],
+                format!("{url:?} is not where a server can be found"),
+                "\"https://\", a name, a port if it is not the usual one, and nothing behind it, as in \"https://mail.example.org\"",
+            );
+        }
         if server.listener.is_empty() {
             self.missing(
                 text,
@@ -334,6 +344,23 @@ fn same_socket(a: SocketAddr, b: SocketAddr) -> bool {
 }
 
 /// RFC 5321 4.1.2: a domain is made of letters, digits and hyphens. Others refuse a greeting with more (RFC 5321 2.3.5).
+/// RFC 6454 6.2: scheme, host and port alone.
+fn is_origin(url: &str) -> bool {
+    let rest = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"));
+    let Some(rest) = rest.filter(|_| url.len() <= ORIGIN_MAX) else {
+        return false;
+    };
+    match rest.rsplit_once(':') {
+        Some((host, port)) => is_host_name(host) && port.parse::<u16>().is_ok_and(|p| p > 0),
+        None => is_host_name(rest),
+    }
+}
+
+/// Octets of a URL's origin.
+const ORIGIN_MAX: usize = 300;
+
 fn is_host_name(name: &str) -> bool {
     let label = |label: &str| {
         let inside = label

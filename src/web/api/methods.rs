@@ -73,6 +73,7 @@ async fn send(
         id: id.to_string(),
         request,
         uploads: std::mem::take(&mut form.uploads),
+        unsubscribe: false,
     };
     let next = core.next_core();
     match core.call(next, Call::Submit(Box::new(submit))).await {
