@@ -26,7 +26,7 @@ use futures_channel::oneshot;
 use shards::engine::Core;
 use shards::lanes::{CallError, Lanes};
 use shards::net::Connection;
-use shards::pool::Pool;
+use shards::pool::{Gather, Pool};
 use shards::rt::{self, Budget, Event, Share, Turn, Turns};
 use shards::storage::{Shard, StorageError, Watch};
 use shards::tls::ServerConfig;
@@ -70,6 +70,8 @@ pub struct PerCore {
     pub lanes: Rc<Lanes<Call, Answer>>,
     /// For what blocks or is heavy.
     pub pool: Pool,
+    /// Signatures that are too heavy for this core, on their way to the pool.
+    pub signatures: Rc<Gather>,
     /// Accounts of this core's shards.
     pub accounts: Accounts,
     /// Password checks for accounts of this core.
@@ -198,6 +200,11 @@ impl PerCore {
             shards: core.shards,
             watches: core.watches,
             lanes: core.lanes,
+            signatures: Gather::new(
+                core.pool.clone(),
+                SIGNATURES_TOGETHER,
+                SIGNATURES_WAITING_MAX,
+            ),
             pool: core.pool,
             verifier,
             unknown,
@@ -671,6 +678,10 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// Whatever it was: the password, an app password, a client's key.
 const LOGIN_GONE: &str = "your login was changed or removed, log in again";
 
+/// Signatures that go to the pool together: some milliseconds of a thread.
+const SIGNATURES_TOGETHER: usize = 8;
+/// Signatures that wait on a core.
+const SIGNATURES_WAITING_MAX: usize = 10_000;
 /// Sites whose rules are remembered.
 const SHAPES_MAX: usize = 10_000;
 /// One in so many of a core's calls may be a login's.

@@ -1,12 +1,15 @@
 //! Worker threads for what blocks or is heavy: hashing passwords, reading the index, opening files. Bounded; a full pool is an
 //! answer ("busy"), never a wait without end.
 
+mod gather;
+
 use std::sync::Arc;
 
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use futures_channel::oneshot;
 
 use crate::rt::{self, Room};
+pub use gather::Gather;
 
 /// Why a job has no result.
 #[derive(Debug, thiserror::Error, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +89,7 @@ impl Place {
 #[derive(Clone)]
 pub struct Pool {
     jobs: Arc<Sender<Job>>,
+    threads: usize,
 }
 
 impl Pool {
@@ -97,6 +101,7 @@ impl Pool {
     /// Like [`Pool::start`], with a thread at each of these places.
     pub fn start_each(name: &str, places: Vec<Place>, capacity: usize) -> std::io::Result<Pool> {
         let (sender, receiver) = bounded::<Job>(capacity);
+        let threads = places.len();
         for (n, place) in places.into_iter().enumerate() {
             let receiver = receiver.clone();
             std::thread::Builder::new()
@@ -110,6 +115,7 @@ impl Pool {
         }
         Ok(Pool {
             jobs: Arc::new(sender),
+            threads,
         })
     }
 
@@ -134,6 +140,11 @@ impl Pool {
             TrySendError::Disconnected(_) => PoolError::Lost,
         })?;
         receiver.await.map_err(|_| PoolError::Lost)
+    }
+
+    /// Its threads.
+    pub fn threads(&self) -> usize {
+        self.threads
     }
 
     /// Jobs that wait for a thread.

@@ -145,7 +145,7 @@ async fn make(core: &Rc<PerCore>, message: ToSign<'_>) -> Result<String, Signing
         Ok(signed.collect::<Result<Vec<_>, _>>()?.concat())
     };
     if is_heavy {
-        core.pool.run(fields).await?
+        core.signatures.run(fields).await?
     } else {
         fields()
     }
