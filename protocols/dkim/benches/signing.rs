@@ -4,7 +4,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use ring::digest::{SHA256, digest};
+use aws_lc_rs::digest::{SHA256, digest};
 use ringmail_dkim::{
     BodyHasher, Canonicalization, Check, KeyAnswer, KeyRecord, MessageHasher, Name, Occasion,
     Rules, Selector, SigningKey, Status, Unsigned, Verifier, generate, prepare,

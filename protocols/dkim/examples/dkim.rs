@@ -13,7 +13,7 @@ use std::error::Error;
 use std::io::{Read, Write};
 use std::sync::Arc;
 
-use ring::rand::{SecureRandom, SystemRandom};
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use ringmail_dkim::{
     Canonicalization, Canonicalizations, Check, KeyAnswer, KeyRecord, MessageHasher, Name,
     Occasion, Rules, Selector, SigningKey, Verifier, generate, prepare,

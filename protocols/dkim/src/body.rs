@@ -3,7 +3,7 @@
 //! relaxed canonicalization leaves as they are go to the hash where they lie. RFC 6376 3.4.3, 3.4.4, 3.7.
 //! Lines end with CRLF; a CR or LF on its own is data. Not here: where the body begins (`header_end.rs`).
 
-use ring::digest::{Context, SHA256};
+use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::canonical::Canonicalization;
 
@@ -276,7 +276,7 @@ mod tests {
     }
 
     fn digest(octets: &[u8]) -> String {
-        STANDARD.encode(ring::digest::digest(&SHA256, octets))
+        STANDARD.encode(aws_lc_rs::digest::digest(&SHA256, octets))
     }
 
     #[test]
@@ -314,7 +314,8 @@ mod tests {
                 digits /= 6;
             }
             for canonicalization in [Canonicalization::Simple, Canonicalization::Relaxed] {
-                let expected = ring::digest::digest(&SHA256, &by_the_book(canonicalization, &body));
+                let expected =
+                    aws_lc_rs::digest::digest(&SHA256, &by_the_book(canonicalization, &body));
                 let cut = number as usize % (body.len() + 1);
                 let mut hasher = BodyHasher::new(canonicalization);
                 hasher.update(&body[..cut]);
@@ -374,7 +375,7 @@ mod tests {
                 }
                 let (length, hashes) = hasher.finish_all();
                 assert_eq!(length, canonical.len() as u64);
-                let of = |text: &[u8]| ring::digest::digest(&SHA256, text).as_ref().to_vec();
+                let of = |text: &[u8]| aws_lc_rs::digest::digest(&SHA256, text).as_ref().to_vec();
                 assert_eq!(hashes[0][..], of(&canonical)[..], "{canonicalization:?}");
                 assert_eq!(hashes[1][..], of(&canonical[..limit])[..]);
                 assert_eq!(hashes[2][..], of(b"")[..]);

@@ -4,10 +4,10 @@
 
 use std::fmt;
 
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ring::rand::SystemRandom;
-use ring::signature::{Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 use zeroize::Zeroizing;
 
 use crate::der::{self, Reader};
@@ -108,7 +108,7 @@ impl SigningKey {
     }
 
     fn rsa(
-        pair: Result<RsaKeyPair, ring::error::KeyRejected>,
+        pair: Result<RsaKeyPair, aws_lc_rs::error::KeyRejected>,
         rsa_private_key: &[u8],
     ) -> Result<Self, KeyError> {
         let bits = rsa_bits(rsa_private_key).ok_or(KeyError::Damaged)?;
@@ -135,7 +135,7 @@ impl SigningKey {
     /// Bits of the RSA modulus, or 256.
     pub fn bits(&self) -> usize {
         match &self.pair {
-            Pair::Rsa(pair) => pair.public().modulus_len() * 8,
+            Pair::Rsa(pair) => pair.public_modulus_len() * 8,
             Pair::Ed25519(_) => 256,
         }
     }
@@ -158,7 +158,7 @@ impl SigningKey {
     pub(crate) fn sign(&self, input: &[u8]) -> Result<Vec<u8>, SigningFailed> {
         match &self.pair {
             Pair::Rsa(pair) => {
-                let mut signature = vec![0; pair.public().modulus_len()];
+                let mut signature = vec![0; pair.public_modulus_len()];
                 // PKCS#1 v1.5 has no randomness; the parameter is there for PSS.
                 pair.sign(
                     &RSA_PKCS1_SHA256,
@@ -171,7 +171,7 @@ impl SigningKey {
             }
             // RFC 8463 3: the hash is what is signed.
             Pair::Ed25519(pair) => {
-                let hash = ring::digest::digest(&ring::digest::SHA256, input);
+                let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, input);
                 Ok(pair.sign(hash.as_ref()).as_ref().to_vec())
             }
         }

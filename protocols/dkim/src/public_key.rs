@@ -2,7 +2,9 @@
 //! Used by `verification`; keys and signatures are a stranger's. RFC 6376 3.3 and 3.6.1 (p=), RFC 8301 3.2 (sizes), RFC 8463 4.
 //! Not here: the record around the key (`record.rs`), our own keys (`key.rs`).
 
-use ring::signature::{ED25519, RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, UnparsedPublicKey};
+use aws_lc_rs::signature::{
+    ED25519, RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, UnparsedPublicKey,
+};
 
 use crate::der::{self, Reader};
 use crate::key::Algorithm;
@@ -52,7 +54,7 @@ impl<'a> PublicKey<'a> {
             }
             // RFC 8463 3: the hash is what is signed.
             Algorithm::Ed25519Sha256 => {
-                let hash = ring::digest::digest(&ring::digest::SHA256, input);
+                let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, input);
                 let key = UnparsedPublicKey::new(&ED25519, self.octets);
                 key.verify(hash.as_ref(), signature).is_ok()
             }

@@ -388,7 +388,7 @@ fn signatures_and_headers_beyond_the_bounds() {
 fn each_signature_has_its_own_part_of_the_body() {
     // Three of the first signature, over the whole body and parts of it: the hash of the body alone tells them apart.
     let hash = |text: &str| {
-        let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
         base64::Engine::encode(&base64::engine::general_purpose::STANDARD, digest)
     };
     let signature = |tags: &str, body: &str| {
@@ -427,7 +427,7 @@ fn signed_with(tags: &str) -> (String, KeyAnswer) {
     let pem = crate::generate::ed25519_key(&mut |octets| octets.fill(3));
     let key = crate::SigningKey::from_pem(&pem).unwrap();
     let engine = base64::engine::general_purpose::STANDARD;
-    let hash = ring::digest::digest(&ring::digest::SHA256, b"Hi.\r\n");
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"Hi.\r\n");
     let hash = base64::Engine::encode(&engine, hash);
     let rest = "From: a@a.example\nSubject: x\n\nHi.\n";
     let field = |signature: &str| {
