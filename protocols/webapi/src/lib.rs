@@ -1,5 +1,5 @@
-//! The sending API, version 0: what clients say and hear, as JSON, and the message that a `Send` asks for.
-//! Called by the HTTP door (types, errors) and where messages are made ([`compose`]). Requests are untrusted; whoever reads them bounds
+//! The sending API, version 0: what clients say and hear, as JSON, the message that a `Send` asks for, and stored messages as it
+//! shows them. Called by the HTTP door (types, errors), where messages are made ([`compose`]) and where they are read ([`TakenApart`]). Requests are untrusted; whoever reads them bounds
 //! their octets. No clock, no disk, no network.
 //! RFC 5322, 2045-2049, 2183 (the message), 7578 (uploads), 3339 (times).
 //! Not here: HTTP, whom a client may send as, the queue.
@@ -13,12 +13,14 @@
 mod code;
 pub mod compose;
 mod json;
+mod structure;
 mod time;
 mod types;
 
 pub use code::{ApiError, Code};
 pub use compose::{Composed, Maker, Upload, UploadKind, Uploads};
 pub use json::read;
+pub use structure::{TEXT_MAX, TakenApart};
 pub use time::Time;
 pub use types::{
     Empty, File, Message, MessageMeta, MsgFlags, MsgGetResult, MsgId, MsgMove, MsgPart,

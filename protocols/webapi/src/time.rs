@@ -2,8 +2,8 @@
 
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};
-use time::OffsetDateTime;
 use time::format_description::well_known::{Rfc2822, Rfc3339};
+use time::{OffsetDateTime, UtcOffset};
 
 /// A moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +13,14 @@ impl Time {
     /// Of seconds since 1970, in UTC.
     pub fn of_unix(secs: i64) -> Option<Time> {
         OffsetDateTime::from_unix_timestamp(secs).ok().map(Time)
+    }
+
+    /// The same, in a zone east of UTC. None: RFC 3339 can't write it.
+    pub fn of_unix_at(secs: i64, offset_minutes: i16) -> Option<Time> {
+        let zone = UtcOffset::from_whole_seconds(i32::from(offset_minutes) * 60).ok()?;
+        let utc = OffsetDateTime::from_unix_timestamp(secs).ok()?;
+        let moment = utc.checked_to_offset(zone)?;
+        moment.format(&Rfc3339).ok().map(|_| Time(moment))
     }
 
     /// Seconds since 1970; parts of one are cut off.
