@@ -17,13 +17,13 @@ pub struct Selected {
     pub(super) account: Rc<Account>,
     pub(super) mailbox: MailboxId,
     pub(super) session: u64,
-    reader: Rc<Reader>,
+    pub(super) reader: Rc<Reader>,
     /// UIDs by sequence number, shared with other sessions while nothing differs.
-    view: RefCell<Rc<Vec<u32>>>,
+    pub(super) view: RefCell<Rc<Vec<u32>>>,
     /// First and last UIDs of what is `\Recent` for this session, ascending.
-    recent: RefCell<Vec<(u32, u32)>>,
-    read_only: bool,
-    gone: Cell<bool>,
+    pub(super) recent: RefCell<Vec<(u32, u32)>>,
+    pub(super) read_only: bool,
+    pub(super) gone: Cell<bool>,
 }
 
 impl Account {

@@ -5,6 +5,7 @@ mod check;
 mod crash;
 mod deleting;
 mod login_records;
+mod numbers;
 mod races;
 mod salvage;
 mod sessions;
