@@ -12,6 +12,7 @@
 
 mod code;
 pub mod compose;
+pub mod hook;
 mod json;
 mod structure;
 mod time;
