@@ -306,6 +306,7 @@ impl Job {
             message_id: self.message_id.trim_matches(['<', '>']),
             now: self.now,
             product: concat!("ringmail/", env!("CARGO_PKG_VERSION")),
+            boundary: None,
         };
         fn upload(file: &UploadedFile) -> Upload<'_> {
             Upload {

@@ -89,6 +89,9 @@ pub struct Maker<'a> {
     pub now: Time,
     /// `User-Agent`, unless the request has one, or an `X-Mailer`.
     pub product: &'a str,
+    /// What boundaries of parts begin with, which nobody could foresee who wrote them; none: each message gets others. With the same one a request comes
+    /// to the same octets.
+    pub boundary: Option<&'a str>,
 }
 
 /// Where an uploaded file goes.
@@ -203,7 +206,7 @@ pub fn compose(
     if !says("User-Agent") && !says("X-Mailer") {
         builder = builder.header("User-Agent", Raw::new(maker.product));
     }
-    let octets = builder.body(body(request, uploads)?).write_to_vec();
+    let octets = builder.body(body(request, uploads, maker)?).write_to_vec();
     Ok(Composed {
         octets: octets.map_err(|e| ApiError::new(Code::Server, e.to_string()))?,
         message_id,
@@ -228,7 +231,12 @@ fn in_field(address: &str) -> Cow<'_, str> {
     }
 }
 
-fn body<'r>(request: &'r SendRequest, uploads: &'r Uploads<'_>) -> Result<MimePart<'r>, ApiError> {
+fn body<'r>(
+    request: &'r SendRequest,
+    uploads: &'r Uploads<'_>,
+    maker: &Maker<'_>,
+) -> Result<MimePart<'r>, ApiError> {
+    let joined = |container, parts| joined(container, parts, maker.boundary);
     let of = |kind: UploadKind| uploads.iter().filter(move |u| u.kind == kind);
     let mut texts = Vec::new();
     if !request.text.is_empty() {
@@ -270,11 +278,21 @@ fn whole_lines(text: &str) -> Cow<'_, str> {
 }
 
 /// One part is itself.
-fn joined<'r>(container: &'static str, mut parts: Vec<MimePart<'r>>) -> MimePart<'r> {
-    match parts.len() {
-        1 => parts.remove(0),
-        _ => MimePart::new(container, parts),
+fn joined<'r>(
+    container: &'static str,
+    mut parts: Vec<MimePart<'r>>,
+    boundary: Option<&str>,
+) -> MimePart<'r> {
+    if parts.len() == 1 {
+        return parts.remove(0);
     }
+    let mut told = ContentType::new(container);
+    if let Some(boundary) = boundary {
+        // One in the other: each has its own.
+        let kind = container.rsplit('/').next().unwrap_or(container);
+        told = told.attribute("boundary", format!("{boundary}-{kind}"));
+    }
+    MimePart::new(told, parts)
 }
 
 const INLINE: &str = "inline";

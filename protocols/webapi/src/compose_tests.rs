@@ -9,6 +9,7 @@ fn maker() -> Maker<'static> {
         message_id: "made@mail.example.org",
         now: Time::of_unix(1_790_000_000).unwrap(),
         product: "ringmail/0",
+        boundary: None,
     }
 }
 
@@ -341,4 +342,43 @@ fn a_lone_cr_ends_a_line() {
         message.ends_with("\r\n\r\na\r\nb\r\nc\r\nd\r\n\r\n"),
         "{message:?}"
     );
+}
+
+#[test]
+fn with_the_same_boundary_a_request_comes_to_the_same_octets() {
+    let request = SendRequest {
+        to: vec![NameAddress {
+            name: "Ann".into(),
+            address: "ann@example.net".into(),
+        }],
+        text: "Hi".into(),
+        html: "<p>Hi".into(),
+        attached_files: vec![File {
+            name: "a".into(),
+            data: "eA==".into(),
+            ..File::default()
+        }],
+        ..SendRequest::default()
+    };
+    let made = |boundary| {
+        let maker = Maker {
+            author: ("", "me@example.org"),
+            message_id: "1@example.org",
+            now: Time::of_unix(0).unwrap(),
+            product: "test",
+            boundary,
+        };
+        let octets = compose(&request, &[], &maker).unwrap().octets;
+        String::from_utf8(octets).unwrap()
+    };
+    let text = made(Some("b17"));
+    assert_eq!(text, made(Some("b17")));
+    for (line, times) in [
+        ("--b17-mixed\r\n", 2),
+        ("--b17-alternative\r\n", 2),
+        ("--b17-mixed--", 1),
+    ] {
+        assert_eq!(text.matches(line).count(), times, "{line:?} in {text}");
+    }
+    assert_ne!(made(None), made(None));
 }

@@ -1,5 +1,6 @@
-//! The sending API, version 0: what clients say and hear, as JSON, the message that a `Send` asks for, and stored messages as it
-//! shows them. Called by the HTTP door (types, errors), where messages are made ([`compose`]) and where they are read ([`TakenApart`]). Requests are untrusted; whoever reads them bounds
+//! The sending API: what clients say and hear, as JSON, the message that a `Send` asks for, templates of messages for many, what webhooks say, and
+//! stored messages as it shows them. Called by the HTTP door (types, errors), where messages are made ([`compose`]) and where they are read
+//! ([`TakenApart`]). Requests are untrusted; whoever reads them bounds
 //! their octets. No clock, no disk, no network.
 //! RFC 5322, 2045-2049, 2183 (the message), 7578 (uploads), 3339 (times).
 //! Not here: HTTP, whom a client may send as, the queue.
@@ -15,6 +16,7 @@ pub mod compose;
 pub mod hook;
 mod json;
 mod structure;
+pub mod template;
 mod time;
 mod types;
 
