@@ -643,6 +643,8 @@ pub enum ControlCall {
         address: String,
         /// None: it goes.
         to: Option<Suppressed>,
+        /// Also in place of what is in force.
+        replaces: bool,
     },
     /// Checks a slice of one shard.
     Check {

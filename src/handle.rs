@@ -568,7 +568,11 @@ impl PerCore {
                 account,
                 address,
                 to,
-            } => self.change_suppression(account, &address, to).await,
+                replaces,
+            } => {
+                self.change_suppression(account, &address, (to, replaces))
+                    .await
+            }
             ControlCall::Check { shard, from } => {
                 let slice = store::check_slice(self.own_shard(shard)?, from).await?;
                 Ok(ControlAnswer::Check(slice))

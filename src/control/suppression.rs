@@ -179,6 +179,7 @@ fn change(
         account,
         address: address.to_string(),
         to,
+        replaces: false,
     };
     match control.ask(owner, call)? {
         ControlAnswer::SuppressionChanged(was, silent) => Ok((was, silent)),

@@ -161,7 +161,7 @@ impl PerCore {
         self: &Rc<Self>,
         account: AccountName,
         address: &str,
-        to: Option<Suppressed>,
+        (to, replaces): (Option<Suppressed>, bool),
     ) -> Result<ControlAnswer, StoreError> {
         let shard = self.shard_of_account(account)?.clone();
         if to.is_some() {
@@ -174,7 +174,7 @@ impl PerCore {
         let _turn = events::changing().await;
         let now = self.wall_clock();
         let (was, changes) =
-            suppression::change(&shard, account.as_str(), address, to, now).await?;
+            suppression::change(&shard, account.as_str(), address, (to, replaces), now).await?;
         let silent = self.tell_suppressions(account, changes).await;
         Ok(ControlAnswer::SuppressionChanged(was, silent))
     }
@@ -191,7 +191,9 @@ impl PerCore {
             created: self.wall_clock(),
             expires: None,
         };
-        let changed = self.change_suppression(account, &link.address, Some(suppressed));
+        // One that would have passed stays from now on.
+        let to = (Some(suppressed), true);
+        let changed = self.change_suppression(account, &link.address, to);
         let was = matches!(changed.await?, ControlAnswer::SuppressionChanged(true, _));
         self.count(
             "ringmail_unsubscribed_total",

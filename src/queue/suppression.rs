@@ -269,13 +269,13 @@ pub async fn find(
     row.map(|row| decode(&row)).transpose()
 }
 
-/// Adds or removes an address; none: removed, with the failures that were counted. Answers whether it was suppressed before (and nothing is
+/// Adds or removes an address; none: removed, with the failures that were counted. Answers whether it was suppressed before (and without `replaces` nothing is
 /// added then), and what every core has to know. The caller has [`super::events::changing`].
 pub async fn change(
     shard: &Rc<Shard>,
     account: &str,
     address: &str,
-    to: Option<Suppressed>,
+    (to, replaces): (Option<Suppressed>, bool),
     now: i64,
 ) -> Result<(bool, Vec<(u64, bool)>), StoreError> {
     let base = base(address);
@@ -285,7 +285,7 @@ pub async fn change(
         .is_some_and(|row| row.in_force(now).is_some());
     let mut writing = Writing::new(shard, account, now);
     match to {
-        Some(_) if was => return Ok((was, Vec::new())),
+        Some(_) if was && !replaces => return Ok((was, Vec::new())),
         Some(suppressed) => {
             let row = AddressRow {
                 address: address.to_string(),

@@ -653,7 +653,7 @@ fn events_are_taken_once_and_make_the_list() {
         let reason = row.unwrap().unwrap().suppressed.unwrap().reason;
         assert!(reason.ends_with(": 550 so it is"), "{reason}");
         // Somebody removes it, and then the event comes again, also beside itself: nothing is made of it.
-        suppression::change(shard, "anna", "gone@a.example", None, NOW.get())
+        suppression::change(shard, "anna", "gone@a.example", (None, false), NOW.get())
             .await
             .unwrap();
         let twice = [refused.clone(), refused.clone()].concat();
@@ -708,9 +708,10 @@ fn a_suppression_that_has_expired_is_none_and_goes() {
         };
         for (address, expires) in [("a@a.example", Some(2_000)), ("b@a.example", None)] {
             let to = Some(by_hand(expires));
-            let added = suppression::change(shard, "anna", address, to.clone(), 1_000).await;
+            let added =
+                suppression::change(shard, "anna", address, (to.clone(), false), 1_000).await;
             assert!(!added.unwrap().0);
-            let again = suppression::change(shard, "anna", address, to, 1_000).await;
+            let again = suppression::change(shard, "anna", address, (to, false), 1_000).await;
             assert_eq!(again.unwrap(), (true, Vec::new()));
         }
         let both = suppression::page(shard, Some("anna"), None, 10)

@@ -1,5 +1,6 @@
 //! One connection, from accept to close, within `limits.http`.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
@@ -27,6 +28,16 @@ pub(super) struct Facing {
     peer: SocketAddr,
     local: SocketAddr,
     tls: String,
+    requests: Cell<u64>,
+}
+
+impl Facing {
+    /// A number for the next request, as clients and the log name it: the connection's, and a counter.
+    pub(super) fn request_id(&self) -> String {
+        let number = self.requests.get() + 1;
+        self.requests.set(number);
+        format!("{}.{number}", self.id)
+    }
 }
 
 impl Ends for Facing {
@@ -72,6 +83,7 @@ pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endp
         peer,
         local: connection.local(),
         tls: connection.tls_in_words(),
+        requests: Cell::new(0),
     });
     let progress = Progress::new();
     let service = service_fn(|request| {

@@ -50,4 +50,5 @@ mod tls;
 mod tls_results;
 mod ways_out;
 mod webapi;
+mod webapi_v1;
 mod zone;

@@ -1,7 +1,7 @@
-//! The sending API: what clients say and hear, as JSON, the message that a `Send` asks for, templates of messages for many, what webhooks say, and
-//! stored messages as it shows them. Called by the HTTP door (types, errors), where messages are made ([`compose`]) and where they are read
-//! ([`TakenApart`]). Requests are untrusted; whoever reads them bounds
-//! their octets. No clock, no disk, no network.
+//! The sending API, version 0 here and version 1 in [`v1`]: what clients say and hear, as JSON, the message that a `Send` asks for, templates of
+//! messages for many, what webhooks say, and stored messages as it shows them. Called by the HTTP door (types, errors), where messages are made
+//! ([`compose`]) and where they are read ([`TakenApart`]). Requests are untrusted; whoever reads them bounds their octets. No clock, no disk, no
+//! network.
 //! RFC 5322, 2045-2049, 2183 (the message), 7578 (uploads), 3339 (times).
 //! Not here: HTTP, whom a client may send as, the queue.
 //!
@@ -19,6 +19,7 @@ mod structure;
 pub mod template;
 mod time;
 mod types;
+pub mod v1;
 
 pub use code::{ApiError, Code};
 pub use compose::{Composed, Maker, Upload, UploadKind, Uploads};

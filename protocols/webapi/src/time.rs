@@ -1,5 +1,8 @@
 //! Moments, as RFC 3339 writes them, with the zone they came in.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error};
 use serde::ser::{Serialize, Serializer};
 use time::format_description::well_known::{Rfc2822, Rfc3339};
@@ -36,7 +39,7 @@ impl Time {
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
         let read = OffsetDateTime::parse(&text, &Rfc3339);
         read.map(Time)
             .map_err(|_| D::Error::custom(format_args!("{text:?} is no time of RFC 3339")))
@@ -47,5 +50,19 @@ impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let text = self.0.format(&Rfc3339);
         serializer.serialize_str(&text.map_err(serde::ser::Error::custom)?)
+    }
+}
+
+impl JsonSchema for Time {
+    fn schema_name() -> Cow<'static, str> {
+        "Time".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "format": "date-time"})
     }
 }

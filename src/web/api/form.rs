@@ -1,19 +1,15 @@
-//! A request's body, taken apart: the JSON of the field `request`, and files beside it. It is in memory as a whole, within
-//! `limits.http.request_max_bytes`, and all of the core within `limits.http.requests_memory_max_bytes`: who sends more then is put
-//! off. RFC 7578 (multipart/form-data), WHATWG URL 5 (urlencoded).
+//! A request's body, taken apart: the JSON of one field, and files beside it. RFC 7578 (multipart/form-data), WHATWG URL 5 (urlencoded).
 
 use std::convert::Infallible;
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::rc::Rc;
 
 use futures_lite::future::block_on;
 use hyper::Request;
-use hyper::body::{Body, Bytes, Incoming};
-use hyper::header::CONTENT_TYPE;
+use hyper::body::{Bytes, Incoming};
 use shards::pool::PoolError;
 use webapi::{ApiError, Code, UploadKind};
 
+use super::body::{self, BodyFault, Held, content_type};
 use crate::calls::UploadedFile;
 use crate::percore::PerCore;
 use crate::settings::AccountName;
@@ -33,28 +29,16 @@ pub(super) async fn read(
     request: Request<Incoming>,
     account: AccountName,
 ) -> Result<Form, ApiError> {
-    let content_type = request.headers().get(CONTENT_TYPE);
-    let content_type = content_type
-        .and_then(|value| value.to_str().ok())
-        .filter(|text| !text.trim().is_empty())
+    let content_type = content_type(request.headers())
         .ok_or_else(|| wrong("the request has no Content-Type"))?
         .to_string();
-    let (most, memory) = {
-        let live = core.live();
-        let http = &live.settings.server.limits.http;
-        (
-            http.request_max_bytes.as_usize(),
-            http.requests_memory_max_bytes.as_usize(),
-        )
-    };
-    let body = request.into_body();
-    // Chunked: it shows as it comes.
-    let length = body.size_hint().exact().unwrap_or(0);
-    if length > most as u64 {
-        return Err(too_large(most));
-    }
-    let mut held = Held::new(core, account, memory.max(most));
-    let octets = collect(body, most, &mut held).await?;
+    let (octets, held) = body::read(core, request.into_body(), account)
+        .await
+        .map_err(|fault| match fault {
+            BodyFault::TooLarge(most) => too_large(most),
+            BodyFault::Broken(words) => wrong(words),
+            BodyFault::Busy(words) => super::ours(words),
+        })?;
     let (request, uploads) = if octets.len() > ON_CORE_MAX {
         let job = move || block_on(take_apart(octets, &content_type));
         core.parsing.run(job).await.map_err(busy)??
@@ -69,69 +53,6 @@ pub(super) async fn read(
         uploads,
         _held: held,
     })
-}
-
-/// Octets of bodies that a core holds, counted as they come: who only announces many takes nothing from others. An account has a quarter of them.
-struct Held {
-    core: Rc<PerCore>,
-    account: AccountName,
-    octets: usize,
-    most: usize,
-}
-
-impl Held {
-    fn new(core: &Rc<PerCore>, account: AccountName, most: usize) -> Held {
-        Held {
-            core: core.clone(),
-            account,
-            octets: 0,
-            most,
-        }
-    }
-
-    fn add(&mut self, octets: usize) -> Result<(), ApiError> {
-        let mut all = self.core.request_memory.borrow_mut();
-        let together: usize = all.values().sum();
-        let own = all.entry(self.account).or_default();
-        if together + octets > self.most || *own + octets > self.most / 4 {
-            return Err(super::ours(
-                "too much is being sent to the server at once; nothing was done, try again later",
-            ));
-        }
-        *own += octets;
-        self.octets += octets;
-        Ok(())
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let mut all = self.core.request_memory.borrow_mut();
-        if let Some(own) = all.get_mut(&self.account) {
-            *own -= self.octets;
-            if *own == 0 {
-                all.remove(&self.account);
-            }
-        }
-    }
-}
-
-async fn collect(mut body: Incoming, most: usize, held: &mut Held) -> Result<Bytes, ApiError> {
-    let mut octets = Vec::new();
-    loop {
-        let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
-        let Some(frame) = frame else {
-            return Ok(octets.into());
-        };
-        let frame = frame.map_err(|e| wrong(format!("the body is broken off: {e}")))?;
-        if let Ok(data) = frame.into_data() {
-            if octets.len() + data.len() > most {
-                return Err(too_large(most));
-            }
-            held.add(data.len())?;
-            octets.extend_from_slice(&data);
-        }
-    }
 }
 
 async fn take_apart(octets: Bytes, content_type: &str) -> Result<Parts, ApiError> {

@@ -6,9 +6,9 @@ use std::rc::Rc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_channel::oneshot;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, USER_AGENT};
-use hyper::{Request, Response, StatusCode};
+use hyper::{HeaderMap, Response, StatusCode};
 use sasl::Secret;
 use shards::rt;
 
@@ -27,36 +27,64 @@ pub(in crate::web) struct Caller {
     pub address: String,
 }
 
-/// Or what they are told.
+/// Why nobody does.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// Requests without a valid login, from these networks.
+    TooMany,
+    /// There is none in the request.
+    NoLogin,
+    /// It is wrong.
+    Wrong,
+    /// The account may not log in; the operator's words.
+    Disabled(String),
+    /// Failed logins, from these networks.
+    Limited,
+    /// It can't be looked at now.
+    Unavailable,
+}
+
+/// As the first such API says it.
+pub(super) fn told(refusal: Refusal) -> Response<Bytes> {
+    match refusal {
+        Refusal::TooMany => too_many().map(Bytes::from),
+        Refusal::NoLogin => unauthorized(
+            "This needs HTTP Basic authentication with a login address and its password.\n",
+        ),
+        Refusal::Wrong => unauthorized("Name or password is wrong.\n"),
+        Refusal::Disabled(why) => {
+            unauthorized(&format!("Login is disabled for this account: {why}\n"))
+        }
+        Refusal::Limited => text(StatusCode::TOO_MANY_REQUESTS, "Too many auth attempts.\n"),
+        Refusal::Unavailable => super::error_response(&super::ours("error verifying credentials")),
+    }
+}
+
+/// By name and password.
 pub(super) async fn caller(
     core: &Rc<PerCore>,
-    request: &Request<Incoming>,
+    headers: &HeaderMap,
     facing: &Rc<Facing>,
-) -> Result<Caller, Response<Bytes>> {
-    let header = request.headers().get(AUTHORIZATION);
-    let login = header.and_then(|value| basic(value.as_bytes()));
+) -> Result<Caller, Refusal> {
+    let login = headers.get(AUTHORIZATION);
+    let login = login.and_then(|value| basic(value.as_bytes()));
     let of_known = login
         .as_ref()
         .and_then(|(name, password)| known(core, name, password));
     // Whoever is known may ask as often as he likes: what he does has limits of its own.
     if of_known.is_none() && !has_room(core, &facing.networks) {
-        return Err(too_many().map(Bytes::from));
+        return Err(Refusal::TooMany);
     }
-    let Some((name, password)) = login else {
-        return Err(unauthorized(
-            "This needs HTTP Basic authentication with a login address and its password.\n",
-        ));
-    };
+    let (name, password) = login.ok_or(Refusal::NoLogin)?;
     if let Some(account) = of_known {
         return Ok(Caller {
             account,
             address: name,
         });
     }
-    let client = request.headers().get(USER_AGENT);
-    let client = client.and_then(|value| value.to_str().ok()).unwrap_or("");
     let asked = monotonic();
-    let login = check(core, (&name, password.clone()), facing, client.to_string());
+    let client = client(headers);
+    let login = check(core, (&name, password.clone()), facing, client);
     match login.await {
         Login::Ok(account) => {
             let (entries_max, kept) = patience(core);
@@ -69,21 +97,18 @@ pub(super) async fn caller(
                 address: name,
             })
         }
-        Login::Disabled(why) => Err(unauthorized(&format!(
-            "Login is disabled for this account: {why}\n"
-        ))),
-        Login::Limited => Err(text(
-            StatusCode::TOO_MANY_REQUESTS,
-            "Too many auth attempts.\n",
-        )),
-        Login::Unavailable => {
-            let error = super::ours("error verifying credentials");
-            Err(super::error_response(&error))
-        }
-        Login::Failed | Login::NotAuthorized | Login::OtherKey => {
-            Err(unauthorized("Name or password is wrong.\n"))
-        }
+        Login::Disabled(why) => Err(Refusal::Disabled(why)),
+        Login::Limited => Err(Refusal::Limited),
+        Login::Unavailable => Err(Refusal::Unavailable),
+        Login::Failed | Login::NotAuthorized | Login::OtherKey => Err(Refusal::Wrong),
     }
+}
+
+/// What the client says it is.
+pub(super) fn client(headers: &HeaderMap) -> String {
+    let client = headers.get(USER_AGENT);
+    let client = client.and_then(|value| value.to_str().ok());
+    client.unwrap_or("").to_string()
 }
 
 /// In a task of its own: a client that goes away in the middle takes nothing of it along, for what was counted as under way has to be counted as
@@ -121,7 +146,7 @@ fn known(core: &PerCore, name: &str, password: &[u8]) -> Option<AccountName> {
     holds.then_some(account)
 }
 
-fn patience(core: &PerCore) -> (usize, std::time::Duration) {
+pub(super) fn patience(core: &PerCore) -> (usize, std::time::Duration) {
     let live = core.live();
     let auth = &live.settings.server.limits.auth;
     (auth.cache_entries_max as usize, auth.cache_secs.duration())

@@ -195,6 +195,7 @@ async fn change(
         account: caller.account,
         address: address(text)?,
         to,
+        replaces: false,
     };
     match ask(core, caller, call).await? {
         ControlAnswer::SuppressionChanged(was, _) => Ok(was),

@@ -1,11 +1,14 @@
-//! The sending API: `/webapi/v0/METHOD`, as HTTP has it. Checks come in the order in which clients of the first such API know them.
+//! The sending API: `/webapi/v0/METHOD`, as HTTP has it. Checks come in the order in which clients of the first such API know them. Resources below
+//! `/webapi/v1/` are in `v1`.
 //!
-//! `login` says who asks, `form` takes the request apart, `methods` answers it. RFC 9110, 7617 (Basic), 7578 and WHATWG URL (forms).
+//! `login` says who asks, `body` reads what is sent, `form` takes it apart, `methods` answers it. RFC 9110, 7617 (Basic), 7578 and WHATWG URL (forms).
 //! Not here: the objects (`protocols/webapi`), what a call does to mail (the rooms below).
 
+mod body;
 mod form;
 mod login;
 mod methods;
+mod v1;
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -50,7 +53,15 @@ pub(super) async fn answer(
         .get("sec-fetch-site")
         .is_some_and(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"));
     let may_read = || has_room(core, &facing.networks);
+    let of_v1 = path
+        .strip_prefix("/v1")
+        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+        .map(str::to_string);
     let mut response = match path {
+        _ if of_v1.is_some() => {
+            let path = of_v1.unwrap_or_default();
+            v1::answer(core, request, &path, (facing, is_foreign)).await
+        }
         _ if is_foreign && *request.method() == Method::POST => text(
             StatusCode::FORBIDDEN,
             "Pages of other sites may not call this.\n",
@@ -104,8 +115,8 @@ async fn call(
     facing: &Rc<Facing>,
 ) -> Response<Bytes> {
     let began = monotonic();
-    let (response, result) = match login::caller(core, &request, facing).await {
-        Err(refused) => (refused, "badauth"),
+    let (response, result) = match login::caller(core, request.headers(), facing).await {
+        Err(refused) => (login::told(refused), "badauth"),
         Ok(caller) => match run(core, name, request, (&caller, &facing.id)).await {
             Ok(said) => (said_response(said), "ok"),
             Err(error) => (error_response(&error), error.code.as_str()),

@@ -1,0 +1,244 @@
+//! All operations: the router finds them here, and the document lists them. What one does is said where they are handled, by its [`Op`].
+
+use percent_encoding::percent_decode_str;
+
+use super::account::Account;
+use super::operation::{Access, Answer, Named, Operation, Takes, Verb, of, whole};
+use super::problem::Kind;
+use super::scope::Scope;
+use super::suppression::{Page, PutSuppression, Suppression, Suppressions};
+
+/// An operation's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Op {
+    /// The documentation.
+    Page,
+    /// The document.
+    Document,
+    /// What a kind of problem is.
+    Problem,
+    /// Who asks.
+    Account,
+    /// The suppression list.
+    Suppressions,
+    /// One of it.
+    Suppression,
+    /// An address is put on it.
+    PutSuppression,
+    /// An address is taken off it.
+    DeleteSuppression,
+}
+
+/// All of them, group by group.
+pub const ALL: &[&[Operation]] = &[GENERAL, SUPPRESSIONS];
+
+/// Every one.
+pub fn all() -> impl Iterator<Item = &'static Operation> {
+    ALL.iter().copied().flatten()
+}
+
+const GENERAL: &[Operation] = &[
+    Operation {
+        group: "General",
+        summary: "This documentation",
+        answers: &[Answer {
+            status: 200,
+            about: "A page for people.",
+            schema: None,
+            content_type: "text/html",
+        }],
+        ..Operation::new(Op::Page, Verb::Get, "/", "documentation")
+    },
+    Operation {
+        group: "General",
+        summary: "This API as an OpenAPI 3.1 document",
+        answers: &[Answer::json(
+            "The document.",
+            of::<serde_json::Map<String, serde_json::Value>>,
+        )],
+        ..Operation::new(Op::Document, Verb::Get, "/openapi.json", "openapi")
+    },
+    Operation {
+        group: "General",
+        summary: "What a kind of problem means",
+        about: "The `type` of a problem leads here, and from here to its place in the documentation.",
+        path_parameters: &[Named {
+            name: "kind",
+            about: "The last segment of the problem's `type`.",
+            schema: of::<String>,
+        }],
+        answers: &[Answer {
+            status: 303,
+            ..Answer::nothing("It is told at the address that the field Location names.")
+        }],
+        ..Operation::new(Op::Problem, Verb::Get, "/problems/{kind}", "problem")
+    },
+    Operation {
+        group: "General",
+        summary: "Who asks, and what that login may do",
+        access: Access::Login,
+        answers: &[Answer::json("The account and its scopes.", of::<Account>)],
+        ..Operation::new(Op::Account, Verb::Get, "/account", "getAccount")
+    },
+];
+
+const SUPPRESSION: Operation = Operation {
+    group: "Suppression list",
+    access: Access::Scope(Scope::Suppression),
+    path_parameters: &[Named {
+        name: "address",
+        about: "An e-mail address. All that stands for the same person is one: see `address` of a suppression.",
+        schema: of::<String>,
+    }],
+    problems: &[Kind::Invalid],
+    ..Operation::new(
+        Op::Suppression,
+        Verb::Get,
+        "/suppressions/{address}",
+        "getSuppression",
+    )
+};
+
+const SUPPRESSIONS: &[Operation] = &[
+    Operation {
+        summary: "The addresses that get nothing",
+        path_parameters: &[],
+        query: Some(whole::<Page>),
+        answers: &[Answer::json("A page of the list.", of::<Suppressions>)],
+        op: Op::Suppressions,
+        path: "/suppressions",
+        id: "listSuppressions",
+        ..SUPPRESSION
+    },
+    Operation {
+        summary: "Why an address gets nothing",
+        answers: &[Answer::json("It is on the list.", of::<Suppression>)],
+        ..SUPPRESSION
+    },
+    Operation {
+        summary: "Put an address on the list",
+        about: "Replaces what is said of one that is on it. In force on all cores when it is answered.",
+        takes: Takes::Json(of::<PutSuppression>),
+        answers: &[Answer::json("It is on the list.", of::<Suppression>)],
+        problems: &[Kind::LimitReached],
+        op: Op::PutSuppression,
+        verb: Verb::Put,
+        id: "putSuppression",
+        ..SUPPRESSION
+    },
+    Operation {
+        summary: "Take an address off the list",
+        answers: &[Answer::nothing("It is not on the list any more.")],
+        op: Op::DeleteSuppression,
+        verb: Verb::Delete,
+        id: "deleteSuppression",
+        ..SUPPRESSION
+    },
+];
+
+/// Where a request leads.
+#[derive(Clone, Debug)]
+pub enum Route {
+    /// To an operation, with the parameters of its path.
+    To(&'static Operation, Vec<String>),
+    /// There are only others there: their methods, as Allow has them.
+    OtherVerbs(String),
+    /// Nowhere.
+    Nowhere,
+}
+
+/// Of a method and a path below the mount, as it came.
+pub fn find(method: &str, path: &str) -> Route {
+    let verb = Verb::of_method(method);
+    let mut others: Vec<&str> = Vec::new();
+    for operation in all() {
+        let Some(parameters) = parameters(operation.path, path) else {
+            continue;
+        };
+        if Some(operation.verb) == verb {
+            return Route::To(operation, parameters);
+        }
+        others.push(operation.verb.as_str());
+        if operation.verb == Verb::Get {
+            others.push("HEAD");
+        }
+    }
+    match others.is_empty() {
+        true => Route::Nowhere,
+        false => Route::OtherVerbs(others.join(", ")),
+    }
+}
+
+/// Those of a path, if it is one of the template; one that is empty or no UTF-8 is none.
+fn parameters(template: &str, path: &str) -> Option<Vec<String>> {
+    let mut parameters = Vec::new();
+    let (mut wanted, mut given) = (template.split('/'), path.split('/'));
+    loop {
+        match (wanted.next(), given.next()) {
+            (None, None) => return Some(parameters),
+            (Some(wanted), Some(given)) if wanted.starts_with('{') => {
+                let given = percent_decode_str(given).decode_utf8().ok()?;
+                if given.is_empty() {
+                    return None;
+                }
+                parameters.push(given.into_owned());
+            }
+            (Some(wanted), Some(given)) if wanted == given => (),
+            _ => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_operation_is_found_by_its_path_and_has_what_the_document_needs() {
+        let mut seen = HashSet::new();
+        for operation in all() {
+            assert!(seen.insert(operation.op), "{:?} twice", operation.op);
+            assert!(all().filter(|other| other.id == operation.id).count() == 1);
+            let path: String = operation.path.replace(['{', '}'], "");
+            match find(operation.verb.as_str(), &path) {
+                Route::To(found, parameters) => {
+                    assert_eq!(found.op, operation.op, "{path}");
+                    let names: Vec<&str> =
+                        operation.path_parameters.iter().map(|p| p.name).collect();
+                    assert_eq!(parameters, names, "{path}");
+                }
+                other => panic!("{path}: {other:?}"),
+            }
+            assert!(!operation.group.is_empty() && !operation.summary.is_empty());
+            assert!(!operation.answers.is_empty());
+        }
+    }
+
+    #[test]
+    fn paths_lead_somewhere_or_not() {
+        let to = |method, path| match find(method, path) {
+            Route::To(operation, parameters) => {
+                format!("{} {}", operation.id, parameters.join(","))
+            }
+            Route::OtherVerbs(verbs) => verbs,
+            Route::Nowhere => "nowhere".into(),
+        };
+        assert_eq!(to("GET", "/"), "documentation ");
+        assert_eq!(to("HEAD", "/openapi.json"), "openapi ");
+        assert_eq!(to("POST", "/openapi.json"), "GET, HEAD");
+        assert_eq!(to("TRACE", "/account"), "GET, HEAD");
+        assert_eq!(to("GET", "/problems/a%2Fb"), "problem a/b");
+        for path in [
+            "",
+            "/x",
+            "/problems/",
+            "/problems/%ff",
+            "/problems/a/",
+            "//",
+        ] {
+            assert_eq!(to("GET", path), "nowhere", "{path}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Version 1 of the API, `/webapi/v1/`: resources. The table of operations (`webapi::v1::operations`) says which there are, who may, and what
+//! their bodies are; here a request is led to its operation, which is answered in the file of its subject.
+//!
+//! `auth` says who asks, `reply` makes responses. RFC 9110, 9457 (problems), 6750 (Bearer).
+//! Not here: the types and the document (`protocols/webapi`), what an operation does to mail (the rooms below).
+
+mod auth;
+mod general;
+mod paging;
+mod reply;
+mod suppressions;
+
+use std::rc::Rc;
+
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, HeaderValue};
+use hyper::{HeaderMap, Request, Response};
+use shards::CoreId;
+use webapi::v1::{Access, Kind, Op, Operation, Problem, Route, Takes, find};
+
+use super::body::{self, BodyFault, Held, content_type};
+use crate::calls::{Answer, Call, ControlAnswer, ControlCall};
+use crate::percore::{PerCore, monotonic};
+use crate::store::StoreError;
+use crate::web::connection::Facing;
+use crate::web::http::has_room;
+use auth::Login;
+
+/// What came, and who sent it.
+struct Asked {
+    core: Rc<PerCore>,
+    /// None: the operation is anybody's.
+    login: Option<Login>,
+    /// Of the path, in their order.
+    parameters: Vec<String>,
+    query: String,
+    /// The JSON; empty: the operation takes none.
+    body: Bytes,
+    _held: Option<Held>,
+}
+
+type Said = Result<Response<Bytes>, Problem>;
+
+/// The response to a request; `path` is below the mount.
+pub(super) async fn answer(
+    core: &Rc<PerCore>,
+    request: Request<Incoming>,
+    path: &str,
+    (facing, is_foreign): (&Rc<Facing>, bool),
+) -> Response<Bytes> {
+    let began = monotonic();
+    let request_id = facing.request_id();
+    let route = match path {
+        "" if super::is_read(request.method()) => return super::redirect("/webapi/v1/"),
+        path => find(request.method().as_str(), path),
+    };
+    let mut id = "none";
+    let said = match route {
+        // Like what is asked of the pages: it takes no login.
+        Route::Nowhere | Route::OtherVerbs(_) if !has_room(core, &facing.networks) => {
+            Err(too_many())
+        }
+        Route::Nowhere => Err(Problem::new(
+            Kind::NotFound,
+            "there is nothing here; GET /webapi/v1/ shows what there is",
+        )),
+        Route::OtherVerbs(verbs) => {
+            let detail = format!("only {verbs} can be used here");
+            let mut refused =
+                reply::problem(Problem::new(Kind::MethodNotAllowed, detail), &request_id);
+            // RFC 9110 15.5.6.
+            if let Ok(verbs) = HeaderValue::from_str(&verbs) {
+                refused.headers_mut().insert(ALLOW, verbs);
+            }
+            Ok(refused)
+        }
+        Route::To(operation, parameters) => {
+            id = operation.id;
+            match is_foreign && !super::is_read(request.method()) {
+                true => Err(Problem::new(
+                    Kind::OtherSite,
+                    "pages of other sites may not do this",
+                )),
+                false => run(core, operation, (request, parameters), facing).await,
+            }
+        }
+    };
+    let (response, result) = match said {
+        Ok(response) => (response, "ok"),
+        Err(problem) => {
+            let word = problem.kind.word();
+            (reply::problem(problem, &request_id), word)
+        }
+    };
+    tracing::debug!(
+        request = request_id,
+        operation = id,
+        status = response.status().as_u16(),
+        "API request"
+    );
+    super::count(core, id, result, began);
+    response
+}
+
+async fn run(
+    core: &Rc<PerCore>,
+    operation: &'static Operation,
+    (request, parameters): (Request<Incoming>, Vec<String>),
+    facing: &Rc<Facing>,
+) -> Said {
+    let login = match operation.access {
+        Access::Anybody if !has_room(core, &facing.networks) => return Err(too_many()),
+        Access::Anybody => None,
+        Access::Login => Some(auth::login(core, request.headers(), facing).await?),
+        Access::Scope(scope) => {
+            let login = auth::login(core, request.headers(), facing).await?;
+            login.must_have(scope)?;
+            Some(login)
+        }
+    };
+    let (head, incoming) = request.into_parts();
+    let (mut octets, mut held) = (Bytes::new(), None);
+    if let (Some(login), Takes::Json(_)) = (&login, operation.takes) {
+        must_be_json(&head.headers)?;
+        let (read, counted) = body::read(core, incoming, login.account)
+            .await
+            .map_err(body_problem)?;
+        (octets, held) = (read, Some(counted));
+    }
+    let asked = Asked {
+        core: core.clone(),
+        login,
+        parameters,
+        query: head.uri.query().unwrap_or_default().to_string(),
+        body: octets,
+        _held: held,
+    };
+    dispatch(operation.op, asked).await
+}
+
+async fn dispatch(op: Op, asked: Asked) -> Said {
+    match op {
+        Op::Page => general::page(&asked).await,
+        Op::Document => general::document(&asked).await,
+        Op::Problem => general::problem(&asked),
+        Op::Account => general::account(&asked),
+        Op::Suppressions => suppressions::list(&asked).await,
+        Op::Suppression => suppressions::get(&asked).await,
+        Op::PutSuppression => suppressions::put(&asked).await,
+        Op::DeleteSuppression => suppressions::delete(&asked).await,
+    }
+}
+
+impl Asked {
+    /// Whoever has passed the check of access.
+    fn login(&self) -> Result<&Login, Problem> {
+        self.login
+            .as_ref()
+            .ok_or_else(|| Problem::new(Kind::Unauthorized, "this needs a login"))
+    }
+
+    /// The first parameter of the path.
+    fn parameter(&self) -> &str {
+        self.parameters.first().map_or("", String::as_str)
+    }
+
+    /// Asks the owner of the caller's account.
+    async fn ask_owner(&self, call: ControlCall) -> Result<ControlAnswer, Problem> {
+        let owner = self.core.owner_of(self.login()?.account.as_str());
+        ask(&self.core, owner, call).await
+    }
+}
+
+/// Asks a core.
+async fn ask(core: &PerCore, to: CoreId, call: ControlCall) -> Result<ControlAnswer, Problem> {
+    match core.call(to, Call::Control(Box::new(call))).await {
+        Ok(Answer::Control(Ok(answer))) => Ok(answer),
+        Ok(Answer::Control(Err(error @ StoreError::Limit(_)))) => {
+            Err(Problem::new(Kind::LimitReached, error.to_string()))
+        }
+        Ok(Answer::Control(Err(error))) => Err(unavailable(error)),
+        Ok(_) => Err(other_answer()),
+        Err(error) => Err(Problem {
+            retry_after: Some(5),
+            ..Problem::new(Kind::OutcomeUnknown, format!("{error}; try again later"))
+        }),
+    }
+}
+
+/// A core answered what it was not asked: a fault of ours.
+fn other_answer() -> Problem {
+    unavailable("the account's core gave another answer than was asked for")
+}
+
+/// RFC 8259 11: no parameter means anything.
+fn must_be_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let given = content_type(headers).unwrap_or_default();
+    let essence = given.split(';').next().unwrap_or_default().trim();
+    match essence.eq_ignore_ascii_case("application/json") {
+        true => Ok(()),
+        false => Err(Problem::new(
+            Kind::UnsupportedMediaType,
+            format!("the body has to be application/json; it says {given:?}"),
+        )),
+    }
+}
+
+fn body_problem(fault: BodyFault) -> Problem {
+    match fault {
+        BodyFault::TooLarge(most) => Problem::new(
+            Kind::TooLarge,
+            format!("the request is larger than {most} octets"),
+        ),
+        BodyFault::Broken(words) => Problem::new(Kind::Malformed, words),
+        BodyFault::Busy(words) => Problem::new(Kind::Unavailable, words),
+    }
+}
+
+fn too_many() -> Problem {
+    Problem::new(
+        Kind::TooMany,
+        "too many requests without a valid login from your network",
+    )
+}
+
+/// What the server answers for itself when it can't be asked now.
+fn unavailable(error: impl std::fmt::Display) -> Problem {
+    Problem::new(
+        Kind::Unavailable,
+        format!("{error}; nothing was done, try again later"),
+    )
+}

@@ -1,0 +1,69 @@
+//! Responses.
+
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+use webapi::v1::openapi::PROBLEM;
+use webapi::v1::operation::JSON;
+use webapi::v1::{Kind, Problem};
+
+use super::Said;
+
+/// An object.
+pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Said {
+    let octets = serde_json::to_vec(value).map_err(super::unavailable)?;
+    Ok(with_type(status, octets.into(), JSON))
+}
+
+/// Octets of a type.
+pub(super) fn with_type(
+    status: StatusCode,
+    octets: Bytes,
+    content_type: &'static str,
+) -> Response<Bytes> {
+    let mut response = Response::new(octets);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// Done, and there is nothing to say.
+pub(super) fn nothing() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// Somewhere else.
+pub(super) fn see_other(place: &str) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    if let Ok(place) = HeaderValue::from_str(place) {
+        response.headers_mut().insert(LOCATION, place);
+    }
+    response
+}
+
+/// What is wrong, with the fields that go with its status.
+pub(super) fn problem(mut problem: Problem, request_id: &str) -> Response<Bytes> {
+    problem.request_id = Some(request_id.to_string());
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::BAD_REQUEST);
+    let octets = serde_json::to_vec(&problem).unwrap_or_else(|_| b"{}".to_vec());
+    let mut response = with_type(status, octets.into(), PROBLEM);
+    let headers = response.headers_mut();
+    if let Some(secs) = problem.retry_after {
+        headers.insert(RETRY_AFTER, secs.into());
+    }
+    // RFC 9110 11.6.1, RFC 6750 3, RFC 7617 2.
+    let challenges: &[&'static str] = match problem.kind {
+        Kind::Unauthorized => &["Bearer realm=\"webapi\"", "Basic realm=\"webapi\""],
+        Kind::MissingScope => &["Bearer realm=\"webapi\", error=\"insufficient_scope\""],
+        _ => &[],
+    };
+    for challenge in challenges {
+        headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
+    response
+}
