@@ -233,7 +233,7 @@ fn mistakes_are_told_in_the_words_of_the_api_and_send_nothing() {
     assert_eq!(post(&server, "Nothing", LOGIN, form, "request={}").0, 404);
     assert_eq!(server.get("/webapi/v0/send").0, 404);
     assert_eq!(server.get("/webapi/v0/Send").0, 200);
-    assert_eq!(server.get("/webapi/v1").0, 404);
+    assert_eq!(server.get("/webapi/v2").0, 404);
     let put = "PUT /webapi/v0/Send HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     assert_eq!(server.http(put).0, 405);
     wait_for_queue(dir.path(), <[Value]>::is_empty);
