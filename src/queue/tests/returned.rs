@@ -200,6 +200,35 @@ fn the_number_in_the_header_finds_the_one_that_is_spoken_of() {
 }
 
 #[test]
+fn a_row_that_cant_be_read_goes_like_the_others() {
+    with_sent(async |sent| {
+        for id in 7..10 {
+            sent.ends(|event| event.id.id = id).await;
+        }
+        let mut batch = Batch::default();
+        let prefix = crate::store::rows::RETIRED.to_vec();
+        let rows = sent.shard.scan(prefix.clone(), prefix.clone(), 100).await;
+        let is_second = |key: &[u8]| key.starts_with(b"Hanna\0t") && key.ends_with(&[8]);
+        let mut rows = rows.unwrap().into_iter();
+        let (second, _) = rows.find(|(key, _)| is_second(key)).unwrap();
+        batch.put(second, vec![77]);
+        let permit = sent
+            .shard
+            .permit(100, false, std::time::Duration::from_secs(10));
+        sent.shard
+            .commit(permit.await.unwrap(), batch)
+            .await
+            .unwrap();
+        let prune = |now| retired::prune(sent.shard, now, 100, |_| 500);
+        assert_eq!(prune(1_400).await.unwrap(), 0);
+        assert_eq!(prune(1_600).await.unwrap(), 3);
+        let left = sent.shard.scan(prefix.clone(), prefix, 100).await.unwrap();
+        let is_row = |(key, _): &(Vec<u8>, Vec<u8>)| !key.starts_with(b"Hanna\0c");
+        assert!(!left.iter().any(is_row), "{left:?}");
+    });
+}
+
+#[test]
 fn what_others_can_guess_must_name_the_recipient_and_never_suppresses_at_once() {
     with_sent(async |sent| {
         for (id, n) in [(7, "1"), (8, "2"), (9, "3")] {
