@@ -73,6 +73,7 @@ pub(super) fn change(command: Command, arguments: &Arguments) -> Result<(), Fail
 }
 
 fn carry_out(arguments: &Arguments, filter: Filter, deed: Deed, what: &str) -> Result<(), Failure> {
+    let names_some = !filter.ids.is_empty();
     let request = Request::QueueChange {
         filter: Box::new(filter),
         deed,
@@ -88,6 +89,10 @@ fn carry_out(arguments: &Arguments, filter: Filter, deed: Deed, what: &str) -> R
         );
         Ok(())
     })?;
+    if names_some && done["fit"] == 0 {
+        let gone = "no recipient in the queue has such a number; ringmail queue list shows them, ringmail queue retired those that are over";
+        return Err(Failure::Failed(gone.into()));
+    }
     if arguments.json {
         return print(&format!("{done}\n"));
     }

@@ -52,7 +52,7 @@ fn line(item: &Value, json: bool) -> String {
         address => address,
     };
     let mut line = format!(
-        "{}  {}  {:<10} {} to {}: {} after {} attempts",
+        "{}  {}  {:<10} {} to {}: {} after {} attempt{}",
         item["id"],
         date(&item["at"]),
         text("account"),
@@ -60,6 +60,7 @@ fn line(item: &Value, json: bool) -> String {
         text("recipient"),
         text("result"),
         item["attempts"],
+        if item["attempts"] == 1 { "" } else { "s" },
     );
     if !text("class").is_empty() {
         line.push_str(&format!(", {}", text("class")));

@@ -73,6 +73,7 @@ pub(super) fn change(
         match page(control, filter, deed, position) {
             Ok(done) => {
                 all.looked_at += done.looked_at;
+                all.fit += done.fit;
                 all.changed += done.changed;
                 position = position.next(done.next);
             }
@@ -135,7 +136,7 @@ fn page(
 }
 
 fn numbers(done: &Done) -> Value {
-    json!({"looked_at": done.looked_at, "changed": done.changed})
+    json!({"looked_at": done.looked_at, "fit": done.fit, "changed": done.changed})
 }
 
 /// The octets of a message, piece by piece, as the next hop gets them.

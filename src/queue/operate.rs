@@ -232,6 +232,8 @@ fn by_hand(why: &str) -> String {
 pub struct Done {
     /// Recipients that were looked at.
     pub looked_at: u64,
+    /// Recipients that fit, changed or not.
+    pub fit: u64,
     /// Recipients that were changed.
     pub changed: u64,
     /// Where to go on; none: the shard is done.
@@ -253,6 +255,7 @@ impl Queue {
             looked_at,
             next,
         } = select(shard, filter, after, PAGE).await?;
+        let fit = found.iter().map(|(_, indexes)| indexes.len() as u64).sum();
         let changed = Rc::new(Cell::new(0));
         let mut found = found.into_iter();
         loop {
@@ -276,6 +279,7 @@ impl Queue {
         }
         Ok(Done {
             looked_at,
+            fit,
             changed: changed.get(),
             next,
         })

@@ -289,6 +289,11 @@ fn what_operators_do_is_in_force_and_stays_so_after_a_kill() {
     assert_eq!(usage.code, 2);
     assert!(usage.err.contains("or --all"), "{}", usage.err);
 
+    let gone = ringmail(&["queue", "fail", "4711", "--dir", dir.to_str().unwrap()]);
+    assert_eq!(gone.code, 1);
+    let said = "no recipient in the queue has such a number";
+    assert!(gone.err.contains(said), "{}", gone.err);
+
     let held = queue_does(dir, &["hold", "--domain", "A.example", "--why", "spam?"]);
     assert_eq!(held, "1 recipient was held.\n");
     assert_eq!(

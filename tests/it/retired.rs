@@ -74,7 +74,7 @@ fn recipients_that_are_over_are_listed_with_their_results() {
     let failed = ["--account", "ringmail", "--result", "failed"];
     let words = printed(dir, &failed);
     let expected =
-        "ringmail   ringmail@localhost to queue-permerror@c.example: failed after 1 attempts, ";
+        "ringmail   ringmail@localhost to queue-permerror@c.example: failed after 1 attempt, ";
     assert!(words.contains(expected), "{words}");
     assert_eq!(words.lines().count(), 1, "{words}");
     let found = retired(dir, &["--domain", "d.example"]);
