@@ -12,6 +12,7 @@ use shards::net::Detached;
 use webapi::{ApiError, SendRequest, SendResult, UploadKind};
 
 use crate::live::Live;
+use crate::login::api_key::KeyId;
 use crate::login::limiter::{May, Networks, Refused};
 use crate::login::{Attempted, LoginRecord, SaltRow, Secrets, Service};
 use crate::lookup::{Found, MailHosts};
@@ -26,7 +27,9 @@ use crate::queue::unsubscribe::Link;
 use crate::queue::warm_up::{WarmUpAsk, WarmUpPage};
 use crate::queue::{Deed, Done, Filter, HoldRules, Place};
 use crate::settings::AccountName;
-use crate::store::{CheckSlice, ClientKeyRow, Fingerprint, NewMessage, StoreError, rows};
+use crate::store::{
+    ApiKeyRow, CheckSlice, ClientKeyRow, Fingerprint, NewMessage, StoreError, rows,
+};
 use crate::tls_policy::{Demands, ResultBatch, Shown, StoredPolicy, StsAnswer, Wanted};
 
 /// A call.
@@ -51,6 +54,28 @@ pub enum Call {
     ClientKeyUsed {
         /// Of the key.
         fingerprint: Fingerprint,
+    },
+    /// Whose is this key of the API? Changes nothing; may be repeated. A lost answer: the client is told to come again.
+    ApiKey {
+        /// Which.
+        id: KeyId,
+    },
+    /// Stores a key of the API. Absolute.
+    PutApiKey {
+        /// Which.
+        id: KeyId,
+        /// None: it goes.
+        row: Option<Box<ApiKeyRow>>,
+    },
+    /// The key was used now. Losing it leaves an older time.
+    ApiKeyUsed {
+        /// Which.
+        id: KeyId,
+    },
+    /// The key is not any more what it was. A lost one: it is known some minutes later.
+    ApiKeyChanged {
+        /// Which.
+        id: KeyId,
     },
     /// Attempts to log in, for the record. A repeat counts them twice, losing it leaves them out.
     RecordLogins {
@@ -223,6 +248,8 @@ pub enum Answer {
     Salt(Result<SaltRow, StoreError>),
     /// To `ClientKey`.
     ClientKey(Result<Option<Box<ClientKeyRow>>, StoreError>),
+    /// To `ApiKey`.
+    ApiKey(Result<Option<Box<ApiKeyRow>>, StoreError>),
     /// To `Secrets`.
     Secrets(Result<Option<Box<Secrets>>, StoreError>),
     /// To `ChangeSecrets`: none if they were others meanwhile, else how many cores did not say that they ended the account's sessions.
@@ -465,6 +492,27 @@ pub enum ControlCall {
         /// How many.
         limit: usize,
     },
+    /// Makes a key of the API for an account of this core.
+    AddApiKey {
+        /// Whose.
+        account: AccountName,
+        /// Which; it is new.
+        id: KeyId,
+        /// The key.
+        row: Box<ApiKeyRow>,
+    },
+    /// The keys of an account of this core.
+    ApiKeys {
+        /// Whose.
+        account: AccountName,
+    },
+    /// Removes a key of an account of this core. May be repeated.
+    RemoveApiKey {
+        /// Whose.
+        account: AccountName,
+        /// Which.
+        id: KeyId,
+    },
     /// Writes the attempts to log in that this core has not written yet.
     WriteLogins,
     /// Records of logins in one shard after a key, at most so many.
@@ -664,6 +712,10 @@ pub enum ControlAnswer {
     Found(bool),
     /// To `RemoveClientKey` and `ClientKeys`.
     ClientKeys(Vec<(Fingerprint, ClientKeyRow)>),
+    /// To `ApiKeys`.
+    ApiKeys(Vec<(KeyId, ApiKeyRow)>),
+    /// To `RemoveApiKey`: what it was, and how many cores gave no answer.
+    ApiKeyRemoved(Option<Box<ApiKeyRow>>, u16),
     /// To `Logins`, each with its key.
     Logins(Vec<(Vec<u8>, LoginRecord)>),
     /// To `AccountNumbers`.

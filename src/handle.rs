@@ -1,5 +1,6 @@
 //! Serving the calls of other cores: the counterpart of `percore`. Those about logins are in `login`.
 
+mod api_keys;
 mod events;
 mod login;
 mod queue;
@@ -101,6 +102,10 @@ impl PerCore {
                 self.prune_events();
                 responder.answer(Answer::Done(Ok(())));
             }
+            Call::ApiKeyChanged { id } => {
+                self.api_keys.borrow_mut().forget(&id);
+                responder.answer(Answer::Done(Ok(())));
+            }
             Call::SuppressionChanged { account, changes } => {
                 self.queue.lists.changed(account.as_str(), &changes);
                 responder.answer(Answer::Done(Ok(())));
@@ -143,6 +148,27 @@ impl PerCore {
                 async {
                     let shard = self.shard_of_key(&fingerprint)?;
                     store::client_key_used(shard, &fingerprint, self.wall_clock()).await
+                }
+                .await,
+            ),
+            Call::ApiKey { id } => Answer::ApiKey(
+                async {
+                    let row = store::api_key(self.shard_of_api_key(&id)?, &id).await?;
+                    Ok(row.map(Box::new))
+                }
+                .await,
+            ),
+            Call::PutApiKey { id, row } => Answer::Done(
+                async {
+                    let shard = self.shard_of_api_key(&id)?;
+                    store::put_api_key(shard, &id, row.as_deref()).await
+                }
+                .await,
+            ),
+            Call::ApiKeyUsed { id } => Answer::Done(
+                async {
+                    let shard = self.shard_of_api_key(&id)?;
+                    store::api_key_used(shard, &id, self.wall_clock()).await
                 }
                 .await,
             ),
@@ -426,6 +452,9 @@ impl PerCore {
                 let keys = store::client_keys(shard, after.as_ref(), limit).await?;
                 Ok(ControlAnswer::ClientKeys(keys))
             }
+            ControlCall::AddApiKey { account, id, row } => self.add_api_key(account, id, row).await,
+            ControlCall::ApiKeys { account } => self.api_keys_of(account).await,
+            ControlCall::RemoveApiKey { account, id } => self.remove_api_key(account, id).await,
             ControlCall::WriteLogins => {
                 self.write_attempts(true).await;
                 Ok(ControlAnswer::Done)

@@ -34,6 +34,7 @@ use shards::{CoreId, ShardId, owner_of, shard_of};
 
 use crate::calls::{Answer, Call, Deliver, LimitedDoor, Room};
 use crate::live::Live;
+use crate::login::api_key::ApiKeys;
 use crate::login::limiter::{
     ConnectionLimiter, FailureLimiter, May, Networks, OpenLimiter, Refused, RequestLimiter,
 };
@@ -148,6 +149,8 @@ pub struct PerCore {
     pub request_memory: RefCell<HashMap<AccountName, usize>>,
     /// Logins of requests that were found right lately. None: without randomness nothing is remembered.
     pub recent: RefCell<Option<Recent>>,
+    /// Keys of the API that were looked up lately.
+    pub api_keys: RefCell<ApiKeys>,
     pub(crate) live: RefCell<Arc<Live>>,
     pub(crate) limiters: RefCell<Limiters>,
     /// Of failed logins.
@@ -243,6 +246,7 @@ impl PerCore {
             sessions_ended: RefCell::default(),
             request_memory: RefCell::default(),
             recent: RefCell::new(Recent::new()),
+            api_keys: RefCell::default(),
             live: RefCell::new(live),
             limiters: RefCell::default(),
             refusals: RefCell::new(Pace::new(monotonic())),

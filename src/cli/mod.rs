@@ -5,6 +5,7 @@
 //! `--config` or `--dir` means and runs a request there.
 
 mod account;
+mod apikey;
 mod app_password;
 mod arguments;
 mod certificate;
@@ -97,6 +98,9 @@ fn run(command: Command, arguments: &Arguments) -> Result<(), Failure> {
         Command::AppPasswordAdd => app_password::add(arguments),
         Command::AppPasswordRemove => app_password::remove(arguments),
         Command::AppPasswordList => app_password::list(arguments),
+        Command::ApiKeyAdd => apikey::add(arguments),
+        Command::ApiKeyList => apikey::list(arguments),
+        Command::ApiKeyRemove => apikey::remove(arguments),
         Command::TlsPubKeyList => tlspubkey::list(arguments),
         Command::TlsPubKeyGet => tlspubkey::get(arguments),
         Command::TlsPubKeyAdd => tlspubkey::add(arguments),

@@ -15,6 +15,9 @@ pub(super) enum Command {
     AppPasswordAdd,
     AppPasswordRemove,
     AppPasswordList,
+    ApiKeyAdd,
+    ApiKeyList,
+    ApiKeyRemove,
     TlsPubKeyList,
     TlsPubKeyGet,
     TlsPubKeyAdd,
@@ -104,10 +107,12 @@ pub(super) enum Opt {
     MaxAttempts,
     Schedule,
     Result,
+    Scope,
+    Rate,
 }
 
 /// Options whose values are texts that their commands read.
-pub(super) const TEXTS: [Opt; 20] = [
+pub(super) const TEXTS: [Opt; 22] = [
     Opt::Account,
     Opt::From,
     Opt::To,
@@ -128,6 +133,8 @@ pub(super) const TEXTS: [Opt; 20] = [
     Opt::MaxAttempts,
     Opt::Schedule,
     Opt::Result,
+    Opt::Scope,
+    Opt::Rate,
 ];
 
 /// The options of a command about recipients in the queue: which server, which recipients, and others.
@@ -197,6 +204,8 @@ impl Opt {
             Opt::MaxAttempts => "--max-attempts N",
             Opt::Schedule => "--schedule WAIT,...",
             Opt::Result => "--result RESULT",
+            Opt::Scope => "--scope SCOPE,...",
+            Opt::Rate => "--rate N",
         }
     }
 
@@ -216,6 +225,8 @@ impl Opt {
             Opt::MaxAttempts,
             Opt::Schedule,
             Opt::Result,
+            Opt::Scope,
+            Opt::Rate,
         ];
         self == Opt::All || TEXTS.contains(&self) && !others.contains(&self)
     }
@@ -242,6 +253,12 @@ impl Opt {
             Opt::All => "every recipient in the queue",
             Opt::SenderDomain => "the domain of the sender's address",
             Opt::Account if is_suppression(command) => "whose list",
+            Opt::From if command == Command::ApiKeyAdd => {
+                "addresses and domains it may write as, with commas"
+            }
+            Opt::Expires if command == Command::ApiKeyAdd => "until when: 30d is in thirty days",
+            Opt::Scope => "of send, read, suppression, webhooks, admin (default send)",
+            Opt::Rate => "requests in a minute at most",
             Opt::Expires if command == Command::QueueRetries => {
                 "when to give up: 12h is in twelve hours; default"
             }
@@ -434,7 +451,7 @@ const WHICH: &[Opt] = &[Opt::Config, Opt::Dir];
 const WHICH_JSON: &[Opt] = &[Opt::Config, Opt::Dir, Opt::Json];
 
 /// All commands, in the order of the help.
-pub(super) const ROWS: [Row; 57] = [
+pub(super) const ROWS: [Row; 60] = [
     Row {
         command: Command::Localserve,
         words: &["localserve"],
@@ -571,6 +588,43 @@ password. It is shown once; whoever loses it gets another one.",
         arguments: &["NAME"],
         options: WHICH_JSON,
         summary: "Lists an account's app passwords, without the passwords",
+        details: "",
+    },
+    Row {
+        command: Command::ApiKeyAdd,
+        words: &["apikey", "add"],
+        arguments: &["ACCOUNT", "LABEL"],
+        options: &[
+            Opt::Config,
+            Opt::Dir,
+            Opt::Scope,
+            Opt::From,
+            Opt::Rate,
+            Opt::Expires,
+            Opt::Json,
+        ],
+        summary: "Makes a key with which programs use the API of an account",
+        details: "\
+The key is printed, for the only time. send: send messages and change those that
+wait; read: what became of them; suppression: the suppression list; webhooks;
+admin: make and remove keys. LABEL is a word for who has it. An account has 100
+keys at most. docs/API.md",
+    },
+    Row {
+        command: Command::ApiKeyList,
+        words: &["apikey", "list"],
+        arguments: &["ACCOUNT"],
+        options: WHICH_JSON,
+        summary: "Lists an account's keys of the API, without their secrets",
+        details: "\
+When a key was used last is written at most every ten minutes.",
+    },
+    Row {
+        command: Command::ApiKeyRemove,
+        words: &["apikey", "remove"],
+        arguments: &["ACCOUNT", "ID"],
+        options: WHICH,
+        summary: "Removes a key of the API: from then on it does nothing",
         details: "",
     },
     Row {

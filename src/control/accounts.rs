@@ -4,9 +4,9 @@ use std::ops::Bound;
 
 use serde_json::{Value, json};
 
-use super::client_keys;
 use super::commands::{BROKEN, Control};
 use super::protocol::PAGE_MAX;
+use super::{api_keys, client_keys};
 use crate::calls::{ControlAnswer, ControlCall};
 use crate::settings::{Account, AccountAddress, AccountName, MailboxName, Settings, edit};
 
@@ -65,6 +65,7 @@ pub(super) fn remove(control: &Control, name: &str) -> Result<Value, String> {
     let owner = control.server.owner_of(name.as_str());
     control.ask(owner, ControlCall::RemoveAccount(name))?;
     client_keys::remove_all_of(control, name.as_str())?;
+    api_keys::remove_all_of(control, name)?;
     Ok(json!({"name": name.as_str()}))
 }
 

@@ -13,8 +13,8 @@ use super::protocol::Request;
 use super::source::Source;
 use super::supervise::Wish;
 use super::{
-    accounts, check, client_keys, hold_rules, logins, lookup, mtasts, queue, retired, secrets,
-    sites, suppression, tlsresults, warm_up,
+    accounts, api_keys, check, client_keys, hold_rules, logins, lookup, mtasts, queue, retired,
+    secrets, sites, suppression, tlsresults, warm_up,
 };
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall};
 use crate::serve::Server;
@@ -233,6 +233,25 @@ pub fn run(
         Request::AppPasswordList { account } => {
             secrets::list_app_passwords(control, &account, item)
         }
+        Request::ApiKeyAdd {
+            account,
+            name,
+            scopes,
+            from,
+            per_minute,
+            expires,
+        } => {
+            let wanted = api_keys::Wanted {
+                name,
+                scopes,
+                from,
+                per_minute,
+                expires,
+            };
+            api_keys::add(control, &account, wanted)
+        }
+        Request::ApiKeyList { account } => api_keys::list(control, &account, item),
+        Request::ApiKeyRemove { account, id } => api_keys::remove(control, &account, &id),
         Request::ClientKeyAdd {
             address,
             name,

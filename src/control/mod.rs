@@ -7,6 +7,7 @@
 //! `source` knows where the settings come from, `supervise` is the loop of the main thread, `notify` talks to systemd.
 
 pub mod accounts;
+mod api_keys;
 mod check;
 mod client_keys;
 mod commands;

@@ -87,6 +87,36 @@ pub enum Request {
         /// Whose.
         account: String,
     },
+    /// Make a key of the API. The answer has it, for the only time.
+    ApiKeyAdd {
+        /// Whose.
+        account: String,
+        /// The owner's word for it.
+        name: String,
+        /// What it may do.
+        scopes: Vec<String>,
+        /// Addresses and domains that it may write as; none: all of the account's.
+        #[serde(default)]
+        from: Vec<String>,
+        /// Requests in a minute; none: no bound.
+        #[serde(default)]
+        per_minute: Option<u32>,
+        /// Until when, seconds since 1970; none: until it is removed.
+        #[serde(default)]
+        expires: Option<i64>,
+    },
+    /// The keys of an account: not their secrets.
+    ApiKeyList {
+        /// Whose.
+        account: String,
+    },
+    /// Remove a key of the API.
+    ApiKeyRemove {
+        /// Whose.
+        account: String,
+        /// As listed.
+        id: String,
+    },
     /// Register the key of a TLS client certificate.
     ClientKeyAdd {
         /// Which address it logs in; its account is that address's.

@@ -24,7 +24,7 @@ use crate::store::StoreError;
 
 impl PerCore {
     /// The shard of an account of this core.
-    fn shard_of_account(&self, account: AccountName) -> Result<&Rc<Shard>, StoreError> {
+    pub(super) fn shard_of_account(&self, account: AccountName) -> Result<&Rc<Shard>, StoreError> {
         let shard = shard_of(account.as_str().as_bytes(), self.shard_count);
         self.own_shard(shard.0)
     }

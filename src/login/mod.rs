@@ -5,6 +5,7 @@
 //! RFC 4422, 4616, 5802, 2195; 7628 and what tokens need in `oauth`. Not here: the mechanisms' grammar (`protocols/sasl`), the wording of refusals (the doors).
 
 mod account_limiter;
+pub mod api_key;
 mod attempts;
 pub mod limiter;
 mod line;

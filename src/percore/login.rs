@@ -3,6 +3,7 @@
 //!
 //! An unknown name takes the same way as a known one: to the core of its hash, with the same reads and the same work.
 
+mod api_key;
 mod token;
 
 use std::cell::RefCell;

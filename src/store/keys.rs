@@ -5,6 +5,7 @@
 //! | `N` | next account id |
 //! | `M` | which mechanisms secrets are kept for, once those of others are gone |
 //! | `k` fingerprint | key of a TLS client certificate |
+//! | `K` kind | keys of the API (`api_keys.rs`) |
 //! | `l` name NUL hash | record of login attempts of an account; without a name: of names that nobody has |
 //! | `P` domain | policy of MTA-STS of a domain that is not ours (`tls_policy/sts_rows.rs`) |
 //! | `T` day domain | how TLS went with a domain on a day (`tls_policy/results.rs`) |
@@ -40,6 +41,22 @@ pub const CLIENT_KEYS: &[u8] = b"k";
 
 pub fn client_key(fingerprint: &[u8; 32]) -> Vec<u8> {
     with(CLIENT_KEYS.to_vec(), &[fingerprint])
+}
+
+/// Keys of the API.
+pub const API_KEYS: &[u8] = b"K";
+
+pub fn api_key(id: &[u8; 8]) -> Vec<u8> {
+    with(API_KEYS.to_vec(), &[b"i", id])
+}
+
+/// All that an account has.
+pub fn own_api_keys(account: &str) -> Vec<u8> {
+    with(API_KEYS.to_vec(), &[b"a", account.as_bytes(), b"\0"])
+}
+
+pub fn own_api_key(account: &str, id: &[u8; 8]) -> Vec<u8> {
+    with(own_api_keys(account), &[id])
 }
 
 /// Records of login attempts.

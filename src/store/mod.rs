@@ -10,6 +10,7 @@
 mod account;
 mod accounts;
 mod add;
+mod api_keys;
 mod body;
 mod burials;
 mod change;
@@ -38,6 +39,10 @@ pub(crate) mod tests;
 pub use account::{Account, MailboxInfo};
 pub use accounts::{Accounts, ROOM, StoreOptions};
 pub use add::{Added, NewContent, NewMessage, thread_row};
+pub use api_keys::{
+    API_KEYS_MAX, ApiKeyRow, api_key, api_key_used, disown_api_key, own_api_key, own_api_keys,
+    put_api_key,
+};
 pub use body::{BodyKey, MessageBody, Structures};
 pub use change::Update;
 pub use check::{CheckSlice, Notes, Report, check_slice, check_stopped};

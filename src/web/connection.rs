@@ -36,7 +36,7 @@ impl Facing {
     pub(super) fn request_id(&self) -> String {
         let number = self.requests.get() + 1;
         self.requests.set(number);
-        format!("{}.{number}", self.id)
+        format!("{}-{number}", self.id)
     }
 }
 

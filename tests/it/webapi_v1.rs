@@ -177,3 +177,120 @@ fn addresses_are_put_on_the_suppression_list_and_taken_off() {
     assert_eq!(nobody.body["errors"][0]["parameter"], "address");
     stop(server);
 }
+
+/// By a key.
+pub fn ask_by(server: &Localserve, key: &str, method: &str, path: &str, body: &Value) -> Said {
+    let fields = format!("Authorization: Bearer {key}\r\n");
+    ask_with(server, (method, path), &fields, body)
+}
+
+#[test]
+fn keys_do_what_their_scopes_say_until_they_are_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let none = Value::Null;
+    let wanted =
+        json!({"name": "list", "scopes": ["suppression", "admin"], "from": ["ringmail@localhost"]});
+    let made = ask(&server, "POST", "/keys", &wanted);
+    assert_eq!(made.status, 201, "{}", made.body);
+    let key = made.body["secret"].as_str().unwrap();
+    let id = made.body["key"]["id"].as_str().unwrap();
+    assert_eq!(key.len(), 64);
+    assert!(key.starts_with(&format!("rmk_{id}_")));
+    let who = ask_by(&server, key, "GET", "/account", &none);
+    assert_eq!(who.body["key"], id);
+    assert_eq!(who.body["scopes"], json!(["suppression", "admin"]));
+    let list = ask_by(&server, key, "GET", "/suppressions", &none);
+    assert_eq!(list.status, 200);
+    // A key makes no key that may do more.
+    let more = json!({"name": "x", "scopes": ["send", "suppression"], "from": ["localhost"]});
+    let said = ask_by(&server, key, "POST", "/keys", &more);
+    assert_eq!(said.status, 422);
+    let named: Vec<&Value> = said.body["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| &e["pointer"])
+        .collect();
+    assert_eq!(named, ["/scopes/0", "/from/0"]);
+    let less = json!({"name": "x", "scopes": ["admin"], "from": ["RINGMAIL@localhost"]});
+    let narrow = ask_by(&server, key, "POST", "/keys", &less);
+    assert_eq!(narrow.status, 201, "{}", narrow.body);
+    let other = narrow.body["secret"].as_str().unwrap();
+    let refused = ask_by(&server, other, "GET", "/suppressions", &none);
+    assert_eq!(refused.status, 403);
+    assert!(refused.head.contains("error=\"insufficient_scope\""));
+    let all = ask(&server, "GET", "/keys", &none);
+    assert_eq!(all.body["keys"].as_array().unwrap().len(), 2);
+    assert!(!all.body.to_string().contains(&key[21..]));
+    // Gone at once, though it was looked up a moment ago.
+    let gone = ask(&server, "DELETE", &format!("/keys/{id}"), &none);
+    assert_eq!(gone.status, 204);
+    let said = ask_by(&server, key, "GET", "/account", &none);
+    assert_eq!(said.status, 401, "{}", said.body);
+    assert_eq!(ask(&server, "DELETE", "/keys/0", &none).status, 404);
+    // Nobody guesses a secret.
+    let wrong = format!("{}A", &other[..other.len() - 1]);
+    for wrong in [wrong.as_str(), "rmk_", "x"] {
+        let said = ask_by(&server, wrong, "GET", "/account", &none);
+        assert_eq!(said.status, 401, "{}", said.body);
+    }
+    stop(server);
+}
+
+#[test]
+fn operators_make_keys_and_they_have_a_rate_and_an_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let none = Value::Null;
+    let run = |words: &[&str]| {
+        let more = ["--dir", server.dir()];
+        crate::program::ringmail(&[words, &more[..]].concat())
+    };
+    let made = run(&[
+        "apikey",
+        "add",
+        "ringmail",
+        "shop",
+        "--scope",
+        "send,suppression",
+        "--from",
+        "localhost",
+        "--rate",
+        "3",
+        "--expires",
+        "1d",
+    ]);
+    assert_eq!(made.code, 0, "{}", made.err);
+    let key = made.out.lines().next().unwrap();
+    for _ in 0..3 {
+        assert_eq!(ask_by(&server, key, "GET", "/account", &none).status, 200);
+    }
+    let said = ask_by(&server, key, "GET", "/account", &none);
+    assert_eq!(said.status, 429);
+    assert!(said.head.contains("retry-after: "), "{}", said.head);
+    let listed = run(&["apikey", "list", "ringmail"]);
+    let id = &key[4..20];
+    for word in [
+        id,
+        "\"shop\"",
+        "send,suppression",
+        "from localhost",
+        "3 requests a minute",
+        "until",
+    ] {
+        assert!(listed.out.contains(word), "{word}: {}", listed.out);
+    }
+    let removed = run(&["apikey", "remove", "ringmail", id]);
+    assert_eq!(removed.code, 0, "{}", removed.err);
+    assert_eq!(ask_by(&server, key, "GET", "/account", &none).status, 401);
+    assert_eq!(run(&["apikey", "remove", "ringmail", id]).code, 1);
+    let wrong = run(&["apikey", "add", "ringmail", "x", "--scope", "all"]);
+    assert!(
+        wrong.err.contains("there is no scope \"all\""),
+        "{}",
+        wrong.err
+    );
+    assert_eq!(run(&["apikey", "add", "nobody", "x"]).code, 1);
+    stop(server);
+}

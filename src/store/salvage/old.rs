@@ -55,6 +55,7 @@ impl OldIndex {
                 removed: scan(&index, &keys::removed("")),
                 others: [
                     keys::CLIENT_KEYS,
+                    keys::API_KEYS,
                     keys::MECHANISMS,
                     keys::HOLD_RULES,
                     keys::STS_POLICIES,

@@ -5,6 +5,7 @@
 //! Not here: HTTP itself, keys and passwords, what an operation does.
 
 pub mod account;
+pub mod key;
 pub mod openapi;
 pub mod operation;
 pub mod operations;

@@ -3,6 +3,7 @@
 use percent_encoding::percent_decode_str;
 
 use super::account::Account;
+use super::key::{Keys, MadeKey, NewKey};
 use super::operation::{Access, Answer, Named, Operation, Takes, Verb, of, whole};
 use super::problem::Kind;
 use super::scope::Scope;
@@ -19,6 +20,12 @@ pub enum Op {
     Problem,
     /// Who asks.
     Account,
+    /// The keys of the account.
+    Keys,
+    /// A key is made.
+    MakeKey,
+    /// A key is removed.
+    DeleteKey,
     /// The suppression list.
     Suppressions,
     /// One of it.
@@ -30,7 +37,7 @@ pub enum Op {
 }
 
 /// All of them, group by group.
-pub const ALL: &[&[Operation]] = &[GENERAL, SUPPRESSIONS];
+pub const ALL: &[&[Operation]] = &[GENERAL, KEYS, SUPPRESSIONS];
 
 /// Every one.
 pub fn all() -> impl Iterator<Item = &'static Operation> {
@@ -79,6 +86,49 @@ const GENERAL: &[Operation] = &[
         access: Access::Login,
         answers: &[Answer::json("The account and its scopes.", of::<Account>)],
         ..Operation::new(Op::Account, Verb::Get, "/account", "getAccount")
+    },
+];
+
+const KEY: Operation = Operation {
+    group: "Keys",
+    access: Access::Scope(Scope::Admin),
+    ..Operation::new(Op::Keys, Verb::Get, "/keys", "listKeys")
+};
+
+const KEYS: &[Operation] = &[
+    Operation {
+        summary: "The keys of the account",
+        answers: &[Answer::json(
+            "All of them, without their secrets.",
+            of::<Keys>,
+        )],
+        ..KEY
+    },
+    Operation {
+        summary: "Make a key",
+        about: "A key makes only keys that may do no more than itself.",
+        takes: Takes::Json(of::<NewKey>),
+        answers: &[Answer::created("The key, with its text.", of::<MadeKey>)],
+        problems: &[Kind::LimitReached],
+        op: Op::MakeKey,
+        verb: Verb::Post,
+        id: "makeKey",
+        ..KEY
+    },
+    Operation {
+        summary: "Remove a key",
+        about: "It logs nobody in when this is answered.",
+        path_parameters: &[Named {
+            name: "id",
+            about: "The `id` of a key.",
+            schema: of::<String>,
+        }],
+        answers: &[Answer::nothing("It is gone.")],
+        op: Op::DeleteKey,
+        verb: Verb::Delete,
+        path: "/keys/{id}",
+        id: "deleteKey",
+        ..KEY
     },
 ];
 

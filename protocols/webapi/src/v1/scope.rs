@@ -63,6 +63,16 @@ impl Scopes {
         Scopes(scopes.iter().fold(0, |set, scope| set | bit(*scope)))
     }
 
+    /// As bits, in which it is stored.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// From bits; those that mean nothing are none.
+    pub fn of_bits(bits: u8) -> Scopes {
+        Scopes(bits & Scopes::all().0)
+    }
+
     /// Whether one is in it.
     pub fn has(self, scope: Scope) -> bool {
         self.0 & bit(scope) != 0

@@ -1,14 +1,22 @@
-//! Who asks: by HTTP Basic, with a login address and its password, or by a key.
+//! Who asks: by a key (RFC 6750), or by HTTP Basic with a login address and its password.
 
 use std::rc::Rc;
+use std::time::Duration;
 
+use futures_channel::oneshot;
 use hyper::HeaderMap;
+use hyper::header::AUTHORIZATION;
+use shards::rt;
 use webapi::v1::{Kind, Problem, Scope, Scopes};
 
-use crate::percore::PerCore;
+use crate::login::Service;
+use crate::login::api_key::ApiKey;
+use crate::percore::{Attempt, Login as Outcome, PerCore, monotonic};
+use crate::queue::same_domain;
 use crate::settings::AccountName;
-use crate::web::api::login::{Refusal, caller};
+use crate::web::api::login::{Refusal, caller, client};
 use crate::web::connection::Facing;
+use crate::web::http::has_room;
 
 /// Who asks.
 pub(super) struct Login {
@@ -16,6 +24,8 @@ pub(super) struct Login {
     pub account: AccountName,
     /// The address that logged in; none: a key did.
     pub address: Option<String>,
+    /// The key; none: a password did.
+    pub key: Option<Rc<ApiKey>>,
     /// What it may do.
     pub scopes: Scopes,
 }
@@ -33,18 +43,100 @@ impl Login {
     }
 }
 
+/// Whether a list of addresses and domains has an author; an empty one has all.
+pub(super) fn may_write_as(list: &[String], author: &str) -> bool {
+    let (localpart, domain) = author.rsplit_once('@').unwrap_or(("", author));
+    list.is_empty()
+        || list.iter().any(|entry| match entry.rsplit_once('@') {
+            Some((own, of)) => own.eq_ignore_ascii_case(localpart) && same_domain(of, domain),
+            None => same_domain(entry, domain),
+        })
+}
+
 /// Of a request.
 pub(super) async fn login(
     core: &Rc<PerCore>,
     headers: &HeaderMap,
     facing: &Rc<Facing>,
 ) -> Result<Login, Problem> {
-    let caller = caller(core, headers, facing).await.map_err(told)?;
+    let Some(text) = bearer(headers) else {
+        let caller = caller(core, headers, facing).await.map_err(told)?;
+        return Ok(Login {
+            account: caller.account,
+            address: Some(caller.address),
+            key: None,
+            scopes: Scopes::all(),
+        });
+    };
+    let key = match core.known_api_key(text) {
+        Some(key) => key,
+        None if !has_room(core, &facing.networks) => return Err(told(Refusal::TooMany)),
+        None => look_up(core, text, headers, facing).await.map_err(told)?,
+    };
+    let admitted = core
+        .api_keys
+        .borrow_mut()
+        .admit(key.id, key.per_minute, monotonic());
+    if let Err(wait) = admitted {
+        return Err(Problem {
+            retry_after: Some(whole_secs(wait)),
+            ..Problem::new(
+                Kind::TooMany,
+                format!("the key may be used {} times a minute", key.per_minute),
+            )
+        });
+    }
     Ok(Login {
-        account: caller.account,
-        address: Some(caller.address),
-        scopes: Scopes::all(),
+        account: key.account,
+        address: None,
+        scopes: Scopes::of_bits(key.scopes),
+        key: Some(key),
     })
+}
+
+/// Not less than it takes.
+fn whole_secs(wait: Duration) -> u32 {
+    wait.as_secs_f64().ceil() as u32
+}
+
+/// In a task of its own: a client that goes away in the middle takes nothing of it along, for what was counted as under way has to be counted as
+/// over.
+async fn look_up(
+    core: &Rc<PerCore>,
+    text: &str,
+    headers: &HeaderMap,
+    facing: &Rc<Facing>,
+) -> Result<Rc<ApiKey>, Refusal> {
+    let (sender, receiver) = oneshot::channel();
+    let (core, facing) = (core.clone(), facing.clone());
+    let (text, client) = (text.to_string(), client(headers));
+    rt::spawn(&crate::web::ROOM, async move {
+        let attempt = Attempt {
+            connection: &facing.id,
+            socket: &*facing,
+            networks: facing.networks,
+            service: Service::WebApi,
+            client: &client,
+            later: None,
+        };
+        let _ = sender.send(core.login_by_api_key(&text, attempt).await);
+    });
+    let found = receiver.await.unwrap_or(Err(Outcome::Unavailable));
+    found.map_err(|outcome| match outcome {
+        Outcome::Disabled(why) => Refusal::Disabled(why),
+        Outcome::Limited => Refusal::Limited,
+        Outcome::Unavailable | Outcome::Ok(_) => Refusal::Unavailable,
+        Outcome::Failed | Outcome::NotAuthorized | Outcome::OtherKey => Refusal::Wrong,
+    })
+}
+
+/// RFC 6750 2.1: `Bearer`, in any case, and the token.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, rest) = value.split_at_checked(7)?;
+    scheme
+        .eq_ignore_ascii_case("Bearer ")
+        .then(|| rest.trim_ascii())
 }
 
 fn told(refusal: Refusal) -> Problem {
@@ -63,5 +155,33 @@ fn told(refusal: Refusal) -> Problem {
             "too many logins from your network have failed",
         ),
         Refusal::Unavailable => Problem::new(Kind::Unavailable, "the login can't be looked at now"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_come_as_bearer_tokens() {
+        let read = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, value.parse().unwrap());
+            bearer(&headers).map(str::to_string)
+        };
+        assert_eq!(read("Bearer rmk_1"), Some("rmk_1".into()));
+        assert_eq!(read("bearer  rmk_1 "), Some("rmk_1".into()));
+        for other in ["Basic YUB4OnB3", "Bearer", "Bearerrmk_1"] {
+            assert_eq!(read(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn lists_have_addresses_and_domains() {
+        let list: Vec<String> = vec!["News@a.example".into(), "b.example".into()];
+        let has = |author: &str| may_write_as(&list, author);
+        assert!(has("news@A.example") && has("any@b.example"));
+        assert!(!has("other@a.example") && !has("a@sub.b.example") && !has("a@xb.example"));
+        assert!(may_write_as(&[], "any@where.example"));
     }
 }

@@ -9,6 +9,7 @@ use webapi::v1::operation::JSON;
 use webapi::v1::{Kind, MOUNT, Problem, openapi, page as pages};
 
 use super::{Asked, Said, reply, unavailable};
+use crate::login::api_key;
 
 /// The documentation.
 pub(super) async fn page(asked: &Asked) -> Said {
@@ -59,7 +60,7 @@ pub(super) fn account(asked: &Asked) -> Said {
     let account = Account {
         account: login.account.to_string(),
         address: login.address.clone(),
-        key: None,
+        key: login.key.as_ref().map(|key| api_key::written(&key.id)),
         scopes: login.scopes.list(),
     };
     reply::json(StatusCode::OK, &account)

@@ -6,6 +6,7 @@
 
 mod auth;
 mod general;
+mod keys;
 mod paging;
 mod reply;
 mod suppressions;
@@ -144,6 +145,9 @@ async fn dispatch(op: Op, asked: Asked) -> Said {
         Op::Document => general::document(&asked).await,
         Op::Problem => general::problem(&asked),
         Op::Account => general::account(&asked),
+        Op::Keys => keys::list(&asked).await,
+        Op::MakeKey => keys::make(&asked).await,
+        Op::DeleteKey => keys::delete(&asked).await,
         Op::Suppressions => suppressions::list(&asked).await,
         Op::Suppression => suppressions::get(&asked).await,
         Op::PutSuppression => suppressions::put(&asked).await,
