@@ -1,6 +1,8 @@
 //! What cores ask each other. Each call says which account or network it is about; the caller sends it to the owner that `routing`
 //! names, and the receiver serves it only if it is the owner. A lost answer and a repeat: told at each call.
 
+mod messages;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,6 +33,8 @@ use crate::store::{
     ApiKeyRow, CheckSlice, ClientKeyRow, Fingerprint, NewMessage, StoreError, rows,
 };
 use crate::tls_policy::{Demands, ResultBatch, Shown, StoredPolicy, StsAnswer, Wanted};
+
+pub use messages::{MessageAsk, MessageCall, MessageSaid, OCTETS_MAX};
 
 /// A call.
 pub enum Call {
@@ -236,6 +240,8 @@ pub enum Call {
     Scrape,
     /// Makes and accepts a message of an account. A lost answer leaves open whether it was accepted: the client is told so.
     Submit(Box<Submit>),
+    /// About a stored message of an account. A lost answer and a repeat: told at each [`MessageAsk`].
+    Message(Box<MessageCall>),
     /// From the control socket: about accounts, queue and storage of this core's shards.
     Control(Box<ControlCall>),
 }
@@ -282,6 +288,8 @@ pub enum Answer {
     Done(Result<(), StoreError>),
     /// To `Submit`.
     Submitted(Result<SendResult, ApiError>),
+    /// To `Message`.
+    Message(Result<MessageSaid, ApiError>),
     /// To `Control`.
     Control(Result<ControlAnswer, StoreError>),
 }

@@ -3,6 +3,7 @@
 mod api_keys;
 mod events;
 mod login;
+mod messages;
 mod queue;
 mod sites;
 
@@ -235,6 +236,7 @@ impl PerCore {
                 Answer::Suppressed(self.suppressed(account, &addresses).await)
             }
             Call::TlsResults(batch) => Answer::Done(self.keep_tls_results(*batch).await),
+            Call::Message(call) => Answer::Message(self.message(*call).await),
             Call::Control(call) => Answer::Control(self.control(*call).await),
             _ => Answer::Done(Ok(())),
         }

@@ -11,6 +11,7 @@ use shards::segments::{BodyId, Location};
 use shards::storage::{Body, StorageError};
 
 use super::StoreError;
+use super::rows::decode_body_meta;
 use super::selected::Selected;
 use super::table::Entry;
 
@@ -28,6 +29,12 @@ impl MessageBody {
         } else {
             &self.external
         }
+    }
+
+    /// The reverse-path and the recipient it came with; empty if it did not come by SMTP.
+    pub fn envelope(&self) -> Option<(String, String)> {
+        let (meta, _) = decode_body_meta(self.body.meta())?;
+        Some((meta.reverse_path, meta.recipient))
     }
 }
 

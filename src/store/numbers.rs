@@ -263,6 +263,11 @@ impl Entry {
     pub fn number(&self) -> u64 {
         self.body.0
     }
+
+    /// Octets of header fields that were added in front of what was received.
+    pub fn prefix_length(&self) -> u32 {
+        self.prefix_length
+    }
 }
 
 /// The UID of the message with a body, where numbers of bodies ascend with UIDs.

@@ -13,7 +13,8 @@ use shards::net::Connection;
 use shards::rt;
 
 use super::Endpoint;
-use super::http::{self, Finish, Whole};
+use super::http;
+use super::payload::{Finish, Sent};
 use super::stream::{HttpStream, Phase, Progress};
 use crate::login::limiter::Networks;
 use crate::percore::{Ends, PerCore, monotonic};
@@ -91,7 +92,7 @@ pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endp
         progress.enter(Phase::Response);
         async move {
             let response = http::answer(&core, request, &facing, endpoint).await;
-            Ok::<_, std::convert::Infallible>(response.map(|body| Whole::new(body, finish)))
+            Ok::<_, std::convert::Infallible>(response.map(|body| Sent::new(body, finish)))
         }
     });
     let mut builder = http1::Builder::new();

@@ -1,19 +1,16 @@
 //! What each path answers.
 
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use shards::rt;
 
 use super::connection::Facing;
+use super::payload::Payload;
 use super::scrape::{self, Scrape};
-use super::stream::{Phase, Progress};
 use super::{Endpoint, api, framing, process, unsubscribe};
 use crate::login::limiter::Networks;
 use crate::login::oauth;
@@ -26,7 +23,7 @@ pub(super) async fn answer(
     request: Request<Incoming>,
     facing: &Rc<Facing>,
     endpoint: Endpoint,
-) -> Response<Bytes> {
+) -> Response<Payload> {
     let page = Page::of(request.uri().path(), endpoint);
     let method = request.method().clone();
     let is_api = matches!(page, Page::Api);
@@ -36,7 +33,9 @@ pub(super) async fn answer(
     } else if is_api {
         api::answer(core, request, facing).await
     } else if matches!(page, Page::Unsubscribe) {
-        unsubscribe::answer(core, &request, facing).await
+        unsubscribe::answer(core, &request, facing)
+            .await
+            .map(Payload::from)
     } else if !has_room(core, &facing.networks) {
         told(too_many(), facing)
     } else if !matches!(method, Method::GET | Method::HEAD) {
@@ -58,13 +57,13 @@ pub(super) async fn answer(
 }
 
 /// What is asked for in vain can be found in the log; `/readyz` is read by programs.
-fn told(mut response: Response<String>, facing: &Facing) -> Response<Bytes> {
+fn told(mut response: Response<String>, facing: &Facing) -> Response<Payload> {
     if response.status().is_client_error() {
         response
             .body_mut()
             .push_str(&format!("Connection {}.\n", facing.id));
     }
-    response.map(Bytes::from)
+    response.map(Payload::from)
 }
 
 #[derive(Clone, Copy)]
@@ -244,50 +243,6 @@ fn class(status: StatusCode) -> &'static str {
         300..400 => "3xx",
         400..500 => "4xx",
         _ => "5xx",
-    }
-}
-
-/// A whole body at once.
-pub(super) struct Whole {
-    octets: Option<Bytes>,
-    _finish: Finish,
-}
-
-impl Whole {
-    pub(super) fn new(octets: Bytes, finish: Finish) -> Whole {
-        Whole {
-            octets: (!octets.is_empty()).then_some(octets),
-            _finish: finish,
-        }
-    }
-}
-
-impl Body for Whole {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.octets.take().map(|octets| Ok(Frame::data(octets))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.octets.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.octets.as_ref().map_or(0, |octets| octets.len() as u64))
-    }
-}
-
-/// Ends the phase of the response when the body is dropped, sent or not.
-pub(super) struct Finish(pub(super) Progress);
-
-impl Drop for Finish {
-    fn drop(&mut self) {
-        self.0.enter(Phase::Idle);
     }
 }
 

@@ -3,12 +3,14 @@
 //! Not here: rows of the storage, decisions about mail.
 //!
 //! `connection` runs one connection within its limits, `stream` fits our socket to hyper, `http` answers requests, `framing` refuses
-//! some, `api` is the sending API, `unsubscribe` the page behind links in mail, `scrape` collects the metrics of all cores, `process` those of the process.
+//! some, `payload` is the body of a response, `api` is the sending API, `unsubscribe` the page behind links in mail, `scrape` collects the metrics of all cores, `process` those of
+//! the process.
 
 mod api;
 mod connection;
 mod framing;
 mod http;
+mod payload;
 mod process;
 mod scrape;
 mod stream;

@@ -50,5 +50,6 @@ mod tls;
 mod tls_results;
 mod ways_out;
 mod webapi;
+mod webapi_messages;
 mod webapi_v1;
 mod zone;

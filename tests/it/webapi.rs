@@ -29,6 +29,17 @@ fn post(
 
 /// A form as clients write it; answers the status and the JSON.
 pub fn call(server: &Localserve, method: &str, request: &Value) -> (u16, Value) {
+    let (status, head, body) = call_raw(server, method, request);
+    assert!(
+        head.contains("content-type: application/json; charset=utf-8"),
+        "{head}{body}"
+    );
+    assert!(body.ends_with("}\n"), "{body:?}");
+    (status, serde_json::from_str(&body).unwrap())
+}
+
+/// The same; answers status, head and body.
+pub fn call_raw(server: &Localserve, method: &str, request: &Value) -> (u16, String, String) {
     let body: String = request
         .to_string()
         .bytes()
@@ -38,22 +49,11 @@ pub fn call(server: &Localserve, method: &str, request: &Value) -> (u16, Value) 
         })
         .collect();
     let form = "application/x-www-form-urlencoded";
-    let (status, head, body) = post(
-        server,
-        method,
-        LOGIN,
-        form,
-        &format!("other=1&request={body}"),
-    );
-    assert!(
-        head.contains("content-type: application/json; charset=utf-8"),
-        "{head}{body}"
-    );
-    assert!(body.ends_with("}\n"), "{body:?}");
-    (status, serde_json::from_str(&body).unwrap())
+    let form_body = format!("other=1&request={body}");
+    post(server, method, LOGIN, form, &form_body)
 }
 
-fn code(said: (u16, Value)) -> String {
+pub fn code(said: (u16, Value)) -> String {
     assert_eq!(said.0, 400, "{}", said.1);
     said.1["Code"].as_str().unwrap().to_string()
 }

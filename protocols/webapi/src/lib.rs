@@ -24,7 +24,7 @@ pub mod v1;
 pub use code::{ApiError, Code};
 pub use compose::{Composed, Maker, Upload, UploadKind, Uploads};
 pub use json::read;
-pub use structure::{TEXT_MAX, TakenApart};
+pub use structure::{PartPlace, TEXT_MAX, TakenApart};
 pub use time::Time;
 pub use types::{
     Empty, File, Message, MessageMeta, MsgFlags, MsgGetResult, MsgId, MsgMove, MsgPart,

@@ -16,6 +16,7 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use message::address::{AddressItem, MailboxAddress, parse_list};
 use message::{Content, Decoder, Header, MessageDate, Part, TransferEncoding, charset};
@@ -30,6 +31,17 @@ pub struct TakenApart<'m> {
     found: message::Structure,
     /// Octets of texts that may still be said.
     left: Cell<usize>,
+}
+
+/// Where the octets of a part are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartPlace {
+    /// In the message.
+    pub range: Range<u64>,
+    /// To be undone.
+    pub encoding: TransferEncoding,
+    /// Octets once it is.
+    pub size: u64,
 }
 
 impl<'m> TakenApart<'m> {
@@ -164,6 +176,22 @@ impl<'m> TakenApart<'m> {
     /// What a part carries, its transfer encoding undone. `path` leads there through [`Structure::parts`], counted from 0; an empty one is
     /// the outermost part. None: there is no such part.
     pub fn part(&self, path: &[i64]) -> Option<Cow<'m, [u8]>> {
+        let part = self.part_at(path)?;
+        Some(encoding(part).decode(part.body_octets(self.octets)))
+    }
+
+    /// Where that is, for who reads it bit by bit.
+    pub fn part_place(&self, path: &[i64]) -> Option<PartPlace> {
+        let part = self.part_at(path)?;
+        let encoding = encoding(part);
+        Some(PartPlace {
+            range: part.body.start as u64..part.body.end as u64,
+            encoding,
+            size: encoding.decoded_size(part.body_octets(self.octets)),
+        })
+    }
+
+    fn part_at(&self, path: &[i64]) -> Option<&Part> {
         let mut part = &self.found.root;
         for index in path {
             let Content::Multipart(parts) = &part.content else {
@@ -171,7 +199,7 @@ impl<'m> TakenApart<'m> {
             };
             part = parts.get(usize::try_from(*index).ok()?)?;
         }
-        Some(encoding(part).decode(part.body_octets(self.octets)))
+        Some(part)
     }
 
     fn header(&self) -> Header<'m> {

@@ -259,6 +259,8 @@ fn bounded() {
 fn any_octets() {
     fn look(taken: &TakenApart<'_>, structure: &Structure, path: &mut Vec<i64>) {
         let octets = taken.part(path).expect("a part that is shown is there");
+        let place = taken.part_place(path).unwrap();
+        assert_eq!(place.size, octets.len() as u64);
         if structure.parts.is_empty() && !structure.content_type.starts_with("multipart/") {
             assert_eq!(octets.len() as i64, structure.decoded_size, "{path:?}");
         }

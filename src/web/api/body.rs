@@ -29,20 +29,17 @@ pub(super) async fn read(
     body: Incoming,
     account: AccountName,
 ) -> Result<(Bytes, Held), BodyFault> {
-    let (most, memory) = {
+    let most = {
         let live = core.live();
         let http = &live.settings.server.limits.http;
-        (
-            http.request_max_bytes.as_usize(),
-            http.requests_memory_max_bytes.as_usize(),
-        )
+        http.request_max_bytes.as_usize()
     };
     // Chunked: it shows as it comes.
     let length = body.size_hint().exact().unwrap_or(0);
     if length > most as u64 {
         return Err(BodyFault::TooLarge(most));
     }
-    let mut held = Held::new(core, account, memory.max(most));
+    let mut held = Held::new(core, account);
     let octets = collect(body, most, &mut held).await?;
     Ok((octets, held))
 }
@@ -53,7 +50,8 @@ pub(super) fn content_type(headers: &HeaderMap) -> Option<&str> {
     Some(value).filter(|text| !text.trim().is_empty())
 }
 
-/// Octets of bodies that a core holds, counted as they come: who only announces many takes nothing from others. An account has a quarter of them.
+/// Octets of bodies that a core holds, counted as they come (who only announces many takes nothing from others), and of responses that are
+/// longer. An account has a quarter of them.
 pub(super) struct Held {
     core: Rc<PerCore>,
     account: AccountName,
@@ -62,22 +60,27 @@ pub(super) struct Held {
 }
 
 impl Held {
-    fn new(core: &Rc<PerCore>, account: AccountName, most: usize) -> Held {
+    pub(super) fn new(core: &Rc<PerCore>, account: AccountName) -> Held {
+        let most = {
+            let live = core.live();
+            let http = &live.settings.server.limits.http;
+            http.requests_memory_max_bytes.max(http.request_max_bytes)
+        };
         Held {
             core: core.clone(),
             account,
             octets: 0,
-            most,
+            most: most.as_usize(),
         }
     }
 
-    fn add(&mut self, octets: usize) -> Result<(), BodyFault> {
+    pub(super) fn add(&mut self, octets: usize) -> Result<(), BodyFault> {
         let mut all = self.core.request_memory.borrow_mut();
         let together: usize = all.values().sum();
         let own = all.entry(self.account).or_default();
         if together + octets > self.most || *own + octets > self.most / 4 {
             return Err(BodyFault::Busy(
-                "too much is being sent to the server at once; nothing was done, try again later",
+                "too much is under way at once; nothing was done, try again later",
             ));
         }
         *own += octets;
@@ -86,15 +89,24 @@ impl Held {
     }
 }
 
-impl Drop for Held {
-    fn drop(&mut self) {
+impl Held {
+    /// Gives back what is beyond so many.
+    pub(super) fn shrink_to(&mut self, octets: usize) {
+        let given_back = self.octets.saturating_sub(octets);
+        self.octets -= given_back;
         let mut all = self.core.request_memory.borrow_mut();
         if let Some(own) = all.get_mut(&self.account) {
-            *own -= self.octets;
+            *own -= given_back;
             if *own == 0 {
                 all.remove(&self.account);
             }
         }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.shrink_to(0);
     }
 }
 

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_channel::oneshot;
-use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, USER_AGENT};
 use hyper::{HeaderMap, Response, StatusCode};
 use sasl::Secret;
@@ -18,6 +17,7 @@ use crate::percore::{Attempt, Login, PerCore, monotonic};
 use crate::settings::AccountName;
 use crate::web::connection::Facing;
 use crate::web::http::{has_room, too_many};
+use crate::web::payload::Payload;
 
 /// Who calls.
 pub(in crate::web) struct Caller {
@@ -45,9 +45,9 @@ pub(super) enum Refusal {
 }
 
 /// As the first such API says it.
-pub(super) fn told(refusal: Refusal) -> Response<Bytes> {
+pub(super) fn told(refusal: Refusal) -> Response<Payload> {
     match refusal {
-        Refusal::TooMany => too_many().map(Bytes::from),
+        Refusal::TooMany => too_many().map(Payload::from),
         Refusal::NoLogin => unauthorized(
             "This needs HTTP Basic authentication with a login address and its password.\n",
         ),

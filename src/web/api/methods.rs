@@ -10,13 +10,18 @@ use webapi::{
 };
 
 use super::form::{Form, ON_CORE_MAX, busy};
-use super::{Caller, Said, json, ours};
+use super::{Caller, Said, json, messages, ours};
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall, Submit};
 use crate::percore::PerCore;
 use crate::queue::suppression::{AddressRow, Suppressed, base};
 
 /// All methods.
-pub(super) const NAMES: [&str; 5] = [
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    OWN.into_iter().chain(messages::NAMES)
+}
+
+/// Those of this file.
+const OWN: [&str; 5] = [
     "Send",
     "SuppressionList",
     "SuppressionAdd",
@@ -35,6 +40,10 @@ pub(super) async fn run(
         return said(send(core, caller, id, form).await);
     }
     let form = &form;
+    if messages::NAMES.contains(&name) {
+        // Boxed: most calls are no such.
+        return Box::pin(messages::run(core, name, form, caller)).await;
+    }
     match name {
         "SuppressionList" => said(list(core, caller, asked(form)?).await),
         "SuppressionAdd" => said(add(core, caller, asked(form)?).await),
@@ -43,11 +52,11 @@ pub(super) async fn run(
     }
 }
 
-fn asked<T: DeserializeOwned>(form: &Form) -> Result<T, ApiError> {
+pub(super) fn asked<T: DeserializeOwned>(form: &Form) -> Result<T, ApiError> {
     read(&form.request)
 }
 
-fn said<T: Serialize>(answer: Result<T, ApiError>) -> Result<Said, ApiError> {
+pub(super) fn said<T: Serialize>(answer: Result<T, ApiError>) -> Result<Said, ApiError> {
     answer.map(|answer| Said::Json(json(&answer)))
 }
 
@@ -226,8 +235,7 @@ async fn ask(
 
 /// What there is.
 pub(super) fn introduction() -> String {
-    let links: String = NAMES
-        .iter()
+    let links: String = names()
         .map(|name| format!("<li><a href=\"/webapi/v0/{name}\">{name}</a></li>"))
         .collect();
     page(
@@ -241,7 +249,10 @@ pub(super) fn introduction() -> String {
 
 /// What a method takes and answers, with a form that calls it.
 pub(super) fn help(name: &str) -> String {
-    let (takes, answers) = examples(name);
+    let (takes, answers) = match messages::examples(name) {
+        Some((takes, answers)) => (takes, answers.unwrap_or("octets".into())),
+        None => examples(name),
+    };
     page(
         name,
         &format!(
@@ -316,4 +327,4 @@ const PAGE: usize = 1000;
 const LISTED_MAX: usize = 100_000;
 /// Octets of a reason.
 const REASON_MAX: usize = 200;
-const OTHER_ANSWER: &str = "the account's core gave another answer than was asked for";
+pub(super) const OTHER_ANSWER: &str = "the account's core gave another answer than was asked for";

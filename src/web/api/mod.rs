@@ -1,19 +1,20 @@
 //! The sending API: `/webapi/v0/METHOD`, as HTTP has it. Checks come in the order in which clients of the first such API know them. Resources below
 //! `/webapi/v1/` are in `v1`.
 //!
-//! `login` says who asks, `body` reads what is sent, `form` takes it apart, `methods` answers it. RFC 9110, 7617 (Basic), 7578 and WHATWG URL (forms).
+//! `login` says who asks, `body` reads what is sent, `form` takes it apart, `methods` answers it, `messages` where it is about stored messages. RFC 9110, 7617 (Basic), 7578 and WHATWG URL (forms).
 //! Not here: the objects (`protocols/webapi`), what a call does to mail (the rooms below).
 
 mod body;
 mod form;
 mod login;
+mod messages;
 mod methods;
 mod v1;
 
 use std::rc::Rc;
 use std::time::Instant;
 
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, LOCATION,
     REFERRER_POLICY, TRANSFER_ENCODING, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -23,6 +24,7 @@ use webapi::{ApiError, Code};
 
 use super::connection::Facing;
 use super::http::{has_room, too_many};
+use super::payload::Payload;
 use crate::metrics;
 use crate::percore::{PerCore, monotonic};
 pub(super) use login::Caller;
@@ -35,7 +37,7 @@ pub(super) enum Said {
     /// An object.
     Json(Vec<u8>),
     /// Octets, and what they are.
-    Raw(Bytes, HeaderValue),
+    Raw(Payload, HeaderValue),
 }
 
 /// The response to a request below [`MOUNT`].
@@ -43,7 +45,7 @@ pub(super) async fn answer(
     core: &Rc<PerCore>,
     request: Request<Incoming>,
     facing: &Rc<Facing>,
-) -> Response<Bytes> {
+) -> Response<Payload> {
     // RFC 9112 6.1: whoever is before us may have taken the length for the truth.
     let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
     let path = request.uri().path().strip_prefix(MOUNT).unwrap_or_default();
@@ -60,20 +62,21 @@ pub(super) async fn answer(
     let mut response = match path {
         _ if of_v1.is_some() => {
             let path = of_v1.unwrap_or_default();
-            v1::answer(core, request, &path, (facing, is_foreign)).await
+            let answer = v1::answer(core, request, &path, (facing, is_foreign));
+            answer.await.map(Payload::from)
         }
         _ if is_foreign && *request.method() == Method::POST => text(
             StatusCode::FORBIDDEN,
             "Pages of other sites may not call this.\n",
         ),
-        _ if *request.method() != Method::POST && !may_read() => too_many().map(Bytes::from),
+        _ if *request.method() != Method::POST && !may_read() => too_many().map(Payload::from),
         "" | "/" if is_read(request.method()) => redirect("/webapi/v0/"),
         "" | "/" => wrong_method("GET, HEAD"),
         "/v0/" => html(methods::introduction()),
         path => {
             let known = path
                 .strip_prefix("/v0/")
-                .and_then(|name| methods::NAMES.iter().find(|known| **known == name));
+                .and_then(|name| methods::names().find(|known| *known == name));
             match (known, request.method()) {
                 (None, _) => text(
                     StatusCode::NOT_FOUND,
@@ -113,7 +116,7 @@ async fn call(
     name: &'static str,
     request: Request<Incoming>,
     facing: &Rc<Facing>,
-) -> Response<Bytes> {
+) -> Response<Payload> {
     let began = monotonic();
     let (response, result) = match login::caller(core, request.headers(), facing).await {
         Err(refused) => (login::told(refused), "badauth"),
@@ -149,9 +152,9 @@ fn count(core: &PerCore, method: &'static str, result: &'static str, began: Inst
         .observe(key, monotonic().saturating_duration_since(began));
 }
 
-fn said_response(said: Said) -> Response<Bytes> {
+fn said_response(said: Said) -> Response<Payload> {
     let (body, content_type) = match said {
-        Said::Json(json) => (Bytes::from(json), HeaderValue::from_static(JSON)),
+        Said::Json(json) => (json.into(), HeaderValue::from_static(JSON)),
         Said::Raw(octets, content_type) => (octets, content_type),
     };
     let mut response = Response::new(body);
@@ -159,7 +162,7 @@ fn said_response(said: Said) -> Response<Bytes> {
     response
 }
 
-fn error_response(error: &ApiError) -> Response<Bytes> {
+fn error_response(error: &ApiError) -> Response<Payload> {
     let mut response = said_response(Said::Json(json(error)));
     *response.status_mut() = StatusCode::BAD_REQUEST;
     response
@@ -178,8 +181,8 @@ fn ours(message: impl Into<String>) -> ApiError {
 }
 
 /// Plain words.
-fn text(status: StatusCode, words: &str) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::copy_from_slice(words.as_bytes()));
+fn text(status: StatusCode, words: &str) -> Response<Payload> {
+    let mut response = Response::new(words.to_string().into());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(
@@ -189,19 +192,19 @@ fn text(status: StatusCode, words: &str) -> Response<Bytes> {
     response
 }
 
-fn html(page: String) -> Response<Bytes> {
+fn html(page: String) -> Response<Payload> {
     let content_type = HeaderValue::from_static("text/html; charset=utf-8");
     said_response(Said::Raw(page.into(), content_type))
 }
 
-fn redirect(to: &'static str) -> Response<Bytes> {
+fn redirect(to: &'static str) -> Response<Payload> {
     let mut response = text(StatusCode::SEE_OTHER, "");
     let headers = response.headers_mut();
     headers.insert(LOCATION, HeaderValue::from_static(to));
     response
 }
 
-fn wrong_method(allowed: &'static str) -> Response<Bytes> {
+fn wrong_method(allowed: &'static str) -> Response<Payload> {
     let mut response = text(
         StatusCode::METHOD_NOT_ALLOWED,
         "POST calls a method, GET shows what it takes.\n",
@@ -212,7 +215,7 @@ fn wrong_method(allowed: &'static str) -> Response<Bytes> {
 }
 
 /// RFC 7617 2.
-fn unauthorized(words: &str) -> Response<Bytes> {
+fn unauthorized(words: &str) -> Response<Payload> {
     let mut response = text(StatusCode::UNAUTHORIZED, words);
     let headers = response.headers_mut();
     let challenge = HeaderValue::from_static("Basic realm=webapi");
