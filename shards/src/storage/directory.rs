@@ -449,7 +449,8 @@ fn start_commit_thread(
         index,
         work: sender,
         shared,
-        next_body: progress.next_body,
+        // From 1 on: clients that see numbers take 0 for none.
+        next_body: progress.next_body.max(1),
         bytes_max: options.under_way_bytes_max,
     }));
     Ok(())
