@@ -138,7 +138,7 @@ pub type Uploads<'a> = [Upload<'a>];
 /// A message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Composed {
-    /// All of it, lines ended by CRLF; 7 bits unless an address is beyond ASCII.
+    /// All of it, lines ended by CRLF; 7 bits unless an address, or a message in it, is beyond ASCII.
     pub octets: Vec<u8>,
     /// With its angle brackets.
     pub message_id: String,
@@ -348,6 +348,7 @@ fn part<'r>(
     content_id: &'r str,
     disposition: &'static str,
 ) -> MimePart<'r> {
+    let (content_type, content, encoding) = as_message(content_type, content);
     let mut told = ContentType::new(disposition);
     if !name.is_empty() {
         told = told.attribute("filename", name);
@@ -358,7 +359,34 @@ fn part<'r>(
     if !content_id.is_empty() {
         part = part.header("Content-ID", Raw::new(content_id));
     }
-    part
+    match encoding {
+        Some(encoding) => part.transfer_encoding(encoding),
+        None => part,
+    }
+}
+
+/// RFC 2046 5.2.1: a message within a message is not encoded, so its lines must be such as SMTP takes (RFC 5321 4.5.3.1.6). What has others is
+/// no longer called a message. Answers type, content, and how it goes; None: in base64.
+fn as_message(
+    content_type: String,
+    content: Cow<'_, [u8]>,
+) -> (String, Cow<'_, [u8]>, Option<&'static str>) {
+    let kind = content_type.split(';').next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("message/rfc822") {
+        return (content_type, content, None);
+    }
+    let octet_stream = "application/octet-stream".to_string();
+    let lines = match message::normalise_crlf(&content) {
+        Ok(Cow::Owned(lines)) => Cow::Owned(lines),
+        Ok(Cow::Borrowed(_)) => content,
+        Err(_) => return (octet_stream, content, None),
+    };
+    let is_long = |line: &[u8]| line.len() > LINE_MAX;
+    if lines.contains(&0) || lines.split(|octet| *octet == b'\n').any(is_long) {
+        return (octet_stream, lines, None);
+    }
+    let encoding = if lines.is_ascii() { "7bit" } else { "8bit" };
+    (content_type, lines, Some(encoding))
 }
 
 /// As given, else by the first octets: magic numbers, then whether it is text.
@@ -483,6 +511,8 @@ fn user(message: impl Into<String>) -> ApiError {
 const NAME_MAX: usize = 76;
 /// Octets of a value that is written as it is, which may have no place where a line can end (RFC 5322 2.1.1: 998 octets).
 const RAW_MAX: usize = 900;
+/// Octets of a line with its CR. RFC 5321 4.5.3.1.6 counts the LF too.
+const LINE_MAX: usize = 999;
 /// Files of a message.
 const FILES_MAX: usize = 1000;
 /// What the submitter says for himself where a message is submitted by SMTP: recipients would read it.
@@ -490,7 +520,7 @@ const EXTRA: [&str; 2] = ["ringmail-extra-", "x-mox-extra-"];
 /// Octets of a file that its type is guessed from.
 const LOOKED_AT: usize = 512;
 /// Fields that no request may write.
-const OURS: [&str; 7] = [
+const OURS: [&str; 8] = [
     "MIME-Version",
     "Content-Type",
     "Content-Transfer-Encoding",
@@ -498,6 +528,7 @@ const OURS: [&str; 7] = [
     "Received",
     "Return-Path",
     "Bcc",
+    "DKIM-Signature",
 ];
 /// RFC 5322 3.6.
 const ONCE: [&str; 10] = [

@@ -382,3 +382,67 @@ fn with_the_same_boundary_a_request_comes_to_the_same_octets() {
     }
     assert_ne!(made(None), made(None));
 }
+
+#[test]
+fn messages_within_are_not_encoded() {
+    let made = |kind: &str, content: &[u8]| {
+        let upload = Upload {
+            kind: UploadKind::Attached,
+            name: "m.eml".into(),
+            content_type: kind.into(),
+            content_id: String::new(),
+            content,
+        };
+        let request = request(r#"{"To": [{"Address": "a@x"}], "Text": "t"}"#);
+        compose(&request, &[upload], &maker()).unwrap().octets
+    };
+    let part = |octets: &[u8]| {
+        let parts = Structure::of_message(octets).root.children().to_vec();
+        let part = parts[1].clone();
+        let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+        let kind = [
+            &part.content_type.media[..],
+            b"/",
+            &part.content_type.subtype[..],
+        ]
+        .concat();
+        (
+            text(&kind),
+            text(&part.transfer_encoding),
+            part.body_octets(octets).to_vec(),
+        )
+    };
+    let (kind, encoding, body) = part(&made("message/rfc822", b"Subject: a\n\nhi\r\n"));
+    assert_eq!(
+        (kind.as_str(), encoding.as_str()),
+        ("MESSAGE/RFC822", "7BIT")
+    );
+    assert!(body.starts_with(b"Subject: a\r\n\r\nhi\r\n"));
+    let (kind, encoding, body) = part(&made(
+        "Message/RFC822; x=y",
+        "Subject: a\r\n\r\n\u{e4}\r\n".as_bytes(),
+    ));
+    assert_eq!(
+        (kind.as_str(), encoding.as_str()),
+        ("MESSAGE/RFC822", "8BIT")
+    );
+    assert!(body.windows(2).any(|w| w == "\u{e4}".as_bytes()));
+    let long = [b"Subject: a\r\n\r\n".as_slice(), &[b'x'; 999], b"\r\n"].concat();
+    for odd in [&long[..], b"a\0b", b"a\rb"] {
+        let (kind, encoding, _) = part(&made("message/rfc822", odd));
+        assert_eq!(
+            (kind.as_str(), encoding.as_str()),
+            ("APPLICATION/OCTET-STREAM", "BASE64")
+        );
+    }
+    let fits = [b"Subject: a\r\n\r\n".as_slice(), &[b'x'; 998], b"\r\n"].concat();
+    assert_eq!(part(&made("message/rfc822", &fits)).1, "7BIT");
+}
+
+#[test]
+fn nobody_signs_for_us() {
+    let error = refused(
+        r#"{"To": [{"Address": "a@x"}], "Text": "t", "Headers": [["dkim-signature", "v=1"]]}"#,
+    );
+    assert_eq!(error.code, Code::User);
+}

@@ -1,6 +1,7 @@
 //! JSON as the first clients of this API write it: names of fields in any case, `null` for what is not said, nothing unknown, what comes
-//! after the first value not looked at. Lists are bounded while they are read: an entry may take much more memory than its JSON.
+//! after the first value not looked at, U+FFFD for what is no Unicode. Lists are bounded while they are read: an entry may take much more memory than its JSON.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
@@ -13,9 +14,45 @@ use crate::code::{ApiError, Code};
 
 /// Reads the parameters of a call.
 pub fn read<T: DeserializeOwned>(octets: &[u8]) -> Result<T, ApiError> {
-    let mut reader = serde_json::Deserializer::from_slice(octets);
+    let text = String::from_utf8_lossy(octets);
+    let text = without_lone_surrogates(&text);
+    let mut reader = serde_json::Deserializer::from_str(&text);
     T::deserialize(&mut reader)
         .map_err(|e| ApiError::new(Code::Protocol, format!("parsing request: {e}")))
+}
+
+/// A client that cut a text in UTF-16 may have cut a character. RFC 8259 8.2 leaves open what becomes of the halves: here U+FFFD.
+fn without_lone_surrogates(text: &str) -> Cow<'_, str> {
+    let mut mended: Option<String> = None;
+    let mut at = 0;
+    // A backslash is in a string or makes the JSON malformed; both leave its length as it is.
+    while let Some(found) = text[at..].find('\\') {
+        let escape = at + found;
+        at = escape
+            + match unit(text, escape) {
+                // What is escaped may be longer than an octet.
+                None => 1 + text[escape + 1..].chars().next().map_or(0, char::len_utf8),
+                Some(0xd800..=0xdbff)
+                    if matches!(unit(text, escape + 6), Some(0xdc00..=0xdfff)) =>
+                {
+                    12
+                }
+                Some(0xd800..=0xdfff) => {
+                    let all = mended.get_or_insert_with(|| text.to_string());
+                    all.replace_range(escape..escape + 6, "\\ufffd");
+                    6
+                }
+                Some(_) => 6,
+            };
+    }
+    mended.map_or(Cow::Borrowed(text), Cow::Owned)
+}
+
+/// The number in a `\uXXXX` at a place.
+fn unit(text: &str, at: usize) -> Option<u16> {
+    let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+    let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    is_hex.then(|| u16::from_str_radix(digits, 16).ok())?
 }
 
 /// Entries of a list, or of an object whose keys are free.
@@ -148,3 +185,35 @@ macro_rules! object {
 }
 
 pub(crate) use object;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::MsgMove;
+
+    #[test]
+    fn halves_of_characters_are_replaced() {
+        let name = |json: &str| {
+            let json = format!("{{\"DestMailboxName\": \"{json}\"}}");
+            let read: Result<MsgMove, _> = read(json.as_bytes());
+            read.map(|m| m.dest_mailbox_name).map_err(|e| e.code)
+        };
+        for (json, expected) in [
+            ("a\\ud83d\\ude00b", "a\u{1f600}b"),
+            ("a\\ud83d", "a\u{fffd}"),
+            ("\\uDE00\\ud83d", "\u{fffd}\u{fffd}"),
+            ("\\ud83d\\ud83d\\ude00", "\u{fffd}\u{1f600}"),
+            ("\\ud83d\\u0041", "\u{fffd}A"),
+            ("\\\\ud83d", "\\ud83d"),
+            ("\\\"\\ud83d\u{e4}", "\"\u{fffd}\u{e4}"),
+        ] {
+            assert_eq!(name(json).as_deref(), Ok(expected), "{json}");
+        }
+        for wrong in ["\\ud83", "\\u+123", "\\\u{e4}", "\\"] {
+            assert_eq!(name(wrong), Err(Code::Protocol), "{wrong}");
+        }
+        let octets = b"{\"DestMailboxName\": \"\xff\"}";
+        let read: MsgMove = super::read(octets).unwrap();
+        assert_eq!(read.dest_mailbox_name, "\u{fffd}");
+    }
+}
