@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use futures_lite::Stream;
+use futures_lite::{Stream, stream};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 
 use super::stream::{Phase, Progress};
@@ -12,10 +12,35 @@ use super::stream::{Phase, Progress};
 /// Pieces of a body.
 pub(super) type Pieces = Pin<Box<dyn Stream<Item = io::Result<Bytes>>>>;
 
+/// What gives them.
+pub(super) trait Source: 'static {
+    /// What goes wrong on the way.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// The next octets, some at least; None at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, Self::Error>;
+
+    /// All of them. What goes wrong with the first can still be told as an error; later the connection breaks off.
+    async fn pieces(mut self) -> Result<Pieces, Self::Error>
+    where
+        Self: Sized,
+    {
+        let first = self.next().await?;
+        let rest = stream::try_unfold((first, self), |(ready, mut source)| async move {
+            let piece = match ready {
+                Some(piece) => Some(piece),
+                None => source.next().await.map_err(io::Error::other)?,
+            };
+            Ok(piece.map(|piece| (piece, (None, source))))
+        });
+        Ok(Box::pin(rest))
+    }
+}
+
 /// What a response carries.
 pub(super) struct Payload {
-    /// Octets that are still to come.
-    left: u64,
+    /// Octets that are still to come, if it is known.
+    left: Option<u64>,
     octets: Bytes,
     /// What follows.
     pieces: Option<Pieces>,
@@ -24,8 +49,8 @@ pub(super) struct Payload {
 }
 
 impl Payload {
-    /// Of so many octets in all, of which these are the first.
-    pub(super) fn of_pieces(length: u64, pieces: Pieces) -> Payload {
+    /// Of so many octets in all, if it is known.
+    pub(super) fn of_pieces(length: Option<u64>, pieces: Pieces) -> Payload {
         Payload {
             left: length,
             octets: Bytes::new(),
@@ -45,7 +70,7 @@ impl<T: Into<Bytes>> From<T> for Payload {
     fn from(octets: T) -> Payload {
         let octets = octets.into();
         Payload {
-            left: octets.len() as u64,
+            left: Some(octets.len() as u64),
             octets,
             pieces: None,
             _counted: None,
@@ -84,7 +109,7 @@ impl Body for Sent {
                 },
             },
         };
-        payload.left = payload.left.saturating_sub(piece.len() as u64);
+        payload.left = payload.left.map(|left| left.saturating_sub(piece.len() as u64));
         if payload.pieces.is_some() {
             // Each piece has the time that a response has.
             self.finish.0.enter(Phase::Response);
@@ -93,11 +118,11 @@ impl Body for Sent {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.payload.left == 0
+        self.payload.left == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.payload.left)
+        self.payload.left.map_or(SizeHint::new(), SizeHint::with_exact)
     }
 }
 

@@ -20,6 +20,7 @@ use crate::web::http::{has_room, too_many};
 use crate::web::payload::Payload;
 
 /// Who calls.
+#[derive(Clone)]
 pub(in crate::web) struct Caller {
     /// The account.
     pub account: AccountName,

@@ -1,9 +1,7 @@
 //! The methods about stored messages. The account's owner is asked; octets come from there slice by slice, as the client takes them.
 
-use std::io;
 use std::rc::Rc;
 
-use futures_lite::stream;
 use hyper::body::Bytes;
 use hyper::header::HeaderValue;
 use message::{Decoder, TransferEncoding};
@@ -18,7 +16,7 @@ use crate::calls::{Answer, Call, MessageAsk, MessageCall, MessageSaid, OCTETS_MA
 use crate::percore::PerCore;
 use crate::settings::AccountName;
 use crate::store::MessagePlace;
-use crate::web::payload::Payload;
+use crate::web::payload::{Payload, Source};
 
 /// Those methods.
 pub(super) const NAMES: [&str; 7] = [
@@ -162,21 +160,13 @@ async fn slices(
     let window = (range.end - range.start).min(OCTETS_MAX);
     // What was read and what it is decoded to.
     let held = message.hold(2 * window)?;
-    let mut reading = Reading {
+    let reading = Reading {
         message,
         range,
         decoder: Some(Decoder::new(encoding)),
     };
-    // What is gone or damaged at once is told as an error.
-    let first = reading.next().await?;
-    let pieces = stream::try_unfold((first, reading), |(ready, mut reading)| async move {
-        let piece = match ready {
-            Some(piece) => Some(piece),
-            None => reading.next().await.map_err(io::Error::other)?,
-        };
-        Ok(piece.map(|piece| (piece, (None, reading))))
-    });
-    Ok(Payload::of_pieces(size, Box::pin(pieces)).counted(held))
+    let pieces = reading.pieces().await?;
+    Ok(Payload::of_pieces(Some(size), pieces).counted(held))
 }
 
 struct Reading {
@@ -187,8 +177,9 @@ struct Reading {
     decoder: Option<Decoder>,
 }
 
-impl Reading {
-    /// The next octets, some at least; None at the end.
+impl Source for Reading {
+    type Error = ApiError;
+
     async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
         while let Some(mut decoder) = self.decoder.take() {
             let mut content = Vec::new();

@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use hyper::body::Bytes;
+use hyper::header::HeaderValue;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use webapi::{
@@ -14,6 +16,7 @@ use super::{Caller, Said, json, messages, ours};
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall, Submit};
 use crate::percore::PerCore;
 use crate::queue::suppression::{AddressRow, Suppressed, base};
+use crate::web::payload::{Payload, Source};
 
 /// All methods.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
@@ -45,7 +48,7 @@ pub(super) async fn run(
         return Box::pin(messages::run(core, name, form, caller)).await;
     }
     match name {
-        "SuppressionList" => said(list(core, caller, asked(form)?).await),
+        "SuppressionList" => Box::pin(list(core, caller, asked(form)?)).await,
         "SuppressionAdd" => said(add(core, caller, asked(form)?).await),
         "SuppressionRemove" => said(remove(core, caller, asked(form)?).await),
         _ => said(is_present(core, caller, asked(form)?).await),
@@ -94,35 +97,66 @@ async fn send(
     }
 }
 
-async fn list(core: &Rc<PerCore>, caller: &Caller, _: Empty) -> Result<Suppressions, ApiError> {
-    let mut suppressions = Vec::new();
-    let (mut after, now) = (None, core.wall_clock());
-    loop {
-        let call = ControlCall::Suppressions {
-            shard: shards::shard_of(caller.account.as_str().as_bytes(), core.shard_count).0,
-            account: Some(caller.account.to_string()),
-            after,
-            limit: PAGE,
-        };
-        let ControlAnswer::Suppressions(rows) = ask(core, caller, call).await? else {
-            return Err(ours(OTHER_ANSWER));
-        };
-        let Some((last, ..)) = rows.last() else {
-            return Ok(Suppressions { suppressions });
-        };
-        after = Some(last.clone());
-        for (_, account, row) in rows {
-            let Some(suppressed) = row.in_force(now) else {
-                continue;
+/// It comes page by page, as the client takes it: there may be many.
+async fn list(core: &Rc<PerCore>, caller: &Caller, _: Empty) -> Result<Said, ApiError> {
+    let listing = Listing {
+        core: core.clone(),
+        caller: caller.clone(),
+        next: Some(None),
+        count: 0,
+    };
+    let pieces = listing.pieces().await?;
+    let payload = Payload::of_pieces(None, pieces);
+    Ok(Said::Raw(payload, HeaderValue::from_static(super::JSON)))
+}
+
+struct Listing {
+    core: Rc<PerCore>,
+    caller: Caller,
+    /// The key of the last row that was told; none: all were.
+    next: Option<Option<Vec<u8>>>,
+    count: i64,
+}
+
+impl Source for Listing {
+    type Error = ApiError;
+
+    async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
+        let (core, now) = (&self.core, self.core.wall_clock());
+        let mut text = Vec::new();
+        while let Some(after) = self.next.take() {
+            if after.is_none() {
+                text.extend_from_slice(b"{\"Suppressions\":[");
+            }
+            let call = ControlCall::Suppressions {
+                shard: shards::shard_of(self.caller.account.as_str().as_bytes(), core.shard_count).0,
+                account: Some(self.caller.account.to_string()),
+                after,
+                limit: PAGE,
             };
-            let id = suppressions.len() as i64 + 1;
-            suppressions.push(describe(id, account, &row, suppressed));
+            let ControlAnswer::Suppressions(rows) = ask(core, &self.caller, call).await? else {
+                return Err(ours(OTHER_ANSWER));
+            };
+            match rows.last() {
+                Some((last, ..)) => self.next = Some(Some(last.clone())),
+                None => text.extend_from_slice(b"]}\n"),
+            }
+            for (_, account, row) in rows {
+                let Some(suppressed) = row.in_force(now) else {
+                    continue;
+                };
+                if self.count > 0 {
+                    text.push(b',');
+                }
+                self.count += 1;
+                let one = describe(self.count, account, &row, suppressed);
+                serde_json::to_writer(&mut text, &one).map_err(|e| ours(e.to_string()))?;
+            }
+            if !text.is_empty() {
+                return Ok(Some(text.into()));
+            }
         }
-        if suppressions.len() > LISTED_MAX {
-            return Err(ours(
-                "the list is too long to be told at once; ringmail suppression list pages it",
-            ));
-        }
+        Ok(None)
     }
 }
 
@@ -323,8 +357,6 @@ fn escaped(text: &str) -> String {
 
 /// Rows that are asked for at a time.
 const PAGE: usize = 1000;
-/// Addresses that are listed in one answer.
-const LISTED_MAX: usize = 100_000;
 /// Octets of a reason.
 const REASON_MAX: usize = 200;
 pub(super) const OTHER_ANSWER: &str = "the account's core gave another answer than was asked for";

@@ -54,39 +54,39 @@ pub(super) async fn answer(
         .headers()
         .get("sec-fetch-site")
         .is_some_and(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"));
-    let may_read = || has_room(core, &facing.networks);
     let of_v1 = path
         .strip_prefix("/v1")
         .filter(|rest| rest.is_empty() || rest.starts_with('/'))
         .map(str::to_string);
+    let known = path
+        .strip_prefix("/v0/")
+        .and_then(|name| methods::names().find(|known| *known == name));
+    let is_post = *request.method() == Method::POST;
+    // A call has a limit of its own, once it is known who calls.
+    let is_counted = known.is_none() || !is_post || is_foreign;
     let mut response = match path {
         _ if of_v1.is_some() => {
             let path = of_v1.unwrap_or_default();
             let answer = v1::answer(core, request, &path, (facing, is_foreign));
             answer.await.map(Payload::from)
         }
-        _ if is_foreign && *request.method() == Method::POST => text(
+        _ if is_counted && !has_room(core, &facing.networks) => too_many().map(Payload::from),
+        _ if is_foreign && is_post => text(
             StatusCode::FORBIDDEN,
             "Pages of other sites may not call this.\n",
         ),
-        _ if *request.method() != Method::POST && !may_read() => too_many().map(Payload::from),
         "" | "/" if is_read(request.method()) => redirect("/webapi/v0/"),
         "" | "/" => wrong_method("GET, HEAD"),
         "/v0/" => html(methods::introduction()),
-        path => {
-            let known = path
-                .strip_prefix("/v0/")
-                .and_then(|name| methods::names().find(|known| *known == name));
-            match (known, request.method()) {
-                (None, _) => text(
-                    StatusCode::NOT_FOUND,
-                    "There is no such method. GET /webapi/v0/ lists them.\n",
-                ),
-                (Some(name), method) if is_read(method) => html(methods::help(name)),
-                (Some(name), &Method::POST) => call(core, name, request, facing).await,
-                (Some(_), _) => wrong_method("GET, HEAD, POST"),
-            }
-        }
+        _ => match (known, request.method()) {
+            (None, _) => text(
+                StatusCode::NOT_FOUND,
+                "There is no such method. GET /webapi/v0/ lists them.\n",
+            ),
+            (Some(name), method) if is_read(method) => html(methods::help(name)),
+            (Some(name), &Method::POST) => call(core, name, request, facing).await,
+            (Some(_), _) => wrong_method("GET, HEAD, POST"),
+        },
     };
     let headers = response.headers_mut();
     for (name, value) in [
