@@ -67,6 +67,7 @@ pub(super) fn bind(
                             metrics: offers(|s| s.metrics),
                             health: offers(|s| s.health),
                             webapi: offers(|s| s.webapi),
+                            forwarded: offers(|s| s.forwarded),
                             rooms: &ROOMS,
                         }),
                         limits.http.connections_max,

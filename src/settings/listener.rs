@@ -182,6 +182,8 @@ pub struct HttpService {
     pub webapi: bool,
     /// Whether passwords may travel without TLS.
     pub allow_plain_auth: bool,
+    /// Whether a proxy in front says by X-Forwarded-For who the client is.
+    pub forwarded: bool,
 }
 
 impl Default for HttpService {
@@ -193,6 +195,7 @@ impl Default for HttpService {
             health: true,
             webapi: false,
             allow_plain_auth: false,
+            forwarded: false,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One connection, from accept to close, within `limits.http`.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -20,7 +20,8 @@ use crate::login::limiter::Networks;
 use crate::percore::{Ends, PerCore, monotonic};
 use crate::settings::HttpLimits;
 
-/// What is known of a connection.
+/// What is known of who asks: of a connection, and of each request.
+#[derive(Clone)]
 pub(super) struct Facing {
     /// Its number.
     pub id: String,
@@ -29,7 +30,7 @@ pub(super) struct Facing {
     peer: SocketAddr,
     local: SocketAddr,
     tls: String,
-    requests: Cell<u64>,
+    requests: Rc<Cell<u64>>,
 }
 
 impl Facing {
@@ -38,6 +39,16 @@ impl Facing {
         let number = self.requests.get() + 1;
         self.requests.set(number);
         format!("{}-{number}", self.id)
+    }
+
+    /// The same, for whom a proxy speaks.
+    pub(super) fn on_behalf_of(&self, client: IpAddr) -> Facing {
+        Facing {
+            networks: Networks::of(client),
+            // Which port it has there nobody says.
+            peer: SocketAddr::new(client, 0),
+            ..self.clone()
+        }
     }
 }
 
@@ -59,7 +70,12 @@ impl Ends for Facing {
 pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endpoint) {
     let peer = connection.peer();
     let networks = Networks::of(peer.ip());
-    let Some(_counted) = Counted::new(&core, networks) else {
+    // Of a proxy all connections come from one address.
+    let counted = match endpoint.forwarded {
+        true => Some(None),
+        false => Counted::new(&core, networks).map(Some),
+    };
+    let Some(_counted) = counted else {
         // Like one too many of the core: nothing is said, for that would take as much as a request.
         core.count("ringmail_connections_refused_total", "http_open");
         return;
@@ -84,7 +100,7 @@ pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endp
         peer,
         local: connection.local(),
         tls: connection.tls_in_words(),
-        requests: Cell::new(0),
+        requests: Rc::default(),
     });
     let progress = Progress::new();
     let service = service_fn(|request| {

@@ -11,7 +11,7 @@ use shards::rt;
 use super::connection::Facing;
 use super::payload::Payload;
 use super::scrape::{self, Scrape};
-use super::{Endpoint, api, framing, process, unsubscribe};
+use super::{Endpoint, api, forwarded, framing, process, unsubscribe};
 use crate::login::limiter::Networks;
 use crate::login::oauth;
 use crate::metrics::histograms;
@@ -28,7 +28,18 @@ pub(super) async fn answer(
     let method = request.method().clone();
     let is_api = matches!(page, Page::Api);
     let takes_posts = is_api || matches!(page, Page::Unsubscribe);
-    let response = if let Some(why) = framing::fault(&request, takes_posts) {
+    let client = match endpoint.forwarded {
+        true => forwarded::client(request.headers()),
+        false => None,
+    };
+    let facing = &match client {
+        Some(client) => Rc::new(facing.on_behalf_of(client)),
+        None => facing.clone(),
+    };
+    let response = if is_api && endpoint.forwarded && client.is_none() {
+        // Limits and records would take the proxy for everybody.
+        told(no_client(), facing)
+    } else if let Some(why) = framing::fault(&request, takes_posts) {
         told(refused(why), facing)
     } else if is_api {
         api::answer(core, request, facing).await
@@ -123,7 +134,7 @@ fn is_below(path: &str, mount: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Takes no notice of a proxy's word on who the client is: nothing here is for sale.
+/// Whether the client's networks may ask for more.
 pub(super) fn has_room(core: &PerCore, networks: &Networks) -> bool {
     let live = core.live();
     let limits = &live.settings.server.limits.http;
@@ -153,6 +164,11 @@ fn refused(why: &str) -> Response<String> {
     // What follows may be no request.
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     response
+}
+
+fn no_client() -> Response<String> {
+    let why = "The proxy in front of this server does not say by X-Forwarded-For who asks.\n";
+    text(StatusCode::INTERNAL_SERVER_ERROR, why.into())
 }
 
 fn wrong_method(page: Page) -> Response<String> {

@@ -3,11 +3,12 @@
 //! Not here: rows of the storage, decisions about mail.
 //!
 //! `connection` runs one connection within its limits, `stream` fits our socket to hyper, `http` answers requests, `framing` refuses
-//! some, `payload` is the body of a response, `api` is the sending API, `unsubscribe` the page behind links in mail, `scrape` collects the metrics of all cores, `process` those of
+//! some, `forwarded` reads whom a proxy speaks for, `payload` is the body of a response, `api` is the sending API, `unsubscribe` the page behind links in mail, `scrape` collects the metrics of all cores, `process` those of
 //! the process.
 
 mod api;
 mod connection;
+mod forwarded;
 mod framing;
 mod http;
 mod payload;
@@ -33,6 +34,8 @@ pub struct Endpoint {
     pub health: bool,
     /// The sending API answers.
     pub webapi: bool,
+    /// A proxy in front says who the client is.
+    pub forwarded: bool,
     /// Parts of the program whose panics are told.
     pub rooms: &'static [&'static Room],
 }

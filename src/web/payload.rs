@@ -109,7 +109,9 @@ impl Body for Sent {
                 },
             },
         };
-        payload.left = payload.left.map(|left| left.saturating_sub(piece.len() as u64));
+        payload.left = payload
+            .left
+            .map(|left| left.saturating_sub(piece.len() as u64));
         if payload.pieces.is_some() {
             // Each piece has the time that a response has.
             self.finish.0.enter(Phase::Response);
@@ -122,7 +124,9 @@ impl Body for Sent {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.payload.left.map_or(SizeHint::new(), SizeHint::with_exact)
+        self.payload
+            .left
+            .map_or(SizeHint::new(), SizeHint::with_exact)
     }
 }
 

@@ -129,7 +129,8 @@ impl Source for Listing {
                 text.extend_from_slice(b"{\"Suppressions\":[");
             }
             let call = ControlCall::Suppressions {
-                shard: shards::shard_of(self.caller.account.as_str().as_bytes(), core.shard_count).0,
+                shard: shards::shard_of(self.caller.account.as_str().as_bytes(), core.shard_count)
+                    .0,
                 account: Some(self.caller.account.to_string()),
                 after,
                 limit: PAGE,
