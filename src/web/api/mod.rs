@@ -68,7 +68,7 @@ pub(super) async fn answer(
         _ if of_v1.is_some() => {
             let path = of_v1.unwrap_or_default();
             let answer = v1::answer(core, request, &path, (facing, is_foreign));
-            answer.await.map(Payload::from)
+            answer.await
         }
         _ if is_counted && !has_room(core, &facing.networks) => too_many().map(Payload::from),
         _ if is_foreign && is_post => text(

@@ -25,6 +25,7 @@ use crate::percore::{PerCore, monotonic};
 use crate::store::StoreError;
 use crate::web::connection::Facing;
 use crate::web::http::has_room;
+use crate::web::payload::Payload;
 use auth::Login;
 
 /// What came, and who sent it.
@@ -48,7 +49,7 @@ pub(super) async fn answer(
     request: Request<Incoming>,
     path: &str,
     (facing, is_foreign): (&Rc<Facing>, bool),
-) -> Response<Bytes> {
+) -> Response<Payload> {
     let began = monotonic();
     let request_id = facing.request_id();
     let route = match path {
@@ -100,7 +101,7 @@ pub(super) async fn answer(
         "API request"
     );
     super::count(core, id, result, began);
-    response
+    response.map(Payload::from)
 }
 
 async fn run(
