@@ -30,7 +30,7 @@ use crate::queue::warm_up::{WarmUpAsk, WarmUpPage};
 use crate::queue::{Deed, Done, Filter, HoldRules, Place};
 use crate::settings::AccountName;
 use crate::store::{
-    ApiKeyRow, CheckSlice, ClientKeyRow, Fingerprint, NewMessage, StoreError, rows,
+    ApiKeyRow, CheckSlice, ClientKeyRow, Fingerprint, NewMessage, RequestHash, StoreError, rows,
 };
 use crate::tls_policy::{Demands, ResultBatch, Shown, StoredPolicy, StsAnswer, Wanted};
 
@@ -238,7 +238,8 @@ pub enum Call {
     Serving,
     /// Counters of this core.
     Scrape,
-    /// Makes and accepts a message of an account. A lost answer leaves open whether it was accepted: the client is told so.
+    /// Makes and accepts a message of an account. A lost answer leaves open whether it was accepted: the client is told so,
+    /// and may repeat what has a key of its own.
     Submit(Box<Submit>),
     /// About a stored message of an account. A lost answer and a repeat: told at each [`MessageAsk`].
     Message(Box<MessageCall>),
@@ -287,7 +288,7 @@ pub enum Answer {
     /// To calls that only do something.
     Done(Result<(), StoreError>),
     /// To `Submit`.
-    Submitted(Result<SendResult, ApiError>),
+    Submitted(Result<Submitted, ApiError>),
     /// To `Message`.
     Message(Result<MessageSaid, ApiError>),
     /// To `Control`.
@@ -377,6 +378,30 @@ pub struct Submit {
     pub uploads: Vec<UploadedFile>,
     /// Its one recipient gets a link by which to unsubscribe.
     pub unsubscribe: bool,
+    /// It names a key of its own, and goes to the owner of that key's shard.
+    pub once: Option<Once>,
+}
+
+/// A request that is done once, however often it comes.
+#[derive(Clone, Copy, Debug)]
+pub struct Once {
+    /// Of the account and the request's key.
+    pub hash: RequestHash,
+    /// Of all that is asked.
+    pub fingerprint: [u8; 32],
+    /// The shard that the key leads to: what is done is committed there.
+    pub shard: u16,
+}
+
+/// What came of a `Submit`.
+#[derive(Debug)]
+pub enum Submitted {
+    /// It was done.
+    Now(SendResult),
+    /// It was done before; this was the answer.
+    Before(SendResult),
+    /// Something else was done under its key.
+    OtherRequest,
 }
 
 /// A file that came beside the JSON of a request.
@@ -683,6 +708,13 @@ pub enum ControlCall {
         after: Option<Vec<u8>>,
         /// How many.
         limit: usize,
+    },
+    /// A recipient that is over, of an account of this core: `Retired` has it, if it is kept.
+    RetiredOne {
+        /// Whose.
+        account: AccountName,
+        /// Its number.
+        id: u64,
     },
     /// What is stored of an address in an account's suppression list.
     Suppression {

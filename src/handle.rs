@@ -101,6 +101,7 @@ impl PerCore {
                 self.prune_tls_results();
                 self.prune_warm_ups();
                 self.prune_events();
+                self.prune_answered();
                 responder.answer(Answer::Done(Ok(())));
             }
             Call::ApiKeyChanged { id } => {
@@ -591,6 +592,12 @@ impl PerCore {
                 let shard = self.own_shard(shard)?;
                 let (found, next) = retired::page(shard, &filter, after, limit).await?;
                 Ok(ControlAnswer::Retired(found, next))
+            }
+            ControlCall::RetiredOne { account, id } => {
+                let shard = self.shard_of_account(account)?;
+                let row = retired::find(shard, account.as_str(), id).await?;
+                let found = row.map(|row| (account.to_string(), row));
+                Ok(ControlAnswer::Retired(found.into_iter().collect(), None))
             }
             ControlCall::Suppression { account, address } => {
                 self.suppression(account, &address).await

@@ -20,7 +20,7 @@ use crate::queue::suppression::{self, Suppressed};
 use crate::queue::unsubscribe::Link;
 use crate::queue::warm_up::{Counts, WarmUpAsk, WarmUpKey, day_of};
 use crate::settings::AccountName;
-use crate::store::StoreError;
+use crate::store::{self, StoreError};
 
 impl PerCore {
     /// The shard of an account of this core.
@@ -228,4 +228,28 @@ impl PerCore {
     }
 }
 
+impl PerCore {
+    /// Removes what was answered long enough ago, now and every ten minutes.
+    pub(super) fn prune_answered(self: &Rc<Self>) {
+        let core = self.clone();
+        rt::spawn(&ROOM, async move {
+            let mut ends = vec![Vec::new(); core.shards.len()];
+            loop {
+                let kept = {
+                    let live = core.live();
+                    live.settings.server.limits.http.idempotency_secs.duration()
+                };
+                let before = core.wall_clock().saturating_sub_unsigned(kept.as_secs());
+                for (shard, end) in core.shards.iter().zip(&mut ends) {
+                    if let Err(error) = store::prune_answered(shard, before, end).await {
+                        tracing::warn!(shard = %shard.id(), %error, "old requests of the API stay for a while");
+                    }
+                }
+                rt::sleep(PRUNE_ANSWERED_EVERY).await;
+            }
+        });
+    }
+}
+
+const PRUNE_ANSWERED_EVERY: Duration = Duration::from_secs(600);
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);

@@ -15,6 +15,7 @@ use shards::rt;
 use shards::segments::BodyId;
 use shards::storage::{Batch, External, NewBody, Shard, StorageError};
 
+use super::once::Mark;
 use super::spool::{BodyMemory, may_begin, until_last};
 use crate::calls::{Answer, Call, Deliver, Room, Transaction};
 use crate::percore::PerCore;
@@ -48,6 +49,8 @@ pub struct FanOut {
     pub received: i64,
     /// For threads.
     pub thread: ThreadRow,
+    /// Of a request that is done once: says which shard, and is noted in the same commit.
+    pub mark: Option<Mark>,
 }
 
 impl FanOut {
@@ -144,9 +147,12 @@ impl FanOut {
         if PENDING.get() >= PENDING_MAX {
             return Err(StoreError::Storage(StorageError::Busy));
         }
-        let shard = core
-            .next_shard()
-            .ok_or(StoreError::NotAllowed("this core has no shard"))?;
+        let shard = match &self.mark {
+            Some(mark) => mark.shard.clone(),
+            None => core
+                .next_shard()
+                .ok_or(StoreError::NotAllowed("this core has no shard"))?,
+        };
         // A recipient that a rule holds has a row of its own.
         let bytes = (self.content.bytes.len() + 1024) * 2 + wanted * HELD_BYTES;
         let permit = shard.permit(bytes, true, Duration::from_secs(30)).await?;
@@ -191,6 +197,10 @@ impl FanOut {
             batch.put(rows::fan_out_key(id.0), encoded);
             (id, row)
         });
+        if let (Some(mark), Some((message, _))) = (&self.mark, &queued) {
+            let first = QueueId::new(shard.id().0, queue::first_of(message.body, wanted));
+            mark.note(&mut batch, &message.row.message_id, first, self.received);
+        }
         shard.commit(permit, batch).await?;
         let _ = point("fanout.committed");
         let mut first = None;

@@ -7,6 +7,7 @@
 
 mod extra;
 pub mod fan_out;
+mod once;
 mod returned;
 mod signing;
 mod spool;

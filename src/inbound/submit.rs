@@ -12,21 +12,33 @@ use shards::rt;
 use webapi::compose::{Addressed, compose};
 use webapi::{ApiError, Code, Composed, Maker, SendRequest, SendResult, Submission, Time, Upload};
 
+use super::once::{Mark, from_id, submit_once};
 use super::{
     FanOut, Finished, HEAD_MAX, Recipient, SigningError, Spool, remove_unused, signatures,
     unique_mail_from,
 };
-use crate::calls::{Submit, UploadedFile};
+use crate::calls::{Submit, Submitted, UploadedFile};
 use crate::directory::MaySend;
 use crate::percore::PerCore;
-use crate::queue::id::QueueId;
 use crate::queue::rows::{MessageRow, Recipient as Queued, UniqueMailFrom};
 use crate::queue::unsubscribe::{self, Link};
 use crate::settings::AccountName;
 use crate::store::{SENT_COPY, StoreError, thread_row};
 
 /// Takes responsibility for the message: it is durable when this answers, or not accepted at all.
-pub async fn submit(core: &Rc<PerCore>, submit: Submit) -> Result<SendResult, ApiError> {
+pub async fn submit(core: &Rc<PerCore>, submit: Submit) -> Result<Submitted, ApiError> {
+    match submit.once {
+        Some(once) => submit_once(core, submit, once).await,
+        None => make(core, submit, None).await.map(Submitted::Now),
+    }
+}
+
+/// The same; with a mark, in the shard that it names and together with it.
+pub(super) async fn make(
+    core: &Rc<PerCore>,
+    submit: Submit,
+    mut mark: Option<Mark>,
+) -> Result<SendResult, ApiError> {
     let Submit {
         account,
         login,
@@ -34,6 +46,7 @@ pub async fn submit(core: &Rc<PerCore>, submit: Submit) -> Result<SendResult, Ap
         mut request,
         uploads,
         unsubscribe,
+        once: _,
     } = submit;
     let live = core.live();
     let now = core.wall_clock();
@@ -194,6 +207,9 @@ pub async fn submit(core: &Rc<PerCore>, submit: Submit) -> Result<SendResult, Ap
     let address = (localpart.as_str(), domain.as_str());
     let unique_mail_from = unique_mail_from(&live, (account, &login), address);
     let has_from_ids = matches!(unique_mail_from, Some(UniqueMailFrom::FromId { .. }));
+    if let Some(mark) = &mut mark {
+        mark.has_from_ids = has_from_ids;
+    }
     let row = MessageRow {
         size: 0,
         prefix_length: 0,
@@ -231,6 +247,7 @@ pub async fn submit(core: &Rc<PerCore>, submit: Submit) -> Result<SendResult, Ap
         reverse_path: from.clone(),
         received: now,
         thread,
+        mark,
     };
     let accepted = fan_out.accept(core).await;
     if let Some(external) = file {
@@ -251,9 +268,8 @@ pub async fn submit(core: &Rc<PerCore>, submit: Submit) -> Result<SendResult, Ap
     let first = first.map_or(0, |first| first.get() as i64);
     let submissions = addressed.recipients.into_iter().zip(first..);
     let from_id = |number: i64| {
-        let id = u64::try_from(number).ok().and_then(QueueId::from_u64);
-        let id = id.filter(|_| has_from_ids);
-        id.map_or_else(String::new, |id| core.from_ids.encode(id))
+        let number = u64::try_from(number).unwrap_or(u64::MAX);
+        from_id(core, number, has_from_ids)
     };
     Ok(SendResult {
         message_id: composed.message_id,

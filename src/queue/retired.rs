@@ -324,6 +324,20 @@ pub async fn page(
     Ok((fit, account.map(|account| kept_key(&account))))
 }
 
+/// What is kept of one.
+pub async fn find(
+    shard: &Rc<Shard>,
+    account: &str,
+    id: u64,
+) -> Result<Option<RetiredRow>, StoreError> {
+    let Some(ended) = shard.get(number_key(account, id)).await? else {
+        return Ok(None);
+    };
+    let ended = rows::decode(&ended, what)?;
+    let row = shard.get(row_key(account, ended, id)).await?;
+    row.map(|row| rows::decode(&row, what)).transpose()
+}
+
 /// Erases what was kept long enough: `kept` says for how many seconds an account's are, and nothing of one that is gone. No account has more than
 /// `most` afterwards: its oldest go. Answers how many.
 pub async fn prune(

@@ -197,6 +197,8 @@ pub struct HttpLimits {
     pub request_max_bytes: Bytes,
     /// Bodies of requests in memory, all together.
     pub requests_memory_max_bytes: Bytes,
+    /// How long the answer to a request of the API is kept that names a key of its own.
+    pub idempotency_secs: Secs,
     /// Requests per minute and network.
     pub requests_per_minute_max: PerNetwork,
     /// Requests per hour and network.
@@ -216,6 +218,7 @@ impl Default for HttpLimits {
             header_max_bytes: Bytes::kib(64),
             request_max_bytes: Bytes::mib(64),
             requests_memory_max_bytes: Bytes::mib(256),
+            idempotency_secs: Secs::minutes(24 * 60),
             requests_per_minute_max: PerNetwork::new(1000, 3000, 9000),
             requests_per_hour_max: PerNetwork::new(5000, 15_000, 45_000),
             connections_open_max: PerNetwork::new(100, 300, 900),

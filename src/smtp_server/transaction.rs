@@ -512,6 +512,7 @@ impl Transaction {
             reverse_path,
             received: core.wall_clock(),
             thread,
+            mark: None,
         };
         let result = fan_out.accept(core).await;
         if let Some(external) = file {

@@ -6,6 +6,7 @@
 //! | `M` | which mechanisms secrets are kept for, once those of others are gone |
 //! | `k` fingerprint | key of a TLS client certificate |
 //! | `K` kind | keys of the API (`api_keys.rs`) |
+//! | `I` kind | requests of the API that were answered (`answered.rs`) |
 //! | `l` name NUL hash | record of login attempts of an account; without a name: of names that nobody has |
 //! | `P` domain | policy of MTA-STS of a domain that is not ours (`tls_policy/sts_rows.rs`) |
 //! | `T` day domain | how TLS went with a domain on a day (`tls_policy/results.rs`) |
@@ -41,6 +42,34 @@ pub const CLIENT_KEYS: &[u8] = b"k";
 
 pub fn client_key(fingerprint: &[u8; 32]) -> Vec<u8> {
     with(CLIENT_KEYS.to_vec(), &[fingerprint])
+}
+
+/// A request that was answered.
+pub fn answered(account: &str, hash: &[u8; 32]) -> Vec<u8> {
+    with(b"Ik".to_vec(), &[account.as_bytes(), b"\0", hash])
+}
+
+/// Requests that were answered.
+pub const ANSWERED: &[u8] = b"I";
+
+/// When those were answered that are kept.
+pub const ANSWERED_TIMES: &[u8] = b"It";
+
+/// That of one.
+pub fn answered_at(at: i64, account: &str, hash: &[u8; 32]) -> Vec<u8> {
+    with(answered_before(at), &[account.as_bytes(), b"\0", hash])
+}
+
+/// Behind those that were answered before a time.
+pub fn answered_before(at: i64) -> Vec<u8> {
+    let at = at.max(0) as u64;
+    with(ANSWERED_TIMES.to_vec(), &[&at.to_be_bytes()])
+}
+
+/// The key of the request that a time is about.
+pub fn answered_of_time(key: &[u8]) -> Vec<u8> {
+    let behind = ANSWERED_TIMES.len() + 8;
+    with(b"Ik".to_vec(), &[key.get(behind..).unwrap_or_default()])
 }
 
 /// Keys of the API.

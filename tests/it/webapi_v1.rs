@@ -4,8 +4,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::filled::stop;
+use crate::filled::{imap, stop};
 use crate::program::Localserve;
+use crate::queue::{inbox, wait_for_inbox, wait_for_queue};
 
 const LOGIN: &str = "ringmail@localhost:ringmailringmail";
 
@@ -293,4 +294,293 @@ fn operators_make_keys_and_they_have_a_rate_and_an_end() {
     );
     assert_eq!(run(&["apikey", "add", "nobody", "x"]).code, 1);
     stop(server);
+}
+
+/// The same with a key of the request.
+fn send_once(server: &Localserve, key: &str, body: &Value) -> Said {
+    let fields = by_password() + &format!("Idempotency-Key: {key}\r\n");
+    ask_with(server, ("POST", "/messages"), &fields, body)
+}
+
+fn message(subject: &str) -> Value {
+    json!({
+        "from": {"address": "ringmail@localhost", "name": "Ring"}, "to": [{"address": "ann@a.example"}],
+        "subject": subject, "text": "Hi\n",
+    })
+}
+
+#[test]
+fn a_message_is_sent_and_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let none = Value::Null;
+    let mut wanted = message("first");
+    wanted["bcc"] = json!([{"address": "ben@b.example"}]);
+    wanted["attachments"] = json!([{"filename": "a.txt", "content": "aGVsbG8K"}]);
+    wanted["headers"] = json!([{"name": "X-Thing", "value": "1"}]);
+    wanted["metadata"] = json!({"order": "7"});
+    wanted["save_sent"] = json!(true);
+    let sent = ask(&server, "POST", "/messages", &wanted);
+    assert_eq!(sent.status, 200, "{}", sent.body);
+    let recipients = sent.body["recipients"].as_array().unwrap();
+    assert_eq!(recipients[1]["address"], "ben@b.example");
+    wait_for_inbox(&server, &["first", "first"]);
+    let commands = ["EXAMINE INBOX", "FETCH 1 BODY.PEEK[]"];
+    let seen = imap(&server, "ringmail", "ringmailringmail", &commands)[1].clone();
+    for part in [
+        "X-Thing: 1\r\n",
+        "From: \"Ring\" <ringmail@localhost>\r\n",
+        "aGVsbG8K",
+        "DKIM-Signature: ",
+    ] {
+        assert!(seen.contains(part), "{part}: {seen}");
+    }
+    assert!(!seen.contains("ben@b.example"), "{seen}");
+    // What became of it: over, and kept.
+    wait_for_queue(dir.path(), <[Value]>::is_empty);
+    let path = format!("/messages/{}", recipients[0]["id"]);
+    let mut one = ask(&server, "GET", &path, &none);
+    for _ in 0..300 {
+        if one.status == 200 {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        one = ask(&server, "GET", &path, &none);
+    }
+    assert_eq!(one.body["state"], "delivered", "{}", one.body);
+    assert_eq!(one.body["message_id"], sent.body["message_id"]);
+    assert_eq!(one.body["metadata"]["order"], "7");
+    assert!(one.body["ended"].is_string());
+    // As a form, with files that need no base64.
+    let form = format!(
+        "--b\r\nContent-Disposition: form-data; name=\"message\"\r\n\r\n{}\r\n--b\r\nContent-Disposition: form-data; name=\"attachment\"; filename=\"b.txt\"\r\n\r\nraw file\r\n--b--\r\n",
+        message("form")
+    );
+    let (status, _, said) = server.http(&format!(
+        "POST /webapi/v1/messages HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{}Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {}\r\n\r\n{form}",
+        by_password(),
+        form.len()
+    ));
+    assert_eq!(status, 200, "{said}");
+    wait_for_inbox(&server, &["first", "first", "form"]);
+    stop(server);
+}
+
+#[test]
+fn what_is_wrong_with_a_message_is_named_and_nothing_is_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let with = |field: &str, value: Value| {
+        let mut wrong = message("wrong");
+        wrong[field] = value;
+        wrong
+    };
+    let none = Value::Null;
+    for (body, status, pointer) in [
+        (with("to", json!([{"address": "a@"}])), 422, "/to/0/address"),
+        (with("to", json!([])), 422, "/to"),
+        (with("text", json!("")), 422, "/text"),
+        (with("colour", json!(1)), 422, "/colour"),
+        (with("subject", json!("a\nb")), 422, "/subject"),
+        (
+            with("headers", json!([{"name": "Bcc", "value": "x"}])),
+            422,
+            "/headers",
+        ),
+        (
+            with("attachments", json!([{"content": "?"}])),
+            422,
+            "/attachments",
+        ),
+        (
+            with("send_at", json!("2999-01-01T00:00:00Z")),
+            422,
+            "/send_at",
+        ),
+        (
+            with("from", json!({"address": "x@other.example"})),
+            403,
+            "/from/address",
+        ),
+    ] {
+        let said = ask(&server, "POST", "/messages", &body);
+        assert_eq!(said.status, status, "{}", said.body);
+        assert_eq!(said.body["errors"][0]["pointer"], pointer, "{}", said.body);
+    }
+    let key = "x".repeat(256);
+    let said = send_once(&server, &key, &message("long key"));
+    assert_eq!(said.body["errors"][0]["parameter"], "Idempotency-Key");
+    // A key of the API for another author.
+    let wanted = json!({"name": "n", "scopes": ["send"], "from": ["news@localhost"]});
+    let made = ask(&server, "POST", "/keys", &wanted);
+    let key = made.body["secret"].as_str().unwrap();
+    let said = ask_by(&server, key, "POST", "/messages", &message("not mine"));
+    assert_eq!(said.status, 403, "{}", said.body);
+    assert_eq!(said.body["type"], "/webapi/v1/problems/sender-not-allowed");
+    assert_eq!(ask_by(&server, key, "GET", "/queue", &none).status, 403);
+    assert_eq!(
+        ask(&server, "GET", "/queue", &none).body["recipients"],
+        json!([])
+    );
+    for path in [
+        "/messages/1",
+        "/messages/x",
+        "/messages/99999999999999999999",
+    ] {
+        assert_eq!(ask(&server, "GET", path, &none).status, 404, "{path}");
+    }
+    stop(server);
+}
+
+#[test]
+fn what_waits_is_held_released_and_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let none = Value::Null;
+    let later = |subject: &str, to: &str| {
+        let mut later = message(subject);
+        later["to"] = json!([{"address": to}]);
+        // Not due while the test runs, within the 60 days that a message may be held.
+        let at = std::time::SystemTime::now() + std::time::Duration::from_secs(86_400);
+        let secs = at.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        later["send_at"] = json!(webapi::Time::of_unix(secs as i64).unwrap());
+        let sent = ask(&server, "POST", "/messages", &later);
+        assert_eq!(sent.status, 200, "{}", sent.body);
+        sent.body["recipients"][0]["id"].as_u64().unwrap()
+    };
+    let one = later("one", "ann@a.example");
+    let two = later("two", "ben@b.example");
+    let three = later("three", "carl@b.example");
+    let said = ask(&server, "GET", &format!("/messages/{one}"), &none);
+    assert_eq!(said.body["state"], "waiting", "{}", said.body);
+    assert!(said.body["next_attempt"].is_string() && !said.body["reason"].is_null());
+    let held = ask(&server, "POST", &format!("/queue/{one}/hold"), &none);
+    assert_eq!(held.body["state"], "held", "{}", held.body);
+    let listed = ask(&server, "GET", "/queue?state=held", &none);
+    assert_eq!(listed.body["recipients"][0]["id"], one, "{}", listed.body);
+    let released = ask(&server, "POST", &format!("/queue/{one}/release"), &none);
+    assert_eq!(released.body["state"], "waiting", "{}", released.body);
+    let drop_all = json!({"action": "drop", "domain": "b.example"});
+    let done = ask(&server, "POST", "/queue/actions", &drop_all);
+    assert_eq!(done.body["changed"], 2, "{}", done.body);
+    assert_eq!(done.body["next_cursor"], none);
+    let kicked = ask(&server, "POST", &format!("/queue/{one}/kick"), &none);
+    assert_eq!(kicked.status, 200, "{}", kicked.body);
+    wait_for_inbox(&server, &["one"]);
+    // All of them are over; pages of one find each once.
+    wait_for_queue(dir.path(), <[Value]>::is_empty);
+    let all = || {
+        let (mut found, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = ask(&server, "GET", &format!("/messages?limit=1{cursor}"), &none);
+            assert_eq!(page.status, 200, "{}", page.body);
+            for one in page.body["recipients"].as_array().unwrap() {
+                found.push((one["id"].as_u64().unwrap(), one["state"].clone()));
+            }
+            match page.body["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        found.sort_by_key(|(id, _)| *id);
+        found
+    };
+    let mut expected = vec![
+        (one, json!("delivered")),
+        (two, json!("dropped")),
+        (three, json!("dropped")),
+    ];
+    expected.sort_by_key(|(id, _)| *id);
+    let mut found = all();
+    for _ in 0..300 {
+        if found == expected {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        found = all();
+    }
+    assert_eq!(found, expected);
+    let gone = ask(&server, "DELETE", &format!("/queue/{two}"), &none);
+    assert_eq!(gone.status, 404);
+    stop(server);
+}
+
+#[test]
+fn a_repeated_request_is_done_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let first = send_once(&server, "a 1", &message("once"));
+    assert_eq!(first.status, 200, "{}", first.body);
+    assert!(!first.head.contains("idempotent-replayed"));
+    let again = send_once(&server, "a 1", &message("once"));
+    assert!(
+        again.head.contains("idempotent-replayed: true"),
+        "{}",
+        again.head
+    );
+    assert_eq!(again.body, first.body);
+    let other = send_once(&server, "a 1", &message("other"));
+    assert_eq!(other.status, 409, "{}", other.body);
+    // What failed is not remembered.
+    let mut wrong = message("wrong");
+    wrong["headers"] = json!([{"name": "Bcc", "value": "x"}]);
+    assert_eq!(send_once(&server, "a 2", &wrong).status, 422);
+    assert_eq!(send_once(&server, "a 2", &message("two")).status, 200);
+    // Many at once are one.
+    let said: Vec<Said> = std::thread::scope(|scope| {
+        let one = || send_once(&server, "a 3", &message("three"));
+        let all: Vec<_> = (0..8).map(|_| scope.spawn(one)).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    let replayed = said
+        .iter()
+        .filter(|s| s.head.contains("idempotent-replayed"));
+    assert_eq!(replayed.count(), 7);
+    assert!(said.iter().all(|s| s.body == said[0].body));
+    wait_for_queue(dir.path(), <[Value]>::is_empty);
+    let mut seen = inbox(&server);
+    seen.sort();
+    assert_eq!(seen, ["once", "three", "two"]);
+    stop(server);
+    // After a restart too.
+    let server = Localserve::start(dir.path(), &[]);
+    let again = send_once(&server, "a 1", &message("once"));
+    assert_eq!(again.body, first.body);
+    stop(server);
+}
+
+#[test]
+fn a_kill_neither_loses_nor_doubles_a_request_that_is_repeated() {
+    use std::io::{Read, Write};
+    for (faults, is_kept) in [
+        // Before its group is written; when it is durable and nobody was told.
+        ("body.appended=kill@1", false),
+        ("fanout.committed=kill@1", true),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Localserve::with_faults(dir.path(), &[], faults);
+        let mut wanted = message("kept");
+        wanted["save_sent"] = json!(true);
+        let text = wanted.to_string();
+        let mut stream = server.connect(80);
+        let request = format!(
+            "POST /webapi/v1/messages HTTP/1.1\r\nHost: localhost\r\n{}Idempotency-Key: k\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{text}",
+            by_password(),
+            text.len()
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut said = String::new();
+        let _ = stream.read_to_string(&mut said);
+        assert!(said.is_empty(), "{faults}: {said}");
+        server.ended();
+        let server = Localserve::start(dir.path(), &[]);
+        let said = send_once(&server, "k", &wanted);
+        assert_eq!(said.status, 200, "{}", said.body);
+        let is_replayed = said.head.contains("idempotent-replayed: true");
+        assert_eq!(is_replayed, is_kept, "{faults}");
+        wait_for_inbox(&server, &["kept"]);
+        wait_for_queue(dir.path(), <[Value]>::is_empty);
+        assert_eq!(inbox(&server), ["kept"], "{faults}");
+        stop(server);
+    }
 }

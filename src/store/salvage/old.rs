@@ -56,6 +56,7 @@ impl OldIndex {
                 others: [
                     keys::CLIENT_KEYS,
                     keys::API_KEYS,
+                    keys::ANSWERED,
                     keys::MECHANISMS,
                     keys::HOLD_RULES,
                     keys::STS_POLICIES,

@@ -14,6 +14,24 @@ use crate::calls::UploadedFile;
 use crate::percore::PerCore;
 use crate::settings::AccountName;
 
+/// How the parts of a form are called.
+#[derive(Clone, Copy)]
+pub(super) struct Names {
+    /// That with the JSON.
+    pub json: &'static str,
+    /// What a file is for.
+    pub kind_of: fn(&str) -> Option<UploadKind>,
+    /// Any other part is an error.
+    pub is_strict: bool,
+}
+
+/// Those of version 0.
+const NAMES: Names = Names {
+    json: "request",
+    kind_of: UploadKind::of_field,
+    is_strict: false,
+};
+
 /// What came.
 pub(super) struct Form {
     /// JSON.
@@ -57,7 +75,7 @@ pub(super) async fn read(
 
 async fn take_apart(octets: Bytes, content_type: &str) -> Result<Parts, ApiError> {
     match multer::parse_boundary(content_type) {
-        Ok(boundary) => parts(octets, boundary).await,
+        Ok(boundary) => parts(octets, boundary, NAMES).await,
         Err(multer::Error::NoMultipart) => Ok((urlencoded(&octets)?, Vec::new())),
         Err(error) => Err(wrong(error.to_string())),
     }
@@ -77,9 +95,25 @@ fn urlencoded(octets: &[u8]) -> Result<Option<Bytes>, ApiError> {
     Ok(found.map(|(_, value)| Bytes::from(value.into_owned())))
 }
 
-type Parts = (Option<Bytes>, Vec<UploadedFile>);
+/// The JSON, and files.
+pub(super) type Parts = (Option<Bytes>, Vec<UploadedFile>);
 
-async fn parts(octets: Bytes, boundary: String) -> Result<Parts, ApiError> {
+/// Those of a multipart form with other names.
+pub(super) async fn multipart(
+    core: &PerCore,
+    octets: Bytes,
+    content_type: &str,
+    names: Names,
+) -> Result<Parts, ApiError> {
+    let boundary = multer::parse_boundary(content_type).map_err(|e| wrong(e.to_string()))?;
+    if octets.len() > ON_CORE_MAX {
+        let job = move || block_on(parts(octets, boundary, names));
+        return core.parsing.run(job).await.map_err(busy)?;
+    }
+    parts(octets, boundary, names).await
+}
+
+async fn parts(octets: Bytes, boundary: String, names: Names) -> Result<Parts, ApiError> {
     let whole = futures_lite::stream::once(Ok::<_, Infallible>(octets));
     let mut parts = multer::Multipart::new(whole, boundary);
     let (mut request, mut uploads, mut fields) = (None, Vec::new(), 0);
@@ -98,7 +132,13 @@ async fn parts(octets: Bytes, boundary: String) -> Result<Parts, ApiError> {
         };
         let (content_type, content_id) = (header("Content-Type"), header("Content-ID"));
         let content = part.bytes().await.map_err(broken)?;
-        match (file_name, UploadKind::of_field(&name)) {
+        let kind = (names.kind_of)(&name);
+        // One without a name is a file by its part's name, where that says so.
+        let file_name = match kind {
+            Some(_) if names.is_strict => file_name.or(Some(String::new())),
+            _ => file_name,
+        };
+        match (file_name, kind) {
             (Some(file_name), Some(kind)) if uploads.len() < FILES_MAX => {
                 uploads.push(UploadedFile {
                     kind,
@@ -114,9 +154,18 @@ async fn parts(octets: Bytes, boundary: String) -> Result<Parts, ApiError> {
                 if fields > FIELDS_MAX {
                     return Err(too_large(FIELDS_MAX));
                 }
-                if name == "request" && request.is_none() {
+                if name == names.json && request.is_none() {
                     request = Some(content);
+                } else if names.is_strict {
+                    return Err(wrong(format!("nobody asked for the part {name:?}")));
                 }
+            }
+            // The JSON in a file, as some programs send parts that have a type.
+            (Some(_), None) if names.is_strict && name == names.json && request.is_none() => {
+                request = Some(content);
+            }
+            (Some(_), None) if names.is_strict => {
+                return Err(wrong(format!("nobody asked for the part {name:?}")));
             }
             // A file that nobody asked for.
             (Some(_), None) => (),

@@ -13,7 +13,7 @@ use webapi::{
 
 use super::form::{Form, ON_CORE_MAX, busy};
 use super::{Caller, Said, json, messages, ours};
-use crate::calls::{Answer, Call, ControlAnswer, ControlCall, Submit};
+use crate::calls::{Answer, Call, ControlAnswer, ControlCall, Submit, Submitted};
 use crate::percore::PerCore;
 use crate::queue::suppression::{AddressRow, Suppressed, base};
 use crate::web::payload::{Payload, Source};
@@ -86,10 +86,15 @@ async fn send(
         request,
         uploads: std::mem::take(&mut form.uploads),
         unsubscribe: false,
+        once: None,
     };
     let next = core.next_core();
     match core.call(next, Call::Submit(Box::new(submit))).await {
-        Ok(Answer::Submitted(result)) => result,
+        Ok(Answer::Submitted(submitted)) => match submitted? {
+            Submitted::Now(sent) | Submitted::Before(sent) => Ok(sent),
+            // It named no key.
+            Submitted::OtherRequest => Err(ours(OTHER_ANSWER)),
+        },
         Ok(_) => Err(ours(OTHER_ANSWER)),
         Err(error) => Err(ours(format!(
             "{error}; whether the message was accepted is not known"

@@ -6,12 +6,14 @@
 
 pub mod account;
 pub mod key;
+pub mod message;
 pub mod openapi;
 pub mod operation;
 pub mod operations;
 pub mod page;
 pub mod problem;
 pub mod read;
+pub mod recipient;
 pub mod scope;
 pub mod suppression;
 

@@ -1,11 +1,14 @@
 //! All operations: the router finds them here, and the document lists them. What one does is said where they are handled, by its [`Op`].
 
 use percent_encoding::percent_decode_str;
+use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::account::Account;
 use super::key::{Keys, MadeKey, NewKey};
-use super::operation::{Access, Answer, Named, Operation, Takes, Verb, of, whole};
+use super::message::{NewMessage, SentMessage};
+use super::operation::{Access, Answer, Files, Named, Operation, Takes, Verb, of, whole};
 use super::problem::Kind;
+use super::recipient::{ActionDone, QueueAction, Recipient, Recipients, Selection};
 use super::scope::Scope;
 use super::suppression::{Page, PutSuppression, Suppression, Suppressions};
 
@@ -26,6 +29,24 @@ pub enum Op {
     MakeKey,
     /// A key is removed.
     DeleteKey,
+    /// A message is sent.
+    Send,
+    /// Recipients of messages.
+    Messages,
+    /// One of them.
+    Message,
+    /// Those in the queue.
+    Queue,
+    /// Something is done to all of those that fit.
+    ChangeQueue,
+    /// To one of them: it is held.
+    Hold,
+    /// It is released.
+    Release,
+    /// It is tried now.
+    Kick,
+    /// It is taken out.
+    Drop,
     /// The suppression list.
     Suppressions,
     /// One of it.
@@ -37,7 +58,7 @@ pub enum Op {
 }
 
 /// All of them, group by group.
-pub const ALL: &[&[Operation]] = &[GENERAL, KEYS, SUPPRESSIONS];
+pub const ALL: &[&[Operation]] = &[GENERAL, KEYS, MESSAGES, QUEUE, SUPPRESSIONS];
 
 /// Every one.
 pub fn all() -> impl Iterator<Item = &'static Operation> {
@@ -131,6 +152,144 @@ const KEYS: &[Operation] = &[
         ..KEY
     },
 ];
+
+/// The parts of a message's form.
+pub const MESSAGE_FORM: Files = Files {
+    json: "message",
+    files: &[
+        ("attachment", "Files that go with the message."),
+        (
+            "inline",
+            "Files that its HTML shows, by the Content-ID of their parts.",
+        ),
+    ],
+};
+
+const RECIPIENT_ID: &[Named] = &[Named {
+    name: "id",
+    about: "The number of a recipient, as the answer to a sent message has it.",
+    schema: of::<u64>,
+}];
+
+const MESSAGE: Operation = Operation {
+    group: "Messages",
+    access: Access::Scope(Scope::Read),
+    ..Operation::new(Op::Message, Verb::Get, "/messages/{id}", "getMessage")
+};
+
+const MESSAGES: &[Operation] = &[
+    Operation {
+        summary: "Send a message",
+        about: "It is on disk with all its recipients, and with the copy if `save_sent` asks for one, when this is answered. \
+            As `multipart/form-data` files need no base64. With the field `Idempotency-Key` a repeat within a day gets the same answer, with `Idempotent-Replayed: true`, \
+            and nothing is sent twice, whatever became of the connection or the server in between.",
+        access: Access::Scope(Scope::Send),
+        headers: &[Named {
+            name: "Idempotency-Key",
+            about: "1 to 255 characters of ASCII, chosen anew for each message.",
+            schema: idempotency_key,
+        }],
+        takes: Takes::JsonOrFiles(of::<NewMessage>, MESSAGE_FORM),
+        answers: &[Answer::json(
+            "The message is on its way.",
+            of::<SentMessage>,
+        )],
+        problems: &[
+            Kind::SenderNotAllowed,
+            Kind::IdempotencyConflict,
+            Kind::NoRoom,
+            Kind::OutcomeUnknown,
+        ],
+        op: Op::Send,
+        verb: Verb::Post,
+        path: "/messages",
+        id: "sendMessage",
+        ..MESSAGE
+    },
+    Operation {
+        summary: "What became of messages",
+        about: "Their recipients, one by one: first those in the queue, in its order, then those that are over, the oldest first, as long as the account keeps them.",
+        query: Some(whole::<Selection>),
+        answers: &[Answer::json("A page of them.", of::<Recipients>)],
+        op: Op::Messages,
+        path: "/messages",
+        id: "listMessages",
+        ..MESSAGE
+    },
+    Operation {
+        summary: "What became of a message at one of its recipients",
+        path_parameters: RECIPIENT_ID,
+        answers: &[Answer::json("In the queue, or over.", of::<Recipient>)],
+        ..MESSAGE
+    },
+];
+
+const QUEUED: Operation = Operation {
+    group: "Queue",
+    access: Access::Scope(Scope::Send),
+    path_parameters: RECIPIENT_ID,
+    answers: &[Answer::json("As it is now.", of::<Recipient>)],
+    ..Operation::new(Op::Hold, Verb::Post, "/queue/{id}/hold", "holdMessage")
+};
+
+const QUEUE: &[Operation] = &[
+    Operation {
+        summary: "The recipients in the queue",
+        access: Access::Scope(Scope::Read),
+        path_parameters: &[],
+        query: Some(whole::<Selection>),
+        answers: &[Answer::json("A page of them.", of::<Recipients>)],
+        op: Op::Queue,
+        verb: Verb::Get,
+        path: "/queue",
+        id: "listQueue",
+        ..QUEUED
+    },
+    Operation {
+        summary: "Do something to all recipients in the queue that fit",
+        about: "All that is said of them must be true; without a word of them it is done to all of the account. Where the queue is long, the answer has a `next_cursor`: ask again with it.",
+        path_parameters: &[],
+        takes: Takes::Json(of::<QueueAction>),
+        answers: &[Answer::json("What was done.", of::<ActionDone>)],
+        op: Op::ChangeQueue,
+        path: "/queue/actions",
+        id: "changeQueue",
+        ..QUEUED
+    },
+    Operation {
+        summary: "Hold a recipient: nothing is tried until it is released",
+        ..QUEUED
+    },
+    Operation {
+        summary: "Release a recipient that is held",
+        op: Op::Release,
+        path: "/queue/{id}/release",
+        id: "releaseMessage",
+        ..QUEUED
+    },
+    Operation {
+        summary: "Try a recipient now",
+        op: Op::Kick,
+        path: "/queue/{id}/kick",
+        id: "kickMessage",
+        ..QUEUED
+    },
+    Operation {
+        summary: "Take a recipient out of the queue: nobody is told",
+        answers: &[Answer::nothing(
+            "It is not sent; what was under way may have been.",
+        )],
+        op: Op::Drop,
+        verb: Verb::Delete,
+        path: "/queue/{id}",
+        id: "dropMessage",
+        ..QUEUED
+    },
+];
+
+fn idempotency_key(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"})
+}
 
 const SUPPRESSION: Operation = Operation {
     group: "Suppression list",

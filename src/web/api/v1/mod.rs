@@ -7,7 +7,9 @@
 mod auth;
 mod general;
 mod keys;
+mod messages;
 mod paging;
+mod recipients;
 mod reply;
 mod suppressions;
 
@@ -17,10 +19,14 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, HeaderValue};
 use hyper::{HeaderMap, Request, Response};
 use shards::CoreId;
+use webapi::v1::operations::MESSAGE_FORM;
+use webapi::v1::recipient::Action;
 use webapi::v1::{Access, Kind, Op, Operation, Problem, Route, Takes, find};
+use webapi::{ApiError, Code, UploadKind};
 
 use super::body::{self, BodyFault, Held, content_type};
-use crate::calls::{Answer, Call, ControlAnswer, ControlCall};
+use super::form::{self, Names};
+use crate::calls::{Answer, Call, ControlAnswer, ControlCall, UploadedFile};
 use crate::percore::{PerCore, monotonic};
 use crate::store::StoreError;
 use crate::web::connection::Facing;
@@ -36,8 +42,12 @@ struct Asked {
     /// Of the path, in their order.
     parameters: Vec<String>,
     query: String,
+    headers: HeaderMap,
     /// The JSON; empty: the operation takes none.
     body: Bytes,
+    /// Files that came beside it.
+    uploads: Vec<UploadedFile>,
+    request_id: String,
     _held: Option<Held>,
 }
 
@@ -83,7 +93,10 @@ pub(super) async fn answer(
                     Kind::OtherSite,
                     "pages of other sites may not do this",
                 )),
-                false => run(core, operation, (request, parameters), facing).await,
+                false => {
+                    let came = (request, parameters, request_id.clone());
+                    run(core, operation, came, facing).await
+                }
             }
         }
     };
@@ -107,7 +120,7 @@ pub(super) async fn answer(
 async fn run(
     core: &Rc<PerCore>,
     operation: &'static Operation,
-    (request, parameters): (Request<Incoming>, Vec<String>),
+    (request, parameters, request_id): (Request<Incoming>, Vec<String>, String),
     facing: &Rc<Facing>,
 ) -> Said {
     let login = match operation.access {
@@ -121,20 +134,29 @@ async fn run(
         }
     };
     let (head, incoming) = request.into_parts();
-    let (mut octets, mut held) = (Bytes::new(), None);
-    if let (Some(login), Takes::Json(_)) = (&login, operation.takes) {
-        must_be_json(&head.headers)?;
+    let (mut octets, mut uploads, mut held) = (Bytes::new(), Vec::new(), None);
+    if let (Some(login), Takes::Json(_) | Takes::JsonOrFiles(..)) = (&login, operation.takes) {
+        let form = form_type(&head.headers, operation.takes)?;
         let (read, counted) = body::read(core, incoming, login.account)
             .await
             .map_err(body_problem)?;
         (octets, held) = (read, Some(counted));
+        if let Some(content_type) = form {
+            let parts = form::multipart(core, octets, content_type, MESSAGE_NAMES).await;
+            let (json, files) = parts.map_err(form_problem)?;
+            let lacks = || Problem::new(Kind::Malformed, "the form has no part \"message\"");
+            (octets, uploads) = (json.ok_or_else(lacks)?, files);
+        }
     }
     let asked = Asked {
         core: core.clone(),
         login,
         parameters,
         query: head.uri.query().unwrap_or_default().to_string(),
+        headers: head.headers,
         body: octets,
+        uploads,
+        request_id,
         _held: held,
     };
     dispatch(operation.op, asked).await
@@ -149,6 +171,15 @@ async fn dispatch(op: Op, asked: Asked) -> Said {
         Op::Keys => keys::list(&asked).await,
         Op::MakeKey => keys::make(&asked).await,
         Op::DeleteKey => keys::delete(&asked).await,
+        Op::Send => messages::send(asked).await,
+        Op::Messages => recipients::list(&asked).await,
+        Op::Message => recipients::get(&asked).await,
+        Op::Queue => recipients::list_queue(&asked).await,
+        Op::ChangeQueue => recipients::change_all(&asked).await,
+        Op::Hold => recipients::change(&asked, Action::Hold).await,
+        Op::Release => recipients::change(&asked, Action::Release).await,
+        Op::Kick => recipients::change(&asked, Action::Kick).await,
+        Op::Drop => recipients::change(&asked, Action::Drop).await,
         Op::Suppressions => suppressions::list(&asked).await,
         Op::Suppression => suppressions::get(&asked).await,
         Op::PutSuppression => suppressions::put(&asked).await,
@@ -197,17 +228,38 @@ fn other_answer() -> Problem {
     unavailable("the account's core gave another answer than was asked for")
 }
 
-/// RFC 8259 11: no parameter means anything.
-fn must_be_json(headers: &HeaderMap) -> Result<(), Problem> {
+/// The type of a form, with its boundary; none: the body is JSON. RFC 8259 11: no parameter of that means anything.
+fn form_type(headers: &HeaderMap, takes: Takes) -> Result<Option<&str>, Problem> {
     let given = content_type(headers).unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default().trim();
-    match essence.eq_ignore_ascii_case("application/json") {
-        true => Ok(()),
-        false => Err(Problem::new(
+    let is = |wanted: &str| essence.eq_ignore_ascii_case(wanted);
+    match takes {
+        _ if is("application/json") => Ok(None),
+        Takes::JsonOrFiles(..) if is("multipart/form-data") => Ok(Some(given)),
+        _ => Err(Problem::new(
             Kind::UnsupportedMediaType,
             format!("the body has to be application/json; it says {given:?}"),
         )),
     }
+}
+
+/// The parts of a message's form, as the table of operations has them.
+const MESSAGE_NAMES: Names = Names {
+    json: MESSAGE_FORM.json,
+    kind_of: |name| match name {
+        "attachment" => Some(UploadKind::Attached),
+        "inline" => Some(UploadKind::Inline),
+        _ => None,
+    },
+    is_strict: true,
+};
+
+fn form_problem(error: ApiError) -> Problem {
+    let kind = match error.code {
+        Code::Server => Kind::Unavailable,
+        _ => Kind::Malformed,
+    };
+    Problem::new(kind, error.message)
 }
 
 fn body_problem(fault: BodyFault) -> Problem {

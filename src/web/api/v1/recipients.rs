@@ -1,0 +1,452 @@
+//! Recipients of messages: those in the queue, and those that are over, as far as they are kept.
+
+use serde::{Deserialize, Serialize};
+use shards::shard_of;
+use webapi::Time;
+use webapi::v1::recipient::{
+    Action, ActionDone, Attempt, QueueAction, Recipient, Recipients, Report, Selection, State,
+};
+use webapi::v1::{Fault, Kind, Problem, read};
+
+use super::{Asked, Said, ask, other_answer, paging, reply};
+use crate::calls::{ControlAnswer, ControlCall};
+use crate::queue::events::EventKind;
+use crate::queue::id::QueueId;
+use crate::queue::retired::{RetiredFilter, RetiredRow};
+use crate::queue::rows::{Attempt as AttemptRow, State as StateRow, Stored};
+use crate::queue::{Deed, Filter, Place};
+
+/// One, wherever it is.
+pub(super) async fn get(asked: &Asked) -> Said {
+    let recipient = find(asked).await?;
+    reply::json(hyper::StatusCode::OK, &recipient)
+}
+
+/// One in the queue, to which something is done; answers what is there afterwards.
+pub(super) async fn change(asked: &Asked, action: Action) -> Said {
+    let id = id(asked)?;
+    if queued(asked, id).await?.is_none() {
+        return Err(not_there());
+    }
+    let filter = Filter {
+        ids: vec![id.get()],
+        account: Some(asked.login()?.account.to_string()),
+        ..Filter::default()
+    };
+    operate(asked, id.shard(), &filter, action, None).await?;
+    match action {
+        Action::Drop => Ok(reply::nothing()),
+        _ => get(asked).await,
+    }
+}
+
+/// Something is done to all that fit.
+pub(super) async fn change_all(asked: &Asked) -> Said {
+    let wanted: QueueAction = read::body(&asked.body)?;
+    let filter = Filter {
+        ids: wanted.ids,
+        account: Some(asked.login()?.account.to_string()),
+        from: wanted.from,
+        to: wanted.to,
+        domain: wanted.domain,
+        state: wanted
+            .state
+            .map(|state| queue_state(state, "/state"))
+            .transpose()?,
+        ..Filter::default()
+    };
+    let mut position: QueuePosition = match wanted.cursor {
+        Some(cursor) => paging::place(Some(&cursor))
+            .map_err(|_| Fault::at("/cursor", "it is not the next_cursor of an answer"))?
+            .unwrap_or_default(),
+        None => QueuePosition::default(),
+    };
+    let (mut looked_at, mut changed) = (0, 0);
+    for _ in 0..PAGES_MAX {
+        if position.shard >= asked.core.shard_count {
+            break;
+        }
+        let after = position.place();
+        let done = operate(asked, position.shard, &filter, wanted.action, after).await?;
+        looked_at += done.looked_at;
+        changed += done.changed;
+        position = position.next(done.next);
+    }
+    let is_over = position.shard >= asked.core.shard_count;
+    let done = ActionDone {
+        looked_at,
+        changed,
+        next_cursor: (!is_over).then(|| paging::written(&position)),
+    };
+    reply::json(hyper::StatusCode::OK, &done)
+}
+
+/// A page of those in the queue.
+pub(super) async fn list_queue(asked: &Asked) -> Said {
+    let selection: Selection = read::query(&asked.query)?;
+    let limit = paging::limit(selection.limit)?;
+    let position = paging::place(selection.cursor.as_deref())?.unwrap_or_default();
+    let filter = filter(asked, &selection)?;
+    let filter = filter.ok_or_else(|| {
+        Fault::of_parameter("state", "only waiting and held ones are in the queue")
+    })?;
+    let (recipients, next) = waiting(asked, &filter, position, limit).await?;
+    let page = Recipients {
+        recipients,
+        next_cursor: next.map(|next| paging::written(&next)),
+    };
+    reply::json(hyper::StatusCode::OK, &page)
+}
+
+/// A page of all: first those in the queue, then those that are over.
+pub(super) async fn list(asked: &Asked) -> Said {
+    let selection: Selection = read::query(&asked.query)?;
+    let limit = paging::limit(selection.limit)?;
+    let place = paging::place(selection.cursor.as_deref())?;
+    let mut place = place.unwrap_or(AnyPlace::Queue(QueuePosition::default()));
+    let mut page = Recipients {
+        recipients: Vec::new(),
+        next_cursor: None,
+    };
+    if let AnyPlace::Queue(position) = place {
+        let next = match filter(asked, &selection)? {
+            Some(filter) => {
+                let (found, next) = waiting(asked, &filter, position, limit).await?;
+                page.recipients = found;
+                next
+            }
+            // None in the queue can fit.
+            None => None,
+        };
+        match next {
+            Some(next) => {
+                page.next_cursor = Some(paging::written(&AnyPlace::Queue(next)));
+                return reply::json(hyper::StatusCode::OK, &page);
+            }
+            None => place = AnyPlace::Over(None),
+        }
+    }
+    let left = limit - page.recipients.len();
+    let (AnyPlace::Over(after), Some(results)) = (&place, results(selection.state)) else {
+        return reply::json(hyper::StatusCode::OK, &page);
+    };
+    if left == 0 {
+        page.next_cursor = Some(paging::written(&place));
+        return reply::json(hyper::StatusCode::OK, &page);
+    }
+    let account = asked.login()?.account;
+    let filter = RetiredFilter {
+        account: Some(account.to_string()),
+        from: selection.from,
+        to: selection.to,
+        domain: selection.domain,
+        result: results,
+        ..RetiredFilter::default()
+    };
+    let call = ControlCall::Retired {
+        shard: shard_of(account.as_str().as_bytes(), asked.core.shard_count).0,
+        filter: Box::new(filter),
+        after: after.clone(),
+        limit: left,
+    };
+    let ControlAnswer::Retired(rows, next) = asked.ask_owner(call).await? else {
+        return Err(other_answer());
+    };
+    page.recipients
+        .extend(rows.iter().map(|(_, row)| over(row)));
+    page.next_cursor = next.map(|next| paging::written(&AnyPlace::Over(Some(next))));
+    reply::json(hyper::StatusCode::OK, &page)
+}
+
+/// Where a page of the queue ended.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct QueuePosition {
+    shard: u16,
+    after: Option<(u64, u32)>,
+}
+
+impl QueuePosition {
+    fn place(self) -> Option<Place> {
+        self.after.map(|(body, index)| Place { body, index })
+    }
+
+    fn next(self, place: Option<Place>) -> QueuePosition {
+        match place {
+            Some(place) => QueuePosition {
+                shard: self.shard,
+                after: Some((place.body, place.index)),
+            },
+            None => QueuePosition {
+                shard: self.shard.saturating_add(1),
+                after: None,
+            },
+        }
+    }
+}
+
+/// Where a page of all ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum AnyPlace {
+    Queue(QueuePosition),
+    Over(Option<Vec<u8>>),
+}
+
+async fn find(asked: &Asked) -> Result<Recipient, Problem> {
+    let id = id(asked)?;
+    if let Some(recipient) = queued(asked, id).await? {
+        return Ok(recipient);
+    }
+    let account = asked.login()?.account;
+    let call = ControlCall::RetiredOne {
+        account,
+        id: id.get(),
+    };
+    match asked.ask_owner(call).await? {
+        ControlAnswer::Retired(rows, _) => {
+            rows.first().map(|(_, row)| over(row)).ok_or_else(not_there)
+        }
+        _ => Err(other_answer()),
+    }
+}
+
+fn id(asked: &Asked) -> Result<QueueId, Problem> {
+    let text = asked.parameter();
+    let is_number = text.bytes().all(|b| b.is_ascii_digit());
+    let id = text.parse::<QueueId>().ok().filter(|_| is_number);
+    id.filter(|id| id.shard() < asked.core.shard_count)
+        .ok_or_else(not_there)
+}
+
+async fn queued(asked: &Asked, id: QueueId) -> Result<Option<Recipient>, Problem> {
+    let filter = Filter {
+        ids: vec![id.get()],
+        account: Some(asked.login()?.account.to_string()),
+        ..Filter::default()
+    };
+    let (found, _) = page(asked, id.shard(), &filter, None, 1).await?;
+    Ok(found.into_iter().next())
+}
+
+/// Those of a selection in the queue, and where to go on.
+async fn waiting(
+    asked: &Asked,
+    filter: &Filter,
+    mut position: QueuePosition,
+    limit: usize,
+) -> Result<(Vec<Recipient>, Option<QueuePosition>), Problem> {
+    let mut found = Vec::new();
+    for _ in 0..PAGES_MAX {
+        if position.shard >= asked.core.shard_count || found.len() >= limit {
+            break;
+        }
+        let left = limit - found.len();
+        let (more, next) = page(asked, position.shard, filter, position.place(), left).await?;
+        found.extend(more);
+        position = position.next(next);
+    }
+    let is_over = position.shard >= asked.core.shard_count;
+    Ok((found, (!is_over).then_some(position)))
+}
+
+async fn page(
+    asked: &Asked,
+    shard: u16,
+    filter: &Filter,
+    after: Option<Place>,
+    limit: usize,
+) -> Result<(Vec<Recipient>, Option<Place>), Problem> {
+    let call = ControlCall::Queue {
+        shard,
+        filter: Box::new(filter.clone()),
+        after,
+        limit,
+    };
+    let owner = asked.core.owner_of_shard(shard);
+    let ControlAnswer::Queue(found, next) = ask(&asked.core, owner, call).await? else {
+        return Err(other_answer());
+    };
+    let recipients = found.iter().flat_map(|(stored, recipients)| {
+        let one = move |(index, why): &(u32, String)| on_its_way(shard, stored, *index, why);
+        recipients.iter().filter_map(one)
+    });
+    Ok((recipients.collect(), next))
+}
+
+async fn operate(
+    asked: &Asked,
+    shard: u16,
+    filter: &Filter,
+    action: Action,
+    after: Option<Place>,
+) -> Result<crate::queue::Done, Problem> {
+    let deed = match action {
+        Action::Hold => Deed::Hold {
+            why: "held through the API".into(),
+        },
+        Action::Release => Deed::Release {},
+        Action::Kick => Deed::Kick {},
+        Action::Drop => Deed::Drop {},
+    };
+    let call = ControlCall::QueueChange {
+        shard,
+        filter: Box::new(filter.clone()),
+        deed: Box::new(deed),
+        after,
+    };
+    let owner = asked.core.owner_of_shard(shard);
+    match ask(&asked.core, owner, call).await? {
+        ControlAnswer::QueueDone(done) => Ok(done),
+        _ => Err(other_answer()),
+    }
+}
+
+/// None: what is in the queue can't fit.
+fn filter(asked: &Asked, selection: &Selection) -> Result<Option<Filter>, Problem> {
+    let state = match selection.state {
+        None => None,
+        Some(State::Relayed | State::Suppressed) => return Ok(None),
+        Some(state) => Some(queue_state(state, "state")?),
+    };
+    Ok(Some(Filter {
+        account: Some(asked.login()?.account.to_string()),
+        from: selection.from.clone(),
+        to: selection.to.clone(),
+        domain: selection.domain.clone(),
+        state,
+        ..Filter::default()
+    }))
+}
+
+fn queue_state(state: State, field: &str) -> Result<StateRow, Problem> {
+    Ok(match state {
+        State::Waiting => StateRow::Waiting,
+        State::Held => StateRow::Held,
+        State::Delivered => StateRow::Delivered,
+        State::Failed => StateRow::Failed,
+        State::Dropped => StateRow::Dropped,
+        State::Relayed | State::Suppressed => {
+            let detail = "nothing in the queue is in this state";
+            return Err(match field.starts_with('/') {
+                true => Fault::at(field, detail).into(),
+                false => Fault::of_parameter(field, detail).into(),
+            });
+        }
+    })
+}
+
+/// How those ended that fit; none: none can fit.
+fn results(state: Option<State>) -> Option<Option<EventKind>> {
+    Some(match state {
+        None => None,
+        Some(State::Waiting | State::Held) => return None,
+        Some(State::Delivered) => Some(EventKind::Delivered),
+        Some(State::Relayed) => Some(EventKind::Relayed),
+        Some(State::Failed) => Some(EventKind::Failed),
+        Some(State::Dropped) => Some(EventKind::Dropped),
+        Some(State::Suppressed) => Some(EventKind::Suppressed),
+    })
+}
+
+fn on_its_way(shard: u16, stored: &Stored, index: u32, why: &str) -> Option<Recipient> {
+    let message = &stored.message;
+    let row = stored.recipient(index);
+    let recipient = message.recipients.get(index as usize)?;
+    let is_over = row.state.is_over();
+    Some(Recipient {
+        id: stored.id(shard, index)?.get(),
+        address: recipient.address.clone(),
+        message_id: message.message_id.clone(),
+        sender: message.reverse_path.clone(),
+        state: match row.state {
+            StateRow::Waiting => State::Waiting,
+            StateRow::Held => State::Held,
+            StateRow::Delivered => State::Delivered,
+            StateRow::Failed => State::Failed,
+            StateRow::Dropped => State::Dropped,
+        },
+        reason: why.to_string(),
+        accepted: Time::of_unix(message.accepted),
+        next_attempt: match row.state {
+            StateRow::Waiting => Time::of_unix(row.next),
+            _ => None,
+        },
+        expires: match is_over {
+            true => None,
+            false => Time::of_unix(row.expires(message)),
+        },
+        ended: None,
+        size: message.size,
+        attempts: row.attempts,
+        history: row.history.iter().map(attempt).collect(),
+        class: None,
+        reports: Vec::new(),
+        metadata: message.extra.clone(),
+    })
+}
+
+fn over(row: &RetiredRow) -> Recipient {
+    Recipient {
+        id: row.id,
+        address: row.recipient.clone(),
+        message_id: row.message_id.clone(),
+        sender: row.reverse_path.clone(),
+        state: match row.result {
+            EventKind::Delivered | EventKind::Expanded => State::Delivered,
+            EventKind::Relayed => State::Relayed,
+            EventKind::Dropped => State::Dropped,
+            EventKind::Suppressed => State::Suppressed,
+            _ => State::Failed,
+        },
+        reason: row.text.clone(),
+        accepted: Time::of_unix(row.accepted),
+        next_attempt: None,
+        expires: None,
+        ended: Time::of_unix(row.at),
+        size: row.size,
+        attempts: row.attempts,
+        history: row.history.iter().map(attempt).collect(),
+        class: said(&row.class),
+        reports: row
+            .returned
+            .iter()
+            .map(|report| Report {
+                at: Time::of_unix(report.at),
+                kind: report.kind.word().to_string(),
+                code: Some(report.code).filter(|code| *code > 0),
+                enhanced: report.enhanced.map(enhanced),
+                text: report.text.clone(),
+                class: said(&report.class),
+            })
+            .collect(),
+        metadata: row.extra.clone(),
+    }
+}
+
+fn attempt(attempt: &AttemptRow) -> Attempt {
+    Attempt {
+        at: Time::of_unix(attempt.at),
+        took_ms: attempt.took_ms,
+        remote: said(&attempt.remote),
+        code: Some(attempt.code).filter(|code| *code > 0),
+        enhanced: attempt.enhanced.map(enhanced),
+        text: attempt.text.clone(),
+    }
+}
+
+fn enhanced((class, subject, detail): (u8, u16, u16)) -> String {
+    format!("{class}.{subject}.{detail}")
+}
+
+fn said(text: &str) -> Option<String> {
+    Some(text.to_string()).filter(|text| !text.is_empty())
+}
+
+fn not_there() -> Problem {
+    Problem::new(
+        Kind::NotFound,
+        "there is no such recipient: not in the queue, and not among those that are kept",
+    )
+}
+
+/// Pages of the queue's rows that one request looks at, at most: each is a call to a core.
+const PAGES_MAX: usize = 32;
