@@ -20,6 +20,7 @@ use crate::login::{Attempted, LoginRecord, SaltRow, Secrets, Service};
 use crate::lookup::{Found, MailHosts};
 use crate::metrics::{DurationSamples, Samples};
 use crate::queue::events::Told;
+use crate::queue::hooks;
 use crate::queue::retired::{RetiredFilter, RetiredRow};
 use crate::queue::returned::{Returned, TakenReturned};
 use crate::queue::rows::Stored;
@@ -232,6 +233,13 @@ pub enum Call {
     },
     /// A reader wants no more mail from an account. May be repeated. A lost answer: the reader is told to come again.
     Unsubscribe(Box<Link>),
+    /// Of which events of an account any endpoint is told now. A lost one: it is known some minutes later.
+    HooksChanged {
+        /// Whose.
+        account: AccountName,
+        /// With the version of that.
+        told: hooks::Told,
+    },
     /// New configuration. Absolute.
     Live(Arc<Live>),
     /// All is prepared: mail doors may accept, and `/readyz` may say so. Absolute.
@@ -281,8 +289,8 @@ pub enum Answer {
     Sts(StsAnswer),
     /// To `Returned`, in their order; durable.
     Returned(Result<Vec<TakenReturned>, StoreError>),
-    /// To `SuppressionHashes`.
-    Hashes(Result<Vec<u64>, StoreError>),
+    /// To `SuppressionHashes`; and of which events any endpoint is told.
+    Hashes(Result<(Vec<u64>, hooks::Told), StoreError>),
     /// To `Suppressed`, in the order of the addresses: the reason in words; none: it may be sent to.
     Suppressed(Result<Vec<Option<String>>, StoreError>),
     /// To calls that only do something.
@@ -734,6 +742,13 @@ pub enum ControlCall {
         /// Also in place of what is in force.
         replaces: bool,
     },
+    /// About an account's webhooks.
+    Webhooks {
+        /// Whose.
+        account: AccountName,
+        /// What.
+        ask: Box<hooks::HookAsk>,
+    },
     /// Checks a slice of one shard.
     Check {
         /// Which shard.
@@ -801,6 +816,8 @@ pub enum ControlAnswer {
     TlsDemands(Box<Demands>),
     /// To `StoredSts`, and where to go on.
     StoredSts(Vec<StoredPolicy>, Option<dns::Name>),
+    /// To `Webhooks`.
+    Webhooks(Box<hooks::HookAnswer>),
     /// To `Check`.
     Check(CheckSlice),
 }

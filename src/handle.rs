@@ -6,6 +6,7 @@ mod login;
 mod messages;
 mod queue;
 mod sites;
+mod webhooks;
 
 use std::rc::Rc;
 
@@ -102,6 +103,7 @@ impl PerCore {
                 self.prune_warm_ups();
                 self.prune_events();
                 self.prune_answered();
+                self.prune_hooks();
                 responder.answer(Answer::Done(Ok(())));
             }
             Call::ApiKeyChanged { id } => {
@@ -110,6 +112,10 @@ impl PerCore {
             }
             Call::SuppressionChanged { account, changes } => {
                 self.queue.lists.changed(account.as_str(), &changes);
+                responder.answer(Answer::Done(Ok(())));
+            }
+            Call::HooksChanged { account, told } => {
+                self.queue.hooks.know(account.as_str(), told.0, told.1);
                 responder.answer(Answer::Done(Ok(())));
             }
             Call::Scrape => {
@@ -374,6 +380,8 @@ impl PerCore {
             let labels = crate::metrics::label("state", state);
             samples.push((("ringmail_queue_recipients", labels), count as i64));
         }
+        let hooks = self.queue.hooks.all_waiting();
+        samples.push((("ringmail_webhook_pending", none), hooks as i64));
         let (paused, slowed, resting) = self.sites.borrow().restrained(monotonic());
         let name = "ringmail_outbound_addresses_resting";
         samples.push(((name, none), resting as i64));
@@ -611,6 +619,7 @@ impl PerCore {
                 self.change_suppression(account, &address, (to, replaces))
                     .await
             }
+            ControlCall::Webhooks { account, ask } => self.webhooks(account, *ask).await,
             ControlCall::Check { shard, from } => {
                 let slice = store::check_slice(self.own_shard(shard)?, from).await?;
                 Ok(ControlAnswer::Check(slice))

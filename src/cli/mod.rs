@@ -31,6 +31,7 @@ mod table;
 mod tlspubkey;
 mod tlsresults;
 mod warm_up;
+mod webhook;
 mod which;
 
 use std::ffi::OsString;
@@ -126,6 +127,17 @@ fn run(command: Command, arguments: &Arguments) -> Result<(), Failure> {
         Command::SuppressionAdd => suppression::add(arguments),
         Command::SuppressionRemove => suppression::remove(arguments),
         Command::SuppressionLookup => suppression::look_up(arguments),
+        Command::WebhookList => webhook::list(arguments),
+        Command::WebhookAdd => webhook::put(arguments, true),
+        Command::WebhookSet => webhook::put(arguments, false),
+        Command::WebhookRemove
+        | Command::WebhookEnable
+        | Command::WebhookDisable
+        | Command::WebhookRotate => webhook::change(command, arguments),
+        Command::WebhookTest => webhook::test(arguments),
+        Command::WebhookQueue | Command::WebhookHistory => webhook::page(command, arguments),
+        Command::WebhookPayload => webhook::payload(arguments),
+        Command::WebhookRedeliver | Command::WebhookCancel => webhook::each(command, arguments),
         Command::QueueRetired => retired::list(arguments),
         Command::QueueDump => queue::dump(arguments),
         Command::DkimGen => dkim::generate(arguments),

@@ -46,6 +46,19 @@ pub(super) enum Command {
     SuppressionAdd,
     SuppressionRemove,
     SuppressionLookup,
+    WebhookList,
+    WebhookAdd,
+    WebhookSet,
+    WebhookRemove,
+    WebhookEnable,
+    WebhookDisable,
+    WebhookRotate,
+    WebhookTest,
+    WebhookQueue,
+    WebhookHistory,
+    WebhookPayload,
+    WebhookRedeliver,
+    WebhookCancel,
     DkimGen,
     DkimRecord,
     DkimCheck,
@@ -109,10 +122,19 @@ pub(super) enum Opt {
     Result,
     Scope,
     Rate,
+    Url,
+    Events,
+    Authorization,
+    Concurrency,
+    Endpoint,
+    Event,
+    Recipient,
+    CreatedBefore,
+    CreatedAfter,
 }
 
 /// Options whose values are texts that their commands read.
-pub(super) const TEXTS: [Opt; 22] = [
+pub(super) const TEXTS: [Opt; 31] = [
     Opt::Account,
     Opt::From,
     Opt::To,
@@ -135,6 +157,15 @@ pub(super) const TEXTS: [Opt; 22] = [
     Opt::Result,
     Opt::Scope,
     Opt::Rate,
+    Opt::Url,
+    Opt::Events,
+    Opt::Authorization,
+    Opt::Concurrency,
+    Opt::Endpoint,
+    Opt::Event,
+    Opt::Recipient,
+    Opt::CreatedBefore,
+    Opt::CreatedAfter,
 ];
 
 /// The options of a command about recipients in the queue: which server, which recipients, and others.
@@ -206,6 +237,15 @@ impl Opt {
             Opt::Result => "--result RESULT",
             Opt::Scope => "--scope SCOPE,...",
             Opt::Rate => "--rate N",
+            Opt::Url => "--url URL",
+            Opt::Events => "--events EVENT,...",
+            Opt::Authorization => "--authorization TEXT",
+            Opt::Concurrency => "--concurrency N",
+            Opt::Endpoint => "--endpoint N",
+            Opt::Event => "--event EVENT",
+            Opt::Recipient => "--recipient N",
+            Opt::CreatedBefore => "--created-before TIME",
+            Opt::CreatedAfter => "--created-after TIME",
         }
     }
 
@@ -227,6 +267,15 @@ impl Opt {
             Opt::Result,
             Opt::Scope,
             Opt::Rate,
+            Opt::Url,
+            Opt::Events,
+            Opt::Authorization,
+            Opt::Concurrency,
+            Opt::Endpoint,
+            Opt::Event,
+            Opt::Recipient,
+            Opt::CreatedBefore,
+            Opt::CreatedAfter,
         ];
         self == Opt::All || TEXTS.contains(&self) && !others.contains(&self)
     }
@@ -264,6 +313,19 @@ impl Opt {
             }
             Opt::MaxAttempts => "gives up after so many attempts; default",
             Opt::Schedule => "how long after each attempt, the last one repeats: 1m,5m,1h; default",
+            Opt::Result if command == Command::WebhookHistory => "delivered or failed",
+            Opt::For if command == Command::WebhookRotate => {
+                "how long the one before is valid too: 30m, 12h, 2d"
+            }
+            Opt::Url => "where calls go from now on",
+            Opt::Events => "of what it is told; default: delivered to unrecognized",
+            Opt::Authorization => "the value of the header Authorization; empty for none",
+            Opt::Concurrency => "calls at once, 1 to 32; 1 keeps the order (default)",
+            Opt::Endpoint => "for this endpoint",
+            Opt::Event => "about this event",
+            Opt::Recipient => "about the recipient with this number",
+            Opt::CreatedBefore => "made before then: -2h is two hours ago",
+            Opt::CreatedAfter => "made then or later",
             Opt::Result => "delivered, relayed, failed, dropped or suppressed",
             Opt::Expires => "when it may be written to again: 30d is in thirty days",
             Opt::Account => "whose mail it is",
@@ -451,7 +513,7 @@ const WHICH: &[Opt] = &[Opt::Config, Opt::Dir];
 const WHICH_JSON: &[Opt] = &[Opt::Config, Opt::Dir, Opt::Json];
 
 /// All commands, in the order of the help.
-pub(super) const ROWS: [Row; 60] = [
+pub(super) const ROWS: [Row; 73] = [
     Row {
         command: Command::Localserve,
         words: &["localserve"],
@@ -948,6 +1010,153 @@ otherwise.",
         arguments: &["ADDRESS"],
         options: &[Opt::Config, Opt::Dir, Opt::Account, Opt::Json],
         summary: "Says whether an account sends to an address",
+        details: "",
+    },
+    Row {
+        command: Command::WebhookList,
+        words: &["webhook", "list"],
+        arguments: &["ACCOUNT"],
+        options: &[Opt::Config, Opt::Dir, Opt::Json],
+        summary: "Lists the endpoints that an account's events are sent to",
+        details: "",
+    },
+    Row {
+        command: Command::WebhookAdd,
+        words: &["webhook", "add"],
+        arguments: &["ACCOUNT", "URL"],
+        options: &[
+            Opt::Config,
+            Opt::Dir,
+            Opt::Events,
+            Opt::Authorization,
+            Opt::Concurrency,
+            Opt::Json,
+        ],
+        summary: "Has an account's events sent to a URL",
+        details: "\
+EVENT is delivered, suppressed, delayed, failed, relayed, expanded, canceled,
+unrecognized, complaint, unsubscribed or incoming; the last three only where they
+are named. Prints the secret that calls are signed with (Standard Webhooks); it is
+not shown again. Only addresses of the public internet are called, unless
+allow_networks of the static file says otherwise.",
+    },
+    Row {
+        command: Command::WebhookSet,
+        words: &["webhook", "set"],
+        arguments: &["ACCOUNT", "N"],
+        options: &[
+            Opt::Config,
+            Opt::Dir,
+            Opt::Url,
+            Opt::Events,
+            Opt::Authorization,
+            Opt::Concurrency,
+            Opt::Json,
+        ],
+        summary: "Says something else of an endpoint",
+        details: "What is not said stays as it is. What waits goes to the new URL.",
+    },
+    Row {
+        command: Command::WebhookRemove,
+        words: &["webhook", "remove"],
+        arguments: &["ACCOUNT", "N"],
+        options: &[Opt::Config, Opt::Dir, Opt::Json],
+        summary: "Takes an endpoint out, with all that waits for it",
+        details: "",
+    },
+    Row {
+        command: Command::WebhookEnable,
+        words: &["webhook", "enable"],
+        arguments: &["ACCOUNT", "N"],
+        options: &[Opt::Config, Opt::Dir, Opt::Json],
+        summary: "Switches an endpoint on again; what waits for it goes on",
+        details: "",
+    },
+    Row {
+        command: Command::WebhookDisable,
+        words: &["webhook", "disable"],
+        arguments: &["ACCOUNT", "N"],
+        options: &[Opt::Config, Opt::Dir, Opt::Why, Opt::Json],
+        summary: "Switches an endpoint off; what waits for it stays",
+        details: "It is told of no new events until it is switched on again.",
+    },
+    Row {
+        command: Command::WebhookRotate,
+        words: &["webhook", "rotate"],
+        arguments: &["ACCOUNT", "N"],
+        options: &[Opt::Config, Opt::Dir, Opt::For, Opt::Json],
+        summary: "Gives an endpoint another secret, and prints it",
+        details: "\
+Calls are signed with both, the new one and the one before, for the given time
+(default 1d).",
+    },
+    Row {
+        command: Command::WebhookTest,
+        words: &["webhook", "test"],
+        arguments: &["ACCOUNT", "N"],
+        options: &[Opt::Config, Opt::Dir, Opt::Json],
+        summary: "Calls an endpoint with an event that did not happen",
+        details: "",
+    },
+    Row {
+        command: Command::WebhookQueue,
+        words: &["webhook", "queue"],
+        arguments: &["ACCOUNT"],
+        options: &[
+            Opt::Config,
+            Opt::Dir,
+            Opt::Endpoint,
+            Opt::Event,
+            Opt::Recipient,
+            Opt::CreatedBefore,
+            Opt::CreatedAfter,
+            Opt::Json,
+        ],
+        summary: "Lists the webhooks of an account that wait",
+        details: "Endpoint by endpoint, in the order in which they are due.",
+    },
+    Row {
+        command: Command::WebhookHistory,
+        words: &["webhook", "history"],
+        arguments: &["ACCOUNT"],
+        options: &[
+            Opt::Config,
+            Opt::Dir,
+            Opt::Endpoint,
+            Opt::Event,
+            Opt::Recipient,
+            Opt::Result,
+            Opt::CreatedBefore,
+            Opt::CreatedAfter,
+            Opt::Json,
+        ],
+        summary: "Lists the webhooks of an account that are over and kept",
+        details: "\
+In the order in which they ended. They are kept if keep_webhooks_secs says so, of
+the account or of [webhooks].",
+    },
+    Row {
+        command: Command::WebhookPayload,
+        words: &["webhook", "payload"],
+        arguments: &["ACCOUNT", "ID"],
+        options: &[Opt::Config, Opt::Dir],
+        summary: "Prints what a webhook says",
+        details: "",
+    },
+    Row {
+        command: Command::WebhookRedeliver,
+        words: &["webhook", "redeliver"],
+        arguments: &["ACCOUNT", "ID..."],
+        options: &[Opt::Config, Opt::Dir, Opt::Json],
+        summary: "Sends webhooks that are over once more, under their ids",
+        details: "",
+    },
+    Row {
+        command: Command::WebhookCancel,
+        words: &["webhook", "cancel"],
+        arguments: &["ACCOUNT", "ID..."],
+        options: &[Opt::Config, Opt::Dir, Opt::Json],
+        summary: "Gives up webhooks that wait",
         details: "",
     },
     Row {

@@ -14,7 +14,7 @@ use super::source::Source;
 use super::supervise::Wish;
 use super::{
     accounts, api_keys, check, client_keys, hold_rules, logins, lookup, mtasts, queue, retired,
-    secrets, sites, suppression, tlsresults, warm_up,
+    secrets, sites, suppression, tlsresults, warm_up, webhooks,
 };
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall};
 use crate::serve::Server;
@@ -329,6 +329,40 @@ pub fn run(
         Request::SuppressionLookup { account, address } => {
             suppression::look_up(control, &account, &address)
         }
+        Request::WebhookList { account } => webhooks::list(control, &account, item),
+        Request::WebhookPut {
+            account,
+            id,
+            url,
+            authorization,
+            events,
+            concurrency,
+        } => {
+            let new = webhooks::Said {
+                url,
+                authorization,
+                events,
+                concurrency,
+            };
+            webhooks::put(control, &account, id, new)
+        }
+        Request::WebhookChange { account, id, deed } => {
+            webhooks::change(control, &account, id, deed)
+        }
+        Request::WebhookTest { account, id } => webhooks::test(control, &account, id),
+        Request::WebhookQueue {
+            account,
+            after,
+            filter,
+        } => webhooks::queue(control, &account, after, *filter, item),
+        Request::WebhookHistory {
+            account,
+            after,
+            filter,
+        } => webhooks::history(control, &account, after, *filter, item),
+        Request::WebhookPayload { account, id } => webhooks::payload(control, &account, id),
+        Request::WebhookRedeliver { account, ids } => webhooks::redeliver(control, &account, &ids),
+        Request::WebhookCancel { account, ids } => webhooks::cancel(control, &account, &ids),
         Request::Check {} => check::check(control, item),
     }
 }

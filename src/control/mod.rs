@@ -27,6 +27,7 @@ mod supervise;
 mod suppression;
 mod tlsresults;
 mod warm_up;
+mod webhooks;
 
 pub use commands::{Control, run};
 pub use source::Source;

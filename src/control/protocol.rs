@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::queue::hooks::HookFilter;
 use crate::queue::retired::RetiredFilter;
 use crate::queue::{Deed, Filter};
 
@@ -332,8 +333,112 @@ pub enum Request {
         /// Which.
         address: String,
     },
+    /// The endpoints of an account's webhooks.
+    WebhookList {
+        /// Whose.
+        account: String,
+    },
+    /// Add an endpoint, or say something else of one.
+    WebhookPut {
+        /// Whose.
+        account: String,
+        /// None: a new one.
+        #[serde(default)]
+        id: Option<u32>,
+        /// Where calls go; none: as before.
+        #[serde(default)]
+        url: Option<String>,
+        /// The value of Authorization; empty: none; not there: as before.
+        #[serde(default)]
+        authorization: Option<String>,
+        /// Of what it is told; none: as before, or what receivers of the first version know.
+        #[serde(default)]
+        events: Option<Vec<String>>,
+        /// Calls at once; none: as before, or 1.
+        #[serde(default)]
+        concurrency: Option<u8>,
+    },
+    /// Do something to an endpoint.
+    WebhookChange {
+        /// Whose.
+        account: String,
+        /// Which.
+        id: u32,
+        /// What.
+        deed: WebhookDeed,
+    },
+    /// Make a call with an event that did not happen.
+    WebhookTest {
+        /// Whose.
+        account: String,
+        /// To which endpoint.
+        id: u32,
+    },
+    /// A page of an account's webhooks that wait. It may be short before the last.
+    WebhookQueue {
+        /// Whose.
+        account: String,
+        /// `next` of the page before.
+        #[serde(default)]
+        after: Option<String>,
+        /// Which.
+        #[serde(default)]
+        filter: Box<HookFilter>,
+    },
+    /// A page of those that are over and kept.
+    WebhookHistory {
+        /// Whose.
+        account: String,
+        /// `next` of the page before.
+        #[serde(default)]
+        after: Option<String>,
+        /// Which.
+        #[serde(default)]
+        filter: Box<HookFilter>,
+    },
+    /// What a webhook says, or said.
+    WebhookPayload {
+        /// Whose.
+        account: String,
+        /// Which.
+        id: u64,
+    },
+    /// Put webhooks that are over in line again.
+    WebhookRedeliver {
+        /// Whose.
+        account: String,
+        /// Which.
+        ids: Vec<u64>,
+    },
+    /// Give webhooks up that wait.
+    WebhookCancel {
+        /// Whose.
+        account: String,
+        /// Which.
+        ids: Vec<u64>,
+    },
     /// Check everything that is stored. Items tell progress, findings, and notes on what is not wrong.
     Check {},
+}
+
+/// What is done to an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum WebhookDeed {
+    /// It is taken out.
+    Remove {},
+    /// It is told of events again.
+    Enable {},
+    /// It is told of none.
+    Disable {
+        /// Why; may be empty.
+        why: String,
+    },
+    /// It gets another secret.
+    Rotate {
+        /// For how long the one before is valid too.
+        overlap_secs: u64,
+    },
 }
 
 /// A place between two pages of keys.

@@ -13,7 +13,8 @@ use super::ROOM;
 use crate::calls::ControlAnswer;
 use crate::metrics::labels;
 use crate::percore::PerCore;
-use crate::queue::events::{self, Consequences, Interest, Told};
+use crate::queue::events::{self, Consequences, Interest, Told as ToldEvents};
+use crate::queue::hooks::Told;
 use crate::queue::retired;
 use crate::queue::returned::{self, FoundBy, RETURNED_MAX, Returned, TakenReturned};
 use crate::queue::suppression::{self, Suppressed};
@@ -33,7 +34,7 @@ impl PerCore {
     pub(super) async fn take_events(
         self: &Rc<Self>,
         account: AccountName,
-        told: &Told,
+        told: &ToldEvents,
     ) -> Result<(), StoreError> {
         let shard = self.shard_of_account(account)?.clone();
         // Of an account that is gone nothing is kept.
@@ -41,6 +42,7 @@ impl PerCore {
         let interest = interest.ok_or(StoreError::AccountGone)?;
         let interest = self.with_room(account, interest).await?;
         let _turn = events::changing().await;
+        let _hooks = self.queue.hooks.turn(account.as_str()).await;
         let now = self.wall_clock();
         let done = events::take(&shard, account.as_str(), interest, told, now).await?;
         self.tell_consequences(account, done).await;
@@ -63,6 +65,7 @@ impl PerCore {
         };
         let interest = self.with_room(account, interest).await?;
         let _turn = events::changing().await;
+        let _hooks = self.queue.hooks.turn(account.as_str()).await;
         let now = self.wall_clock();
         let taken = returned::take(&shard, account.as_str(), interest, all, now).await?;
         let _ = point("queue.returned");
@@ -80,6 +83,9 @@ impl PerCore {
 
     /// Tells others of what is durable. A complaint that is told once and lost on the way is one less in a day's count.
     async fn tell_consequences(self: &Rc<Self>, account: AccountName, done: Consequences) {
+        for endpoint in &done.hooked {
+            self.queue.hooks.wake(account.as_str(), *endpoint);
+        }
         self.tell_suppressions(account, done.listed).await;
         let day = day_of(self.wall_clock());
         let mut complaints: BTreeMap<WarmUpKey, u32> = BTreeMap::new();
@@ -125,8 +131,11 @@ impl PerCore {
     pub(super) async fn suppression_hashes(
         &self,
         account: AccountName,
-    ) -> Result<Vec<u64>, StoreError> {
-        suppression::hashes(self.shard_of_account(account)?, account.as_str()).await
+    ) -> Result<(Vec<u64>, Told), StoreError> {
+        // First what may be changed without a turn of ours: whoever changes it tells it with a version.
+        let told = self.hooks_told(account).await?;
+        let hashes = suppression::hashes(self.shard_of_account(account)?, account.as_str()).await?;
+        Ok((hashes, told))
     }
 
     /// Why nothing is sent to these addresses.
@@ -252,4 +261,4 @@ impl PerCore {
 }
 
 const PRUNE_ANSWERED_EVERY: Duration = Duration::from_secs(600);
-const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+pub(super) const PRUNE_EVERY: Duration = Duration::from_secs(3600);

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::future::or;
+use message::Header;
 use shards::faults::point;
 use shards::rt;
 use shards::segments::BodyId;
@@ -19,7 +20,8 @@ use super::ROOM;
 use crate::calls::{Answer, Call};
 use crate::percore::PerCore;
 use crate::queue::events::{EVENTS_MAX, Event, EventId, OwedEvent, Told};
-use crate::queue::{Message, Operation, all};
+use crate::queue::hooks::hook_event;
+use crate::queue::{Message, Operation, QueueId, all};
 use crate::settings::AccountName;
 use crate::store::StoreError;
 
@@ -158,19 +160,34 @@ impl Line<'_> {
                 }
             };
             let mut owed = Vec::new();
+            let mut subject: Option<String> = None;
             for (index, row, event) in message.events() {
                 if load.events.len() == EVENTS_MAX {
                     self.put((shard, body));
                     break;
                 }
                 let id = message.id(index);
-                load.events
-                    .push(Event::of(&message.row, index, id, &row, event));
+                let mut told = Event::of(&message.row, index, id, &row, event);
+                let hooks = &self.core.queue.hooks;
+                if hooks.may_want(self.account, hook_event(event.kind, false)) {
+                    if subject.is_none() {
+                        subject = Some(subject_of(&message).await);
+                    }
+                    told.subject = subject.clone().unwrap_or_default();
+                    told.from_id = self.unique_id(&message, id);
+                }
+                load.events.push(told);
                 owed.push((index, event));
             }
             load.owed.push((message, owed));
         }
         load
+    }
+
+    /// What makes the MAIL FROM of a recipient unique; empty: it is not.
+    fn unique_id(&self, message: &Message, id: u64) -> String {
+        let id = QueueId::from_u64(id).filter(|_| message.row.has_from_ids());
+        id.map_or_else(String::new, |id| self.core.from_ids.encode(id))
     }
 
     fn again(&self, owed: &[Owing]) {
@@ -223,6 +240,17 @@ impl Line<'_> {
     }
 }
 
+/// The subject of a message; empty if it has none or can't be read now, which holds no event up.
+async fn subject_of(message: &Message) -> String {
+    let Ok(head) = super::notice::head(message).await else {
+        return String::new();
+    };
+    let subject = Header::of_message(&head).first("subject");
+    let subject = subject.map_or_else(String::new, |field| field.text());
+    let end = subject.char_indices().nth(SUBJECT_MAX).map(|(at, _)| at);
+    subject[..end.unwrap_or(subject.len())].to_string()
+}
+
 impl Drop for Line<'_> {
     fn drop(&mut self) {
         self.core.queue.telling.borrow_mut().remove(self.account);
@@ -234,5 +262,7 @@ fn is_out_of_service(error: &StorageError) -> bool {
 }
 
 /// Between two tries, at first and in the end.
+/// Characters of a subject that are told.
+const SUBJECT_MAX: usize = 1000;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);

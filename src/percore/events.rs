@@ -10,6 +10,7 @@ use super::PerCore;
 use crate::calls::{Answer, Call};
 use crate::live::Live;
 use crate::queue::events::Interest;
+use crate::queue::hooks::Told;
 use crate::settings::AccountName;
 use crate::store::StoreError;
 
@@ -30,7 +31,11 @@ impl PerCore {
         let load = async {
             let owner = self.owner_of(account.as_str());
             match self.call(owner, Call::SuppressionHashes { account }).await {
-                Ok(Answer::Hashes(hashes)) => hashes,
+                Ok(Answer::Hashes(Ok((hashes, (version, events))))) => {
+                    self.queue.hooks.know(account.as_str(), version, events);
+                    Ok(hashes)
+                }
+                Ok(Answer::Hashes(Err(error))) => Err(error),
                 _ => Err(StoreError::Storage(StorageError::Busy)),
             }
         };
@@ -49,6 +54,16 @@ impl PerCore {
             Ok(Answer::Suppressed(reasons)) => reasons,
             _ => Err(StoreError::Storage(StorageError::Busy)),
         }
+    }
+
+    /// Tells all cores of which events of an account anybody is told; answers how many gave no answer: they hear it some minutes later.
+    pub(crate) async fn tell_hooks(&self, account: AccountName, told: Told) -> u16 {
+        let mut silent = 0;
+        for core in 0..self.shard_cores {
+            let call = Call::HooksChanged { account, told };
+            silent += u16::from(self.call(CoreId(core), call).await.is_err());
+        }
+        silent
     }
 
     /// Tells all cores of a change of a list; answers how many gave no answer: they load it anew some minutes later.

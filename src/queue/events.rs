@@ -5,7 +5,7 @@
 //! account, committed there with all that its subscribers make of it, and then crossed out. It has a number ([`EventId`]), under which it is
 //! taken once. What nobody wants is not owed: a delivery of an account that keeps nothing costs what it did before.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use shards::storage::{Batch, Shard};
 
 use super::rows::{Attempt, MessageRow, RecipientRow, State};
 use super::warm_up::WarmUpKey;
-use super::{retired, returned, suppression};
+use super::{hooks, retired, returned, suppression};
 use crate::settings::Settings;
 use crate::store::{StoreError, rows};
 
@@ -123,6 +123,10 @@ pub struct Event {
     pub account: String,
     /// With its angle brackets; empty if it has none.
     pub message_id: String,
+    /// Of the message, if anybody wants to know it: whoever carries the event reads it.
+    pub subject: String,
+    /// What made the recipient's MAIL FROM unique; empty: it was not, or nobody wants to know it.
+    pub from_id: String,
     /// RFC 3461 4.4, as it came.
     pub envid: Option<String>,
     /// Empty for the null path.
@@ -195,6 +199,8 @@ impl Event {
             at: owed.at,
             account: message.account.clone(),
             message_id: message.message_id.clone(),
+            subject: String::new(),
+            from_id: String::new(),
             envid: message.envid.clone(),
             reverse_path: message.reverse_path.clone(),
             recipient: recipient.map_or_else(String::new, |r| r.address.clone()),
@@ -248,6 +254,10 @@ pub struct Interest {
     pub suppresses: bool,
     /// How long recipients that are over are kept; 0: they are not.
     pub keeps_retired_secs: u64,
+    /// How long webhooks that are over are kept; 0: they are not.
+    pub keeps_webhooks_secs: u64,
+    /// Webhooks that may wait.
+    pub pending_webhooks_max: u64,
 }
 
 impl Interest {
@@ -262,6 +272,12 @@ impl Interest {
                 .unwrap_or(queue.keep_retired_secs)
                 .duration()
                 .as_secs(),
+            keeps_webhooks_secs: own
+                .keep_webhooks_secs
+                .unwrap_or(settings.server.webhooks.keep_webhooks_secs)
+                .duration()
+                .as_secs(),
+            pending_webhooks_max: settings.server.webhooks.pending_per_account_max,
         })
     }
 }
@@ -276,6 +292,8 @@ pub struct Question<'a> {
     pub interest: Interest,
     /// Whether something is stored of the address in the account's list, or that is not known.
     pub may_be_listed: bool,
+    /// Whether an endpoint is told of it, or that is not known.
+    pub may_be_hooked: bool,
 }
 
 /// Who is told of events, in the account's shard. The one place where another is added.
@@ -287,13 +305,17 @@ pub enum Subscriber {
     Suppression,
     /// Addresses of pools that count complaints.
     WarmUp,
+    /// Receivers of the account's webhooks.
+    Webhooks,
 }
 
 impl Subscriber {
-    const ALL: [Subscriber; 3] = [
+    /// In their order: those of webhooks tell what the event did to the suppression list.
+    const ALL: [Subscriber; 4] = [
         Subscriber::Retired,
         Subscriber::Suppression,
         Subscriber::WarmUp,
+        Subscriber::Webhooks,
     ];
 
     fn wants(self, question: &Question<'_>) -> bool {
@@ -302,6 +324,7 @@ impl Subscriber {
             Subscriber::Suppression => suppression::wants(question),
             // Complaints come back, and are never owed.
             Subscriber::WarmUp => false,
+            Subscriber::Webhooks => hooks::wants(question),
         }
     }
 
@@ -323,6 +346,7 @@ impl Subscriber {
                 writing.done.complaints.extend(key);
                 Ok(())
             }
+            Subscriber::Webhooks => hooks::take(event, interest, writing).await,
         }
     }
 }
@@ -369,6 +393,10 @@ pub struct Writing<'a> {
     pub now: i64,
     changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     done: Consequences,
+    /// The small rows of the account's webhooks, once they were read.
+    pub(super) hooks: Option<hooks::Book>,
+    /// The event that put its address on the suppression list.
+    pub(super) suppressing: Option<EventId>,
 }
 
 /// What others have to hear of once it is durable.
@@ -378,6 +406,8 @@ pub struct Consequences {
     pub listed: Vec<(u64, bool)>,
     /// Owners of what addresses of pools may send: about a complaint each.
     pub complaints: Vec<WarmUpKey>,
+    /// The flow of webhooks: endpoints that are to be told something.
+    pub hooked: BTreeSet<u32>,
 }
 
 impl<'a> Writing<'a> {
@@ -388,6 +418,8 @@ impl<'a> Writing<'a> {
             now,
             changes: BTreeMap::new(),
             done: Consequences::default(),
+            hooks: None,
+            suppressing: None,
         }
     }
 
@@ -404,11 +436,22 @@ impl<'a> Writing<'a> {
         prefix: &[u8],
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
-        let from = prefix.to_vec();
+        self.scan_from(prefix, prefix.to_vec(), limit).await
+    }
+
+    /// The first rows of a prefix from a key on.
+    pub(super) async fn scan_from(
+        &self,
+        prefix: &[u8],
+        from: Vec<u8>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
         let changes = self.changes.range(from.clone()..);
         let changes: Vec<_> = changes.take_while(|(k, _)| k.starts_with(prefix)).collect();
         // One for each that may be gone.
-        let found = self.shard.scan(from.clone(), from, limit + changes.len());
+        let found = self
+            .shard
+            .scan(prefix.to_vec(), from, limit + changes.len());
         let mut rows: BTreeMap<Vec<u8>, Vec<u8>> = found.await?.into_iter().collect();
         for (key, change) in changes {
             match change {
@@ -430,6 +473,11 @@ impl<'a> Writing<'a> {
     /// Every core has to know whether an address is in the list.
     pub(super) fn listed(&mut self, hash: u64, is_listed: bool) {
         self.done.listed.push((hash, is_listed));
+    }
+
+    /// Something is to be told to an endpoint.
+    pub(super) fn hooked(&mut self, endpoint: u32) {
+        self.done.hooked.insert(endpoint);
     }
 
     /// Durable when it returns.

@@ -15,6 +15,7 @@ use shards::storage::{Batch, Shard};
 
 use super::events::{self, EventKind, Interest, Question};
 use super::hold_rules::HoldRules;
+use super::hooks::{Hooks, hook_event};
 use super::load;
 use super::moved::Moved;
 use super::route::Routes;
@@ -62,6 +63,8 @@ pub struct Queue {
     interests: RefCell<Interests>,
     /// Suppression lists of accounts whose mail is here.
     pub lists: Lists,
+    /// Their webhooks.
+    pub hooks: Hooks,
     /// By account, messages of which the account's shard has still to hear, while somebody tells it.
     pub telling: RefCell<HashMap<String, BTreeSet<(u16, u64)>>>,
     /// Hold new mail.
@@ -103,6 +106,7 @@ impl Queue {
             held: Cell::new(0),
             interests: RefCell::new(Rc::new(|_| None)),
             lists: Lists::default(),
+            hooks: Hooks::default(),
             telling: RefCell::default(),
             hold_rules: RefCell::default(),
             resuming: Cell::new(0),
@@ -147,6 +151,7 @@ impl Queue {
                 row,
                 interest,
                 may_be_listed: self.lists.may_have(account, &recipient.address),
+                may_be_hooked: self.hooks.may_want(account, hook_event(kind, false)),
             })
         });
     }

@@ -7,6 +7,7 @@
 pub mod events;
 pub mod from_id;
 mod hold_rules;
+pub mod hooks;
 pub mod id;
 mod load;
 mod messages;

@@ -35,6 +35,10 @@ pub struct RetiredRow {
     pub at: i64,
     /// With its angle brackets; empty if it has none.
     pub message_id: String,
+    /// Of the message, if webhooks told it.
+    pub subject: String,
+    /// What made the recipient's MAIL FROM unique, if webhooks told it.
+    pub from_id: String,
     /// RFC 3461 4.4, as it came.
     pub envid: Option<String>,
     /// Empty for the null path.
@@ -85,6 +89,8 @@ pub(super) async fn take(
         result: event.id.kind,
         at: event.at.max(0),
         message_id: event.message_id.clone(),
+        subject: event.subject.clone(),
+        from_id: event.from_id.clone(),
         envid: event.envid.clone(),
         reverse_path: event.reverse_path.clone(),
         recipient: event.recipient.clone(),

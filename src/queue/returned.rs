@@ -230,6 +230,8 @@ impl ReturnedResult {
             at: self.at,
             account: account.to_string(),
             message_id: row.message_id.clone(),
+            subject: row.subject.clone(),
+            from_id: row.from_id.clone(),
             envid: row.envid.clone(),
             reverse_path: row.reverse_path.clone(),
             recipient: row.recipient.clone(),

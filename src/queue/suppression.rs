@@ -209,6 +209,7 @@ pub(super) async fn take(
             if judged == Suppression::AtOnce || count >= FAILURES_MAX {
                 row.suppressed = Some(automatic(event, reason(event, count)));
                 row.failures.clear();
+                writing.suppressing = Some(event.id);
             }
             writing.listed(hash_of(&base), true);
         }

@@ -23,7 +23,10 @@ thread_local! {
 
 fn queue(context: &Context) -> Rc<Queue> {
     NOW.set(1_000);
-    Queue::new(&context.shards, 1 << 20, || NOW.get())
+    let queue = Queue::new(&context.shards, 1 << 20, || NOW.get());
+    // No endpoint is told of anything.
+    queue.hooks.know("anna", 0, webapi::hook::HookEvents::NONE);
+    queue
 }
 
 fn row(addresses: &[&str]) -> MessageRow {
@@ -517,6 +520,8 @@ async fn answered(work: Work, verdict: Verdict, code: u16) {
 const INTERESTED: events::Interest = events::Interest {
     suppresses: true,
     keeps_retired_secs: 0,
+    keeps_webhooks_secs: 0,
+    pending_webhooks_max: 1000,
 };
 
 /// The events of a message to an address that ended so; the account's list has what is said.
@@ -781,6 +786,7 @@ fn what_is_over_is_kept_once_and_goes_at_its_time() {
         let interest = events::Interest {
             suppresses: false,
             keeps_retired_secs: 100,
+            ..events::Interest::default()
         };
         queue.use_interests(move |_| Some(interest));
         let mut numbers = Vec::new();
@@ -877,6 +883,7 @@ fn many_that_are_over_go_slice_by_slice_and_a_late_one_is_found() {
         let interest = events::Interest {
             suppresses: false,
             keeps_retired_secs: 100,
+            ..events::Interest::default()
         };
         queue.use_interests(move |_| Some(interest));
         let taken = (Verdict::Delivered, 250);

@@ -26,6 +26,8 @@ pub struct Account {
     pub suppress_on_failure: Option<bool>,
     /// How long recipients of its mail that are over are kept, instead of the server's default; 0: they are not.
     pub keep_retired_secs: Option<Secs>,
+    /// How long webhooks of its own that are over are kept, instead of the server's default; 0: they are not.
+    pub keep_webhooks_secs: Option<Secs>,
     /// Addresses of its own: what it submits when it has logged in with one of them gets a MAIL FROM of its own for each recipient.
     pub unique_mail_from: Vec<AddressText>,
     /// Mailboxes it begins with, instead of the server's default. Read once, when the account is first opened.

@@ -213,6 +213,10 @@ shutdown_grace_secs = "3s"
 [queue]
 keep_retired_secs = "72h"
 
+[webhooks]
+keep_webhooks_secs = "72h"
+allow_networks = ["127.0.0.0/8", "::1/128"]
+
 [storage]
 segment_size_bytes = "16MiB"
 disk_reserve_bytes = "64MiB"

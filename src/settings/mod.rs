@@ -3,7 +3,7 @@
 //! RFC 5321 4.5.3 (minimum limits and timeouts), RFC 9051 5.4 (autologout).
 //! Not here: secrets (rows of the account's shard), address resolution (`directory/`), anything that changes while mail flows.
 //!
-//! `model` is the whole: `server`, `listener`, `limits`, `queue`, `dns`, `oauth`, `outbound`, `pool`, `tls_policy` model the static file, `shaping` the file of rules beside it, `domains` the domains file with `dkim`, `account` one account's file.
+//! `model` is the whole: `server`, `listener`, `limits`, `queue`, `dns`, `oauth`, `outbound`, `pool`, `tls_policy`, `webhooks` model the static file, `shaping` the file of rules beside it, `domains` the domains file with `dkim`, `account` one account's file.
 //! `load` reads the files, `parse` turns a text into a model and finds all its errors, `check` looks at everything together,
 //! `problem` is how an error reads. `reload` says what a new version changes, `edit` writes the server's own changes,
 //! `example` prints every field, `local` is built in for `localserve`. `sendmail` is a file apart, of the command of that name.
@@ -39,6 +39,7 @@ pub mod shaping;
 pub mod text;
 pub mod tls_policy;
 pub mod units;
+pub mod webhooks;
 
 pub use self::dkim::{DkimCanonicalization, DkimSelector, SelectorName};
 pub use account::{Account, AccountAddress, LoginDisabled};
@@ -69,3 +70,4 @@ pub use shaping::{ReplyAction, ReplyStage, Shaping, SiteShape};
 pub use text::{Fingerprint, Fingerprints, Text, Texts};
 pub use tls_policy::TlsPolicy;
 pub use units::{Bytes, PerNetwork, Secs};
+pub use webhooks::Webhooks;

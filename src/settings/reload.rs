@@ -64,7 +64,7 @@ pub fn compare(old: &Settings, new: &mut Settings) -> Change {
 }
 
 /// Each field of the static file: whether a change needs a restart, and whether the two versions agree.
-fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 22] {
+fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 23] {
     // Taken apart without `..`, so that a new field must be placed here.
     let Server {
         data_dir,
@@ -88,6 +88,7 @@ fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 22] {
         initial_mailboxes,
         dns,
         tls_policy,
+        webhooks,
         listener,
     } = new;
     [
@@ -104,6 +105,7 @@ fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 22] {
         ("log", false, *log == old.log),
         ("dns", false, *dns == old.dns),
         ("tls_policy", false, *tls_policy == old.tls_policy),
+        ("webhooks", false, *webhooks == old.webhooks),
         ("cores", true, *cores == old.cores),
         ("storage", true, *storage == old.storage),
         ("limits", false, *limits == old.limits),

@@ -16,6 +16,7 @@ use super::pool::{Pool, WarmUp};
 use super::queue::Queue;
 use super::tls_policy::TlsPolicy;
 use super::units::{Bytes, Secs};
+use super::webhooks::Webhooks;
 
 /// The static file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,6 +66,8 @@ pub struct Server {
     pub dns: Dns,
     /// What outgoing connections must hold to.
     pub tls_policy: TlsPolicy,
+    /// How receivers of webhooks are called.
+    pub webhooks: Webhooks,
     /// Where the server listens.
     pub listener: Vec<Listener>,
 }
@@ -138,6 +141,7 @@ impl Default for Server {
             initial_mailboxes: InitialMailboxes::default(),
             dns: Dns::default(),
             tls_policy: TlsPolicy::default(),
+            webhooks: Webhooks::default(),
             listener: Vec::new(),
         }
     }

@@ -371,7 +371,13 @@ async fn finish_removals(shard: &Rc<Shard>, name: Option<&str>) -> Result<bool, 
 /// Removes all rows and bodies of an account that no name leads to, and at last the row that says so. May be repeated.
 async fn remove_rows(shard: &Rc<Shard>, id: AccountId, name: &str) -> Result<(), StoreError> {
     forget_logins(shard, name).await?;
-    for kind in [keys::SUPPRESSIONS, keys::RETIRED, keys::EVENTS] {
+    let kinds = [
+        keys::SUPPRESSIONS,
+        keys::RETIRED,
+        keys::EVENTS,
+        keys::WEBHOOKS,
+    ];
+    for kind in kinds {
         remove_prefix(shard, keys::of_account(kind, name)).await?;
     }
     let prefix = keys::account_prefix(id);

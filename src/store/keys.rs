@@ -29,6 +29,7 @@
 //! | `S` name NUL address | address of an account's suppression list (`queue/suppression.rs`) |
 //! | `H` name NUL kind | recipients of the queue that are over, kept for their account (`queue/retired.rs`) |
 //! | `E` name NUL event | number of an event of the queue that was taken, until nobody repeats it (`queue/events.rs`) |
+//! | `w` name NUL kind | webhooks of an account: endpoints, what waits for them, what was sent (`queue/hooks/mod.rs`) |
 //! | `h` | hold rules of the queue, the same in every shard (`queue/hold_rules.rs`) |
 //! | `q` number (index) | queued message; what became of one of its recipients (`queue/rows.rs`) |
 
@@ -101,6 +102,9 @@ pub const SUPPRESSIONS: &[u8] = b"S";
 
 /// Recipients that are over.
 pub const RETIRED: &[u8] = b"H";
+
+/// Webhooks of accounts.
+pub const WEBHOOKS: &[u8] = b"w";
 
 /// Numbers of events that were taken.
 pub const EVENTS: &[u8] = b"E";

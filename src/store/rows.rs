@@ -280,6 +280,14 @@ pub fn retired_key(account: &str) -> Vec<u8> {
     super::keys::of_account(RETIRED, account)
 }
 
+/// Keys of webhooks begin so; the account and more follow.
+pub const WEBHOOKS: &[u8] = super::keys::WEBHOOKS;
+
+/// The beginning of those of an account.
+pub fn webhooks_key(account: &str) -> Vec<u8> {
+    super::keys::of_account(WEBHOOKS, account)
+}
+
 /// Keys of events that were taken begin so; the account and the event follow.
 pub const EVENTS: &[u8] = super::keys::EVENTS;
 

@@ -15,6 +15,8 @@ use crate::store::tests::Store;
 const KEEPS: events::Interest = events::Interest {
     suppresses: true,
     keeps_retired_secs: 100_000,
+    keeps_webhooks_secs: 0,
+    pending_webhooks_max: 1000,
 };
 
 /// Someone to whom mail went out, as the account's shard hears of it.
@@ -71,6 +73,8 @@ fn sent() -> events::Event {
         at: 1_000,
         account: "anna".into(),
         message_id: "<1@example.org>".into(),
+        subject: String::new(),
+        from_id: String::new(),
         envid: None,
         reverse_path: "anna@example.org".into(),
         recipient: "bob@one.example".into(),

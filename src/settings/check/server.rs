@@ -103,6 +103,15 @@ impl Check<'_> {
                 "leave it out for the default",
             );
         }
+        let waits = &self.settings.server.webhooks.retry_secs;
+        if waits.len() > 100 || waits.iter().any(|wait| wait.0.is_zero()) {
+            self.report(
+                &self.texts.server,
+                &["webhooks", "retry_secs"],
+                "at most 100 waits, each of a second or more".to_owned(),
+                "leave it out for the default",
+            );
+        }
         for (path, value) in timeouts(&self.settings.server) {
             if value.0.is_zero() {
                 let steps: Vec<&str> = path.split('.').collect();
@@ -378,6 +387,7 @@ fn ranges(server: &Server) -> Vec<(&'static str, u64, u64, u64)> {
     let (cores, storage, limits) = (&server.cores, &server.storage, &server.limits);
     let (smtp, imap, http, auth) = (&limits.smtp, &limits.imap, &limits.http, &limits.auth);
     let queue = &server.queue;
+    let hooks = &server.webhooks;
     vec![
         // io_uring: IORING_MAX_ENTRIES is 32768.
         ("cores.ring_depth", cores.ring_depth.into(), 64, 32_768),
@@ -445,6 +455,14 @@ fn ranges(server: &Server) -> Vec<(&'static str, u64, u64, u64)> {
         ("queue.hold_max_secs", queue.hold_max_secs.0.as_secs(), 0, 999_999_999),
         ("queue.fresh_memory_bytes", queue.fresh_memory_bytes.0, 0, ANY),
         ("queue.keep_retired_secs", queue.keep_retired_secs.0.as_secs(), 0, 3660 * 86_400),
+        ("webhooks.timeout_secs", hooks.timeout_secs.0.as_secs(), 1, 600),
+        ("webhooks.connect_timeout_secs", hooks.connect_timeout_secs.0.as_secs(), 1, 600),
+        ("webhooks.calls_per_core_max", hooks.calls_per_core_max.into(), 2, 10_000),
+        ("webhooks.calls_per_account_max", hooks.calls_per_account_max.into(), 1, 10_000),
+        ("webhooks.pending_per_account_max", hooks.pending_per_account_max, 1, 100_000_000),
+        ("webhooks.keep_webhooks_secs", hooks.keep_webhooks_secs.0.as_secs(), 0, 3660 * 86_400),
+        ("webhooks.disable_after_secs", hooks.disable_after_secs.0.as_secs(), 1, 3660 * 86_400),
+        ("webhooks.give_up_after_secs", hooks.give_up_after_secs.0.as_secs(), 1, 3660 * 86_400),
         ("queue.recipients_per_core_max", queue.recipients_per_core_max.into(), 1, 100_000_000),
         ("limits.auth.argon2_passes", auth.argon2_passes.into(), 1, 64),
         ("limits.auth.records_kept_days", auth.records_kept_days.into(), 1, 3650),

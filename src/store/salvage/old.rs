@@ -61,6 +61,7 @@ impl OldIndex {
                     keys::HOLD_RULES,
                     keys::STS_POLICIES,
                     keys::SUPPRESSIONS,
+                    keys::WEBHOOKS,
                 ]
                 .into_iter()
                 .flat_map(|prefix| scan(&index, prefix))

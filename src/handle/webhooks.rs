@@ -1,0 +1,175 @@
+//! Webhooks of this core's accounts: their endpoints, what waits and what was. The calls are made in `hooks`.
+
+use std::rc::Rc;
+
+use shards::rt;
+
+use super::ROOM;
+use crate::calls::ControlAnswer;
+use crate::login;
+use crate::percore::PerCore;
+use crate::queue::hooks::{self, EndpointRow, HookAnswer, HookAsk, Told};
+use crate::settings::AccountName;
+use crate::store::StoreError;
+
+impl PerCore {
+    pub(super) async fn webhooks(
+        self: &Rc<Self>,
+        account: AccountName,
+        ask: HookAsk,
+    ) -> Result<ControlAnswer, StoreError> {
+        let answer = self.ask_webhooks(account, ask).await?;
+        Ok(ControlAnswer::Webhooks(Box::new(answer)))
+    }
+
+    async fn ask_webhooks(
+        self: &Rc<Self>,
+        account: AccountName,
+        ask: HookAsk,
+    ) -> Result<HookAnswer, StoreError> {
+        let shard = self.shard_of_account(account)?.clone();
+        let name = account.as_str();
+        let interest = self.queue.interest(name).ok_or(StoreError::AccountGone)?;
+        let _turn = self.queue.hooks.turn(name).await;
+        let now = self.wall_clock();
+        let changed = match ask {
+            HookAsk::List => {
+                let (endpoints, dropped, _) = hooks::endpoints(&shard, name).await?;
+                return Ok(HookAnswer::List { endpoints, dropped });
+            }
+            HookAsk::Pending {
+                filter,
+                after,
+                limit,
+            } => {
+                let page = hooks::pending(&shard, name, &filter, after, limit).await?;
+                return Ok(HookAnswer::Pending(page));
+            }
+            HookAsk::Retired {
+                filter,
+                after,
+                limit,
+            } => {
+                let page = hooks::retired(&shard, name, &filter, after, limit).await?;
+                return Ok(HookAnswer::Retired(page));
+            }
+            HookAsk::Payload { id } => {
+                return Ok(HookAnswer::Payload(hooks::payload(&shard, name, id).await?));
+            }
+            HookAsk::Redeliver { id } => {
+                let endpoint = hooks::redeliver(&shard, name, id, now).await?;
+                endpoint.inspect(|endpoint| self.queue.hooks.wake(name, *endpoint));
+                return Ok(HookAnswer::Redelivered(endpoint.is_some()));
+            }
+            HookAsk::Cancel { hooks: all } => {
+                let canceled = hooks::cancel(&shard, name, interest, &all, now).await?;
+                let (endpoints, ..) = hooks::endpoints(&shard, name).await?;
+                self.queue
+                    .hooks
+                    .waiting(name, endpoints.iter().map(|(_, count)| count).sum());
+                return Ok(HookAnswer::Canceled(canceled));
+            }
+            HookAsk::Test { .. } => return Err(StoreError::NotAllowed("no call is made here")),
+            HookAsk::Put { id, spec } => {
+                hooks::put(&shard, name, (id, &spec), secret()?, now).await?
+            }
+            HookAsk::Remove { id } => hooks::remove(&shard, name, id, now).await?,
+            HookAsk::Enable { id, enabled } => {
+                hooks::set_enabled(&shard, name, id, &enabled, now).await?
+            }
+            HookAsk::Rotate { id, overlap_secs } => {
+                let until = now.saturating_add_unsigned(overlap_secs);
+                hooks::rotate(&shard, name, id, (secret()?, until), now).await?
+            }
+        };
+        let (endpoint, told): (Option<EndpointRow>, Told) = changed;
+        let silent = match &endpoint {
+            Some(endpoint) => {
+                // What is off stays so, what is gone is erased, what is on again goes on.
+                self.queue.hooks.wake(name, endpoint.id);
+                self.tell_hooks(account, told).await
+            }
+            None => 0,
+        };
+        Ok(HookAnswer::Endpoint(endpoint.map(Box::new), silent))
+    }
+
+    /// What this core's accounts want of events, beside the hashes of a suppression list.
+    pub(super) async fn hooks_told(&self, account: AccountName) -> Result<Told, StoreError> {
+        let shard = self.shard_of_account(account)?;
+        let (.., told) = hooks::endpoints(shard, account.as_str()).await?;
+        Ok(told)
+    }
+
+    /// Ends what is over for long, now and every hour.
+    pub(super) fn prune_hooks(self: &Rc<Self>) {
+        let core = self.clone();
+        rt::spawn(&ROOM, async move {
+            loop {
+                for shard in &core.shards {
+                    if let Err(error) = core.prune_hooks_of(shard).await {
+                        tracing::warn!(shard = %shard.id(), %error, "old webhooks stay for another hour");
+                    }
+                }
+                rt::sleep(super::events::PRUNE_EVERY).await;
+            }
+        });
+    }
+
+    async fn prune_hooks_of(
+        self: &Rc<Self>,
+        shard: &Rc<shards::storage::Shard>,
+    ) -> Result<(), StoreError> {
+        let mut after: Option<String> = None;
+        loop {
+            let accounts = hooks::accounts(shard, after.as_deref(), ACCOUNTS_AT_ONCE).await?;
+            after = accounts.last().cloned();
+            for account in &accounts {
+                // The rows of one that is gone go with it.
+                let Some(interest) = self.queue.interest(account) else {
+                    continue;
+                };
+                let now = self.wall_clock();
+                let keeps = i64::try_from(interest.keeps_webhooks_secs).unwrap_or(i64::MAX);
+                let end = match keeps {
+                    0 => i64::MAX,
+                    keeps => now.saturating_sub(keeps),
+                };
+                let mut goes_on = true;
+                while goes_on {
+                    let _turn = self.queue.hooks.turn(account).await;
+                    let what = (end, hooks::RETIRED_MAX);
+                    goes_on = hooks::prune(shard, account, what, now).await?;
+                }
+                let give_up = {
+                    let live = self.live();
+                    let webhooks = &live.settings.server.webhooks;
+                    webhooks.give_up_after_secs.duration().as_secs()
+                };
+                let before = now.saturating_sub_unsigned(give_up);
+                for (endpoint, _) in hooks::lines(shard, account).await? {
+                    let mut goes_on = endpoint.removed || endpoint.disabled.is_some();
+                    while goes_on {
+                        let _turn = self.queue.hooks.turn(account).await;
+                        let what = (before, interest);
+                        goes_on = hooks::purge(shard, account, &endpoint, what, now).await?;
+                    }
+                }
+            }
+            if accounts.len() < ACCOUNTS_AT_ONCE {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn secret() -> Result<Vec<u8>, StoreError> {
+    let mut octets = vec![0; SECRET_OCTETS];
+    login::random(&mut octets).map_err(|_| StoreError::Limit("no randomness"))?;
+    Ok(octets)
+}
+
+/// Octets of a new secret: as many as the hash that signs has.
+const SECRET_OCTETS: usize = 32;
+/// Accounts that are looked for at once.
+const ACCOUNTS_AT_ONCE: usize = 100;

@@ -1,0 +1,497 @@
+//! Webhooks of accounts: who is to be told of what (endpoints), what is to be told (hooks), and what was. Rows in the account's shard, which
+//! its owner alone writes, one change of an account after the other ([`Hooks::turn`]). docs/WEBHOOKS.md, docs/STORAGE.md.
+//!
+//! | key, behind `w` account NUL | row |
+//! |---|---|
+//! | `a` | numbers given out, and how many rows of each kind there are: the first of the account's |
+//! | `e` endpoint | an endpoint |
+//! | `f` endpoint | how many hooks wait for it, and no earlier one than when |
+//! | `d` endpoint time hook | when a hook is due |
+//! | `p` hook | a hook that waits: all but its payload |
+//! | `b` hook | its payload, which stays while it is kept |
+//! | `q` recipient endpoint | the hook that a newer event of the recipient makes needless |
+//! | `n` hook | when a hook that is kept was over |
+//! | `r` time hook | a hook that is over and kept |
+//!
+//! Rows are erased from the front on, and an erased row is walked over by every scan that begins before it until fjall has merged it away: so
+//! scans begin where `f` and `a` say that the first one lies.
+//!
+//! Not here: calls (`src/hooks`).
+
+mod ask;
+mod endpoints;
+mod history;
+mod known;
+mod plan;
+mod step;
+mod target;
+#[cfg(test)]
+mod tests;
+
+pub use ask::{HookAnswer, HookAsk};
+pub use endpoints::{
+    Enabled, EndpointSpec, Told, endpoint, endpoints, lines, mail_paid, put, remove, rotate,
+    set_enabled,
+};
+pub use history::{
+    HookFilter, HookPage, PAGE_MAX, RETIRED_MAX, RetiredPage, accounts, cancel, payload, pending,
+    prune, purge, redeliver, retired,
+};
+pub use known::Hooks;
+pub use plan::{OutgoingHook, hook_event, plan};
+pub(super) use plan::{take, wants};
+pub use step::{Claimed, Step, Terms, resume, step};
+pub use target::Target;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use webapi::hook::{HookEvent, HookEvents, Secret};
+
+use super::events::Writing;
+use crate::store::{StoreError, rows};
+
+/// Where an account has events sent.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointRow {
+    /// Its number, within the account.
+    pub id: u32,
+    /// `http` or `https`.
+    pub url: String,
+    /// The value of the header field Authorization.
+    pub authorization: Option<String>,
+    /// See [`EndpointRow::events`].
+    pub event_bits: u16,
+    /// The one that is valid now, then those that are for a while.
+    pub secrets: Vec<SecretRow>,
+    /// Calls at once; 1 keeps the order.
+    pub concurrency: u8,
+    /// When it was added, seconds since 1970.
+    pub created: i64,
+    /// It has failed since then, without any success.
+    pub failing_since: Option<i64>,
+    /// It is switched off: why.
+    pub disabled: Option<String>,
+    /// Its account has still to be told that it was switched off, after this hook.
+    pub mail_owed: Option<u64>,
+    /// It is gone, and its hooks are being erased.
+    pub removed: bool,
+}
+
+/// Without its secrets.
+impl std::fmt::Debug for EndpointRow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EndpointRow")
+            .field("id", &self.id)
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A secret of an endpoint.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretRow {
+    /// Its octets.
+    pub octets: Vec<u8>,
+    /// Until when it is valid; none: it is the current one.
+    pub until: Option<i64>,
+}
+
+impl EndpointRow {
+    /// What it is told.
+    pub fn events(&self) -> HookEvents {
+        HookEvents::from_bits(self.event_bits)
+    }
+
+    /// Whether new events are for it.
+    fn is_told(&self, event: HookEvent) -> bool {
+        !self.removed && self.disabled.is_none() && self.events().has(event)
+    }
+
+    /// Those that sign a call now.
+    pub fn secrets(&self, now: i64) -> Vec<Secret> {
+        let valid = self
+            .secrets
+            .iter()
+            .filter(|secret| secret.until.is_none_or(|until| until > now));
+        valid
+            .filter_map(|secret| Secret::of(secret.octets.clone()).ok())
+            .collect()
+    }
+}
+
+/// What a receiver is to be told; its payload lies beside it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookRow {
+    /// Its number: of all hooks of the account, in the order in which they were made.
+    pub id: u64,
+    /// To whom.
+    pub endpoint: u32,
+    /// A word of [`HookEvent`].
+    pub event: String,
+    /// The number of the recipient it is about; 0: of none.
+    pub recipient: u64,
+    /// What made the recipient's MAIL FROM unique; may be empty.
+    pub from_id: String,
+    /// With its angle brackets; may be empty.
+    pub message_id: String,
+    /// Of the message.
+    pub subject: String,
+    /// Octets of its payload.
+    pub size: u32,
+    /// When it was made, seconds since 1970.
+    pub created: i64,
+    /// Attempts that were begun.
+    pub attempts: u32,
+    /// When the next one is made, if nothing is heard of one under way.
+    pub due: i64,
+    /// The first attempt and the latest.
+    pub results: Vec<HookResult>,
+}
+
+/// What came of an attempt.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookResult {
+    /// When it began, seconds since 1970.
+    pub at: i64,
+    /// How long it took.
+    pub took_ms: u32,
+    /// Where it went.
+    pub url: String,
+    /// The receiver has it.
+    pub success: bool,
+    /// The status; 0: there was no answer.
+    pub code: u16,
+    /// Why it was no success, in words.
+    pub error: String,
+    /// The beginning of the answer.
+    pub response: String,
+}
+
+/// A hook that is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetiredHook {
+    /// As it was.
+    pub hook: HookRow,
+    /// When it was over, seconds since 1970.
+    pub at: i64,
+    /// The receiver has it.
+    pub success: bool,
+    /// A newer event of the recipient made it needless.
+    pub superseded_by: Option<u64>,
+}
+
+/// What is known of an account's hooks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct AccountRow {
+    /// How often its endpoints were changed.
+    version: u64,
+    /// The number of the endpoint added last.
+    last_endpoint: u32,
+    /// The number of the hook made last.
+    last_hook: u64,
+    /// Hooks that wait.
+    pending: u64,
+    /// Hooks that are over and kept.
+    retired: u64,
+    /// None of these was over before this, seconds since 1970.
+    retired_from: i64,
+    /// Hooks that were not made for want of room.
+    dropped: u64,
+}
+
+/// What is known of the hooks that wait for an endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineRow {
+    /// How many.
+    pub count: u64,
+    /// None is due before this, seconds since 1970.
+    pub from: i64,
+    /// Those of which a call is under way: after a stop they are due at once.
+    pub under_way: Vec<u64>,
+}
+
+/// The small rows of an account while a change is made; those that are other in the end are written with it.
+#[derive(Clone, Default)]
+pub(super) struct Book {
+    row: AccountRow,
+    endpoints: Vec<EndpointRow>,
+    lines: BTreeMap<u32, LineRow>,
+    read: Option<Box<Book>>,
+}
+
+impl Book {
+    /// Takes it out of what is being written, or reads it.
+    async fn open(writing: &mut Writing<'_>) -> Result<Book, StoreError> {
+        if let Some(book) = writing.hooks.take() {
+            return Ok(book);
+        }
+        let account = writing.account;
+        let Some(row) = writing.get(&account_key(account)).await? else {
+            return Ok(Book::default());
+        };
+        let mut book = Book {
+            row: rows::decode(&row, what)?,
+            ..Book::default()
+        };
+        let found = writing
+            .scan(&key_of(account, b'e'), ENDPOINT_ROWS_MAX)
+            .await?;
+        for (_, row) in found {
+            book.endpoints.push(rows::decode(&row, what)?);
+        }
+        for (key, row) in writing
+            .scan(&key_of(account, b'f'), ENDPOINT_ROWS_MAX)
+            .await?
+        {
+            if let Some(endpoint) = key.last_chunk::<4>() {
+                let line = rows::decode(&row, what)?;
+                book.lines.insert(u32::from_be_bytes(*endpoint), line);
+            }
+        }
+        book.read = Some(Box::new(book.clone()));
+        Ok(book)
+    }
+
+    /// Gives it back to what is being written, with the rows that are other than they were.
+    fn close(mut self, writing: &mut Writing<'_>) {
+        let account = writing.account;
+        let read = self.read.take().unwrap_or_default();
+        if self.row != read.row {
+            writing.put(account_key(account), rows::encode(&self.row));
+        }
+        for endpoint in &self.endpoints {
+            if !read.endpoints.contains(endpoint) {
+                writing.put(endpoint_key(account, endpoint.id), rows::encode(endpoint));
+            }
+        }
+        for gone in read.endpoints.iter().map(|endpoint| endpoint.id) {
+            if self.endpoint(gone).is_none() {
+                writing.delete(endpoint_key(account, gone));
+            }
+        }
+        for (id, line) in &self.lines {
+            if read.lines.get(id) != Some(line) {
+                writing.put(line_key(account, *id), rows::encode(line));
+            }
+        }
+        for gone in read.lines.keys() {
+            if !self.lines.contains_key(gone) {
+                writing.delete(line_key(account, *gone));
+            }
+        }
+        self.read = Some(Box::new(Book {
+            read: None,
+            ..self.clone()
+        }));
+        writing.hooks = Some(self);
+    }
+
+    fn endpoint(&self, id: u32) -> Option<&EndpointRow> {
+        self.endpoints.iter().find(|endpoint| endpoint.id == id)
+    }
+
+    fn endpoint_mut(&mut self, id: u32) -> Option<&mut EndpointRow> {
+        self.endpoints.iter_mut().find(|endpoint| endpoint.id == id)
+    }
+
+    /// The number of a new hook: greater than any of an earlier account of the name, or from before the shard was salvaged, and small enough for
+    /// the numbers of JSON.
+    fn next_hook(&mut self, now: i64) -> u64 {
+        let floor = u64::try_from(now).unwrap_or(0) << NUMBER_BITS;
+        self.row.last_hook = (self.row.last_hook + 1).max(floor);
+        self.row.last_hook
+    }
+
+    /// Its endpoints have changed: a version greater than any before, of an earlier account of the name too.
+    fn endpoints_changed(&mut self, now: i64) {
+        let floor = u64::try_from(now).unwrap_or(0) << NUMBER_BITS;
+        self.row.version = (self.row.version + 1).max(floor);
+    }
+
+    /// Puts a hook in line.
+    fn enter(&mut self, writing: &mut Writing<'_>, hook: &HookRow) {
+        let account = writing.account;
+        writing.put(hook_key(account, hook.id), rows::encode(hook));
+        let due = due_key(account, hook.endpoint, hook.due, hook.id);
+        writing.put(due, rows::encode(&()));
+        let line = self.lines.entry(hook.endpoint).or_default();
+        line.from = match line.count {
+            0 => hook.due,
+            _ => line.from.min(hook.due),
+        };
+        line.count += 1;
+        self.row.pending += 1;
+    }
+
+    /// Gives a hook that stays in line another time.
+    fn move_to(&mut self, writing: &mut Writing<'_>, hook: &mut HookRow, due: i64) {
+        let account = writing.account;
+        writing.delete(due_key(account, hook.endpoint, hook.due, hook.id));
+        hook.due = due;
+        let due = due_key(account, hook.endpoint, hook.due, hook.id);
+        writing.put(due, rows::encode(&()));
+        writing.put(hook_key(account, hook.id), rows::encode(hook));
+        let line = self.lines.entry(hook.endpoint).or_default();
+        line.from = line.from.min(hook.due);
+    }
+
+    /// Takes a hook out of the line, and keeps it if the account keeps them.
+    async fn retire(
+        &mut self,
+        writing: &mut Writing<'_>,
+        hook: HookRow,
+        keeps_secs: u64,
+        (success, superseded_by): (bool, Option<u64>),
+    ) -> Result<(), StoreError> {
+        let (account, now) = (writing.account, writing.now);
+        writing.delete(hook_key(account, hook.id));
+        writing.delete(due_key(account, hook.endpoint, hook.due, hook.id));
+        if hook.recipient != 0 && superseded_by.is_none() {
+            let key = recipient_key(account, hook.recipient, hook.endpoint);
+            let latest = writing.get(&key).await?;
+            let latest: Option<u64> = latest.map(|row| rows::decode(&row, what)).transpose()?;
+            if latest == Some(hook.id) {
+                writing.delete(key);
+            }
+        }
+        if let Some(line) = self.lines.get_mut(&hook.endpoint) {
+            line.count = line.count.saturating_sub(1);
+        }
+        self.row.pending = self.row.pending.saturating_sub(1);
+        if keeps_secs == 0 {
+            writing.delete(payload_key(account, hook.id));
+            return Ok(());
+        }
+        self.row.retired_from = match self.row.retired {
+            0 => now,
+            _ => self.row.retired_from.min(now),
+        };
+        self.row.retired += 1;
+        writing.put(number_key(account, hook.id), rows::encode(&now));
+        let retired = RetiredHook {
+            at: now,
+            success,
+            superseded_by,
+            hook,
+        };
+        let key = retired_key(account, now, retired.hook.id);
+        writing.put(key, rows::encode(&retired));
+        Ok(())
+    }
+
+    /// What all cores have to know: of which events anybody is told, and the version of that.
+    fn told(&self) -> (u64, HookEvents) {
+        let open = self
+            .endpoints
+            .iter()
+            .filter(|e| !e.removed && e.disabled.is_none());
+        let events = open.fold(HookEvents::NONE, |all, e| all.and(e.events()));
+        (self.row.version, events)
+    }
+}
+
+/// Adds what came of an attempt: the first and the latest stay.
+fn note(hook: &mut HookRow, result: HookResult) {
+    if hook.results.len() >= RESULTS_MAX {
+        hook.results.remove(1);
+    }
+    hook.results.push(result);
+}
+
+fn what() -> String {
+    "a webhook".into()
+}
+
+async fn hook_of(writing: &Writing<'_>, id: u64) -> Result<Option<HookRow>, StoreError> {
+    let row = writing.get(&hook_key(writing.account, id)).await?;
+    row.map(|row| rows::decode(&row, what)).transpose()
+}
+
+/// A hook that is over and kept.
+async fn retired_of(writing: &Writing<'_>, id: u64) -> Result<Option<RetiredHook>, StoreError> {
+    let Some(at) = writing.get(&number_key(writing.account, id)).await? else {
+        return Ok(None);
+    };
+    let at: i64 = rows::decode(&at, what)?;
+    let row = writing.get(&retired_key(writing.account, at, id)).await?;
+    row.map(|row| rows::decode(&row, what)).transpose()
+}
+
+fn key_of(account: &str, kind: u8) -> Vec<u8> {
+    let mut key = rows::webhooks_key(account);
+    key.push(kind);
+    key
+}
+
+fn with(account: &str, kind: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = key_of(account, kind);
+    parts.iter().for_each(|part| key.extend_from_slice(part));
+    key
+}
+
+fn time(at: i64) -> [u8; 8] {
+    (at.max(0) as u64).to_be_bytes()
+}
+
+fn account_key(account: &str) -> Vec<u8> {
+    key_of(account, b'a')
+}
+
+fn endpoint_key(account: &str, id: u32) -> Vec<u8> {
+    with(account, b'e', &[&id.to_be_bytes()])
+}
+
+fn line_key(account: &str, endpoint: u32) -> Vec<u8> {
+    with(account, b'f', &[&endpoint.to_be_bytes()])
+}
+
+/// Of all that are due for an endpoint.
+fn line_prefix(account: &str, endpoint: u32) -> Vec<u8> {
+    with(account, b'd', &[&endpoint.to_be_bytes()])
+}
+
+fn due_key(account: &str, endpoint: u32, due: i64, hook: u64) -> Vec<u8> {
+    let parts: [&[u8]; 3] = [&endpoint.to_be_bytes(), &time(due), &hook.to_be_bytes()];
+    with(account, b'd', &parts)
+}
+
+/// When a row of a line is due, and which hook.
+fn due_of(key: &[u8]) -> Option<(i64, u64)> {
+    let tail = key.last_chunk::<16>()?;
+    let (due, hook) = tail.split_at(8);
+    let number = |bytes: &[u8]| bytes.try_into().ok().map(u64::from_be_bytes);
+    Some((i64::try_from(number(due)?).ok()?, number(hook)?))
+}
+
+fn hook_key(account: &str, id: u64) -> Vec<u8> {
+    with(account, b'p', &[&id.to_be_bytes()])
+}
+
+fn payload_key(account: &str, id: u64) -> Vec<u8> {
+    with(account, b'b', &[&id.to_be_bytes()])
+}
+
+fn recipient_key(account: &str, recipient: u64, endpoint: u32) -> Vec<u8> {
+    let parts: [&[u8]; 2] = [&recipient.to_be_bytes(), &endpoint.to_be_bytes()];
+    with(account, b'q', &parts)
+}
+
+fn number_key(account: &str, id: u64) -> Vec<u8> {
+    with(account, b'n', &[&id.to_be_bytes()])
+}
+
+fn retired_key(account: &str, at: i64, id: u64) -> Vec<u8> {
+    with(account, b'r', &[&time(at), &id.to_be_bytes()])
+}
+
+/// Endpoints of an account.
+pub const ENDPOINTS_MAX: usize = 20;
+/// Calls at once to an endpoint.
+pub const CONCURRENCY_MAX: u8 = 32;
+/// Their rows, with those that are being removed.
+const ENDPOINT_ROWS_MAX: usize = 100;
+/// Results that are kept of a hook.
+const RESULTS_MAX: usize = 24;
+/// Bits of a hook's number below the second in which it was made: so 2^53, from where on numbers of JSON have gaps, is reached in the year 2242.
+const NUMBER_BITS: u32 = 20;

@@ -1,0 +1,170 @@
+//! Events become hooks, in the commit that takes the event: one for each endpoint that is told of it.
+
+use webapi::Time;
+use webapi::hook::{HookEvent, Outgoing, to_json};
+
+use super::{Book, HookRow, hook_of, payload_key, recipient_key, what};
+use crate::queue::events::{Event, EventKind, Interest, Question, Writing};
+use crate::store::{StoreError, rows};
+
+/// What receivers are to be told of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutgoingHook {
+    /// What.
+    pub event: HookEvent,
+    /// The number of the recipient it is about; 0: of none.
+    pub recipient: u64,
+    /// What made the recipient's MAIL FROM unique; may be empty.
+    pub from_id: String,
+    /// With its angle brackets; may be empty.
+    pub message_id: String,
+    /// Of the message.
+    pub subject: String,
+    /// JSON.
+    pub payload: String,
+}
+
+/// The word for what became of a recipient. A next hop that has taken the message and does not know of reports has taken it: that it goes
+/// on without them, only a report can say.
+pub fn hook_event(kind: EventKind, by_report: bool) -> HookEvent {
+    match kind {
+        EventKind::Delivered => HookEvent::Delivered,
+        EventKind::Relayed if by_report => HookEvent::Relayed,
+        EventKind::Relayed => HookEvent::Delivered,
+        EventKind::Deferred => HookEvent::Delayed,
+        EventKind::Failed => HookEvent::Failed,
+        EventKind::Dropped => HookEvent::Canceled,
+        EventKind::Suppressed => HookEvent::Suppressed,
+        EventKind::Expanded => HookEvent::Expanded,
+        EventKind::Complaint => HookEvent::Complaint,
+        EventKind::Unrecognized => HookEvent::Unrecognized,
+    }
+}
+
+/// Whether anybody is told.
+pub(in crate::queue) fn wants(question: &Question<'_>) -> bool {
+    question.may_be_hooked
+}
+
+/// Makes the hooks of an event. What the event did to the suppression list was written before.
+pub(in crate::queue) async fn take(
+    event: &Event,
+    interest: Interest,
+    writing: &mut Writing<'_>,
+) -> Result<(), StoreError> {
+    let by_report = event.by_report.is_some();
+    let word = hook_event(event.id.kind, by_report);
+    let book = Book::open(writing).await?;
+    let is_told = book.told().1.has(word);
+    book.close(writing);
+    if !is_told {
+        return Ok(());
+    }
+    let is_success = matches!(event.id.kind, EventKind::Delivered | EventKind::Relayed);
+    let code = match (event.code, is_success) {
+        // A mailbox of ours gives no reply; it has taken it all the same.
+        (0, true) => 250,
+        (code, _) => code,
+    };
+    let payload = Outgoing {
+        version: 0,
+        event: word.word().to_string(),
+        dsn: by_report,
+        suppressing: writing.suppressing == Some(event.id),
+        queue_msg_id: i64::try_from(event.id.id).unwrap_or(i64::MAX),
+        from_id: event.from_id.clone(),
+        message_id: event.message_id.clone(),
+        subject: event.subject.clone(),
+        webhook_queued: Time::of_unix(writing.now),
+        smtp_code: code.into(),
+        smtp_enhanced_code: event
+            .enhanced
+            .map_or_else(String::new, |(a, b, c)| format!("{a}.{b}.{c}")),
+        error: match is_success {
+            true => String::new(),
+            false => event.text.clone(),
+        },
+        extra: event.extra.clone(),
+    };
+    let hook = OutgoingHook {
+        event: word,
+        recipient: event.id.id,
+        from_id: event.from_id.clone(),
+        message_id: event.message_id.clone(),
+        subject: event.subject.clone(),
+        payload: to_json(&payload).map_err(|_| StoreError::Row(what()))?,
+    };
+    plan(writing, interest, &hook).await
+}
+
+/// Makes a hook for each endpoint that is told of such. Where too many wait already, none is made, and that is counted.
+pub async fn plan(
+    writing: &mut Writing<'_>,
+    interest: Interest,
+    hook: &OutgoingHook,
+) -> Result<(), StoreError> {
+    let mut book = Book::open(writing).await?;
+    let endpoints: Vec<u32> = book
+        .endpoints
+        .iter()
+        .filter(|endpoint| endpoint.is_told(hook.event))
+        .map(|endpoint| endpoint.id)
+        .collect();
+    for endpoint in endpoints {
+        if book.row.pending >= interest.pending_webhooks_max {
+            if book.row.dropped.is_power_of_two() || book.row.dropped == 0 {
+                tracing::warn!(
+                    account = writing.account,
+                    endpoint,
+                    "too many webhooks wait: new ones are not made"
+                );
+            }
+            book.row.dropped += 1;
+            continue;
+        }
+        enter(writing, &mut book, interest, hook, endpoint).await?;
+    }
+    book.close(writing);
+    Ok(())
+}
+
+async fn enter(
+    writing: &mut Writing<'_>,
+    book: &mut Book,
+    interest: Interest,
+    hook: &OutgoingHook,
+    endpoint: u32,
+) -> Result<(), StoreError> {
+    let (account, now) = (writing.account, writing.now);
+    let row = HookRow {
+        id: book.next_hook(now),
+        endpoint,
+        event: hook.event.word().to_string(),
+        recipient: hook.recipient,
+        from_id: hook.from_id.clone(),
+        message_id: hook.message_id.clone(),
+        subject: hook.subject.clone(),
+        size: u32::try_from(hook.payload.len()).unwrap_or(u32::MAX),
+        created: now,
+        attempts: 0,
+        due: now,
+        results: Vec::new(),
+    };
+    if hook.event.supersedes() && hook.recipient != 0 {
+        let key = recipient_key(account, hook.recipient, endpoint);
+        if let Some(before) = writing.get(&key).await? {
+            let before: u64 = rows::decode(&before, what)?;
+            if let Some(before) = hook_of(writing, before).await? {
+                let end = (false, Some(row.id));
+                let kept = interest.keeps_webhooks_secs;
+                book.retire(writing, before, kept, end).await?;
+            }
+        }
+        writing.put(key, rows::encode(&row.id));
+    }
+    let payload = hook.payload.as_bytes().to_vec();
+    writing.put(payload_key(account, row.id), payload);
+    book.enter(writing, &row);
+    writing.hooked(endpoint);
+    Ok(())
+}

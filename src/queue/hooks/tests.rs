@@ -1,0 +1,264 @@
+//! Rows of webhooks: what is made of events, the way of a hook, what goes with time.
+
+use std::collections::HashSet;
+use std::rc::Rc;
+
+use shards::storage::Shard;
+use webapi::hook::{HookEvent, HookEvents};
+
+use super::*;
+use crate::queue::events::Interest;
+use crate::store::tests::store;
+
+const KEEPS: Interest = Interest {
+    suppresses: false,
+    keeps_retired_secs: 0,
+    keeps_webhooks_secs: 100,
+    pending_webhooks_max: 5,
+};
+
+fn terms() -> Terms {
+    Terms {
+        waits: vec![10, 20],
+        timeout_secs: 60,
+        keeps_secs: 100,
+        disable_after_secs: 1_000,
+    }
+}
+
+async fn endpoint_for(shard: &Rc<Shard>, events: HookEvents) -> u32 {
+    let spec = EndpointSpec {
+        url: "https://a.example/hook".into(),
+        authorization: None,
+        events,
+        concurrency: 1,
+    };
+    let put = put(shard, "anna", (None, &spec), vec![7; 32], 1_000).await;
+    let (endpoint, (_, told)) = put.unwrap();
+    assert!(events.iter().all(|event| told.has(event)));
+    endpoint.unwrap().id
+}
+
+async fn tell(shard: &Rc<Shard>, event: HookEvent, recipient: u64, now: i64) {
+    let mut writing = Writing::new(shard, "anna", now);
+    let hook = OutgoingHook {
+        event,
+        recipient,
+        from_id: String::new(),
+        message_id: "<m@a.example>".into(),
+        subject: "m".into(),
+        payload: format!("{event} {recipient}"),
+    };
+    plan(&mut writing, KEEPS, &hook).await.unwrap();
+    writing.commit().await.unwrap();
+}
+
+async fn waiting(shard: &Rc<Shard>) -> Vec<HookRow> {
+    let all = pending(shard, "anna", &HookFilter::default(), None, 100).await;
+    all.unwrap().0
+}
+
+async fn over(shard: &Rc<Shard>) -> Vec<RetiredHook> {
+    let all = retired(shard, "anna", &HookFilter::default(), None, 100).await;
+    all.unwrap().0
+}
+
+/// Takes the next hook, with what came of the one before.
+async fn next(shard: &Rc<Shard>, endpoint: u32, finished: Option<(u64, bool)>, now: i64) -> Step {
+    let result = |success| HookResult {
+        at: now,
+        success,
+        code: if success { 200 } else { 500 },
+        error: if success { "" } else { "no" }.into(),
+        ..HookResult::default()
+    };
+    let finished = finished.map(|(id, success)| (id, result(success)));
+    let (none, terms) = (HashSet::new(), terms());
+    let step = step(
+        shard,
+        ("anna", endpoint),
+        &terms,
+        finished,
+        Some(&none),
+        (now, 0),
+    );
+    step.await.unwrap()
+}
+
+#[test]
+fn a_newer_event_of_a_recipient_makes_an_older_one_needless() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let shard = &context.shards[0];
+        let all: HookEvents = HookEvent::ALL.into_iter().collect();
+        let endpoint = endpoint_for(shard, all).await;
+        // Of an endpoint that is not told of such there is none.
+        let other = endpoint_for(shard, HookEvents::NONE.with(HookEvent::Failed)).await;
+        tell(shard, HookEvent::Delayed, 5, 1_000).await;
+        tell(shard, HookEvent::Complaint, 5, 1_001).await;
+        tell(shard, HookEvent::Delivered, 6, 1_002).await;
+        tell(shard, HookEvent::Delivered, 5, 1_003).await;
+        let found = waiting(shard).await;
+        let words: Vec<(&str, u64)> = found.iter().map(|h| (&*h.event, h.recipient)).collect();
+        assert_eq!(
+            words,
+            [("complaint", 5), ("delivered", 6), ("delivered", 5)]
+        );
+        assert!(found.iter().all(|hook| hook.endpoint == endpoint));
+        let kept = over(shard).await;
+        assert_eq!(kept.len(), 1);
+        assert_eq!(kept[0].superseded_by, Some(found[2].id));
+        // One whose call is under way is noted and not repeated.
+        let claimed = next(shard, endpoint, None, 1_010).await.claimed.unwrap();
+        assert_eq!(claimed.hook.event, "complaint");
+        let after = Some((claimed.hook.id, true));
+        let claimed = next(shard, endpoint, after, 1_010).await.claimed.unwrap();
+        assert_eq!(claimed.payload, b"delivered 6");
+        tell(shard, HookEvent::Failed, 6, 1_011).await;
+        next(shard, endpoint, Some((claimed.hook.id, false)), 1_012).await;
+        let kept = over(shard).await;
+        let last = kept.iter().find(|k| k.hook.id == claimed.hook.id).unwrap();
+        assert_eq!(last.hook.results[0].error, "no (superseded)");
+        assert!(last.superseded_by.is_some());
+        assert_eq!(
+            waiting(shard)
+                .await
+                .iter()
+                .filter(|h| h.endpoint == other)
+                .count(),
+            1
+        );
+    });
+    store.close();
+}
+
+#[test]
+fn a_hook_is_tried_at_its_times_and_then_given_up() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let shard = &context.shards[0];
+        let endpoint = endpoint_for(shard, HookEvents::FIRST).await;
+        assert!(next(shard, endpoint, None, 1_000).await.claimed.is_none());
+        tell(shard, HookEvent::Delivered, 5, 1_000).await;
+        let step = next(shard, endpoint, None, 1_000).await;
+        let id = step.claimed.unwrap().hook.id;
+        // It is under way: nobody takes it, and after a stop it is due at once.
+        assert!(next(shard, endpoint, None, 1_069).await.claimed.is_none());
+        resume(shard, "anna", 1_069).await.unwrap();
+        let again = next(shard, endpoint, None, 1_069).await.claimed.unwrap();
+        assert_eq!((again.hook.id, again.hook.attempts), (id, 2));
+        let step = next(shard, endpoint, Some((id, false)), 1_070).await;
+        assert!(step.claimed.is_none() && step.is_failing);
+        assert_eq!(step.next_due, Some(1_090));
+        assert!(next(shard, endpoint, None, 1_089).await.claimed.is_none());
+        let last = next(shard, endpoint, None, 1_090).await.claimed.unwrap();
+        assert_eq!(last.hook.attempts, 3);
+        let step = next(shard, endpoint, Some((id, false)), 1_091).await;
+        assert_eq!((step.next_due, step.pending), (None, 0));
+        let kept = over(shard).await.remove(0);
+        assert!(!kept.success && kept.hook.results.len() == 2);
+        // Once more, by hand: its success ends the failing.
+        assert_eq!(
+            redeliver(shard, "anna", id, 1_100).await.unwrap(),
+            Some(endpoint)
+        );
+        assert_eq!(over(shard).await, []);
+        let claimed = next(shard, endpoint, None, 1_100).await.claimed.unwrap();
+        assert_eq!((claimed.hook.id, claimed.hook.attempts), (id, 4));
+        let step = next(shard, endpoint, Some((id, true)), 1_101).await;
+        assert!(!step.is_failing);
+        assert!(over(shard).await[0].success);
+        assert_eq!(redeliver(shard, "anna", 77, 1_100).await.unwrap(), None);
+    });
+    store.close();
+}
+
+#[test]
+fn who_fails_for_long_is_switched_off_and_what_waits_goes_after_a_time() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let shard = &context.shards[0];
+        let endpoint = endpoint_for(shard, HookEvents::FIRST).await;
+        tell(shard, HookEvent::Delivered, 5, 1_000).await;
+        let id = next(shard, endpoint, None, 1_000)
+            .await
+            .claimed
+            .unwrap()
+            .hook
+            .id;
+        next(shard, endpoint, Some((id, false)), 1_001).await;
+        let id = next(shard, endpoint, None, 1_500)
+            .await
+            .claimed
+            .unwrap()
+            .hook
+            .id;
+        tell(shard, HookEvent::Delivered, 6, 2_000).await;
+        let step = next(shard, endpoint, Some((id, false)), 2_001).await;
+        assert!(step.owes_mail && step.claimed.is_none());
+        let (all, _, (_, told)) = endpoints(shard, "anna").await.unwrap();
+        assert!(told.is_empty());
+        assert_eq!(all[0].0.mail_owed, Some(id));
+        assert_eq!(all[0].1, 2);
+        // It is told of nothing new.
+        tell(shard, HookEvent::Delivered, 7, 2_002).await;
+        assert_eq!(waiting(shard).await.len(), 2);
+        let row = all[0].0.clone();
+        purge(shard, "anna", &row, (1_500, KEEPS), 2_003)
+            .await
+            .unwrap();
+        assert_eq!(waiting(shard).await.len(), 1);
+        // What is gone leaves no rows of what waited.
+        let (row, _) = remove(shard, "anna", endpoint, 2_004).await.unwrap();
+        purge(shard, "anna", &row.unwrap(), (0, KEEPS), 2_005)
+            .await
+            .unwrap();
+        prune(shard, "anna", (i64::MAX, 0), 2_006).await.unwrap();
+        let prefix = crate::store::rows::webhooks_key("anna");
+        let left = shard
+            .scan(prefix.clone(), prefix.clone(), 100)
+            .await
+            .unwrap();
+        let left: Vec<u8> = left.iter().map(|(key, _)| key[prefix.len()]).collect();
+        assert_eq!(left, b"a");
+    });
+    store.close();
+}
+
+#[test]
+fn no_more_wait_than_may_and_what_is_old_goes() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let shard = &context.shards[0];
+        let endpoint = endpoint_for(shard, HookEvents::FIRST).await;
+        for recipient in 1..=7 {
+            tell(shard, HookEvent::Delivered, recipient, 1_000).await;
+        }
+        let (all, dropped, _) = endpoints(shard, "anna").await.unwrap();
+        assert_eq!((all[0].1, dropped), (5, 2));
+        let ids: Vec<u64> = waiting(shard).await.iter().map(|hook| hook.id).collect();
+        assert_eq!(
+            cancel(shard, "anna", KEEPS, &ids[..2], 1_100)
+                .await
+                .unwrap(),
+            2
+        );
+        assert_eq!(
+            cancel(shard, "anna", KEEPS, &ids[2..], 1_200)
+                .await
+                .unwrap(),
+            3
+        );
+        assert_eq!(over(shard).await.len(), 5);
+        assert!(!prune(shard, "anna", (1_150, 100), 1_300).await.unwrap());
+        assert_eq!(over(shard).await.len(), 3);
+        prune(shard, "anna", (1_150, 1), 1_300).await.unwrap();
+        let kept = over(shard).await;
+        assert_eq!(kept.len(), 1);
+        let said = payload(shard, "anna", kept[0].hook.id).await.unwrap();
+        assert_eq!(said.as_deref(), Some(&b"delivered 5"[..]));
+        assert_eq!(payload(shard, "anna", ids[0]).await.unwrap(), None);
+        let _ = endpoint;
+    });
+    store.close();
+}

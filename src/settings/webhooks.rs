@@ -1,0 +1,77 @@
+//! The table `[webhooks]` of the static file: how receivers of webhooks are called. Takes effect at reload. docs/WEBHOOKS.md.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use webapi::hook;
+
+use super::units::Secs;
+
+/// How receivers are called, and what is kept of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Webhooks {
+    /// How long to wait after the first attempt, the second and so on; after the last one it is given up.
+    pub retry_secs: Vec<Secs>,
+    /// How long a call may take, from the look at the name to the end of the answer.
+    pub timeout_secs: Secs,
+    /// How long a connection to one address may take to come about.
+    pub connect_timeout_secs: Secs,
+    /// Calls that a core has under way; the others wait.
+    pub calls_per_core_max: u32,
+    /// Those of one account among them.
+    pub calls_per_account_max: u32,
+    /// Webhooks of an account that wait; what is more is not made.
+    pub pending_per_account_max: u64,
+    /// How long those that are over are kept; 0: they are not.
+    pub keep_webhooks_secs: Secs,
+    /// An endpoint that fails for so long without any success is switched off.
+    pub disable_after_secs: Secs,
+    /// How long those of an endpoint that is switched off wait for it.
+    pub give_up_after_secs: Secs,
+    /// Networks beside the public ones that may be called.
+    pub allow_networks: Vec<AllowedNetwork>,
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        Self {
+            retry_secs: hook::WAITS_SECS.map(Secs::new).to_vec(),
+            timeout_secs: Secs::new(60),
+            connect_timeout_secs: Secs::new(15),
+            calls_per_core_max: 256,
+            calls_per_account_max: 32,
+            pending_per_account_max: 1_000_000,
+            keep_webhooks_secs: Secs::new(0),
+            disable_after_secs: Secs::minutes(5 * 24 * 60),
+            give_up_after_secs: Secs::minutes(14 * 24 * 60),
+            allow_networks: Vec::new(),
+        }
+    }
+}
+
+/// A network, written `127.0.0.0/8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AllowedNetwork(pub hook::Network);
+
+impl TryFrom<String> for AllowedNetwork {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        hook::Network::from_str(&text).map(AllowedNetwork)
+    }
+}
+
+impl From<AllowedNetwork> for String {
+    fn from(network: AllowedNetwork) -> String {
+        network.to_string()
+    }
+}
+
+impl fmt::Display for AllowedNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
