@@ -1,5 +1,5 @@
 //! The server. Floors, from the ground: `settings`, `metrics`; `client_tls`; `directory`, `telemetry`, `sendmail`, `lookup`; `login`; `live`; `store`; `queue`, `tls_policy`; `calls`, `percore`;
-//! `handle`, `inbound`, `outbound`; the doors `smtp_server`, `imap_server`, `web`; `serve`; `control`; `cli`. An import only goes down.
+//! `handle`, `hooks`, `inbound`, `outbound`; the doors `smtp_server`, `imap_server`, `web`; `serve`; `control`; `cli`. An import only goes down.
 
 pub mod calls;
 pub mod cli;
@@ -7,6 +7,7 @@ pub mod client_tls;
 pub mod control;
 pub mod directory;
 pub mod handle;
+pub mod hooks;
 pub mod imap_server;
 pub mod inbound;
 pub mod live;

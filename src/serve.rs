@@ -21,15 +21,16 @@ use shards::pool::{Place, Pool};
 use shards::rt;
 use shards::storage::{StorageOptions, Watch};
 
-use crate::calls::{Answer, Call};
+use crate::calls::{Answer, Call, ControlAnswer, ControlCall};
 use crate::inbound::fan_out;
 use crate::live::Live;
 use crate::login::{Iterations, Scheme, Secrets, Unknown, Verifier, hashing_place, hashing_pool};
 use crate::percore::{PerCore, wall_clock};
 use crate::queue::from_id::FromIds;
+use crate::queue::hooks::HookAsk;
 use crate::settings::{AccountName, Door, HttpCore, InitialMailboxes, Settings, ShardCores};
 use crate::store::{SpecialUse, StoreOptions};
-use crate::{imap_server, inbound, outbound, smtp_server, web};
+use crate::{hooks, imap_server, inbound, outbound, smtp_server, web};
 use accept::{IMAP, accept, count};
 use sockets::{Bound, bind};
 
@@ -354,6 +355,7 @@ impl Rooms {
         }
         if !core.shards.is_empty() {
             outbound::start(&core);
+            hooks::start(&core);
         }
         Ok(Rc::new(Rooms { core }))
     }
@@ -378,6 +380,23 @@ impl Service for Rooms {
                     responder.answer(Answer::Submitted(submitted));
                 });
             }
+            Call::Control(control) => match *control {
+                ControlCall::Webhooks { account, ask } if matches!(*ask, HookAsk::Test { .. }) => {
+                    let (core, responder) = (self.core.clone(), incoming.responder);
+                    rt::spawn(&hooks::ROOM, async move {
+                        let HookAsk::Test { id } = *ask else {
+                            return;
+                        };
+                        let tested = hooks::test(&core, account, id).await;
+                        let answer = tested.map(|a| ControlAnswer::Webhooks(Box::new(a)));
+                        responder.answer(Answer::Control(answer));
+                    });
+                }
+                control => self.core.handle(Incoming {
+                    call: Call::Control(Box::new(control)),
+                    responder: incoming.responder,
+                }),
+            },
             call => self.core.handle(Incoming {
                 call,
                 responder: incoming.responder,

@@ -15,7 +15,7 @@ const ROOMS: &[&[&str]] = &[
     &["queue", "tls_policy"],
     &["calls"],
     &["percore"],
-    &["handle", "inbound", "outbound"],
+    &["handle", "hooks", "inbound", "outbound"],
     &["smtp_server", "imap_server", "web"],
     &["serve"],
     &["control"],

@@ -52,4 +52,5 @@ mod ways_out;
 mod webapi;
 mod webapi_messages;
 mod webapi_v1;
+mod webhooks;
 mod zone;

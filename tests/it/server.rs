@@ -43,8 +43,17 @@ impl TestServer {
 
     /// Starts with its queue at work, as in `localserve`: what goes elsewhere comes back to anna.
     pub fn sending(directory: &Path) -> TestServer {
+        TestServer::sending_with(directory, "")
+    }
+
+    /// The same; `extra` goes into the static file.
+    pub fn sending_with(directory: &Path, extra: &str) -> TestServer {
+        let extra = Extra {
+            top: extra,
+            ..Extra::default()
+        };
         let mut settings =
-            parse_and_check(&texts(directory, &Extra::default())).unwrap_or_else(|e| panic!("{e}"));
+            parse_and_check(&texts(directory, &extra)).unwrap_or_else(|e| panic!("{e}"));
         settings.everything_to = Some("anna".parse().unwrap());
         let server = TestServer {
             server: Some(Server::start(settings).unwrap_or_else(|e| panic!("{e}"))),

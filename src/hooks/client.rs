@@ -1,0 +1,345 @@
+//! One call: a POST over HTTP/1.1, on a connection that is kept for the next one for a while. RFC 9110 15.4.8 and 15.4.9: 307 and 308 keep method
+//! and body, so they are followed, five times at most, each with the guard; other redirections ask for another request, and are failures.
+
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dns::{Name, host_addresses};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use shards::net::{Connection, tls_error};
+use shards::rt;
+use webapi::hook::signatures;
+
+use super::ROOM;
+use super::guard::is_allowed;
+use super::stream::{ClientStream, Whole};
+use crate::percore::{PerCore, monotonic};
+use crate::queue::hooks::{EndpointRow, HookResult, Target};
+
+/// What is said in a call.
+pub(super) struct Message<'a> {
+    pub endpoint: &'a EndpointRow,
+    /// Stays the same over attempts.
+    pub id: u64,
+    pub attempt: u32,
+    pub payload: Bytes,
+}
+
+/// A connection that is kept, and where it leads.
+pub(super) struct Kept {
+    to: Target,
+    sender: SendRequest<Whole>,
+    since: Instant,
+}
+
+/// What an answer says.
+struct Answer {
+    status: StatusCode,
+    location: Option<String>,
+    beginning: Vec<u8>,
+}
+
+/// Why there was none, in words; and whether the connection was an old one, that the receiver may have closed just then.
+struct Broken {
+    words: String,
+    was_kept: bool,
+}
+
+impl From<String> for Broken {
+    fn from(words: String) -> Broken {
+        let was_kept = false;
+        Broken { words, was_kept }
+    }
+}
+
+/// Makes calls for one endpoint, one after the other.
+pub(super) struct Client {
+    core: Rc<PerCore>,
+    kept: Option<Kept>,
+}
+
+impl Client {
+    pub fn new(core: &Rc<PerCore>) -> Client {
+        Client {
+            core: core.clone(),
+            kept: None,
+        }
+    }
+
+    /// Calls the endpoint, within the time that settings give.
+    pub async fn call(&mut self, message: &Message<'_>, limit: Duration) -> HookResult {
+        let (began, at) = (monotonic(), self.core.wall_clock());
+        let answered = rt::timeout(limit, self.follow(message)).await;
+        let mut result = HookResult {
+            at,
+            took_ms: u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX),
+            url: message.endpoint.url.clone(),
+            ..HookResult::default()
+        };
+        match answered {
+            Ok(Ok((target, answer))) => {
+                result.url = target.to_string();
+                result.code = answer.status.as_u16();
+                result.success = answer.status.is_success();
+                if !result.success {
+                    result.error = match answer.status.is_redirection() {
+                        true => "the answer is a redirection that is not followed".into(),
+                        false => "the status is none of success".into(),
+                    };
+                }
+                result.response = shown(&answer.beginning);
+            }
+            Ok(Err(words)) => result.error = words,
+            Err(rt::Elapsed) => {
+                self.kept = None;
+                result.error = format!("no whole answer within {} s", limit.as_secs());
+            }
+        }
+        result
+    }
+
+    async fn follow(&mut self, message: &Message<'_>) -> Result<(Target, Answer), String> {
+        let mut target = Target::parse(&message.endpoint.url)?;
+        let first = target.clone();
+        for _ in 0..=REDIRECTIONS_MAX {
+            let mut answer = self.exchange(message, &target, &first).await;
+            if answer.as_ref().is_err_and(|broken| broken.was_kept) {
+                // Whoever closes an idle connection may do so while we write. RFC 9112 9.5.
+                answer = self.exchange(message, &target, &first).await;
+            }
+            let answer = answer.map_err(|broken| broken.words)?;
+            let is_followed = matches!(
+                answer.status,
+                StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT
+            );
+            match &answer.location {
+                Some(location) if is_followed => {
+                    let next = target.redirected(location)?;
+                    if target.is_tls && !next.is_tls {
+                        return Err(format!("it is redirected to {next}, without TLS"));
+                    }
+                    target = next;
+                }
+                _ => return Ok((target, answer)),
+            }
+        }
+        Err(format!(
+            "it is redirected more than {REDIRECTIONS_MAX} times"
+        ))
+    }
+
+    async fn exchange(
+        &mut self,
+        message: &Message<'_>,
+        target: &Target,
+        first: &Target,
+    ) -> Result<Answer, Broken> {
+        let kept = self.kept.take().filter(|kept| {
+            let to = &kept.to;
+            let is_same =
+                (to.is_tls, &to.host, to.port) == (target.is_tls, &target.host, target.port);
+            is_same && kept.since.elapsed() < KEPT_FOR && kept.sender.is_ready()
+        });
+        let was_kept = kept.is_some();
+        let mut sender = match kept {
+            Some(kept) => kept.sender,
+            None => self.connect(target).await?,
+        };
+        let request = self.request(message, target, first)?;
+        let broken = |words: String| Broken { words, was_kept };
+        let response = sender.send_request(request).await;
+        let response = response.map_err(|e| broken(explain(&e)))?;
+        let (answer, is_whole) = read(response).await.map_err(broken)?;
+        if is_whole {
+            self.kept = Some(Kept {
+                to: target.clone(),
+                sender,
+                since: monotonic(),
+            });
+        }
+        Ok(answer)
+    }
+
+    fn request(
+        &self,
+        message: &Message<'_>,
+        target: &Target,
+        first: &Target,
+    ) -> Result<Request<Whole>, String> {
+        let (id, now) = (message.id.to_string(), self.core.wall_clock());
+        let endpoint = message.endpoint;
+        let secrets = endpoint.secrets(now);
+        let webhook_id = format!("msg_{id}");
+        let signature = signatures(&secrets, &webhook_id, now, &message.payload);
+        let attempt = message.attempt.to_string();
+        let timestamp = now.to_string();
+        let own: [(HeaderName, &str); 9] = [
+            (header::USER_AGENT, USER_AGENT),
+            (header::CONTENT_TYPE, "application/json; charset=utf-8"),
+            (HeaderName::from_static("x-mox-webhook-id"), &id),
+            (HeaderName::from_static("x-mox-webhook-attempt"), &attempt),
+            (HeaderName::from_static("ringmail-webhook-id"), &id),
+            (
+                HeaderName::from_static("ringmail-webhook-attempt"),
+                &attempt,
+            ),
+            (HeaderName::from_static("webhook-id"), &webhook_id),
+            (HeaderName::from_static("webhook-timestamp"), &timestamp),
+            (HeaderName::from_static("webhook-signature"), &signature),
+        ];
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(target.path.as_str())
+            .header(header::HOST, target.authority());
+        for (name, value) in own {
+            request = request.header(name, value);
+        }
+        // Whoever it was redirected to is not who it was meant for.
+        let is_same_host = (&target.host, target.port) == (&first.host, first.port);
+        if let Some(value) = endpoint.authorization.as_deref().filter(|_| is_same_host) {
+            let mut value = HeaderValue::from_str(value)
+                .map_err(|_| "its value of Authorization can't be sent".to_string())?;
+            value.set_sensitive(true);
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        let body = Whole(Some(message.payload.clone()));
+        request.body(body).map_err(|e| e.to_string())
+    }
+
+    /// Connects to the first address that may be called and answers.
+    async fn connect(&self, target: &Target) -> Result<SendRequest<Whole>, String> {
+        let live = self.core.live();
+        let settings = &live.settings.server.webhooks;
+        let limit = settings.connect_timeout_secs.duration();
+        let mut last = format!("{} has no address", target.host);
+        for address in self.addresses(target).await? {
+            if !is_allowed(settings, address) {
+                last = format!("{address} is no address of the public internet, and not allowed");
+                continue;
+            }
+            let to = SocketAddr::new(address, target.port);
+            let mut connection = match Connection::connect(to, limit).await {
+                Ok(connection) => connection,
+                Err(error) => {
+                    last = format!("{to}: {error}");
+                    continue;
+                }
+            };
+            if target.is_tls {
+                let name = ServerName::try_from(target.host.clone())
+                    .map_err(|_| format!("{} is no name that certificates have", target.host))?;
+                let started = connection.start_client_tls(tls(&live)?, name, limit).await;
+                started.map_err(|error| match tls_error(&error) {
+                    Some(error) => format!("{to}: TLS: {error}"),
+                    None => format!("{to}: {error}"),
+                })?;
+            }
+            let (sender, driver) = http1::Builder::new()
+                .max_buf_size(HEAD_MAX)
+                .handshake(ClientStream(connection))
+                .await
+                .map_err(|e| format!("{to}: {}", explain(&e)))?;
+            rt::spawn(&ROOM, async move {
+                // It ends with its sender; an error is the sender's to tell.
+                let _ = rt::timeout(CONNECTION_MAX, driver).await;
+            });
+            return Ok(sender);
+        }
+        Err(last)
+    }
+
+    async fn addresses(&self, target: &Target) -> Result<Vec<IpAddr>, String> {
+        if let Ok(address) = target.host.parse() {
+            return Ok(vec![address]);
+        }
+        let name = Name::parse(&target.host).map_err(|e| format!("{}: {e}", target.host))?;
+        let found = host_addresses(&self.core.resolver, &name).await;
+        let mut found = found
+            .map_err(|e| format!("{}: {e}", target.host))?
+            .addresses;
+        found.truncate(ADDRESSES_MAX);
+        Ok(found)
+    }
+}
+
+/// Reads an answer: its beginning is kept, and not much more of it is looked at. Answers whether that was all of it.
+async fn read(response: Response<Incoming>) -> Result<(Answer, bool), String> {
+    let (head, mut body) = response.into_parts();
+    let location = head.headers.get(header::LOCATION);
+    let mut answer = Answer {
+        status: head.status,
+        location: location.and_then(|l| l.to_str().ok()).map(str::to_string),
+        beginning: Vec::new(),
+    };
+    let mut read = 0;
+    loop {
+        let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+        match frame {
+            None => return Ok((answer, true)),
+            // The status is there, and that is what counts.
+            Some(Err(_)) => return Ok((answer, false)),
+            Some(Ok(frame)) => {
+                let data = frame.into_data().unwrap_or_default();
+                read += data.len();
+                let room = RESPONSE_MAX - answer.beginning.len();
+                answer
+                    .beginning
+                    .extend_from_slice(&data[..data.len().min(room)]);
+                if read > READ_MAX {
+                    return Ok((answer, false));
+                }
+            }
+        }
+    }
+}
+
+fn tls(live: &crate::live::Live) -> Result<Arc<ClientConfig>, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(rustls::ALL_VERSIONS)
+        .map_err(|e| e.to_string())?
+        .with_root_certificates(live.authorities.clone())
+        .with_no_client_auth();
+    let mut config = config;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// An error of hyper with its cause: it does not tell that by itself.
+fn explain(error: &hyper::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+/// The beginning of an answer as text.
+fn shown(octets: &[u8]) -> String {
+    let text = String::from_utf8_lossy(octets);
+    text.chars()
+        .map(|c| if c.is_control() && c != '\n' { ' ' } else { c })
+        .collect()
+}
+
+const USER_AGENT: &str = concat!("ringmail/", env!("CARGO_PKG_VERSION"), " (webhook)");
+const REDIRECTIONS_MAX: usize = 5;
+/// Addresses of a host that are tried.
+const ADDRESSES_MAX: usize = 4;
+/// Octets of an answer that are kept.
+const RESPONSE_MAX: usize = 512;
+/// Octets of an answer that are read: behind them the connection is given up.
+const READ_MAX: usize = 64 << 10;
+/// Octets of an answer's head, and what hyper holds of a connection.
+const HEAD_MAX: usize = 32 << 10;
+/// How long an idle connection is used for the next call.
+const KEPT_FOR: Duration = Duration::from_secs(5);
+/// How long a connection lasts, whatever happens on it.
+const CONNECTION_MAX: Duration = Duration::from_secs(3600);

@@ -1,0 +1,549 @@
+//! Whose turn it is. Every endpoint with something due has a worker, more of them if it may be called several times at once; a worker takes one
+//! hook after the other, and its result goes into the commit that takes the next. All hooks lie in rows: here are only endpoints, and when the
+//! next hook of each is due.
+//!
+//! Calls of a core have a bound, those of an account a smaller one, and those to endpoints that fail have at most half of all together: so who is
+//! slow or silent takes no place from who answers. Places are given in the order of asking, and given back after each call.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_lite::future::{or, poll_once};
+use hyper::body::Bytes;
+use shards::faults::point;
+use shards::rt::{self, Turn, Turns};
+use shards::shard_of;
+use shards::storage::Shard;
+use webapi::Time;
+use webapi::hook::{Outgoing, to_json};
+
+use super::client::{Client, Message};
+use super::{ROOM, notice};
+use crate::login;
+use crate::metrics::{NONE, label};
+use crate::percore::{PerCore, monotonic};
+use crate::queue::hooks::{self, Claimed, HookAnswer, HookResult, Step, Terms};
+use crate::settings::AccountName;
+use crate::store::StoreError;
+
+/// An endpoint: whose, and its number.
+type Key = (String, u32);
+
+struct Dispatch {
+    core: Rc<PerCore>,
+    /// When the next hook of an endpoint is due; not of those with a worker.
+    timers: RefCell<Timers>,
+    lanes: RefCell<HashMap<Key, Lane>>,
+    calls: Rc<Turns>,
+    failing: Rc<Turns>,
+    accounts: RefCell<HashMap<String, Rc<Turns>>>,
+    /// Endpoints that failed when they were called last.
+    known_to_fail: RefCell<HashSet<Key>>,
+}
+
+/// An endpoint with workers.
+#[derive(Default)]
+struct Lane {
+    workers: u8,
+    concurrency: u8,
+    under_way: HashSet<u64>,
+}
+
+/// Endpoints by the time at which they are looked at.
+#[derive(Default)]
+struct Timers {
+    by_time: BTreeSet<(i64, Key)>,
+    by_key: HashMap<Key, i64>,
+}
+
+impl Timers {
+    fn set(&mut self, key: &Key, at: i64) {
+        self.remove(key);
+        self.by_time.insert((at, key.clone()));
+        self.by_key.insert(key.clone(), at);
+    }
+
+    fn remove(&mut self, key: &Key) {
+        if let Some(at) = self.by_key.remove(key) {
+            self.by_time.remove(&(at, key.clone()));
+        }
+    }
+
+    fn first(&self) -> Option<i64> {
+        self.by_time.first().map(|(at, _)| *at)
+    }
+
+    fn take_due(&mut self, now: i64) -> Option<Key> {
+        let (at, key) = self.by_time.pop_first()?;
+        if at > now {
+            self.by_time.insert((at, key));
+            return None;
+        }
+        self.by_key.remove(&key);
+        Some(key)
+    }
+}
+
+/// The right to make a call.
+type Place = (Turn, Option<Turn>, Turn);
+
+/// Begins to call the endpoints of this core's accounts.
+pub fn start(core: &Rc<PerCore>) {
+    let dispatch = Rc::new(Dispatch {
+        core: core.clone(),
+        timers: RefCell::default(),
+        lanes: RefCell::default(),
+        calls: Rc::default(),
+        failing: Rc::default(),
+        accounts: RefCell::default(),
+        known_to_fail: RefCell::default(),
+    });
+    rt::spawn(&ROOM, async move {
+        // Not for a command that opened a stopped directory.
+        or(dispatch.core.prepared(), dispatch.core.drained()).await;
+        dispatch.resume().await;
+        dispatch.run().await;
+    });
+}
+
+impl Dispatch {
+    /// Finds what waited before the start.
+    async fn resume(self: &Rc<Self>) {
+        for shard in &self.core.shards {
+            if let Err(error) = self.resume_shard(shard).await {
+                tracing::error!(shard = %shard.id(), %error, "webhooks could not be read; those of accounts without new events wait for the next start");
+            }
+        }
+    }
+
+    async fn resume_shard(self: &Rc<Self>, shard: &Rc<Shard>) -> Result<(), StoreError> {
+        let mut after: Option<String> = None;
+        loop {
+            let accounts = hooks::accounts(shard, after.as_deref(), ACCOUNTS_AT_ONCE).await?;
+            for account in &accounts {
+                let turn = self.core.queue.hooks.turn(account).await;
+                hooks::resume(shard, account, self.core.wall_clock()).await?;
+                drop(turn);
+                for (endpoint, line) in hooks::lines(shard, account).await? {
+                    let key = (account.clone(), endpoint.id);
+                    if endpoint.mail_owed.is_some() {
+                        self.tell_owner(&key);
+                    }
+                    let waits = line.count > 0 && endpoint.disabled.is_none();
+                    if waits && !endpoint.removed {
+                        self.timers.borrow_mut().set(&key, line.from);
+                    }
+                }
+            }
+            match accounts.len() == ACCOUNTS_AT_ONCE {
+                true => after = accounts.last().cloned(),
+                false => return Ok(()),
+            }
+        }
+    }
+
+    async fn run(self: &Rc<Self>) {
+        let hooks = &self.core.queue.hooks;
+        while !self.core.draining.get() {
+            let seen = hooks.waking.count();
+            for key in hooks.take_woken() {
+                self.begin(&key);
+            }
+            let now = self.core.wall_clock();
+            loop {
+                let due = self.timers.borrow_mut().take_due(now);
+                let Some(key) = due else {
+                    break;
+                };
+                self.begin(&key);
+                rt::yield_if_needed().await;
+            }
+            let first = self.timers.borrow().first();
+            let wait = first.map_or(LONGEST_WAIT, |at| {
+                let secs = at.saturating_sub(self.core.wall_clock()).max(0) as u64;
+                Duration::from_secs(secs).clamp(SHORTEST_WAIT, LONGEST_WAIT)
+            });
+            let woken = async {
+                hooks.waking.wait(seen).await;
+            };
+            or(woken, or(rt::sleep(wait), self.core.drained())).await;
+        }
+    }
+
+    /// Sees to it that an endpoint has a worker that looks at its line, if it may have one more.
+    fn begin(self: &Rc<Self>, key: &Key) {
+        let needs_one = self.lanes.borrow().get(key).is_none_or(|lane| {
+            let all_call = lane.under_way.len() >= usize::from(lane.workers);
+            all_call && lane.workers < lane.concurrency
+        });
+        if needs_one {
+            self.work(key);
+        }
+    }
+
+    fn work(self: &Rc<Self>, key: &Key) {
+        let worker = Worker::new(self, key);
+        rt::spawn(&ROOM, async move { worker.run().await });
+    }
+
+    fn terms(&self, account: &str) -> Option<Terms> {
+        let interest = self.core.queue.interest(account)?;
+        let live = self.core.live();
+        let settings = &live.settings.server.webhooks;
+        let waits = settings.retry_secs.iter();
+        Some(Terms {
+            waits: waits.map(|wait| wait.duration().as_secs()).collect(),
+            timeout_secs: settings.timeout_secs.duration().as_secs(),
+            keeps_secs: interest.keeps_webhooks_secs,
+            disable_after_secs: settings.disable_after_secs.duration().as_secs(),
+        })
+    }
+
+    /// Waits for the right to make a call.
+    async fn place(&self, key: &Key) -> Place {
+        let (most, of_account) = {
+            let live = self.core.live();
+            let settings = &live.settings.server.webhooks;
+            (
+                settings.calls_per_core_max as usize,
+                settings.calls_per_account_max as usize,
+            )
+        };
+        let account = {
+            let mut accounts = self.accounts.borrow_mut();
+            if accounts.len() >= TURNS_MAX {
+                accounts.retain(|_, turns| Rc::strong_count(turns) > 1);
+            }
+            accounts.entry(key.0.clone()).or_default().clone()
+        };
+        let account = account.take(of_account).await;
+        let is_failing = self.known_to_fail.borrow().contains(key);
+        let failing = match is_failing {
+            true => Some(self.failing.take(most / 2).await),
+            false => None,
+        };
+        (account, failing, self.calls.take(most).await)
+    }
+
+    fn shard(&self, account: &str) -> Option<Rc<Shard>> {
+        let number = shard_of(account.as_bytes(), self.core.shard_count);
+        let mut shards = self.core.shards.iter();
+        shards.find(|shard| shard.id() == number).cloned()
+    }
+
+    /// Tells an account that an endpoint was switched off, and crosses that out. Does not wait.
+    fn tell_owner(self: &Rc<Self>, key: &Key) {
+        let (dispatch, (account, endpoint)) = (self.clone(), key.clone());
+        rt::spawn(&ROOM, async move {
+            let Some(shard) = dispatch.shard(&account) else {
+                return;
+            };
+            if let Err(error) = notice::tell(&dispatch.core, &shard, &account, endpoint).await {
+                tracing::warn!(account, endpoint, %error, "an account can't be told that an endpoint was switched off; it is tried again at the next start");
+            }
+        });
+    }
+}
+
+/// Works on the hooks of one endpoint. When it is dropped, after a panic too, the next thing due begins another one.
+struct Worker {
+    dispatch: Rc<Dispatch>,
+    key: Key,
+    next_due: Option<i64>,
+    /// The hook it is calling about.
+    under_way: Option<u64>,
+}
+
+impl Worker {
+    fn new(dispatch: &Rc<Dispatch>, key: &Key) -> Worker {
+        dispatch.timers.borrow_mut().remove(key);
+        let mut lanes = dispatch.lanes.borrow_mut();
+        lanes.entry(key.clone()).or_default().workers += 1;
+        Worker {
+            dispatch: dispatch.clone(),
+            key: key.clone(),
+            next_due: None,
+            under_way: None,
+        }
+    }
+
+    async fn run(mut self) {
+        let mut client = Client::new(&self.dispatch.core);
+        let mut finished = None;
+        while let Some(place) = self.place(&mut finished).await {
+            let Some(step) = self.step(finished.take(), true).await else {
+                return;
+            };
+            let Some(claimed) = step.claimed else {
+                return;
+            };
+            let _ = point("hooks.claimed");
+            finished = self.call(&mut client, claimed).await;
+            drop(place);
+            if finished.is_none() {
+                return;
+            }
+            let _ = point("hooks.called");
+        }
+        if finished.is_some() {
+            self.step(finished, false).await;
+        }
+    }
+
+    /// Waits for a place; none: the server stops. Who has one at once writes what came of one call and takes the next hook in one commit; who has
+    /// to wait writes first.
+    async fn place(&mut self, finished: &mut Option<(u64, HookResult)>) -> Option<Place> {
+        let dispatch = self.dispatch.clone();
+        if dispatch.core.draining.get() {
+            return None;
+        }
+        let at_once = poll_once(dispatch.place(&self.key)).await;
+        if at_once.is_some() {
+            return at_once;
+        }
+        if finished.is_some() {
+            self.step(finished.take(), false).await?;
+        }
+        let place = async { Some(dispatch.place(&self.key).await) };
+        let stopped = async {
+            dispatch.core.drained().await;
+            None
+        };
+        or(place, stopped).await
+    }
+
+    /// Writes what came of a call and takes the next hook, if that is wished. None: that can't be done now, or the account is gone.
+    async fn step(&mut self, finished: Option<(u64, HookResult)>, claims: bool) -> Option<Step> {
+        let dispatch = self.dispatch.clone();
+        let core = &dispatch.core;
+        let (account, endpoint) = (self.key.0.as_str(), self.key.1);
+        let (terms, shard) = (dispatch.terms(account)?, dispatch.shard(account)?);
+        let has_result = finished.is_some();
+        let turn = core.queue.hooks.turn(account).await;
+        let under_way = {
+            let lanes = dispatch.lanes.borrow();
+            let lane = lanes.get(&self.key);
+            lane.map_or_else(HashSet::new, |lane| lane.under_way.clone())
+        };
+        let now = core.wall_clock();
+        let others = claims.then_some(&under_way);
+        let step = hooks::step(
+            &shard,
+            (account, endpoint),
+            &terms,
+            finished,
+            others,
+            (now, random()),
+        );
+        let step = match step.await {
+            Ok(step) => step,
+            Err(error) => {
+                tracing::warn!(account, endpoint, %error, "webhooks can't be sent now; that is tried again");
+                self.next_due = Some(now + PAUSE_SECS);
+                return None;
+            }
+        };
+        drop(turn);
+        if has_result {
+            let _ = point("hooks.recorded");
+        }
+        self.next_due = step.next_due;
+        core.queue.hooks.waiting(account, step.pending);
+        if step.owes_mail {
+            dispatch.tell_owner(&self.key);
+        }
+        {
+            let mut failing = dispatch.known_to_fail.borrow_mut();
+            match step.is_failing {
+                true => failing.insert(self.key.clone()),
+                false => failing.remove(&self.key),
+            };
+        }
+        let mut has_room = false;
+        if let Some(lane) = dispatch.lanes.borrow_mut().get_mut(&self.key) {
+            lane.concurrency = step.concurrency;
+            has_room = lane.workers < step.concurrency;
+            if let Some(claimed) = &step.claimed {
+                lane.under_way.insert(claimed.hook.id);
+                self.under_way = Some(claimed.hook.id);
+            }
+        }
+        let has_more = step.next_due.is_some_and(|due| due <= now);
+        if step.claimed.is_some() && has_more && has_room {
+            dispatch.work(&self.key);
+        }
+        Some(step)
+    }
+
+    /// Calls the endpoint. None: the server stops before there is an answer; the call is made again later.
+    async fn call(&mut self, client: &mut Client, claimed: Claimed) -> Option<(u64, HookResult)> {
+        let core = self.dispatch.core.clone();
+        let _calling = Calling::new(&core);
+        let id = claimed.hook.id;
+        let message = Message {
+            endpoint: &claimed.endpoint,
+            id,
+            attempt: claimed.hook.attempts,
+            payload: Bytes::from(claimed.payload),
+        };
+        let limit = core.live().settings.server.webhooks.timeout_secs.duration();
+        let began = monotonic();
+        let call = async { Some(client.call(&message, limit).await) };
+        let stopped = async {
+            core.drain_ends().await;
+            None
+        };
+        let result = or(call, stopped).await;
+        self.ended();
+        let result = result?;
+        core.metrics.count(
+            "ringmail_webhook_results_total",
+            label("code", code(&result)),
+        );
+        let key = ("ringmail_webhook_seconds", NONE);
+        core.durations.observe(key, began.elapsed());
+        if !result.success {
+            tracing::debug!(
+                account = self.key.0,
+                endpoint = self.key.1,
+                hook = id,
+                code = result.code,
+                error = result.error,
+                "an endpoint did not take a webhook"
+            );
+        }
+        Some((id, result))
+    }
+
+    /// The call is over.
+    fn ended(&mut self) {
+        if let Some(id) = self.under_way.take()
+            && let Some(lane) = self.dispatch.lanes.borrow_mut().get_mut(&self.key)
+        {
+            lane.under_way.remove(&id);
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.ended();
+        let mut lanes = self.dispatch.lanes.borrow_mut();
+        if let Some(lane) = lanes.get_mut(&self.key) {
+            lane.workers -= 1;
+            if lane.workers == 0 {
+                lanes.remove(&self.key);
+                if let Some(due) = self.next_due {
+                    self.dispatch.timers.borrow_mut().set(&self.key, due);
+                    // Whoever looks at the time knows of no such.
+                    self.dispatch.core.queue.hooks.waking.notify();
+                }
+            }
+        }
+    }
+}
+
+/// A call that a stop waits for, within its grace; after a panic too it is counted out.
+struct Calling(Rc<PerCore>);
+
+impl Calling {
+    fn new(core: &Rc<PerCore>) -> Calling {
+        core.sending.set(core.sending.get() + 1);
+        Calling(core.clone())
+    }
+}
+
+impl Drop for Calling {
+    fn drop(&mut self) {
+        self.0.sending.set(self.0.sending.get() - 1);
+    }
+}
+
+/// Calls an endpoint with an event that did not happen; nothing is stored of it.
+pub async fn test(
+    core: &Rc<PerCore>,
+    account: AccountName,
+    id: u32,
+) -> Result<HookAnswer, StoreError> {
+    let number = shard_of(account.as_str().as_bytes(), core.shard_count);
+    let shard = core.shards.iter().find(|shard| shard.id() == number);
+    let shard = shard.ok_or(StoreError::NotAllowed("this core does not own the shard"))?;
+    let Some(endpoint) = hooks::endpoint(shard, account.as_str(), id).await? else {
+        return Ok(HookAnswer::Tested(None));
+    };
+    let payload = Outgoing {
+        event: "delivered".into(),
+        queue_msg_id: 1,
+        message_id: "<test@ringmail.invalid>".into(),
+        subject: "A test of this endpoint".into(),
+        webhook_queued: Time::of_unix(core.wall_clock()),
+        smtp_code: 250,
+        ..Outgoing::default()
+    };
+    let payload = to_json(&payload).map_err(|_| StoreError::Limit("no payload"))?;
+    let message = Message {
+        endpoint: &endpoint,
+        id: 1,
+        attempt: 1,
+        payload: payload.into(),
+    };
+    let limit = core.live().settings.server.webhooks.timeout_secs.duration();
+    let result = Client::new(core).call(&message, limit.min(TEST_MAX)).await;
+    Ok(HookAnswer::Tested(Some(Box::new(result))))
+}
+
+fn random() -> u64 {
+    let mut octets = [0; 8];
+    // Without any, what failed together comes back together.
+    let _ = login::random(&mut octets);
+    u64::from_be_bytes(octets)
+}
+
+/// The status, for counters.
+fn code(result: &HookResult) -> &'static str {
+    match result.code {
+        0 => "error",
+        200 => "200",
+        201 => "201",
+        202 => "202",
+        204 => "204",
+        301 => "301",
+        302 => "302",
+        307 => "307",
+        308 => "308",
+        400 => "400",
+        401 => "401",
+        403 => "403",
+        404 => "404",
+        405 => "405",
+        408 => "408",
+        410 => "410",
+        413 => "413",
+        422 => "422",
+        429 => "429",
+        500 => "500",
+        501 => "501",
+        502 => "502",
+        503 => "503",
+        504 => "504",
+        200..300 => "2xx",
+        300..400 => "3xx",
+        400..500 => "4xx",
+        500..600 => "5xx",
+        _ => "other",
+    }
+}
+
+/// Accounts that are looked for at once.
+const ACCOUNTS_AT_ONCE: usize = 100;
+/// Accounts whose turns are remembered, about.
+const TURNS_MAX: usize = 1_000;
+/// Seconds until rows are looked at again that could not be read or written.
+const PAUSE_SECS: i64 = 10;
+/// A test is an answer that somebody waits for, by way of a call between cores.
+const TEST_MAX: Duration = Duration::from_secs(20);
+/// Between two looks at the time.
+const SHORTEST_WAIT: Duration = Duration::from_millis(200);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
