@@ -11,6 +11,8 @@ use hyper::body::Bytes;
 use sasl::{CramDigest, ScramHash, ScramProof, Secret, ServerSignature};
 use shards::CoreId;
 use shards::net::Detached;
+use webapi::batch::BatchRequest;
+use webapi::template::Problem;
 use webapi::{ApiError, SendRequest, SendResult, UploadKind};
 
 use crate::live::Live;
@@ -19,6 +21,7 @@ use crate::login::limiter::{May, Networks, Refused};
 use crate::login::{Attempted, LoginRecord, SaltRow, Secrets, Service};
 use crate::lookup::{Found, MailHosts};
 use crate::metrics::{DurationSamples, Samples};
+use crate::queue::batch::{BatchPlace, BatchRow};
 use crate::queue::events::Told;
 use crate::queue::hooks;
 use crate::queue::retired::{RetiredFilter, RetiredRow};
@@ -251,6 +254,8 @@ pub enum Call {
     Submit(Box<Submit>),
     /// About a stored message of an account. A lost answer and a repeat: told at each [`MessageAsk`].
     Message(Box<MessageCall>),
+    /// Accepts a batch of an account. A lost answer leaves open whether it was accepted: the client is told so.
+    SubmitBatch(Box<SubmitBatch>),
     /// From the control socket: about accounts, queue and storage of this core's shards.
     Control(Box<ControlCall>),
 }
@@ -299,6 +304,8 @@ pub enum Answer {
     Submitted(Result<Submitted, ApiError>),
     /// To `Message`.
     Message(Result<MessageSaid, ApiError>),
+    /// To `SubmitBatch`.
+    SubmittedBatch(Result<AcceptedBatch, BatchError>),
     /// To `Control`.
     Control(Result<ControlAnswer, StoreError>),
 }
@@ -410,6 +417,42 @@ pub enum Submitted {
     Before(SendResult),
     /// Something else was done under its key.
     OtherRequest,
+}
+
+/// A batch that a client of the API asks for.
+pub struct SubmitBatch {
+    /// Whose.
+    pub account: AccountName,
+    /// The address it logged in with.
+    pub login: String,
+    /// The connection or request, as the log names it.
+    pub id: String,
+    /// As it was asked for.
+    pub request: BatchRequest,
+}
+
+/// A batch that is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AcceptedBatch {
+    /// Its id, which is that of its first recipient; those of the others follow.
+    pub id: u64,
+    /// Recipients.
+    pub recipients: u32,
+}
+
+/// Why a batch is not taken.
+#[derive(Clone, Debug)]
+pub enum BatchError {
+    /// Places in the request.
+    Wrong(Vec<Problem>),
+    /// Anything else.
+    Api(ApiError),
+}
+
+impl From<ApiError> for BatchError {
+    fn from(error: ApiError) -> Self {
+        BatchError::Api(error)
+    }
 }
 
 /// A file that came beside the JSON of a request.
@@ -724,6 +767,35 @@ pub enum ControlCall {
         /// Its number.
         id: u64,
     },
+    /// How far a batch is. Changes nothing; may be repeated.
+    Batch {
+        /// Which shard.
+        shard: u16,
+        /// Whose.
+        account: AccountName,
+        /// Its number there.
+        number: u64,
+    },
+    /// Batches of an account in one shard, the latest first, at most so many. Changes nothing; may be repeated.
+    Batches {
+        /// Which shard.
+        shard: u16,
+        /// Whose.
+        account: AccountName,
+        /// The last one that was told.
+        after: Option<BatchPlace>,
+        /// How many.
+        limit: usize,
+    },
+    /// Drops what still waits of a batch. A repeat does nothing more.
+    CancelBatch {
+        /// Which shard.
+        shard: u16,
+        /// Whose.
+        account: AccountName,
+        /// Its number there.
+        number: u64,
+    },
     /// What is stored of an address in an account's suppression list.
     Suppression {
         /// Whose.
@@ -802,6 +874,12 @@ pub enum ControlAnswer {
     Suppressions(Vec<(Vec<u8>, String, AddressRow)>),
     /// To `Retired`, each with whose it is; and where to go on.
     Retired(Vec<(String, RetiredRow)>, Option<Vec<u8>>),
+    /// To `Batch`.
+    Batch(Option<BatchRow>),
+    /// To `Batches`: each with its id.
+    Batches(Vec<(u64, BatchRow)>),
+    /// To `CancelBatch`: how many recipients were dropped; none: there is no such batch.
+    BatchCancelled(Option<u64>),
     /// To `Suppression`.
     Suppression(Option<AddressRow>),
     /// To `ChangeSuppression`: whether it was suppressed before, and how many cores gave no answer.

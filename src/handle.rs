@@ -1,6 +1,7 @@
 //! Serving the calls of other cores: the counterpart of `percore`. Those about logins are in `login`.
 
 mod api_keys;
+mod batch;
 mod events;
 mod login;
 mod messages;
@@ -607,6 +608,22 @@ impl PerCore {
                 let found = row.map(|row| (account.to_string(), row));
                 Ok(ControlAnswer::Retired(found.into_iter().collect(), None))
             }
+            ControlCall::Batch {
+                shard,
+                account,
+                number,
+            } => self.batch(shard, account, number).await,
+            ControlCall::Batches {
+                shard,
+                account,
+                after,
+                limit,
+            } => self.batches(shard, account, after, limit).await,
+            ControlCall::CancelBatch {
+                shard,
+                account,
+                number,
+            } => self.cancel_batch(shard, account, number).await,
             ControlCall::Suppression { account, address } => {
                 self.suppression(account, &address).await
             }

@@ -397,6 +397,13 @@ impl Service for Rooms {
                     responder: incoming.responder,
                 }),
             },
+            Call::SubmitBatch(submit) => {
+                let (core, responder) = (self.core.clone(), incoming.responder);
+                rt::spawn(&inbound::ROOM, async move {
+                    let submitted = inbound::submit_batch(&core, *submit).await;
+                    responder.answer(Answer::SubmittedBatch(submitted));
+                });
+            }
             call => self.core.handle(Incoming {
                 call,
                 responder: incoming.responder,

@@ -15,6 +15,8 @@ const ROOMS: &[&[&str]] = &[
     &["queue", "tls_policy"],
     &["calls"],
     &["percore"],
+    &["signing"],
+    &["recipes"],
     &["handle", "hooks", "inbound", "outbound"],
     &["smtp_server", "imap_server", "web"],
     &["serve"],

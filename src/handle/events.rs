@@ -13,6 +13,7 @@ use super::ROOM;
 use crate::calls::ControlAnswer;
 use crate::metrics::labels;
 use crate::percore::PerCore;
+use crate::queue::batch;
 use crate::queue::events::{self, Consequences, Interest, Told as ToldEvents};
 use crate::queue::hooks::Told;
 use crate::queue::retired;
@@ -225,6 +226,12 @@ impl PerCore {
                             interest.map_or(0, |interest| interest.keeps_retired_secs)
                         };
                         retired::prune(shard, now, retired::RETIRED_MAX, kept).await?;
+                        let kept = |account: &str| {
+                            let interest = core.queue.interest(account)?;
+                            let secs = i64::try_from(interest.keeps_retired_secs);
+                            Some(secs.unwrap_or(i64::MAX).max(batch::REMEMBERED))
+                        };
+                        batch::prune(shard, now, kept).await?;
                         suppression::prune(shard, now).await
                     };
                     if let Err(error) = pruned.await {

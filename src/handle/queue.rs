@@ -2,10 +2,14 @@
 
 use std::rc::Rc;
 
+use shards::segments::BodyId;
+use shards::storage::StorageError;
+
 use super::MESSAGE_PIECE;
 use crate::calls::ControlAnswer;
 use crate::percore::PerCore;
 use crate::queue::{self, Beside, Deed, Filter, Place};
+use crate::recipes::{self, NotMade, Signed};
 use crate::store::StoreError;
 
 impl PerCore {
@@ -57,9 +61,13 @@ impl PerCore {
         from: u64,
     ) -> Result<ControlAnswer, StoreError> {
         let shard = self.own_shard(shard)?;
-        let Some((stored, _)) = queue::find_recipient(shard, number).await? else {
+        let Some((stored, index)) = queue::find_recipient(shard, number).await? else {
             return Ok(ControlAnswer::Octets(None));
         };
+        if stored.message.batch.is_some() {
+            let id = shard.id().0;
+            return self.made_octets((id, stored.body), index, from).await;
+        }
         let body = shard.read_body(stored.body, None).await?;
         let bytes = body.bytes();
         let octets = match from.checked_sub(bytes.len() as u64) {
@@ -75,6 +83,35 @@ impl PerCore {
                 rest[..rest.len().min(MESSAGE_PIECE)].to_vec()
             }
         };
+        Ok(ControlAnswer::Octets(Some(octets)))
+    }
+
+    /// A piece of what a recipient of a batch gets: each time the same octets, for it is not signed.
+    async fn made_octets(
+        self: &Rc<Self>,
+        (shard, body): (u16, BodyId),
+        index: u32,
+        from: u64,
+    ) -> Result<ControlAnswer, StoreError> {
+        let Some(message) = self.queue.message(shard, body).await? else {
+            return Ok(ControlAnswer::Octets(None));
+        };
+        let made = recipes::make(self, &message, index, Signed::No).await;
+        let content = made.map_err(|why| match why {
+            NotMade::Busy => StoreError::Storage(StorageError::Busy),
+            NotMade::Later(words) | NotMade::Never(words) => {
+                tracing::info!(
+                    shard,
+                    message = body.0,
+                    index,
+                    words,
+                    "a message of a batch was asked for and can't be made"
+                );
+                StoreError::NotAllowed("the message can't be made; the log says why")
+            }
+        })?;
+        let rest = content.bytes.get(from as usize..).unwrap_or_default();
+        let octets = rest[..rest.len().min(MESSAGE_PIECE)].to_vec();
         Ok(ControlAnswer::Octets(Some(octets)))
     }
 }

@@ -233,6 +233,7 @@ pub(super) async fn make(
         held_for: None,
         unique_mail_from,
         extra: request.extra.clone(),
+        batch: None,
     };
     let targets = copies.iter().map(|_| vec![account]).collect();
     let fan_out = FanOut {
@@ -413,12 +414,12 @@ fn refused(error: &StoreError) -> ApiError {
     }
 }
 
-fn ours(message: impl Into<String>) -> ApiError {
+pub(super) fn ours(message: impl Into<String>) -> ApiError {
     ApiError::new(Code::Server, message)
 }
 
 /// How long a message may be held, in seconds.
-const HELD_MAX: i64 = 60 * 86_400;
+pub(super) const HELD_MAX: i64 = 60 * 86_400;
 /// Octets that are made into a message on the core; more are the pool's that takes long messages apart.
 const ON_CORE_MAX: usize = 64 << 10;
 /// Octets that are given to the spool at a time.

@@ -22,9 +22,10 @@ use super::site::Site;
 use super::transaction::{RecipientResult, Terms, transact};
 use super::{ROOM, local, outcome, shaping, suppressed};
 use crate::percore::{PerCore, monotonic};
-use crate::queue::Work;
 use crate::queue::retry::Verdict;
 use crate::queue::rows::Attempt;
+use crate::queue::{Content, Message, Work};
+use crate::recipes::{self, NotMade, Signed};
 use crate::store::StoreError;
 
 impl Dispatch {
@@ -208,23 +209,19 @@ impl Dispatch {
         let mut outcomes = Vec::new();
         let octets = (work.message.row.size as usize).min(PIECE_MAX);
         let _share = self.memory.take(octets.min(memory_max), memory_max).await;
-        let content = match work.message.content().await {
+        let content = match content_for(&self.core, work).await {
             Ok(content) => content,
             // Nothing was tried: it stands in line again.
-            Err(StoreError::Storage(StorageError::Busy)) => {
+            Err(None) => {
                 site.give_back();
                 return (outcomes, true);
             }
-            Err(error) => {
+            Err(Some((verdict, enhanced, text))) => {
                 let all = |index: &u32| {
-                    let result = RecipientResult::ours(
-                        *index,
-                        Verdict::Temporary,
-                        (4, 3, 0),
-                        error.to_string(),
-                    );
+                    let result = RecipientResult::ours(*index, verdict, enhanced, text.clone());
                     outcome(result, at, began, "")
                 };
+                site.give_back();
                 return (work.recipients.iter().map(all).collect(), true);
             }
         };
@@ -351,6 +348,41 @@ impl Dispatch {
                 return (outcomes, true);
             }
         }
+    }
+}
+
+/// Why there are no octets to send: what comes of it.
+pub(super) type NoContent = (Verdict, (u8, u16, u16), String);
+
+/// What a recipient of a batch gets.
+pub(super) async fn made(
+    core: &Rc<PerCore>,
+    message: &Rc<Message>,
+    index: u32,
+) -> Result<Rc<Content>, Option<NoContent>> {
+    let made = recipes::make(core, message, index, Signed::Yes).await;
+    made.map_err(|why| match why {
+        NotMade::Busy => None,
+        NotMade::Later(text) => Some((Verdict::Temporary, (4, 3, 0), text)),
+        // RFC 3463 3.7: X.6.0, something about the content.
+        NotMade::Never(text) => {
+            let text = format!("the message can't be made: {text}");
+            Some((Verdict::Permanent, (5, 6, 0), text))
+        }
+    })
+}
+
+/// The octets of a message, or of what its one recipient gets. None: not now, and nothing was tried.
+async fn content_for(core: &Rc<PerCore>, work: &Work) -> Result<Rc<Content>, Option<NoContent>> {
+    match (&work.message.row.batch, work.recipients.as_slice()) {
+        (Some(_), &[index]) => made(core, &work.message, index).await,
+        // They are taken one by one; any others stand in line again.
+        (Some(_), _) => Err(None),
+        (None, _) => match work.message.content().await {
+            Ok(content) => Ok(content),
+            Err(StoreError::Storage(StorageError::Busy)) => Err(None),
+            Err(error) => Err(Some((Verdict::Temporary, (4, 3, 0), error.to_string()))),
+        },
     }
 }
 

@@ -21,6 +21,7 @@ use crate::calls::{Answer, Call};
 use crate::percore::PerCore;
 use crate::queue::events::{EVENTS_MAX, Event, EventId, OwedEvent, Told};
 use crate::queue::hooks::hook_event;
+use crate::queue::rows::UniqueMailFrom;
 use crate::queue::{Message, Operation, QueueId, all};
 use crate::settings::AccountName;
 use crate::store::StoreError;
@@ -170,7 +171,8 @@ impl Line<'_> {
                 let mut told = Event::of(&message.row, index, id, &row, event);
                 let hooks = &self.core.queue.hooks;
                 if hooks.may_want(self.account, hook_event(event.kind, false)) {
-                    if subject.is_none() {
+                    // Of a batch each has its own, which is made anew when it is sent.
+                    if subject.is_none() && message.row.batch.is_none() {
                         subject = Some(subject_of(&message).await);
                     }
                     told.subject = subject.clone().unwrap_or_default();
@@ -186,7 +188,11 @@ impl Line<'_> {
 
     /// What makes the MAIL FROM of a recipient unique; empty: it is not.
     fn unique_id(&self, message: &Message, id: u64) -> String {
-        let id = QueueId::from_u64(id).filter(|_| message.row.has_from_ids());
+        let is_ours = matches!(
+            message.row.unique_mail_from,
+            Some(UniqueMailFrom::FromId { .. })
+        );
+        let id = QueueId::from_u64(id).filter(|_| is_ours);
         id.map_or_else(String::new, |id| self.core.from_ids.encode(id))
     }
 

@@ -7,7 +7,7 @@ use message::Header;
 use shards::rt;
 
 use super::outcome::Outcome;
-use super::own;
+use super::{carry, own};
 use crate::calls::{Call, Deliver, Transaction};
 use crate::directory::{Failure, Stage, simulated};
 use crate::percore::{PerCore, monotonic};
@@ -24,9 +24,27 @@ pub(super) async fn attempt(
 ) -> (Vec<Outcome>, Vec<(AccountName, Transaction)>) {
     let mut outcomes = Vec::new();
     let mut delivered = Vec::new();
-    let content = work.message.content().await;
+    let is_batch = work.message.row.batch.is_some();
+    let common = match is_batch {
+        true => None,
+        false => Some(work.message.content().await),
+    };
     for index in work.recipients.iter().copied() {
         let (at, began) = (core.wall_clock(), monotonic());
+        let content = match (&common, is_batch) {
+            (Some(Ok(content)), _) => Ok(content.clone()),
+            (_, true) => match carry::made(core, &work.message, index).await {
+                Ok(content) => Ok(content),
+                // It stands in line again.
+                Err(None) => continue,
+                Err(Some(why)) => Err(why),
+            },
+            (other, _) => {
+                let text = other.as_ref().and_then(|c| c.as_ref().err());
+                let text = text.map_or_else(String::new, ToString::to_string);
+                Err((Verdict::Temporary, (4, 3, 0), text))
+            }
+        };
         let own = match &content {
             Ok(content) => own::deliver(core, &work.message, content, index).await,
             Err(_) => None,
@@ -54,7 +72,13 @@ pub(super) async fn attempt(
                 };
                 (code, None, text, verdict)
             }
-            (None, Err(error)) => (451, None, error.to_string(), Verdict::Temporary),
+            (None, Err((verdict, enhanced, text))) => {
+                let code = match verdict {
+                    Verdict::Permanent => 554,
+                    _ => 451,
+                };
+                (code, Some(*enhanced), text.clone(), *verdict)
+            }
         };
         outcomes.push(Outcome {
             index,

@@ -21,6 +21,7 @@ use crate::percore::PerCore;
 use crate::queue::report::{self, Composed, Facts, Subject, Told, randomness, transaction_number};
 use crate::queue::rows::{MessageRow, Notify, Owed, Recipient, RecipientRow};
 use crate::queue::{self, Content, Message};
+use crate::recipes::{self, NotMade, Signed};
 use crate::settings::AccountName;
 use crate::store::{INBOX, NewContent, NewMessage, StoreError, thread_row};
 
@@ -64,14 +65,15 @@ async fn tell_of(
     if point("outbound.tell").is_err() {
         return Err(StoreError::Storage(StorageError::Busy));
     }
-    let head = match head(message).await {
+    let first = recipients.first().map_or(0, |(index, _)| *index);
+    let (head, size) = match returned(core, message, first).await {
         Ok(head) => head,
         // Its sender hears of it all the same, without what can't be returned.
         Err(StoreError::Storage(
             error @ (StorageError::Damaged { .. } | StorageError::Gone(..)),
         )) => {
             tracing::error!(shard = %message.shard().id(), message = message.body.0, %error, "a report returns nothing of its message");
-            Arc::default()
+            (Arc::default(), message.row.size)
         }
         Err(error) => return Err(error),
     };
@@ -82,6 +84,7 @@ async fn tell_of(
             notice: owed.notice,
             told: &told,
             content: &head,
+            size,
         };
         let facts = Facts {
             hostname: live.settings.server.hostname(),
@@ -239,6 +242,7 @@ async fn send(
         held_for: None,
         unique_mail_from: None,
         extra: Default::default(),
+        batch: None,
     };
     let bytes = Arc::new(report.octets);
     let content = NewContent {
@@ -306,6 +310,23 @@ fn whom(core: &PerCore, message: &Message) -> Whom {
             Whom::Elsewhere => Whom::Nobody,
             found => found,
         },
+    }
+}
+
+/// What a report may return: the beginning of the message at least, and the octets that it has in all. Of a batch that is what the recipient was sent; if
+/// that can't be made, which is what the report may be about, nothing.
+async fn returned(
+    core: &Rc<PerCore>,
+    message: &Rc<Message>,
+    index: u32,
+) -> Result<(Arc<Vec<u8>>, u64), StoreError> {
+    if message.row.batch.is_none() {
+        return Ok((head(message).await?, message.row.size));
+    }
+    match recipes::make(core, message, index, Signed::No).await {
+        Ok(content) => Ok((content.bytes.clone(), content.bytes.len() as u64)),
+        Err(NotMade::Busy) => Err(StoreError::Storage(StorageError::Busy)),
+        Err(NotMade::Later(_) | NotMade::Never(_)) => Ok((Arc::default(), 0)),
     }
 }
 

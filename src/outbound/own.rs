@@ -11,6 +11,7 @@ use message::Header;
 use crate::calls::{Deliver, Transaction};
 use crate::directory::{Destination, Reason, Resolution};
 use crate::percore::PerCore;
+use crate::queue::recipe::RECIPIENTS_MAX;
 use crate::queue::retry::Verdict;
 use crate::queue::{Content, Message};
 use crate::settings::AccountName;
@@ -64,16 +65,22 @@ pub(super) async fn deliver(
         delivered: Vec::new(),
     };
     // Threads are told from the header, wherever that lies.
-    let thread = match super::notice::head(message).await {
-        Ok(head) => thread_row(Header::of_message(&head)),
-        Err(error) => return Some(Came::refused(451, (4, 3, 0), error.to_string())),
+    let thread = match content.external {
+        None => thread_row(Header::of_message(&content.bytes)),
+        Some(_) => match super::notice::head(message).await {
+            Ok(head) => thread_row(Header::of_message(&head)),
+            Err(error) => return Some(Came::refused(451, (4, 3, 0), error.to_string())),
+        },
     };
     let mut gone = 0;
     for target in &targets {
         let transaction = Transaction {
             shard: message.shard().id().0,
             entry: message.body.0,
-            recipient: number_of(&target.mailbox),
+            recipient: match message.row.batch {
+                Some(_) => number_in_batch(&target.mailbox, index),
+                None => number_of(&target.mailbox),
+            },
         };
         let new = new_message(core, message, content, target, thread.clone());
         let deliver = Deliver {
@@ -189,9 +196,21 @@ fn new_message(
 /// The number of a delivery among the transactions of a message: of each mailbox of an account one, so that who is named twice (as himself, as a
 /// member) gets one copy. Told apart from other next hops' and from reports (`queue::report`) by its first bits.
 fn number_of(mailbox: &str) -> u32 {
-    // FNV-1a. Two mailboxes of one account with the same number would be one in 2^29.
-    let hash = mailbox.bytes().fold(0x811C_9DC5_u32, |hash, octet| {
+    // Two mailboxes of one account with the same number would be one in 2^29.
+    0b011 << 29 | hash(mailbox) & ((1 << 29) - 1)
+}
+
+/// The same in a batch, where each recipient has a message of his own: who is named twice gets two. Of its 29 bits 14 are the recipient's; two mailboxes
+/// of one account, to which one address leads, would have the same number once in 2^15.
+fn number_in_batch(mailbox: &str, index: u32) -> u32 {
+    const { assert!(RECIPIENTS_MAX <= 1 << 14) };
+    let own = index & ((1 << 14) - 1);
+    0b111 << 29 | own << 15 | hash(mailbox) & ((1 << 15) - 1)
+}
+
+/// FNV-1a.
+fn hash(mailbox: &str) -> u32 {
+    mailbox.bytes().fold(0x811C_9DC5_u32, |hash, octet| {
         (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193)
-    });
-    0b011 << 29 | hash & ((1 << 29) - 1)
+    })
 }

@@ -84,11 +84,9 @@ fn lacks(
     recipients: &[u32],
 ) -> Option<(u8, u16, u16, String)> {
     let row = &message.row;
-    if let Some(most) = offers.size.filter(|most| *most > 0 && row.size > *most) {
-        let text = format!(
-            "the message has {} octets, the server takes {most}",
-            row.size
-        );
+    let size = size(message, content);
+    if let Some(most) = offers.size.filter(|most| *most > 0 && size > *most) {
+        let text = format!("the message has {size} octets, the server takes {most}");
         return Some((5, 3, 4, text));
     }
     if row.binary && !(offers.binarymime && offers.chunking) {
@@ -100,6 +98,14 @@ fn lacks(
         return Some((5, 6, 7, text.into()));
     }
     None
+}
+
+/// Octets of what is sent. Of a batch the row says only about how many that is.
+fn size(message: &Message, content: &Content) -> u64 {
+    match message.row.batch {
+        Some(_) => content.bytes.len() as u64,
+        None => message.row.size,
+    }
 }
 
 /// Whether it is so: of large messages it was not known when they were accepted.
@@ -378,7 +384,7 @@ fn envelope(
         Envelope {
             reverse_path: ReversePath::Null,
             recipients: addresses,
-            size: Some(row.size),
+            size: Some(size(message, content)),
             body,
             smtputf8: smtputf8 && offers.smtputf8,
             ret: row.ret.map(|ret| match ret {

@@ -198,17 +198,24 @@ impl Event {
             },
             at: owed.at,
             account: message.account.clone(),
-            message_id: message.message_id.clone(),
+            message_id: message.message_id_of(id),
             subject: String::new(),
             from_id: String::new(),
             envid: message.envid.clone(),
             reverse_path: message.reverse_path.clone(),
             recipient: recipient.map_or_else(String::new, |r| r.address.clone()),
             orcpt: recipient.and_then(|r| r.orcpt.clone()),
-            recipients: u32::try_from(message.recipients.len()).unwrap_or(u32::MAX),
-            numbers: {
-                let first = id - u64::from(index);
-                first..first + message.recipients.len() as u64
+            // In a batch each recipient has a message of its own.
+            recipients: match message.batch {
+                Some(_) => 1,
+                None => u32::try_from(message.recipients.len()).unwrap_or(u32::MAX),
+            },
+            numbers: match message.batch {
+                Some(_) => id..id + 1,
+                None => {
+                    let first = id - u64::from(index);
+                    first..first + message.recipients.len() as u64
+                }
             },
             accepted: message.accepted,
             size: message.size,

@@ -208,6 +208,7 @@ mod tests {
             held_for: None,
             unique_mail_from: None,
             extra: Default::default(),
+            batch: None,
         }
     }
 

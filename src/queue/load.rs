@@ -11,7 +11,7 @@ use super::rows::{Stored, decode_message, decode_recipient, parse_key, recipient
 use super::select::index_of;
 use crate::store::{StoreError, rows};
 
-/// Messages of a shard after one, about so many, and whether there are more. One that can't be read is told in the log and left out.
+/// Messages of a shard after one, at most so many (fewer where they have very many recipients), and whether there are more. One that can't be read is told in the log and left out.
 pub async fn page(
     shard: &Rc<Shard>,
     after: Option<BodyId>,
@@ -50,6 +50,7 @@ async fn read(
     most: usize,
 ) -> Result<(Vec<Stored>, bool), StoreError> {
     let mut found: Vec<Stored> = Vec::new();
+    let mut weight = 0;
     loop {
         // One more than asked for: the row after the last message's tells that it is whole.
         let slice = (most - found.len().min(most) + 1).max(SLICE_MIN);
@@ -61,15 +62,20 @@ async fn read(
         from = [last.as_slice(), &[0]].concat();
         for (key, value) in page {
             match parse_key(&key) {
-                Some((_, None)) if found.len() == most => return Ok((found, true)),
+                Some((_, None)) if found.len() == most || weight > WEIGHT_MAX => {
+                    return Ok((found, true));
+                }
                 Some((body, None)) => {
                     let name = || format!("queue entry {} of {}", body.0, shard.id());
                     match decode_message(&value, name) {
-                        Ok(message) => found.push(Stored {
-                            body,
-                            message,
-                            changed: Vec::new(),
-                        }),
+                        Ok(message) => {
+                            weight += message.recipients.len();
+                            found.push(Stored {
+                                body,
+                                message,
+                                changed: Vec::new(),
+                            });
+                        }
                         Err(error) => {
                             tracing::error!(shard = %shard.id(), %error, "a queued message can't be read; it stays, the others go on");
                         }
@@ -108,7 +114,7 @@ pub async fn resume(queue: &Rc<Queue>, shard: &Rc<Shard>) -> Result<u64, StoreEr
         after = messages.last().map(|m| m.body);
         for message in messages {
             count += message.message.recipients.len() as u64;
-            queue.add_stored(shard, &message);
+            queue.add_stored(shard, &message).await;
             rt::yield_if_needed().await;
         }
         if !more {
@@ -119,5 +125,7 @@ pub async fn resume(queue: &Rc<Queue>, shard: &Rc<Shard>) -> Result<u64, StoreEr
 
 /// Messages read at once at the start.
 const SLICE: usize = 500;
+/// Recipients of messages that are in memory at once, but for those of the last one: a message may have ten thousand.
+const WEIGHT_MAX: usize = 10_000;
 /// Rows read at once, at least.
 const SLICE_MIN: usize = 50;

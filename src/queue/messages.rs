@@ -6,6 +6,7 @@ mod work;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::ops::Range;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use shards::rt::{self, Event, Turns};
 use shards::segments::BodyId;
 use shards::storage::{Batch, Shard};
 
+use super::batch::{self, BatchRow};
 use super::events::{self, EventKind, Interest, Question};
 use super::hold_rules::HoldRules;
 use super::hooks::{Hooks, hook_event};
@@ -76,6 +78,8 @@ pub struct Queue {
     /// Octets of messages that came just now.
     fresh_bytes: Cell<usize>,
     fresh_bytes_max: usize,
+    /// Batches whose messages are being made, the latest last: to read one again for each recipient would take longer than to make them.
+    recipes: RefCell<VecDeque<Rc<Message>>>,
     clock: fn() -> i64,
     /// Somebody has come in line, or the start is over.
     pub changed: Event,
@@ -113,6 +117,7 @@ impl Queue {
             first_new: RefCell::default(),
             fresh_bytes: Cell::new(0),
             fresh_bytes_max,
+            recipes: RefCell::default(),
             clock,
             changed: Event::new(),
             owed: Event::new(),
@@ -206,13 +211,13 @@ impl Queue {
     pub fn coming(
         self: &Rc<Self>,
         shard: &Rc<Shard>,
-        batch: &mut Batch,
+        writes: &mut Batch,
         body: BodyId,
         row: MessageRow,
     ) -> Rc<Message> {
         let held = self.hold_rules.borrow().hold(&row);
         for (index, row) in &held {
-            batch.put(recipient_key(body, *index), encode_recipient(row));
+            writes.put(recipient_key(body, *index), encode_recipient(row));
         }
         let stored = Stored {
             body,
@@ -220,7 +225,13 @@ impl Queue {
             changed: held,
         };
         let message = Message::of(self, shard, stored);
-        message.standing.set(false);
+        message.stood.set(0);
+        if message.row.batch.is_some() {
+            let row = BatchRow::new(&message.row);
+            let number = batch::number_of(&message.row, body);
+            batch::begin(writes, &message.row.account, number, &row);
+            *message.batch.borrow_mut() = Some(row);
+        }
         let weak = Rc::downgrade(&message);
         self.open.borrow_mut().insert(message.key(), weak);
         let mut first = self.first_new.borrow_mut();
@@ -230,13 +241,14 @@ impl Queue {
 
     /// Puts a message in line that was committed just now, as it is: an operator may have been faster.
     pub fn accepted(self: &Rc<Self>, message: Rc<Message>, content: Content) {
-        message.standing.set(true);
+        message.stood.set(u32::MAX);
         if message.gone.get() {
             return;
         }
         let now = (self.clock)();
         let rows = |index| message.recipient(index);
-        self.stand(&message.shard, message.body, &message.row, rows, now);
+        let all = 0..message.row.recipients.len() as u32;
+        self.stand((&message.shard, message.body), &message.row, rows, now, all);
         let bytes = content.bytes.len();
         let is_tried_now = (0..message.row.recipients.len() as u32)
             .any(|index| message.recipient(index).state == State::Waiting);
@@ -252,8 +264,41 @@ impl Queue {
         self.changed.notify();
     }
 
+    /// The same of a batch, which may have ten thousand recipients: they come in line a slice at a time.
+    pub async fn accepted_batch(self: &Rc<Self>, message: &Rc<Message>) {
+        let count = message.row.recipients.len() as u32;
+        let mut from = 0;
+        while from < count && !message.gone.get() {
+            let to = (from + STAND_MAX).min(count);
+            let (now, rows) = ((self.clock)(), |index| message.recipient(index));
+            let place = (&message.shard, message.body);
+            self.stand(place, &message.row, rows, now, from..to);
+            message.stood.set(to);
+            from = to;
+            self.changed.notify();
+            rt::yield_if_needed().await;
+        }
+        message.stood.set(u32::MAX);
+    }
+
+    /// Keeps a batch whose messages are being made.
+    pub(super) fn keep_recipe(&self, message: &Rc<Message>) {
+        let mut kept = self.recipes.borrow_mut();
+        if message.gone.get() || kept.back().is_some_and(|last| Rc::ptr_eq(last, message)) {
+            return;
+        }
+        kept.retain(|other| !Rc::ptr_eq(other, message));
+        kept.push_back(message.clone());
+        let oldest = match kept.len() > RECIPES_MAX {
+            true => kept.pop_front(),
+            false => None,
+        };
+        drop(kept);
+        drop(oldest);
+    }
+
     /// Puts a message in line that was found at the start.
-    pub(super) fn add_stored(&self, shard: &Rc<Shard>, stored: &Stored) {
+    pub(super) async fn add_stored(&self, shard: &Rc<Shard>, stored: &Stored) {
         let first_new = self.first_new.borrow().get(&shard.id().0).copied();
         if first_new.is_some_and(|first| stored.body.0 >= first) {
             // It came since, and stands in line already.
@@ -261,7 +306,25 @@ impl Queue {
         }
         // All later than now: whoever is due is found so when the time is looked at next.
         let rows = |index| stored.recipient(index);
-        self.stand(shard, stored.body, &stored.message, rows, i64::MIN);
+        let count = stored.message.recipients.len() as u32;
+        let (mut from, mut is_over) = (0, true);
+        while from < count {
+            let to = (from + STAND_MAX).min(count);
+            let place = (shard, stored.body);
+            is_over &= self.stand(place, &stored.message, rows, i64::MIN, from..to);
+            from = to;
+            rt::yield_if_needed().await;
+        }
+        if is_over {
+            // A stop came between the end of its last recipient and its removal: whoever takes it sees to that.
+            self.add(
+                (shard, stored.body),
+                &stored.message,
+                (0, 0),
+                &rows(0),
+                i64::MIN,
+            );
+        }
         if stored.changed.iter().any(|(_, row)| row.is_owing()) {
             self.owe((shard.id().0, stored.body.0));
         }
@@ -304,47 +367,52 @@ impl Queue {
         }
     }
 
+    /// Puts some of a message's recipients in line; answers whether all of them are done.
     fn stand(
         &self,
-        shard: &Rc<Shard>,
-        body: BodyId,
+        place: (&Rc<Shard>, BodyId),
         message: &MessageRow,
         rows: impl Fn(u32) -> RecipientRow,
         now: i64,
-    ) {
-        let mut waiting = self.waiting.borrow_mut();
-        let routes = self.routes.borrow().clone();
-        let mut add = |index: u32, due, row: &RecipientRow| {
-            let Some(recipient) = message.recipients.get(index as usize) else {
-                return;
-            };
-            let new = New {
-                line: &routes.line(message, recipient, row),
-                account: &message.account,
-                shard: shard.id().0,
-                body: body.0,
-                index,
-                due,
-                expires: row.expires(message),
-                alone: message.has_from_ids(),
-            };
-            waiting.add(new, now);
-        };
+        indexes: Range<u32>,
+    ) -> bool {
         let mut is_over = true;
-        for index in 0..message.recipients.len() as u32 {
+        for index in indexes {
             let row = rows(index);
             is_over &= row.is_done();
             if row.state == State::Held {
                 self.held.set(self.held.get() + 1);
             }
             if let Some(due) = due(message, &row) {
-                add(index, due, &row);
+                self.add(place, message, (index, due), &row, now);
             }
         }
-        if is_over {
-            // A stop came between the end of its last recipient and its removal: whoever takes it sees to that.
-            add(0, 0, &rows(0));
-        }
+        is_over
+    }
+
+    fn add(
+        &self,
+        (shard, body): (&Rc<Shard>, BodyId),
+        message: &MessageRow,
+        (index, due): (u32, i64),
+        row: &RecipientRow,
+        now: i64,
+    ) {
+        let Some(recipient) = message.recipients.get(index as usize) else {
+            return;
+        };
+        let routes = self.routes.borrow().clone();
+        let new = New {
+            line: &routes.line(message, recipient, row),
+            account: &message.account,
+            shard: shard.id().0,
+            body: body.0,
+            index,
+            due,
+            expires: row.expires(message),
+            alone: message.goes_one_by_one(),
+        };
+        self.waiting.borrow_mut().add(new, now);
     }
 
     /// Looks at the time. Answers the lines that have somebody in them since this was last asked, and when to look again.
@@ -550,8 +618,10 @@ impl Queue {
         let turn = readers.take(1).await;
         let found = match in_hand() {
             Some(message) => Ok(Some(message)),
-            None => self.find(shard, body).await.map(|stored| {
-                let message = Message::of(self, shard, stored?);
+            None => self.find(shard, body).await.map(|found| {
+                let (stored, batch) = found?;
+                let message = Message::of(self, shard, stored);
+                *message.batch.borrow_mut() = batch;
                 let weak = Rc::downgrade(&message);
                 self.open.borrow_mut().insert(key, weak);
                 Some(message)
@@ -565,9 +635,17 @@ impl Queue {
         found
     }
 
-    async fn find(&self, shard: &Rc<Shard>, body: BodyId) -> Result<Option<Stored>, StoreError> {
+    async fn find(
+        &self,
+        shard: &Rc<Shard>,
+        body: BodyId,
+    ) -> Result<Option<(Stored, Option<BatchRow>)>, StoreError> {
         let _turn = self.readers.take(READERS_MAX).await;
-        load::find(shard, body).await
+        let Some(stored) = load::find(shard, body).await? else {
+            return Ok(None);
+        };
+        let batch = batch::of_stored(shard, &stored).await?;
+        Ok(Some((stored, batch)))
     }
 
     /// The next message whose sender has still to be told something.
@@ -621,12 +699,16 @@ impl Queue {
         let permit = CHANGE_BYTES + octets;
         let permit = message.shard.permit(permit, false, PATIENCE).await?;
         // Nothing between here and the batch may wait: what is computed is submitted.
+        let progress_before = message.progress();
         let rows = change(message);
         let mut batch = Batch::default();
         let mut changed = Vec::new();
         for (index, mut row) in rows {
-            self.owe_events(message, index, &mut row);
             let before = message.recipient(index);
+            if let Some(progress) = &mut *message.batch.borrow_mut() {
+                progress.count(&before, &row);
+            }
+            self.owe_events(message, index, &mut row);
             changed.push((index, before.state, due(&message.row, &before)));
             batch.put(recipient_key(message.body, index), encode_recipient(&row));
             message.written.borrow_mut().insert(index);
@@ -642,18 +724,31 @@ impl Queue {
                 batch.delete(recipient_key(message.body, *index));
             }
             batch.dead.push(message.body);
+            if let Some(progress) = &mut *message.batch.borrow_mut() {
+                progress.ended = Some(self.now());
+            }
         }
         add(&mut batch);
+        if let Some(progress) = message.progress()
+            && Some(&progress) != progress_before.as_ref()
+        {
+            let number = batch::number_of(&message.row, message.body);
+            batch::put(&mut batch, &message.row.account, number, &progress);
+        }
         if batch.is_empty() {
             return Ok(());
         }
         message.shard.commit(permit, batch).await?;
-        if message.standing.get() {
-            for (index, state, was_due) in changed {
+        // Who does not stand in line yet will stand there as he is then.
+        for (index, state, was_due) in changed {
+            if index < message.stood.get() {
                 self.moved(message, index, (state, was_due), worked_on);
             }
         }
         if done {
+            self.recipes
+                .borrow_mut()
+                .retain(|kept| !Rc::ptr_eq(kept, message));
             self.let_go(message);
         } else {
             self.let_go_if_tried(message);
@@ -715,7 +810,7 @@ impl Queue {
             index,
             due,
             expires: row.expires(&message.row),
-            alone: message.row.has_from_ids(),
+            alone: message.row.goes_one_by_one(),
         };
         let key = (new.shard, new.body, index);
         self.moved.borrow_mut().again(key, clamp(due));
@@ -762,6 +857,10 @@ impl Drop for Resuming {
 
 /// Taken out of a line at once.
 const LATE_MAX: usize = 1_000;
+/// Recipients of a message that come in line between two looks at the clock.
+const STAND_MAX: u32 = 500;
+/// Batches whose messages are being made that are kept in memory, some megabytes each at most.
+const RECIPES_MAX: usize = 8;
 /// Octets of the rows of one change, about.
 const CHANGE_BYTES: usize = 4096;
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -4,6 +4,7 @@
 //! who waits stands in lines in memory (`waiting`); when, `retry` says. `outbound` takes what is due and records what came of it. Its input is
 //! trusted: the submission flow has checked the sender. No sockets and no DNS here, and nobody above is called.
 
+pub mod batch;
 pub mod events;
 pub mod from_id;
 mod hold_rules;
@@ -14,6 +15,7 @@ mod messages;
 mod moved;
 mod operate;
 mod reason;
+pub mod recipe;
 pub mod report;
 pub mod retired;
 pub mod retry;
@@ -66,7 +68,10 @@ pub fn plan(
     content: &NewContent,
 ) {
     row.prefix_length = prefix.len() as u32;
-    row.size = prefix.len() as u64 + content.length();
+    // Of a batch it is what its first recipient gets.
+    if row.batch.is_none() {
+        row.size = prefix.len() as u64 + content.length();
+    }
     let encoded = rows::encode_message(row);
     batch.bodies.push(NewBody {
         id,

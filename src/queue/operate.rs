@@ -12,7 +12,9 @@ use shards::faults::point;
 use shards::segments::BodyId;
 use shards::storage::Shard;
 
+use super::batch;
 use super::hold_rules::HoldRule;
+use super::load::find_recipient;
 use super::messages::{Message, Queue};
 use super::retry::{give_up, group};
 use super::rows::{HeldBy, MessageRow, RecipientRow, State};
@@ -313,7 +315,7 @@ impl Queue {
             };
             let mut rows: Vec<_> = indexes.iter().filter_map(on).collect();
             if let Deed::Fail { .. } = deed {
-                group(&mut rows);
+                group(&message.row, &mut rows);
             }
             count = rows.len() as u64;
             owes = rows.iter().any(|(_, row)| row.state.is_over());
@@ -331,6 +333,57 @@ impl Queue {
             self.kick(&message, &kicked);
         }
         Ok(count)
+    }
+}
+
+impl Queue {
+    /// Drops all recipients of an account's batch that still wait; those under way end as they end. Answers how many; none: there is no such batch.
+    pub async fn cancel(
+        self: &Rc<Self>,
+        shard: &Rc<Shard>,
+        account: &str,
+        number: u64,
+    ) -> Result<Option<u64>, StoreError> {
+        self.resumed().await;
+        if batch::find(shard, account, number).await?.is_none() {
+            return Ok(None);
+        }
+        let Some((stored, _)) = find_recipient(shard, number).await? else {
+            return Ok(Some(0));
+        };
+        let is_it = stored.message.batch.is_some() && stored.message.account == account;
+        let id = shard.id().0;
+        let message = match is_it {
+            true => self.message(id, stored.body).await?,
+            false => None,
+        };
+        let Some(message) = message else {
+            return Ok(Some(0));
+        };
+        let count = message.row.recipients.len() as u32;
+        let (mut from, mut dropped) = (0, 0);
+        while from < count {
+            let to = count.min(from + PAGE as u32);
+            let mut now_dropped = 0;
+            let change = |message: &Message| {
+                let now = self.now();
+                message.cancel(now);
+                let drop = |index| {
+                    let row = message.recipient(index);
+                    let new = Deed::Drop {}.on(&message.row, index, &row, now)?;
+                    Some((index, new))
+                };
+                let rows: Vec<_> = (from..to).filter_map(drop).collect();
+                now_dropped = rows.len() as u64;
+                rows
+            };
+            self.change(&message, change).await?;
+            let _ = point("batch.cancelled");
+            dropped += now_dropped;
+            from = to;
+        }
+        self.owe((id, stored.body.0));
+        Ok(Some(dropped))
     }
 }
 
@@ -394,6 +447,7 @@ mod tests {
             held_for: None,
             unique_mail_from: None,
             extra: Default::default(),
+            batch: None,
         }
     }
 

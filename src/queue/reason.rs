@@ -109,6 +109,7 @@ mod tests {
             held_for: None,
             unique_mail_from: None,
             extra: Default::default(),
+            batch: None,
         }
     }
 

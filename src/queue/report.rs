@@ -22,6 +22,8 @@ pub struct Subject<'a> {
     pub told: &'a [Told],
     /// The message's octets: all, or the first of them with its header at least.
     pub content: &'a [u8],
+    /// How many it has in all.
+    pub size: u64,
 }
 
 /// A recipient in a report.
@@ -87,7 +89,7 @@ pub fn compose(subject: &Subject<'_>, facts: &Facts<'_>) -> Option<Composed> {
         (false, true) => dsn::BodyKind::EightBit,
         (false, false) => dsn::BodyKind::SevenBit,
     };
-    let is_whole = message.size <= content.len() as u64;
+    let is_whole = subject.size <= content.len() as u64;
     let report = dsn::Report {
         from: ("Mail Delivery System", &from),
         to: &to,
@@ -102,7 +104,7 @@ pub fn compose(subject: &Subject<'_>, facts: &Facts<'_>) -> Option<Composed> {
         outcomes: &outcomes,
         original: dsn::Original {
             header: &content[..header_end],
-            body_size: message.size.saturating_sub(header_end as u64),
+            body_size: subject.size.saturating_sub(header_end as u64),
             body,
             returned_size_max: RETURNED_MAX,
         },
@@ -291,6 +293,7 @@ mod tests {
             held_for: None,
             unique_mail_from: None,
             extra: Default::default(),
+            batch: None,
         }
     }
 
@@ -318,6 +321,7 @@ mod tests {
             notice,
             told: &told,
             content: ORIGINAL,
+            size: message.size,
         };
         let facts = Facts {
             hostname: "mail.example.org",

@@ -152,8 +152,11 @@ pub fn wants(message: &MessageRow, index: u32, notice: Notice) -> bool {
     }
 }
 
-/// Has those that owe the same now told in one report.
-pub fn group(rows: &mut [(u32, RecipientRow)]) {
+/// Has those that owe the same now told in one report. One about a batch is about one recipient, for it returns what that one was sent.
+pub fn group(message: &MessageRow, rows: &mut [(u32, RecipientRow)]) {
+    if message.batch.is_some() {
+        return;
+    }
     let mut first: HashMap<Notice, u32> = HashMap::new();
     for (index, row) in rows {
         if let Some(owed) = &mut row.owes {
@@ -204,6 +207,7 @@ mod tests {
             held_for: None,
             unique_mail_from: None,
             extra: Default::default(),
+            batch: None,
         }
     }
 

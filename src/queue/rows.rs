@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use shards::segments::BodyId;
 
+use super::batch::BatchInfo;
 use super::events::OwedEvent;
 use super::from_id::FromIds;
 use super::id::{QueueId, first_of};
@@ -56,6 +57,8 @@ pub struct MessageRow {
     pub unique_mail_from: Option<UniqueMailFrom>,
     /// What the submitter says of it for himself, by key.
     pub extra: BTreeMap<String, String>,
+    /// Its body is a recipe, and each recipient's message is made from it when it is due.
+    pub batch: Option<BatchInfo>,
 }
 
 /// What a reverse-path says beside whose it is, so that reports find what they are about.
@@ -82,9 +85,17 @@ impl MessageRow {
         unique.unwrap_or_else(|| self.reverse_path.clone())
     }
 
-    /// Whether each recipient has a reverse-path of its own, and so needs a transaction of its own.
-    pub fn has_from_ids(&self) -> bool {
-        matches!(self.unique_mail_from, Some(UniqueMailFrom::FromId { .. }))
+    /// Whether each recipient has a reverse-path or a text of its own, and so needs a transaction of its own.
+    pub fn goes_one_by_one(&self) -> bool {
+        self.batch.is_some() || matches!(self.unique_mail_from, Some(UniqueMailFrom::FromId { .. }))
+    }
+
+    /// The Message-ID of what a recipient gets: of a batch each has its own, always the same. `id` is the recipient's number.
+    pub fn message_id_of(&self, id: u64) -> String {
+        match (&self.batch, self.message_id.strip_prefix('<')) {
+            (Some(_), Some(rest)) => format!("<{id}.{rest}"),
+            _ => self.message_id.clone(),
+        }
     }
 }
 
@@ -367,7 +378,7 @@ pub fn encode_message(message: &MessageRow) -> Vec<u8> {
 }
 
 /// Reads it. The first version knew neither notifications nor times, the second ended with the recipients, the third
-/// with the time it is held for.
+/// with the time it is held for, the fourth knew no batches.
 pub fn decode_message(
     bytes: &[u8],
     name: impl FnOnce() -> String,
@@ -386,12 +397,15 @@ pub fn decode_message(
     if bytes.first() == Some(&MESSAGE_VERSION) {
         return rows::decode_version(MESSAGE_VERSION, bytes, name);
     }
-    if let Some((version @ &(MESSAGE_SECOND | MESSAGE_THIRD), rest)) = bytes.split_first() {
+    if let Some((version @ &(MESSAGE_SECOND | MESSAGE_THIRD | MESSAGE_FOURTH), rest)) =
+        bytes.split_first()
+    {
         // What came at the end since reads as nothing.
-        let since = [NOTHING; 3];
+        let since = [NOTHING; 4];
         let since = match *version {
             MESSAGE_SECOND => &since[..],
-            _ => &since[..2],
+            MESSAGE_THIRD => &since[..3],
+            _ => &since[..1],
         };
         let whole = [&[MESSAGE_VERSION], rest, since].concat();
         return rows::decode_version(MESSAGE_VERSION, &whole, name);
@@ -417,6 +431,7 @@ pub fn decode_message(
         held_for: None,
         unique_mail_from: None,
         extra: BTreeMap::new(),
+        batch: None,
     })
 }
 
@@ -501,7 +516,8 @@ pub fn decode_recipient(
 
 /// Attempts kept of a recipient.
 pub const HISTORY_MAX: usize = 12;
-const MESSAGE_VERSION: u8 = 4;
+const MESSAGE_VERSION: u8 = 5;
+const MESSAGE_FOURTH: u8 = 4;
 const MESSAGE_THIRD: u8 = 3;
 const MESSAGE_SECOND: u8 = 2;
 /// How a row says that there is none, of an option and of a map.
@@ -541,6 +557,7 @@ pub(crate) mod tests {
             held_for: Some(300),
             unique_mail_from: None,
             extra: BTreeMap::new(),
+            batch: None,
         }
     }
 
@@ -552,6 +569,9 @@ pub(crate) mod tests {
                 separator: "+".into(),
             }),
             extra: BTreeMap::from([("Order".into(), "17".into())]),
+            batch: Some(BatchInfo {
+                name: "spring".into(),
+            }),
             ..message.clone()
         };
         let bytes = encode_message(&with_more);
@@ -563,6 +583,13 @@ pub(crate) mod tests {
             (message.not_before, message.expires, message.require_tls),
             (message.ret, &message.envid, &message.recipients),
         );
+        let fourth = (&second, message.held_for, &with_more.unique_mail_from);
+        let fourth = rows::encode_version(4, &(fourth, &with_more.extra));
+        let expected = MessageRow {
+            batch: None,
+            ..with_more.clone()
+        };
+        assert_eq!(decode_message(&fourth, String::new).unwrap(), expected);
         let third = rows::encode_version(3, &(&second, message.held_for));
         assert_eq!(decode_message(&third, String::new).unwrap(), message);
         let second = rows::encode_version(2, &second);

@@ -49,6 +49,7 @@ fn row(addresses: &[&str]) -> MessageRow {
         held_for: None,
         unique_mail_from: None,
         extra: Default::default(),
+        batch: None,
     }
 }
 
@@ -110,7 +111,7 @@ async fn record(work: Work, verdict: Verdict) {
             (*index, row)
         };
         let mut rows: Vec<_> = indexes.iter().map(outcome).collect();
-        group(&mut rows);
+        group(&message.row, &mut rows);
         rows
     });
     recorded.await.unwrap();

@@ -210,20 +210,25 @@ impl Waiting {
     /// The next message of a site: its line, and at most so many of its recipients that stand there one behind the other.
     pub fn take(&mut self, site: &str, most: usize) -> Option<(Rc<str>, Vec<Entry>)> {
         let site = *self.site_numbers.get(site)?;
-        self.take_of(site, most)
+        self.take_of(site, most, false)
     }
 
-    /// The same of a line, if it is joined to no site.
+    /// The same of a line, if it is joined to no site. Nobody is asked about them, so that those that share no transaction come together too.
     pub fn take_line(&mut self, line: &str, most: usize) -> Option<Vec<Entry>> {
         let line = *self.line_numbers.get(line)?;
         let site = self.lines[line as usize].site;
         if self.sites[site as usize].name.is_some() {
             return None;
         }
-        self.take_of(site, most).map(|(_, entries)| entries)
+        self.take_of(site, most, true).map(|(_, entries)| entries)
     }
 
-    fn take_of(&mut self, site_number: u32, most: usize) -> Option<(Rc<str>, Vec<Entry>)> {
+    fn take_of(
+        &mut self,
+        site_number: u32,
+        most: usize,
+        together: bool,
+    ) -> Option<(Rc<str>, Vec<Entry>)> {
         let site = &mut self.sites[site_number as usize];
         let account = *site.turns.front()?;
         let line_number = *site.by_account.get(&account)?.front()?;
@@ -231,7 +236,7 @@ impl Waiting {
         let entries = line.by_account.get_mut(&account)?;
         let first = entries.pop_front()?;
         let mut taken = vec![first];
-        while !first.alone && taken.len() < most.max(1) {
+        while (together || !first.alone) && taken.len() < most.max(1) {
             match entries.front() {
                 Some(next) if (next.shard, next.body) == (first.shard, first.body) => {
                     taken.extend(entries.pop_front());

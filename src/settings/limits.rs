@@ -207,6 +207,8 @@ pub struct HttpLimits {
     pub connections_open_max: PerNetwork,
     /// Open connections, whatever their network.
     pub connections_max: u32,
+    /// Recipients of a batch.
+    pub batch_recipients_max: u32,
 }
 
 impl Default for HttpLimits {
@@ -223,6 +225,7 @@ impl Default for HttpLimits {
             requests_per_hour_max: PerNetwork::new(5000, 15_000, 45_000),
             connections_open_max: PerNetwork::new(100, 300, 900),
             connections_max: 1000,
+            batch_recipients_max: 10_000,
         }
     }
 }

@@ -498,6 +498,7 @@ impl Transaction {
             },
             unique_mail_from,
             extra: submission.extra,
+            batch: None,
         });
         let (from, octets) = (reverse_path.clone(), content.length());
         let recipients = self.recipients.len() + remote.as_ref().map_or(0, |r| r.recipients.len());

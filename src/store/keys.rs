@@ -28,6 +28,7 @@
 //! | `f` number | fan-out entry |
 //! | `S` name NUL address | address of an account's suppression list (`queue/suppression.rs`) |
 //! | `H` name NUL kind | recipients of the queue that are over, kept for their account (`queue/retired.rs`) |
+//! | `B` name NUL kind | batches of an account, and how far they are (`queue/batch.rs`) |
 //! | `E` name NUL event | number of an event of the queue that was taken, until nobody repeats it (`queue/events.rs`) |
 //! | `w` name NUL kind | webhooks of an account: endpoints, what waits for them, what was sent (`queue/hooks/mod.rs`) |
 //! | `h` | hold rules of the queue, the same in every shard (`queue/hold_rules.rs`) |
@@ -105,6 +106,8 @@ pub const RETIRED: &[u8] = b"H";
 
 /// Webhooks of accounts.
 pub const WEBHOOKS: &[u8] = b"w";
+/// Batches.
+pub const BATCHES: &[u8] = b"B";
 
 /// Numbers of events that were taken.
 pub const EVENTS: &[u8] = b"E";

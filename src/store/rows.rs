@@ -288,6 +288,14 @@ pub fn webhooks_key(account: &str) -> Vec<u8> {
     super::keys::of_account(WEBHOOKS, account)
 }
 
+/// Keys of batches begin so; the account and more follow.
+pub const BATCHES: &[u8] = super::keys::BATCHES;
+
+/// The beginning of those of an account.
+pub fn batches_key(account: &str) -> Vec<u8> {
+    super::keys::of_account(BATCHES, account)
+}
+
 /// Keys of events that were taken begin so; the account and the event follow.
 pub const EVENTS: &[u8] = super::keys::EVENTS;
 

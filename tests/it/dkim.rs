@@ -20,18 +20,18 @@ use crate::smtp::{talk, wait_for};
 
 const RSA: &str = include_str!("../../protocols/dkim/tests/keys/rsa2048.pem");
 
-fn put_key(path: &Path, pem: &str) -> KeyRecord {
+pub fn put_key(path: &Path, pem: &str) -> KeyRecord {
     std::fs::write(path, pem).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
     KeyRecord::of_key(&SigningKey::from_pem(pem).unwrap())
 }
 
-fn ed25519(seed: u8) -> String {
+pub fn ed25519(seed: u8) -> String {
     generate::ed25519_key(&mut |octets| octets.fill(seed)).to_string()
 }
 
 /// Selector and result of each signature; for these records by query.
-fn verified(message: &[u8], records: &[(&str, &KeyRecord)]) -> Vec<(String, Status)> {
+pub fn verified(message: &[u8], records: &[(&str, &KeyRecord)]) -> Vec<(String, Status)> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let mut verifier = Verifier::new(Rules {
         received_at_secs: now.as_secs(),
@@ -228,7 +228,7 @@ fn stored_beside(
 }
 
 /// What the server does with these selectors of example.test from now on.
-fn sign_with(server: &TestServer, selectors: &[(&str, &Path)]) {
+pub fn sign_with(server: &TestServer, selectors: &[(&str, &Path)]) {
     let mut settings = server.server().live().settings.clone();
     let domain = settings.domains.domain.get_mut("example.test").unwrap();
     domain.dkim = selectors

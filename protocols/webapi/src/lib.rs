@@ -11,6 +11,7 @@
 //! assert_eq!(request.to[0].address, "ann@example.net");
 //! ```
 
+pub mod batch;
 mod code;
 pub mod compose;
 pub mod hook;

@@ -10,9 +10,11 @@ use shards::segments::BodyId;
 use shards::storage::{External, Shard};
 
 use super::Queue;
+use crate::queue::batch::BatchRow;
 use crate::queue::events::OwedEvent;
 use crate::queue::from_id::FromIds;
 use crate::queue::id::QueueId;
+use crate::queue::recipe::Recipe;
 use crate::queue::rows::{MessageRow, RecipientRow, Stored};
 use crate::store::StoreError;
 
@@ -35,8 +37,16 @@ pub struct Message {
     /// Of those who tell its sender something.
     pub(super) telling: Rc<Turns>,
     pub(super) gone: Cell<bool>,
-    /// Its recipients stand in line. Not until its acceptance is durable.
-    pub(super) standing: Cell<bool>,
+    /// So many of its recipients, the first ones, stand in line. None until its acceptance is durable.
+    pub(super) stood: Cell<u32>,
+    /// Recipients whose sender, or the account's shard, has still to be told something.
+    pub(super) owing: RefCell<BTreeSet<u32>>,
+    /// How far it is, if it is a batch.
+    pub(super) batch: RefCell<Option<BatchRow>>,
+    /// What the messages of a batch are made from, once it was read.
+    recipe: RefCell<Option<Rc<Recipe>>>,
+    /// Of those who read it.
+    reading: Rc<Turns>,
     /// When recipients under way shall be tried next, if this attempt does not end it: an operator has said so meanwhile.
     pub(super) asked: RefCell<BTreeMap<u32, i64>>,
     pub(super) queue: Weak<Queue>,
@@ -129,16 +139,55 @@ impl Message {
         }))
     }
 
+    /// What the messages of a batch are made from. Whoever has asked for it is kept for a while with its message: the next recipient needs both.
+    pub async fn recipe(self: &Rc<Self>) -> Result<Rc<Recipe>, StoreError> {
+        let _one = self.reading.take(1).await;
+        let known = self.recipe.borrow().clone();
+        let queue = self.queue.upgrade();
+        let recipe = match known {
+            Some(recipe) => recipe,
+            None => {
+                let _turn = match &queue {
+                    Some(queue) => Some(queue.readers.take(READERS_MAX).await),
+                    None => None,
+                };
+                let read = Recipe::read(&self.shard, self.body).await?;
+                let read = Rc::new(read);
+                *self.recipe.borrow_mut() = Some(read.clone());
+                read
+            }
+        };
+        if let Some(queue) = queue {
+            queue.keep_recipe(self);
+        }
+        Ok(recipe)
+    }
+
+    /// A batch is cancelled: what still waits of it is dropped.
+    pub(in crate::queue) fn cancel(&self, now: i64) {
+        if let Some(row) = &mut *self.batch.borrow_mut() {
+            row.cancelled.get_or_insert(now);
+        }
+    }
+
+    /// How far it is, if it is a batch.
+    pub fn progress(&self) -> Option<BatchRow> {
+        self.batch.borrow().clone()
+    }
+
     /// Recipients of whom the sender has still to be told something, and whose attempts are over: what comes of one may be better than
     /// what is owed.
     pub fn owing(&self) -> Vec<(u32, RecipientRow)> {
-        let changed = self.changed.borrow();
-        let owing = changed.iter().filter(|(index, row)| {
+        let (changed, queue) = (self.changed.borrow(), self.queue.upgrade());
+        let owing = self.owing.borrow();
+        let owing = owing.iter().filter_map(|index| {
+            let row = changed.get(index)?;
             let under_way =
-                |queue: Rc<Queue>| queue.is_under_way(self.shard.id().0, self.body, **index);
-            row.owes.is_some() && !self.queue.upgrade().is_some_and(under_way)
+                |queue: &Rc<Queue>| queue.is_under_way(self.shard.id().0, self.body, *index);
+            let is_told = row.owes.is_some() && !queue.as_ref().is_some_and(under_way);
+            is_told.then(|| (*index, row.clone()))
         });
-        owing.map(|(index, row)| (*index, row.clone())).collect()
+        owing.collect()
     }
 
     /// Events that have still to reach the account's shard, of recipients whose attempts are over.
@@ -149,9 +198,11 @@ impl Message {
             let queue = queue.as_ref();
             queue.is_some_and(|queue| queue.is_under_way(shard, self.body, index))
         };
-        let owing = changed
-            .iter()
-            .filter(|(index, row)| !row.events.is_empty() && !is_under_way(**index));
+        let owing = self.owing.borrow();
+        let owing = owing.iter().filter_map(|index| {
+            let row = changed.get(index)?;
+            (!row.events.is_empty() && !is_under_way(*index)).then_some((index, row))
+        });
         let each = owing
             .flat_map(|(index, row)| row.events.iter().map(|owed| (*index, row.clone(), *owed)));
         each.collect()
@@ -168,6 +219,10 @@ impl Message {
 
     pub(super) fn put(&self, index: u32, row: RecipientRow) {
         let is_done = row.is_done();
+        match row.is_owing() {
+            true => self.owing.borrow_mut().insert(index),
+            false => self.owing.borrow_mut().remove(&index),
+        };
         let before = self.changed.borrow_mut().insert(index, row);
         let was_done = before.is_some_and(|row| row.is_done());
         let done = self.done.get() + usize::from(is_done) - usize::from(was_done);
@@ -175,11 +230,16 @@ impl Message {
     }
 
     pub(super) fn of(queue: &Rc<Queue>, shard: &Rc<Shard>, stored: Stored) -> Rc<Message> {
+        let owing = stored.changed.iter().filter(|(_, row)| row.is_owing());
         Rc::new(Message {
             shard: shard.clone(),
             body: stored.body,
             row: stored.message,
             done: Cell::new(stored.changed.iter().filter(|(_, r)| r.is_done()).count()),
+            owing: RefCell::new(owing.map(|(index, _)| *index).collect()),
+            batch: RefCell::default(),
+            recipe: RefCell::default(),
+            reading: Rc::default(),
             written: RefCell::new(stored.changed.iter().map(|(index, _)| *index).collect()),
             changed: RefCell::new(stored.changed.into_iter().collect()),
             content: RefCell::default(),
@@ -187,7 +247,7 @@ impl Message {
             turn: Rc::default(),
             telling: Rc::default(),
             gone: Cell::new(false),
-            standing: Cell::new(true),
+            stood: Cell::new(u32::MAX),
             asked: RefCell::default(),
             queue: Rc::downgrade(queue),
         })

@@ -433,6 +433,7 @@ fn ranges(server: &Server) -> Vec<(&'static str, u64, u64, u64)> {
         ("limits.imap.auth_failures_max", imap.auth_failures_max.into(), 1, ANY),
         ("limits.http.header_max_bytes", http.header_max_bytes.0, 8 << 10, 1 << 24),
         ("limits.http.connections_max", http.connections_max.into(), 1, ANY),
+        ("limits.http.batch_recipients_max", http.batch_recipients_max.into(), 1, 1 << 14),
         ("limits.tls.handshakes_per_core_max", limits.tls.handshakes_per_core_max.into(), 1, ANY),
         ("limits.auth.checks_waiting_max", auth.checks_waiting_max.into(), 1, 1 << 20),
         ("limits.auth.account_failures_per_hour_max", auth.account_failures_per_hour_max.into(), 1, ANY),

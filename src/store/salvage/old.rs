@@ -62,6 +62,7 @@ impl OldIndex {
                     keys::STS_POLICIES,
                     keys::SUPPRESSIONS,
                     keys::WEBHOOKS,
+                    keys::BATCHES,
                 ]
                 .into_iter()
                 .flat_map(|prefix| scan(&index, prefix))

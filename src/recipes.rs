@@ -1,0 +1,250 @@
+//! Messages of batches, made when they are due: the template is rendered with the recipient's data, the text becomes a message, and it is signed.
+//!
+//! Called by who sends (`outbound`) and who shows (`handle`). A message lives as long as somebody holds it. Made again it has the same octets but for
+//! its signatures: Message-ID, Date and boundaries come from the recipient's number and what was decided when the batch was accepted.
+//! What costs little is done on the core: the engine stops after a fraction of a millisecond there, and whatever takes longer, or comes to a long
+//! message, is the pool's that takes long messages apart. RSA is the worker pool's (`signing`).
+//! RFC 5322, RFC 6376. Not here: the engine (`webapi::template`), MIME (`webapi::compose`), where the data lie (`queue::recipe`).
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use shards::storage::StorageError;
+use webapi::compose::compose;
+use webapi::template::{Data, Defaults, Effort, RenderError, Rendered, Template};
+use webapi::{Maker, NameAddress, SendRequest, Time};
+
+use crate::percore::PerCore;
+use crate::queue::recipe::{Common, Recipe};
+use crate::queue::{Content, Message};
+use crate::signing::{SigningError, signatures};
+use crate::store::{NewContent, StoreError};
+
+/// Why there is no message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotMade {
+    /// Too much is under way: it was not tried.
+    Busy,
+    /// Perhaps later.
+    Later(String),
+    /// Never: template and data come to no message.
+    Never(String),
+}
+
+/// Whether it is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signed {
+    /// As it goes out.
+    Yes,
+    /// What is the same each time.
+    No,
+}
+
+/// Makes the message of a recipient of a batch.
+pub async fn make(
+    core: &Rc<PerCore>,
+    message: &Rc<Message>,
+    index: u32,
+    signed: Signed,
+) -> Result<Rc<Content>, NotMade> {
+    let recipe = message.recipe().await.map_err(stored)?;
+    let (name, json) = recipe.of(index).await.map_err(stored)?;
+    let (template, defaults) = read(core, &recipe).await?;
+    let recipient = message.row.recipients.get(index as usize);
+    let address = recipient.map_or("", |recipient| recipient.address.as_str());
+    let id = message.id(index);
+    let job = Job {
+        template,
+        defaults,
+        common: recipe.common.clone(),
+        extra_fields: extra_fields(message, index),
+        to: (address.to_owned(), name),
+        json,
+        message_id: message.row.message_id_of(id),
+        boundary: format!("{}-{id}", recipe.common.boundary),
+    };
+    let octets = run(core, job).await?;
+    finish(core, message, &recipe.common, octets, signed).await
+}
+
+/// Header fields that a recipient's message has beside those of the template. They are signed with the others.
+fn extra_fields(_message: &Message, _index: u32) -> Vec<(String, String)> {
+    Vec::new()
+}
+
+/// Made on the core if that takes next to no time.
+async fn run(core: &Rc<PerCore>, job: Job) -> Result<Vec<u8>, NotMade> {
+    if job.json.len() <= ON_CORE_MAX {
+        match job.render(Effort::Quick) {
+            Ok(rendered) if rendered.text.len() + rendered.html.len() <= ON_CORE_MAX => {
+                return job.compose(rendered).map_err(NotMade::Never);
+            }
+            Ok(_) | Err(RenderError::TooMuch(_)) => (),
+            Err(RenderError::Wrong(problem)) => return Err(NotMade::Never(problem.to_string())),
+        }
+    }
+    let made = core.parsing.run(move || {
+        let rendered = job.render(Effort::Full);
+        let rendered = rendered.map_err(|error| error.into_problem().to_string())?;
+        job.compose(rendered)
+    });
+    made.await
+        .map_err(|_| NotMade::Busy)?
+        .map_err(NotMade::Never)
+}
+
+/// Signs it, and writes what stands above it.
+async fn finish(
+    core: &Rc<PerCore>,
+    message: &Message,
+    common: &Common,
+    octets: Vec<u8>,
+    signed: Signed,
+) -> Result<Rc<Content>, NotMade> {
+    let (localpart, domain) = (common.from.1.rsplit_once('@')).unwrap_or((&common.from.1, ""));
+    let content = NewContent {
+        bytes: Arc::new(octets),
+        external: None,
+    };
+    let fields = match signed {
+        Signed::No => String::new(),
+        Signed::Yes => {
+            let until = message.row.expires.max(core.wall_clock());
+            let facts = ("", message.row.smtputf8, until);
+            let made = signatures(core, (localpart, domain), (&content, None), facts).await;
+            made.map_err(|error| match error {
+                SigningError::Message(error) => NotMade::Never(format!("DKIM: {error}")),
+                SigningError::Pool(_) => NotMade::Busy,
+                error => {
+                    tracing::error!(message = message.body.0, domain, %error, "a message of a batch could not be signed and was put off");
+                    NotMade::Later("the message could not be signed".into())
+                }
+            })?
+        }
+    };
+    let bytes = [
+        fields.as_bytes(),
+        common.received.as_bytes(),
+        &content.bytes,
+    ]
+    .concat();
+    let live = core.live();
+    let most = live.settings.server.limits.smtp.message_size_max_bytes;
+    if bytes.len() as u64 > most.get() {
+        let words = format!(
+            "the message came to {} octets, and {most} is the most",
+            bytes.len()
+        );
+        return Err(NotMade::Never(words));
+    }
+    Ok(Rc::new(Content {
+        bytes: Arc::new(bytes),
+        external: None,
+    }))
+}
+
+fn stored(error: StoreError) -> NotMade {
+    match error {
+        StoreError::Storage(StorageError::Busy) => NotMade::Busy,
+        error => NotMade::Later(error.to_string()),
+    }
+}
+
+/// The template of a recipe; it is read once.
+async fn read(
+    core: &Rc<PerCore>,
+    recipe: &Recipe,
+) -> Result<(Arc<Template>, Arc<Defaults>), NotMade> {
+    if let Some(known) = recipe.template.get() {
+        return Ok(known.clone());
+    }
+    let common = recipe.common.clone();
+    let read = core.parsing.run(move || read_template(&common));
+    let read = read.await.map_err(|_| NotMade::Busy)?;
+    let read = read.map_err(NotMade::Never)?;
+    Ok(recipe.template.get_or_init(|| read).clone())
+}
+
+fn read_template(common: &Common) -> Result<(Arc<Template>, Arc<Defaults>), String> {
+    let template = Template::check(&common.parts).map_err(|problems| {
+        let problem = problems.first().map(ToString::to_string);
+        problem.unwrap_or_default()
+    })?;
+    let defaults = Defaults::read(&common.defaults)?;
+    Ok((Arc::new(template), Arc::new(defaults)))
+}
+
+/// A message that is to be made.
+pub struct Job {
+    /// What it is made from.
+    pub template: Arc<Template>,
+    /// Variables that the recipient has none of his own for.
+    pub defaults: Arc<Defaults>,
+    /// What is common to all of the batch.
+    pub common: Arc<Common>,
+    /// Fields beside those of the template.
+    pub extra_fields: Vec<(String, String)>,
+    /// The recipient's address and name; empty: the template may say it.
+    pub to: (String, String),
+    /// The recipient's variables.
+    pub json: String,
+    /// With its angle brackets.
+    pub message_id: String,
+    /// What boundaries begin with.
+    pub boundary: String,
+}
+
+impl Job {
+    /// Puts the data in.
+    pub fn render(&self, effort: Effort) -> Result<Rendered, RenderError> {
+        let (address, name) = &self.to;
+        let data = Data::read(&self.defaults, &self.json, (address, name));
+        let wrong = |reason| {
+            RenderError::Wrong(webapi::template::Problem {
+                pointer: "/data".into(),
+                line: None,
+                reason,
+            })
+        };
+        self.template.render(&data.map_err(wrong)?, effort)
+    }
+
+    /// Makes the message.
+    pub fn compose(&self, rendered: Rendered) -> Result<Vec<u8>, String> {
+        let common = &self.common;
+        let named = |(name, address): &(String, String)| NameAddress {
+            name: name.clone(),
+            address: address.clone(),
+        };
+        let (address, name) = &self.to;
+        let name = match name.as_str() {
+            "" => rendered.to_name,
+            name => name.to_owned(),
+        };
+        let mut headers = rendered.headers;
+        headers.extend(self.extra_fields.iter().cloned());
+        let request = SendRequest {
+            from: vec![named(&common.from)],
+            to: vec![named(&(name, address.clone()))],
+            reply_to: common.reply_to.iter().map(named).collect(),
+            message_id: self.message_id.clone(),
+            subject: rendered.subject,
+            text: rendered.text,
+            html: rendered.html,
+            headers,
+            ..SendRequest::default()
+        };
+        let maker = Maker {
+            author: (&common.from.0, &common.from.1),
+            message_id: "",
+            now: Time::of_unix(common.date).ok_or("the clock is wrong")?,
+            product: concat!("ringmail/", env!("CARGO_PKG_VERSION")),
+            boundary: Some(&self.boundary),
+        };
+        let composed = compose(&request, &[], &maker);
+        Ok(composed.map_err(|error| error.message)?.octets)
+    }
+}
+
+/// Octets of data, and of texts, whose message is made on the core.
+const ON_CORE_MAX: usize = 32 << 10;

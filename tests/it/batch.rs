@@ -1,0 +1,444 @@
+//! Batches: one template for many recipients, each of whom gets his own text, made and signed when it is due; and a kill at each step.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ::dkim::Status;
+use ringmail::calls::{
+    AcceptedBatch, Answer, BatchError, Call, ControlAnswer, ControlCall, SubmitBatch,
+};
+use ringmail::queue::QueueId;
+use ringmail::queue::batch::BatchRow;
+use ringmail::settings::Door;
+use shards::CoreId;
+use webapi::batch::{BatchRecipient, BatchRequest};
+use webapi::template::Parts;
+
+use crate::dkim::{ed25519, put_key, sign_with, verified};
+use crate::outbound::{free_port, queue, reasons, server};
+use crate::pools::patiently;
+use crate::receiver::Receiver;
+use crate::server::TestServer;
+use crate::smtp::{numbers, talk};
+
+fn request(addresses: impl IntoIterator<Item = String>, more: usize) -> BatchRequest {
+    let recipient = |(at, address)| BatchRecipient {
+        address,
+        name: String::new(),
+        data: format!(
+            r#"{{"number": {at}, "first": "F{at}", "more": "{}"}}"#,
+            "x".repeat(more)
+        ),
+    };
+    BatchRequest {
+        name: "spring".into(),
+        template: Parts {
+            subject: "Number {{ number }}".into(),
+            text: "Dear {{ first }},\n{{ shop }} has {{ number }} for you.\n".into(),
+            html: "<p>{{ shop }} has {{ number }} for {{ recipient.address }}.".into(),
+            to_name: "{{ first }} Last".into(),
+            headers: vec![("X-Number".into(), "{{ number }}".into())],
+        },
+        defaults: r#"{"shop": "Corner & Co"}"#.into(),
+        recipients: addresses.into_iter().enumerate().map(recipient).collect(),
+        ..BatchRequest::default()
+    }
+}
+
+fn at_one(count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(|at| format!("r{at}@{}.test", ["one", "two"][at % 2]))
+}
+
+fn submit(server: &TestServer, request: BatchRequest) -> Result<AcceptedBatch, BatchError> {
+    let submit = SubmitBatch {
+        account: "anna".parse().unwrap(),
+        login: "anna@example.test".into(),
+        id: "test".into(),
+        request,
+    };
+    let call = Call::SubmitBatch(Box::new(submit));
+    match server.server().call(CoreId(0), call) {
+        Ok(Answer::SubmittedBatch(said)) => said,
+        _ => panic!("no answer"),
+    }
+}
+
+fn ask(server: &TestServer, id: u64, call: impl Fn(QueueId) -> ControlCall) -> ControlAnswer {
+    let id = QueueId::from_u64(id).unwrap();
+    let owner = server.server().owner_of_shard(id.shard());
+    match server
+        .server()
+        .call(owner, Call::Control(Box::new(call(id))))
+    {
+        Ok(Answer::Control(Ok(answer))) => answer,
+        _ => panic!("no answer"),
+    }
+}
+
+fn progress(server: &TestServer, id: u64) -> Option<BatchRow> {
+    let answer = ask(server, id, |id| ControlCall::Batch {
+        shard: id.shard(),
+        account: "anna".parse().unwrap(),
+        number: id.number(),
+    });
+    match answer {
+        ControlAnswer::Batch(row) => row,
+        _ => panic!("another answer"),
+    }
+}
+
+fn cancel(server: &TestServer, id: u64) -> Option<u64> {
+    let answer = ask(server, id, |id| ControlCall::CancelBatch {
+        shard: id.shard(),
+        account: "anna".parse().unwrap(),
+        number: id.number(),
+    });
+    match answer {
+        ControlAnswer::BatchCancelled(dropped) => dropped,
+        _ => panic!("another answer"),
+    }
+}
+
+fn until_over(server: &TestServer, id: u64) -> BatchRow {
+    let is_over = || progress(server, id).is_some_and(|row| row.ended.is_some());
+    patiently(is_over, || {
+        let mut reasons = reasons(server);
+        reasons.truncate(5);
+        format!("{:?} {reasons:?}", progress(server, id))
+    });
+    progress(server, id).unwrap()
+}
+
+/// An account's messages, once there are so many.
+fn mail(server: &TestServer, account: &str, count: u64) -> Vec<String> {
+    patiently(
+        || numbers(server, account).0 >= count,
+        || format!("{:?}", numbers(server, account)),
+    );
+    let mut stream = server.connect(Door::Imap);
+    talk(&mut stream, b"", "* OK");
+    let login = format!("a LOGIN {account}@example.test {account}-password\r\n");
+    talk(&mut stream, login.as_bytes(), "a OK");
+    talk(&mut stream, b"b EXAMINE INBOX\r\n", "b OK");
+    let said = talk(&mut stream, b"c FETCH 1:* BODY.PEEK[]\r\n", "c OK");
+    let messages = said.split("BODY[] {").skip(1).map(|message| {
+        let (length, rest) = message.split_once("}\r\n").unwrap();
+        rest[..length.parse().unwrap()].to_owned()
+    });
+    messages.collect()
+}
+
+/// The value of a field that stands in one line.
+fn field<'m>(message: &'m str, name: &str) -> &'m str {
+    let start = format!("\r\n{name}: ");
+    let at = message.find(&start).unwrap_or_else(|| panic!("{message}"));
+    message[at + start.len()..].split("\r\n").next().unwrap()
+}
+
+/// Without its signatures, which are made anew each time.
+fn unsigned(message: &str) -> &str {
+    &message[message.find("Received: ").unwrap()..]
+}
+
+#[test]
+fn each_recipient_gets_his_own_text_and_a_signature_that_holds() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let receiver = Receiver::start([127, 0, 0, 11], port, None, |_| None);
+    let server = server(directory.path(), port, "");
+    let key = directory.path().join("batch.pem");
+    let record = put_key(&key, &ed25519(7));
+    sign_with(&server, &[("b", &key)]);
+    // More than fits into memory: it is in a file, and each recipient's data are read from there.
+    let count = 1_200;
+    let accepted = submit(&server, request(at_one(count), 1_000)).unwrap();
+    assert_eq!(accepted.recipients as usize, count);
+    let row = until_over(&server, accepted.id);
+    assert_eq!((row.delivered as usize, row.waiting()), (count, 0));
+    assert_eq!(
+        (row.name.as_str(), row.failed, row.dropped),
+        ("spring", 0, 0)
+    );
+    assert!(queue(&server).is_empty());
+    let messages = receiver.messages();
+    assert_eq!(messages.len(), count);
+    let mut seen = BTreeSet::new();
+    for message in &messages {
+        let number: usize = field(message, "X-Number").parse().unwrap();
+        assert!(seen.insert(number));
+        assert_eq!(field(message, "Subject"), format!("Number {number}"));
+        let to = format!("\"F{number} Last\" <r{number}@");
+        assert!(field(message, "To").starts_with(&to), "{message}");
+        assert!(message.contains(&format!(
+            "Dear F{number},\r\nCorner & Co has {number} for you."
+        )));
+        assert!(message.contains(&format!("<p>Corner &amp; Co has {number} for r{number}@")));
+        let id = accepted.id + number as u64;
+        assert!(
+            field(message, "Message-ID").starts_with(&format!("<{id}.")),
+            "{message}"
+        );
+    }
+    // No transaction has two of them, and connections serve many.
+    let commands = receiver.commands();
+    let count_of = |verb: &str| commands.iter().filter(|c| c.starts_with(verb)).count();
+    assert_eq!(count_of("RCPT"), count_of("MAIL"));
+    assert!(receiver.connections() < count / 10);
+    let name = "b._domainkey.example.test";
+    for message in messages.iter().step_by(100) {
+        let message = message.strip_suffix(".\r\n").unwrap();
+        let all = verified(message.as_bytes(), &[(name, &record)]);
+        assert_eq!(all, [("b".to_owned(), Status::Pass)], "{message}");
+    }
+}
+
+#[test]
+fn what_is_tried_again_has_the_same_octets() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let refused: Arc<Mutex<Vec<String>>> = Arc::default();
+    let refuses = Arc::new(AtomicBool::new(true));
+    let says = {
+        let (refused, refuses) = (refused.clone(), refuses.clone());
+        move |line: &str| {
+            let text = line.strip_prefix(".")?;
+            let refuses = refuses.load(Ordering::SeqCst);
+            refuses.then(|| {
+                refused.lock().unwrap().push(text.trim_start().to_owned());
+                "451 4.2.0 later".to_owned()
+            })
+        }
+    };
+    let receiver = Receiver::start([127, 0, 0, 11], port, None, says);
+    let table = "[queue]\nretry_secs = [\"1s\"]\n";
+    let first = server(directory.path(), port, table);
+    let accepted = submit(&first, request(at_one(4), 0)).unwrap();
+    let tried = || queue(&first).iter().all(|(_, row)| row.attempts > 0);
+    patiently(tried, || format!("{:?}", reasons(&first)));
+    assert_eq!(progress(&first, accepted.id).unwrap().waiting(), 4);
+    // Also by another process.
+    drop(first);
+    refuses.store(false, Ordering::SeqCst);
+    let second = server(directory.path(), port, table);
+    assert_eq!(until_over(&second, accepted.id).delivered, 4);
+    let by_number = |all: &[String]| -> BTreeMap<String, String> {
+        let pair = |m: &String| {
+            (
+                field(m, "X-Number").to_owned(),
+                unsigned(m).trim_end().to_owned(),
+            )
+        };
+        all.iter().map(pair).collect()
+    };
+    let (before, after) = (
+        by_number(&refused.lock().unwrap()),
+        by_number(&receiver.messages()),
+    );
+    assert_eq!(before.len(), 4);
+    assert_eq!(before, after);
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_its_place_and_what_fails_later_fails_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let receiver = Receiver::start([127, 0, 0, 11], port, None, |line| {
+        line.starts_with("RCPT TO:<r1@")
+            .then(|| "550 5.1.1 nobody".to_owned())
+    });
+    let server = server(directory.path(), port, "");
+    let refused = |change: &dyn Fn(&mut BatchRequest)| {
+        let mut request = request(at_one(3), 0);
+        change(&mut request);
+        match submit(&server, request) {
+            Err(BatchError::Wrong(problems)) => problems[0].pointer.clone(),
+            Err(BatchError::Api(error)) => error.code.as_str().to_owned(),
+            Ok(_) => "nothing".into(),
+        }
+    };
+    type Change = fn(&mut BatchRequest);
+    let changes: [(&str, Change); 9] = [
+        ("/template/subject", |r| {
+            r.template.subject = "{{ number".into()
+        }),
+        ("/template/headers/0/value", |r| {
+            r.template.headers[0].1 = "{{ x }}".into()
+        }),
+        ("/template", |r| {
+            r.template.headers[0].0 = "Content-Type".into()
+        }),
+        ("/recipients/2/address", |r| {
+            r.recipients[2].address = "x".into()
+        }),
+        ("/recipients/1/data", |r| r.recipients[1].data = "[".into()),
+        ("/template/subject", |r| r.recipients[1].data = "{}".into()),
+        ("/recipients", |r| r.recipients.clear()),
+        ("/send_at", |r| r.not_before = Some(i64::MAX)),
+        ("badFrom", |r| {
+            r.from = Some(webapi::NameAddress {
+                name: String::new(),
+                address: "ben@elsewhere.test".into(),
+            });
+        }),
+    ];
+    for (place, change) in changes {
+        assert_eq!(refused(&change), place);
+    }
+    assert!(queue(&server).is_empty());
+    // One is refused by its server, the data of another come to no header field, which nobody could know before.
+    let mut request = request(at_one(4), 0);
+    request.recipients[2].data = r#"{"number": "a\r\nBcc: x", "first": "F"}"#.into();
+    let accepted = submit(&server, request).unwrap();
+    let row = until_over(&server, accepted.id);
+    assert_eq!((row.delivered, row.failed), (2, 2));
+    assert_eq!(receiver.messages().len(), 2);
+    // Each failure has a report of its own, and that of a refused message returns what was refused.
+    let reports = mail(&server, "anna", 2);
+    let returned = reports.iter().filter(|r| r.contains("Subject: Number 1"));
+    assert_eq!(returned.count(), 1, "{reports:?}");
+    let why = reports.iter().filter(|r| r.contains("/subject"));
+    assert_eq!(why.count(), 1, "{reports:?}");
+}
+
+#[test]
+fn a_batch_can_be_cancelled_and_waits_for_its_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let receiver = Receiver::start([127, 0, 0, 11], port, None, |_| None);
+    let first = server(directory.path(), port, "");
+    let mut request = request(at_one(1_100), 0);
+    let now = std::time::SystemTime::now();
+    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+    request.not_before = Some(now + 3_600);
+    let accepted = submit(&first, request).unwrap();
+    assert_eq!(progress(&first, accepted.id).unwrap().waiting(), 1_100);
+    drop(first);
+    let second = server(directory.path(), port, "");
+    assert_eq!(cancel(&second, accepted.id + 1), None);
+    assert_eq!(cancel(&second, accepted.id), Some(1_100));
+    let row = until_over(&second, accepted.id);
+    assert_eq!((row.dropped, row.waiting()), (1_100, 0));
+    assert!(row.cancelled.is_some());
+    assert_eq!(cancel(&second, accepted.id), Some(0));
+    assert!(queue(&second).is_empty());
+    assert!(receiver.messages().is_empty());
+}
+
+#[test]
+fn who_is_here_gets_each_message_that_he_is_named_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = server(directory.path(), free_port(), "");
+    // Some lead to the same mailbox; an alias has two members.
+    let addresses = [
+        "bert@example.test",
+        "bert@example.test",
+        "all@example.test",
+        "nobody-there@example.test",
+    ];
+    let accepted = submit(&server, request(addresses.map(str::to_owned), 0)).unwrap();
+    let row = until_over(&server, accepted.id);
+    assert_eq!((row.delivered, row.failed), (3, 1));
+    let numbers = |account: &str, count| -> BTreeSet<String> {
+        let messages = mail(&server, account, count);
+        let all = messages.iter().filter(|m| !m.contains("multipart/report"));
+        all.map(|m| field(m, "X-Number").to_owned()).collect()
+    };
+    let all = |numbers: &[&str]| {
+        numbers
+            .iter()
+            .map(|n| n.to_string())
+            .collect::<BTreeSet<_>>()
+    };
+    assert_eq!(numbers("bert", 3), all(&["0", "1", "2"]));
+    assert_eq!(numbers("anna", 2), all(&["2"]));
+}
+
+/// The child's side of the test below.
+#[test]
+fn batch_child() {
+    let Ok(arguments) = std::env::var("RINGMAIL_TEST_BATCH_CHILD") else {
+        return;
+    };
+    let (directory, port) = arguments.rsplit_once(' ').unwrap();
+    let server = server(Path::new(directory), port.parse().unwrap(), "");
+    if std::env::var("RINGMAIL_TEST_BATCH_SUBMIT").is_ok() {
+        let accepted = submit(&server, request(at_one(KILLED), 0)).unwrap();
+        println!("\naccepted {}", accepted.id);
+    }
+    loop {
+        std::thread::sleep(Duration::from_secs(60));
+    }
+}
+
+const KILLED: usize = 600;
+
+/// Runs the server until a fault kills it; whether it accepted the batch.
+fn run_until_killed(directory: &Path, port: u16, faults: &str) -> bool {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "batch::batch_child",
+            "--nocapture",
+            "--test-threads",
+            "1",
+        ])
+        .env(
+            "RINGMAIL_TEST_BATCH_CHILD",
+            format!("{} {port}", directory.display()),
+        )
+        .env("RINGMAIL_TEST_BATCH_SUBMIT", "1")
+        .env("RINGMAIL_FAULTS", faults)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    let mut lines = output.lines().map_while(Result::ok);
+    let accepted = lines.any(|line| line.starts_with("accepted "));
+    child.wait().unwrap();
+    accepted
+}
+
+#[test]
+fn a_kill_leaves_all_of_a_batch_or_nothing_and_sends_nothing_else_twice() {
+    for (faults, is_there, doubled_max) in [
+        ("batch.commit=kill", false, 0),
+        ("batch.committed=kill", true, 0),
+        ("outbound.attempted=kill@40", true, 100),
+        ("outbound.recorded=kill@40", true, 100),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let receiver = Receiver::start([127, 0, 0, 11], port, None, |_| None);
+        run_until_killed(directory.path(), port, faults);
+        let before = receiver.messages().len();
+        let server = server(directory.path(), port, "");
+        patiently(
+            || queue(&server).is_empty(),
+            || format!("{faults} {:?}", reasons(&server)),
+        );
+        let messages = receiver.messages();
+        let mut by_number: BTreeMap<String, &str> = BTreeMap::new();
+        for message in &messages {
+            let number = field(message, "X-Number").to_owned();
+            let known = by_number.insert(number, unsigned(message));
+            assert!(
+                known.is_none_or(|known| known == unsigned(message)),
+                "{faults}"
+            );
+        }
+        let whole = if is_there { KILLED } else { 0 };
+        assert_eq!(by_number.len(), whole, "{faults}");
+        assert!(
+            messages.len() - whole <= doubled_max.min(before),
+            "{faults} {}",
+            messages.len()
+        );
+    }
+}
