@@ -8,6 +8,7 @@ mod account;
 mod apikey;
 mod app_password;
 mod arguments;
+mod batch;
 mod certificate;
 mod check;
 mod client;
@@ -125,6 +126,9 @@ fn run(command: Command, arguments: &Arguments) -> Result<(), Failure> {
         Command::HoldRuleRemove => hold_rules::remove(arguments),
         Command::SuppressionList => suppression::list(arguments),
         Command::SuppressionAdd => suppression::add(arguments),
+        Command::BatchList => batch::list(arguments),
+        Command::BatchShow => batch::show(arguments),
+        Command::BatchCancel => batch::cancel(arguments),
         Command::SuppressionRemove => suppression::remove(arguments),
         Command::SuppressionLookup => suppression::look_up(arguments),
         Command::WebhookList => webhook::list(arguments),

@@ -42,6 +42,9 @@ pub(super) enum Command {
     HoldRuleList,
     HoldRuleAdd,
     HoldRuleRemove,
+    BatchList,
+    BatchShow,
+    BatchCancel,
     SuppressionList,
     SuppressionAdd,
     SuppressionRemove,
@@ -513,7 +516,7 @@ const WHICH: &[Opt] = &[Opt::Config, Opt::Dir];
 const WHICH_JSON: &[Opt] = &[Opt::Config, Opt::Dir, Opt::Json];
 
 /// All commands, in the order of the help.
-pub(super) const ROWS: [Row; 73] = [
+pub(super) const ROWS: [Row; 76] = [
     Row {
         command: Command::Localserve,
         words: &["localserve"],
@@ -1158,6 +1161,34 @@ the account or of [webhooks].",
         options: &[Opt::Config, Opt::Dir, Opt::Json],
         summary: "Gives up webhooks that wait",
         details: "",
+    },
+    Row {
+        command: Command::BatchList,
+        words: &["batch", "list"],
+        arguments: &["ACCOUNT"],
+        options: &[Opt::Config, Opt::Dir, Opt::Json],
+        summary: "Lists an account's batches, the latest first",
+        details: "\
+A batch is one message of the sending API for many recipients, each of whom gets
+a text of its own. Shown is how many of them wait, and what came of the others. It
+is kept for 30 days after its end, or keep_retired_secs, whichever is longer.",
+    },
+    Row {
+        command: Command::BatchShow,
+        words: &["batch", "show"],
+        arguments: &["ACCOUNT", "ID"],
+        options: &[Opt::Config, Opt::Dir, Opt::Json],
+        summary: "Says how far a batch is",
+        details: "",
+    },
+    Row {
+        command: Command::BatchCancel,
+        words: &["batch", "cancel"],
+        arguments: &["ACCOUNT", "ID"],
+        options: &[Opt::Config, Opt::Dir, Opt::Json],
+        summary: "Drops all recipients of a batch that still wait",
+        details: "\
+Nobody is told. Those that are being sent to are sent to.",
     },
     Row {
         command: Command::DkimGen,

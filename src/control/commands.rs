@@ -13,8 +13,8 @@ use super::protocol::Request;
 use super::source::Source;
 use super::supervise::Wish;
 use super::{
-    accounts, api_keys, check, client_keys, hold_rules, logins, lookup, mtasts, queue, retired,
-    secrets, sites, suppression, tlsresults, warm_up, webhooks,
+    accounts, api_keys, batch, check, client_keys, hold_rules, logins, lookup, mtasts, queue,
+    retired, secrets, sites, suppression, tlsresults, warm_up, webhooks,
 };
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall};
 use crate::serve::Server;
@@ -363,6 +363,13 @@ pub fn run(
         Request::WebhookPayload { account, id } => webhooks::payload(control, &account, id),
         Request::WebhookRedeliver { account, ids } => webhooks::redeliver(control, &account, &ids),
         Request::WebhookCancel { account, ids } => webhooks::cancel(control, &account, &ids),
+        Request::BatchList {
+            account,
+            after,
+            limit,
+        } => batch::list(control, &account, after, limit, item),
+        Request::BatchShow { account, id } => batch::show(control, &account, id),
+        Request::BatchCancel { account, id } => batch::cancel(control, &account, id),
         Request::Check {} => check::check(control, item),
     }
 }

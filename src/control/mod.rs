@@ -8,6 +8,7 @@
 
 pub mod accounts;
 mod api_keys;
+mod batch;
 mod check;
 mod client_keys;
 mod commands;

@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::queue::batch::BatchPlace;
 use crate::queue::hooks::HookFilter;
 use crate::queue::retired::RetiredFilter;
 use crate::queue::{Deed, Filter};
@@ -416,6 +417,31 @@ pub enum Request {
         account: String,
         /// Which.
         ids: Vec<u64>,
+    },
+    /// A page of an account's batches, the latest first.
+    BatchList {
+        /// Whose.
+        account: String,
+        /// `next` of the page before.
+        #[serde(default)]
+        after: Option<BatchPlace>,
+        /// Length of the page; at most [`PAGE_MAX`].
+        #[serde(default = "page_max")]
+        limit: usize,
+    },
+    /// How far a batch is.
+    BatchShow {
+        /// Whose.
+        account: String,
+        /// Its id.
+        id: u64,
+    },
+    /// Drop all recipients of a batch that still wait.
+    BatchCancel {
+        /// Whose.
+        account: String,
+        /// Its id.
+        id: u64,
     },
     /// Check everything that is stored. Items tell progress, findings, and notes on what is not wrong.
     Check {},
