@@ -16,6 +16,7 @@ use ringmail::calls::{
 use ringmail::queue::QueueId;
 use ringmail::queue::batch::BatchRow;
 use ringmail::settings::Door;
+use serde_json::{Value, json};
 use shards::CoreId;
 use webapi::batch::{BatchRecipient, BatchRequest};
 use webapi::template::Parts;
@@ -23,6 +24,7 @@ use webapi::template::Parts;
 use crate::dkim::{ed25519, put_key, sign_with, verified};
 use crate::outbound::{free_port, queue, reasons, server};
 use crate::pools::patiently;
+use crate::program::{Localserve, ringmail};
 use crate::receiver::Receiver;
 use crate::server::TestServer;
 use crate::smtp::{numbers, talk};
@@ -441,4 +443,115 @@ fn a_kill_leaves_all_of_a_batch_or_nothing_and_sends_nothing_else_twice() {
             messages.len()
         );
     }
+}
+
+/// A request of the API with the account of `localserve`; answers the status and the JSON.
+fn asked(server: &Localserve, verb: &str, path: &str, body: &str) -> (u16, Value) {
+    let login = sasl::base64::encode(b"ringmail@localhost:ringmailringmail");
+    let (status, _, said) = server.http(&format!(
+        "{verb} /webapi/v1{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Basic {login}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    (status, serde_json::from_str(&said).unwrap_or(Value::Null))
+}
+
+#[test]
+fn the_api_and_the_command_say_the_same_of_a_batch() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Localserve::start(directory.path(), &[]);
+    let mut batch = json!({
+        "name": "summer",
+        "template": {"subject": "{{ number }}", "text": "{{ shop }} {{ number }}", "headers": [{"name": "X-A", "value": "{{ number }}"}]},
+        "defaults": {"shop": "Corner"},
+        "recipients": [
+            {"address": "a@one.example", "data": {"number": 1}},
+            {"address": "queue-permerror@two.example", "data": {"number": 2}},
+            {"address": "c@three.example", "name": "Cy", "data": {"number": 3}},
+        ],
+    });
+    let (status, said) = asked(&server, "POST", "/batches", &batch.to_string());
+    assert_eq!(status, 201, "{said}");
+    assert_eq!(said["recipients"], 3);
+    let path = format!("/batches/{}", said["id"]);
+    let state = || asked(&server, "GET", &path, "").1;
+    patiently(|| !state()["ended"].is_null(), || state().to_string());
+    let state = state();
+    for (field, value) in [
+        ("delivered", 2),
+        ("failed", 1),
+        ("waiting", 0),
+        ("dropped", 0),
+    ] {
+        assert_eq!(state[field], value, "{state}");
+    }
+    // What is sent later can be cancelled.
+    batch["send_at"] = json!("2199-01-01T00:00:00Z");
+    let (status, said) = asked(&server, "POST", "/batches", &batch.to_string());
+    assert_eq!(
+        (status, &said["errors"][0]["pointer"]),
+        (422, &json!("/send_at"))
+    );
+    let now = std::time::SystemTime::now();
+    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+    let later = webapi::Time::of_unix(now + 3_600).unwrap();
+    batch["send_at"] = serde_json::to_value(later).unwrap();
+    let (_, said) = asked(&server, "POST", "/batches", &batch.to_string());
+    let second = said["id"].clone();
+    let (_, page) = asked(&server, "GET", "/batches?limit=1", "");
+    assert_eq!(page["batches"][0]["id"], second, "{page}");
+    let next = format!(
+        "/batches?limit=1&cursor={}",
+        page["next_cursor"].as_str().unwrap()
+    );
+    let (_, page) = asked(&server, "GET", &next, "");
+    assert_eq!(page["batches"][0]["name"], "summer");
+    assert_eq!(page["batches"][0]["ended"], state["ended"]);
+    let dir = directory.path().to_str().unwrap();
+    let ran = ringmail(&["batch", "list", "ringmail", "--dir", dir, "--json"]);
+    assert_eq!(ran.out.lines().count(), 2, "{}{}", ran.out, ran.err);
+    let words = [
+        "batch",
+        "show",
+        "ringmail",
+        &second.to_string(),
+        "--dir",
+        dir,
+    ];
+    let ran = ringmail(&words);
+    assert!(
+        ran.out.contains("3 recipients: 3 waiting, 0 delivered"),
+        "{}{}",
+        ran.out,
+        ran.err
+    );
+    let cancel = format!("/batches/{second}/cancel");
+    assert_eq!(
+        asked(&server, "POST", &cancel, ""),
+        (200, json!({"dropped": 3}))
+    );
+    let words = [
+        "batch",
+        "cancel",
+        "ringmail",
+        &second.to_string(),
+        "--dir",
+        dir,
+    ];
+    assert_eq!(ringmail(&words).out, "0 recipients were dropped.\n");
+    assert_eq!(asked(&server, "GET", "/batches/1", "").0, 404);
+    // What is wrong is named.
+    batch["template"]["headers"][0]["value"] = json!("{{ number");
+    batch["recipients"][2]["data"] = json!({"number": 3});
+    let (status, said) = asked(&server, "POST", "/batches", &batch.to_string());
+    let pointer = &said["errors"][0]["pointer"];
+    assert_eq!(
+        (status, pointer),
+        (422, &json!("/template/headers/0/value")),
+        "{said}"
+    );
+    batch["recipients"][1]["data"] = json!([1]);
+    batch["template"]["headers"] = json!([]);
+    let (_, said) = asked(&server, "POST", "/batches", &batch.to_string());
+    assert_eq!(said["errors"][0]["pointer"], "/recipients/1/data", "{said}");
+    crate::filled::stop(server);
 }

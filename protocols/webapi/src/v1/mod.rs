@@ -5,6 +5,7 @@
 //! Not here: HTTP itself, keys and passwords, what an operation does.
 
 pub mod account;
+pub mod batch;
 pub mod key;
 pub mod message;
 pub mod openapi;

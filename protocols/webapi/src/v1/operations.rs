@@ -4,6 +4,7 @@ use percent_encoding::percent_decode_str;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::account::Account;
+use super::batch::{BatchAccepted, BatchCancelled, BatchState, Batches, NewBatch};
 use super::key::{Keys, MadeKey, NewKey};
 use super::message::{NewMessage, SentMessage};
 use super::operation::{Access, Answer, Files, Named, Operation, Takes, Verb, of, whole};
@@ -47,6 +48,14 @@ pub enum Op {
     Kick,
     /// It is taken out.
     Drop,
+    /// A batch is sent.
+    PostBatch,
+    /// The batches of the account.
+    Batches,
+    /// How far one is.
+    Batch,
+    /// What waits of one is dropped.
+    CancelBatch,
     /// The suppression list.
     Suppressions,
     /// One of it.
@@ -58,7 +67,7 @@ pub enum Op {
 }
 
 /// All of them, group by group.
-pub const ALL: &[&[Operation]] = &[GENERAL, KEYS, MESSAGES, QUEUE, SUPPRESSIONS];
+pub const ALL: &[&[Operation]] = &[GENERAL, KEYS, MESSAGES, BATCHES, QUEUE, SUPPRESSIONS];
 
 /// Every one.
 pub fn all() -> impl Iterator<Item = &'static Operation> {
@@ -290,6 +299,68 @@ const QUEUE: &[Operation] = &[
 fn idempotency_key(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"})
 }
+
+const BATCH: Operation = Operation {
+    group: "Batches",
+    access: Access::Scope(Scope::Read),
+    path_parameters: &[Named {
+        name: "id",
+        about: "The number of a batch.",
+        schema: of::<String>,
+    }],
+    ..Operation::new(Op::Batch, Verb::Get, "/batches/{id}", "getBatch")
+};
+
+const BATCHES: &[Operation] = &[
+    Operation {
+        summary: "Send one template to many recipients",
+        about: "Each recipient gets a message of its own, made from the template and the recipient's data, and signed, when it is due. All of it is on disk when this is answered; a template that can't be read, or does not fit the data, is told with its field. What is wrong for a recipient alone fails that one later.",
+        access: Access::Scope(Scope::Send),
+        path_parameters: &[],
+        takes: Takes::Json(of::<NewBatch>),
+        answers: &[Answer::created("It is on disk.", of::<BatchAccepted>)],
+        problems: &[Kind::SenderNotAllowed, Kind::OutcomeUnknown],
+        op: Op::PostBatch,
+        verb: Verb::Post,
+        path: "/batches",
+        id: "sendBatch",
+        ..BATCH
+    },
+    Operation {
+        summary: "The account's batches",
+        about: "The latest first. A batch is kept for 30 days after its end at least.",
+        path_parameters: &[],
+        query: Some(whole::<Page>),
+        answers: &[Answer::json("A page of them.", of::<Batches>)],
+        op: Op::Batches,
+        path: "/batches",
+        id: "listBatches",
+        ..BATCH
+    },
+    Operation {
+        summary: "How far a batch is",
+        answers: &[Answer::json(
+            "What came of its recipients.",
+            of::<BatchState>,
+        )],
+        ..BATCH
+    },
+    Operation {
+        summary: "Drop what still waits of a batch",
+        about: "Those that are being sent to are sent to. A repeat does nothing more.",
+        access: Access::Scope(Scope::Send),
+        answers: &[Answer::json(
+            "Nothing of it waits any more.",
+            of::<BatchCancelled>,
+        )],
+        problems: &[Kind::OutcomeUnknown],
+        op: Op::CancelBatch,
+        verb: Verb::Post,
+        path: "/batches/{id}/cancel",
+        id: "cancelBatch",
+        ..BATCH
+    },
+];
 
 const SUPPRESSION: Operation = Operation {
     group: "Suppression list",

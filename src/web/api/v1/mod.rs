@@ -5,6 +5,7 @@
 //! Not here: the types and the document (`protocols/webapi`), what an operation does to mail (the rooms below).
 
 mod auth;
+mod batches;
 mod general;
 mod keys;
 mod messages;
@@ -43,11 +44,12 @@ struct Asked {
     parameters: Vec<String>,
     query: String,
     headers: HeaderMap,
+    /// As the log names it.
+    request_id: String,
     /// The JSON; empty: the operation takes none.
     body: Bytes,
     /// Files that came beside it.
     uploads: Vec<UploadedFile>,
-    request_id: String,
     _held: Option<Held>,
 }
 
@@ -154,9 +156,9 @@ async fn run(
         parameters,
         query: head.uri.query().unwrap_or_default().to_string(),
         headers: head.headers,
+        request_id,
         body: octets,
         uploads,
-        request_id,
         _held: held,
     };
     dispatch(operation.op, asked).await
@@ -180,6 +182,10 @@ async fn dispatch(op: Op, asked: Asked) -> Said {
         Op::Release => recipients::change(&asked, Action::Release).await,
         Op::Kick => recipients::change(&asked, Action::Kick).await,
         Op::Drop => recipients::change(&asked, Action::Drop).await,
+        Op::PostBatch => batches::post(&asked).await,
+        Op::Batches => batches::list(&asked).await,
+        Op::Batch => batches::get(&asked).await,
+        Op::CancelBatch => batches::cancel(&asked).await,
         Op::Suppressions => suppressions::list(&asked).await,
         Op::Suppression => suppressions::get(&asked).await,
         Op::PutSuppression => suppressions::put(&asked).await,

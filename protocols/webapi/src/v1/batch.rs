@@ -1,0 +1,229 @@
+//! Batches: one template for many recipients.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::read;
+use crate::batch::{BatchRecipient, BatchRequest};
+use crate::template::Parts;
+use crate::time::Time;
+use crate::types::NameAddress;
+
+/// What to send to whom.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewBatch {
+    /// What you call it. At most 500 octets, without control characters.
+    #[serde(default)]
+    pub name: String,
+    /// The author; left out or `null`: the account, with the address of the login.
+    #[serde(default)]
+    pub from: Option<Named>,
+    /// Where answers go.
+    #[serde(default, deserialize_with = "read::list::<100, _, _>")]
+    pub reply_to: Vec<Named>,
+    /// The texts.
+    pub template: Texts,
+    /// Variables of recipients who have none of their own.
+    #[serde(default)]
+    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
+    pub defaults: Option<Box<RawValue>>,
+    /// To whom, each with a text of its own.
+    #[serde(deserialize_with = "read::list::<16384, _, _>")]
+    #[schemars(length(min = 1, max = 16384))]
+    pub recipients: Vec<Recipient>,
+    /// Not before this; left out or `null`: now. At most 60 days ahead.
+    #[serde(default)]
+    pub send_at: Option<Time>,
+    /// `true`: only by hosts that keep to REQUIRETLS (RFC 8689); `false`: whatever the receiver demands of TLS.
+    #[serde(default)]
+    pub require_tls: Option<bool>,
+    /// What is kept with each message, and told with its events.
+    #[serde(default, deserialize_with = "read::texts::<100, _>")]
+    pub extra: BTreeMap<String, String>,
+}
+
+/// A name and an address.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Named")]
+pub struct Named {
+    /// Of a person; left out: none.
+    #[serde(default)]
+    pub name: String,
+    /// The address.
+    pub address: String,
+}
+
+/// Templates: `{{ name }}` is replaced by a recipient's data; `{% if %}` and `{% for %}` work as in Jinja.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "TemplateTexts")]
+pub struct Texts {
+    /// The subject.
+    #[serde(default)]
+    #[schemars(length(max = 4096))]
+    pub subject: String,
+    /// As plain text. This or `html` must be there.
+    #[serde(default)]
+    #[schemars(length(max = 204800))]
+    pub text: String,
+    /// As HTML: what is put in is escaped.
+    #[serde(default)]
+    #[schemars(length(max = 204800))]
+    pub html: String,
+    /// The name of recipients that have none of their own.
+    #[serde(default)]
+    #[schemars(length(max = 4096))]
+    pub to_name: String,
+    /// More header fields, in this order.
+    #[serde(default, deserialize_with = "read::list::<20, _, _>")]
+    pub headers: Vec<HeaderField>,
+}
+
+/// A header field whose value is a template.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "TemplateHeaderField")]
+pub struct HeaderField {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    #[schemars(length(max = 4096))]
+    pub value: String,
+}
+
+/// A recipient of a batch.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "BatchRecipient")]
+pub struct Recipient {
+    /// The address.
+    pub address: String,
+    /// The name; left out: as the template says.
+    #[serde(default)]
+    pub name: String,
+    /// Variables for the template. At most 64 KiB.
+    #[serde(default)]
+    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
+    pub data: Option<Box<RawValue>>,
+}
+
+impl NewBatch {
+    /// As it is accepted.
+    pub fn into_request(self) -> BatchRequest {
+        let named = |named: Named| NameAddress {
+            name: named.name,
+            address: named.address,
+        };
+        // `null` is none, as if it were left out.
+        let json = |json: Option<Box<RawValue>>| match json {
+            Some(json) if json.get() != "null" => json.get().to_owned(),
+            _ => String::new(),
+        };
+        let recipient = |recipient: Recipient| BatchRecipient {
+            address: recipient.address,
+            name: recipient.name,
+            data: json(recipient.data),
+        };
+        let headers = self.template.headers.into_iter();
+        BatchRequest {
+            name: self.name,
+            from: self.from.map(named),
+            reply_to: self.reply_to.into_iter().map(named).collect(),
+            template: Parts {
+                subject: self.template.subject,
+                text: self.template.text,
+                html: self.template.html,
+                to_name: self.template.to_name,
+                headers: headers.map(|h| (h.name, h.value)).collect(),
+            },
+            defaults: json(self.defaults),
+            recipients: self.recipients.into_iter().map(recipient).collect(),
+            not_before: self.send_at.map(Time::unix),
+            require_tls: self.require_tls,
+            extra: self.extra,
+        }
+    }
+}
+
+/// A batch that is on disk.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct BatchAccepted {
+    /// Its number, which is that of its first recipient. The others follow, in the order of the request: that of the recipient at position `n` is `id + n`.
+    pub id: u64,
+    /// How many recipients it has.
+    pub recipients: u32,
+}
+
+/// How far a batch is.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Batch")]
+pub struct BatchState {
+    /// Its number.
+    pub id: u64,
+    /// What you called it.
+    pub name: String,
+    /// When it was accepted.
+    pub accepted: Option<Time>,
+    /// Not before this; `null`: at once.
+    pub send_at: Option<Time>,
+    /// How many recipients it has.
+    pub recipients: u32,
+    /// Of these, who wait, are held, or are being sent to.
+    pub waiting: u32,
+    /// The next host has their message, or their mailbox.
+    pub delivered: u32,
+    /// Given up.
+    pub failed: u32,
+    /// Not sent to, for they are on the suppression list.
+    pub suppressed: u32,
+    /// Taken out, with the batch or by hand.
+    pub dropped: u32,
+    /// When it was cancelled.
+    pub cancelled: Option<Time>,
+    /// Since when nothing of it is left to do.
+    pub ended: Option<Time>,
+}
+
+/// A page of batches.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Batches {
+    /// The latest first.
+    pub batches: Vec<BatchState>,
+    /// For the next page; `null`: this was the last.
+    pub next_cursor: Option<String>,
+}
+
+/// What a cancellation did.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct BatchCancelled {
+    /// How many recipients were dropped.
+    pub dropped: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_are_taken_as_they_are_written() {
+        let json = br#"{"template": {"text": "{{ a }}"}, "defaults": {"b": [1, 2.50]}, "recipients": [
+            {"address": "a@b.example", "data": {"a": "\u00e4"}}, {"address": "c@b.example", "data": null}, {"address": "d@b.example"}]}"#;
+        let request = read::body::<NewBatch>(json).unwrap().into_request();
+        assert_eq!(request.defaults, r#"{"b": [1, 2.50]}"#);
+        let data: Vec<&str> = request.recipients.iter().map(|r| r.data.as_str()).collect();
+        assert_eq!(data, [r#"{"a": "\u00e4"}"#, "", ""]);
+        let problem = read::body::<NewBatch>(
+            br#"{"template": {"text": ""}, "recipients": [{"adress": ""}]}"#,
+        );
+        let problem = problem.unwrap_err();
+        assert_eq!(
+            problem.errors[0].pointer.as_deref(),
+            Some("/recipients/0/adress")
+        );
+    }
+}

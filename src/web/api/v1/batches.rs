@@ -1,0 +1,186 @@
+//! Batches: accepted on a shard core, in turn; asked for where they are.
+
+use hyper::StatusCode;
+use shards::CoreId;
+use webapi::Time;
+use webapi::v1::batch::{BatchAccepted, BatchCancelled, BatchState, Batches, NewBatch};
+use webapi::v1::suppression::Page;
+use webapi::v1::{Fault, Kind, Problem, read};
+use webapi::{ApiError, Code};
+
+use super::auth::may_write_as;
+use super::{Asked, Said, ask, other_answer, paging, reply, unavailable};
+use crate::calls::{Answer, BatchError, Call, ControlAnswer, ControlCall, SubmitBatch};
+use crate::queue::QueueId;
+use crate::queue::batch::{BatchRow, merge};
+
+/// Durable when it is answered.
+pub(super) async fn post(asked: &Asked) -> Said {
+    let login = asked.login()?;
+    let core = &asked.core;
+    let body = asked.body.clone();
+    // Megabytes, perhaps.
+    let parsed = core.parsing.run(move || {
+        let batch: Result<NewBatch, Problem> = read::body(&body);
+        batch.map(NewBatch::into_request)
+    });
+    let request = parsed.await.map_err(unavailable)??;
+    let address = match &login.address {
+        Some(address) => Some(address.clone()),
+        None => {
+            let live = core.live();
+            let account = live.settings.accounts.get(&login.account);
+            account.and_then(|a| a.addresses.first().map(|a| a.address.to_string()))
+        }
+    };
+    let no_address = || Problem::new(Kind::SenderNotAllowed, "the account has no address");
+    let address = address.ok_or_else(no_address)?;
+    let author = request.from.as_ref().map_or(&address, |from| &from.address);
+    let own = login.key.as_ref().map_or(&[][..], |key| &key.from);
+    if !may_write_as(own, author) {
+        let detail = format!("the key may not write as {author}");
+        return Err(Problem::new(Kind::SenderNotAllowed, detail));
+    }
+    let submit = SubmitBatch {
+        account: login.account,
+        login: address,
+        id: asked.request_id.clone(),
+        request,
+    };
+    let call = Call::SubmitBatch(Box::new(submit));
+    match core.call(core.next_core(), call).await {
+        Ok(Answer::SubmittedBatch(Ok(accepted))) => {
+            let accepted = BatchAccepted {
+                id: accepted.id,
+                recipients: accepted.recipients,
+            };
+            reply::json(StatusCode::CREATED, &accepted)
+        }
+        Ok(Answer::SubmittedBatch(Err(error))) => Err(refused(error)),
+        Ok(_) => Err(other_answer()),
+        Err(error) => {
+            let detail = format!("{error}; whether the batch was accepted is not known");
+            Err(Problem::new(Kind::OutcomeUnknown, detail))
+        }
+    }
+}
+
+/// A page of the account's, the latest first.
+pub(super) async fn list(asked: &Asked) -> Said {
+    let page: Page = read::query(&asked.query)?;
+    let limit = paging::limit(page.limit)?;
+    let after = paging::place(page.cursor.as_deref())?;
+    let core = &asked.core;
+    let mut pages = Vec::new();
+    for shard in 0..core.shard_count {
+        let call = ControlCall::Batches {
+            shard,
+            account: asked.login()?.account,
+            after,
+            limit,
+        };
+        match ask(core, core.owner_of_shard(shard), call).await? {
+            ControlAnswer::Batches(page) => pages.push(page),
+            _ => return Err(other_answer()),
+        }
+    }
+    let (found, next) = merge(pages, limit);
+    let page = Batches {
+        batches: found.iter().map(|(id, row)| describe(*id, row)).collect(),
+        next_cursor: next.map(|place| paging::written(&place)),
+    };
+    reply::json(StatusCode::OK, &page)
+}
+
+/// One of them.
+pub(super) async fn get(asked: &Asked) -> Said {
+    let (core, place) = place(asked)?;
+    let call = ControlCall::Batch {
+        shard: place.shard(),
+        account: asked.login()?.account,
+        number: place.number(),
+    };
+    match ask(&asked.core, core, call).await? {
+        ControlAnswer::Batch(Some(row)) => {
+            reply::json(StatusCode::OK, &describe(place.get(), &row))
+        }
+        ControlAnswer::Batch(None) => Err(not_there()),
+        _ => Err(other_answer()),
+    }
+}
+
+/// What still waits of it goes.
+pub(super) async fn cancel(asked: &Asked) -> Said {
+    let (core, place) = place(asked)?;
+    let call = ControlCall::CancelBatch {
+        shard: place.shard(),
+        account: asked.login()?.account,
+        number: place.number(),
+    };
+    match ask(&asked.core, core, call).await? {
+        ControlAnswer::BatchCancelled(Some(dropped)) => {
+            reply::json(StatusCode::OK, &BatchCancelled { dropped })
+        }
+        ControlAnswer::BatchCancelled(None) => Err(not_there()),
+        _ => Err(other_answer()),
+    }
+}
+
+/// Where the batch of the path is.
+fn place(asked: &Asked) -> Result<(CoreId, QueueId), Problem> {
+    let place: Result<QueueId, _> = asked.parameter().parse();
+    let core = &asked.core;
+    match place {
+        Ok(place) if place.shard() < core.shard_count => {
+            Ok((core.owner_of_shard(place.shard()), place))
+        }
+        _ => Err(not_there()),
+    }
+}
+
+fn not_there() -> Problem {
+    Problem::new(Kind::NotFound, "the account has no such batch")
+}
+
+fn refused(error: BatchError) -> Problem {
+    let ApiError { code, message } = match error {
+        BatchError::Wrong(problems) => {
+            let fault = |problem: webapi::template::Problem| {
+                let detail = match problem.line {
+                    Some(line) => format!("line {line}: {}", problem.reason),
+                    None => problem.reason,
+                };
+                Fault::at(problem.pointer, detail)
+            };
+            let faults = problems.into_iter().map(fault).collect();
+            return Problem::of_faults(Kind::Invalid, faults);
+        }
+        BatchError::Api(error) => error,
+    };
+    let kind = match code {
+        Code::BadFrom | Code::DomainDisabled => Kind::SenderNotAllowed,
+        Code::MessageTooLarge => Kind::TooLarge,
+        Code::Server => Kind::Unavailable,
+        _ => Kind::Invalid,
+    };
+    Problem::new(kind, message)
+}
+
+fn describe(id: u64, row: &BatchRow) -> BatchState {
+    BatchState {
+        id,
+        name: row.name.clone(),
+        accepted: Time::of_unix(row.accepted),
+        send_at: (row.not_before > row.accepted)
+            .then(|| Time::of_unix(row.not_before))
+            .flatten(),
+        recipients: row.recipients,
+        waiting: row.waiting(),
+        delivered: row.delivered,
+        failed: row.failed,
+        suppressed: row.suppressed,
+        dropped: row.dropped,
+        cancelled: row.cancelled.and_then(Time::of_unix),
+        ended: row.ended.and_then(Time::of_unix),
+    }
+}
