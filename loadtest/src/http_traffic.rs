@@ -1,8 +1,9 @@
 //! Requests of the sending API over kept connections: one at a time on each, the next when the last is answered.
-//! RFC 9112; only a 200 with a Message-ID counts.
+//! RFC 9112; only a 200 with a Message-ID counts, of a batch one with its id.
 //! Not here: sockets (`engine.rs`), rounds and figures (`scenarios/`).
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
@@ -24,8 +25,10 @@ pub struct Plan {
     pub recipients: Vec<String>,
     /// Messages in all.
     pub messages: u64,
-    /// Octets of a message's text.
+    /// Octets of a message's text, or of a batch's.
     pub size: usize,
+    /// In batches of so many; none: each by itself.
+    pub batch: Option<u64>,
 }
 
 /// State over all connections.
@@ -45,6 +48,8 @@ pub struct HttpDialog {
     begun: Instant,
     received: Vec<u8>,
     is_waiting: bool,
+    /// Messages that the request is about.
+    count: u64,
 }
 
 impl HttpTraffic {
@@ -70,6 +75,14 @@ impl HttpTraffic {
             return false;
         }
         let number = self.begun;
+        if let Some(count) = self.plan.batch {
+            let count = count.min(self.plan.messages - number);
+            self.begun += count;
+            self.batch(dialog, output, number..number + count);
+            dialog.begun = now;
+            dialog.is_waiting = true;
+            return true;
+        }
         self.begun += 1;
         let recipients = &self.plan.recipients;
         let recipient = &recipients[number as usize % recipients.len()];
@@ -89,7 +102,33 @@ impl HttpTraffic {
         output.extend_from_slice(body.as_bytes());
         dialog.begun = now;
         dialog.is_waiting = true;
+        dialog.count = 1;
         true
+    }
+
+    /// One template for many, each with data of his own.
+    fn batch(&self, dialog: &mut HttpDialog, output: &mut Vec<u8>, numbers: Range<u64>) {
+        dialog.count = numbers.end - numbers.start;
+        let mut body = format!(
+            "{{\"template\":{{\"subject\":\"Message {{{{ number }}}}\",\"text\":\"Dear {{{{ first }}}} {{{{ last }}}}, {{{{ number }}}}\\n{}\"}},\"recipients\":[",
+            self.text
+        );
+        let recipients = &self.plan.recipients;
+        for number in numbers {
+            let recipient = &recipients[number as usize % recipients.len()];
+            let comma = if body.ends_with('[') { "" } else { "," };
+            body.push_str(&format!(
+                "{comma}{{\"address\":\"{recipient}\",\"data\":{{\"number\":{number},\"first\":\"First {number}\",\"last\":\"Last\"}}}}"
+            ));
+        }
+        body.push_str("]}");
+        let login = &self.plan.logins[dialog.login];
+        let head = format!(
+            "POST /webapi/v1/batches HTTP/1.1\r\nHost: localhost\r\nAuthorization: {login}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        output.extend_from_slice(head.as_bytes());
+        output.extend_from_slice(body.as_bytes());
     }
 }
 
@@ -142,6 +181,7 @@ impl Traffic for HttpTraffic {
                 begun: now,
                 received: Vec::new(),
                 is_waiting: false,
+                count: 0,
             },
             to: self.plan.to,
             source: None,
@@ -161,13 +201,16 @@ impl Traffic for HttpTraffic {
             return Ok(Turn::Stay);
         };
         let said: Value = serde_json::from_slice(body).unwrap_or_default();
-        let has_id = said["MessageID"].as_str().is_some_and(|id| id.len() > 2);
-        if code != 200 || !has_id {
+        let has_id = match self.plan.batch {
+            Some(_) => said["id"].is_u64(),
+            None => said["MessageID"].as_str().is_some_and(|id| id.len() > 2),
+        };
+        if !matches!(code, 200 | 201) || !has_id {
             return Err(format!("{code} {}", String::from_utf8_lossy(body)));
         }
         dialog.received.drain(..whole);
         dialog.is_waiting = false;
-        self.accepted += 1;
+        self.accepted += dialog.count;
         let took = now.saturating_duration_since(dialog.begun);
         self.latency
             .saturating_record(took.as_micros().try_into().unwrap_or(u64::MAX));

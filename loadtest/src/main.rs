@@ -66,6 +66,7 @@ fn run() -> Result<(), Failure> {
         "login-storm" => scenarios::login_storm::run(&options),
         "relay" => scenarios::relay::run(&options),
         "webapi-send" => scenarios::webapi_send::run(&options),
+        "webapi-batch" => scenarios::webapi_send::run_batches(&options),
         "sink" => scenarios::sink::run(&options),
         "idle" => scenarios::idle::run(&options),
         "verify" => scenarios::verify::run(&options),
