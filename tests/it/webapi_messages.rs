@@ -39,7 +39,7 @@ fn a_message_is_read_by_its_number() {
         }),
     );
     assert_eq!(status, 200, "{sent}");
-    wait_for_inbox(&server, &["caf\u{e9}"]);
+    wait_for_inbox(&server, &["=?utf-8?B?Y2Fmw6k=?="]);
     let id = number(&server, "caf\u{e9}");
     let (status, said) = call(&server, "MessageGet", &json!({"MsgID": id}));
     assert_eq!(status, 200, "{said}");
