@@ -36,6 +36,8 @@ pub struct Server {
     pub shutdown_grace_secs: Secs,
     /// What is logged and how.
     pub log: Log,
+    /// What is said of requests.
+    pub http: Http,
     /// How the machine's cores are used.
     pub cores: Cores,
     /// How mail is kept on disk.
@@ -127,6 +129,7 @@ impl Default for Server {
             public_url: None,
             shutdown_grace_secs: Secs::new(10),
             log: Log::default(),
+            http: Http::default(),
             cores: Cores::default(),
             storage: Storage::default(),
             limits: Limits::default(),
@@ -145,6 +148,14 @@ impl Default for Server {
             listener: Vec::new(),
         }
     }
+}
+
+/// What is said of requests by HTTP. Takes effect at reload.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// A line of the log at info for each request.
+    pub access_log: bool,
 }
 
 /// What is logged and how. Takes effect at reload.

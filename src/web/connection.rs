@@ -18,7 +18,7 @@ use super::payload::{Finish, Sent};
 use super::stream::{HttpStream, Phase, Progress};
 use crate::login::limiter::Networks;
 use crate::percore::{Ends, PerCore, monotonic};
-use crate::settings::HttpLimits;
+use crate::settings::{AccountName, HttpLimits};
 
 /// What is known of who asks: of a connection, and of each request.
 #[derive(Clone)]
@@ -31,24 +31,40 @@ pub(super) struct Facing {
     local: SocketAddr,
     tls: String,
     requests: Rc<Cell<u64>>,
+    request: u64,
+    account: Cell<Option<AccountName>>,
 }
 
 impl Facing {
-    /// A number for the next request, as clients and the log name it: the connection's, and a counter.
-    pub(super) fn request_id(&self) -> String {
+    /// The same, for the next request; `client`: for whom a proxy speaks.
+    pub(super) fn of_request(&self, client: Option<IpAddr>) -> Facing {
         let number = self.requests.get() + 1;
         self.requests.set(number);
-        format!("{}-{number}", self.id)
+        let mut facing = Facing {
+            request: number,
+            account: Cell::new(None),
+            ..self.clone()
+        };
+        if let Some(client) = client {
+            facing.networks = Networks::of(client);
+            // Which port it has there nobody says.
+            facing.peer = SocketAddr::new(client, 0);
+        }
+        facing
     }
 
-    /// The same, for whom a proxy speaks.
-    pub(super) fn on_behalf_of(&self, client: IpAddr) -> Facing {
-        Facing {
-            networks: Networks::of(client),
-            // Which port it has there nobody says.
-            peer: SocketAddr::new(client, 0),
-            ..self.clone()
-        }
+    /// The request's number, as clients and the log name it: the connection's, and a counter.
+    pub(super) fn request_id(&self) -> String {
+        format!("{}-{}", self.id, self.request)
+    }
+
+    /// Who asks, once it is known.
+    pub(super) fn account(&self) -> Option<AccountName> {
+        self.account.get()
+    }
+
+    pub(super) fn set_account(&self, account: AccountName) {
+        self.account.set(Some(account));
     }
 }
 
@@ -101,6 +117,8 @@ pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endp
         local: connection.local(),
         tls: connection.tls_in_words(),
         requests: Rc::default(),
+        request: 0,
+        account: Cell::new(None),
     });
     let progress = Progress::new();
     let service = service_fn(|request| {

@@ -8,6 +8,7 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue,
 use hyper::{Method, Request, Response, StatusCode};
 use shards::rt;
 
+use super::access::Line;
 use super::connection::Facing;
 use super::payload::Payload;
 use super::scrape::{self, Scrape};
@@ -32,11 +33,10 @@ pub(super) async fn answer(
         true => forwarded::client(request.headers()),
         false => None,
     };
-    let facing = &match client {
-        Some(client) => Rc::new(facing.on_behalf_of(client)),
-        None => facing.clone(),
-    };
-    let response = if is_api && endpoint.forwarded && client.is_none() {
+    let facing = &Rc::new(facing.of_request(client));
+    let is_access = core.live().settings.server.http.access_log;
+    let line = Line::of(&request, page.word(), facing, is_access);
+    let mut response = if is_api && endpoint.forwarded && client.is_none() {
         // Limits and records would take the proxy for everybody.
         told(no_client(), facing)
     } else if let Some(why) = framing::fault(&request, takes_posts) {
@@ -58,12 +58,13 @@ pub(super) async fn answer(
         "ringmail_http_requests_total",
         crate::metrics::labels(("page", page.word()), ("status", class(response.status()))),
     );
-    tracing::debug!(
-        %method,
-        page = page.word(),
-        status = response.status().as_u16(),
-        "HTTP request"
-    );
+    if let Ok(id) = HeaderValue::try_from(facing.request_id()) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    if let Some(mut line) = line {
+        line.answered(response.status().as_u16());
+        response.body_mut().logged(line);
+    }
     response
 }
 
@@ -266,3 +267,5 @@ fn class(status: StatusCode) -> &'static str {
 const PROCESS_LIMIT: Duration = Duration::from_secs(1);
 const PLAIN: &str = "text/plain; charset=utf-8";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// In each response: by it a request is found in the log.
+const REQUEST_ID: &str = "ringmail-request-id";

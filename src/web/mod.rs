@@ -3,9 +3,10 @@
 //! Not here: rows of the storage, decisions about mail.
 //!
 //! `connection` runs one connection within its limits, `stream` fits our socket to hyper, `http` answers requests, `framing` refuses
-//! some, `forwarded` reads whom a proxy speaks for, `payload` is the body of a response, `api` is the sending API, `unsubscribe` the page behind links in mail, `scrape` collects the metrics of all cores, `process` those of
+//! some, `forwarded` reads whom a proxy speaks for, `access` is the line in the log, `payload` is the body of a response, `api` is the sending API, `unsubscribe` the page behind links in mail, `scrape` collects the metrics of all cores, `process` those of
 //! the process.
 
+mod access;
 mod api;
 mod connection;
 mod forwarded;

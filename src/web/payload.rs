@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use futures_lite::{Stream, stream};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 
+use super::access::Line;
 use super::stream::{Phase, Progress};
 
 /// Pieces of a body.
@@ -46,9 +47,15 @@ pub(super) struct Payload {
     pieces: Option<Pieces>,
     /// What counts the memory it takes.
     _counted: Option<Box<dyn std::any::Any>>,
+    /// Said once it is sent, or was not.
+    line: Option<Line>,
 }
 
 impl Payload {
+    pub(super) fn logged(&mut self, line: Line) {
+        self.line = Some(line);
+    }
+
     /// Of so many octets in all, if it is known.
     pub(super) fn of_pieces(length: Option<u64>, pieces: Pieces) -> Payload {
         Payload {
@@ -56,6 +63,7 @@ impl Payload {
             octets: Bytes::new(),
             pieces: Some(pieces),
             _counted: None,
+            line: None,
         }
     }
 
@@ -74,6 +82,7 @@ impl<T: Into<Bytes>> From<T> for Payload {
             octets,
             pieces: None,
             _counted: None,
+            line: None,
         }
     }
 }
@@ -112,6 +121,9 @@ impl Body for Sent {
         payload.left = payload
             .left
             .map(|left| left.saturating_sub(piece.len() as u64));
+        if let Some(line) = &mut payload.line {
+            line.sent(piece.len());
+        }
         if payload.pieces.is_some() {
             // Each piece has the time that a response has.
             self.finish.0.enter(Phase::Response);

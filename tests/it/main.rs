@@ -13,6 +13,7 @@ mod failed_logins;
 mod faults;
 mod filled;
 mod folder;
+mod forwarded;
 mod from_id;
 mod http;
 mod idn;

@@ -87,6 +87,21 @@ impl TestServer {
         server
     }
 
+    /// Starts with the sending API at another port, of which a proxy is said to be in front. Each network may ask twice in an hour.
+    pub fn behind_a_proxy(directory: &Path, port: u16) -> TestServer {
+        let listener = format!(
+            "[[listener]]\nname = \"proxied\"\naddresses = [\"127.0.0.1\"]\nhttp = {{ port = {port}, webapi = true, allow_plain_auth = true, forwarded = true }}"
+        );
+        TestServer::with(&texts(
+            directory,
+            &Extra {
+                top: "[limits.http]\nrequests_per_hour_max = [2, 2, 2]",
+                listener: &listener,
+                ..Extra::default()
+            },
+        ))
+    }
+
     /// Starts with STARTTLS required of our users, with `cert.pem` and `key.pem` in the directory.
     pub fn with_starttls_required(directory: &Path) -> TestServer {
         TestServer::with(&texts(

@@ -120,10 +120,13 @@ async fn call(
     let began = monotonic();
     let (response, result) = match login::caller(core, request.headers(), facing).await {
         Err(refused) => (login::told(refused), "badauth"),
-        Ok(caller) => match run(core, name, request, (&caller, &facing.id)).await {
-            Ok(said) => (said_response(said), "ok"),
-            Err(error) => (error_response(&error), error.code.as_str()),
-        },
+        Ok(caller) => {
+            facing.set_account(caller.account);
+            match run(core, name, request, (&caller, &facing.id)).await {
+                Ok(said) => (said_response(said), "ok"),
+                Err(error) => (error_response(&error), error.code.as_str()),
+            }
+        }
     };
     count(core, name, result, began);
     response
