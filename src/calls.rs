@@ -34,7 +34,8 @@ use crate::queue::warm_up::{WarmUpAsk, WarmUpPage};
 use crate::queue::{Deed, Done, Filter, HoldRules, Place};
 use crate::settings::AccountName;
 use crate::store::{
-    ApiKeyRow, CheckSlice, ClientKeyRow, Fingerprint, NewMessage, RequestHash, StoreError, rows,
+    ApiKeyRow, CheckSlice, ClientKeyRow, Fingerprint, NewMessage, RequestHash, StoreError,
+    TemplateRow, rows,
 };
 use crate::tls_policy::{Demands, ResultBatch, Shown, StoredPolicy, StsAnswer, Wanted};
 
@@ -585,6 +586,27 @@ pub enum ControlCall {
         /// The key.
         row: Box<ApiKeyRow>,
     },
+    /// The templates of an account of this core, with their subjects alone.
+    Templates {
+        /// Whose.
+        account: AccountName,
+    },
+    /// One of them.
+    Template {
+        /// Whose.
+        account: AccountName,
+        /// Which.
+        name: String,
+    },
+    /// Writes one, or removes it; `Found` says whether it was there. May be repeated.
+    PutTemplate {
+        /// Whose.
+        account: AccountName,
+        /// Which.
+        name: String,
+        /// None: it goes.
+        row: Option<Box<TemplateRow>>,
+    },
     /// The keys of an account of this core.
     ApiKeys {
         /// Whose.
@@ -839,6 +861,8 @@ pub enum ControlAnswer {
     Found(bool),
     /// To `RemoveClientKey` and `ClientKeys`.
     ClientKeys(Vec<(Fingerprint, ClientKeyRow)>),
+    /// To `Templates` and `Template`, each with its name.
+    Templates(Vec<(String, TemplateRow)>),
     /// To `ApiKeys`.
     ApiKeys(Vec<(KeyId, ApiKeyRow)>),
     /// To `RemoveApiKey`: what it was, and how many cores gave no answer.

@@ -426,6 +426,7 @@ impl PerCore {
         match call {
             ControlCall::RemoveAccount(name) => {
                 let found = self.accounts.remove(name.as_str()).await?;
+                store::remove_templates(self.shard_of_account(name)?, name.as_str()).await?;
                 Ok(ControlAnswer::Found(found))
             }
             ControlCall::AccountIsStored(name) => {
@@ -463,6 +464,23 @@ impl PerCore {
                 let shard = self.own_shard(shard)?;
                 let keys = store::client_keys(shard, after.as_ref(), limit).await?;
                 Ok(ControlAnswer::ClientKeys(keys))
+            }
+            ControlCall::Templates { account } => {
+                let shard = self.shard_of_account(account)?;
+                let all = store::templates(shard, account.as_str()).await?;
+                Ok(ControlAnswer::Templates(all))
+            }
+            ControlCall::Template { account, name } => {
+                let shard = self.shard_of_account(account)?;
+                let row = store::template(shard, account.as_str(), &name).await?;
+                let found = row.map(|row| (name, row));
+                Ok(ControlAnswer::Templates(found.into_iter().collect()))
+            }
+            ControlCall::PutTemplate { account, name, row } => {
+                let shard = self.shard_of_account(account)?;
+                let row = row.as_deref();
+                let was = store::put_template(shard, account.as_str(), &name, row).await?;
+                Ok(ControlAnswer::Found(was))
             }
             ControlCall::AddApiKey { account, id, row } => self.add_api_key(account, id, row).await,
             ControlCall::ApiKeys { account } => self.api_keys_of(account).await,

@@ -64,7 +64,7 @@ pub fn compare(old: &Settings, new: &mut Settings) -> Change {
 }
 
 /// Each field of the static file: whether a change needs a restart, and whether the two versions agree.
-fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 23] {
+fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 24] {
     // Taken apart without `..`, so that a new field must be placed here.
     let Server {
         data_dir,

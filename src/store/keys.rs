@@ -11,6 +11,7 @@
 //! | `P` domain | policy of MTA-STS of a domain that is not ours (`tls_policy/sts_rows.rs`) |
 //! | `T` day domain | how TLS went with a domain on a day (`tls_policy/results.rs`) |
 //! | `W` pool NUL member NUL site | how much an address of a pool may send to a site (`queue/warm_up.rs`) |
+//! | `Y` name NUL template | template of messages (`templates.rs`) |
 //! | `n` name | account id of a name |
 //! | `v` name | of a removed account: the UIDVALIDITY its next namesake starts with |
 //! | `R` id | account that is being removed: its name |
@@ -72,6 +73,17 @@ pub fn answered_before(at: i64) -> Vec<u8> {
 pub fn answered_of_time(key: &[u8]) -> Vec<u8> {
     let behind = ANSWERED_TIMES.len() + 8;
     with(b"Ik".to_vec(), &[key.get(behind..).unwrap_or_default()])
+}
+
+/// Templates of messages.
+pub const TEMPLATES: &[u8] = b"Y";
+
+pub fn templates(account: &str) -> Vec<u8> {
+    of_account(TEMPLATES, account)
+}
+
+pub fn template(account: &str, name: &str) -> Vec<u8> {
+    with(templates(account), &[name.as_bytes()])
 }
 
 /// Keys of the API.

@@ -34,6 +34,7 @@ mod salvage;
 mod secrets;
 mod selected;
 mod table;
+mod templates;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -63,6 +64,7 @@ pub use salvage::{Missing, Progress, Salvaged, Scope, salvage};
 pub use secrets::{drop_unused_secrets, secrets};
 pub use selected::Selected;
 pub use table::Entry;
+pub use templates::{TemplateRow, put_template, remove_templates, template, templates};
 
 use shards::storage::StorageError;
 

@@ -584,3 +584,43 @@ fn a_kill_neither_loses_nor_doubles_a_request_that_is_repeated() {
         stop(server);
     }
 }
+
+#[test]
+fn templates_are_kept_and_what_is_wrong_with_one_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let none = Value::Null;
+    let content = json!({
+        "subject": "Order {{ number }}", "text": "Hi {{ name }}", "html": null, "to_name": "",
+        "headers": [{"name": "X-Order", "value": "{{ number }}"}],
+    });
+    let said = ask(&server, "PUT", "/templates/order-1", &content);
+    assert_eq!(said.status, 200, "{}", said.body);
+    assert_eq!(said.body["content"], content);
+    let read = ask(&server, "GET", "/templates/order-1", &none);
+    assert_eq!(read.body, said.body);
+    let listed = ask(&server, "GET", "/templates", &none);
+    assert_eq!(listed.body["templates"][0]["subject"], "Order {{ number }}");
+    for (body, pointer) in [
+        (json!({"subject": "x"}), "/text"),
+        (json!({"text": "a\n{{ b"}), "/text"),
+        (json!({"text": "a", "subject": "{% if %}"}), "/subject"),
+        (json!({"text": "a", "colour": 1}), "/colour"),
+    ] {
+        let said = ask(&server, "PUT", "/templates/wrong", &body);
+        assert_eq!(said.status, 422, "{}", said.body);
+        assert_eq!(said.body["errors"][0]["pointer"], pointer, "{}", said.body);
+    }
+    let said = ask(&server, "PUT", "/templates/a%20b", &content);
+    assert_eq!(said.body["errors"][0]["parameter"], "name");
+    assert_eq!(
+        ask(&server, "DELETE", "/templates/order-1", &none).status,
+        204
+    );
+    assert_eq!(
+        ask(&server, "DELETE", "/templates/order-1", &none).status,
+        404
+    );
+    assert_eq!(ask(&server, "GET", "/templates/order-1", &none).status, 404);
+    stop(server);
+}

@@ -57,6 +57,7 @@ impl OldIndex {
                     keys::CLIENT_KEYS,
                     keys::API_KEYS,
                     keys::ANSWERED,
+                    keys::TEMPLATES,
                     keys::MECHANISMS,
                     keys::HOLD_RULES,
                     keys::STS_POLICIES,

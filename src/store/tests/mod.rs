@@ -1,6 +1,7 @@
 //! The store on a real directory: an engine whose first core runs closures. Each closing asserts that every open account is
 //! consistent, and that the directory is.
 
+mod api;
 mod check;
 mod crash;
 mod deleting;

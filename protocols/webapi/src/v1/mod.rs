@@ -17,6 +17,7 @@ pub mod read;
 pub mod recipient;
 pub mod scope;
 pub mod suppression;
+pub mod template;
 
 pub use operation::{Access, Answer, Named, Operation, Takes, Verb};
 pub use operations::{ALL, Op, Route, find};

@@ -12,6 +12,7 @@ use super::problem::Kind;
 use super::recipient::{ActionDone, QueueAction, Recipient, Recipients, Selection};
 use super::scope::Scope;
 use super::suppression::{Page, PutSuppression, Suppression, Suppressions};
+use super::template::{PutTemplate, Template, Templates};
 
 /// An operation's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,6 +57,14 @@ pub enum Op {
     Batch,
     /// What waits of one is dropped.
     CancelBatch,
+    /// The templates of the account.
+    Templates,
+    /// One of them.
+    Template,
+    /// One is written.
+    PutTemplate,
+    /// One is removed.
+    DeleteTemplate,
     /// The suppression list.
     Suppressions,
     /// One of it.
@@ -67,7 +76,15 @@ pub enum Op {
 }
 
 /// All of them, group by group.
-pub const ALL: &[&[Operation]] = &[GENERAL, KEYS, MESSAGES, BATCHES, QUEUE, SUPPRESSIONS];
+pub const ALL: &[&[Operation]] = &[
+    GENERAL,
+    KEYS,
+    MESSAGES,
+    TEMPLATES,
+    BATCHES,
+    QUEUE,
+    SUPPRESSIONS,
+];
 
 /// Every one.
 pub fn all() -> impl Iterator<Item = &'static Operation> {
@@ -361,6 +378,59 @@ const BATCHES: &[Operation] = &[
         ..BATCH
     },
 ];
+
+const TEMPLATE: Operation = Operation {
+    group: "Templates",
+    access: Access::Scope(Scope::Send),
+    path_parameters: &[Named {
+        name: "name",
+        about: "1 to 100 letters of ASCII, digits, `-`, `_` and `.`.",
+        schema: template_name,
+    }],
+    problems: &[Kind::Invalid],
+    ..Operation::new(Op::Template, Verb::Get, "/templates/{name}", "getTemplate")
+};
+
+const TEMPLATES: &[Operation] = &[
+    Operation {
+        summary: "The templates of the account",
+        path_parameters: &[],
+        problems: &[],
+        answers: &[Answer::json("All of them.", of::<Templates>)],
+        op: Op::Templates,
+        path: "/templates",
+        id: "listTemplates",
+        ..TEMPLATE
+    },
+    Operation {
+        summary: "What a template says",
+        answers: &[Answer::json("The template.", of::<Template>)],
+        ..TEMPLATE
+    },
+    Operation {
+        summary: "Write a template",
+        about: "What is wrong with one of its texts is told by field and line. An account has 100 templates at most.",
+        takes: Takes::Json(of::<PutTemplate>),
+        answers: &[Answer::json("As it is kept.", of::<Template>)],
+        problems: &[Kind::LimitReached],
+        op: Op::PutTemplate,
+        verb: Verb::Put,
+        id: "putTemplate",
+        ..TEMPLATE
+    },
+    Operation {
+        summary: "Remove a template",
+        answers: &[Answer::nothing("It is gone.")],
+        op: Op::DeleteTemplate,
+        verb: Verb::Delete,
+        id: "deleteTemplate",
+        ..TEMPLATE
+    },
+];
+
+fn template_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "minLength": 1, "maxLength": 100, "pattern": "^[A-Za-z0-9._-]+$"})
+}
 
 const SUPPRESSION: Operation = Operation {
     group: "Suppression list",

@@ -13,6 +13,7 @@ mod paging;
 mod recipients;
 mod reply;
 mod suppressions;
+mod templates;
 
 use std::rc::Rc;
 
@@ -186,6 +187,10 @@ async fn dispatch(op: Op, asked: Asked) -> Said {
         Op::Batches => batches::list(&asked).await,
         Op::Batch => batches::get(&asked).await,
         Op::CancelBatch => batches::cancel(&asked).await,
+        Op::Templates => templates::list(&asked).await,
+        Op::Template => templates::get(&asked).await,
+        Op::PutTemplate => templates::put(&asked).await,
+        Op::DeleteTemplate => templates::delete(&asked).await,
         Op::Suppressions => suppressions::list(&asked).await,
         Op::Suppression => suppressions::get(&asked).await,
         Op::PutSuppression => suppressions::put(&asked).await,
