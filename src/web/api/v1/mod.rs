@@ -136,6 +136,9 @@ async fn run(
             Some(login)
         }
     };
+    if let Some(login) = &login {
+        facing.set_account(login.account);
+    }
     let (head, incoming) = request.into_parts();
     let (mut octets, mut uploads, mut held) = (Bytes::new(), Vec::new(), None);
     if let (Some(login), Takes::Json(_) | Takes::JsonOrFiles(..)) = (&login, operation.takes) {
