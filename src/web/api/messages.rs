@@ -131,13 +131,19 @@ async fn get(mut message: Asked) -> Result<Said, ApiError> {
     json.push(b'\n');
     held.shrink_to(json.len());
     let payload = Payload::from(json).counted(held);
-    Ok(Said::Raw(payload, HeaderValue::from_static(super::JSON)))
+    Ok(Said::Raw(
+        Box::new(payload),
+        HeaderValue::from_static(super::JSON),
+    ))
 }
 
 async fn raw(mut message: Asked) -> Result<Said, ApiError> {
     let octets = message.find().await?;
     let payload = slices(message, 0..octets, (TransferEncoding::Identity, octets)).await?;
-    Ok(Said::Raw(payload, HeaderValue::from_static("text/plain")))
+    Ok(Said::Raw(
+        Box::new(payload),
+        HeaderValue::from_static("text/plain"),
+    ))
 }
 
 async fn part(mut message: Asked, path: Vec<i64>) -> Result<Said, ApiError> {
@@ -148,7 +154,7 @@ async fn part(mut message: Asked, path: Vec<i64>) -> Result<Said, ApiError> {
     let payload = slices(message, place.range, (place.encoding, place.size)).await?;
     // Whatever it is, no browser is to show it as a page of ours.
     let kind = HeaderValue::from_static("application/octet-stream");
-    Ok(Said::Raw(payload, kind))
+    Ok(Said::Raw(Box::new(payload), kind))
 }
 
 /// Some of a message's octets, decoded on their way.

@@ -112,7 +112,10 @@ async fn list(core: &Rc<PerCore>, caller: &Caller, _: Empty) -> Result<Said, Api
     };
     let pieces = listing.pieces().await?;
     let payload = Payload::of_pieces(None, pieces);
-    Ok(Said::Raw(payload, HeaderValue::from_static(super::JSON)))
+    Ok(Said::Raw(
+        Box::new(payload),
+        HeaderValue::from_static(super::JSON),
+    ))
 }
 
 struct Listing {

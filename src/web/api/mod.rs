@@ -37,7 +37,7 @@ pub(super) enum Said {
     /// An object.
     Json(Vec<u8>),
     /// Octets, and what they are.
-    Raw(Payload, HeaderValue),
+    Raw(Box<Payload>, HeaderValue),
 }
 
 /// The response to a request below [`MOUNT`].
@@ -158,7 +158,7 @@ fn count(core: &PerCore, method: &'static str, result: &'static str, began: Inst
 fn said_response(said: Said) -> Response<Payload> {
     let (body, content_type) = match said {
         Said::Json(json) => (json.into(), HeaderValue::from_static(JSON)),
-        Said::Raw(octets, content_type) => (octets, content_type),
+        Said::Raw(octets, content_type) => (*octets, content_type),
     };
     let mut response = Response::new(body);
     response.headers_mut().insert(CONTENT_TYPE, content_type);
@@ -197,7 +197,7 @@ fn text(status: StatusCode, words: &str) -> Response<Payload> {
 
 fn html(page: String) -> Response<Payload> {
     let content_type = HeaderValue::from_static("text/html; charset=utf-8");
-    said_response(Said::Raw(page.into(), content_type))
+    said_response(Said::Raw(Box::new(page.into()), content_type))
 }
 
 fn redirect(to: &'static str) -> Response<Payload> {

@@ -43,7 +43,8 @@ pub(super) async fn make(asked: &Asked) -> Said {
         for (at, entry) in new.from.iter().enumerate() {
             // A domain is part of a list only as itself.
             let has = own.iter().any(|one| one.eq_ignore_ascii_case(entry));
-            if !has && !(entry.contains('@') && may_write_as(own, entry)) {
+            let may = has || entry.contains('@') && may_write_as(own, entry);
+            if !may {
                 let detail = format!("the key that asks may not write as {entry}");
                 faults.push(Fault::at(format!("/from/{at}"), detail));
             }

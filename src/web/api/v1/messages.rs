@@ -89,12 +89,15 @@ pub(super) async fn send(mut asked: Asked) -> Said {
     Ok(response)
 }
 
+/// A request, the files beside it, and its fingerprint if it is wanted.
+type Taken = (NewMessage, Vec<UploadedFile>, Option<[u8; 32]>);
+
 /// What the request says, and if it is wanted a fingerprint of all of it.
 fn take(
     octets: &Bytes,
     uploads: Vec<UploadedFile>,
     wants_fingerprint: bool,
-) -> Result<(NewMessage, Vec<UploadedFile>, Option<[u8; 32]>), Problem> {
+) -> Result<Taken, Problem> {
     let message: NewMessage = read::body(octets)?;
     let faults = message.check();
     if !faults.is_empty() {
