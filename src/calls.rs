@@ -302,11 +302,11 @@ pub enum Answer {
     /// To calls that only do something.
     Done(Result<(), StoreError>),
     /// To `Submit`.
-    Submitted(Result<Submitted, ApiError>),
+    Submitted(Result<Submitted<SendResult>, ApiError>),
     /// To `Message`.
     Message(Result<MessageSaid, ApiError>),
     /// To `SubmitBatch`.
-    SubmittedBatch(Result<AcceptedBatch, BatchError>),
+    SubmittedBatch(Result<Submitted<AcceptedBatch>, BatchError>),
     /// To `Control`.
     Control(Result<ControlAnswer, StoreError>),
 }
@@ -409,13 +409,13 @@ pub struct Once {
     pub shard: u16,
 }
 
-/// What came of a `Submit`.
+/// What came of a `Submit` or a `SubmitBatch`.
 #[derive(Debug)]
-pub enum Submitted {
+pub enum Submitted<T> {
     /// It was done.
-    Now(SendResult),
+    Now(T),
     /// It was done before; this was the answer.
-    Before(SendResult),
+    Before(T),
     /// Something else was done under its key.
     OtherRequest,
 }
@@ -430,6 +430,8 @@ pub struct SubmitBatch {
     pub id: String,
     /// As it was asked for.
     pub request: BatchRequest,
+    /// It names a key of its own, and goes to the owner of that key's shard.
+    pub once: Option<Once>,
 }
 
 /// A batch that is durable.

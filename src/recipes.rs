@@ -15,8 +15,10 @@ use webapi::template::{Data, Defaults, Effort, RenderError, Rendered, Template};
 use webapi::{Maker, NameAddress, SendRequest, Time};
 
 use crate::percore::PerCore;
+use crate::queue::from_id::token_field;
 use crate::queue::recipe::{Common, Recipe};
-use crate::queue::{Content, Message};
+use crate::queue::unsubscribe::{self, Link};
+use crate::queue::{Content, Message, QueueId};
 use crate::signing::{SigningError, signatures};
 use crate::store::{NewContent, StoreError};
 
@@ -57,19 +59,60 @@ pub async fn make(
         template,
         defaults,
         common: recipe.common.clone(),
-        extra_fields: extra_fields(message, index),
+        extra_fields: extra_fields(core, message, (address, id), &recipe.common),
         to: (address.to_owned(), name),
         json,
         message_id: message.row.message_id_of(id),
         boundary: format!("{}-{id}", recipe.common.boundary),
     };
     let octets = run(core, job).await?;
-    finish(core, message, &recipe.common, octets, signed).await
+    finish(core, (message, id), &recipe.common, octets, signed).await
 }
 
 /// Header fields that a recipient's message has beside those of the template. They are signed with the others.
-fn extra_fields(_message: &Message, _index: u32) -> Vec<(String, String)> {
-    Vec::new()
+fn extra_fields(
+    core: &PerCore,
+    message: &Message,
+    (address, id): (&str, u64),
+    common: &Common,
+) -> Vec<(String, String)> {
+    if common.unsubscribe.is_empty() {
+        return Vec::new();
+    }
+    let link = Link {
+        account: message.row.account.clone(),
+        address: address.to_owned(),
+        message_id: message.row.message_id_of(id),
+    };
+    // One that would be too long is of an address that takes no mail.
+    let token = core.from_ids.links().and_then(|links| links.token(&link));
+    let fields = token.map(|token| unsubscribe::fields(&common.unsubscribe, &token));
+    let fields = fields.into_iter().flatten();
+    fields
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}
+
+/// The subject of a recipient's message; empty if it can't be made at once.
+pub async fn subject(core: &Rc<PerCore>, message: &Rc<Message>, index: u32) -> String {
+    let made = async {
+        let recipe = message.recipe().await.ok()?;
+        let (name, json) = recipe.of(index).await.ok()?;
+        let (template, defaults) = read(core, &recipe).await.ok()?;
+        let recipient = message.row.recipients.get(index as usize)?;
+        let job = Job {
+            template,
+            defaults,
+            common: recipe.common.clone(),
+            extra_fields: Vec::new(),
+            to: (recipient.address.clone(), name),
+            json,
+            message_id: String::new(),
+            boundary: String::new(),
+        };
+        Some(job.render(Effort::Quick).ok()?.subject)
+    };
+    made.await.unwrap_or_default()
 }
 
 /// Made on the core if that takes next to no time.
@@ -96,7 +139,7 @@ async fn run(core: &Rc<PerCore>, job: Job) -> Result<Vec<u8>, NotMade> {
 /// Signs it, and writes what stands above it.
 async fn finish(
     core: &Rc<PerCore>,
-    message: &Message,
+    (message, id): (&Message, u64),
     common: &Common,
     octets: Vec<u8>,
     signed: Signed,
@@ -122,7 +165,9 @@ async fn finish(
             })?
         }
     };
+    let token = QueueId::from_u64(id).map(|id| token_field(&core.from_ids, id));
     let bytes = [
+        token.unwrap_or_default().as_bytes(),
         fields.as_bytes(),
         common.received.as_bytes(),
         &content.bytes,

@@ -192,19 +192,19 @@ impl PerCore {
     /// A reader wants no more mail from an account: durable, and known to all cores, when it returns.
     pub(super) async fn unsubscribe(self: &Rc<Self>, link: &Link) -> Result<(), StoreError> {
         let account: AccountName = link.account.parse().map_err(|_| StoreError::AccountGone)?;
-        if self.queue.interest(account.as_str()).is_none() {
-            return Err(StoreError::AccountGone);
+        let interest = self.queue.interest(account.as_str());
+        let interest = interest.ok_or(StoreError::AccountGone)?;
+        self.know_suppressions(account).await?;
+        let count = self.queue.lists.count(account.as_str());
+        if count.is_some_and(|count| count >= suppression::ADDRESSES_MAX) {
+            return Err(StoreError::Limit("the suppression list is full"));
         }
-        let suppressed = Suppressed {
-            reason: format!("unsubscribed, by the link in {}", link.message_id),
-            manual: false,
-            created: self.wall_clock(),
-            expires: None,
-        };
-        // One that would have passed stays from now on.
-        let to = (Some(suppressed), true);
-        let changed = self.change_suppression(account, &link.address, to);
-        let was = matches!(changed.await?, ControlAnswer::SuppressionChanged(true, _));
+        let shard = self.shard_of_account(account)?.clone();
+        let now = self.wall_clock();
+        let turn = events::changing().await;
+        let (was, done) = suppression::unsubscribe(&shard, interest, link, now).await?;
+        self.tell_consequences(account, done).await;
+        drop(turn);
         self.count(
             "ringmail_unsubscribed_total",
             if was { "again" } else { "new" },

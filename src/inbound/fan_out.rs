@@ -19,7 +19,7 @@ use super::once::Mark;
 use super::spool::{BodyMemory, may_begin, until_last};
 use crate::calls::{Answer, Call, Deliver, Room, Transaction};
 use crate::percore::PerCore;
-use crate::queue::from_id::{FromIds, TOKEN_FIELD};
+use crate::queue::from_id::token_field;
 use crate::queue::rows::MessageRow;
 use crate::queue::{self, Content, QueueId};
 use crate::settings::AccountName;
@@ -219,11 +219,6 @@ impl FanOut {
         }
         Ok(first)
     }
-}
-
-/// The field by which a report about a message finds it, whatever became of its reverse-path.
-fn token_field(from_ids: &FromIds, first: QueueId) -> String {
-    format!("{TOKEN_FIELD}: {}\r\n", from_ids.encode(first))
 }
 
 /// Resumes the entries that a crash or stop left in a shard of this core.

@@ -21,5 +21,5 @@ pub use fan_out::{FanOut, ROOM, Recipient};
 pub use returned::{Arrived, Known, Lookout};
 pub use spool::{BodyMemory, Finished, HEAD_MAX, Spool, SpoolError, may_begin, remove_unused};
 pub use submit::submit;
-pub use submit_batch::{submit_batch, submit_batch_and};
+pub use submit_batch::submit_batch;
 pub use unique::unique_mail_from;

@@ -9,7 +9,7 @@ use shards::rt::{Turn, Turns};
 use shards::storage::{Batch, Shard};
 use webapi::{ApiError, Code, SendResult, Submission};
 
-use crate::calls::{Once, Submit, Submitted};
+use crate::calls::{AcceptedBatch, BatchError, Once, Submit, SubmitBatch, Submitted};
 use crate::percore::PerCore;
 use crate::queue::id::QueueId;
 use crate::settings::AccountName;
@@ -44,7 +44,7 @@ pub(super) async fn submit_once(
     core: &Rc<PerCore>,
     submit: Submit,
     once: Once,
-) -> Result<Submitted, ApiError> {
+) -> Result<Submitted<SendResult>, ApiError> {
     let shard = core.shards.iter().find(|s| s.id().0 == once.shard);
     let shard = shard
         .ok_or_else(|| ours("another core has the shard"))?
@@ -66,6 +66,40 @@ pub(super) async fn submit_once(
                 has_from_ids: false,
             };
             let made = super::submit::make(core, submit, Some(mark)).await;
+            made.map(Submitted::Now)
+        }
+    }
+}
+
+/// The batch of a request, unless it was accepted before.
+pub(super) async fn submit_batch_once(
+    core: &Rc<PerCore>,
+    submit: SubmitBatch,
+    once: Once,
+) -> Result<Submitted<AcceptedBatch>, BatchError> {
+    let shard = core.shards.iter().find(|s| s.id().0 == once.shard);
+    let shard = shard
+        .ok_or_else(|| ours("another core has the shard"))?
+        .clone();
+    let account = submit.account;
+    let line = Line::of(once.hash)?;
+    let _turn = line.turn().await;
+    let found = store::answered(&shard, account.as_str(), &once.hash).await;
+    let found = found.map_err(|e| ours(format!("{e}; nothing was sent, try again later")))?;
+    match found {
+        Some(row) if row.fingerprint != once.fingerprint => Ok(Submitted::OtherRequest),
+        Some(row) => Ok(Submitted::Before(AcceptedBatch {
+            id: row.first,
+            recipients: u32::try_from(submit.request.recipients.len()).unwrap_or(u32::MAX),
+        })),
+        None => {
+            let mark = Mark {
+                shard,
+                account,
+                once,
+                has_from_ids: false,
+            };
+            let made = super::submit_batch::make(core, submit, Some(mark)).await;
             made.map(Submitted::Now)
         }
     }

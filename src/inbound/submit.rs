@@ -26,7 +26,7 @@ use crate::settings::AccountName;
 use crate::store::{SENT_COPY, StoreError, thread_row};
 
 /// Takes responsibility for the message: it is durable when this answers, or not accepted at all.
-pub async fn submit(core: &Rc<PerCore>, submit: Submit) -> Result<Submitted, ApiError> {
+pub async fn submit(core: &Rc<PerCore>, submit: Submit) -> Result<Submitted<SendResult>, ApiError> {
     match submit.once {
         Some(once) => submit_once(core, submit, once).await,
         None => make(core, submit, None).await.map(Submitted::Now),
@@ -387,9 +387,7 @@ pub fn unsubscribe_fields(
     link: &Link,
 ) -> Option<[(&'static str, String); 2]> {
     let token = core.from_ids.links()?.token(link)?;
-    Some(unsubscribe::fields(&format!(
-        "{public_url}/unsubscribe/{token}"
-    )))
+    Some(unsubscribe::fields(public_url, &token))
 }
 
 fn bcc_field(request: &SendRequest) -> String {

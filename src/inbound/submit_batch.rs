@@ -16,9 +16,10 @@ use webapi::batch::BatchRequest;
 use webapi::template::Problem;
 use webapi::{ApiError, Code};
 
+use super::once::{Mark, submit_batch_once};
 use super::submit::{HELD_MAX, ours};
 use super::{Finished, Spool, remove_unused, unique_mail_from};
-use crate::calls::{AcceptedBatch, BatchError, SubmitBatch};
+use crate::calls::{AcceptedBatch, BatchError, SubmitBatch, Submitted};
 use crate::directory::MaySend;
 use crate::percore::PerCore;
 use crate::queue;
@@ -33,21 +34,25 @@ use crate::store::StoreError;
 pub async fn submit_batch(
     core: &Rc<PerCore>,
     submit: SubmitBatch,
-) -> Result<AcceptedBatch, BatchError> {
-    submit_batch_and(core, submit, |_, _| ()).await
+) -> Result<Submitted<AcceptedBatch>, BatchError> {
+    match submit.once {
+        Some(once) => submit_batch_once(core, submit, once).await,
+        None => make(core, submit, None).await.map(Submitted::Now),
+    }
 }
 
-/// The same, and what else is to be durable with it: `add` puts it into the batch of rows. Nothing of it may be large.
-pub async fn submit_batch_and(
+/// The batch; `mark`: notes in its commit that its request was answered.
+pub(super) async fn make(
     core: &Rc<PerCore>,
     submit: SubmitBatch,
-    add: impl FnOnce(&mut Batch, AcceptedBatch),
+    mark: Option<Mark>,
 ) -> Result<AcceptedBatch, BatchError> {
     let SubmitBatch {
         account,
         login,
         id,
         request,
+        once: _,
     } = submit;
     let live = core.live();
     let now = core.wall_clock();
@@ -117,6 +122,10 @@ pub async fn submit_batch_and(
         defaults: request.defaults.clone(),
         received: received.to_field(),
         date: now,
+        unsubscribe: match request.unsubscribe {
+            true => live.settings.server.public_url(),
+            false => String::new(),
+        },
         boundary: random[1]
             .iter()
             .map(|octet| format!("{octet:02x}"))
@@ -174,7 +183,7 @@ pub async fn submit_batch_and(
     row.recipients = prepared.recipients;
     let finished = spool(core, prepared.recipe).await?;
     let file = finished.file.clone();
-    let accepted = commit(core, row, finished, add).await;
+    let accepted = commit(core, row, finished, mark).await;
     if let Some(external) = file {
         remove_unused(core, external);
     }
@@ -263,7 +272,7 @@ async fn commit(
     core: &Rc<PerCore>,
     mut row: MessageRow,
     finished: Finished,
-    add: impl FnOnce(&mut Batch, AcceptedBatch),
+    mark: Option<Mark>,
 ) -> Result<AcceptedBatch, StoreError> {
     let Finished {
         content, memory, ..
@@ -276,22 +285,29 @@ async fn commit(
     if core.queue.count() + count > queue_max {
         return Err(StoreError::Limit("the queue is full"));
     }
-    let shard = core
-        .next_shard()
-        .ok_or(StoreError::NotAllowed("this core has no shard"))?;
+    let shard = match &mark {
+        Some(mark) => Some(mark.shard.clone()),
+        None => core.next_shard(),
+    };
+    let shard = shard.ok_or(StoreError::NotAllowed("this core has no shard"))?;
     let octets = 2 * content.bytes.len() + count * RECIPIENT_BYTES + 4096;
     let permit = shard.permit(octets, true, PATIENCE).await?;
     let mut batch = Batch::default();
     let body = queue::next_id(&shard, count);
     queue::plan(&mut batch, body, &mut row, Vec::new(), &content);
     let first = queue::first_of(body, count);
-    let id = QueueId::new(shard.id().0, first).map_or(0, QueueId::get);
+    let first = QueueId::new(shard.id().0, first);
+    let id = first.map_or(0, QueueId::get);
     let accepted = AcceptedBatch {
         id,
         recipients: u32::try_from(count).unwrap_or(u32::MAX),
     };
+    let message_id = row.message_id.clone();
+    let now = row.accepted;
     let message = core.queue.coming(&shard, &mut batch, body, row);
-    add(&mut batch, accepted);
+    if let Some(mark) = mark {
+        mark.note(&mut batch, &message_id, first, now);
+    }
     point("batch.commit").map_err(|_| StoreError::Limit("a test says so"))?;
     shard.commit(permit, batch).await?;
     let _ = point("batch.committed");

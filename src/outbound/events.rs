@@ -23,6 +23,7 @@ use crate::queue::events::{EVENTS_MAX, Event, EventId, OwedEvent, Told};
 use crate::queue::hooks::hook_event;
 use crate::queue::rows::UniqueMailFrom;
 use crate::queue::{Message, Operation, QueueId, all};
+use crate::recipes;
 use crate::settings::AccountName;
 use crate::store::StoreError;
 
@@ -171,8 +172,10 @@ impl Line<'_> {
                 let mut told = Event::of(&message.row, index, id, &row, event);
                 let hooks = &self.core.queue.hooks;
                 if hooks.may_want(self.account, hook_event(event.kind, false)) {
-                    // Of a batch each has its own, which is made anew when it is sent.
-                    if subject.is_none() && message.row.batch.is_none() {
+                    if message.row.batch.is_some() {
+                        // Each has its own.
+                        subject = Some(recipes::subject(self.core, &message, index).await);
+                    } else if subject.is_none() {
                         subject = Some(subject_of(&message).await);
                     }
                     told.subject = subject.clone().unwrap_or_default();

@@ -121,6 +121,11 @@ impl FromIds {
     }
 }
 
+/// The header field by which a report about a message finds it, whatever became of its reverse-path.
+pub fn token_field(from_ids: &FromIds, first: QueueId) -> String {
+    format!("{TOKEN_FIELD}: {}\r\n", from_ids.encode(first))
+}
+
 /// Whether a fromid can stand behind a localpart: it has no quotes, whose end would come before it, and stays within RFC 5321 4.5.3.1.1.
 pub fn has_room(localpart: &str, separator: &str) -> bool {
     !localpart.is_empty()

@@ -38,6 +38,8 @@ pub struct Common {
     pub date: i64,
     /// What boundaries begin with.
     pub boundary: String,
+    /// Where links to unsubscribe begin; empty: there are none.
+    pub unsubscribe: String,
 }
 
 /// Writes a recipe: the common part, then each recipient's name and JSON. None: it is too large.
@@ -168,6 +170,7 @@ impl Common {
             received: String::new(),
             date: 0,
             boundary: String::new(),
+            unsubscribe: String::new(),
         }
     }
 }

@@ -364,6 +364,28 @@ async fn take_one(
     })
 }
 
+/// What is kept of the recipient of a message that is over.
+pub(super) async fn of_message_id(
+    writing: &Writing<'_>,
+    message_id: &str,
+    address: &str,
+) -> Result<Option<RetiredRow>, StoreError> {
+    let said = Returned {
+        clues: Vec::new(),
+        recipients: vec![address.to_string()],
+        kind: ReturnedKind::Delivered,
+        code: 0,
+        enhanced: None,
+        text: String::new(),
+        class: None,
+        reporting_mta: String::new(),
+        digest: [0; 16],
+        index: 0,
+        at: 0,
+    };
+    claimed(writing, MESSAGE_ID, message_id, &said).await
+}
+
 /// The recipient that is spoken of, of the message whose first recipient has this number.
 async fn of_message(
     writing: &Writing<'_>,

@@ -14,8 +14,12 @@ use serde::{Deserialize, Serialize};
 use shards::rt::Turns;
 use shards::storage::{Batch, Shard};
 
-use super::events::{Event, EventKind, Evidence, Interest, Question, Writing, bounce, status};
+use super::events::{
+    Consequences, Event, EventKind, Evidence, Interest, Question, Writing, bounce, status,
+};
 use super::rows::Attempt;
+use super::unsubscribe::Link;
+use super::{hooks, returned};
 use crate::settings::names::canonical_domain;
 use crate::store::{StoreError, rows};
 
@@ -305,6 +309,39 @@ pub async fn change(
     Ok((was, writing.commit().await?.listed))
 }
 
+/// What a reader's link to unsubscribe does: nothing is sent to the address any more, and endpoints of webhooks are told, once. Answers whether
+/// it did so before, and what others have to hear. The caller has [`super::events::changing`].
+pub async fn unsubscribe(
+    shard: &Rc<Shard>,
+    interest: Interest,
+    link: &Link,
+    now: i64,
+) -> Result<(bool, Consequences), StoreError> {
+    let base = base(&link.address);
+    let before = find(shard, &link.account, &link.address).await?;
+    let before = before.and_then(|row| row.in_force(now).cloned());
+    let is_known = |s: &Suppressed| s.expires.is_none() && s.reason.starts_with(UNSUBSCRIBED);
+    if before.as_ref().is_some_and(is_known) {
+        return Ok((true, Consequences::default()));
+    }
+    let row = AddressRow {
+        address: link.address.clone(),
+        suppressed: Some(Suppressed {
+            reason: format!("{UNSUBSCRIBED}, by the link in {}", link.message_id),
+            manual: false,
+            created: now,
+            expires: None,
+        }),
+        failures: Vec::new(),
+    };
+    let mut writing = Writing::new(shard, &link.account, now);
+    let message = returned::of_message_id(&writing, &link.message_id, &link.address).await?;
+    hooks::unsubscribed(&mut writing, interest, link, message.as_ref()).await?;
+    writing.put(key(&link.account, &base), encode(&row));
+    writing.listed(hash_of(&base), true);
+    Ok((false, writing.commit().await?))
+}
+
 /// Rows of an account, or of all, after a key; at most so many. Each with its key and whose it is.
 pub async fn page(
     shard: &Rc<Shard>,
@@ -509,6 +546,8 @@ fn put(hashes: &mut HashSet<u64>, (hash, is_listed): (u64, bool)) {
 }
 
 /// Of a row.
+/// What reasons of readers who wanted no more begin with.
+const UNSUBSCRIBED: &str = "unsubscribed";
 const VERSION: u8 = 2;
 /// Messages that must fail one after the other where one is not enough.
 const FAILURES_MAX: usize = 3;

@@ -78,13 +78,16 @@ impl std::fmt::Debug for Links {
 }
 
 /// The header fields of a message that offer a link. RFC 8058 3.1: one URI of HTTPS, and that a POST is enough.
-pub fn fields(url: &str) -> [(&'static str, String); 2] {
+pub fn fields(public_url: &str, token: &str) -> [(&'static str, String); 2] {
+    let uri = format!("<{public_url}{MOUNT}/{token}>");
     [
-        ("List-Unsubscribe", format!("<{url}>")),
+        ("List-Unsubscribe", uri),
         ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".into()),
     ]
 }
 
+/// Where the page is; the link's last segment follows.
+pub const MOUNT: &str = "/unsubscribe";
 /// Octets of a link's last segment: with its name the field stays within a line of RFC 5322 2.1.1.
 pub const TOKEN_MAX: usize = 800;
 

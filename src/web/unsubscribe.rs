@@ -15,10 +15,8 @@ use super::http::{has_room, too_many};
 use crate::calls::{Answer, Call};
 use crate::percore::PerCore;
 use crate::queue::unsubscribe::Link;
+pub(super) use crate::queue::unsubscribe::MOUNT;
 use crate::store::StoreError;
-
-/// Where it is; the link's last segment follows.
-pub(super) const MOUNT: &str = "/unsubscribe";
 
 /// The response to a request below [`MOUNT`]. The body of a POST says nothing that the link does not, and is not read.
 pub(super) async fn answer(

@@ -150,7 +150,7 @@ def messages():
             people = [{"Name": "Ann Müller, MD", "Address": "ann@example.net"}, {"Name": 'Bob "B"', "Address": "bob@example.net"}]
             request = {"From": [{"Name": "Grüße aus Köln", "Address": USER}], "To": people, "CC": [{"Name": "", "Address": "c@example.net"}], "ReplyTo": [{"Name": "R", "Address": "r@example.net"}],
                 "Subject": subject, "Text": text, "HTML": html, "Date": "2026-08-01T10:00:00+02:00", "MessageID": f"<{random.getrandbits(64):x}@example.org>",
-                "References": ["<1@example.org>", "<2@example.org>"], "Headers": [["X-Order", "77"], ["X-Words", WORDS]], **files}
+                "References": ["<1@example.org>", "<2@example.org>"], "Headers": [["X-Order", "77"], ["X-Words", WORDS], ["X-Link", "https://example.org/" + "a" * 300 + "?b=_c"]], **files}
             person = lambda one: {"name": one["Name"], "address": one["Address"]}
             plain_files = lambda key, more: [{"content": f["Data"], "contentType": f["ContentType"], **({"filename": f["Name"]} if f["Name"] else {}), **({"cid": f["ContentID"].strip("<>")} if f["ContentID"] else {}), **more} for f in files.get(key, [])]
             options = {"from": person(request["From"][0]), "to": [person(p) for p in people], "cc": "c@example.net", "replyTo": person(request["ReplyTo"][0]), "subject": subject,
@@ -177,7 +177,7 @@ def leaves(message):
 
 
 def fields(message):
-    said = {name.lower(): str(message[name]) for name in ("Subject", "Message-ID", "In-Reply-To", "X-Order", "X-Words")}
+    said = {name.lower(): str(message[name]) for name in ("Subject", "Message-ID", "In-Reply-To", "X-Order", "X-Words", "X-Link")}
     said["references"] = str(message["References"]).split()
     said["date"] = message["Date"].datetime.timestamp()
     for name in ("From", "To", "Cc", "Reply-To"):

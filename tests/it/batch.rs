@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ::dkim::Status;
 use ringmail::calls::{
-    AcceptedBatch, Answer, BatchError, Call, ControlAnswer, ControlCall, SubmitBatch,
+    AcceptedBatch, Answer, BatchError, Call, ControlAnswer, ControlCall, SubmitBatch, Submitted,
 };
 use ringmail::queue::QueueId;
 use ringmail::queue::batch::BatchRow;
@@ -63,10 +63,14 @@ fn submit(server: &TestServer, request: BatchRequest) -> Result<AcceptedBatch, B
         login: "anna@example.test".into(),
         id: "test".into(),
         request,
+        once: None,
     };
     let call = Call::SubmitBatch(Box::new(submit));
     match server.server().call(CoreId(0), call) {
-        Ok(Answer::SubmittedBatch(said)) => said,
+        Ok(Answer::SubmittedBatch(said)) => match said? {
+            Submitted::Now(accepted) => Ok(accepted),
+            other => panic!("{other:?}"),
+        },
         _ => panic!("no answer"),
     }
 }
@@ -538,7 +542,7 @@ fn the_api_and_the_command_say_the_same_of_a_batch() {
         dir,
     ];
     assert_eq!(ringmail(&words).out, "0 recipients were dropped.\n");
-    assert_eq!(asked(&server, "GET", "/batches/1", "").0, 404);
+    assert_eq!(asked(&server, "GET", "/batches/4711000", "").0, 404);
     // What is wrong is named.
     batch["template"]["headers"][0]["value"] = json!("{{ number");
     batch["recipients"][2]["data"] = json!({"number": 3});

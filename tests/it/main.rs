@@ -50,6 +50,7 @@ mod start;
 mod suppression;
 mod tls;
 mod tls_results;
+mod unsubscribe;
 mod ways_out;
 mod webapi;
 mod webapi_messages;

@@ -158,7 +158,11 @@ impl Localserve {
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, head.to_string(), body.to_string())
+        let body = match head.contains("transfer-encoding: chunked") {
+            true => unchunked(body),
+            false => body.to_string(),
+        };
+        (status, head.to_string(), body)
     }
 
     pub fn pid(&self) -> u32 {
@@ -168,6 +172,20 @@ impl Localserve {
     /// Waits for its end and answers the exit code.
     pub fn ended(mut self) -> i32 {
         self.child.wait().unwrap().code().unwrap_or(-1)
+    }
+}
+
+/// RFC 9112 7.1.
+fn unchunked(mut text: &str) -> String {
+    let mut whole = String::new();
+    loop {
+        let (size, rest) = text.split_once("\r\n").expect("a chunk");
+        let size = usize::from_str_radix(size, 16).expect("its size");
+        if size == 0 {
+            return whole;
+        }
+        whole.push_str(&rest[..size]);
+        text = &rest[size + 2..];
     }
 }
 

@@ -53,7 +53,7 @@ pub fn ask_with(
     Said { status, head, body }
 }
 
-fn by_password() -> String {
+pub fn by_password() -> String {
     format!("Authorization: Basic {}\r\n", STANDARD.encode(LOGIN))
 }
 

@@ -32,6 +32,8 @@ pub struct BatchRequest {
     pub require_tls: Option<bool>,
     /// What is kept with each message, and told with its events.
     pub extra: BTreeMap<String, String>,
+    /// Each recipient gets a link by which to unsubscribe.
+    pub unsubscribe: bool,
 }
 
 /// A recipient, and what is put into the template for it.

@@ -197,7 +197,11 @@ pub fn compose(
     }
     builder = builder.header("MIME-Version", Raw::new("1.0"));
     for (name, value) in &request.headers {
-        builder = builder.header(name.as_str(), Text::new(value.as_str()));
+        // RFC 2047 5: what is no text must not become encoded words, and long links look like it.
+        builder = match value.is_ascii() {
+            true => builder.header(name.as_str(), Raw::new(value.as_str())),
+            false => builder.header(name.as_str(), Text::new(value.as_str())),
+        };
     }
     let says = |wanted: &str| {
         let mut names = request.headers.iter().map(|(name, _)| name);

@@ -38,8 +38,8 @@ pub use history::{
     prune, purge, redeliver, retired,
 };
 pub use known::Hooks;
-pub use plan::{OutgoingHook, hook_event, plan};
-pub(super) use plan::{take, wants};
+pub use plan::{OutgoingHook, hook_event};
+pub(super) use plan::{take, unsubscribed, wants};
 pub use step::{Claimed, Step, Terms, resume, step};
 pub use target::Target;
 

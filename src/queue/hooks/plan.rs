@@ -5,6 +5,8 @@ use webapi::hook::{HookEvent, Outgoing, to_json};
 
 use super::{Book, HookRow, hook_of, payload_key, recipient_key, what};
 use crate::queue::events::{Event, EventKind, Interest, Question, Writing};
+use crate::queue::retired::RetiredRow;
+use crate::queue::unsubscribe::Link;
 use crate::store::{StoreError, rows};
 
 /// What receivers are to be told of.
@@ -97,8 +99,44 @@ pub(in crate::queue) async fn take(
     plan(writing, interest, &hook).await
 }
 
+/// Makes the hooks of a reader who wants no more; `row`: what is kept of the recipient of the message whose link it was.
+pub(in crate::queue) async fn unsubscribed(
+    writing: &mut Writing<'_>,
+    interest: Interest,
+    link: &Link,
+    row: Option<&RetiredRow>,
+) -> Result<(), StoreError> {
+    let id = row.map_or(0, |row| row.id);
+    let text = |of: fn(&RetiredRow) -> &String| row.map_or_else(String::new, |row| of(row).clone());
+    let (subject, from_id) = (text(|row| &row.subject), text(|row| &row.from_id));
+    let payload = Outgoing {
+        version: 0,
+        event: HookEvent::Unsubscribed.word().to_string(),
+        dsn: false,
+        suppressing: true,
+        queue_msg_id: i64::try_from(id).unwrap_or(i64::MAX),
+        from_id: from_id.clone(),
+        message_id: link.message_id.clone(),
+        subject: subject.clone(),
+        webhook_queued: Time::of_unix(writing.now),
+        smtp_code: 0,
+        smtp_enhanced_code: String::new(),
+        error: format!("{} unsubscribed", link.address),
+        extra: row.map_or_else(Default::default, |row| row.extra.clone()),
+    };
+    let hook = OutgoingHook {
+        event: HookEvent::Unsubscribed,
+        recipient: id,
+        from_id,
+        message_id: link.message_id.clone(),
+        subject,
+        payload: to_json(&payload).map_err(|_| StoreError::Row(what()))?,
+    };
+    plan(writing, interest, &hook).await
+}
+
 /// Makes a hook for each endpoint that is told of such. Where too many wait already, none is made, and that is counted.
-pub async fn plan(
+pub(super) async fn plan(
     writing: &mut Writing<'_>,
     interest: Interest,
     hook: &OutgoingHook,

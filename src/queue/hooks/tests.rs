@@ -49,7 +49,7 @@ async fn tell(shard: &Rc<Shard>, event: HookEvent, recipient: u64, now: i64) {
         subject: "m".into(),
         payload: format!("{event} {recipient}"),
     };
-    plan(&mut writing, KEEPS, &hook).await.unwrap();
+    super::plan::plan(&mut writing, KEEPS, &hook).await.unwrap();
     writing.commit().await.unwrap();
 }
 

@@ -41,9 +41,12 @@ pub struct NewBatch {
     /// `true`: only by hosts that keep to REQUIRETLS (RFC 8689); `false`: whatever the receiver demands of TLS.
     #[serde(default)]
     pub require_tls: Option<bool>,
-    /// What is kept with each message, and told with its events.
+    /// What is kept with each message for you, and told with its state and its events.
     #[serde(default, deserialize_with = "read::texts::<100, _>")]
-    pub extra: BTreeMap<String, String>,
+    pub metadata: BTreeMap<String, String>,
+    /// Whether each recipient gets a link by which to unsubscribe with one click (RFC 8058): whoever uses it is put on the suppression list.
+    #[serde(default)]
+    pub unsubscribe: bool,
 }
 
 /// A name and an address.
@@ -145,7 +148,8 @@ impl NewBatch {
             recipients: self.recipients.into_iter().map(recipient).collect(),
             not_before: self.send_at.map(Time::unix),
             require_tls: self.require_tls,
-            extra: self.extra,
+            extra: self.metadata,
+            unsubscribe: self.unsubscribe,
         }
     }
 }

@@ -203,6 +203,12 @@ const MESSAGE: Operation = Operation {
     ..Operation::new(Op::Message, Verb::Get, "/messages/{id}", "getMessage")
 };
 
+const IDEMPOTENCY_KEY: &[Named] = &[Named {
+    name: "Idempotency-Key",
+    about: "1 to 255 characters of ASCII, chosen anew for each message or batch.",
+    schema: idempotency_key,
+}];
+
 const MESSAGES: &[Operation] = &[
     Operation {
         summary: "Send a message",
@@ -210,11 +216,7 @@ const MESSAGES: &[Operation] = &[
             As `multipart/form-data` files need no base64. With the field `Idempotency-Key` a repeat within a day gets the same answer, with `Idempotent-Replayed: true`, \
             and nothing is sent twice, whatever became of the connection or the server in between.",
         access: Access::Scope(Scope::Send),
-        headers: &[Named {
-            name: "Idempotency-Key",
-            about: "1 to 255 characters of ASCII, chosen anew for each message.",
-            schema: idempotency_key,
-        }],
+        headers: IDEMPOTENCY_KEY,
         takes: Takes::JsonOrFiles(of::<NewMessage>, MESSAGE_FORM),
         answers: &[Answer::json(
             "The message is on its way.",
@@ -334,9 +336,14 @@ const BATCHES: &[Operation] = &[
         about: "Each recipient gets a message of its own, made from the template and the recipient's data, and signed, when it is due. All of it is on disk when this is answered; a template that can't be read, or does not fit the data, is told with its field. What is wrong for a recipient alone fails that one later.",
         access: Access::Scope(Scope::Send),
         path_parameters: &[],
+        headers: IDEMPOTENCY_KEY,
         takes: Takes::Json(of::<NewBatch>),
         answers: &[Answer::created("It is on disk.", of::<BatchAccepted>)],
-        problems: &[Kind::SenderNotAllowed, Kind::OutcomeUnknown],
+        problems: &[
+            Kind::SenderNotAllowed,
+            Kind::IdempotencyConflict,
+            Kind::OutcomeUnknown,
+        ],
         op: Op::PostBatch,
         verb: Verb::Post,
         path: "/batches",

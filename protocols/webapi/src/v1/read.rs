@@ -25,7 +25,11 @@ pub fn body<T: DeserializeOwned>(octets: &[u8]) -> Result<T, Problem> {
     reader
         .end()
         .map_err(|error| Problem::new(Kind::Malformed, format!("behind the JSON: {error}")))?;
-    Ok(value)
+    // serde takes a list for the fields in their order.
+    match octets.trim_ascii_start().first() {
+        Some(b'{') => Ok(value),
+        _ => Err(fault(String::new(), "it must be an object").into()),
+    }
 }
 
 /// The part of an address behind its question mark.

@@ -9,6 +9,7 @@ use webapi::v1::{Fault, Kind, Problem, read};
 use webapi::{ApiError, Code};
 
 use super::auth::may_write_as;
+use super::messages::{hash, idempotency_key, mark_repeat, once_of, told_once};
 use super::{Asked, Said, ask, other_answer, paging, reply, unavailable};
 use crate::calls::{Answer, BatchError, Call, ControlAnswer, ControlCall, SubmitBatch};
 use crate::queue::QueueId;
@@ -18,13 +19,16 @@ use crate::queue::batch::{BatchRow, merge};
 pub(super) async fn post(asked: &Asked) -> Said {
     let login = asked.login()?;
     let core = &asked.core;
+    let key = idempotency_key(asked)?;
     let body = asked.body.clone();
+    let has_key = key.is_some();
     // Megabytes, perhaps.
     let parsed = core.parsing.run(move || {
         let batch: Result<NewBatch, Problem> = read::body(&body);
-        batch.map(NewBatch::into_request)
+        let fingerprint = has_key.then(|| hash(&[&body]));
+        Ok::<_, Problem>((batch?.into_request(), fingerprint))
     });
-    let request = parsed.await.map_err(unavailable)??;
+    let (request, fingerprint) = parsed.await.map_err(unavailable)??;
     let address = match &login.address {
         Some(address) => Some(address.clone()),
         None => {
@@ -41,20 +45,30 @@ pub(super) async fn post(asked: &Asked) -> Said {
         let detail = format!("the key may not write as {author}");
         return Err(Problem::new(Kind::SenderNotAllowed, detail));
     }
+    let once = key.zip(fingerprint);
+    let once = once.map(|(key, fingerprint)| once_of(core, login.account, &key, fingerprint));
+    let to = match &once {
+        Some(once) => core.owner_of_shard(once.shard),
+        None => core.next_core(),
+    };
     let submit = SubmitBatch {
         account: login.account,
         login: address,
         id: asked.request_id.clone(),
         request,
+        once,
     };
     let call = Call::SubmitBatch(Box::new(submit));
-    match core.call(core.next_core(), call).await {
-        Ok(Answer::SubmittedBatch(Ok(accepted))) => {
+    match core.call(to, call).await {
+        Ok(Answer::SubmittedBatch(Ok(submitted))) => {
+            let (accepted, is_repeat) = told_once(submitted)?;
             let accepted = BatchAccepted {
                 id: accepted.id,
                 recipients: accepted.recipients,
             };
-            reply::json(StatusCode::CREATED, &accepted)
+            let mut response = reply::json(StatusCode::CREATED, &accepted)?;
+            mark_repeat(&mut response, is_repeat);
+            Ok(response)
         }
         Ok(Answer::SubmittedBatch(Err(error))) => Err(refused(error)),
         Ok(_) => Err(other_answer()),

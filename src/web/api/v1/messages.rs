@@ -1,8 +1,8 @@
 //! Messages: sent, and what became of them.
 
-use hyper::StatusCode;
 use hyper::body::Bytes;
 use hyper::header::HeaderValue;
+use hyper::{Response, StatusCode};
 use ring::digest::{Context, SHA256};
 use shards::shard_of;
 use webapi::v1::message::{NewMessage, SentMessage, SentTo, problem};
@@ -11,6 +11,8 @@ use webapi::v1::{Fault, Kind, Problem, read};
 use super::auth::{Login, may_write_as};
 use super::{Asked, Said, other_answer, reply, unavailable};
 use crate::calls::{Answer, Call, Once, Submit, Submitted, UploadedFile};
+use crate::percore::PerCore;
+use crate::settings::AccountName;
 use crate::web::api::form::ON_CORE_MAX;
 
 /// Sends one: it is on disk when this is answered.
@@ -28,14 +30,8 @@ pub(super) async fn send(mut asked: Asked) -> Said {
     let login = asked.login()?;
     let author = author(&message, login)?;
     let account = login.account;
-    let once = key.zip(fingerprint).map(|(key, fingerprint)| {
-        let named = [account.as_str().as_bytes(), b"\0", key.as_bytes()].concat();
-        Once {
-            hash: hash(&[&named]),
-            fingerprint,
-            shard: shard_of(&named, core.shard_count).0,
-        }
-    });
+    let once = key.zip(fingerprint);
+    let once = once.map(|(key, fingerprint)| once_of(&core, account, &key, fingerprint));
     // The message goes round the cores, so that one account's bulk uses all of them; one with a key goes where its repeat comes to.
     let to = match &once {
         Some(once) => core.owner_of_shard(once.shard),
@@ -61,14 +57,7 @@ pub(super) async fn send(mut asked: Asked) -> Said {
             });
         }
     };
-    let (sent, is_repeat) = match submitted {
-        Submitted::Now(sent) => (sent, false),
-        Submitted::Before(sent) => (sent, true),
-        Submitted::OtherRequest => {
-            let detail = "the key was used for a request that said something else";
-            return Err(Problem::new(Kind::IdempotencyConflict, detail));
-        }
-    };
+    let (sent, is_repeat) = told_once(submitted)?;
     let sent = SentMessage {
         message_id: sent.message_id,
         recipients: sent
@@ -82,11 +71,42 @@ pub(super) async fn send(mut asked: Asked) -> Said {
             .collect(),
     };
     let mut response = reply::json(StatusCode::OK, &sent)?;
+    mark_repeat(&mut response, is_repeat);
+    Ok(response)
+}
+
+/// What a request with a key of its own is known by, and where it goes.
+pub(super) fn once_of(
+    core: &PerCore,
+    account: AccountName,
+    key: &str,
+    fingerprint: [u8; 32],
+) -> Once {
+    let named = [account.as_str().as_bytes(), b"\0", key.as_bytes()].concat();
+    Once {
+        hash: hash(&[&named]),
+        fingerprint,
+        shard: shard_of(&named, core.shard_count).0,
+    }
+}
+
+/// What was done, and whether that was before.
+pub(super) fn told_once<T>(submitted: Submitted<T>) -> Result<(T, bool), Problem> {
+    match submitted {
+        Submitted::Now(done) => Ok((done, false)),
+        Submitted::Before(done) => Ok((done, true)),
+        Submitted::OtherRequest => {
+            let detail = "the key was used for a request that said something else";
+            Err(Problem::new(Kind::IdempotencyConflict, detail))
+        }
+    }
+}
+
+pub(super) fn mark_repeat(response: &mut Response<Bytes>, is_repeat: bool) {
     if is_repeat {
         let headers = response.headers_mut();
         headers.insert("idempotent-replayed", HeaderValue::from_static("true"));
     }
-    Ok(response)
 }
 
 /// A request, the files beside it, and its fingerprint if it is wanted.
@@ -129,7 +149,7 @@ fn take(
 }
 
 /// SHA-256, with the length of each part before it.
-fn hash(parts: &[&[u8]]) -> [u8; 32] {
+pub(super) fn hash(parts: &[&[u8]]) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
     for part in parts {
         context.update(&(part.len() as u64).to_be_bytes());
@@ -154,7 +174,7 @@ fn author(message: &NewMessage, login: &Login) -> Result<String, Problem> {
     }
 }
 
-fn idempotency_key(asked: &Asked) -> Result<Option<String>, Problem> {
+pub(super) fn idempotency_key(asked: &Asked) -> Result<Option<String>, Problem> {
     let mut values = asked.headers.get_all("idempotency-key").iter();
     let (Some(value), other) = (values.next(), values.next()) else {
         return Ok(None);

@@ -1,0 +1,148 @@
+//! Links to unsubscribe: in messages of the API and of batches, the page behind them, and what follows.
+
+use serde_json::{Value, json};
+
+use crate::filled::{imap, stop};
+use crate::program::Localserve;
+use crate::queue::wait_for_inbox;
+use crate::webapi_v1::ask;
+
+/// The path of the link in the last message of INBOX, whose fields must be signed.
+fn link(server: &Localserve, number: usize) -> String {
+    let commands = [
+        "EXAMINE INBOX".to_string(),
+        format!("FETCH {number} BODY.PEEK[]"),
+    ];
+    let commands = commands.each_ref().map(String::as_str);
+    let message = imap(server, "ringmail", "ringmailringmail", &commands)[1].clone();
+    let unfolded = message.replace("\r\n ", " ").replace("\r\n\t", " ");
+    let field = |name: &str| {
+        let begin = format!("\r\n{name}: ");
+        let rest = unfolded
+            .split(&begin)
+            .nth(1)
+            .unwrap_or_else(|| panic!("{message}"));
+        rest.split("\r\n").next().unwrap().to_string()
+    };
+    assert_eq!(field("List-Unsubscribe-Post"), "List-Unsubscribe=One-Click");
+    let signed = field("DKIM-Signature").to_ascii_lowercase();
+    assert!(
+        signed.contains("list-unsubscribe:list-unsubscribe-post"),
+        "{signed}"
+    );
+    let uri = field("List-Unsubscribe");
+    let uri = uri.trim_matches(['<', '>']);
+    let host = format!(
+        "http://localhost:{}",
+        server.connect(80).peer_addr().unwrap().port()
+    );
+    uri.strip_prefix(&host)
+        .unwrap_or_else(|| panic!("{uri}"))
+        .to_string()
+}
+
+fn page(server: &Localserve, method: &str, path: &str) -> (u16, String) {
+    let body = if method == "POST" {
+        "List-Unsubscribe=One-Click"
+    } else {
+        ""
+    };
+    let (status, _, said) = server.http(&format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    ));
+    (status, said)
+}
+
+fn is_suppressed(server: &Localserve, address: &str) -> bool {
+    ask(
+        server,
+        "GET",
+        &format!("/suppressions/{address}"),
+        &Value::Null,
+    )
+    .status
+        == 200
+}
+
+#[test]
+fn one_click_puts_the_reader_on_the_suppression_list() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let mut message = json!({
+        "from": {"address": "ringmail@localhost"}, "to": [{"address": "ann@a.example"}],
+        "subject": "news", "text": "Hi\n", "unsubscribe": true,
+    });
+    let said = ask(&server, "POST", "/messages", &message);
+    assert_eq!(said.status, 200, "{}", said.body);
+    wait_for_inbox(&server, &["news"]);
+    let path = link(&server, 1);
+
+    // A scanner that follows links changes nothing.
+    let (status, said) = page(&server, "GET", &path);
+    assert_eq!(status, 200);
+    assert!(
+        said.contains("ann@a.example") && said.contains("<form method=post>"),
+        "{said}"
+    );
+    assert!(!is_suppressed(&server, "ann@a.example"));
+    for _ in 0..2 {
+        assert_eq!(page(&server, "POST", &path).0, 200);
+    }
+    assert!(is_suppressed(&server, "ann@a.example"));
+    let listed = ask(&server, "GET", "/suppressions/ann@a.example", &Value::Null).body;
+    assert!(
+        listed["reason"]
+            .as_str()
+            .unwrap()
+            .starts_with("unsubscribed"),
+        "{listed}"
+    );
+
+    assert_eq!(page(&server, "POST", &path[..path.len() - 1]).0, 404);
+    assert_eq!(page(&server, "PUT", &path).0, 405);
+    // A link is one reader's.
+    message["cc"] = json!([{"address": "ben@b.example"}]);
+    assert_eq!(ask(&server, "POST", "/messages", &message).status, 422);
+    stop(server);
+}
+
+#[test]
+fn each_recipient_of_a_batch_has_a_link_and_a_batch_is_sent_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let batch = json!({
+        "template": {"subject": "{{ n }}", "text": "{{ n }}"}, "unsubscribe": true,
+        "recipients": [{"address": "a@one.example", "data": {"n": 1}}, {"address": "b@two.example", "data": {"n": 2}}],
+    });
+    let key = "Idempotency-Key: batch-1\r\n";
+    let login = crate::webapi_v1::by_password();
+    let post = |body: &Value| {
+        crate::webapi_v1::ask_with(
+            &server,
+            ("POST", "/batches"),
+            &format!("{key}{login}"),
+            body,
+        )
+    };
+    let first = post(&batch);
+    assert_eq!(first.status, 201, "{}", first.body);
+    let again = post(&batch);
+    assert_eq!((again.status, &again.body), (201, &first.body));
+    assert!(
+        again.head.contains("idempotent-replayed: true"),
+        "{}",
+        again.head
+    );
+    let mut other = batch.clone();
+    other["name"] = json!("other");
+    assert_eq!(post(&other).status, 409);
+
+    wait_for_inbox(&server, &["1", "2"]);
+    let paths = [link(&server, 1), link(&server, 2)];
+    assert_ne!(paths[0], paths[1]);
+    assert_eq!(page(&server, "POST", &paths[0]).0, 200);
+    let suppressed = ["a@one.example", "b@two.example"].map(|a| is_suppressed(&server, a));
+    assert_eq!(suppressed.iter().filter(|is| **is).count(), 1);
+    stop(server);
+}
