@@ -35,10 +35,6 @@ pub struct RetiredRow {
     pub at: i64,
     /// With its angle brackets; empty if it has none.
     pub message_id: String,
-    /// Of the message, if webhooks told it.
-    pub subject: String,
-    /// What made the recipient's MAIL FROM unique, if webhooks told it.
-    pub from_id: String,
     /// RFC 3461 4.4, as it came.
     pub envid: Option<String>,
     /// Empty for the null path.
@@ -67,6 +63,22 @@ pub struct RetiredRow {
     pub returned: Vec<ReturnedResult>,
     /// What the submitter said of the message for himself, by key.
     pub extra: BTreeMap<String, String>,
+    /// Of the message, if webhooks told it.
+    pub subject: String,
+    /// What made the recipient's MAIL FROM unique, if webhooks told it.
+    pub from_id: String,
+}
+
+/// Reads a row. The first version had neither subject nor fromid.
+fn decode_row(bytes: &[u8]) -> Result<RetiredRow, StoreError> {
+    match bytes.split_first() {
+        Some((&FIRST, rest)) => {
+            // Two texts without octets.
+            let now = [&[VERSION], rest, &[0, 0]].concat();
+            rows::decode_version(VERSION, &now, what)
+        }
+        _ => rows::decode_version(VERSION, bytes, what),
+    }
 }
 
 /// Whether a recipient is to be kept.
@@ -138,7 +150,10 @@ pub(super) async fn take(
 
 /// Writes what is kept of a recipient.
 pub(super) fn put(writing: &mut Writing<'_>, row: &RetiredRow) {
-    writing.put(row_key(writing.account, row.at, row.id), rows::encode(row));
+    writing.put(
+        row_key(writing.account, row.at, row.id),
+        rows::encode_version(VERSION, row),
+    );
 }
 
 /// What is kept of the recipient with a number.
@@ -159,7 +174,7 @@ pub(super) async fn at(
     id: u64,
 ) -> Result<Option<RetiredRow>, StoreError> {
     let row = writing.get(&row_key(writing.account, ended, id)).await?;
-    row.map(|row| rows::decode(&row, what)).transpose()
+    row.map(|row| decode_row(&row)).transpose()
 }
 
 /// What is kept of an account.
@@ -313,7 +328,7 @@ pub async fn page(
             left -= found.len();
             let last = found.last().map(|(key, _)| key.clone());
             for (_, row) in found {
-                let row: RetiredRow = rows::decode(&row, what)?;
+                let row = decode_row(&row)?;
                 if filter.fits(&row) {
                     fit.push((of.clone(), row));
                 }
@@ -341,7 +356,7 @@ pub async fn find(
     };
     let ended = rows::decode(&ended, what)?;
     let row = shard.get(row_key(account, ended, id)).await?;
-    row.map(|row| rows::decode(&row, what)).transpose()
+    row.map(|row| decode_row(&row)).transpose()
 }
 
 /// Erases what was kept long enough: `kept` says for how many seconds an account's are, and nothing of one that is gone. No account has more than
@@ -397,7 +412,7 @@ async fn erase(shard: &Rc<Shard>, account: &str, end: i64, most: u64) -> Result<
         }
         batch.delete(key);
         batch.delete(number_key(account, id));
-        match rows::decode::<RetiredRow>(&row, what) {
+        match decode_row(&row) {
             Ok(row) => clue_keys(account, &row)
                 .into_iter()
                 .for_each(|key| batch.delete(key)),
@@ -421,6 +436,8 @@ async fn erase(shard: &Rc<Shard>, account: &str, end: i64, most: u64) -> Result<
 
 /// Recipients of an account that are kept, about: more are there for an hour at most.
 pub const RETIRED_MAX: u64 = 1_000_000;
+const VERSION: u8 = 2;
+const FIRST: u8 = 1;
 /// Accounts that a page looks at.
 const ACCOUNTS_OF_PAGE: usize = 100;
 /// Rows that are erased in one commit.

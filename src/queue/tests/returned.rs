@@ -575,3 +575,27 @@ fn spellings_of_one_address_in_a_message_are_one_failure() {
         assert!(sent.listed("bob@one.example").await.0.is_some());
     });
 }
+
+#[test]
+fn rows_of_the_first_version_are_read() {
+    with_sent(async |sent| {
+        sent.ends(|_| ()).await;
+        let now = sent.row(7).await;
+        let prefix = b"Hanna\0t".to_vec();
+        let rows = sent.shard.scan(prefix.clone(), prefix, 2).await.unwrap();
+        let (key, row) = &rows[0];
+        // Subject and fromid, both empty, came last.
+        let (end, before) = row.split_at(row.len() - 2);
+        assert_eq!((row[0], before), (2, &[0, 0][..]));
+        let mut batch = Batch::default();
+        batch.put(key.clone(), [&[1], &end[1..]].concat());
+        let permit = sent
+            .shard
+            .permit(100, false, std::time::Duration::from_secs(10));
+        sent.shard
+            .commit(permit.await.unwrap(), batch)
+            .await
+            .unwrap();
+        assert_eq!(sent.row(7).await, now);
+    });
+}
