@@ -256,7 +256,7 @@ fn bounded() {
 
 /// Random changes of a message: nothing panics, sizes are those of the parts.
 #[test]
-fn any_octets() {
+fn random_octets_are_taken_apart() {
     fn look(taken: &TakenApart<'_>, structure: &Structure, path: &mut Vec<i64>) {
         let octets = taken.part(path).expect("a part that is shown is there");
         let place = taken.part_place(path).unwrap();

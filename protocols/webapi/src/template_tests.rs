@@ -294,7 +294,7 @@ fn more_than_a_part_may_have_is_refused() {
 
 /// Whatever octets come, there is an answer. SplitMix64 chooses among pieces of the language.
 #[test]
-fn no_text_breaks_the_engine() {
+fn random_texts_do_not_break_the_engine() {
     const PIECES: [&str; 32] = [
         "{{",
         "}}",
