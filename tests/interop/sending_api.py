@@ -177,7 +177,8 @@ def leaves(message):
 
 
 def fields(message):
-    said = {name.lower(): str(message[name]) for name in ("Subject", "Message-ID", "In-Reply-To", "X-Order", "X-Words", "X-Link")}
+    # Where a long value is folded is the one or the other.
+    said = {name.lower(): str(message[name]).strip() for name in ("Subject", "Message-ID", "In-Reply-To", "X-Order", "X-Words", "X-Link")}
     said["references"] = str(message["References"]).split()
     said["date"] = message["Date"].datetime.timestamp()
     for name in ("From", "To", "Cc", "Reply-To"):
