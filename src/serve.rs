@@ -551,7 +551,7 @@ fn default_pool_threads() -> usize {
 }
 
 /// Every part of the program whose panics are caught and counted.
-static ROOMS: [&rt::Room; 14] = [
+static ROOMS: [&rt::Room; 15] = [
     &shards::pool::ROOM,
     &shards::engine::ROOM,
     &shards::storage::ROOM,
@@ -563,6 +563,7 @@ static ROOMS: [&rt::Room; 14] = [
     &crate::tls_policy::ROOM,
     &fan_out::ROOM,
     &outbound::ROOM,
+    &hooks::ROOM,
     &smtp_server::ROOM,
     &imap_server::ROOM,
     &web::ROOM,

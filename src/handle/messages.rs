@@ -207,7 +207,7 @@ fn read_flags(flags: &[String]) -> Result<(u16, Vec<String>), ApiError> {
 fn remote_ip(prefix: &[u8]) -> String {
     let field = Header::of_section(prefix).first("Received");
     let value = field.map(|field| field.unfolded()).unwrap_or_default();
-    let value = String::from_utf8_lossy(&value);
+    let value = String::from_utf8_lossy(&value).replace('\t', " ");
     let from = value.split(" by ").next().unwrap_or_default();
     // RFC 5321 4.1.3. What the peer said of itself stands before it.
     let literal = from

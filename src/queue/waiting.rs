@@ -636,17 +636,26 @@ mod tests {
     #[test]
     fn recipients_with_a_reverse_path_of_their_own_are_taken_one_by_one() {
         let mut waiting = Waiting::default();
+        let add = |waiting: &mut Waiting| {
+            for index in 0..2 {
+                let entry = New {
+                    index,
+                    alone: true,
+                    ..new("one.example", "anna", 1, 0)
+                };
+                waiting.add(entry, 10);
+            }
+        };
+        let indexes = |taken: Vec<Entry>| taken.iter().map(|e| e.index).collect::<Vec<_>>();
+        add(&mut waiting);
+        // Where nobody is asked there is no transaction.
+        let taken = waiting.take_line("one.example", 3).unwrap();
+        assert_eq!(indexes(taken), [0, 1]);
+        add(&mut waiting);
+        waiting.join("one.example", "mx.example");
         for index in 0..2 {
-            let entry = New {
-                index,
-                alone: true,
-                ..new("one.example", "anna", 1, 0)
-            };
-            waiting.add(entry, 10);
-        }
-        for index in 0..2 {
-            let taken = waiting.take_line("one.example", 3).unwrap();
-            assert_eq!(taken.iter().map(|e| e.index).collect::<Vec<_>>(), [index]);
+            let (_, taken) = waiting.take("mx.example", 3).unwrap();
+            assert_eq!(indexes(taken), [index]);
         }
         assert!(is_empty(&waiting));
     }

@@ -497,11 +497,11 @@ fn timeouts(server: &Server) -> [(&'static str, Secs); 15] {
 
 /// What may stand in `[log.modules]`: our rooms and crates, and libraries that log.
 #[rustfmt::skip] // a list
-const MODULES: [&str; 41] = [
-    "calls", "cli", "client_tls", "control", "directory", "handle", "hooks", "imap_server", "inbound", "live", "login", "lookup", "metrics", "outbound", "percore", "queue", "sendmail",
+const MODULES: [&str; 44] = [
+    "calls", "cli", "client_tls", "control", "directory", "handle", "hooks", "imap_server", "inbound", "live", "login", "lookup", "metrics", "outbound", "percore", "queue", "recipes", "sendmail",
     "serve",
-    "settings", "smtp_server", "store", "telemetry", "tls_policy", "web", //
-    "shards", "smtp", "imap", "message", "sasl", "dns", "dsn", "dkim", "mta_sts", "dane", "tls_rpt", //
+    "settings", "signing", "smtp_server", "store", "telemetry", "tls_policy", "web", //
+    "shards", "smtp", "imap", "message", "sasl", "dns", "dsn", "dkim", "mta_sts", "dane", "tls_rpt", "webapi", //
     "rustls", "fjall", "lsm_tree", "glommio", "hyper", "mio",
 ];
 const ADDRESSES_HINT: &str = "addresses to listen on, such as [\"192.0.2.1\", \"2001:db8::1\"]";
