@@ -138,7 +138,23 @@ fn each_recipient_of_a_batch_has_a_link_and_a_batch_is_sent_once() {
     other["name"] = json!("other");
     assert_eq!(post(&other).status, 409);
 
-    wait_for_inbox(&server, &["1", "2"]);
+    // A template that is kept makes the same.
+    let kept = json!({"subject": "kept {{ n }}", "text": "{{ n }}"});
+    assert_eq!(ask(&server, "PUT", "/templates/news", &kept).status, 200);
+    let mut named = batch.clone();
+    named["template_name"] = json!("news");
+    assert_eq!(ask(&server, "POST", "/batches", &named).status, 422, "both");
+    named["template"] = Value::Null;
+    named["recipients"] = json!([{"address": "c@three.example", "data": {"n": 3}}]);
+    assert_eq!(ask(&server, "POST", "/batches", &named).status, 201);
+    named["template_name"] = json!("other");
+    let said = ask(&server, "POST", "/batches", &named);
+    assert_eq!(
+        (said.status, &said.body["errors"][0]["pointer"]),
+        (422, &json!("/template_name"))
+    );
+
+    wait_for_inbox(&server, &["1", "2", "kept 3"]);
     let paths = [link(&server, 1), link(&server, 2)];
     assert_ne!(paths[0], paths[1]);
     assert_eq!(page(&server, "POST", &paths[0]).0, 200);

@@ -25,8 +25,12 @@ pub struct NewBatch {
     /// Where answers go.
     #[serde(default, deserialize_with = "read::list::<100, _, _>")]
     pub reply_to: Vec<Named>,
-    /// The texts.
-    pub template: Texts,
+    /// The texts. These or `template_name` must be there.
+    #[serde(default)]
+    pub template: Option<Texts>,
+    /// A template of the account, as it is now, in place of `template`.
+    #[serde(default)]
+    pub template_name: Option<String>,
     /// Variables of recipients who have none of their own.
     #[serde(default)]
     #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
@@ -62,7 +66,7 @@ pub struct Named {
 }
 
 /// Templates: `{{ name }}` is replaced by a recipient's data; `{% if %}` and `{% for %}` work as in Jinja.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "TemplateTexts")]
 pub struct Texts {
@@ -116,7 +120,7 @@ pub struct Recipient {
 }
 
 impl NewBatch {
-    /// As it is accepted.
+    /// As it is accepted; a template that is named has still to be put in.
     pub fn into_request(self) -> BatchRequest {
         let named = |named: Named| NameAddress {
             name: named.name,
@@ -132,16 +136,17 @@ impl NewBatch {
             name: recipient.name,
             data: json(recipient.data),
         };
-        let headers = self.template.headers.into_iter();
+        let texts = self.template.unwrap_or_default();
+        let headers = texts.headers.into_iter();
         BatchRequest {
             name: self.name,
             from: self.from.map(named),
             reply_to: self.reply_to.into_iter().map(named).collect(),
             template: Parts {
-                subject: self.template.subject,
-                text: self.template.text,
-                html: self.template.html,
-                to_name: self.template.to_name,
+                subject: texts.subject,
+                text: texts.text,
+                html: texts.html,
+                to_name: texts.to_name,
                 headers: headers.map(|h| (h.name, h.value)).collect(),
             },
             defaults: json(self.defaults),

@@ -10,7 +10,7 @@ use webapi::{ApiError, Code};
 
 use super::auth::may_write_as;
 use super::messages::{hash, idempotency_key, mark_repeat, once_of, told_once};
-use super::{Asked, Said, ask, other_answer, paging, reply, unavailable};
+use super::{Asked, Said, ask, other_answer, paging, reply, templates, unavailable};
 use crate::calls::{Answer, BatchError, Call, ControlAnswer, ControlCall, SubmitBatch};
 use crate::queue::QueueId;
 use crate::queue::batch::{BatchRow, merge};
@@ -26,9 +26,18 @@ pub(super) async fn post(asked: &Asked) -> Said {
     let parsed = core.parsing.run(move || {
         let batch: Result<NewBatch, Problem> = read::body(&body);
         let fingerprint = has_key.then(|| hash(&[&body]));
-        Ok::<_, Problem>((batch?.into_request(), fingerprint))
+        let mut batch = batch?;
+        let name = batch.template_name.take();
+        if name.is_some() == batch.template.is_some() {
+            let detail = "either template or template_name must be there";
+            return Err(Problem::from(Fault::at("/template", detail)));
+        }
+        Ok((batch.into_request(), name, fingerprint))
     });
-    let (request, fingerprint) = parsed.await.map_err(unavailable)??;
+    let (mut request, name, fingerprint) = parsed.await.map_err(unavailable)??;
+    if let Some(name) = name {
+        request.template = templates::parts(asked, name).await?;
+    }
     let address = match &login.address {
         Some(address) => Some(address.clone()),
         None => {

@@ -2,6 +2,7 @@
 
 use hyper::StatusCode;
 use webapi::Time;
+use webapi::template::Parts;
 use webapi::v1::message::Header;
 use webapi::v1::template::{PutTemplate, Template, TemplateName, Templates, is_name};
 use webapi::v1::{Fault, Kind, Problem, read};
@@ -32,6 +33,30 @@ pub(super) async fn get(asked: &Asked) -> Said {
     let found = found(asked, call).await?;
     let (name, row) = found.into_iter().next().ok_or_else(not_there)?;
     reply::json(StatusCode::OK, &describe(name, row))
+}
+
+/// What a batch is made from that names one.
+pub(super) async fn parts(asked: &Asked, name: String) -> Result<Parts, Problem> {
+    let none = || Fault::at("/template_name", "there is no such template");
+    if !is_name(&name) {
+        return Err(none().into());
+    }
+    let call = ControlCall::Template {
+        account: asked.login()?.account,
+        name,
+    };
+    let (_, row) = found(asked, call)
+        .await?
+        .into_iter()
+        .next()
+        .ok_or_else(none)?;
+    Ok(Parts {
+        subject: row.subject,
+        text: row.text.unwrap_or_default(),
+        html: row.html.unwrap_or_default(),
+        to_name: row.to_name,
+        headers: row.headers,
+    })
 }
 
 /// It says this from now on.
