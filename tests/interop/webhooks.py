@@ -1,9 +1,10 @@
 """Webhooks as a receiver sees them who verifies with the library of the Standard Webhooks: what becomes of mail, signed; a second secret during a rotation."""
 
+import email
+import email.policy
 import http.server
 import json
 import queue
-import smtplib
 import threading
 import urllib.parse
 import urllib.request
@@ -97,5 +98,28 @@ def what_becomes_of_mail(server):
         same(verified(each, headers, body)["Subject"], "rotated", "subject")
 
 
+def who_unsubscribes(server):
+    """The link of the message, as a mail provider uses it (RFC 8058 3.2)."""
+    receiver = Receiver()
+    secret = endpoint(server, receiver, "--events", "unsubscribed")["secret"]
+    message = {"from": {"address": USER}, "to": [{"address": "reader@example.net"}], "subject": "one click", "text": "news\n", "unsubscribe": True, "metadata": {"list": "news"}}
+    login = b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    headers = {"Authorization": f"Basic {login}", "Content-Type": "application/json"}
+    url = f"http://{HOST}:{server.http}/webapi/v1/messages"
+    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(message).encode(), headers)) as answer:
+        said = json.load(answer)
+    found = email.message_from_bytes(server.delivered("one click", after_reply=True), policy=email.policy.default)
+    same(found["List-Unsubscribe-Post"], "List-Unsubscribe=One-Click", "List-Unsubscribe-Post")
+    link = str(found["List-Unsubscribe"]).strip("<> ").replace("//localhost:", f"//{HOST}:")
+    for _ in range(2):
+        with urllib.request.urlopen(urllib.request.Request(link, b"List-Unsubscribe=One-Click")) as answer:
+            same(answer.status, 200, "status of the link")
+    event = verified(secret, *receiver.next())
+    same((event["Event"], event["MessageID"], event["Subject"]), ("unsubscribed", said["message_id"], "one click"), "event")
+    same((event["QueueMsgID"], event["Extra"]), (said["recipients"][0]["id"], {"list": "news"}), "its message")
+    expect("reader@example.net" in event["Error"], event)
+    expect(receiver.got.empty(), "it was told twice")
+
+
 if __name__ == "__main__":
-    run(what_becomes_of_mail)
+    run(what_becomes_of_mail, who_unsubscribes)
