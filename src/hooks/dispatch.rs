@@ -490,7 +490,12 @@ pub async fn test(
         payload: payload.into(),
     };
     let limit = core.live().settings.server.webhooks.timeout_secs.duration();
+    let tests = &core.queue.hooks;
+    if !tests.begin_test(account.as_str()) {
+        return Err(StoreError::Limit("as many tests as may be are under way"));
+    }
     let result = Client::new(core).call(&message, limit.min(TEST_MAX)).await;
+    tests.end_test(account.as_str());
     Ok(HookAnswer::Tested(Some(Box::new(result))))
 }
 

@@ -15,6 +15,7 @@ pub struct Hooks {
     turns: RefCell<HashMap<String, Rc<Turns>>>,
     woken: RefCell<BTreeSet<(String, u32)>>,
     waiting: RefCell<HashMap<String, u64>>,
+    tests: RefCell<HashMap<String, usize>>,
     /// Notified when there is something in [`Hooks::take_woken`].
     pub waking: Event,
 }
@@ -75,6 +76,29 @@ impl Hooks {
         self.waiting.borrow().values().sum()
     }
 
+    /// A call is about to be made for an account that only tests an endpoint; false: enough of these are under way. They have none of the places
+    /// of other calls, so they have a bound of their own. Who was told true says when it is over.
+    pub fn begin_test(&self, account: &str) -> bool {
+        let mut tests = self.tests.borrow_mut();
+        let own = tests.get(account).copied().unwrap_or(0);
+        let has_room = own < TESTS_OF_ACCOUNT_MAX && tests.values().sum::<usize>() < TESTS_MAX;
+        if has_room {
+            tests.insert(account.to_string(), own + 1);
+        }
+        has_room
+    }
+
+    /// It is over.
+    pub fn end_test(&self, account: &str) {
+        let mut tests = self.tests.borrow_mut();
+        match tests.get_mut(account) {
+            Some(own) if *own > 1 => *own -= 1,
+            _ => {
+                tests.remove(account);
+            }
+        }
+    }
+
     /// Endpoints that were woken since.
     pub fn take_woken(&self) -> BTreeSet<(String, u32)> {
         self.woken.take()
@@ -83,12 +107,28 @@ impl Hooks {
 
 /// Accounts of which it is known.
 const ACCOUNTS_MAX: usize = 1_000_000;
+/// Calls of a core at once that only test endpoints.
+const TESTS_MAX: usize = 32;
+/// The same of one account.
+const TESTS_OF_ACCOUNT_MAX: usize = 2;
 /// Accounts whose turns are remembered, about.
 const TURNS_MAX: usize = 1_000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tests_of_an_account_leave_room_for_others() {
+        let hooks = Hooks::default();
+        assert!(hooks.begin_test("anna") && hooks.begin_test("anna"));
+        assert!(!hooks.begin_test("anna") && hooks.begin_test("ben"));
+        hooks.end_test("anna");
+        assert!(hooks.begin_test("anna") && !hooks.begin_test("anna"));
+        let room = TESTS_MAX - 3;
+        assert!((0..room).all(|n| hooks.begin_test(&n.to_string())));
+        assert!(!hooks.begin_test("carl"));
+    }
 
     #[test]
     fn what_is_older_says_nothing() {
