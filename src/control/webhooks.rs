@@ -76,7 +76,12 @@ pub(super) fn put(
             .unwrap_or(1),
     };
     spec.check()?;
-    let (endpoint, silent) = changed(control, account, (id, HookAsk::Put { id, spec }))?;
+    let wanted = HookAsk::Put {
+        id,
+        spec,
+        keeps_authorization: false,
+    };
+    let (endpoint, silent) = changed(control, account, (id, wanted))?;
     let mut told = describe(&endpoint);
     if id.is_none() {
         told["secret"] = secret(&endpoint).into();

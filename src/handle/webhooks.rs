@@ -70,7 +70,16 @@ impl PerCore {
                 return Ok(HookAnswer::Canceled(canceled));
             }
             HookAsk::Test { .. } => return Err(StoreError::NotAllowed("no call is made here")),
-            HookAsk::Put { id, spec } => {
+            HookAsk::Put {
+                id,
+                mut spec,
+                keeps_authorization,
+            } => {
+                if let (Some(id), true) = (id, keeps_authorization) {
+                    let before = hooks::endpoint(&shard, name, id).await?;
+                    let before = before.filter(|before| spec.is_same_server(&before.url));
+                    spec.authorization = before.and_then(|endpoint| endpoint.authorization);
+                }
                 hooks::put(&shard, name, (id, &spec), secret()?, now).await?
             }
             HookAsk::Remove { id } => hooks::remove(&shard, name, id, now).await?,

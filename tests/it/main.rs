@@ -55,5 +55,6 @@ mod ways_out;
 mod webapi;
 mod webapi_messages;
 mod webapi_v1;
+mod webapi_v1_webhooks;
 mod webhooks;
 mod zone;

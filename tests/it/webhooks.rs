@@ -23,18 +23,18 @@ use crate::server::TestServer;
 
 /// A request that a receiver got.
 #[derive(Clone, Debug)]
-struct Request {
-    path: String,
+pub struct Request {
+    pub path: String,
     headers: BTreeMap<String, String>,
-    body: String,
+    pub body: String,
 }
 
 impl Request {
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
     }
 
-    fn header(&self, name: &str) -> &str {
+    pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
 }
@@ -43,14 +43,14 @@ type Says = dyn Fn(&Request, usize) -> String + Send + Sync;
 
 /// An HTTP server that notes what it gets and answers as told.
 #[derive(Clone)]
-struct Hears {
+pub struct Hears {
     got: Arc<(Mutex<Vec<Request>>, Condvar)>,
     port: u16,
 }
 
 impl Hears {
     /// `says` gets the request and how many came before; it answers the status line and more header fields.
-    fn start(says: impl Fn(&Request, usize) -> String + Send + Sync + 'static) -> Hears {
+    pub fn start(says: impl Fn(&Request, usize) -> String + Send + Sync + 'static) -> Hears {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let hears = Hears {
@@ -101,7 +101,7 @@ impl Hears {
         }
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/hook", self.port)
     }
 
@@ -110,7 +110,7 @@ impl Hears {
     }
 
     /// Waits until so many came.
-    fn wait(&self, count: usize) -> Vec<Request> {
+    pub fn wait(&self, count: usize) -> Vec<Request> {
         let got = self.got.0.lock().unwrap();
         let limit = Duration::from_secs(60);
         let wait = self
@@ -329,7 +329,12 @@ fn spec(url: &str) -> EndpointSpec {
 
 fn put(server: &TestServer, url: &str) -> u32 {
     let spec = spec(url);
-    match ask(server, HookAsk::Put { id: None, spec }) {
+    let wanted = HookAsk::Put {
+        id: None,
+        spec,
+        keeps_authorization: false,
+    };
+    match ask(server, wanted) {
         HookAnswer::Endpoint(Some(endpoint), 0) => endpoint.id,
         other => panic!("{other:?}"),
     }

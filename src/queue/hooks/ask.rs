@@ -13,6 +13,8 @@ pub enum HookAsk {
         id: Option<u32>,
         /// All of it.
         spec: EndpointSpec,
+        /// What the endpoint authorizes with stays as it is, if it was for the same server; else there is none, whatever is said of it.
+        keeps_authorization: bool,
     },
     /// Takes an endpoint out, with what waits for it. May be repeated.
     Remove {

@@ -33,23 +33,46 @@ impl std::fmt::Debug for EndpointSpec {
 }
 
 impl EndpointSpec {
+    /// Whether a URL leads to the same server: what it authorizes with is not for others.
+    pub fn is_same_server(&self, url: &str) -> bool {
+        let server = |url: &str| {
+            let target = Target::parse(url).ok()?;
+            Some((target.is_tls, target.host, target.port))
+        };
+        server(&self.url).is_some_and(|own| server(url) == Some(own))
+    }
+
     /// What is wrong with it, in words for its owner.
     pub fn check(&self) -> Result<(), String> {
-        Target::parse(&self.url)?;
+        match self.faults().into_iter().next() {
+            Some((_, fault)) => Err(fault),
+            None => Ok(()),
+        }
+    }
+
+    /// The same, all of it, each with the name of its field.
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        if let Err(fault) = Target::parse(&self.url) {
+            faults.push(("url", fault));
+        }
         if self.events.is_empty() {
-            return Err("an endpoint is told of one event at least".into());
+            let fault = "an endpoint is told of one event at least";
+            faults.push(("events", fault.into()));
         }
         if !(1..=CONCURRENCY_MAX).contains(&self.concurrency) {
-            return Err(format!("1 to {CONCURRENCY_MAX} calls at once"));
+            let fault = format!("1 to {CONCURRENCY_MAX} calls at once");
+            faults.push(("concurrency", fault));
         }
         let authorization = self.authorization.as_deref().unwrap_or("x");
         let is_plain = authorization.bytes().all(|b| (b' '..=b'~').contains(&b));
         if authorization.is_empty() || authorization.len() > AUTHORIZATION_MAX || !is_plain {
-            return Err(format!(
+            let fault = format!(
                 "the value of Authorization has 1 to {AUTHORIZATION_MAX} characters of ASCII"
-            ));
+            );
+            faults.push(("authorization", fault));
         }
-        Ok(())
+        faults
     }
 }
 

@@ -3,8 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "WebhookEvent")]
 pub enum HookEvent {
     /// The next hop has taken the message.
     Delivered,
@@ -161,6 +168,8 @@ mod tests {
     fn words_are_read_as_they_are_written() {
         for event in HookEvent::ALL {
             assert_eq!(event.word().parse(), Ok(event));
+            let json = serde_json::to_string(&event).unwrap();
+            assert_eq!(json, format!("{:?}", event.word()));
         }
         let error = "bounced".parse::<HookEvent>().unwrap_err();
         assert!(error.contains("delivered") && error.contains("incoming"));

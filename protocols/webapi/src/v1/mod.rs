@@ -18,6 +18,7 @@ pub mod recipient;
 pub mod scope;
 pub mod suppression;
 pub mod template;
+pub mod webhook;
 
 pub use operation::{Access, Answer, Named, Operation, Takes, Verb};
 pub use operations::{ALL, Op, Route, find};

@@ -13,6 +13,10 @@ use super::recipient::{ActionDone, QueueAction, Recipient, Recipients, Selection
 use super::scope::Scope;
 use super::suppression::{Page, PutSuppression, Suppression, Suppressions};
 use super::template::{PutTemplate, Template, Templates};
+use super::webhook::{
+    CallResult, Deliveries, Delivery, DeliverySelection, DeliveryWithPayload, PutWebhook,
+    RotateSecret, Webhook, WebhookWithSecret, Webhooks,
+};
 
 /// An operation's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,6 +77,32 @@ pub enum Op {
     PutSuppression,
     /// An address is taken off it.
     DeleteSuppression,
+    /// The webhooks of the account.
+    Webhooks,
+    /// One of them.
+    Webhook,
+    /// One is made.
+    MakeWebhook,
+    /// One becomes another.
+    PutWebhook,
+    /// One is removed.
+    DeleteWebhook,
+    /// One is switched on.
+    EnableWebhook,
+    /// One is switched off.
+    DisableWebhook,
+    /// One gets another secret.
+    RotateSecret,
+    /// One is called with an event that did not happen.
+    TestWebhook,
+    /// What is sent to webhooks.
+    Deliveries,
+    /// One of these.
+    Delivery,
+    /// One is sent once more.
+    Redeliver,
+    /// One that waits is given up.
+    CancelDelivery,
 }
 
 /// All of them, group by group.
@@ -84,6 +114,8 @@ pub const ALL: &[&[Operation]] = &[
     BATCHES,
     QUEUE,
     SUPPRESSIONS,
+    WEBHOOKS,
+    DELIVERIES,
 ];
 
 /// Every one.
@@ -490,6 +522,170 @@ const SUPPRESSIONS: &[Operation] = &[
         verb: Verb::Delete,
         id: "deleteSuppression",
         ..SUPPRESSION
+    },
+];
+
+const WEBHOOK: Operation = Operation {
+    group: "Webhooks",
+    access: Access::Scope(Scope::Webhooks),
+    path_parameters: &[Named {
+        name: "id",
+        about: "The number of a webhook.",
+        schema: of::<u32>,
+    }],
+    answers: &[Answer::json("As it is now.", of::<Webhook>)],
+    ..Operation::new(Op::Webhook, Verb::Get, "/webhooks/{id}", "getWebhook")
+};
+
+const WEBHOOKS: &[Operation] = &[
+    Operation {
+        summary: "The webhooks of the account",
+        path_parameters: &[],
+        answers: &[Answer::json(
+            "All of them, without their secrets.",
+            of::<Webhooks>,
+        )],
+        op: Op::Webhooks,
+        path: "/webhooks",
+        id: "listWebhooks",
+        ..WEBHOOK
+    },
+    Operation {
+        summary: "Add a webhook",
+        about: "From now on it is told of events. Calls are signed as Standard Webhooks has it, with the secret that is in the answer. An account has 20 webhooks at most.",
+        path_parameters: &[],
+        takes: Takes::Json(of::<PutWebhook>),
+        answers: &[Answer::created(
+            "The webhook, with its secret.",
+            of::<WebhookWithSecret>,
+        )],
+        problems: &[Kind::LimitReached, Kind::OutcomeUnknown],
+        op: Op::MakeWebhook,
+        verb: Verb::Post,
+        path: "/webhooks",
+        id: "makeWebhook",
+        ..WEBHOOK
+    },
+    Operation {
+        summary: "A webhook",
+        ..WEBHOOK
+    },
+    Operation {
+        summary: "Change a webhook",
+        about: "All that is said of it is replaced, but for its secret. What waits goes where it leads now.",
+        takes: Takes::Json(of::<PutWebhook>),
+        op: Op::PutWebhook,
+        verb: Verb::Put,
+        id: "putWebhook",
+        ..WEBHOOK
+    },
+    Operation {
+        summary: "Remove a webhook, with what waits for it",
+        answers: &[Answer::nothing("It is gone.")],
+        op: Op::DeleteWebhook,
+        verb: Verb::Delete,
+        id: "deleteWebhook",
+        ..WEBHOOK
+    },
+    Operation {
+        summary: "Switch a webhook on",
+        about: "What waits for it is sent.",
+        op: Op::EnableWebhook,
+        verb: Verb::Post,
+        path: "/webhooks/{id}/enable",
+        id: "enableWebhook",
+        ..WEBHOOK
+    },
+    Operation {
+        summary: "Switch a webhook off",
+        about: "It is not called, and of new events it is not told. What waits for it waits on.",
+        op: Op::DisableWebhook,
+        verb: Verb::Post,
+        path: "/webhooks/{id}/disable",
+        id: "disableWebhook",
+        ..WEBHOOK
+    },
+    Operation {
+        summary: "Give a webhook another secret",
+        about: "For a while calls have two signatures, one by each secret. A repeat makes one more secret.",
+        takes: Takes::Json(of::<RotateSecret>),
+        answers: &[Answer::json(
+            "The webhook, with its new secret.",
+            of::<WebhookWithSecret>,
+        )],
+        problems: &[Kind::OutcomeUnknown],
+        op: Op::RotateSecret,
+        verb: Verb::Post,
+        path: "/webhooks/{id}/rotate",
+        id: "rotateWebhookSecret",
+        ..WEBHOOK
+    },
+    Operation {
+        summary: "Call a webhook with an event that did not happen",
+        about: "At once, and once, whether it is on or not; two at a time. The number of the recipient in it is 1.",
+        answers: &[Answer::json(
+            "What came of it, success or not.",
+            of::<CallResult>,
+        )],
+        problems: &[Kind::OutcomeUnknown],
+        op: Op::TestWebhook,
+        verb: Verb::Post,
+        path: "/webhooks/{id}/test",
+        id: "testWebhook",
+        ..WEBHOOK
+    },
+];
+
+const DELIVERY: Operation = Operation {
+    group: "Deliveries",
+    access: Access::Scope(Scope::Webhooks),
+    path_parameters: &[Named {
+        name: "id",
+        about: "The number of a delivery.",
+        schema: of::<u64>,
+    }],
+    ..Operation::new(Op::Delivery, Verb::Get, "/deliveries/{id}", "getDelivery")
+};
+
+const DELIVERIES: &[Operation] = &[
+    Operation {
+        summary: "What is sent to webhooks",
+        about: "First those that wait, webhook by webhook, by when they are due; then those that are over, in the order in which they ended, as long as the account keeps them.",
+        path_parameters: &[],
+        query: Some(whole::<DeliverySelection>),
+        answers: &[Answer::json("A page of them.", of::<Deliveries>)],
+        op: Op::Deliveries,
+        path: "/deliveries",
+        id: "listDeliveries",
+        ..DELIVERY
+    },
+    Operation {
+        summary: "A delivery, with its payload",
+        answers: &[Answer::json(
+            "It waits, or is over.",
+            of::<DeliveryWithPayload>,
+        )],
+        ..DELIVERY
+    },
+    Operation {
+        summary: "Send a delivery that is over once more",
+        about: "Under its number. Of one that waits nothing is changed.",
+        answers: &[Answer::json("As it is now.", of::<Delivery>)],
+        op: Op::Redeliver,
+        verb: Verb::Post,
+        path: "/deliveries/{id}/redeliver",
+        id: "redeliver",
+        ..DELIVERY
+    },
+    Operation {
+        summary: "Give up a delivery that waits",
+        about: "A call under way ends, and is not repeated.",
+        answers: &[Answer::nothing("It waits no longer.")],
+        op: Op::CancelDelivery,
+        verb: Verb::Post,
+        path: "/deliveries/{id}/cancel",
+        id: "cancelDelivery",
+        ..DELIVERY
     },
 ];
 

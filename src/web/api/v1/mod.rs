@@ -6,6 +6,7 @@
 
 mod auth;
 mod batches;
+mod deliveries;
 mod general;
 mod keys;
 mod messages;
@@ -14,6 +15,7 @@ mod recipients;
 mod reply;
 mod suppressions;
 mod templates;
+mod webhooks;
 
 use std::rc::Rc;
 
@@ -198,6 +200,19 @@ async fn dispatch(op: Op, asked: Asked) -> Said {
         Op::Suppression => suppressions::get(&asked).await,
         Op::PutSuppression => suppressions::put(&asked).await,
         Op::DeleteSuppression => suppressions::delete(&asked).await,
+        Op::Webhooks => webhooks::list(&asked).await,
+        Op::Webhook => webhooks::get(&asked).await,
+        Op::MakeWebhook => webhooks::make(&asked).await,
+        Op::PutWebhook => webhooks::put(&asked).await,
+        Op::DeleteWebhook => webhooks::delete(&asked).await,
+        Op::EnableWebhook => webhooks::enable(&asked, true).await,
+        Op::DisableWebhook => webhooks::enable(&asked, false).await,
+        Op::RotateSecret => webhooks::rotate(&asked).await,
+        Op::TestWebhook => webhooks::test(&asked).await,
+        Op::Deliveries => deliveries::list(&asked).await,
+        Op::Delivery => deliveries::get(&asked).await,
+        Op::Redeliver => deliveries::redeliver(&asked).await,
+        Op::CancelDelivery => deliveries::cancel(&asked).await,
     }
 }
 
