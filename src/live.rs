@@ -57,6 +57,11 @@ impl Live {
         Some(self.tls.get(&listener)?.anonymous.clone())
     }
 
+    /// TLS of a listener's door for HTTP.
+    pub fn tls_for_web(&self, listener: usize) -> Option<Arc<ServerConfig>> {
+        Some(self.tls.get(&listener)?.web.clone())
+    }
+
     /// Derives everything; reads certificates, keys and /etc/resolv.conf (blocking). With `before`, a certificate or a key that can't be read keeps the old one,
     /// and so do files of `[oauth]`; the texts say which. Without, it is an error.
     pub fn new(settings: Settings, before: Option<&Live>) -> Result<(Live, Vec<String>), String> {

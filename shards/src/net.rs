@@ -1,7 +1,7 @@
 //! Connections with or without TLS, and moving one to another core. Not here: what is spoken on them; certificates (`tls`).
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
@@ -56,6 +56,21 @@ impl AsyncWrite for Connection {
             Transport::Tls(stream, _) => Pin::new(&mut **stream).poll_write(cx, bytes),
             Transport::Client(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
             Transport::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.transport {
+            // All that fits becomes one record.
+            Transport::Tls(stream, _) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
+            _ => {
+                let first = slices.iter().find(|slice| !slice.is_empty());
+                self.poll_write(cx, first.map_or(&[], |slice| slice))
+            }
         }
     }
 
@@ -175,6 +190,11 @@ impl Connection {
             words.push_str(" resumed");
         }
         words
+    }
+
+    /// The protocol that the client and we agreed on in the handshake, if they named any. RFC 7301.
+    pub fn application_protocol(&self) -> Option<&[u8]> {
+        self.handshake()?.alpn_protocol()
     }
 
     fn handshake(&self) -> Option<&rustls::ServerConnection> {

@@ -1,7 +1,7 @@
 //! TLS configurations and certificates: our own, chosen by name, and those that clients show. Connections are in `net`.
 //!
 //! A client's certificate is a carrier of its key: no authority, date or name in it is looked at (design of the logins, docs/rfc.md).
-//! RFC 6066 3 (SNI), RFC 8446 4.4.
+//! RFC 6066 3 (SNI), RFC 7301 (ALPN), RFC 8446 4.4.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -77,6 +77,9 @@ pub struct ListenerTls {
     pub anonymous: Arc<ServerConfig>,
     /// Asks clients for a certificate, and takes any or none.
     pub asking: Arc<ServerConfig>,
+    /// For HTTP: asks for no certificate, and the client chooses the version. RFC 7301 3.2: one that names others alone is refused; one
+    /// that names none speaks HTTP/1.1.
+    pub web: Arc<ServerConfig>,
 }
 
 /// Reads pairs of (certificate chain, private key) PEM files into a server's configuration; the certificate is chosen by SNI, the
@@ -101,11 +104,20 @@ pub fn load_tls(pairs: &[(PathBuf, PathBuf)], oldest: OldestTls) -> Result<Liste
     };
     let anonymous = builder()?.with_no_client_auth();
     let asking = builder()?.with_client_cert_verifier(Arc::new(AnyKey::new()));
+    let web = builder()?.with_no_client_auth();
+    let mut web = web.with_cert_resolver(resolver.clone());
+    web.alpn_protocols = vec![HTTP_2.to_vec(), HTTP_1_1.to_vec()];
     Ok(ListenerTls {
         anonymous: Arc::new(anonymous.with_cert_resolver(resolver.clone())),
         asking: Arc::new(asking.with_cert_resolver(resolver)),
+        web: Arc::new(web),
     })
 }
+
+/// RFC 9113 3.1.
+pub const HTTP_2: &[u8] = b"h2";
+/// RFC 7301 6.
+const HTTP_1_1: &[u8] = b"http/1.1";
 
 fn certified_key(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
     let bad = |path: &Path, e: pem::Error| TlsError::File {

@@ -4,21 +4,21 @@ use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_lite::future::or;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use shards::net::Connection;
 use shards::rt;
+use shards::tls::HTTP_2;
 
-use super::Endpoint;
-use super::http;
-use super::payload::{Finish, Sent};
+use super::payload::Sent;
 use super::stream::{HttpStream, Phase, Progress};
+use super::{Endpoint, http, http2};
 use crate::login::limiter::Networks;
 use crate::percore::{Ends, PerCore, monotonic};
-use crate::settings::{AccountName, HttpLimits};
+use crate::settings::{AccountName, HttpLimits, Secs};
 
 /// What is known of who asks: of a connection, and of each request.
 #[derive(Clone)]
@@ -101,7 +101,7 @@ pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endp
     tracing::debug!(%peer, "HTTP connection");
     if endpoint.implicit_tls {
         // Nobody logs in here by a certificate.
-        let Some(config) = core.live().tls_for_servers(endpoint.listener) else {
+        let Some(config) = core.live().tls_for_web(endpoint.listener) else {
             return;
         };
         if let Err(error) = Box::pin(core.start_tls(&mut connection, config, false)).await {
@@ -122,13 +122,17 @@ pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endp
     });
     let progress = Progress::new();
     let service = service_fn(|request| {
-        let (core, facing, finish) = (core.clone(), facing.clone(), Finish(progress.clone()));
-        progress.enter(Phase::Response);
+        let (core, facing, asked) = (core.clone(), facing.clone(), progress.begin());
         async move {
             let response = http::answer(&core, request, &facing, endpoint).await;
-            Ok::<_, std::convert::Infallible>(response.map(|body| Sent::new(body, finish)))
+            Ok::<_, std::convert::Infallible>(response.map(|body| Sent::new(body, asked)))
         }
     });
+    let is_framed = connection.application_protocol() == Some(HTTP_2);
+    let stream = HttpStream::new(connection, progress.clone(), is_framed);
+    if is_framed {
+        return http2::serve(&core, stream, service, (&progress, &facing.id)).await;
+    }
     let mut builder = http1::Builder::new();
     builder
         // Needs a clock that is Send; ours is `too_slow`.
@@ -136,7 +140,6 @@ pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endp
         .max_headers(HEADERS_MAX)
         .max_header_size(limits.header_max_bytes.as_usize())
         .max_buf_size(limits.header_max_bytes.as_usize().max(BUFFER_MIN));
-    let stream = HttpStream::new(connection, progress.clone());
     let mut connection = pin!(builder.serve_connection(stream, service));
     let ended = or(
         async {
@@ -144,10 +147,16 @@ pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endp
             let _ = connection.as_mut().await;
             true
         },
-        or(too_slow(&progress, &limits), async {
-            core.drained().await;
-            false
-        }),
+        or(
+            async {
+                too_slow(&progress, &limits).await;
+                true
+            },
+            async {
+                core.drained().await;
+                false
+            },
+        ),
     )
     .await;
     if !ended {
@@ -181,7 +190,7 @@ impl Drop for Counted {
 }
 
 /// Ready once the peer, or the response, has taken longer than its phase allows.
-async fn too_slow(progress: &Progress, limits: &HttpLimits) -> bool {
+pub(super) async fn too_slow(progress: &Progress, limits: &HttpLimits) {
     loop {
         let (phase, since) = progress.phase();
         let limit = match phase {
@@ -189,21 +198,25 @@ async fn too_slow(progress: &Progress, limits: &HttpLimits) -> bool {
             Phase::Header => limits.header_timeout_secs,
             Phase::Response => limits.request_timeout_secs,
         };
-        let left = limit
-            .duration()
-            .saturating_sub(monotonic().saturating_duration_since(since));
+        let left = left_of(limit, since);
         if left.is_zero() {
-            return true;
+            return;
         }
         rt::sleep(left.min(LOOK)).await;
     }
 }
 
+/// What is left of a time that began then.
+pub(super) fn left_of(limit: Secs, since: Instant) -> Duration {
+    let gone = monotonic().saturating_duration_since(since);
+    limit.duration().saturating_sub(gone)
+}
+
 /// Header fields of a request, at most.
-const HEADERS_MAX: usize = 100;
+pub(super) const HEADERS_MAX: usize = 100;
 /// hyper asks for no less.
 const BUFFER_MIN: usize = 8 << 10;
 /// A phase may end and a shorter one begin while the watch sleeps: so long at most.
-const LOOK: Duration = Duration::from_secs(1);
+pub(super) const LOOK: Duration = Duration::from_secs(1);
 /// For a response under way when the core stops.
-const GOODBYE: Duration = Duration::from_secs(2);
+pub(super) const GOODBYE: Duration = Duration::from_secs(2);

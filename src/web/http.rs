@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use shards::rt;
 
 use super::access::Line;
@@ -26,7 +26,7 @@ pub(super) async fn answer(
     endpoint: Endpoint,
 ) -> Response<Payload> {
     let page = Page::of(request.uri().path(), endpoint);
-    let method = request.method().clone();
+    let (method, version) = (request.method().clone(), request.version());
     let is_api = matches!(page, Page::Api);
     let takes_posts = is_api || matches!(page, Page::Unsubscribe);
     let client = match endpoint.forwarded {
@@ -39,8 +39,8 @@ pub(super) async fn answer(
     let mut response = if is_api && endpoint.forwarded && client.is_none() {
         // Limits and records would take the proxy for everybody.
         told(no_client(), facing)
-    } else if let Some(why) = framing::fault(&request, takes_posts) {
-        told(refused(why), facing)
+    } else if let Some((status, why)) = framing::fault(&request, takes_posts) {
+        told(refused(status, why), facing)
     } else if is_api {
         api::answer(core, request, facing).await
     } else if matches!(page, Page::Unsubscribe) {
@@ -58,6 +58,10 @@ pub(super) async fn answer(
         "ringmail_http_requests_total",
         crate::metrics::labels(("page", page.word()), ("status", class(response.status()))),
     );
+    if version == Version::HTTP_2 {
+        // RFC 9113 8.2.2: not there. The next request can't be taken for what is left of this one.
+        response.headers_mut().remove(CONNECTION);
+    }
     if let Ok(id) = HeaderValue::try_from(facing.request_id()) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
@@ -159,8 +163,8 @@ pub(super) fn too_many() -> Response<String> {
     response
 }
 
-fn refused(why: &str) -> Response<String> {
-    let mut response = text(StatusCode::BAD_REQUEST, why.into());
+fn refused(status: StatusCode, why: &str) -> Response<String> {
+    let mut response = text(status, why.into());
     let headers = response.headers_mut();
     // What follows may be no request.
     headers.insert(CONNECTION, HeaderValue::from_static("close"));

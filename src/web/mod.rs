@@ -1,8 +1,8 @@
 //! HTTP: metrics, health, the sending API. Called by `serve.rs` for each connection, on the executor without shards; its calls travel.
-//! Peers are untrusted. RFC 9110, RFC 9112 (hyper speaks them).
+//! Peers are untrusted. RFC 9110, RFC 9112, RFC 9113 (hyper speaks them).
 //! Not here: rows of the storage, decisions about mail.
 //!
-//! `connection` runs one connection within its limits, `stream` fits our socket to hyper, `http` answers requests, `framing` refuses
+//! `connection` runs one connection within its limits, `http2` one of several streams, `stream` fits our socket to hyper, `http` answers requests, `framing` refuses
 //! some, `forwarded` reads whom a proxy speaks for, `access` is the line in the log, `payload` is the body of a response, `api` is the sending API, `unsubscribe` the page behind links in mail, `scrape` collects the metrics of all cores, `process` those of
 //! the process.
 
@@ -12,6 +12,7 @@ mod connection;
 mod forwarded;
 mod framing;
 mod http;
+mod http2;
 mod payload;
 mod process;
 mod scrape;

@@ -8,7 +8,7 @@ use futures_lite::{Stream, stream};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 
 use super::access::Line;
-use super::stream::{Phase, Progress};
+use super::stream::Asked;
 
 /// Pieces of a body.
 pub(super) type Pieces = Pin<Box<dyn Stream<Item = io::Result<Bytes>>>>;
@@ -90,12 +90,13 @@ impl<T: Into<Bytes>> From<T> for Payload {
 /// A payload on its way.
 pub(super) struct Sent {
     payload: Payload,
-    finish: Finish,
+    asked: Asked,
 }
 
 impl Sent {
-    pub(super) fn new(payload: Payload, finish: Finish) -> Sent {
-        Sent { payload, finish }
+    /// The request is under way until this is dropped, sent or not.
+    pub(super) fn new(payload: Payload, asked: Asked) -> Sent {
+        Sent { payload, asked }
     }
 }
 
@@ -126,7 +127,7 @@ impl Body for Sent {
         }
         if payload.pieces.is_some() {
             // Each piece has the time that a response has.
-            self.finish.0.enter(Phase::Response);
+            self.asked.go_on();
         }
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
@@ -139,14 +140,5 @@ impl Body for Sent {
         self.payload
             .left
             .map_or(SizeHint::new(), SizeHint::with_exact)
-    }
-}
-
-/// Ends the phase of the response when the body is dropped, sent or not.
-pub(super) struct Finish(pub(super) Progress);
-
-impl Drop for Finish {
-    fn drop(&mut self) {
-        self.0.enter(Phase::Idle);
     }
 }

@@ -1,7 +1,8 @@
 //! Our socket as hyper wants it, and what its owner must know to limit it: since when the connection is in which phase.
 
-use std::cell::Cell;
-use std::io;
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -10,7 +11,7 @@ use std::time::Instant;
 use futures_lite::{AsyncRead, AsyncWrite};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use shards::net::Connection;
-use shards::rt::with_scratch;
+use shards::rt::{with_scratch, yield_if_needed};
 
 use crate::percore::monotonic;
 
@@ -27,20 +28,70 @@ pub(super) enum Phase {
 
 /// The phase and its beginning; shared by the stream, the service and the watch over both.
 #[derive(Clone)]
-pub(super) struct Progress(Rc<Cell<(Phase, Instant)>>);
+pub(super) struct Progress(Rc<State>);
+
+struct State {
+    /// Between requests.
+    between: Cell<(Phase, Instant)>,
+    /// Requests under way, in the order in which they came: one at most in HTTP/1.
+    asked: RefCell<Vec<Rc<Cell<Instant>>>>,
+}
 
 impl Progress {
     pub(super) fn new() -> Progress {
         // The first request must come within the time for a head: a fresh connection is no idle one.
-        Progress(Rc::new(Cell::new((Phase::Header, monotonic()))))
+        Progress(Rc::new(State {
+            between: Cell::new((Phase::Header, monotonic())),
+            asked: RefCell::default(),
+        }))
     }
 
-    pub(super) fn enter(&self, phase: Phase) {
-        self.0.set((phase, monotonic()));
+    /// A request is there.
+    pub(super) fn begin(&self) -> Asked {
+        let since = Rc::new(Cell::new(monotonic()));
+        self.0.asked.borrow_mut().push(since.clone());
+        Asked {
+            progress: self.clone(),
+            since,
+        }
     }
 
+    /// Of all that are under way the one that waits longest counts.
     pub(super) fn phase(&self) -> (Phase, Instant) {
-        self.0.get()
+        let asked = self.0.asked.borrow();
+        match asked.iter().map(|since| since.get()).min() {
+            Some(since) => (Phase::Response, since),
+            None => self.0.between.get(),
+        }
+    }
+
+    /// Since when the request is waited for that came last.
+    pub(super) fn newest(&self) -> Option<Rc<Cell<Instant>>> {
+        self.0.asked.borrow().last().cloned()
+    }
+}
+
+/// A request under way, until it is dropped.
+pub(super) struct Asked {
+    progress: Progress,
+    since: Rc<Cell<Instant>>,
+}
+
+impl Asked {
+    /// Its time begins anew.
+    pub(super) fn go_on(&self) {
+        self.since.set(monotonic());
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let State { between, asked } = &*self.progress.0;
+        let mut asked = asked.borrow_mut();
+        asked.retain(|since| !Rc::ptr_eq(since, &self.since));
+        if asked.is_empty() {
+            between.set((Phase::Idle, monotonic()));
+        }
     }
 }
 
@@ -48,11 +99,35 @@ impl Progress {
 pub(super) struct HttpStream {
     stream: Connection,
     progress: Progress,
+    /// The peer speaks HTTP/2: what it sends may be anything, and what we send are pieces.
+    is_framed: bool,
+    /// Reads without a pause.
+    reads: u8,
+    pause: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
 impl HttpStream {
-    pub(super) fn new(stream: Connection, progress: Progress) -> HttpStream {
-        HttpStream { stream, progress }
+    pub(super) fn new(stream: Connection, progress: Progress, is_framed: bool) -> HttpStream {
+        HttpStream {
+            stream,
+            progress,
+            is_framed,
+            reads: 0,
+            pause: None,
+        }
+    }
+
+    /// hyper reads as long as there is something to read, and asks nobody: others have their turn here.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.pause.is_none() && self.reads >= READS_MAX {
+            self.pause = Some(Box::pin(yield_if_needed()));
+        }
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.as_mut().poll(cx));
+            self.pause = None;
+            self.reads = 0;
+        }
+        Poll::Ready(())
     }
 }
 
@@ -62,13 +137,17 @@ impl Read for HttpStream {
         cx: &mut Context<'_>,
         mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
+        ready!(self.poll_turn(cx));
         // Through the core's one buffer: hyper's own memory may not be initialised, and ours is.
         with_scratch(|scratch| {
             let room = buffer.remaining().min(scratch.len());
             let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut scratch[..room]))?;
             buffer.put_slice(&scratch[..read]);
-            if read > 0 && self.progress.phase().0 == Phase::Idle {
-                self.progress.enter(Phase::Header);
+            self.reads += 1;
+            // A frame need not be a request; who sends others alone is idle.
+            if read > 0 && !self.is_framed && self.progress.phase().0 == Phase::Idle {
+                let between = &self.progress.0.between;
+                between.set((Phase::Header, monotonic()));
             }
             Poll::Ready(Ok(()))
         })
@@ -84,6 +163,18 @@ impl Write for HttpStream {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
+    fn is_write_vectored(&self) -> bool {
+        self.is_framed
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         Poll::Ready(Ok(()))
@@ -91,5 +182,34 @@ impl Write for HttpStream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_close(cx)
+    }
+}
+
+/// Of 64 KiB at most.
+const READS_MAX: u8 = 16;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn of_several_requests_the_one_that_waits_longest_counts() {
+        let progress = Progress::new();
+        assert_eq!(progress.phase().0, Phase::Header);
+        let ago = |secs| monotonic() - Duration::from_secs(secs);
+        let (first, second) = (progress.begin(), progress.begin());
+        first.since.set(ago(20));
+        second.since.set(ago(10));
+        assert_eq!(progress.phase(), (Phase::Response, first.since.get()));
+        assert!(Rc::ptr_eq(&progress.newest().unwrap(), &second.since));
+        // The other's time goes on.
+        first.go_on();
+        assert_eq!(progress.phase(), (Phase::Response, second.since.get()));
+        drop(second);
+        assert_eq!(progress.phase(), (Phase::Response, first.since.get()));
+        drop(first);
+        assert_eq!(progress.phase().0, Phase::Idle);
     }
 }

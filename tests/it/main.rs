@@ -16,6 +16,7 @@ mod folder;
 mod forwarded;
 mod from_id;
 mod http;
+mod http2;
 mod idn;
 mod imap_large;
 mod imap_more;

@@ -102,6 +102,21 @@ impl TestServer {
         ))
     }
 
+    /// Starts with the sending API over TLS, with `cert.pem` and `key.pem` in the directory; `extra` goes into the static file.
+    pub fn with_https(directory: &Path, extra: &str) -> TestServer {
+        let [https] = free_ports();
+        TestServer::with(&texts(
+            directory,
+            &Extra {
+                top: extra,
+                // Longer than what is under way needs on a loaded machine; it ends when that does.
+                grace: "60s",
+                listener: &format!("https = {{ port = {https}, webapi = true }}\n{TLS}"),
+                ..Extra::default()
+            },
+        ))
+    }
+
     /// Starts with STARTTLS required of our users, with `cert.pem` and `key.pem` in the directory.
     pub fn with_starttls_required(directory: &Path) -> TestServer {
         TestServer::with(&texts(
@@ -219,6 +234,7 @@ struct Extra<'a> {
     /// Ends the tables of submission and imap.
     users: &'a str,
     disk_reserve: &'a str,
+    grace: &'a str,
     imap_limits: &'a str,
     listener: &'a str,
 }
@@ -229,6 +245,7 @@ impl Default for Extra<'_> {
             top: "",
             users: "",
             disk_reserve: "1MiB",
+            grace: "1s",
             imap_limits: "",
             listener: "",
         }
@@ -240,6 +257,7 @@ fn texts(directory: &Path, extra: &Extra<'_>) -> Texts {
         top,
         users,
         disk_reserve,
+        grace,
         imap_limits,
         listener,
     } = extra;
@@ -248,7 +266,7 @@ fn texts(directory: &Path, extra: &Extra<'_>) -> Texts {
         r#"
 data_dir = "data"
 hostname = "mail.example.test"
-shutdown_grace_secs = "1s"
+shutdown_grace_secs = "{grace}"
 {top}
 [cores]
 shards = 2

@@ -78,7 +78,7 @@ impl ClientCertificate {
 
 /// A client over TLS, line by line.
 pub struct Client {
-    talk: BufReader<StreamOwned<ClientConnection, Steady>>,
+    pub talk: BufReader<StreamOwned<ClientConnection, Steady>>,
     certificate: Vec<u8>,
 }
 
@@ -121,6 +121,20 @@ impl Client {
         versions: &[&'static rustls::SupportedProtocolVersion],
         key: Option<&ClientCertificate>,
     ) -> std::io::Result<Client> {
+        Client::shake(stream, versions, key, &[])
+    }
+
+    /// The same, and names what it speaks. RFC 7301.
+    pub fn speaking(stream: TcpStream, protocols: &[&str]) -> std::io::Result<Client> {
+        Client::shake(stream, rustls::ALL_VERSIONS, None, protocols)
+    }
+
+    fn shake(
+        stream: TcpStream,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        key: Option<&ClientCertificate>,
+        protocols: &[&str],
+    ) -> std::io::Result<Client> {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
@@ -128,7 +142,7 @@ impl Client {
             .unwrap()
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Seen(seen.clone())));
-        let config = match key {
+        let mut config = match key {
             None => config.with_no_client_auth(),
             Some(key) => config
                 .with_client_auth_cert(
@@ -137,6 +151,7 @@ impl Client {
                 )
                 .unwrap(),
         };
+        config.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
         let name = ServerName::try_from("mail.example.test").unwrap();
         let connection = ClientConnection::new(Arc::new(config), name).unwrap();
         let mut stream = StreamOwned::new(connection, Steady(stream));

@@ -1,0 +1,266 @@
+//! HTTP/2 beside HTTP/1.1 over TLS: as curl speaks it, and as nobody ought to. RFC 9113.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::Command;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ringmail::settings::Door;
+
+use crate::program::Localserve;
+use crate::server::TestServer;
+use crate::tls::{Client, certificate};
+
+/// What curl says of the last response, and all that came.
+fn curl(port: u16, path: &str, arguments: &[&str]) -> (String, String) {
+    let url = format!("https://localhost:{port}{path}");
+    let ran = Command::new("curl")
+        .args(["--silent", "--show-error", "--insecure", "--include"])
+        // Long for a loaded machine; a server that hangs ends the test.
+        .args(["--max-time", "120"])
+        .args(["--write-out", "\n%{http_version} %{http_code}"])
+        .args(arguments)
+        .arg(&url)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(ran.stdout).unwrap();
+    let complaint = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{url}: {complaint}{said}");
+    let (said, last) = said.rsplit_once('\n').unwrap();
+    (last.to_string(), said.to_string())
+}
+
+#[test]
+fn the_client_chooses_the_version() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let port = server.offset + 443;
+    for (arguments, version) in [
+        (&["--http2"][..], "2"),
+        (&["--http2", "--tls-max", "1.2"], "2"),
+        (&["--http1.1"], "1.1"),
+        (&["--http2", "--no-alpn"], "1.1"),
+    ] {
+        let (last, said) = curl(port, "/healthz", arguments);
+        assert_eq!(last, format!("{version} 200"), "{arguments:?}: {said}");
+        assert!(said.ends_with("\r\n\r\nalive\n"), "{said}");
+        assert!(said.contains("\r\nringmail-request-id: "), "{said}");
+    }
+    // RFC 7301 3.2.
+    assert!(Client::speaking(server.connect(443), &["h3"]).is_err());
+    // Mail has no such names, and takes no notice of them.
+    let client = Client::speaking(server.connect(465), &["h2"]).unwrap();
+    assert_eq!(client.talk.get_ref().conn.alpn_protocol(), None);
+}
+
+#[test]
+fn heads_that_are_too_large_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = with_https(dir.path(), "[limits.http]\nheader_max_bytes = \"8KiB\"\n");
+    let port = server.address(Door::Https).port();
+    let long = format!("X-Long: {}", "x".repeat(9_000));
+    let (last, said) = curl(port, "/healthz", &["--http2", "--header", &long]);
+    assert_eq!(last, "2 431", "{said}");
+    let fields = std::iter::repeat_n(["--header", "X: y"], 101).flatten();
+    let many: Vec<&str> = ["--http2"].into_iter().chain(fields).collect();
+    let (last, said) = curl(port, "/healthz", &many);
+    assert_eq!(last, "2 431", "{said}");
+    // RFC 9113 8.2.2.
+    assert!(!said.to_lowercase().contains("\r\nconnection:"), "{said}");
+}
+
+/// RFC 9113 4.1.
+#[derive(Debug)]
+struct Frame {
+    kind: u8,
+    stream: u32,
+    payload: Vec<u8>,
+}
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+/// RFC 7541 A: the field `:status`, indexed.
+const OK: u8 = 0x88;
+const BAD_REQUEST: u8 = 0x8c;
+
+/// A client that says what it is told to.
+struct Peer(Client);
+
+impl Peer {
+    fn new(stream: std::net::TcpStream) -> Peer {
+        let client = Client::speaking(stream, &["h2"]).unwrap();
+        assert_eq!(client.talk.get_ref().conn.alpn_protocol(), Some(&b"h2"[..]));
+        let mut peer = Peer(client);
+        peer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        peer.write(&frame(SETTINGS, 0, 0, &[]));
+        peer
+    }
+
+    fn write(&mut self, octets: &[u8]) {
+        self.0.talk.get_mut().write_all(octets).unwrap();
+    }
+
+    /// The next frame; None: closed.
+    fn next(&mut self) -> Option<Frame> {
+        let mut head = [0; 9];
+        self.0.talk.read_exact(&mut head).ok()?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        self.0.talk.read_exact(&mut payload).ok()?;
+        Some(Frame {
+            kind: head[3],
+            stream: number(&head[5..]),
+            payload,
+        })
+    }
+
+    fn until(&mut self, kind: u8, stream: u32) -> Frame {
+        loop {
+            let frame = self.next().expect("the server is there");
+            if frame.kind == kind && frame.stream == stream {
+                return frame;
+            }
+        }
+    }
+
+    /// The first octet of a response's head.
+    fn status(&mut self, stream: u32) -> u8 {
+        self.until(HEADERS, stream).payload[0]
+    }
+}
+
+fn number(octets: &[u8]) -> u32 {
+    u32::from_be_bytes(octets[..4].try_into().unwrap())
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = payload.len() as u32;
+    let mut octets = length.to_be_bytes()[1..].to_vec();
+    octets.extend([kind, flags]);
+    octets.extend(stream.to_be_bytes());
+    octets.extend(payload);
+    octets
+}
+
+/// RFC 7541 6.2.2: literal fields, not indexed; all are short.
+fn head(stream: u32, flags: u8, fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name, value] {
+            assert!(text.len() < 127);
+            block.push(text.len() as u8);
+            block.extend(text.as_bytes());
+        }
+    }
+    frame(HEADERS, END_HEADERS | flags, stream, &block)
+}
+
+fn get(stream: u32, more: &[(&str, &str)]) -> Vec<u8> {
+    let mut fields = vec![
+        (":method", "GET"),
+        (":scheme", "https"),
+        (":path", "/healthz"),
+        (":authority", "mail.example.test"),
+    ];
+    fields.extend(more);
+    head(stream, END_STREAM, &fields)
+}
+
+/// A call whose form comes later.
+fn send_head(stream: u32, login: &str) -> Vec<u8> {
+    let basic = format!("Basic {}", STANDARD.encode(login));
+    let fields = [
+        (":method", "POST"),
+        (":scheme", "https"),
+        (":path", "/webapi/v0/Send"),
+        (":authority", "mail.example.test"),
+        ("authorization", basic.as_str()),
+        ("content-type", "application/x-www-form-urlencoded"),
+    ];
+    head(stream, 0, &fields)
+}
+
+fn with_https(directory: &Path, extra: &str) -> TestServer {
+    certificate(directory);
+    TestServer::with_https(directory, extra)
+}
+
+#[test]
+fn many_requests_of_one_connection_are_answered_and_wrong_ones_end_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = with_https(dir.path(), "");
+    let mut peer = Peer::new(server.connect(Door::Https));
+    let settings = peer.until(SETTINGS, 0).payload;
+    let settings: Vec<(u8, u32)> = settings
+        .chunks(6)
+        .map(|setting| (setting[1], number(&setting[2..])))
+        .collect();
+    // RFC 9113 6.5.2: streams at once, the window of each, the size of a head.
+    for bound in [(3, 64), (4, 65_535), (6, 65_536)] {
+        assert!(settings.contains(&bound), "{settings:?}");
+    }
+    // A request that waits, and others behind it.
+    peer.write(&send_head(1, "anna@example.test:anna-password"));
+    let all: Vec<u8> = (1..=50).flat_map(|n| get(2 * n + 1, &[])).collect();
+    peer.write(&all);
+    let mut alive = 0;
+    while alive < 50 {
+        let frame = peer.next().unwrap();
+        assert_ne!(frame.stream, 1);
+        if frame.kind == DATA && frame.payload == b"alive\n" {
+            alive += 1;
+        }
+    }
+    // Malformed (RFC 9113 8.2.2): the stream ends with PROTOCOL_ERROR.
+    for (stream, field) in [(201, "connection"), (203, "transfer-encoding")] {
+        peer.write(&get(stream, &[(field, "chunked")]));
+        assert_eq!(number(&peer.until(RST_STREAM, stream).payload), 1);
+    }
+    // RFC 9113 8.3.1.
+    peer.write(&get(205, &[("host", "other.example.test")]));
+    assert_eq!(peer.status(205), BAD_REQUEST);
+    peer.write(&get(207, &[("host", "mail.example.test")]));
+    assert_eq!(peer.status(207), OK);
+    peer.write(&frame(DATA, END_STREAM, 1, b"request={}"));
+    assert_eq!(peer.status(1), BAD_REQUEST);
+}
+
+#[test]
+fn who_resets_what_it_asks_for_is_sent_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = with_https(dir.path(), "");
+    let mut peer = Peer::new(server.connect(Door::Https));
+    let cancel = 8_u32.to_be_bytes();
+    // In one record, so that all of them are read at once.
+    let all: Vec<u8> = (0..50)
+        .map(|n| 2 * n + 1)
+        .flat_map(|stream| [get(stream, &[]), frame(RST_STREAM, 0, stream, &cancel)])
+        .flatten()
+        .collect();
+    assert!(all.len() < 16_384);
+    peer.write(&all);
+    // ENHANCE_YOUR_CALM.
+    let last = peer.until(GOAWAY, 0);
+    assert_eq!(number(&last.payload[4..]), 11);
+    assert!(peer.next().is_none());
+}
+
+#[test]
+fn a_request_that_takes_too_long_ends_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = "[limits.http]\nrequest_timeout_secs = \"5s\"\n";
+    let server = with_https(dir.path(), limits);
+    let mut peer = Peer::new(server.connect(Door::Https));
+    peer.write(&send_head(1, "anna@example.test:anna-password"));
+    // CANCEL.
+    assert_eq!(number(&peer.until(RST_STREAM, 1).payload), 8);
+    peer.write(&get(3, &[]));
+    assert_eq!(peer.status(3), OK);
+}
