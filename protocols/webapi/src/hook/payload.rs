@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::json::{object, plain};
+use crate::structure::TakenApart;
 use crate::time::Time;
 use crate::types::{NameAddress, Structure};
 
@@ -104,6 +105,61 @@ object! {
     }
 }
 
+impl Incoming {
+    /// A message, and how it came; none: its octets are gone.
+    pub fn of(taken: Option<&TakenApart<'_>>, meta: IncomingMeta) -> Incoming {
+        let is_null = meta.mail_from.is_empty();
+        let Some(taken) = taken else {
+            let meta = IncomingMeta {
+                automated: is_null,
+                ..meta
+            };
+            return Incoming {
+                meta,
+                ..Incoming::default()
+            };
+        };
+        let (text, html) = taken.texts();
+        Incoming {
+            version: 0,
+            from: taken.addresses("From"),
+            to: taken.addresses("To"),
+            cc: taken.addresses("Cc"),
+            bcc: taken.addresses("Bcc"),
+            reply_to: taken.addresses("Reply-To"),
+            subject: taken.subject(),
+            message_id: taken.message_id(),
+            in_reply_to: taken.in_reply_to(),
+            references: taken.references(),
+            date: taken.date(),
+            text,
+            html,
+            structure: taken.structure(),
+            meta: IncomingMeta {
+                automated: is_null || taken.is_automated(),
+                ..meta
+            },
+        }
+    }
+
+    /// JSON of at most so many octets: where that is not enough, first without its texts, then without all but how it came.
+    pub fn to_json_within(mut self, most: usize) -> Result<String, serde_json::Error> {
+        let json = to_json(&self)?;
+        if json.len() <= most {
+            return Ok(json);
+        }
+        (self.text, self.html) = Default::default();
+        let json = to_json(&self)?;
+        if json.len() <= most {
+            return Ok(json);
+        }
+        to_json(&Incoming {
+            meta: self.meta,
+            ..Incoming::default()
+        })
+    }
+}
+
 /// The body of a call: JSON in which nothing means anything to who puts it into HTML by mistake.
 pub fn to_json<T: Serialize>(payload: &T) -> Result<String, serde_json::Error> {
     let json = serde_json::to_string(payload)?;
@@ -152,6 +208,40 @@ mod tests {
             )
         );
         assert_eq!(read::<Outgoing>(json.as_bytes()).unwrap(), payload);
+    }
+
+    const REPLY: &str = concat!(
+        "From: =?utf-8?q?J=C3=BCrg?= <j@a.example>\r\nTo: app@b.example\r\nSubject: Re: <x>\r\nMessage-ID: <2@a.example>\r\n",
+        "In-Reply-To: <1@b.example>\r\nReferences: <0@b.example>\r\nAuto-Submitted: auto-replied\r\n\r\nHi & bye\r\n"
+    );
+
+    #[test]
+    fn an_incoming_payload_is_made_of_the_message_and_how_it_came() {
+        let meta = IncomingMeta {
+            msg_id: 99,
+            mail_from: "j@a.example".into(),
+            ..IncomingMeta::default()
+        };
+        let taken = TakenApart::new(REPLY.as_bytes());
+        let payload = Incoming::of(Some(&taken), meta.clone());
+        assert_eq!(payload.from[0].name, "J\u{fc}rg");
+        assert_eq!(payload.in_reply_to, "<1@b.example>");
+        assert_eq!(payload.references, ["<0@b.example>"]);
+        assert_eq!(
+            (payload.text.as_str(), payload.meta.msg_id),
+            ("Hi & bye\n", 99)
+        );
+        assert!(payload.meta.automated, "it says so");
+        let gone = Incoming::of(None, meta.clone());
+        assert_eq!((gone.text.as_str(), gone.meta.msg_id), ("", 99));
+        assert!(!gone.meta.automated);
+        assert!(Incoming::of(None, IncomingMeta::default()).meta.automated);
+        // What is too long leaves out what is longest.
+        let all = payload.clone().to_json_within(1 << 20).unwrap();
+        let short = payload.clone().to_json_within(all.len() - 1).unwrap();
+        assert!(all.contains("bye") && !short.contains("bye") && short.contains("2@a.example"));
+        let least = payload.to_json_within(10).unwrap();
+        assert!(!least.contains("2@a.example") && least.contains(r#""MsgID":99"#));
     }
 
     #[test]
