@@ -12,6 +12,7 @@ mod webhooks;
 use std::rc::Rc;
 
 use dns::Lookup;
+use shards::faults::point;
 use shards::lanes::Incoming;
 use shards::storage::Shard;
 
@@ -310,6 +311,8 @@ impl PerCore {
         if !account.has_mailbox(&deliver.mailbox) {
             account.ensure(&deliver.mailbox).await?;
         }
+        deliver.message.is_incoming =
+            deliver.message.is_incoming && self.tells_incoming(deliver.account).await;
         let added = account
             .add(&deliver.mailbox, vec![deliver.message], transaction)
             .await?;
@@ -317,6 +320,11 @@ impl PerCore {
         if transaction.is_some() && added.is_some() {
             let promised = &mut *self.promised.borrow_mut();
             promised.remove(deliver.account, octets);
+        }
+        if let Some(first) = added.as_ref().and_then(|added| added.first_incoming) {
+            let _ = point("hooks.incoming");
+            let untold = &self.queue.hooks.untold;
+            untold.came(deliver.account.as_str(), first);
         }
         Ok(added.is_some())
     }

@@ -356,6 +356,7 @@ impl Rooms {
         if !core.shards.is_empty() {
             outbound::start(&core);
             hooks::start(&core);
+            hooks::start_incoming(&core);
         }
         Ok(Rc::new(Rooms { core }))
     }

@@ -2,15 +2,14 @@
 //! use, so that sessions see what changes. What is read counts in the core's budget as what FETCH reads does.
 //! Not here: HTTP; what a message says ([`TakenApart`]).
 
-use std::net::IpAddr;
-
 use imap::types::Keyword;
-use message::Header;
 use webapi::{ApiError, Code, MessageMeta, MsgGetResult, TakenApart};
 
 use crate::calls::{MessageAsk, MessageCall, MessageSaid, OCTETS_MAX};
 use crate::percore::PerCore;
-use crate::store::{self, Entry, FlagAction, Numbered, Selected, StoreError, system};
+use crate::store::{
+    self, Entry, FlagAction, Numbered, Selected, StoreError, mailbox_name, remote_ip, system,
+};
 
 impl PerCore {
     /// Answers a question about a message, or changes it.
@@ -164,14 +163,6 @@ impl PerCore {
     }
 }
 
-/// RFC 9051 5.1: INBOX in any case. Clients of the first such API know it by this one.
-fn mailbox_name(name: &str) -> String {
-    match name {
-        store::INBOX => "Inbox".into(),
-        name => name.into(),
-    }
-}
-
 /// System flags in the order of the alphabet, then keywords; all in lower case.
 fn flag_words(selected: &Selected, entry: &Entry) -> Vec<String> {
     let lower = |words: Vec<std::rc::Rc<str>>| {
@@ -201,22 +192,6 @@ fn read_flags(flags: &[String]) -> Result<(u16, Vec<String>), ApiError> {
         }
     }
     Ok((bits, keywords))
-}
-
-/// Where the message came from, by the Received field that we wrote. Of a submission nobody is told.
-fn remote_ip(prefix: &[u8]) -> String {
-    let field = Header::of_section(prefix).first("Received");
-    let value = field.map(|field| field.unfolded()).unwrap_or_default();
-    let value = String::from_utf8_lossy(&value).replace('\t', " ");
-    let from = value.split(" by ").next().unwrap_or_default();
-    // RFC 5321 4.1.3. What the peer said of itself stands before it.
-    let literal = from
-        .rsplit_once('[')
-        .and_then(|(_, rest)| rest.split_once(']'));
-    let text = literal.map_or("", |(text, _)| text);
-    let text = text.strip_prefix("IPv6:").unwrap_or(text);
-    text.parse::<IpAddr>()
-        .map_or(String::new(), |ip| ip.to_string())
 }
 
 fn refusal(error: StoreError) -> ApiError {
@@ -255,27 +230,6 @@ const FLAGS_MAX: usize = 100;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn where_a_message_came_from() {
-        for (prefix, expected) in [
-            ("", ""),
-            (
-                "Received: from (mx.example.org) by mx.example.org via tcp with HTTP id 1; date\r\n",
-                "",
-            ),
-            (
-                "Return-Path: <a@b>\r\nReceived: from x ([192.0.2.1])\r\n\tby mx ([192.0.2.9]) via tcp\r\n",
-                "192.0.2.1",
-            ),
-            (
-                "Received: from x (y.example [IPv6:2001:db8::1]) by mx via tcp\r\n",
-                "2001:db8::1",
-            ),
-        ] {
-            assert_eq!(remote_ip(prefix.as_bytes()), expected, "{prefix}");
-        }
-    }
 
     #[test]
     fn flags_of_requests() {

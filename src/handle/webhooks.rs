@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use shards::rt;
+use webapi::hook::HookEvent;
 
 use super::ROOM;
 use crate::calls::ControlAnswer;
@@ -108,6 +109,20 @@ impl PerCore {
         let shard = self.shard_of_account(account)?;
         let (.., told) = hooks::endpoints(shard, account.as_str()).await?;
         Ok(told)
+    }
+
+    /// Whether webhooks tell of mail that comes for an account of this core, or that can't be known now: no mail waits for that.
+    pub(super) async fn tells_incoming(&self, account: AccountName) -> bool {
+        let (name, event) = (account.as_str(), HookEvent::Incoming);
+        if self.queue.hooks.wants(name, event).is_none() {
+            match self.hooks_told(account).await {
+                Ok((version, events)) => self.queue.hooks.know(name, version, events),
+                Err(error) => {
+                    tracing::warn!(%account, %error, "endpoints of webhooks can't be read: mail that comes is told later");
+                }
+            }
+        }
+        self.queue.hooks.may_want(name, event)
     }
 
     /// Ends what is over for long, now and every hour.

@@ -7,10 +7,12 @@
 mod client;
 mod dispatch;
 mod guard;
+mod incoming;
 mod notice;
 mod stream;
 
 pub use dispatch::{start, test};
+pub use incoming::start as start_incoming;
 
 /// Panics of tasks that call endpoints.
 pub static ROOM: shards::rt::Room = shards::rt::Room::new("hooks");

@@ -71,6 +71,7 @@ pub(super) async fn tell(
             saved: now,
             reverse_path: String::new(),
             recipient: address,
+            is_incoming: false,
         },
         transaction: Some(transaction),
     });

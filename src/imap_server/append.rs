@@ -128,6 +128,7 @@ impl Appending {
             reverse_path: String::new(),
             recipient: String::new(),
             thread,
+            is_incoming: false,
         });
         Ok(())
     }

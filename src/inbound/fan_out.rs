@@ -49,6 +49,8 @@ pub struct FanOut {
     pub received: i64,
     /// For threads.
     pub thread: ThreadRow,
+    /// It was taken as a report about mail that went out: webhooks tell what it says, not that it came.
+    pub is_report: bool,
     /// Of a request that is done once: says which shard, and is noted in the same commit.
     pub mark: Option<Mark>,
 }
@@ -116,7 +118,7 @@ impl FanOut {
             .parse()
             .map_err(|_| StoreError::AccountGone)?;
         let _until_answered = self.memory;
-        let message = message(
+        let mut message = message(
             core,
             &recipient,
             &self.prefix,
@@ -125,6 +127,7 @@ impl FanOut {
             self.received,
             self.thread,
         );
+        message.is_incoming &= !self.is_report;
         core.deliver(Deliver {
             account,
             mailbox: recipient.mailbox,
@@ -181,8 +184,9 @@ impl FanOut {
                 reverse_path: self.reverse_path,
                 received: self.received,
                 thread: self.thread,
+                is_report: self.is_report,
             };
-            let encoded = rows::encode(&row);
+            let encoded = row.encode();
             batch.bodies.push(NewBody {
                 id,
                 kind: rows::BODY_FAN_OUT,
@@ -236,7 +240,7 @@ pub async fn resume(core: Rc<PerCore>, shard: Rc<Shard>) -> Result<(), StoreErro
                 .and_then(|b| b.try_into().ok())
                 .map_or(0, u64::from_be_bytes);
             let name = || format!("fan-out entry {number} of {}", shard.id());
-            let row: Row = match rows::decode(&value, name) {
+            let row = match Row::decode(&value, name) {
                 Ok(row) => row,
                 Err(error) => {
                     tracing::error!(shard = %shard.id(), %error, "a fan-out entry can't be read; it stays, the others go on");
@@ -396,7 +400,7 @@ async fn deliver_once(
     transaction: Transaction,
     content: &NewContent,
 ) -> bool {
-    let message = message(
+    let mut message = message(
         core,
         recipient,
         &row.prefix,
@@ -405,6 +409,7 @@ async fn deliver_once(
         row.received,
         row.thread.clone(),
     );
+    message.is_incoming &= !row.is_report;
     let deliver = Deliver {
         account,
         mailbox: recipient.mailbox.clone(),
@@ -493,6 +498,7 @@ fn message(
         reverse_path,
         recipient: recipient.address.clone(),
         thread,
+        is_incoming: !is_copy,
     }
 }
 

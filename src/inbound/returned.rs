@@ -20,7 +20,7 @@ use crate::calls::{Answer, Call};
 use crate::directory::{Directory, Resolution};
 use crate::percore::PerCore;
 use crate::queue::from_id::{FromIds, TOKEN_FIELD};
-use crate::queue::returned::{Clue, RETURNED_MAX, Returned, ReturnedKind};
+use crate::queue::returned::{Clue, RETURNED_MAX, Returned, ReturnedKind, TakenReturned};
 use crate::settings::{AccountName, Settings};
 use crate::store::{NewContent, StoreError};
 
@@ -76,8 +76,8 @@ impl Lookout {
         is_any.then_some(Lookout { targets, receivers })
     }
 
-    /// Has what the message says taken, durably.
-    pub async fn take(self, core: &Rc<PerCore>, content: &NewContent) -> Result<(), StoreError> {
+    /// Has what the message says taken, durably. Answers whether it was about mail that went out.
+    pub async fn take(self, core: &Rc<PerCore>, content: &NewContent) -> Result<bool, StoreError> {
         let (incoming, digest) = read(core, content).await?;
         let read = Read {
             incoming,
@@ -91,14 +91,15 @@ impl Lookout {
             from_ids: &core.from_ids,
         };
         let says = self.says(known, &read);
+        let mut found = false;
         for (account, mut returned) in says {
             while !returned.is_empty() {
                 let rest = returned.split_off(returned.len().min(RETURNED_MAX));
-                hand_over(core, account, returned).await?;
+                found |= hand_over(core, account, returned).await?;
                 returned = rest;
             }
         }
-        Ok(())
+        Ok(found)
     }
 
     /// Whom to tell what.
@@ -350,20 +351,20 @@ fn beginning(external: &External) -> std::io::Result<Vec<u8>> {
     external.read(0, length)
 }
 
-/// Answered when it is durable. An account that is gone hears nothing.
+/// Answered when it is durable: whether any of it was about mail of the account. One that is gone hears nothing.
 async fn hand_over(
     core: &Rc<PerCore>,
     account: AccountName,
     returned: Vec<Returned>,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let kind = returned.first().map(|returned| returned.kind);
     let call = Call::Returned { account, returned };
     match core.call(core.owner_of(account.as_str()), call).await {
         Ok(Answer::Returned(Ok(taken))) => {
             tracing::info!(%account, ?kind, ?taken, "a report about mail that was sent came in");
-            Ok(())
+            Ok(taken.iter().any(|one| *one != TakenReturned::Nothing))
         }
-        Ok(Answer::Returned(Err(StoreError::AccountGone))) => Ok(()),
+        Ok(Answer::Returned(Err(StoreError::AccountGone))) => Ok(false),
         Ok(Answer::Returned(Err(error))) => Err(error),
         _ => Err(BUSY),
     }

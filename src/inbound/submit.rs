@@ -248,6 +248,7 @@ pub(super) async fn make(
         reverse_path: from.clone(),
         received: now,
         thread,
+        is_report: false,
         mark,
     };
     let accepted = fan_out.accept(core).await;

@@ -142,6 +142,7 @@ async fn deliver(
             saved: now,
             reverse_path: mail_from,
             recipient: address.to_string(),
+            is_incoming: true,
         },
         transaction: Some(transaction),
     };

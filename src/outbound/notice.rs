@@ -182,6 +182,8 @@ async fn deliver(
         saved: now,
         reverse_path: String::new(),
         recipient: message.row.reverse_path.clone(),
+        // What it says was told as an event.
+        is_incoming: false,
     };
     let mut delivered = Vec::new();
     for (account, mailbox) in accounts {

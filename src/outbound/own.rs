@@ -190,6 +190,7 @@ fn new_message(
         saved: now,
         reverse_path: message.row.reverse_path.clone(),
         recipient: target.address.clone(),
+        is_incoming: true,
     }
 }
 

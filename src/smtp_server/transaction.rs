@@ -442,15 +442,18 @@ impl Transaction {
             }
         };
         // What a report says is durable before the report is: its sender comes again until both are.
+        let mut is_report = false;
         if let Some(lookout) = lookout {
-            let taken = lookout.take(core, &content).await;
-            if let Err(error) = taken {
-                tracing::info!(connection = facts.id, %error, "what a report says was not taken: it is to come again");
-                if let Some(external) = file {
-                    crate::inbound::remove_unused(core, external);
+            is_report = match lookout.take(core, &content).await {
+                Ok(found) => found,
+                Err(error) => {
+                    tracing::info!(connection = facts.id, %error, "what a report says was not taken: it is to come again");
+                    if let Some(external) = file {
+                        crate::inbound::remove_unused(core, external);
+                    }
+                    return Reply::local_error();
                 }
-                return Reply::local_error();
-            }
+            };
             let _ = point("inbound.returned");
         }
         // RFC 6376 5.6: signatures come first.
@@ -513,6 +516,7 @@ impl Transaction {
             reverse_path,
             received: core.wall_clock(),
             thread,
+            is_report,
             mark: None,
         };
         let result = fan_out.accept(core).await;

@@ -7,6 +7,7 @@ use shards::storage::{External, NewBody};
 
 use super::account::{Account, Changes, Effect};
 use super::flags::system;
+use super::incoming::{IncomingRow, incoming_key};
 use super::rows::{BODY_MESSAGE, BodyMeta, MailboxId, ThreadRow, encode, encode_body_meta};
 use super::table::Entry;
 use super::{StoreError, keys};
@@ -48,6 +49,8 @@ pub struct NewMessage {
     pub recipient: String,
     /// For threads; from the header.
     pub thread: ThreadRow,
+    /// It came from somewhere, and webhooks are to tell of it.
+    pub is_incoming: bool,
 }
 
 impl NewMessage {
@@ -64,6 +67,8 @@ pub struct Added {
     pub uid_validity: u32,
     /// UIDs, in the order of the messages.
     pub uids: Vec<u32>,
+    /// The number of the first message that webhooks are to tell of.
+    pub first_incoming: Option<u64>,
 }
 
 impl Account {
@@ -162,6 +167,7 @@ impl Account {
         };
         let modseq = self.next_modseq();
         let mut uids = Vec::with_capacity(messages.len());
+        let mut first_incoming = None;
         let mut state = self.state.borrow_mut();
         state.row.used_bytes += total;
         let row = &mut state.mailbox(id)?.row;
@@ -171,6 +177,12 @@ impl Account {
             row.uid_next += 1;
             count(&mut row.counts, entry.flags, entry.size);
             uids.push(entry.uid);
+            if message.is_incoming {
+                let incoming = IncomingRow::of(&message, entry.body, &row.name);
+                let key = incoming_key(&self.name, entry.body.0);
+                changes.batch.put(key, encode(&incoming));
+                first_incoming.get_or_insert(entry.body.0);
+            }
             let meta = BodyMeta {
                 account: self.name.clone(),
                 mailbox: row.name.clone(),
@@ -201,7 +213,11 @@ impl Account {
         }
         let uid_validity = row.uid_validity;
         changes.put_mailbox(self.id, id, row);
-        Ok(Added { uid_validity, uids })
+        Ok(Added {
+            uid_validity,
+            uids,
+            first_incoming,
+        })
     }
 
     fn new_entry(&self, uid: u32, modseq: u64, keywords: u64, message: &NewMessage) -> Entry {

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use message::Structure;
 use shards::ShardId;
 use shards::segments::{BodyId, Location};
-use shards::storage::{Body, StorageError};
+use shards::storage::{Body, Shard, StorageError};
 
 use super::StoreError;
 use super::rows::decode_body_meta;
@@ -75,24 +75,7 @@ impl Selected {
     /// The whole message. Large ones (over 1 MiB) are read into memory as a whole: see [`Selected::octets`] for parts.
     pub async fn body(&self, entry: &Entry) -> Result<MessageBody, StoreError> {
         let body = self.record(entry).await?;
-        let mut external = Vec::new();
-        if body.external_length() > 0 {
-            external.reserve(entry.size as usize);
-            external.extend_from_slice(body.bytes());
-            let shard = self.account.shard();
-            let total = body.external_length();
-            let mut at = 0;
-            while at < total {
-                let now = (total - at).min(EXTERNAL_SLICE) as usize;
-                external.extend(
-                    shard
-                        .read_external(entry.body, body.location(), at, now)
-                        .await?,
-                );
-                at += now as u64;
-            }
-        }
-        Ok(MessageBody { body, external })
+        whole(self.account.shard(), entry.body, body).await
     }
 
     /// Some octets of the message, for a partial fetch; the range is cut at the message's end.
@@ -152,6 +135,28 @@ impl Selected {
         }
         Ok(mine)
     }
+}
+
+/// With what lies in a file of its own.
+pub(super) async fn whole(
+    shard: &Rc<Shard>,
+    id: BodyId,
+    body: Body,
+) -> Result<MessageBody, StoreError> {
+    let mut external = Vec::new();
+    let total = body.external_length();
+    if total > 0 {
+        external.reserve(body.bytes().len() + total as usize);
+        external.extend_from_slice(body.bytes());
+        let mut at = 0;
+        while at < total {
+            let now = (total - at).min(EXTERNAL_SLICE) as usize;
+            let read = shard.read_external(id, body.location(), at, now);
+            external.extend(read.await?);
+            at += now as u64;
+        }
+    }
+    Ok(MessageBody { body, external })
 }
 
 /// Locations read by one job of the pool.

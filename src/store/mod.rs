@@ -23,6 +23,7 @@ mod copy;
 mod expunge;
 mod flags;
 mod forget;
+mod incoming;
 mod keys;
 mod left_over;
 mod load;
@@ -55,6 +56,9 @@ pub use client_keys::{
 };
 pub use copy::Copied;
 pub use flags::{FlagAction, FlagsStored, KEYWORDS_MAX, system};
+pub use incoming::{
+    IncomingRow, first_incoming, incoming_key, mailbox_name, remote_ip, stored_octets,
+};
 pub use left_over::{Delivered, ENTRY_KEYS, delivered, exist, forget};
 pub use login_records::{login_records, prune_logins, record_logins};
 pub use mailboxes::{INBOX, SENT_COPY, check_name};

@@ -170,6 +170,29 @@ pub struct FanOutRow {
     pub reverse_path: String,
     pub received: i64,
     pub thread: ThreadRow,
+    /// It was taken as a report about mail that went out. The row's version says so.
+    #[serde(skip)]
+    pub is_report: bool,
+}
+
+impl FanOutRow {
+    /// As it is stored: of a report with a version of its own.
+    pub fn encode(&self) -> Vec<u8> {
+        let version = if self.is_report {
+            FAN_OUT_REPORT
+        } else {
+            VERSION
+        };
+        encode_version(version, self)
+    }
+
+    /// Reads it; `name` says which one in the error.
+    pub fn decode(bytes: &[u8], name: impl FnOnce() -> String) -> Result<FanOutRow, StoreError> {
+        let is_report = bytes.first() == Some(&FAN_OUT_REPORT);
+        let version = if is_report { FAN_OUT_REPORT } else { VERSION };
+        let row = decode_version(version, bytes, name)?;
+        Ok(FanOutRow { is_report, ..row })
+    }
 }
 
 /// One account that gets a message.
@@ -318,9 +341,40 @@ pub fn fan_out_key(number: u64) -> Vec<u8> {
 /// Octets of a fan-out transaction's number: shard, entry, position of the recipient.
 pub const TRANSACTION: usize = 14;
 const VERSION: u8 = 1;
+/// Version of a fan-out entry whose message is a report.
+const FAN_OUT_REPORT: u8 = 2;
 /// The kind of a message's body record.
 pub const BODY_MESSAGE: u8 = 1;
 /// The kind of a fan-out entry's body record.
 pub const BODY_FAN_OUT: u8 = 2;
 /// The kind of a queued message's body record.
 pub const BODY_QUEUE: u8 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_of_a_report_says_so_and_others_are_as_they_were() {
+        let row = FanOutRow {
+            body: 7,
+            recipients: Vec::new(),
+            prefix: b"Received: x\r\n".to_vec(),
+            reverse_path: "a@a.example".into(),
+            received: 5,
+            thread: ThreadRow::default(),
+            is_report: false,
+        };
+        assert_eq!(row.encode(), encode(&row));
+        for is_report in [false, true] {
+            let octets = FanOutRow {
+                is_report,
+                ..row.clone()
+            }
+            .encode();
+            let read = FanOutRow::decode(&octets, String::new).unwrap();
+            assert_eq!((read.body, read.is_report), (7, is_report));
+        }
+        assert!(FanOutRow::decode(&[3, 0], String::new).is_err());
+    }
+}

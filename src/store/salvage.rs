@@ -24,7 +24,7 @@ use shards::storage::{
 use super::check::{check_rows, fan_out_entries};
 use super::keys;
 use super::rows::{
-    self, AccountId, BODY_FAN_OUT, BODY_MESSAGE, BODY_QUEUE, FanOutRow, TRANSACTION, decode,
+    self, AccountId, BODY_FAN_OUT, BODY_MESSAGE, BODY_QUEUE, FanOutRow, TRANSACTION,
     decode_body_meta, encode,
 };
 use account::Found;
@@ -446,7 +446,7 @@ impl Shards<'_> {
         if record.kind == BODY_QUEUE {
             return Ok(Entry::Row(key, value));
         }
-        let Ok(mut row) = decode::<FanOutRow>(&value, String::new) else {
+        let Ok(mut row) = FanOutRow::decode(&value, String::new) else {
             return Ok(Entry::Row(key, value));
         };
         let delivered = self.delivered(progress)?;
@@ -459,7 +459,7 @@ impl Shards<'_> {
         Ok(if over {
             Entry::Over
         } else {
-            Entry::Row(key, encode(&row))
+            Entry::Row(key, row.encode())
         })
     }
 

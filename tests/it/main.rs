@@ -58,4 +58,5 @@ mod webapi_messages;
 mod webapi_v1;
 mod webapi_v1_webhooks;
 mod webhooks;
+mod webhooks_incoming;
 mod zone;

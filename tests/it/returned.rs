@@ -42,7 +42,7 @@ fn suppressed(dir: &Path) -> Vec<String> {
 }
 
 /// Submits to two, and waits for both: the MAIL FROM of each, in their order.
-fn sent(server: &Localserve, dir: &Path) -> Vec<String> {
+pub fn sent(server: &Localserve, dir: &Path) -> Vec<String> {
     let said = submit(
         server,
         &["a@a.example", "b@b.example"],
@@ -63,7 +63,7 @@ fn sent(server: &Localserve, dir: &Path) -> Vec<String> {
 }
 
 /// Brings mail from elsewhere; answers the last reply, or that the connection broke.
-fn bring(server: &Localserve, to: &str, message: &str) -> std::io::Result<String> {
+pub fn bring(server: &Localserve, to: &str, message: &str) -> std::io::Result<String> {
     let mut talk = BufReader::new(server.connect(25));
     reply(&mut talk)?;
     for line in [
@@ -79,7 +79,7 @@ fn bring(server: &Localserve, to: &str, message: &str) -> std::io::Result<String
     command(&mut talk, ".\r\n")
 }
 
-fn report(to: &str, recipient: &str) -> String {
+pub fn report(to: &str, recipient: &str) -> String {
     format!(
         "From: MAILER-DAEMON@mx.example.net\nTo: {to}\nSubject: failed\nMIME-Version: 1.0\n\
          Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n\
@@ -91,7 +91,7 @@ fn report(to: &str, recipient: &str) -> String {
     .replace('\n', "\r\n")
 }
 
-fn prepared(dir: &Path) {
+pub fn prepared(dir: &Path) {
     std::fs::create_dir_all(dir.join("accounts")).unwrap();
     std::fs::write(dir.join("accounts/ringmail.toml"), ACCOUNT).unwrap();
 }

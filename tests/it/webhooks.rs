@@ -105,7 +105,7 @@ impl Hears {
         format!("http://127.0.0.1:{}/hook", self.port)
     }
 
-    fn so_far(&self) -> Vec<Request> {
+    pub fn so_far(&self) -> Vec<Request> {
         self.got.0.lock().unwrap().clone()
     }
 
@@ -123,21 +123,21 @@ impl Hears {
     }
 }
 
-fn webhook(dir: &Path, arguments: &[&str]) -> String {
+pub fn webhook(dir: &Path, arguments: &[&str]) -> String {
     let dir = ["--dir", dir.to_str().unwrap()];
     let ran = ringmail(&[&["webhook"], arguments, &dir].concat());
     assert_eq!(ran.code, 0, "{arguments:?}: {}", ran.err);
     ran.out
 }
 
-fn lines(dir: &Path, arguments: &[&str]) -> Vec<Value> {
+pub fn lines(dir: &Path, arguments: &[&str]) -> Vec<Value> {
     let said = webhook(dir, &[arguments, &["--json"]].concat());
     let line = |line| serde_json::from_str(line).unwrap();
     said.lines().map(line).collect()
 }
 
 /// Waits until the history is as wanted.
-fn wait_for_history(dir: &Path, done: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+pub fn wait_for_history(dir: &Path, done: impl Fn(&[Value]) -> bool) -> Vec<Value> {
     let mut found = Vec::new();
     for _ in 0..1000 {
         found = lines(dir, &["history", "ringmail"]);
@@ -149,11 +149,11 @@ fn wait_for_history(dir: &Path, done: impl Fn(&[Value]) -> bool) -> Vec<Value> {
     panic!("{found:?}");
 }
 
-fn add(dir: &Path, url: &str, more: &[&str]) -> Value {
+pub fn add(dir: &Path, url: &str, more: &[&str]) -> Value {
     lines(dir, &[&["add", "ringmail", url], more].concat()).remove(0)
 }
 
-fn accepted(server: &Localserve, recipient: &str, subject: &str) {
+pub fn accepted(server: &Localserve, recipient: &str, subject: &str) {
     let said = submit(server, &[recipient], subject).unwrap();
     assert!(said.starts_with("250"), "{said}");
 }

@@ -8,6 +8,8 @@ use std::rc::Rc;
 use shards::rt::{Event, Turn, Turns};
 use webapi::hook::{HookEvent, HookEvents};
 
+use super::incoming::Untold;
+
 /// One core's part.
 #[derive(Default)]
 pub struct Hooks {
@@ -16,6 +18,8 @@ pub struct Hooks {
     woken: RefCell<BTreeSet<(String, u32)>>,
     waiting: RefCell<HashMap<String, u64>>,
     tests: RefCell<HashMap<String, usize>>,
+    /// Messages that came, of which webhooks have still to tell.
+    pub untold: Untold,
     /// Notified when there is something in [`Hooks::take_woken`].
     pub waking: Event,
 }
@@ -36,10 +40,13 @@ impl Hooks {
 
     /// Whether anybody is told of an event, or that is not known.
     pub fn may_want(&self, account: &str, event: HookEvent) -> bool {
+        self.wants(account, event).unwrap_or(true)
+    }
+
+    /// Whether anybody is told of an event; none: that is not known.
+    pub fn wants(&self, account: &str, event: HookEvent) -> Option<bool> {
         let known = self.known.borrow();
-        known
-            .get(account)
-            .is_none_or(|(_, events)| events.has(event))
+        known.get(account).map(|(_, events)| events.has(event))
     }
 
     /// Changes of an account's hooks come one after the other, for each is made from what was read before.

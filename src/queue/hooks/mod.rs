@@ -12,6 +12,7 @@
 //! | `q` recipient endpoint | the hook that a newer event of the recipient makes needless |
 //! | `n` hook | when a hook that is kept was over |
 //! | `r` time hook | a hook that is over and kept |
+//! | `i` body | a message that came, of which hooks have still to be made (`store/incoming.rs`) |
 //!
 //! Rows are erased from the front on, and an erased row is walked over by every scan that begins before it until fjall has merged it away: so
 //! scans begin where `f` and `a` say that the first one lies.
@@ -21,6 +22,7 @@
 mod ask;
 mod endpoints;
 mod history;
+mod incoming;
 mod known;
 mod plan;
 mod step;
@@ -37,6 +39,7 @@ pub use history::{
     HookFilter, HookPage, PAGE_MAX, RETIRED_MAX, RetiredPage, accounts, cancel, payload, pending,
     prune, purge, redeliver, retired,
 };
+pub use incoming::{PAYLOAD_MAX, Untold, payload_of, tell_incoming, told_of_incoming};
 pub use known::Hooks;
 pub use plan::{OutgoingHook, hook_event};
 pub(super) use plan::{take, unsubscribed, wants};

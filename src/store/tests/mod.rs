@@ -218,6 +218,7 @@ pub fn message(text: &str) -> NewMessage {
             message_id: text.len() as u64 + 1,
             ..ThreadRow::default()
         },
+        is_incoming: false,
     }
 }
 

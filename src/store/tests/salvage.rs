@@ -235,7 +235,7 @@ fn an_entry_that_is_over_is_not_told_as_lost() {
         let shard = context.shards[0].clone();
         let entry = |recipient: Option<&str>, external| {
             let id = shard.next_body();
-            let row = rows::encode(&rows::FanOutRow {
+            let row = rows::FanOutRow {
                 body: id.0,
                 recipients: vec![rows::FanOutRecipient {
                     account: recipient.unwrap_or("u").into(),
@@ -246,7 +246,9 @@ fn an_entry_that_is_over_is_not_told_as_lost() {
                 reverse_path: String::new(),
                 received: 0,
                 thread: ThreadRow::default(),
-            });
+                is_report: false,
+            };
+            let row = row.encode();
             let mut batch = Batch::default();
             batch.bodies.push(NewBody {
                 id,
