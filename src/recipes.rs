@@ -126,7 +126,7 @@ async fn run(core: &Rc<PerCore>, job: Job) -> Result<Vec<u8>, NotMade> {
             Err(RenderError::Wrong(problem)) => return Err(NotMade::Never(problem.to_string())),
         }
     }
-    let made = core.parsing.run(move || {
+    let made = core.parsing.run_while_wanted(move || {
         let rendered = job.render(Effort::Full);
         let rendered = rendered.map_err(|error| error.into_problem().to_string())?;
         job.compose(rendered)
@@ -204,7 +204,9 @@ async fn read(
         return Ok(known.clone());
     }
     let common = recipe.common.clone();
-    let read = core.parsing.run(move || read_template(&common));
+    let read = core
+        .parsing
+        .run_while_wanted(move || read_template(&common));
     let read = read.await.map_err(|_| NotMade::Busy)?;
     let read = read.map_err(NotMade::Never)?;
     Ok(recipe.template.get_or_init(|| read).clone())

@@ -202,9 +202,11 @@ impl PerCore {
         let shard = self.shard_of_account(account)?.clone();
         let now = self.wall_clock();
         let turn = events::changing().await;
+        // Hooks of the account are numbered by one at a time.
+        let hooks = self.queue.hooks.turn(account.as_str()).await;
         let (was, done) = suppression::unsubscribe(&shard, interest, link, now).await?;
         self.tell_consequences(account, done).await;
-        drop(turn);
+        drop((hooks, turn));
         self.count(
             "ringmail_unsubscribed_total",
             if was { "again" } else { "new" },

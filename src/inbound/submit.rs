@@ -109,7 +109,7 @@ pub(super) async fn make(
         uploads,
     };
     let composed = if job.octets() > ON_CORE_MAX {
-        let made = core.parsing.run(move || job.run()).await;
+        let made = core.parsing.run_while_wanted(move || job.run()).await;
         made.map_err(|e| ours(format!("{e}; nothing was sent, try again later")))??
     } else {
         job.run()?
@@ -306,13 +306,19 @@ impl Job {
         let files = files.into_iter().flatten().map(|file| file.data.len());
         let uploads = self.uploads.iter().map(|file| file.content.len());
         let texts = request.text.len() + request.html.len() + request.subject.len();
-        let headers = request.headers.iter().map(|(_, value)| value.len());
+        let headers = request.headers.iter();
+        let headers = headers.map(|(name, value)| name.len() + value.len());
+        let references = request.references.iter().map(|id| id.len() + 1);
         let lists = [&request.to, &request.cc, &request.bcc, &request.reply_to];
-        let named = lists.into_iter().flatten().map(|n| n.name.len());
+        let named = lists
+            .into_iter()
+            .flatten()
+            .map(|n| n.name.len() + n.address.len());
         texts
             + files
                 .chain(uploads)
                 .chain(headers)
+                .chain(references)
                 .chain(named)
                 .sum::<usize>()
     }

@@ -247,7 +247,7 @@ pub const NAME_MAX: usize = 500;
 /// Octets of a recipient's data.
 pub const DATA_MAX: usize = 64 << 10;
 /// Sets of variables that recipients may lack for which it is tried whether that matters.
-const LACKING_MAX: usize = 100;
+const LACKING_MAX: usize = 10;
 
 #[cfg(test)]
 mod tests {

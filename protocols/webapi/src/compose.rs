@@ -524,7 +524,9 @@ const EXTRA: [&str; 2] = ["ringmail-extra-", "x-mox-extra-"];
 /// Octets of a file that its type is guessed from.
 const LOOKED_AT: usize = 512;
 /// Fields that no request may write.
-const OURS: [&str; 8] = [
+const OURS: [&str; 10] = [
+    "Authentication-Results",
+    "Ringmail-Message",
     "MIME-Version",
     "Content-Type",
     "Content-Transfer-Encoding",

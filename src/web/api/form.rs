@@ -59,7 +59,7 @@ pub(super) async fn read(
         })?;
     let (request, uploads) = if octets.len() > ON_CORE_MAX {
         let job = move || block_on(take_apart(octets, &content_type));
-        core.parsing.run(job).await.map_err(busy)??
+        core.parsing.run_while_wanted(job).await.map_err(busy)??
     } else {
         take_apart(octets, &content_type).await?
     };
@@ -108,7 +108,7 @@ pub(super) async fn multipart(
     let boundary = multer::parse_boundary(content_type).map_err(|e| wrong(e.to_string()))?;
     if octets.len() > ON_CORE_MAX {
         let job = move || block_on(parts(octets, boundary, names));
-        return core.parsing.run(job).await.map_err(busy)?;
+        return core.parsing.run_while_wanted(job).await.map_err(busy)?;
     }
     parts(octets, boundary, names).await
 }

@@ -23,7 +23,7 @@ pub(super) async fn post(asked: &Asked) -> Said {
     let body = asked.body.clone();
     let has_key = key.is_some();
     // Megabytes, perhaps.
-    let parsed = core.parsing.run(move || {
+    let parsed = core.parsing.run_while_wanted(move || {
         let batch: Result<NewBatch, Problem> = read::body(&body);
         let fingerprint = has_key.then(|| hash(&[&body]));
         let mut batch = batch?;

@@ -50,6 +50,19 @@ pub(super) async fn make(asked: &Asked) -> Said {
             }
         }
     }
+    if let Some(key) = &login.key {
+        let per_minute = new.per_minute.unwrap_or(0);
+        if key.per_minute != 0 && (per_minute == 0 || per_minute > key.per_minute) {
+            let detail = format!("the key that asks has {} a minute", key.per_minute);
+            faults.push(Fault::at("/per_minute", detail));
+        }
+        let expires = new.expires.map(Time::unix);
+        if let Some(own) = key.expires
+            && expires.is_none_or(|expires| expires > own)
+        {
+            faults.push(Fault::at("/expires", "the key that asks ends before"));
+        }
+    }
     if !faults.is_empty() {
         return Err(Problem::of_faults(Kind::Invalid, faults));
     }

@@ -23,7 +23,10 @@ pub(super) async fn send(mut asked: Asked) -> Said {
     let has_key = key.is_some();
     let (message, uploads, fingerprint) = if octets.len() > ON_CORE_MAX {
         let job = move || take(&octets, uploads, has_key);
-        core.parsing.run(job).await.map_err(unavailable)??
+        core.parsing
+            .run_while_wanted(job)
+            .await
+            .map_err(unavailable)??
     } else {
         take(&octets, uploads, has_key)?
     };

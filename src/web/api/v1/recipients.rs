@@ -352,10 +352,11 @@ fn on_its_way(shard: u16, stored: &Stored, index: u32, why: &str) -> Option<Reci
     let row = stored.recipient(index);
     let recipient = message.recipients.get(index as usize)?;
     let is_over = row.state.is_over();
+    let id = stored.id(shard, index)?.get();
     Some(Recipient {
-        id: stored.id(shard, index)?.get(),
+        id,
         address: recipient.address.clone(),
-        message_id: message.message_id.clone(),
+        message_id: message.message_id_of(id),
         sender: message.reverse_path.clone(),
         state: match row.state {
             StateRow::Waiting => State::Waiting,
