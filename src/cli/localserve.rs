@@ -182,7 +182,7 @@ Send one by the API:
   curl -u {LOCAL_ACCOUNT}@localhost:{LOCAL_PASSWORD} http://localhost:{http}/webapi/v0/Send --data-urlencode 'request={{\"To\": [{{\"Address\": \"friend@example.org\"}}], \"Subject\": \"hello\", \"Text\": \"Hi!\"}}'
   curl -u {LOCAL_ACCOUNT}@localhost:{LOCAL_PASSWORD} http://localhost:{http}/webapi/v1/messages --json '{{\"from\": {{\"address\": \"{LOCAL_ACCOUNT}@localhost\"}}, \"to\": [{{\"address\": \"friend@example.org\"}}], \"subject\": \"hello\", \"text\": \"Hi!\"}}'
 Hear what becomes of it (http://localhost:{http}/webapi/v1/ is the documentation):
-  ringmail webhook add {LOCAL_ACCOUNT} http://localhost:8000/ --dir {dir}
+  ringmail webhook add {LOCAL_ACCOUNT} http://127.0.0.1:8000/ --dir {dir}
 Read the first:
   curl 'imap://localhost:{imap}/INBOX;MAILINDEX=1' -u {LOCAL_ACCOUNT}@localhost:{LOCAL_PASSWORD}
 Stop: Ctrl-C, or ringmail stop --dir {dir}
