@@ -301,7 +301,7 @@ fn a_rebuild_gives_no_number_twice_and_puts_unnamed_content_aside() {
     assert!(aside.join("00000000000fffff.large").exists());
     let store = Store::open(dir.path());
     let next = store.run(|core| async move { core.shards[0].next_body() });
-    assert_eq!(next, BodyId(20));
+    assert_eq!(next, BodyId(21));
     store.close();
 }
 
@@ -351,8 +351,8 @@ fn large_files_in_each_others_place_are_found_and_not_read() {
     let dir = tempfile::tempdir().unwrap();
     fill(dir.path(), 40);
     let large = shard_path(dir.path(), ShardId(0)).join("large");
-    // 5, 21 and 37, of the same length: the last two exchanged.
-    let files: Vec<PathBuf> = [21, 37]
+    // 6, 22 and 38, of the same length: the last two exchanged.
+    let files: Vec<PathBuf> = [22, 38]
         .map(|body| large.join(external_name(BodyId(body))))
         .into();
     let away = dir.path().join("away");
