@@ -45,7 +45,7 @@ def welcome_is_true(server):
     for name, port in server.ports.items():
         expect(re.search(rf"^  {name} .*localhost:{port}\b", printed, re.M), name, "is not told in", printed)
     tries = [line.strip() for line in printed.splitlines() if line.startswith(("  swaks", "  printf", "  curl"))]
-    same(len(tries), 5, "commands to try")
+    same(len(tries), 6, "commands to try")
     for line in tries:
         succeed("bash", "-eo", "pipefail", "-c", line)
     expect(str(server.certificate) in printed and server.certificate.exists(), "the certificate is not where it says")
