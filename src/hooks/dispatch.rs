@@ -86,8 +86,8 @@ impl Timers {
     }
 }
 
-/// The right to make a call.
-type Place = (Turn, Option<Turn>, Turn);
+/// The right to make a call: of those to endpoints that fail, of the account's, of the core's.
+type Place = (Option<Turn>, Option<Turn>, Turn);
 
 /// Begins to call the endpoints of this core's accounts.
 pub fn start(core: &Rc<PerCore>) {
@@ -201,8 +201,8 @@ impl Dispatch {
         })
     }
 
-    /// Waits for the right to make a call.
-    async fn place(&self, key: &Key) -> Place {
+    /// Waits for the right to make a call. One at a time every endpoint has, however many of the account's calls others keep.
+    async fn place(&self, key: &Key, is_first: bool) -> Place {
         let (most, of_account) = {
             let live = self.core.live();
             let settings = &live.settings.server.webhooks;
@@ -218,13 +218,16 @@ impl Dispatch {
             }
             accounts.entry(key.0.clone()).or_default().clone()
         };
-        let account = account.take(of_account).await;
         let is_failing = self.known_to_fail.borrow().contains(key);
         let failing = match is_failing {
             true => Some(self.failing.take(most / 2).await),
             false => None,
         };
-        (account, failing, self.calls.take(most).await)
+        let of_account = match is_first {
+            true => None,
+            false => Some(account.take(of_account).await),
+        };
+        (failing, of_account, self.calls.take(most).await)
     }
 
     fn shard(&self, account: &str) -> Option<Rc<Shard>> {
@@ -252,6 +255,8 @@ struct Worker {
     dispatch: Rc<Dispatch>,
     key: Key,
     next_due: Option<i64>,
+    /// It was alone when it began.
+    is_first: bool,
     /// The hook it is calling about.
     under_way: Option<u64>,
 }
@@ -260,11 +265,14 @@ impl Worker {
     fn new(dispatch: &Rc<Dispatch>, key: &Key) -> Worker {
         dispatch.timers.borrow_mut().remove(key);
         let mut lanes = dispatch.lanes.borrow_mut();
-        lanes.entry(key.clone()).or_default().workers += 1;
+        let lane = lanes.entry(key.clone()).or_default();
+        lane.workers += 1;
+        let is_first = lane.workers == 1;
         Worker {
             dispatch: dispatch.clone(),
             key: key.clone(),
             next_due: None,
+            is_first,
             under_way: None,
         }
     }
@@ -299,14 +307,14 @@ impl Worker {
         if dispatch.core.draining.get() {
             return None;
         }
-        let at_once = poll_once(dispatch.place(&self.key)).await;
+        let at_once = poll_once(dispatch.place(&self.key, self.is_first)).await;
         if at_once.is_some() {
             return at_once;
         }
         if finished.is_some() {
             self.step(finished.take(), false).await?;
         }
-        let place = async { Some(dispatch.place(&self.key).await) };
+        let place = async { Some(dispatch.place(&self.key, self.is_first).await) };
         let stopped = async {
             dispatch.core.drained().await;
             None
