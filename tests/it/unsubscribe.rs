@@ -1,11 +1,14 @@
 //! Links to unsubscribe: in messages of the API and of batches, the page behind them, and what follows.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::filled::{imap, stop};
-use crate::program::Localserve;
+use crate::program::{Localserve, ringmail};
 use crate::queue::wait_for_inbox;
 use crate::webapi_v1::ask;
+use crate::webhooks::Hears;
 
 /// The path of the link in the last message of INBOX, whose fields must be signed.
 fn link(server: &Localserve, number: usize) -> String {
@@ -160,5 +163,61 @@ fn each_recipient_of_a_batch_has_a_link_and_a_batch_is_sent_once() {
     assert_eq!(page(&server, "POST", &paths[0]).0, 200);
     let suppressed = ["a@one.example", "b@two.example"].map(|a| is_suppressed(&server, a));
     assert_eq!(suppressed.iter().filter(|is| **is).count(), 1);
+    stop(server);
+}
+
+#[test]
+fn each_reader_is_told_of_once_beside_other_events() {
+    const READERS: usize = 24;
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let hears = Hears::start(|_, _| "204 No Content".into());
+    for events in ["delivered", "unsubscribed"] {
+        let dir = dir.path().to_str().unwrap();
+        let url = format!("{}/{events}", hears.url());
+        let words = ["webhook", "add", "ringmail", &url, "--events", events];
+        let options = ["--concurrency", "4", "--dir", dir];
+        let added = ringmail(&[&words[..], &options[..]].concat());
+        assert_eq!(added.code, 0, "{}", added.err);
+    }
+    let send = |n: usize| {
+        let message = json!({
+            "from": {"address": "ringmail@localhost"}, "to": [{"address": format!("r{n}@a.example")}],
+            "subject": "news", "text": "Hi\n", "unsubscribe": true,
+        });
+        assert_eq!(ask(&server, "POST", "/messages", &message).status, 200);
+    };
+    (0..READERS).for_each(send);
+    wait_for_inbox(&server, &["news"; READERS]);
+    let paths: Vec<String> = (1..=READERS).map(|n| link(&server, n)).collect();
+    std::thread::scope(|scope| {
+        for some in paths.chunks(READERS / 4) {
+            let server = &server;
+            scope.spawn(move || {
+                for path in some {
+                    assert_eq!(page(server, "POST", path).0, 200);
+                }
+            });
+        }
+        // What else happens to the account meanwhile.
+        (READERS..2 * READERS).for_each(send);
+    });
+    let got = hears.wait(3 * READERS);
+    let of = |event: &str| {
+        let all = got
+            .iter()
+            .filter(|request| request.json()["Event"] == event);
+        all.count()
+    };
+    assert_eq!(
+        (of("unsubscribed"), of("delivered")),
+        (READERS, 2 * READERS)
+    );
+    // What two calls share is not told twice, and neither is lost.
+    let ids: BTreeSet<&str> = got.iter().map(|r| r.header("webhook-id")).collect();
+    assert_eq!(ids.len(), got.len());
+    let readers = got.iter().filter(|r| r.json()["Event"] == "unsubscribed");
+    let readers: BTreeSet<String> = readers.map(|r| r.json()["Error"].to_string()).collect();
+    assert_eq!(readers.len(), READERS);
     stop(server);
 }
