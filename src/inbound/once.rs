@@ -45,26 +45,13 @@ pub(super) async fn submit_once(
     submit: Submit,
     once: Once,
 ) -> Result<Submitted<SendResult>, ApiError> {
-    let shard = core.shards.iter().find(|s| s.id().0 == once.shard);
-    let shard = shard
-        .ok_or_else(|| ours("another core has the shard"))?
-        .clone();
-    let account = submit.account;
     // Another one with the same key is under way: what comes of it is waited for.
     let line = Line::of(once.hash)?;
     let _turn = line.turn().await;
-    let found = store::answered(&shard, account.as_str(), &once.hash).await;
-    let found = found.map_err(|e| ours(format!("{e}; nothing was sent, try again later")))?;
-    match found {
-        Some(row) if row.fingerprint != once.fingerprint => Ok(Submitted::OtherRequest),
-        Some(row) => Ok(Submitted::Before(answer(core, &submit, row))),
-        None => {
-            let mark = Mark {
-                shard,
-                account,
-                once,
-                has_from_ids: false,
-            };
+    match before(core, submit.account, once).await? {
+        Known::OtherRequest => Ok(Submitted::OtherRequest),
+        Known::Answered(row) => Ok(Submitted::Before(answer(core, &submit, row))),
+        Known::Nothing(mark) => {
             let made = super::submit::make(core, submit, Some(mark)).await;
             made.map(Submitted::Now)
         }
@@ -77,32 +64,47 @@ pub(super) async fn submit_batch_once(
     submit: SubmitBatch,
     once: Once,
 ) -> Result<Submitted<AcceptedBatch>, BatchError> {
-    let shard = core.shards.iter().find(|s| s.id().0 == once.shard);
-    let shard = shard
-        .ok_or_else(|| ours("another core has the shard"))?
-        .clone();
-    let account = submit.account;
     let line = Line::of(once.hash)?;
     let _turn = line.turn().await;
-    let found = store::answered(&shard, account.as_str(), &once.hash).await;
-    let found = found.map_err(|e| ours(format!("{e}; nothing was sent, try again later")))?;
-    match found {
-        Some(row) if row.fingerprint != once.fingerprint => Ok(Submitted::OtherRequest),
-        Some(row) => Ok(Submitted::Before(AcceptedBatch {
+    match before(core, submit.account, once).await? {
+        Known::OtherRequest => Ok(Submitted::OtherRequest),
+        Known::Answered(row) => Ok(Submitted::Before(AcceptedBatch {
             id: row.first,
             recipients: u32::try_from(submit.request.recipients.len()).unwrap_or(u32::MAX),
         })),
-        None => {
-            let mark = Mark {
-                shard,
-                account,
-                once,
-                has_from_ids: false,
-            };
+        Known::Nothing(mark) => {
             let made = super::submit_batch::make(core, submit, Some(mark)).await;
             made.map(Submitted::Now)
         }
     }
+}
+
+/// What is known of a request's key.
+enum Known {
+    /// This was answered.
+    Answered(AnsweredRow),
+    /// It was another request's.
+    OtherRequest,
+    /// It is new, and will be known by this.
+    Nothing(Mark),
+}
+
+/// The caller has the key's turn.
+async fn before(core: &PerCore, account: AccountName, once: Once) -> Result<Known, ApiError> {
+    let shard = core.shards.iter().find(|s| s.id().0 == once.shard);
+    let shard = shard.ok_or_else(|| ours("another core has the shard"))?;
+    let found = store::answered(shard, account.as_str(), &once.hash).await;
+    let found = found.map_err(|e| ours(format!("{e}; nothing was sent, try again later")))?;
+    Ok(match found {
+        Some(row) if row.fingerprint != once.fingerprint => Known::OtherRequest,
+        Some(row) => Known::Answered(row),
+        None => Known::Nothing(Mark {
+            shard: shard.clone(),
+            account,
+            once,
+            has_from_ids: false,
+        }),
+    })
 }
 
 /// As it was given: the request is the same, so its recipients are.

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::calls::{Submit, Submitted, UploadedFile};
 use crate::directory::MaySend;
+use crate::live::Live;
 use crate::percore::PerCore;
 use crate::queue::rows::{MessageRow, Recipient as Queued, UniqueMailFrom};
 use crate::queue::unsubscribe::{self, Link};
@@ -69,17 +70,7 @@ pub(super) async fn make(
     let from = addressed.from.to_string();
     let (localpart, domain) = from.rsplit_once('@').unwrap_or((&from, ""));
     let (localpart, domain) = (localpart.to_string(), domain.to_string());
-    match live.directory.may_send_as(account, &localpart, &domain) {
-        MaySend::Yes => (),
-        MaySend::No => {
-            let message = format!("the account may not write as {from}");
-            return Err(ApiError::new(Code::BadFrom, message));
-        }
-        MaySend::Disabled => {
-            let message = format!("the domain {domain} is disabled here");
-            return Err(ApiError::new(Code::DomainDisabled, message));
-        }
-    }
+    must_be_own(&live, account, (&localpart, &domain))?;
     if addressed.recipients.is_empty() {
         return Err(ApiError::new(
             Code::NoRecipients,
@@ -188,22 +179,13 @@ pub(super) async fn make(
         [(_, address)] => Some(address.to_string()),
         _ => None,
     };
-    let received = Received {
-        source: ReceivedFrom::Submission,
-        by_host: &hostname,
-        by_address: None,
-        with: WithProtocol {
-            greeting: Greeting::Http,
-            tls: false,
-            authenticated: true,
-        },
-        require_tls: request.require_tls == Some(true),
-        id: &id,
-        tls: None,
-        for_recipient: single.as_deref(),
-        date: MessageDate::utc(now),
-    };
-    let prefix = signed + &received.to_field();
+    let prefix = signed
+        + &received_field(
+            &hostname,
+            (&id, now),
+            request.require_tls == Some(true),
+            single.as_deref(),
+        );
     let address = (localpart.as_str(), domain.as_str());
     let unique_mail_from = unique_mail_from(&live, (account, &login), address);
     let has_from_ids = matches!(unique_mail_from, Some(UniqueMailFrom::FromId { .. }));
@@ -285,6 +267,50 @@ pub(super) async fn make(
     })
 }
 
+/// RFC 6409 in spirit: whether the account may write as an author.
+pub(super) fn must_be_own(
+    live: &Live,
+    account: AccountName,
+    (localpart, domain): (&str, &str),
+) -> Result<(), ApiError> {
+    match live.directory.may_send_as(account, localpart, domain) {
+        MaySend::Yes => Ok(()),
+        MaySend::No => {
+            let message = format!("the account may not write as {localpart}@{domain}");
+            Err(ApiError::new(Code::BadFrom, message))
+        }
+        MaySend::Disabled => {
+            let message = format!("the domain {domain} is disabled here");
+            Err(ApiError::new(Code::DomainDisabled, message))
+        }
+    }
+}
+
+/// Our Received field: the client's machine is told nobody.
+pub(super) fn received_field(
+    hostname: &str,
+    (id, now): (&str, i64),
+    require_tls: bool,
+    for_recipient: Option<&str>,
+) -> String {
+    let received = Received {
+        source: ReceivedFrom::Submission,
+        by_host: hostname,
+        by_address: None,
+        with: WithProtocol {
+            greeting: Greeting::Http,
+            tls: false,
+            authenticated: true,
+        },
+        require_tls,
+        id,
+        tls: None,
+        for_recipient,
+        date: MessageDate::utc(now),
+    };
+    received.to_field()
+}
+
 /// A message that is to be made.
 struct Job {
     author: (String, String),
@@ -359,11 +385,8 @@ fn offer_unsubscribing(
         let message = "a link to unsubscribe is one recipient's: send to each of them by itself";
         return Err(ApiError::new(Code::User, message));
     };
-    let is_there = |(name, _): &(String, String)| {
-        let fields = ["List-Unsubscribe", "List-Unsubscribe-Post"];
-        fields.iter().any(|field| name.eq_ignore_ascii_case(field))
-    };
-    if request.headers.iter().any(is_there) {
+    let mut fields = request.headers.iter();
+    if fields.any(|(name, _)| unsubscribe::is_field(name)) {
         let message = "Headers: List-Unsubscribe is ours when a link to unsubscribe is asked for";
         return Err(ApiError::new(Code::User, message));
     }

@@ -7,8 +7,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use message::compose::{Greeting, WithProtocol};
-use message::{MessageDate, Received, ReceivedFrom};
 use shards::faults::point;
 use shards::rt;
 use shards::storage::Batch;
@@ -17,16 +15,16 @@ use webapi::template::Problem;
 use webapi::{ApiError, Code};
 
 use super::once::{Mark, submit_batch_once};
-use super::submit::{HELD_MAX, ours};
+use super::submit::{HELD_MAX, must_be_own, ours, received_field};
 use super::{Finished, Spool, remove_unused, unique_mail_from};
 use crate::calls::{AcceptedBatch, BatchError, SubmitBatch, Submitted};
-use crate::directory::MaySend;
 use crate::percore::PerCore;
 use crate::queue;
 use crate::queue::batch::BatchInfo;
 use crate::queue::id::QueueId;
 use crate::queue::recipe::{self, COMMON_MAX, Common, RECIPIENTS_MAX};
 use crate::queue::rows::{MessageRow, Recipient as Queued};
+use crate::queue::unsubscribe;
 use crate::recipes::Job;
 use crate::store::StoreError;
 
@@ -68,44 +66,26 @@ pub(super) async fn make(
         .map_err(|_| wrong("/from/address", format!("{from:?} is no address")))?;
     let from = from.to_string();
     let (localpart, domain) = from.rsplit_once('@').unwrap_or((&from, ""));
-    match live.directory.may_send_as(account, localpart, domain) {
-        MaySend::Yes => (),
-        MaySend::No => {
-            let message = format!("the account may not write as {from}");
-            return Err(ApiError::new(Code::BadFrom, message).into());
-        }
-        MaySend::Disabled => {
-            let message = format!("the domain {domain} is disabled here");
-            return Err(ApiError::new(Code::DomainDisabled, message).into());
-        }
-    }
+    must_be_own(&live, account, (localpart, domain))?;
     let not_before = request.not_before.unwrap_or(0);
     if not_before > now + HELD_MAX {
         return Err(wrong("/send_at", "more than 60 days ahead".into()));
     }
     if let Err(error) = super::extra::check(&request.extra) {
-        return Err(wrong("/extra", error.to_string()));
+        return Err(wrong("/metadata", error.to_string()));
+    }
+    let mut fields = request.template.headers.iter();
+    if request.unsubscribe && fields.any(|(name, _)| unsubscribe::is_field(name)) {
+        let words = "List-Unsubscribe is ours when links to unsubscribe are asked for";
+        return Err(wrong("/template/headers", words.into()));
     }
     let hostname = live.settings.server.hostname().to_string();
     let mut random = [[0; 16]; 2];
     for octets in &mut random {
         crate::login::random(octets).map_err(ours)?;
     }
-    let received = Received {
-        source: ReceivedFrom::Submission,
-        by_host: &hostname,
-        by_address: None,
-        with: WithProtocol {
-            greeting: Greeting::Http,
-            tls: false,
-            authenticated: true,
-        },
-        require_tls: request.require_tls == Some(true),
-        id: &id,
-        tls: None,
-        for_recipient: None,
-        date: MessageDate::utc(now),
-    };
+    let require_tls = request.require_tls == Some(true);
+    let received = received_field(&hostname, (&id, now), require_tls, None);
     let full_name = live.settings.accounts.get(&account);
     let common = Common {
         from: match &request.from {
@@ -120,7 +100,7 @@ pub(super) async fn make(
             .collect(),
         parts: request.template.clone(),
         defaults: request.defaults.clone(),
-        received: received.to_field(),
+        received,
         date: now,
         unsubscribe: match request.unsubscribe {
             true => live.settings.server.public_url(),

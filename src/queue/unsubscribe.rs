@@ -86,6 +86,13 @@ pub fn fields(public_url: &str, token: &str) -> [(&'static str, String); 2] {
     ]
 }
 
+/// Whether a header field is one of these.
+pub fn is_field(name: &str) -> bool {
+    ["List-Unsubscribe", "List-Unsubscribe-Post"]
+        .iter()
+        .any(|field| name.eq_ignore_ascii_case(field))
+}
+
 /// Where the page is; the link's last segment follows.
 pub const MOUNT: &str = "/unsubscribe";
 /// Octets of a link's last segment: with its name the field stays within a line of RFC 5322 2.1.1.
