@@ -50,10 +50,11 @@ impl Target {
             is_tls,
             host: host.to_ascii_lowercase(),
             port,
-            path: uri
-                .path_and_query()
-                .map_or("/", |path| path.as_str())
-                .to_string(),
+            path: match uri.path_and_query().map_or("/", |path| path.as_str()) {
+                // RFC 9112 3.2.1: the target of a request begins with a slash.
+                query if query.starts_with('?') => format!("/{query}"),
+                path => path.to_string(),
+            },
         })
     }
 
