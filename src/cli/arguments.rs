@@ -8,7 +8,8 @@ use std::str::FromStr;
 use dkim::limits::RSA_BITS_MAX;
 use lexopt::Arg::{Long, Short, Value};
 
-use super::table::{Opt, ROWS, Row, TEXTS, begins, overview};
+use super::options::{Opt, TEXTS};
+use super::table::{ROWS, Row, begins, overview};
 use crate::control::protocol::LOGINS_MAX;
 use crate::settings::local::{ACCOUNTS_MAX, PORT_OFFSET_MAX};
 

@@ -1,7 +1,7 @@
 //! `ringmail queue holdrules`.
 
 use super::arguments::Arguments;
-use super::table::Opt;
+use super::options::Opt;
 use super::which::Which;
 use super::{Failure, print};
 use crate::control::protocol::Request;

@@ -19,6 +19,7 @@ mod hold_rules;
 mod localserve;
 mod logins;
 mod mtasts;
+mod options;
 mod password;
 mod queue;
 mod retired;

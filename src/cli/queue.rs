@@ -7,8 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::arguments::Arguments;
+use super::options::Opt;
 use super::selection::{filter, filter_or_all, moment, signed, span};
-use super::table::{Command, Opt};
+use super::table::Command;
 use super::which::Which;
 use super::{Failure, print};
 use crate::control::protocol::{PAGE_MAX, Request};

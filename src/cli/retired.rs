@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::arguments::Arguments;
+use super::options::Opt;
 use super::selection::filter;
-use super::table::Opt;
 use super::which::Which;
 use super::{Failure, date, print};
 use crate::control::protocol::{PAGE_MAX, Request};

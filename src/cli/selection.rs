@@ -6,7 +6,7 @@ use message::MessageDate;
 
 use super::Failure;
 use super::arguments::Arguments;
-use super::table::Opt;
+use super::options::Opt;
 use crate::percore::wall_clock;
 use crate::queue::Filter;
 use crate::queue::id::QueueId;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::arguments::Arguments;
-use super::table::Opt;
+use super::options::Opt;
 use super::which::Which;
 use super::{Failure, date, print};
 use crate::control::protocol::Request;

@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::arguments::Arguments;
+use super::options::Opt;
 use super::selection::{moment, span};
-use super::table::{Command, Opt};
+use super::table::Command;
 use super::which::Which;
 use super::{Failure, date, notes, print};
 use crate::control::protocol::{Request, WebhookDeed};
