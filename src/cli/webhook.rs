@@ -255,7 +255,8 @@ fn hook(item: &Value, json: bool) -> String {
     if item["recipient"] != 0 {
         line.push_str(&format!(" of {}", item["recipient"]));
     }
-    line.push_str(&format!(", {} attempts", item["attempts"]));
+    let plural = if item["attempts"] == 1 { "" } else { "s" };
+    line.push_str(&format!(", {} attempt{plural}", item["attempts"]));
     match (item["success"].as_bool(), item["superseded_by"].as_u64()) {
         (None, _) => line.push_str(&format!(", next {}", date(&item["due"]))),
         (Some(true), _) => line.push_str(&format!(", delivered {}", date(&item["at"]))),
