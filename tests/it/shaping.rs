@@ -210,7 +210,10 @@ fn a_rate_is_kept_by_all_cores_together_and_says_so() {
         };
         all.iter().filter(limited).count() == 7
     });
-    // The one that a new site may be sent; the next is due in more than two hours.
+    // The one that a new site may be sent, which may be on its way still; the next is due in more
+    // than two hours, and the other seven wait for it.
+    wait_for(|| receiver.messages().len() == 1);
+    wait_for(|| waiting(&server).len() == 7);
     assert_eq!(receiver.messages().len(), 1);
     assert!(site(&server).is_some_and(|site| site.rate.is_some()));
 }
