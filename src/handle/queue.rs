@@ -21,7 +21,14 @@ impl PerCore {
         after: Option<Place>,
         limit: usize,
     ) -> Result<ControlAnswer, StoreError> {
-        let page = queue::select(self.own_shard(shard)?, filter, after, limit).await?;
+        let page = queue::select(
+            Some(&self.queue),
+            self.own_shard(shard)?,
+            filter,
+            after,
+            limit,
+        )
+        .await?;
         let now = self.wall_clock();
         let found = page.found.into_iter().map(|(stored, indexes)| {
             let why = |index| {

@@ -140,12 +140,9 @@ impl FanOut {
 
     async fn commit_entry(mut self, core: &Rc<PerCore>) -> Result<Option<QueueId>, StoreError> {
         let wanted = self.remote.as_ref().map_or(0, |r| r.recipients.len());
-        let queue_max = {
-            let live = core.live();
-            live.settings.server.queue.recipients_per_core_max as usize
-        };
-        if wanted > 0 && core.queue.count() + wanted > queue_max {
-            return Err(StoreError::Limit("the queue is full"));
+        if let Some(row) = &self.remote {
+            let bounds = core.live().settings.server.queue.bounds();
+            core.queue.has_room(&row.account, wanted, bounds)?;
         }
         if PENDING.get() >= PENDING_MAX {
             return Err(StoreError::Storage(StorageError::Busy));

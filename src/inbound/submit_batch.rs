@@ -258,13 +258,8 @@ async fn commit(
         content, memory, ..
     } = finished;
     let count = row.recipients.len();
-    let queue_max = {
-        let live = core.live();
-        live.settings.server.queue.recipients_per_core_max as usize
-    };
-    if core.queue.count() + count > queue_max {
-        return Err(StoreError::Limit("the queue is full"));
-    }
+    let bounds = core.live().settings.server.queue.bounds();
+    core.queue.has_room(&row.account, count, bounds)?;
     let shard = match &mark {
         Some(mark) => Some(mark.shard.clone()),
         None => core.next_shard(),

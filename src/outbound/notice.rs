@@ -210,15 +210,13 @@ async fn send(
     recipients: &[(u32, RecipientRow)],
     report: Composed,
 ) -> Result<(), StoreError> {
-    let (lifetime, most) = {
+    let (lifetime, bounds) = {
         let live = core.live();
         let queue = &live.settings.server.queue;
         let lifetime = queue.give_up_after_secs.duration().as_secs();
-        (lifetime, queue.recipients_per_core_max as usize)
+        (lifetime, queue.bounds())
     };
-    if core.queue.count() >= most {
-        return Err(StoreError::Limit("the queue is full"));
-    }
+    core.queue.has_room("", 1, bounds)?;
     let now = core.wall_clock();
     let mut row = MessageRow {
         size: 0,

@@ -126,6 +126,6 @@ pub async fn resume(queue: &Rc<Queue>, shard: &Rc<Shard>) -> Result<u64, StoreEr
 /// Messages read at once at the start.
 const SLICE: usize = 500;
 /// Recipients of messages that are in memory at once, but for those of the last one: a message may have ten thousand.
-const WEIGHT_MAX: usize = 10_000;
+pub(super) const WEIGHT_MAX: usize = 10_000;
 /// Rows read at once, at least.
 const SLICE_MIN: usize = 50;

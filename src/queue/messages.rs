@@ -15,6 +15,7 @@ use shards::segments::BodyId;
 use shards::storage::{Batch, Shard};
 
 use super::batch::{self, BatchRow};
+use super::by_account::ByAccount;
 use super::events::{self, EventKind, Interest, Question};
 use super::hold_rules::HoldRules;
 use super::hooks::{Hooks, hook_event};
@@ -26,6 +27,7 @@ use super::rows::{
 };
 use super::suppression::Lists;
 use super::waiting::{Entry, New, Waiting, clamp};
+use crate::settings::Bounds;
 use crate::store::StoreError;
 
 use message::READERS_MAX;
@@ -61,6 +63,8 @@ pub struct Queue {
     kicked: RefCell<BTreeSet<String>>,
     /// Recipients that are held.
     held: Cell<usize>,
+    /// Whose messages are whose.
+    by_account: RefCell<ByAccount>,
     /// What accounts want of events.
     interests: RefCell<Interests>,
     /// Suppression lists of accounts whose mail is here.
@@ -108,6 +112,7 @@ impl Queue {
             moved: RefCell::default(),
             kicked: RefCell::default(),
             held: Cell::new(0),
+            by_account: RefCell::default(),
             interests: RefCell::new(Rc::new(|_| None)),
             lists: Lists::default(),
             hooks: Hooks::default(),
@@ -171,6 +176,43 @@ impl Queue {
     /// Recipients that are held.
     pub fn held(&self) -> usize {
         self.held.get()
+    }
+
+    /// Whether so many recipients more of an account (empty: the server's own) fit into the queue.
+    pub fn has_room(&self, account: &str, more: usize, bounds: Bounds) -> Result<(), StoreError> {
+        if self.count() + more > bounds.all {
+            return Err(StoreError::Limit("the queue is full"));
+        }
+        let own = self.by_account.borrow().recipients(account);
+        match account.is_empty() || own + more <= bounds.of_account {
+            true => Ok(()),
+            false => Err(StoreError::Limit(
+                "the queue has no room for more of this account",
+            )),
+        }
+    }
+
+    /// Messages of an account in a shard from one on, at most so many; none: not all are known yet.
+    pub(super) fn of_account(
+        &self,
+        account: &str,
+        shard: u16,
+        from: BodyId,
+        most: usize,
+    ) -> Option<Vec<BodyId>> {
+        let own = self.by_account.borrow();
+        (self.resuming.get() == 0).then(|| own.messages(account, shard, from, most))
+    }
+
+    /// How many recipients of a message are left.
+    fn count_own(&self, message: &Message) {
+        let left = match message.gone.get() {
+            true => 0,
+            false => (message.row.recipients.len() - message.done.get()) as u32,
+        };
+        let are_found = self.resuming.get() == 0;
+        let mut own = self.by_account.borrow_mut();
+        own.set(&message.row.account, message.key(), left, are_found);
     }
 
     /// Seconds since 1970.
@@ -245,6 +287,7 @@ impl Queue {
         if message.gone.get() {
             return;
         }
+        self.count_own(&message);
         let now = (self.clock)();
         let rows = |index| message.recipient(index);
         let all = 0..message.row.recipients.len() as u32;
@@ -266,6 +309,7 @@ impl Queue {
 
     /// The same of a batch, which may have ten thousand recipients: they come in line a slice at a time.
     pub async fn accepted_batch(self: &Rc<Self>, message: &Rc<Message>) {
+        self.count_own(message);
         let count = message.row.recipients.len() as u32;
         let mut from = 0;
         while from < count && !message.gone.get() {
@@ -315,6 +359,10 @@ impl Queue {
             from = to;
             rt::yield_if_needed().await;
         }
+        let done = stored.changed.iter().filter(|(_, row)| row.is_done());
+        let left = count.saturating_sub(done.count() as u32);
+        let (account, key) = (&stored.message.account, (shard.id().0, stored.body.0));
+        self.by_account.borrow_mut().found(account, key, left);
         if is_over {
             // A stop came between the end of its last recipient and its removal: whoever takes it sees to that.
             self.add(
@@ -739,6 +787,7 @@ impl Queue {
             return Ok(());
         }
         message.shard.commit(permit, batch).await?;
+        self.count_own(message);
         // Who does not stand in line yet will stand there as he is then.
         for (index, state, was_due) in changed {
             if index < message.stood.get() {
@@ -851,6 +900,9 @@ pub(super) struct Resuming(Rc<Queue>);
 impl Drop for Resuming {
     fn drop(&mut self) {
         self.0.resuming.set(self.0.resuming.get() - 1);
+        if self.0.resuming.get() == 0 {
+            self.0.by_account.borrow_mut().all_found();
+        }
         self.0.changed.notify();
     }
 }

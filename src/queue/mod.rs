@@ -5,6 +5,7 @@
 //! trusted: the submission flow has checked the sender. No sockets and no DNS here, and nobody above is called.
 
 pub mod batch;
+mod by_account;
 pub mod events;
 pub mod from_id;
 mod hold_rules;

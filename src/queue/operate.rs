@@ -256,7 +256,7 @@ impl Queue {
             found,
             looked_at,
             next,
-        } = select(shard, filter, after, PAGE).await?;
+        } = select(Some(self), shard, filter, after, PAGE).await?;
         let fit = found.iter().map(|(_, indexes)| indexes.len() as u64).sum();
         let changed = Rc::new(Cell::new(0));
         let mut found = found.into_iter();

@@ -10,6 +10,7 @@ use shards::storage::Shard;
 
 use super::id::{QueueId, first_of};
 use super::load;
+use super::messages::Queue;
 use super::rows::{MessageRow, Recipient, RecipientRow, State, Stored};
 use crate::settings::names::canonical_domain;
 use crate::store::StoreError;
@@ -124,8 +125,10 @@ pub struct Page {
     pub next: Option<Place>,
 }
 
-/// Recipients of a shard that fit, after a place, at most so many. A page may be short, and even empty, before the last.
+/// Recipients of a shard that fit, after a place, at most so many. A page may be short, and even empty, before the last. Where the filter names an account
+/// nothing of others is looked at, but at the start, before the queue knows whose messages are whose.
 pub async fn select(
+    queue: Option<&Queue>,
     shard: &Rc<Shard>,
     filter: &Filter,
     after: Option<Place>,
@@ -133,12 +136,13 @@ pub async fn select(
 ) -> Result<Page, StoreError> {
     let most = most.max(1);
     match filter.ids.is_empty() {
-        true => by_row(shard, filter, after, most).await,
+        true => by_row(queue, shard, filter, after, most).await,
         false => by_number(shard, filter, after, most).await,
     }
 }
 
 async fn by_row(
+    queue: Option<&Queue>,
     shard: &Rc<Shard>,
     filter: &Filter,
     after: Option<Place>,
@@ -151,13 +155,15 @@ async fn by_row(
     // More and more at once: a message has one recipient or a thousand.
     let mut slice = SLICE_MIN;
     loop {
-        let (messages, more) = load::page(shard, from, slice).await?;
-        let Some(last) = messages.last().map(|m| m.body) else {
+        let Some((messages, last, more)) = read(queue, shard, filter, from, slice).await? else {
             return Ok(page);
         };
-        seen += messages.len();
+        seen += slice;
         for stored in messages {
             let body = stored.body;
+            if (filter.account.as_ref()).is_some_and(|name| *name != stored.message.account) {
+                continue;
+            }
             let mut fitting = Vec::new();
             for (index, recipient) in (0u32..).zip(&stored.message.recipients) {
                 let place = Place {
@@ -198,6 +204,39 @@ async fn by_row(
         from = Some(last);
         slice = (slice * 2).min(MESSAGES_MAX - seen);
     }
+}
+
+/// The next messages after one, the last one that was looked at, and whether there may be more. None: there are none.
+async fn read(
+    queue: Option<&Queue>,
+    shard: &Rc<Shard>,
+    filter: &Filter,
+    after: Option<BodyId>,
+    most: usize,
+) -> Result<Option<(Vec<Stored>, BodyId, bool)>, StoreError> {
+    let from = BodyId(after.map_or(0, |body| body.0.saturating_add(1)));
+    let account = filter.account.as_ref();
+    let Some(own) = account.and_then(|name| queue?.of_account(name, shard.id().0, from, most))
+    else {
+        let (messages, more) = load::page(shard, after, most).await?;
+        let last = messages.last().map(|m| m.body);
+        return Ok(last.map(|last| (messages, last, more)));
+    };
+    let (mut messages, mut weight) = (Vec::new(), 0);
+    let (mut last, mut is_all) = (None, own.len() < most);
+    for body in own {
+        if weight > load::WEIGHT_MAX {
+            is_all = false;
+            break;
+        }
+        // One that ended just now is not there any more.
+        if let Some(stored) = load::find(shard, body).await? {
+            weight += stored.message.recipients.len();
+            messages.push(stored);
+        }
+        last = Some(body);
+    }
+    Ok(last.map(|last| (messages, last, !is_all)))
 }
 
 async fn by_number(

@@ -14,6 +14,7 @@ use super::retired::RetiredFilter;
 use super::retry::{Schedule, Verdict, after, group};
 use super::rows::{Attempt, Notice, Recipient, State};
 use super::*;
+use crate::settings::Bounds;
 use crate::store::StoreError;
 use crate::store::tests::{Context, store};
 
@@ -55,8 +56,11 @@ fn row(addresses: &[&str]) -> MessageRow {
 
 /// Commits a message; it is not in line yet.
 async fn coming(queue: &Rc<Queue>, shard: &Rc<Shard>, addresses: &[&str]) -> Rc<Message> {
+    coming_as(queue, shard, row(addresses)).await
+}
+
+async fn coming_as(queue: &Rc<Queue>, shard: &Rc<Shard>, mut row: MessageRow) -> Rc<Message> {
     let mut batch = Batch::default();
-    let mut row = row(addresses);
     let content = NewContent {
         bytes: Arc::new(b"hello\r\n".to_vec()),
         external: None,
@@ -72,12 +76,15 @@ async fn coming(queue: &Rc<Queue>, shard: &Rc<Shard>, addresses: &[&str]) -> Rc<
 async fn accept(queue: &Rc<Queue>, shard: &Rc<Shard>, addresses: &[&str]) -> BodyId {
     let message = coming(queue, shard, addresses).await;
     let body = message.body;
-    let content = Content {
+    queue.accepted(message, octets());
+    body
+}
+
+fn octets() -> Content {
+    Content {
         bytes: Arc::new(b"X: y\r\nhello\r\n".to_vec()),
         external: None,
-    };
-    queue.accepted(message, content);
-    body
+    }
 }
 
 async fn operate(queue: &Rc<Queue>, shard: &Rc<Shard>, filter: Filter, deed: Deed) -> u64 {
@@ -118,7 +125,7 @@ async fn record(work: Work, verdict: Verdict) {
 }
 
 async fn stored(shard: &Rc<Shard>) -> Vec<(State, i64)> {
-    let page = select(shard, &Filter::default(), None, 1_000)
+    let page = select(None, shard, &Filter::default(), None, 1_000)
         .await
         .unwrap();
     let all = page.found.iter().flat_map(|(stored, indexes)| {
@@ -391,7 +398,7 @@ fn pages_of_a_selection_tell_each_recipient_once() {
         let pages = async |filter: Filter, most: usize| {
             let (mut found, mut after) = (Vec::new(), None);
             loop {
-                let page = select(shard, &filter, after, most).await.unwrap();
+                let page = select(None, shard, &filter, after, most).await.unwrap();
                 let of_page = page.found.iter().flat_map(|(stored, indexes)| {
                     let id = |index: &u32| stored.id(shard.id().0, *index).unwrap().get();
                     indexes.iter().map(id)
@@ -436,6 +443,84 @@ fn pages_of_a_selection_tell_each_recipient_once() {
             };
             assert_eq!(pages(both, most).await, [ids[7]], "{most}");
         }
+    });
+    store.close();
+}
+
+#[test]
+fn an_account_finds_its_own_and_has_a_share() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let shard = &context.shards[0];
+        let queue = queue(&context);
+        let anna = |most: usize| Bounds {
+            all: 1_000,
+            of_account: most,
+        };
+        let mut own = Vec::new();
+        for n in 0..20 {
+            let mut row = row(&["a@a.example", "b@b.example"]);
+            row.account = if n % 4 == 1 { "ben" } else { "anna" }.into();
+            let message = coming_as(&queue, shard, row).await;
+            if n % 4 == 1 {
+                own.extend((0..2).map(|index| message.id(index)));
+            }
+            queue.accepted(message, octets());
+        }
+        let of_ben = Filter {
+            account: Some("ben".into()),
+            state: Some(State::Waiting),
+            ..Filter::default()
+        };
+        let pages = async |queue: Option<&Queue>, most: usize| {
+            let (mut found, mut after, mut looked_at) = (Vec::new(), None, 0);
+            loop {
+                let page = select(queue, shard, &of_ben, after, most).await.unwrap();
+                for (stored, indexes) in &page.found {
+                    let id = |index: &u32| stored.id(shard.id().0, *index).unwrap().get();
+                    found.extend(indexes.iter().map(id));
+                }
+                looked_at += page.looked_at;
+                match page.next {
+                    Some(next) => after = Some(next),
+                    None => return (found, looked_at),
+                }
+            }
+        };
+        for most in [1, 2, 3, 5, 100] {
+            for queue in [None, Some(&*queue)] {
+                assert_eq!(pages(queue, most).await, (own.clone(), 10), "{most}");
+            }
+        }
+        let room = |queue: &Queue, account: &str, most| queue.has_room(account, 1, anna(most));
+        assert!(room(&queue, "ben", 11).is_ok() && room(&queue, "ben", 10).is_err());
+        assert!(room(&queue, "anna", 31).is_ok() && room(&queue, "anna", 30).is_err());
+        assert!(room(&queue, "", 0).is_ok() && room(&queue, "carl", 1).is_ok());
+        // Each that is over makes room, and a message goes with its last one.
+        let one = Filter {
+            ids: vec![own[1]],
+            ..Filter::default()
+        };
+        assert_eq!(operate(&queue, shard, one, Deed::Drop {}).await, 1);
+        assert!(room(&queue, "ben", 10).is_ok() && room(&queue, "ben", 9).is_err());
+        let domain = Filter {
+            domain: Some("a.example".into()),
+            ..of_ben.clone()
+        };
+        assert_eq!(operate(&queue, shard, domain, Deed::Drop {}).await, 5);
+        let left: Vec<u64> = own[2..].iter().copied().skip(1).step_by(2).collect();
+        for queue in [None, Some(&*queue)] {
+            assert_eq!(pages(queue, 3).await.0, left);
+        }
+        assert!(room(&queue, "ben", 5).is_ok() && room(&queue, "ben", 4).is_err());
+        // The same after a start, and while it goes on nobody else's are told.
+        let again = Queue::new(&context.shards, 1 << 20, || NOW.get());
+        let resuming = again.resuming();
+        assert_eq!(pages(Some(&again), 3).await.0, left);
+        drop(resuming);
+        resume(&again, shard).await.unwrap();
+        assert_eq!(pages(Some(&again), 3).await, (left, 8));
+        assert!(room(&again, "ben", 5).is_ok() && room(&again, "ben", 4).is_err());
     });
     store.close();
 }

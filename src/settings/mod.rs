@@ -61,7 +61,7 @@ pub use oauth::{Oauth, ProviderUrl, TokenAlgorithm, TokenCheck};
 pub use outbound::{Outbound, Route, SmarthostTls, Transport, TransportKind};
 pub use pool::{Pool, PoolMember, WarmUp};
 pub use problem::{Place, Problem, Problems, Unfinished};
-pub use queue::Queue;
+pub use queue::{Bounds, Queue};
 pub use sendmail::Sendmail;
 pub use server::{
     Cores, HttpCore, InitialMailboxes, Log, LogFormat, LogLevel, Server, ShardCores, Storage,

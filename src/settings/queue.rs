@@ -19,12 +19,33 @@ pub struct Queue {
     pub hold_max_secs: Secs,
     /// Recipients that wait, on a core; more are refused for the time being.
     pub recipients_per_core_max: u32,
+    /// Those of one account, on a core.
+    pub account_recipients_per_core_max: u32,
     /// Octets of messages a core keeps in memory from their acceptance to their first attempt; others are read again.
     pub fresh_memory_bytes: super::units::Bytes,
     /// Whether addresses that fail for good are put on the suppression list of the account that wrote to them.
     pub suppress_on_failure: bool,
     /// How long recipients that are over are kept with their results; 0: they are not.
     pub keep_retired_secs: Secs,
+}
+
+impl Queue {
+    /// How many recipients may wait on a core.
+    pub fn bounds(&self) -> Bounds {
+        Bounds {
+            all: self.recipients_per_core_max as usize,
+            of_account: self.account_recipients_per_core_max as usize,
+        }
+    }
+}
+
+/// Recipients that may wait on a core.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Of all together.
+    pub all: usize,
+    /// Of one account.
+    pub of_account: usize,
 }
 
 impl Default for Queue {
@@ -35,6 +56,7 @@ impl Default for Queue {
             delay_notice_after_secs: Secs::minutes(4 * 60),
             hold_max_secs: Secs::minutes(60 * 24 * 60),
             recipients_per_core_max: 2_000_000,
+            account_recipients_per_core_max: 1_000_000,
             fresh_memory_bytes: super::units::Bytes::mib(32),
             suppress_on_failure: true,
             keep_retired_secs: Secs::new(0),

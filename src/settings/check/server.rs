@@ -465,6 +465,7 @@ fn ranges(server: &Server) -> Vec<(&'static str, u64, u64, u64)> {
         ("webhooks.disable_after_secs", hooks.disable_after_secs.0.as_secs(), 1, 3660 * 86_400),
         ("webhooks.give_up_after_secs", hooks.give_up_after_secs.0.as_secs(), 1, 3660 * 86_400),
         ("queue.recipients_per_core_max", queue.recipients_per_core_max.into(), 1, 100_000_000),
+        ("queue.account_recipients_per_core_max", queue.account_recipients_per_core_max.into(), 1, 100_000_000),
         ("limits.auth.argon2_passes", auth.argon2_passes.into(), 1, 64),
         ("limits.auth.records_kept_days", auth.records_kept_days.into(), 1, 3650),
         ("limits.auth.records_max", auth.records_max.into(), 20, 1_000_000),
