@@ -23,6 +23,7 @@ use crate::queue::rows::{MessageRow, Notify, Owed, Recipient, RecipientRow};
 use crate::queue::{self, Content, Message};
 use crate::recipes::{self, NotMade, Signed};
 use crate::settings::AccountName;
+use crate::signing::{SigningError, signatures};
 use crate::store::{INBOX, NewContent, NewMessage, StoreError, thread_row};
 
 /// Tells the sender of a message what he has to hear of it.
@@ -244,11 +245,16 @@ async fn send(
         extra: Default::default(),
         batch: None,
     };
-    let bytes = Arc::new(report.octets);
-    let content = NewContent {
-        bytes: bytes.clone(),
+    let mut content = NewContent {
+        bytes: Arc::new(report.octets),
         external: None,
     };
+    let signed = signed(core, &content, &row).await?;
+    let bytes = match signed.as_str() {
+        "" => content.bytes.clone(),
+        fields => Arc::new([fields.as_bytes(), &content.bytes].concat()),
+    };
+    content.bytes = bytes.clone();
     let shard = message.shard().clone();
     let mut planned = None;
     let change = |message: &Message| paid(message, owed, recipients);
@@ -267,6 +273,25 @@ async fn send(
         core.queue.accepted(message, content);
     }
     Ok(())
+}
+
+/// The DKIM-Signature fields of a report, if the domain of this host has a key: a report that nobody vouches for may end among the spam.
+async fn signed(
+    core: &Rc<PerCore>,
+    content: &NewContent,
+    row: &MessageRow,
+) -> Result<String, StoreError> {
+    let hostname = core.live().settings.server.hostname().to_string();
+    let facts = ("", row.smtputf8, row.expires);
+    match signatures(core, (report::AUTHOR, &hostname), (content, None), facts).await {
+        Ok(fields) => Ok(fields),
+        Err(SigningError::Pool(_)) => Err(StoreError::Storage(StorageError::Busy)),
+        // It is worth more than its signature.
+        Err(error) => {
+            tracing::warn!(%error, "a report goes out without a DKIM signature");
+            Ok(String::new())
+        }
+    }
 }
 
 /// Who hears of a message.

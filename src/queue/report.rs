@@ -67,7 +67,7 @@ pub fn compose(subject: &Subject<'_>, facts: &Facts<'_>) -> Option<Composed> {
     } = subject;
     let hostname = facts.hostname;
     let to = address(&message.reverse_path)?;
-    let from = address(&format!("mailer-daemon@{hostname}"))?;
+    let from = address(&format!("{AUTHOR}@{hostname}"))?;
     let parts: Vec<Part<'_>> = subject
         .told
         .iter()
@@ -259,6 +259,8 @@ fn reply(attempt: &Attempt) -> Option<Reply> {
     })
 }
 
+/// The localpart from which reports come.
+pub const AUTHOR: &str = "mailer-daemon";
 /// Octets of a message's body that a report returns at most.
 const RETURNED_MAX: u64 = 64 << 10;
 

@@ -6,10 +6,12 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
+use ::dkim::{KeyRecord, SigningKey, Status};
 use ringmail::settings::Door;
 use serde_json::Value;
 
 use crate::crash::{command, reply};
+use crate::dkim::verified;
 use crate::filled::{assert_checked, imap, stop};
 use crate::folder::Folder;
 use crate::program::{Localserve, ringmail};
@@ -152,7 +154,20 @@ fn mail_from_elsewhere_is_reported_unless_its_sender_is_nobody() {
     // An address literal is nobody's here: its report waits for the next hop, with nobody to be told of it.
     let literal = "<queue451@[192.0.2.1]>";
     send(&server, 25, literal, &me, "hello").unwrap();
-    wait_for_queue(dir.path(), is_report_elsewhere);
+    let report = wait_for_queue(dir.path(), is_report_elsewhere);
+    // It is signed by the domain that it comes from, as it goes out.
+    let id = report[0]["id"].to_string();
+    let dump = ["queue", "dump", &id, "--dir", dir.path().to_str().unwrap()];
+    let dump = ringmail(&dump).out;
+    let pem = std::fs::read_to_string(dir.path().join("localhost.dkim.key")).unwrap();
+    let record = KeyRecord::of_key(&SigningKey::from_pem(&pem).unwrap());
+    let records = [("localserve._domainkey.localhost", &record)];
+    assert_eq!(
+        verified(dump.as_bytes(), &records),
+        [("localserve".to_string(), Status::Pass)],
+        "{dump}"
+    );
+    assert!(dump.contains("i=mailer-daemon@localhost;"), "{dump}");
     assert_eq!(inbox(&server), [arrived, "m", "m", "m"]);
     stop(server);
     assert_checked(dir.path());
