@@ -3,7 +3,7 @@
 //!
 //! | a day | the next day |
 //! |---|---|
-//! | complaints beyond `complaints_max_per_mille` | half |
+//! | complaints beyond `complaints_max_per_mille` of what was accepted on the best of this and the three days before | half |
 //! | deferrals beyond twice `deferrals_max_percent` | half |
 //! | deferrals beyond `deferrals_max_percent` | the same |
 //! | too little was sent to tell: below `judged_from`, or half of what was allowed | the same |
@@ -184,7 +184,7 @@ impl State {
         }
         let (after, verdict) = match self.is_forgotten(today) {
             true => (rules.first_per_day, Verdict::BegunAgain),
-            false => judge(self.cap, &self.counts, rules),
+            false => judge(self.cap, &self.counts, self.accepted_lately(), rules),
         };
         self.judgements.push(Judgement {
             day: self.day,
@@ -207,6 +207,15 @@ impl State {
         today.saturating_sub(self.day) >= FORGOTTEN_AFTER
     }
 
+    /// The most that was accepted on a day of those that complaints of today may be about.
+    fn accepted_lately(&self) -> u32 {
+        let mut lately = self.judgements.iter().rev();
+        let lately = lately
+            .by_ref()
+            .take_while(|j| j.day + COMPLAINED_WITHIN >= self.day);
+        lately.fold(self.counts.accepted, |most, j| most.max(j.counts.accepted))
+    }
+
     /// Gives out recipients of today: so many at most, fewer when few are left, so that cores share what there is.
     pub fn give(&mut self, wanted: u32) -> u32 {
         let left = self.cap.saturating_sub(self.given);
@@ -226,12 +235,13 @@ impl State {
     }
 }
 
-fn judge(cap: u32, counts: &Counts, rules: &WarmUp) -> (u32, Verdict) {
+/// What is allowed after a day. Complaints come for mail of days before, too: they are held against what was accepted `lately`.
+fn judge(cap: u32, counts: &Counts, lately: u32, rules: &WarmUp) -> (u32, Verdict) {
     let lowered = (cap / 2).max(rules.first_per_day.min(cap));
     let sent = counts.sent();
     let is_enough = sent >= rules.judged_from;
     let complaints = u64::from(counts.complaints) * 1_000;
-    let bearable = u64::from(counts.accepted) * u64::from(rules.complaints_max_per_mille);
+    let bearable = u64::from(lately) * u64::from(rules.complaints_max_per_mille);
     // One complaint of a few messages says nothing.
     if counts.complaints > 1 && complaints > bearable {
         return (lowered, Verdict::LoweredComplaints);
@@ -263,6 +273,8 @@ pub fn day_of(secs: i64) -> u32 {
 
 /// Days that are remembered.
 const JUDGEMENTS_MAX: usize = 30;
+/// Days within which most readers complain that do.
+const COMPLAINED_WITHIN: u32 = 3;
 /// Days without mail after which receivers know nothing of an address.
 const FORGOTTEN_AFTER: u32 = 30;
 /// Lots that a day is given out in, at least; and recipients of one at most.
@@ -321,7 +333,7 @@ mod tests {
             (800, counts(800, 0, 0, 2), 400, Verdict::LoweredComplaints),
             (800, counts(0, 0, 0, 2), 400, Verdict::LoweredComplaints),
         ] {
-            let judged = judge(cap, &counts, &rules);
+            let judged = judge(cap, &counts, counts.accepted, &rules);
             assert_eq!(judged, (after, verdict), "{cap} {counts:?}");
         }
     }
@@ -354,7 +366,34 @@ mod tests {
             growth_percent: 101,
             ..rules
         };
-        assert_eq!(judge(10, &counts(10, 0, 0, 0), &slow), (11, Verdict::Grown));
+        assert_eq!(
+            judge(10, &counts(10, 0, 0, 0), 10, &slow),
+            (11, Verdict::Grown)
+        );
+    }
+
+    #[test]
+    fn complaints_of_a_quiet_day_are_about_days_before() {
+        let rules = WarmUp::default();
+        for (quiet_days, verdict) in [
+            (0, Verdict::HeldTooLittle),
+            (2, Verdict::HeldTooLittle),
+            (3, Verdict::LoweredComplaints),
+        ] {
+            let mut state = State::new(&rules, 7);
+            state.cap = 4_000;
+            state.settle(0, 7, counts(4_000, 0, 0, 0));
+            let mut day = 8;
+            state.advance(&rules, day);
+            for _ in 0..quiet_days {
+                day += 1;
+                state.advance(&rules, day);
+            }
+            state.settle(0, day, counts(10, 0, 0, 4));
+            state.advance(&rules, day + 1);
+            let last = state.judgements.last().unwrap();
+            assert_eq!(last.verdict, verdict, "{quiet_days}");
+        }
     }
 
     #[test]
