@@ -5,14 +5,15 @@ mod message;
 mod work;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
+use futures_channel::oneshot;
 use shards::rt::{self, Event, Turns};
 use shards::segments::BodyId;
-use shards::storage::{Batch, Shard};
+use shards::storage::{Batch, Shard, StorageError};
 
 use super::batch::{self, BatchRow};
 use super::by_account::ByAccount;
@@ -52,7 +53,7 @@ pub struct Queue {
     /// Messages that came just now, kept for their first attempt.
     fresh: RefCell<HashMap<(u16, u64), Rc<Message>>>,
     /// Recipients that somebody works on.
-    under_way: RefCell<HashSet<(u16, u64, u32)>>,
+    under_way: RefCell<BTreeSet<(u16, u64, u32)>>,
     /// Messages whose senders have still to be told something.
     owing: RefCell<VecDeque<(u16, u64)>>,
     /// Those of them that could not be told when it was tried.
@@ -711,7 +712,8 @@ impl Queue {
         }
     }
 
-    /// Changes recipients of a message, one change after the other; durable when it returns. The change is made from what is there then.
+    /// Changes recipients of a message, one change after the other; durable when it returns. The change is made from what is there then. The next one
+    /// does not wait until this one is durable, which is so in their order: what came of a batch's ten thousand recipients shares syncs.
     pub async fn change(
         self: &Rc<Self>,
         message: &Rc<Message>,
@@ -740,7 +742,7 @@ impl Queue {
         octets: usize,
         add: impl FnOnce(&mut Batch),
     ) -> Result<(), StoreError> {
-        let _turn = message.turn.take(1).await;
+        let turn = message.turn.take(1).await;
         if message.gone.get() {
             return Ok(());
         }
@@ -757,10 +759,23 @@ impl Queue {
                 progress.count(&before, &row);
             }
             self.owe_events(message, index, &mut row);
-            changed.push((index, before.state, due(&message.row, &before)));
+            // Who does not stand in line yet will stand there as he is then.
+            if index < message.stood.get() {
+                changed.push(Changed {
+                    index,
+                    was_held: before.state == State::Held,
+                    was_due: due(&message.row, &before),
+                    is_held: row.state == State::Held,
+                    due: due(&message.row, &row),
+                    is_worked_on: worked_on.contains(&index),
+                });
+            }
             batch.put(recipient_key(message.body, index), encode_recipient(&row));
             message.written.borrow_mut().insert(index);
             message.put(index, row);
+            if worked_on.contains(&index) {
+                message.recorded.borrow_mut().insert(index);
+            }
         }
         // What an attempt reads stays until it has ended.
         let done = message.is_over() && !self.is_sent_by_another(message, worked_on);
@@ -786,13 +801,30 @@ impl Queue {
         if batch.is_empty() {
             return Ok(());
         }
-        message.shard.commit(permit, batch).await?;
-        self.count_own(message);
-        // Who does not stand in line yet will stand there as he is then.
-        for (index, state, was_due) in changed {
-            if index < message.stood.get() {
-                self.moved(message, index, (state, was_due), worked_on);
+        let (queue, kept) = (self.clone(), message.clone());
+        let (sender, durable) = oneshot::channel();
+        message.shard.submit(permit, batch, move |result| {
+            if result.is_ok() {
+                queue.is_durable(&kept, &changed, done);
             }
+            let _ = sender.send(result);
+        });
+        // Who finds that it is gone may believe so.
+        let _turn = done.then_some(turn);
+        match durable.await {
+            Ok(result) => result.map(|_| ()).map_err(StoreError::Storage),
+            Err(_) => Err(StoreError::Storage(StorageError::Poisoned(
+                message.shard.id(),
+                "the commit thread has stopped".into(),
+            ))),
+        }
+    }
+
+    /// A change is durable. Called in the order of the changes.
+    fn is_durable(&self, message: &Rc<Message>, changed: &[Changed], done: bool) {
+        self.count_own(message);
+        for changed in changed {
+            self.moved(message, changed);
         }
         if done {
             self.recipes
@@ -803,23 +835,19 @@ impl Queue {
             self.let_go_if_tried(message);
         }
         self.changed.notify();
-        Ok(())
     }
 
     /// A recipient of a message that stands in line was changed: it stands where it should then.
-    fn moved(
-        &self,
-        message: &Message,
-        index: u32,
-        (state, was_due): (State, Option<i64>),
-        worked_on: &[u32],
-    ) {
-        let row = message.recipient(index);
-        let is = usize::from(row.state == State::Held);
-        let was = usize::from(state == State::Held);
+    fn moved(&self, message: &Message, changed: &Changed) {
+        let Changed {
+            index,
+            was_due,
+            due,
+            ..
+        } = *changed;
+        let (is, was) = (usize::from(changed.is_held), usize::from(changed.was_held));
         self.held.set((self.held.get() + is).saturating_sub(was));
-        let due = due(&message.row, &row);
-        if worked_on.contains(&index) {
+        if changed.is_worked_on {
             if let Some(due) = due {
                 self.again(message, index, due);
             }
@@ -840,9 +868,10 @@ impl Queue {
 
     fn is_sent_by_another(&self, message: &Message, worked_on: &[u32]) -> bool {
         let (shard, body) = message.key();
-        let under_way = self.under_way.borrow();
-        (0..message.row.recipients.len() as u32)
-            .any(|index| !worked_on.contains(&index) && under_way.contains(&(shard, body, index)))
+        let (under_way, recorded) = (self.under_way.borrow(), message.recorded.borrow());
+        let of_message = under_way.range((shard, body, 0)..=(shard, body, u32::MAX));
+        let mut others = of_message.filter(|(.., index)| !worked_on.contains(index));
+        others.any(|(.., index)| !recorded.contains(index))
     }
 
     fn again(&self, message: &Message, index: u32, due: i64) {
@@ -882,6 +911,17 @@ impl Queue {
             self.let_go(message);
         }
     }
+}
+
+/// A recipient in line before and after a change.
+struct Changed {
+    index: u32,
+    was_held: bool,
+    was_due: Option<i64>,
+    is_held: bool,
+    due: Option<i64>,
+    /// Whoever changed it had taken it out of line.
+    is_worked_on: bool,
 }
 
 /// When something is to be done about a recipient; none: nothing any more.

@@ -34,6 +34,8 @@ pub struct Message {
     /// Octets of the content that count in the queue's budget.
     pub(super) counted: Cell<usize>,
     pub(super) turn: Rc<Turns>,
+    /// Recipients under way whose attempt has ended: what came of it is being written.
+    pub(super) recorded: RefCell<BTreeSet<u32>>,
     /// Of those who tell its sender something.
     pub(super) telling: Rc<Turns>,
     pub(super) gone: Cell<bool>,
@@ -245,6 +247,7 @@ impl Message {
             content: RefCell::default(),
             counted: Cell::new(0),
             turn: Rc::default(),
+            recorded: RefCell::default(),
             telling: Rc::default(),
             gone: Cell::new(false),
             stood: Cell::new(u32::MAX),

@@ -83,6 +83,7 @@ impl Work {
             let over = recorded.contains(index);
             if over {
                 queue.under_way.borrow_mut().remove(&(shard, body, *index));
+                message.recorded.borrow_mut().remove(index);
             }
             !over
         });
@@ -99,6 +100,7 @@ impl Drop for Work {
                 .borrow_mut()
                 .remove(&(shard, body, *index));
             self.message.asked.borrow_mut().remove(index);
+            self.message.recorded.borrow_mut().remove(index);
             let due = (self.queue.clock)() + self.later;
             self.queue.again(&self.message, *index, due);
         }
