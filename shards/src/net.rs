@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncWrite};
 use futures_lite::AsyncWriteExt;
+use futures_lite::future::poll_once;
 use futures_rustls::server::TlsStream;
 use futures_rustls::{TlsAcceptor, TlsConnector, client};
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -313,6 +314,26 @@ impl Connection {
             })
         })
         .await
+    }
+
+    /// The same of what is there by now; none: nothing. Does not wait.
+    pub async fn read_now<T>(&mut self, take: impl FnOnce(&[u8]) -> T) -> io::Result<Option<T>> {
+        let may_be_read = match &self.transport {
+            Transport::Plain(stream) => stream.may_be_read(),
+            Transport::Tls(stream, _) => {
+                let (stream, tls) = stream.get_ref();
+                !tls.wants_read() || stream.may_be_read()
+            }
+            Transport::Client(stream) => {
+                let (stream, tls) = stream.get_ref();
+                !tls.wants_read() || stream.may_be_read()
+            }
+            Transport::Gone => true,
+        };
+        match may_be_read {
+            true => poll_once(self.read_with(take)).await.transpose(),
+            false => Ok(None),
+        }
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {

@@ -180,7 +180,36 @@ impl Link {
 
     /// Whether nothing of the server's waits to be looked at: before TLS, it would be anybody's.
     pub fn is_silent(&self) -> bool {
-        self.used >= self.input.len()
+        self.used >= self.input.len() && !self.session.has_begun_reply()
+    }
+
+    /// What the server has said though nothing was asked; none: nothing so far. Whatever it is, replies and commands do not belong together any more: a
+    /// message would be lost, or refused for another's sake.
+    pub async fn said_unasked(&mut self) -> Result<Option<Reply>, Lost> {
+        if self.is_silent() {
+            let Link {
+                connection,
+                input,
+                used,
+                ..
+            } = self;
+            let take = |octets: &[u8]| {
+                input.clear();
+                *used = 0;
+                input.extend_from_slice(octets);
+            };
+            match connection.read_now(take).await.map_err(Lost::Io)? {
+                None => return Ok(None),
+                Some(()) if input.is_empty() => {
+                    return Err(Lost::Io(io::ErrorKind::UnexpectedEof.into()));
+                }
+                Some(()) => (),
+            }
+        }
+        match self.session.receive(&self.input[self.used..]).1 {
+            Ok(Some(Event::Closing(reply))) => Ok(Some(reply)),
+            _ => Err(Lost::Protocol("speaks out of turn".into())),
+        }
     }
 
     async fn read(&mut self) -> Result<(), Lost> {

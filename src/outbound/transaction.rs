@@ -221,6 +221,7 @@ pub(super) async fn transact(
         has_answered: false,
         overload: false,
         stage: ReplyStage::Mail,
+        is_broken_off: false,
     };
     let ended = run.run(&envelope.0).await;
     let Run {
@@ -228,6 +229,7 @@ pub(super) async fn transact(
         has_answered,
         overload,
         stage,
+        is_broken_off,
         ..
     } = run;
     transacted.overload = overload;
@@ -289,7 +291,8 @@ pub(super) async fn transact(
     }
     transacted.untouched = lost.is_some() && !has_answered;
     transacted.overload |= lost.as_ref().is_some_and(Lost::is_overload);
-    transacted.lost = lost;
+    let broken_off = || Lost::Protocol("refuses a message before its end".into());
+    transacted.lost = lost.or_else(|| is_broken_off.then(broken_off));
     transacted
 }
 
@@ -425,6 +428,8 @@ struct Run<'a> {
     overload: bool,
     /// To what the next reply is.
     stage: ReplyStage,
+    /// The server has refused the message before its end: nothing else can be said on this connection.
+    is_broken_off: bool,
 }
 
 impl Run<'_> {
@@ -434,6 +439,11 @@ impl Run<'_> {
             true => Transfer::Chunks,
             false => Transfer::Data,
         };
+        match self.link.said_unasked().await? {
+            None => (),
+            Some(reply) if reply.code.number() == 421 => return Err(Lost::Closing(reply)),
+            Some(reply) => return Err(unasked(&reply)),
+        }
         self.link.session.begin(envelope, transfer);
         let mut refused_sender = None;
         loop {
@@ -516,6 +526,9 @@ impl Run<'_> {
             }
         }
         if transfer == Transfer::Data {
+            if let Some(early) = self.early().await? {
+                return Ok(early);
+            }
             let ended = self.link.session.finish();
             ended.map_err(|e| Lost::Unsendable(e.to_string()))?;
             self.link.flush().await?;
@@ -526,6 +539,20 @@ impl Run<'_> {
                 Ok(reply)
             }
             other => Err(Lost::Protocol(format!("out of turn: {other:?}"))),
+        }
+    }
+
+    /// Before the message ends: what the server has said against it already. Anything but a refusal would look like the answer to the whole.
+    async fn early(&mut self) -> Result<Option<Reply>, Lost> {
+        match self.link.said_unasked().await? {
+            None => Ok(None),
+            Some(reply) if reply.code.number() == 421 => Err(Lost::Closing(reply)),
+            Some(reply) if reply.code.number() >= 400 => {
+                self.is_broken_off = true;
+                self.overload |= reply.code.is_transient();
+                Ok(Some(reply))
+            }
+            Some(reply) => Err(unasked(&reply)),
         }
     }
 
@@ -546,6 +573,9 @@ impl Run<'_> {
                 }
             }
             Transfer::Chunks => {
+                if last && let Some(early) = self.early().await? {
+                    return Ok(Some(early));
+                }
                 self.link.session.chunk(piece, last);
                 self.link.flush().await?;
                 if !last {
@@ -563,6 +593,11 @@ impl Run<'_> {
         }
         Ok(None)
     }
+}
+
+/// A reply to nothing.
+fn unasked(reply: &Reply) -> Lost {
+    Lost::Protocol(format!("speaks out of turn: {}", super::link::said(reply)))
 }
 
 /// Whether a refusal of a recipient is about us and the time, not about the mailbox. RFC 3463 3.3: X.2.Y.

@@ -27,6 +27,7 @@ mod logins;
 mod mta_sts;
 mod oauth;
 mod operator;
+mod out_of_step;
 mod outbound;
 mod policy_host;
 mod pools;

@@ -118,7 +118,7 @@ pub fn queue(server: &TestServer) -> Vec<(String, RecipientRow)> {
 }
 
 /// Has all of them tried now.
-fn kick_all(server: &TestServer) {
+pub fn kick_all(server: &TestServer) {
     for shard in 0..server.server().shards() {
         let owner = server.server().owner_of_shard(shard);
         let call = ControlCall::QueueChange {

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use futures_io::{AsyncRead, AsyncWrite};
 use glommio::net::{TcpListener, TcpStream};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 /// A bound port that could not be had, with what to do about it.
@@ -120,6 +122,8 @@ pub struct Stream {
     socket: TcpStream,
     /// Octets that were read ahead; whoever reads next gets them first.
     ahead: Vec<u8>,
+    /// Somebody has begun to read and got nothing: what comes is taken from the socket by the executor.
+    is_reading: bool,
 }
 
 impl Stream {
@@ -185,12 +189,24 @@ impl Stream {
         Stream {
             socket,
             ahead: Vec::new(),
+            is_reading: false,
         }
+    }
+
+    /// Whether a read may give something at once: octets, the end or an error. Costs a system call and takes nothing.
+    pub fn may_be_read(&self) -> bool {
+        if self.is_reading || !self.ahead.is_empty() {
+            return true;
+        }
+        let socket = BorrowedSocket(self.socket.as_raw_fd());
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let peeked = rustix::net::recv(&socket, &mut [0; 1], flags);
+        !matches!(peeked, Err(Errno::AGAIN))
     }
 
     /// Waits until the peer has said something, without taking it; false: it has gone.
     pub async fn await_octets(&mut self) -> io::Result<bool> {
-        let Stream { socket, ahead } = self;
+        let Stream { socket, ahead, .. } = self;
         if !ahead.is_empty() {
             return Ok(true);
         }
@@ -237,7 +253,9 @@ impl AsyncRead for Stream {
             }
             return Poll::Ready(Ok(taken));
         }
-        Pin::new(&mut self.socket).poll_read(cx, buffer)
+        let read = Pin::new(&mut self.socket).poll_read(cx, buffer);
+        self.is_reading = read.is_pending();
+        read
     }
 }
 

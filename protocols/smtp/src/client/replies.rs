@@ -68,6 +68,11 @@ impl ReplyReader {
         (input.len(), result)
     }
 
+    /// Whether a reply has begun whose end is not there yet.
+    pub fn has_begun(&self) -> bool {
+        !self.line.is_empty() || self.code.is_some()
+    }
+
     /// Takes a line without LF; says whether the reply is complete.
     fn take_line(&mut self, line: &[u8]) -> Result<bool, ReplyError> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);

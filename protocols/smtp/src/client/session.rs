@@ -70,6 +70,14 @@ pub enum ClientError {
     /// Peer: a challenge that is not base64.
     #[error("challenge is not base64")]
     Challenge,
+    /// Peer: a reply that the command can't have, so that replies and commands do not belong together any more. RFC 5321 4.3.2.
+    #[error("{code} in answer to {command}")]
+    OutOfStep {
+        /// The reply's code.
+        code: u16,
+        /// The command, or what it was about.
+        command: &'static str,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +147,11 @@ impl Session {
     /// Whether a reply is awaited.
     pub fn is_waiting(&self) -> bool {
         !self.expected.is_empty()
+    }
+
+    /// Whether a part of a reply was received, whose end is not there yet.
+    pub fn has_begun_reply(&self) -> bool {
+        self.reader.has_begun()
     }
 
     /// Takes input up to the next event; says how much of it is used up. Without an event: transmit, then read.
@@ -338,14 +351,26 @@ impl Session {
                 Some(Event::Challenge(challenge))
             }
             Expect::Auth => Some(Event::Authenticated(reply)),
+            Expect::Mail if reply.code.is_intermediate() => return out_of_step(&reply, "MAIL"),
             Expect::Mail => {
                 if !reply.is_positive() {
                     self.progress.refused = Some(reply.clone());
                 }
                 Some(Event::Sender(reply))
             }
+            // After a refusal of MAIL it can only be one more reply than was asked for.
+            Expect::Recipient(_)
+                if reply.code.is_intermediate()
+                    || reply.is_positive() && self.progress.refused.is_some() =>
+            {
+                return out_of_step(&reply, "RCPT");
+            }
             Expect::Recipient(index) => self.recipient(index, reply),
+            Expect::Data if reply.is_positive() => return out_of_step(&reply, "DATA"),
             Expect::Data => self.data(reply),
+            Expect::Chunk | Expect::Done if reply.code.is_intermediate() => {
+                return out_of_step(&reply, "the message");
+            }
             Expect::EmptyMessage | Expect::SilentReset => None,
             Expect::Chunk => Some(Event::Chunk(reply)),
             Expect::Done => Some(Event::Done(reply)),
@@ -393,4 +418,12 @@ impl Session {
         }
         None
     }
+}
+
+/// The reply can't be one to what was asked.
+fn out_of_step(reply: &Reply, command: &'static str) -> Result<Option<Event>, ClientError> {
+    Err(ClientError::OutOfStep {
+        code: reply.code.number(),
+        command,
+    })
 }

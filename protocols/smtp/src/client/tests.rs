@@ -170,6 +170,95 @@ fn refused_transactions_are_cleaned_up() {
     }
 }
 
+/// One reply more or less than was asked for must not count as the answer to what comes next: a message would be lost, or refused for another's sake.
+#[test]
+fn replies_out_of_step_end_it() {
+    for (offers, chunks, replies, code, command) in [
+        (
+            "250-PIPELINING\r\n",
+            false,
+            "250 a\r\n250 b\r\n250 c\r\n",
+            250,
+            "DATA",
+        ),
+        ("", false, "250 a\r\n250 b\r\n250 c\r\n", 250, "DATA"),
+        ("250-PIPELINING\r\n", false, "354 a\r\n", 354, "MAIL"),
+        (
+            "250-PIPELINING\r\n",
+            false,
+            "250 a\r\n354 b\r\n",
+            354,
+            "RCPT",
+        ),
+        // The refusal is that of a message before.
+        (
+            "250-PIPELINING\r\n",
+            false,
+            "550 a\r\n250 b\r\n",
+            250,
+            "RCPT",
+        ),
+        (
+            "250-PIPELINING\r\n",
+            true,
+            "550 a\r\n250 b\r\n",
+            250,
+            "RCPT",
+        ),
+        (
+            "250-PIPELINING\r\n",
+            false,
+            "250 a\r\n550 b\r\n250 c\r\n",
+            250,
+            "DATA",
+        ),
+    ] {
+        let mut client = Scripted::new(offers);
+        let transfer = if chunks {
+            Transfer::Chunks
+        } else {
+            Transfer::Data
+        };
+        client.0.begin(&envelope(&["a@b"]), transfer);
+        let mut input = replies.as_bytes();
+        let error = loop {
+            let (used, event) = client.0.receive(input);
+            input = &input[used..];
+            match event {
+                Ok(Some(_)) => (),
+                Ok(None) => panic!("{replies:?}"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(
+            error,
+            ClientError::OutOfStep { code, command },
+            "{replies:?}"
+        );
+    }
+    let mut client = Scripted::new("");
+    client.0.begin(&envelope(&["a@b"]), Transfer::Data);
+    assert_eq!(client.hear("250 a\r\n250 b\r\n354 c\r\n").len(), 3);
+    client.0.body(b"x\r\n").unwrap();
+    client.0.finish().unwrap();
+    let (_, said) = client.0.receive(b"354 d\r\n");
+    assert!(said.is_err());
+}
+
+#[test]
+fn a_reply_that_has_begun_is_known() {
+    let mut client = Scripted::new("");
+    for (input, has_begun) in [
+        ("25", true),
+        ("0 ok\r\n", false),
+        ("250-a\r\n", true),
+        ("250 b\r\n", false),
+    ] {
+        client.hear(input);
+        assert_eq!(client.0.has_begun_reply(), has_begun, "{input:?}");
+    }
+}
+
 #[test]
 fn server_closes() {
     let mut client = Scripted::new("250-PIPELINING\r\n");
