@@ -99,10 +99,7 @@ impl Dispatch {
     /// Sees to it that there is a place where a connection may begin, or go on; false: not now.
     async fn sit(&self, site: &Site, seat: &mut Option<Seat>, link: &mut Option<Link>) -> bool {
         let ready = self.core.queue.ready_for(&site.name);
-        let most = {
-            let live = self.core.live();
-            live.settings.server.outbound.messages_per_connection_max
-        };
+        let most = self.messages_max(site);
         // The next connection is another address's turn.
         let is_good = link.as_ref().is_some_and(|link| !link.is_used_up(most));
         let goes_on = match seat {
@@ -114,7 +111,7 @@ impl Dispatch {
         }
         // First given back: it may be the last one.
         if let Some(left) = seat.take() {
-            leave(&left, link).await;
+            leave(link).await;
             left.end().await;
         }
         match self.pools.seat(&self.core, site).await {
@@ -128,6 +125,15 @@ impl Dispatch {
                 false
             }
         }
+    }
+
+    /// Messages that a connection to a site may carry.
+    fn messages_max(&self, site: &Site) -> u32 {
+        let shape = self.core.shape(&site.name, site.transport.as_deref());
+        let live = self.core.live();
+        let outbound = &live.settings.server.outbound;
+        let most = shape.rule.messages_per_connection_max;
+        most.unwrap_or(outbound.messages_per_connection_max)
     }
 
     /// Sends a message; false: the site is not to be had now.
@@ -196,15 +202,10 @@ impl Dispatch {
     ) -> (Vec<Outcome>, bool) {
         let (at, began) = (self.core.wall_clock(), monotonic());
         let shape = self.core.shape(&site.name, site.transport.as_deref());
-        let (messages_max, memory_max) = {
+        let messages_max = self.messages_max(site);
+        let memory_max = {
             let live = self.core.live();
-            let outbound = &live.settings.server.outbound;
-            let memory_max = outbound.memory_max_bytes.as_usize();
-            let messages_max = shape.rule.messages_per_connection_max;
-            (
-                messages_max.unwrap_or(outbound.messages_per_connection_max),
-                memory_max,
-            )
+            live.settings.server.outbound.memory_max_bytes.as_usize()
         };
         let mut outcomes = Vec::new();
         let octets = (work.message.row.size as usize).min(PIECE_MAX);
@@ -246,12 +247,12 @@ impl Dispatch {
                 again = true;
             }
             if link.as_ref().is_some_and(|l| l.is_used_up(messages_max)) {
-                leave(seat, link).await;
+                leave(link).await;
             }
             if let Some(open) = link
                 && !will_do(&self.core, open, destination, &work.line, require_tls).await
             {
-                leave(seat, link).await;
+                leave(link).await;
             }
             let fresh = link.is_none();
             if fresh {
@@ -386,14 +387,10 @@ async fn content_for(core: &Rc<PerCore>, work: &Work) -> Result<Rc<Content>, Opt
     }
 }
 
-/// Takes leave of a server. Where connections are counted, the next one waits for it.
-async fn leave(seat: &Seat, link: &mut Option<Link>) {
-    match link.take() {
-        Some(used) if seat.is_limited() => used.quit().await,
-        Some(used) => {
-            rt::spawn(&ROOM, used.quit());
-        }
-        None => (),
+/// Takes leave of a server. The next connection waits for it: the server counts this one as long as it is there.
+async fn leave(link: &mut Option<Link>) {
+    if let Some(used) = link.take() {
+        used.quit().await;
     }
 }
 

@@ -310,7 +310,7 @@ pub(super) fn words(error: &io::Error) -> String {
 /// Characters of a server's words that are kept.
 const TEXT_MAX: usize = 512;
 /// For QUIT.
-const FAREWELL: Duration = Duration::from_secs(5);
+const FAREWELL: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {

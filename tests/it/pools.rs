@@ -67,6 +67,19 @@ fn warm_ups(server: &TestServer) -> Vec<(WarmUpKey, State)> {
 
 #[test]
 fn addresses_take_turns_by_weight() {
+    // Whoever says that a connection takes one message.
+    take_turns(|members, _| pool(members));
+    take_turns(|members, directory| {
+        let rules = "[[site]]\nhosts = [\"mx.shared.test\"]\nmessages_per_connection_max = 1\n";
+        std::fs::write(directory.join("shaping.toml"), rules).unwrap();
+        pool(members).replace(
+            "messages_per_connection_max = 1",
+            "shaping_file = \"shaping.toml\"",
+        )
+    });
+}
+
+fn take_turns(settings: impl Fn(&str, &Path) -> String) {
     let directory = tempfile::tempdir().unwrap();
     let port = free_port();
     let receiver = Receiver::start([127, 0, 0, 11], port, None, |_| None);
@@ -79,7 +92,8 @@ fn addresses_take_turns_by_weight() {
         ),
         member("never", 43, "weight = 0"),
     ];
-    let server = server(directory.path(), port, &pool(&members.concat()));
+    let settings = settings(&members.concat(), directory.path());
+    let server = server(directory.path(), port, &settings);
     for n in 0..40 {
         assert!(submit(&server, &["a@one.test"], &format!("s{n}")).starts_with("250"));
     }

@@ -2,9 +2,9 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use ringmail::calls::{Answer, Call, ControlAnswer, ControlCall, SiteDeed};
 use ringmail::queue::rows::{RecipientRow, State};
@@ -231,6 +231,37 @@ fn a_rate_lets_through_what_it_says() {
     wait_for(|| receiver.messages().len() == 40);
     assert!(receiver.connections() >= 20, "{}", receiver.connections());
     wait_for(|| waiting(&server).is_empty());
+}
+
+/// The server counts a connection until it is closed.
+#[test]
+fn the_next_connection_waits_until_the_one_before_is_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let noted = times.clone();
+    let receiver = Receiver::start([127, 0, 0, 14], port, None, move |line| {
+        let verb = line.split(' ').next().unwrap_or_default();
+        if matches!(verb, "EHLO" | "QUIT") {
+            noted
+                .lock()
+                .unwrap()
+                .push((verb.to_owned(), Instant::now()));
+        }
+        (verb == "QUIT").then(|| "silence".into())
+    });
+    let rules = "[[site]]\nhosts = [\"mx.shared.test\"]\nconnections_max = 1\nmessages_per_connection_max = 1\n";
+    let server = server(directory.path(), port, rules);
+    for n in 0..3 {
+        assert!(submit(&server, &["a@one.test"], &format!("s{n}")).starts_with("250"));
+    }
+    wait_for(|| receiver.messages().len() == 3);
+    let times = times.lock().unwrap().clone();
+    let verbs: Vec<&str> = times.iter().map(|(verb, _)| verb.as_str()).collect();
+    assert_eq!(verbs[..5], ["EHLO", "QUIT", "EHLO", "QUIT", "EHLO"]);
+    for pair in times.windows(2).skip(1).step_by(2) {
+        assert!(pair[1].1 - pair[0].1 >= Duration::from_secs(1), "{times:?}");
+    }
 }
 
 #[test]
