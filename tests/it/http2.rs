@@ -47,8 +47,15 @@ fn the_client_chooses_the_version() {
         assert!(said.ends_with("\r\n\r\nalive\n"), "{said}");
         assert!(said.contains("\r\nringmail-request-id: "), "{said}");
     }
-    // RFC 7301 3.2.
-    assert!(Client::speaking(server.connect(443), &["h3"]).is_err());
+    // RFC 7301 3.2: it is told.
+    for versions in [&[&rustls::version::TLS13][..], &[&rustls::version::TLS12]] {
+        let Err(error) = Client::shake(server.connect(443), versions, None, &["h3"]) else {
+            panic!("nobody speaks h3 here");
+        };
+        let told = error.get_ref().and_then(|e| e.downcast_ref());
+        let alert = rustls::AlertDescription::NoApplicationProtocol;
+        assert_eq!(told, Some(&rustls::Error::AlertReceived(alert)), "{error}");
+    }
     // Mail has no such names, and takes no notice of them.
     let client = Client::speaking(server.connect(465), &["h2"]).unwrap();
     assert_eq!(client.talk.get_ref().conn.alpn_protocol(), None);

@@ -129,7 +129,8 @@ impl Client {
         Client::shake(stream, rustls::ALL_VERSIONS, None, protocols)
     }
 
-    fn shake(
+    /// All of these together.
+    pub fn shake(
         stream: TcpStream,
         versions: &[&'static rustls::SupportedProtocolVersion],
         key: Option<&ClientCertificate>,

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::pin::Pin;
@@ -268,6 +268,26 @@ impl AsyncWrite for Stream {
         Pin::new(&mut self.socket).poll_write(cx, buffer)
     }
 
+    /// All of them in one call, which the runtime has not: records of TLS come one by one, and an alert behind others would never go, for it is
+    /// written once and then the connection is dropped.
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let borrowed = BorrowedSocket(self.socket.as_raw_fd());
+        let slices = &slices[..slices.len().min(SLICES_MAX)];
+        let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+        match SockRef::from(&borrowed).send_vectored_with_flags(slices, flags) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // Waits as a writer of the first one does.
+                let first = slices.iter().find(|slice| !slice.is_empty());
+                self.poll_write(cx, first.map_or(&[], |slice| slice))
+            }
+            sent => Poll::Ready(sent),
+        }
+    }
+
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.socket).poll_flush(cx)
     }
@@ -326,6 +346,8 @@ pub fn with_scratch<T>(use_it: impl FnOnce(&mut [u8]) -> T) -> T {
     SCRATCH.with(|scratch| use_it(&mut scratch.borrow_mut()))
 }
 
+/// Slices of a call; the kernel takes 1024.
+const SLICES_MAX: usize = 64;
 const SCRATCH_SIZE: usize = 64 << 10;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
 /// When accepting fails for want of descriptors or memory, the next try waits this long.
