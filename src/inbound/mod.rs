@@ -6,6 +6,7 @@
 //! Mail of our own users for other hosts is signed before (`crate::signing`).
 //! Not here: reply texts, checks of the sender.
 
+mod copies;
 mod extra;
 pub mod fan_out;
 mod once;

@@ -7,8 +7,11 @@ use std::rc::Rc;
 
 use shards::rt::{Turn, Turns};
 use shards::storage::{Batch, Shard};
-use webapi::{ApiError, Code, SendResult, Submission};
+use webapi::compose::Addressed;
+use webapi::{ApiError, Code, SendResult};
 
+use super::copies;
+use super::submit::submissions;
 use crate::calls::{AcceptedBatch, BatchError, Once, Submit, SubmitBatch, Submitted};
 use crate::percore::PerCore;
 use crate::queue::id::QueueId;
@@ -50,7 +53,7 @@ pub(super) async fn submit_once(
     let _turn = line.turn().await;
     match before(core, submit.account, once).await? {
         Known::OtherRequest => Ok(Submitted::OtherRequest),
-        Known::Answered(row) => Ok(Submitted::Before(answer(core, &submit, row))),
+        Known::Answered(row) => answer(core, &submit, row).map(Submitted::Before),
         Known::Nothing(mark) => {
             let made = super::submit::make(core, submit, Some(mark)).await;
             made.map(Submitted::Now)
@@ -108,20 +111,13 @@ async fn before(core: &PerCore, account: AccountName, once: Once) -> Result<Know
 }
 
 /// As it was given: the request is the same, so its recipients are.
-fn answer(core: &PerCore, submit: &Submit, row: AnsweredRow) -> SendResult {
-    let request = &submit.request;
-    let all = [&request.to, &request.cc, &request.bcc];
-    let submissions = all.into_iter().flatten().zip(row.first..);
-    SendResult {
+fn answer(core: &PerCore, submit: &Submit, row: AnsweredRow) -> Result<SendResult, ApiError> {
+    let addressed = Addressed::of(&submit.request, &submit.login)?;
+    let (numbers, _) = copies::number(addressed.recipients.iter().map(|(_, address)| address));
+    Ok(SendResult {
         message_id: row.message_id,
-        submissions: submissions
-            .map(|(named, number)| Submission {
-                address: named.address.clone(),
-                queue_msg_id: number as i64,
-                from_id: from_id(core, number, row.has_from_ids),
-            })
-            .collect(),
-    }
+        submissions: submissions(core, &addressed, (row.first, &numbers), row.has_from_ids),
+    })
 }
 
 /// What makes the MAIL FROM of a recipient unique; empty: nothing does.

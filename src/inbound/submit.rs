@@ -12,6 +12,7 @@ use shards::rt;
 use webapi::compose::{Addressed, compose};
 use webapi::{ApiError, Code, Composed, Maker, SendRequest, SendResult, Submission, Time, Upload};
 
+use super::copies;
 use super::once::{Mark, from_id, submit_once};
 use super::{
     FanOut, Finished, HEAD_MAX, Recipient, SigningError, Spool, remove_unused, signatures,
@@ -21,6 +22,7 @@ use crate::calls::{Submit, Submitted, UploadedFile};
 use crate::directory::MaySend;
 use crate::live::Live;
 use crate::percore::PerCore;
+use crate::queue::QueueId;
 use crate::queue::rows::{MessageRow, Recipient as Queued, UniqueMailFrom};
 use crate::queue::unsubscribe::{self, Link};
 use crate::settings::AccountName;
@@ -175,8 +177,11 @@ pub(super) async fn make(
             });
         }
     };
-    let single = match addressed.recipients.as_slice() {
-        [(_, address)] => Some(address.to_string()),
+    let (numbers, different) =
+        copies::number(addressed.recipients.iter().map(|(_, address)| address));
+    let recipients: Vec<String> = different.iter().map(ToString::to_string).collect();
+    let single = match recipients.as_slice() {
+        [address] => Some(address.clone()),
         _ => None,
     };
     let prefix = signed
@@ -207,11 +212,7 @@ pub(super) async fn make(
         require_tls: request.require_tls,
         ret: None,
         envid: None,
-        recipients: addressed
-            .recipients
-            .iter()
-            .map(|(_, address)| Queued::new(address.to_string()))
-            .collect(),
+        recipients: recipients.into_iter().map(Queued::new).collect(),
         held_for: None,
         unique_mail_from,
         extra: request.extra.clone(),
@@ -241,7 +242,7 @@ pub(super) async fn make(
         tracing::info!(connection = id, %error, "a message was not stored");
         refused(&error)
     })?;
-    let recipients = addressed.recipients.len();
+    let recipients = different.len();
     tracing::info!(
         connection = id,
         from,
@@ -249,22 +250,27 @@ pub(super) async fn make(
         octets,
         "message accepted"
     );
-    let first = first.map_or(0, |first| first.get() as i64);
-    let submissions = addressed.recipients.into_iter().zip(first..);
-    let from_id = |number: i64| {
-        let number = u64::try_from(number).unwrap_or(u64::MAX);
-        from_id(core, number, has_from_ids)
-    };
+    let first = first.map_or(0, QueueId::get);
     Ok(SendResult {
         message_id: composed.message_id,
-        submissions: submissions
-            .map(|((address, _), queue_msg_id)| Submission {
-                address,
-                queue_msg_id,
-                from_id: from_id(queue_msg_id),
-            })
-            .collect(),
+        submissions: submissions(core, &addressed, (first, &numbers), has_from_ids),
     })
+}
+
+/// What is told of each recipient that was named: the number of its copy.
+pub(super) fn submissions(
+    core: &PerCore,
+    addressed: &Addressed,
+    (first, numbers): (u64, &[u64]),
+    has_from_ids: bool,
+) -> Vec<Submission> {
+    let named = addressed.recipients.iter().zip(numbers);
+    let told = named.map(|((address, _), number)| Submission {
+        address: address.clone(),
+        queue_msg_id: (first + number) as i64,
+        from_id: from_id(core, first + number, has_from_ids),
+    });
+    told.collect()
 }
 
 /// RFC 6409 in spirit: whether the account may write as an author.

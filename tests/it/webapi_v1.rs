@@ -545,6 +545,36 @@ fn a_repeated_request_is_done_once() {
 }
 
 #[test]
+fn an_address_that_is_named_twice_gets_one_copy() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let mut wanted = message("twice");
+    wanted["to"] = json!([{"address": "ann@a.example"}, {"address": "ben@b.example"}]);
+    wanted["cc"] = json!([{"address": "ann@A.EXAMPLE"}, {"address": "ann@a.example"}]);
+    wanted["bcc"] = json!([{"address": "Ann@a.example"}]);
+    let sent = send_once(&server, "t", &wanted);
+    let told = sent.body["recipients"].as_array().unwrap();
+    let id = |at: usize| told[at]["id"].as_i64().unwrap() - told[0]["id"].as_i64().unwrap();
+    assert_eq!([0, 1, 2, 3, 4].map(id), [0, 1, 0, 0, 2], "{}", sent.body);
+    assert_eq!(told[2]["address"], "ann@A.EXAMPLE");
+    let again = send_once(&server, "t", &wanted);
+    assert_eq!(again.body, sent.body);
+    let request = json!({
+        "To": [{"Address": "ann@a.example"}], "CC": [{"Address": "ann@a.example"}], "Subject": "v0", "Text": "Hi",
+    });
+    let (status, old) = crate::webapi::call(&server, "Send", &request);
+    assert_eq!(status, 200, "{old}");
+    let old = &old["Submissions"];
+    assert_eq!(old[0], old[1]);
+    assert!(old[2].is_null(), "{old}");
+    wait_for_queue(dir.path(), <[Value]>::is_empty);
+    let mut seen = inbox(&server);
+    seen.sort();
+    assert_eq!(seen, ["twice", "twice", "twice", "v0"]);
+    stop(server);
+}
+
+#[test]
 fn a_kill_neither_loses_nor_doubles_a_request_that_is_repeated() {
     use std::io::{Read, Write};
     for (faults, is_kept) in [

@@ -89,7 +89,7 @@ object! {
     SendResult {
         /// With its angle brackets.
         message_id: String = "MessageID",
-        /// In the order To, CC, BCC.
+        /// In the order To, CC, BCC; an address that is named twice has one number.
         submissions: Vec<Submission> = "Submissions",
     }
 }

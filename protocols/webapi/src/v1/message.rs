@@ -250,7 +250,7 @@ pub fn problem(error: &ApiError) -> Problem {
 pub struct SentMessage {
     /// With its angle brackets.
     pub message_id: String,
-    /// In the order to, cc, bcc.
+    /// In the order to, cc, bcc. An address that is named twice gets one copy, and has the same number twice.
     pub recipients: Vec<SentTo>,
 }
 
