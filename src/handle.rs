@@ -437,6 +437,10 @@ impl PerCore {
                 store::remove_templates(self.shard_of_account(name)?, name.as_str()).await?;
                 Ok(ControlAnswer::Found(found))
             }
+            ControlCall::ForgetAnswered { shard, account } => {
+                store::forget_answered(self.own_shard(shard)?, account.as_str()).await?;
+                Ok(ControlAnswer::Done)
+            }
             ControlCall::AccountIsStored(name) => {
                 let found = self.accounts.is_stored(name.as_str()).await?;
                 Ok(ControlAnswer::Found(found))

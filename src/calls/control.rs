@@ -38,6 +38,13 @@ pub enum SiteDeed {
 pub enum ControlCall {
     /// Removes the stored mail of an account that is no longer configured.
     RemoveAccount(AccountName),
+    /// Erases what was answered, in one shard, to requests of an account that goes. May be repeated.
+    ForgetAnswered {
+        /// Which shard.
+        shard: u16,
+        /// Whose.
+        account: AccountName,
+    },
     /// Whether rows of the name are stored, configured or not.
     AccountIsStored(AccountName),
     /// Numbers of an account: (mailboxes, messages, octets).

@@ -27,6 +27,10 @@ pub(super) fn add(
         ));
     }
     let next = add_to(&live.settings, name, addresses)?;
+    if !keep {
+        // One of its requests may have been under way when an earlier account of the name was removed.
+        forget_answered(control, parse_name(name)?)?;
+    }
     let messages = control.put_in_force(next)?.messages();
     Ok(json!({"name": name, "messages": messages}))
 }
@@ -62,11 +66,22 @@ pub(super) fn remove(control: &Control, name: &str) -> Result<Value, String> {
         let next = remove_from(&live.settings, name.as_str())?;
         control.put_in_force(next)?;
     }
+    // Before the mail: as long as there is some, a removal that was cut short can be repeated.
+    forget_answered(control, name)?;
     let owner = control.server.owner_of(name.as_str());
     control.ask(owner, ControlCall::RemoveAccount(name))?;
     client_keys::remove_all_of(control, name.as_str())?;
     api_keys::remove_all_of(control, name)?;
     Ok(json!({"name": name.as_str()}))
+}
+
+/// What was answered to its requests that had keys of their own: each shard may have some.
+fn forget_answered(control: &Control, account: AccountName) -> Result<(), String> {
+    for shard in 0..control.server.shards() {
+        let call = ControlCall::ForgetAnswered { shard, account };
+        control.ask(control.server.owner_of_shard(shard), call)?;
+    }
+    Ok(())
 }
 
 pub(super) fn list(

@@ -79,6 +79,29 @@ pub async fn prune_answered(
     }
 }
 
+/// Erases those of an account that goes: whoever gets its name is somebody else.
+pub async fn forget_answered(shard: &Rc<Shard>, account: &str) -> Result<(), StoreError> {
+    let mut from = Vec::new();
+    loop {
+        let found = shard.scan(keys::answered_of(account), from, SLICE).await?;
+        let Some((last, _)) = found.last() else {
+            return Ok(());
+        };
+        from = [last.as_slice(), &[0]].concat();
+        let octets = found.iter().map(|(key, _)| 2 * key.len()).sum();
+        let permit = shard.permit(octets, false, PATIENCE).await?;
+        let mut batch = Batch::default();
+        for (key, row) in found {
+            // Of one that can't be read the time goes when it has come.
+            if let (Ok(row), Some(hash)) = (decode::<AnsweredRow>(&row, what), key.last_chunk()) {
+                batch.delete(keys::answered_at(row.at, account, hash));
+            }
+            batch.delete(key);
+        }
+        shard.commit(permit, batch).await?;
+    }
+}
+
 fn what() -> String {
     "a request that was answered".into()
 }

@@ -49,7 +49,12 @@ pub fn client_key(fingerprint: &[u8; 32]) -> Vec<u8> {
 
 /// A request that was answered.
 pub fn answered(account: &str, hash: &[u8; 32]) -> Vec<u8> {
-    with(b"Ik".to_vec(), &[account.as_bytes(), b"\0", hash])
+    with(answered_of(account), &[hash])
+}
+
+/// All of an account.
+pub fn answered_of(account: &str) -> Vec<u8> {
+    of_account(b"Ik", account)
 }
 
 /// Requests that were answered.

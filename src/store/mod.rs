@@ -42,7 +42,9 @@ pub(crate) mod tests;
 pub use account::{Account, MailboxInfo};
 pub use accounts::{Accounts, ROOM, StoreOptions};
 pub use add::{Added, NewContent, NewMessage, thread_row};
-pub use answered::{AnsweredRow, RequestHash, answered, note_answered, prune_answered};
+pub use answered::{
+    AnsweredRow, RequestHash, answered, forget_answered, note_answered, prune_answered,
+};
 pub use api_keys::{
     API_KEYS_MAX, ApiKeyRow, api_key, api_key_used, disown_api_key, own_api_key, own_api_keys,
     put_api_key,

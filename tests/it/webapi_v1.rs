@@ -545,6 +545,39 @@ fn a_repeated_request_is_done_once() {
 }
 
 #[test]
+fn an_account_gets_no_answers_of_an_earlier_one_of_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let run = |words: &[&str]| {
+        let ran = crate::program::ringmail(&[words, &["--dir", server.dir()]].concat());
+        assert_eq!(ran.code, 0, "{words:?}: {}", ran.err);
+        ran.out
+    };
+    let mut wanted = message("mine");
+    wanted["from"] = json!({"address": "anna@localhost"});
+    let mut said = Vec::new();
+    for sent in [2, 1] {
+        run(&["account", "add", "anna", "anna@localhost"]);
+        let password = run(&["account", "password", "anna", "--generate"]);
+        let login = STANDARD.encode(format!("anna@localhost:{}", password.trim()));
+        // Keys enough for every shard.
+        for key in 0..8 {
+            let fields = format!("Authorization: Basic {login}\r\nIdempotency-Key: {key}\r\n");
+            for _ in 0..sent {
+                said.push(ask_with(&server, ("POST", "/messages"), &fields, &wanted));
+            }
+        }
+        run(&["account", "remove", "anna"]);
+    }
+    assert!(said.iter().all(|s| s.status == 200), "{}", said[0].body);
+    let is_repeat = |s: &Said| s.head.contains("idempotent-replayed");
+    let repeats: Vec<bool> = said.iter().map(is_repeat).collect();
+    assert_eq!(repeats[..16], [false, true].repeat(8));
+    assert_eq!(repeats[16..], [false; 8]);
+    stop(server);
+}
+
+#[test]
 fn an_address_that_is_named_twice_gets_one_copy() {
     let dir = tempfile::tempdir().unwrap();
     let server = Localserve::start(dir.path(), &[]);
