@@ -294,6 +294,11 @@ mod tests {
         let faults = message.check();
         let named: Vec<&str> = faults.iter().filter_map(|f| f.pointer.as_deref()).collect();
         assert_eq!(named, ["/from/address", "/cc/1/address", "/text"]);
+        // Not even with all fields in their order.
+        let json = r#"{"from":["a@x.example",null],"to":[{"address":"b@y.example"}],"text":"Hi"}"#;
+        let problem = body::<NewMessage>(json.as_bytes()).unwrap_err();
+        assert_eq!(problem.errors[0].pointer.as_deref(), Some("/from"));
+        assert_eq!(problem.errors[0].detail, "it must be an object");
     }
 
     #[test]

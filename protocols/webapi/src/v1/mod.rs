@@ -8,6 +8,7 @@ pub mod account;
 pub mod batch;
 pub mod key;
 pub mod message;
+mod objects;
 pub mod openapi;
 pub mod operation;
 pub mod operations;

@@ -9,12 +9,13 @@ use serde::de::{
 };
 use serde_path_to_error::{Path, Segment};
 
+use super::objects::Objects;
 use super::problem::{Fault, Kind, Problem};
 
 /// A body of JSON.
 pub fn body<T: DeserializeOwned>(octets: &[u8]) -> Result<T, Problem> {
     let mut reader = serde_json::Deserializer::from_slice(octets);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+    let value = serde_path_to_error::deserialize(Objects(&mut reader)).map_err(|error| {
         let pointer = pointer(error.path());
         let error = error.into_inner();
         match error.is_data() {
@@ -25,11 +26,7 @@ pub fn body<T: DeserializeOwned>(octets: &[u8]) -> Result<T, Problem> {
     reader
         .end()
         .map_err(|error| Problem::new(Kind::Malformed, format!("behind the JSON: {error}")))?;
-    // serde takes a list for the fields in their order.
-    match octets.trim_ascii_start().first() {
-        Some(b'{') => Ok(value),
-        _ => Err(fault(String::new(), "it must be an object").into()),
-    }
+    Ok(value)
 }
 
 /// The part of an address behind its question mark.
@@ -158,6 +155,8 @@ mod tests {
         count: Option<u32>,
         #[serde(default, deserialize_with = "texts::<2, _>")]
         texts: BTreeMap<String, String>,
+        #[serde(default)]
+        one: Option<Inner>,
     }
 
     #[derive(Debug, Deserialize, PartialEq)]
@@ -187,6 +186,12 @@ mod tests {
             (r#"{"texts":{"a":"","a":""}}"#, 422, "/texts"),
             (r#"{"count":1,"count":1}"#, 422, "/count"),
             ("[]", 422, ""),
+            ("7", 422, ""),
+            ("[[],null,{}]", 422, ""),
+            (r#"{"inner":[["a"]]}"#, 422, "/inner/0"),
+            (r#"{"inner":[{"name":"a"},[]]}"#, 422, "/inner/1"),
+            (r#"{"one":["a"]}"#, 422, "/one"),
+            (r#"{"texts":[]}"#, 422, "/texts"),
             (r#"{"inner":["#, 400, ""),
             (r#"{} {}"#, 400, ""),
             ("", 400, ""),
@@ -211,8 +216,10 @@ mod tests {
                 .status,
             400
         );
-        let read = body::<Outer>(br#"{"inner":[{"name":"a"}],"count":null}"#).unwrap();
-        assert_eq!((read.inner.len(), read.count), (1, None));
+        let read = body::<Outer>(br#"{"inner":[{"name":"a"}],"count":null,"one":null}"#).unwrap();
+        assert_eq!((read.inner.len(), read.count, read.one), (1, None, None));
+        let read = body::<Outer>(br#"{"one":{"name":"\u00e4"}}"#).unwrap();
+        assert_eq!(read.one.unwrap().name, "\u{e4}");
     }
 
     #[test]
