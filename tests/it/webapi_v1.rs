@@ -412,6 +412,33 @@ fn what_is_wrong_with_a_message_is_named_and_nothing_is_sent() {
     let said = ask_by(&server, key, "POST", "/messages", &message("not mine"));
     assert_eq!(said.status, 403, "{}", said.body);
     assert_eq!(said.body["type"], "/webapi/v1/problems/sender-not-allowed");
+    // Nor may it say so beside the author it is for.
+    let mut other = message("not mine");
+    other["from"] = json!({"address": "news@localhost"});
+    other["headers"] = json!([{"name": "X-Thing", "value": "1"}, {"name": "sender", "value": "ringmail@localhost"}]);
+    let said = ask_by(&server, key, "POST", "/messages", &other);
+    assert_eq!(said.status, 403, "{}", said.body);
+    assert_eq!(said.body["errors"][0]["pointer"], "/headers/1/value");
+    let mut batch = json!({
+        "from": {"address": "news@localhost"}, "recipients": [{"address": "ann@a.example"}],
+        "template": {"text": "Hi", "headers": [{"name": "Resent-From", "value": "{{ recipient.address }}"}]},
+    });
+    let said = ask_by(&server, key, "POST", "/batches", &batch);
+    assert_eq!(said.status, 403, "{}", said.body);
+    assert_eq!(
+        said.body["errors"][0]["pointer"],
+        "/template/headers/0/name"
+    );
+    let template = json!({"text": "Hi", "headers": [{"name": "Sender", "value": "x@y"}]});
+    assert_eq!(ask(&server, "PUT", "/templates/t", &template).status, 200);
+    batch["template"] = Value::Null;
+    batch["template_name"] = "t".into();
+    let said = ask_by(&server, key, "POST", "/batches", &batch);
+    assert_eq!(
+        said.body["errors"][0]["pointer"], "/template_name",
+        "{}",
+        said.body
+    );
     assert_eq!(ask_by(&server, key, "GET", "/queue", &none).status, 403);
     assert_eq!(
         ask(&server, "GET", "/queue", &none).body["recipients"],

@@ -10,7 +10,7 @@ use webapi::{ApiError, Code};
 
 use super::auth::may_write_as;
 use super::messages::{hash, idempotency_key, mark_repeat, once_of, told_once};
-use super::{Asked, Said, ask, other_answer, paging, reply, templates, unavailable};
+use super::{Asked, Said, ask, other_answer, paging, reply, senders, templates, unavailable};
 use crate::calls::{Answer, BatchError, Call, ControlAnswer, ControlCall, SubmitBatch};
 use crate::queue::QueueId;
 use crate::queue::batch::{BatchRow, merge};
@@ -35,6 +35,7 @@ pub(super) async fn post(asked: &Asked) -> Said {
         Ok((batch.into_request(), name, fingerprint))
     });
     let (mut request, name, fingerprint) = parsed.await.map_err(unavailable)??;
+    let is_stored = name.is_some();
     if let Some(name) = name {
         request.template = templates::parts(asked, name).await?;
     }
@@ -54,6 +55,15 @@ pub(super) async fn post(asked: &Asked) -> Said {
         let detail = format!("the key may not write as {author}");
         return Err(Problem::new(Kind::SenderNotAllowed, detail));
     }
+    let names = request
+        .template
+        .headers
+        .iter()
+        .map(|(name, _)| name.as_str());
+    senders::check_template(own, names, |at| match is_stored {
+        true => "/template_name".into(),
+        false => format!("/template/headers/{at}/name"),
+    })?;
     let once = key.zip(fingerprint);
     let once = once.map(|(key, fingerprint)| once_of(core, login.account, &key, fingerprint));
     let to = match &once {

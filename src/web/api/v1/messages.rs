@@ -9,7 +9,7 @@ use webapi::v1::message::{NewMessage, SentMessage, SentTo, problem};
 use webapi::v1::{Fault, Kind, Problem, read};
 
 use super::auth::{Login, may_write_as};
-use super::{Asked, Said, other_answer, reply, unavailable};
+use super::{Asked, Said, other_answer, reply, senders, unavailable};
 use crate::calls::{Answer, Call, Once, Submit, Submitted, UploadedFile};
 use crate::percore::PerCore;
 use crate::settings::AccountName;
@@ -163,12 +163,16 @@ pub(super) fn hash(parts: &[&[u8]]) -> [u8; 32] {
     hash
 }
 
-/// The message's, if the key allows it.
+/// The message's, if the key allows it, and whoever its header names besides.
 fn author(message: &NewMessage, login: &Login) -> Result<String, Problem> {
     let address = &message.from.address;
     let own = login.key.as_ref().map_or(&[][..], |key| &key.from);
     match may_write_as(own, address) {
-        true => Ok(address.clone()),
+        true => {
+            let fields = message.headers.iter();
+            senders::check(own, fields.map(|f| (f.name.as_str(), f.value.as_str())))?;
+            Ok(address.clone())
+        }
         false => {
             let detail = format!("the key may not write as {address}");
             let fault = Fault::at("/from/address", detail);

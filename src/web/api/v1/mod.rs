@@ -13,6 +13,7 @@ mod messages;
 mod paging;
 mod recipients;
 mod reply;
+mod senders;
 mod suppressions;
 mod templates;
 mod webhooks;
