@@ -213,6 +213,10 @@ fn mistakes_are_told_in_the_words_of_the_api_and_send_nothing() {
             "{content_type}: {said}"
         );
     }
+    let coded = format!("{form}\r\nContent-Encoding: gzip");
+    let (status, head, said) = post(&server, "Send", LOGIN, &coded, "request={}");
+    assert_eq!(status, 415, "{said}");
+    assert!(head.contains("accept-encoding: identity"), "{head}");
     let (status, head, _) = post(&server, "Send", "", form, "request={}");
     assert_eq!(status, 401);
     assert!(

@@ -455,6 +455,29 @@ fn what_is_wrong_with_a_message_is_named_and_nothing_is_sent() {
 }
 
 #[test]
+fn bodies_are_read_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    for (coding, status) in [("gzip", 415), ("identity, br", 415), ("Identity", 200)] {
+        let fields = by_password() + &format!("Content-Encoding: {coding}\r\n");
+        let body = message("coded");
+        let said = ask_with(&server, ("POST", "/messages"), &fields, &body);
+        assert_eq!(said.status, status, "{}", said.body);
+        let told = said.head.contains("accept-encoding: identity");
+        assert_eq!(told, status == 415, "{}", said.head);
+    }
+    // A type that is not read is another matter: RFC 7694 3.
+    let said = server.http(&format!(
+        "POST /webapi/v1/messages HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{}Content-Type: text/plain\r\nContent-Length: 0\r\n\r\n",
+        by_password()
+    ));
+    assert_eq!(said.0, 415);
+    assert!(!said.1.contains("accept-encoding"), "{}", said.1);
+    wait_for_inbox(&server, &["coded"]);
+    stop(server);
+}
+
+#[test]
 fn what_waits_is_held_released_and_dropped() {
     let dir = tempfile::tempdir().unwrap();
     let server = Localserve::start(dir.path(), &[]);

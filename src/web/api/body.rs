@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use hyper::HeaderMap;
 use hyper::body::{Body, Bytes, Incoming};
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 use crate::percore::PerCore;
 use crate::settings::AccountName;
@@ -48,6 +48,18 @@ pub(super) async fn read(
 pub(super) fn content_type(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     Some(value).filter(|text| !text.trim().is_empty())
+}
+
+/// Whether the body is compressed, or coded in another way: nobody here takes that back. RFC 9110 8.4, 12.5.3 (identity).
+pub(super) fn is_coded(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(CONTENT_ENCODING).iter();
+    let mut codings = codings.flat_map(|value| value.as_bytes().split(|octet| *octet == b','));
+    codings.any(|coding| {
+        !matches!(
+            coding.trim_ascii().to_ascii_lowercase().as_slice(),
+            b"" | b"identity"
+        )
+    })
 }
 
 /// Octets of bodies that a core holds, counted as they come (who only announces many takes nothing from others), and of responses that are
@@ -124,6 +136,33 @@ async fn collect(mut body: Incoming, most: usize, held: &mut Held) -> Result<Byt
             }
             held.add(data.len())?;
             octets.extend_from_slice(&data);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identity_is_no_coding() {
+        let is = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(CONTENT_ENCODING, value.parse().unwrap());
+            }
+            is_coded(&headers)
+        };
+        for plain in [&[][..], &[""], &["Identity"], &["identity, ,IDENTITY", ""]] {
+            assert!(!is(plain), "{plain:?}");
+        }
+        for coded in [
+            &["gzip"][..],
+            &["identity, br"],
+            &["identity", "x"],
+            &["identity;q=1"],
+        ] {
+            assert!(is(coded), "{coded:?}");
         }
     }
 }

@@ -16,8 +16,9 @@ use std::time::Instant;
 
 use hyper::body::Incoming;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, LOCATION,
-    REFERRER_POLICY, TRANSFER_ENCODING, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    HeaderValue, LOCATION, REFERRER_POLICY, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode};
 use webapi::{ApiError, Code};
@@ -120,6 +121,10 @@ async fn call(
     let began = monotonic();
     let (response, result) = match login::caller(core, request.headers(), facing).await {
         Err(refused) => (login::told(refused), "badauth"),
+        Ok(caller) if body::is_coded(request.headers()) => {
+            facing.set_account(caller.account);
+            (wrong_coding(), Code::Protocol.as_str())
+        }
         Ok(caller) => {
             facing.set_account(caller.account);
             match run(core, name, request, (&caller, &facing.id)).await {
@@ -217,6 +222,17 @@ fn wrong_method(allowed: &'static str) -> Response<Payload> {
     response
 }
 
+/// RFC 9110 15.5.16, RFC 7694 3.
+fn wrong_coding() -> Response<Payload> {
+    let mut response = text(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "The body has a Content-Encoding; send it as it is.\n",
+    );
+    let headers = response.headers_mut();
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(PLAIN_BODIES));
+    response
+}
+
 /// RFC 7617 2.
 fn unauthorized(words: &str) -> Response<Payload> {
     let mut response = text(StatusCode::UNAUTHORIZED, words);
@@ -226,5 +242,7 @@ fn unauthorized(words: &str) -> Response<Payload> {
     response
 }
 
+/// Codings of a request's body that are read: none.
+const PLAIN_BODIES: &str = "identity";
 const NO_LABEL: (&str, &str) = ("", "");
 const JSON: &str = "application/json; charset=utf-8";

@@ -85,6 +85,7 @@ impl Operation {
                 Kind::Invalid,
                 Kind::TooLarge,
                 Kind::UnsupportedMediaType,
+                Kind::UnsupportedCoding,
             ]),
         }
         all.extend(self.problems);

@@ -28,6 +28,8 @@ pub enum Kind {
     TooLarge,
     /// The body is of a type that is not read here.
     UnsupportedMediaType,
+    /// The body is compressed, or coded in another way.
+    UnsupportedCoding,
     /// It can be read, and what it says can't be done.
     Invalid,
     /// There is no room for the copy in the mailbox for sent mail.
@@ -42,7 +44,7 @@ pub enum Kind {
 
 impl Kind {
     /// All there are.
-    pub const ALL: [Kind; 16] = [
+    pub const ALL: [Kind; 17] = [
         Kind::Malformed,
         Kind::Unauthorized,
         Kind::MissingScope,
@@ -54,6 +56,7 @@ impl Kind {
         Kind::LimitReached,
         Kind::TooLarge,
         Kind::UnsupportedMediaType,
+        Kind::UnsupportedCoding,
         Kind::Invalid,
         Kind::NoRoom,
         Kind::TooMany,
@@ -71,7 +74,7 @@ impl Kind {
             Kind::MethodNotAllowed => 405,
             Kind::IdempotencyConflict | Kind::LimitReached => 409,
             Kind::TooLarge => 413,
-            Kind::UnsupportedMediaType => 415,
+            Kind::UnsupportedMediaType | Kind::UnsupportedCoding => 415,
             Kind::Invalid | Kind::NoRoom => 422,
             // RFC 6585 4.
             Kind::TooMany => 429,
@@ -93,6 +96,7 @@ impl Kind {
             Kind::LimitReached => "limit-reached",
             Kind::TooLarge => "too-large",
             Kind::UnsupportedMediaType => "unsupported-media-type",
+            Kind::UnsupportedCoding => "unsupported-coding",
             Kind::Invalid => "invalid",
             Kind::NoRoom => "no-room",
             Kind::TooMany => "too-many-requests",
@@ -115,6 +119,7 @@ impl Kind {
             Kind::LimitReached => "There are as many as there may be",
             Kind::TooLarge => "It is too large",
             Kind::UnsupportedMediaType => "This content type is not read here",
+            Kind::UnsupportedCoding => "This content coding is not read here",
             Kind::Invalid => "The request says what can't be done",
             Kind::NoRoom => "There is no room for the copy",
             Kind::TooMany => "Too many requests",
@@ -149,6 +154,7 @@ impl Kind {
             Kind::UnsupportedMediaType => {
                 "The documentation of the operation names the types it takes."
             }
+            Kind::UnsupportedCoding => "Send the body as it is, without Content-Encoding.",
             Kind::Invalid => "The list of errors names the fields.",
             Kind::NoRoom => "Nothing was sent. Make room, or send without save_sent.",
             Kind::TooMany => "Wait as long as the field Retry-After says.",

@@ -145,6 +145,10 @@ async fn run(
     let (head, incoming) = request.into_parts();
     let (mut octets, mut uploads, mut held) = (Bytes::new(), Vec::new(), None);
     if let (Some(login), Takes::Json(_) | Takes::JsonOrFiles(..)) = (&login, operation.takes) {
+        if body::is_coded(&head.headers) {
+            let detail = "the body has a Content-Encoding, and is read only without";
+            return Err(Problem::new(Kind::UnsupportedCoding, detail));
+        }
         let form = form_type(&head.headers, operation.takes)?;
         let (read, counted) = body::read(core, incoming, login.account)
             .await

@@ -1,7 +1,9 @@
 //! Responses.
 
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{
+    ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 use webapi::v1::openapi::PROBLEM;
@@ -9,6 +11,7 @@ use webapi::v1::operation::JSON;
 use webapi::v1::{Kind, Problem};
 
 use super::Said;
+use crate::web::api::PLAIN_BODIES;
 
 /// An object.
 pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Said {
@@ -55,6 +58,11 @@ pub(super) fn problem(mut problem: Problem, request_id: &str) -> Response<Bytes>
     let headers = response.headers_mut();
     if let Some(secs) = problem.retry_after {
         headers.insert(RETRY_AFTER, secs.into());
+    }
+    if let Kind::UnsupportedCoding = problem.kind {
+        // RFC 7694 3: by this, and by this alone, it is told from a type that is not read.
+        let known = HeaderValue::from_static(PLAIN_BODIES);
+        headers.insert(ACCEPT_ENCODING, known);
     }
     // RFC 9110 11.6.1, RFC 6750 3, RFC 7617 2.
     let challenges: &[&'static str] = match problem.kind {
