@@ -93,6 +93,13 @@ fn documentation_logins_and_what_is_not_there() {
     assert_eq!(nobody.status, 401);
     assert!(nobody.head.contains("www-authenticate: Bearer "));
     assert!(nobody.head.contains("www-authenticate: Basic "));
+    // RFC 6750 3.1: who sent no token made no mistake with it.
+    assert!(!nobody.head.contains("error="), "{}", nobody.head);
+    let login = STANDARD.encode("ringmail@localhost:wrong");
+    let fields = format!("Authorization: Basic {login}\r\n");
+    let wrong = ask_with(&server, ("GET", "/account"), &fields, &none);
+    assert_eq!(wrong.status, 401);
+    assert!(!wrong.head.contains("error="), "{}", wrong.head);
     let who = ask(&server, "GET", "/account", &none);
     assert_eq!(
         who.body,
@@ -220,7 +227,8 @@ fn keys_do_what_their_scopes_say_until_they_are_removed() {
     let other = narrow.body["secret"].as_str().unwrap();
     let refused = ask_by(&server, other, "GET", "/suppressions", &none);
     assert_eq!(refused.status, 403);
-    assert!(refused.head.contains("error=\"insufficient_scope\""));
+    let told = "www-authenticate: Bearer realm=\"webapi\", error=\"insufficient_scope\", scope=\"suppression\"\r\n";
+    assert!(refused.head.contains(told), "{}", refused.head);
     let all = ask(&server, "GET", "/keys", &none);
     assert_eq!(all.body["keys"].as_array().unwrap().len(), 2);
     assert!(!all.body.to_string().contains(&key[21..]));
@@ -235,6 +243,8 @@ fn keys_do_what_their_scopes_say_until_they_are_removed() {
     for wrong in [wrong.as_str(), "rmk_", "x"] {
         let said = ask_by(&server, wrong, "GET", "/account", &none);
         assert_eq!(said.status, 401, "{}", said.body);
+        let told = "www-authenticate: Bearer realm=\"webapi\", error=\"invalid_token\"\r\n";
+        assert!(said.head.contains(told), "{}", said.head);
     }
     stop(server);
 }

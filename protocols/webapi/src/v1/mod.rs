@@ -23,7 +23,7 @@ pub mod webhook;
 
 pub use operation::{Access, Answer, Named, Operation, Takes, Verb};
 pub use operations::{ALL, Op, Route, find};
-pub use problem::{Fault, Kind, Problem};
+pub use problem::{Fault, Kind, Problem, TokenFault};
 pub use scope::{Scope, Scopes};
 
 /// Where it is.

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
+use super::scope::Scope;
+
 /// What kind of problem it is. Each has a status, and a type whose address tells about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
@@ -212,6 +214,28 @@ impl Fault {
     }
 }
 
+/// What is wrong with a token. RFC 6750 3.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenFault {
+    /// It is none of ours, not any more, or its account may not log in.
+    Invalid,
+    /// It has not this scope.
+    InsufficientScope(Scope),
+}
+
+impl TokenFault {
+    /// As a challenge has it behind its realm.
+    pub fn attributes(self) -> String {
+        match self {
+            TokenFault::Invalid => "error=\"invalid_token\"".into(),
+            TokenFault::InsufficientScope(scope) => {
+                let scope = scope.as_str();
+                format!("error=\"insufficient_scope\", scope=\"{scope}\"")
+            }
+        }
+    }
+}
+
 /// What is wrong: `application/problem+json` (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Problem {
@@ -235,6 +259,9 @@ pub struct Problem {
     /// Seconds after which it can be tried again, where waiting helps.
     #[serde(skip)]
     pub retry_after: Option<u32>,
+    /// What is wrong with the token that came, if one did.
+    #[serde(skip)]
+    pub token: Option<TokenFault>,
 }
 
 impl Problem {
@@ -247,6 +274,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             request_id: None,
+            token: None,
             retry_after: match kind {
                 Kind::TooMany => Some(60),
                 Kind::Unavailable => Some(5),

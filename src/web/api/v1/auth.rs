@@ -7,7 +7,7 @@ use futures_channel::oneshot;
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
 use shards::rt;
-use webapi::v1::{Kind, Problem, Scope, Scopes};
+use webapi::v1::{Kind, Problem, Scope, Scopes, TokenFault};
 
 use crate::login::Service;
 use crate::login::api_key::ApiKey;
@@ -35,10 +35,13 @@ impl Login {
     pub(super) fn must_have(&self, scope: Scope) -> Result<(), Problem> {
         match self.scopes.has(scope) {
             true => Ok(()),
-            false => Err(Problem::new(
-                Kind::MissingScope,
-                format!("this needs a key with the scope {}", scope.as_str()),
-            )),
+            false => Err(Problem {
+                token: Some(TokenFault::InsufficientScope(scope)),
+                ..Problem::new(
+                    Kind::MissingScope,
+                    format!("this needs a key with the scope {}", scope.as_str()),
+                )
+            }),
         }
     }
 }
@@ -71,7 +74,9 @@ pub(super) async fn login(
     let key = match core.known_api_key(text) {
         Some(key) => key,
         None if !has_room(core, &facing.networks) => return Err(told(Refusal::TooMany)),
-        None => look_up(core, text, headers, facing).await.map_err(told)?,
+        None => look_up(core, text, headers, facing)
+            .await
+            .map_err(told_of_token)?,
     };
     let admitted = core
         .api_keys
@@ -137,6 +142,12 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme
         .eq_ignore_ascii_case("Bearer ")
         .then(|| rest.trim_ascii())
+}
+
+fn told_of_token(refusal: Refusal) -> Problem {
+    let problem = told(refusal);
+    let token = (problem.kind == Kind::Unauthorized).then_some(TokenFault::Invalid);
+    Problem { token, ..problem }
 }
 
 fn told(refusal: Refusal) -> Problem {

@@ -64,14 +64,22 @@ pub(super) fn problem(mut problem: Problem, request_id: &str) -> Response<Bytes>
         let known = HeaderValue::from_static(PLAIN_BODIES);
         headers.insert(ACCEPT_ENCODING, known);
     }
-    // RFC 9110 11.6.1, RFC 6750 3, RFC 7617 2.
-    let challenges: &[&'static str] = match problem.kind {
-        Kind::Unauthorized => &["Bearer realm=\"webapi\"", "Basic realm=\"webapi\""],
-        Kind::MissingScope => &["Bearer realm=\"webapi\", error=\"insufficient_scope\""],
-        _ => &[],
-    };
-    for challenge in challenges {
-        headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    // RFC 9110 11.6.1, RFC 6750 3, RFC 7617 2: who sent no token is told of no error.
+    if let Kind::Unauthorized | Kind::MissingScope = problem.kind {
+        let bearer = match problem.token {
+            Some(fault) => format!("Bearer {REALM}, {}", fault.attributes()),
+            None => format!("Bearer {REALM}"),
+        };
+        if let Ok(bearer) = HeaderValue::try_from(bearer) {
+            headers.append(WWW_AUTHENTICATE, bearer);
+        }
+    }
+    if let Kind::Unauthorized = problem.kind
+        && let Ok(basic) = HeaderValue::try_from(format!("Basic {REALM}"))
+    {
+        headers.append(WWW_AUTHENTICATE, basic);
     }
     response
 }
+
+const REALM: &str = "realm=\"webapi\"";
