@@ -4,7 +4,7 @@
 //! the third time it passes `body.synced`, and makes every `rows.commit` fail with an I/O error (`panic` panics there,
 //! `emlink` fails as a file does that has all the names it can have, `stall:FILE` waits there while the file exists, `fail:FILE` fails so
 //! long). `shard-001/rows.commit` means that shard alone. docs/STORAGE.md lists the points of the storage; `smtp.message` is passed at the end of each message received,
-//! `inbound.sign` before one is signed.
+//! `inbound.sign` before one is signed, `http.request` when the head of a request is there.
 
 use std::io;
 

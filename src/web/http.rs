@@ -6,6 +6,7 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode, Version};
+use shards::faults::point;
 use shards::rt;
 
 use super::access::Line;
@@ -25,6 +26,7 @@ pub(super) async fn answer(
     facing: &Rc<Facing>,
     endpoint: Endpoint,
 ) -> Response<Payload> {
+    let _ = point("http.request");
     let page = Page::of(request.uri().path(), endpoint);
     let (method, version) = (request.method().clone(), request.version());
     let is_api = matches!(page, Page::Api);

@@ -9,8 +9,11 @@ use base64::engine::general_purpose::STANDARD;
 use ringmail::settings::Door;
 
 use crate::program::Localserve;
+use crate::queue::inbox;
 use crate::server::TestServer;
 use crate::tls::{Client, certificate};
+
+const LOGIN: &str = "ringmail@localhost:ringmailringmail";
 
 /// What curl says of the last response, and all that came.
 fn curl(port: u16, path: &str, arguments: &[&str]) -> (String, String) {
@@ -62,6 +65,44 @@ fn the_client_chooses_the_version() {
 }
 
 #[test]
+fn the_api_is_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let port = server.offset + 443;
+    let request = r#"request={"To":[{"Address":"a@a.example"}],"Subject":"form","Text":"Hi"}"#;
+    let form = ["--http2", "--user", LOGIN, "--data-urlencode", request];
+    let (last, said) = curl(port, "/webapi/v0/Send", &form);
+    assert_eq!(last, "2 200", "{said}");
+    let json = r#"{"from":{"address":"ringmail@localhost"},"to":[{"address":"a@a.example"}],"subject":"json","text":"Hi"}"#;
+    let resource = ["--http2", "--user", LOGIN, "--json", json];
+    let (last, said) = curl(port, "/webapi/v1/messages", &resource);
+    assert!(last.starts_with("2 20"), "{last} {said}");
+    // Much longer than both windows.
+    let file = dir.path().join("large");
+    std::fs::write(&file, vec![b'x'; 3 << 20]).unwrap();
+    let attached = format!("attachedfile=@{}", file.to_str().unwrap());
+    let request = request.replace("form", "large");
+    let multipart = ["--http2", "--user", LOGIN, "-F", &request, "-F", &attached];
+    let (last, said) = curl(port, "/webapi/v0/Send", &multipart);
+    assert_eq!(last, "2 200", "{said}");
+    let expected = ["form", "json", "large"];
+    let mut found = Vec::new();
+    for _ in 0..500 {
+        found = inbox(&server);
+        found.sort_unstable();
+        if found == expected {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(found, expected);
+    // And a response that is.
+    let (last, said) = curl(port, "/webapi/v1/openapi.json", &["--http2"]);
+    assert_eq!(last, "2 200");
+    assert!(said.ends_with('}') || said.ends_with("}\n"), "not whole");
+}
+
+#[test]
 fn heads_that_are_too_large_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let server = with_https(dir.path(), "[limits.http]\nheader_max_bytes = \"8KiB\"\n");
@@ -79,42 +120,56 @@ fn heads_that_are_too_large_are_refused() {
 
 /// RFC 9113 4.1.
 #[derive(Debug)]
-struct Frame {
-    kind: u8,
-    stream: u32,
-    payload: Vec<u8>,
+pub struct Frame {
+    pub kind: u8,
+    pub flags: u8,
+    pub stream: u32,
+    pub payload: Vec<u8>,
 }
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
+pub const RST_STREAM: u8 = 3;
+pub const SETTINGS: u8 = 4;
+pub const PING: u8 = 6;
+pub const GOAWAY: u8 = 7;
+pub const END_STREAM: u8 = 1;
+pub const ACK: u8 = 1;
+pub const END_HEADERS: u8 = 4;
 /// RFC 7541 A: the field `:status`, indexed.
-const OK: u8 = 0x88;
-const BAD_REQUEST: u8 = 0x8c;
+pub const OK: u8 = 0x88;
+pub const BAD_REQUEST: u8 = 0x8c;
 
 /// A client that says what it is told to.
-struct Peer(Client);
+pub struct Peer(pub Client);
 
 impl Peer {
-    fn new(stream: std::net::TcpStream) -> Peer {
+    pub fn new(stream: std::net::TcpStream) -> Peer {
+        Peer::with(stream, &[])
+    }
+
+    /// With these settings. RFC 9113 6.5.1.
+    pub fn with(stream: std::net::TcpStream, settings: &[(u16, u32)]) -> Peer {
         let client = Client::speaking(stream, &["h2"]).unwrap();
         assert_eq!(client.talk.get_ref().conn.alpn_protocol(), Some(&b"h2"[..]));
         let mut peer = Peer(client);
         peer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-        peer.write(&frame(SETTINGS, 0, 0, &[]));
+        let settings = settings.iter();
+        let settings = settings.flat_map(|(name, value)| {
+            let name = name.to_be_bytes().into_iter();
+            name.chain(value.to_be_bytes())
+        });
+        let settings: Vec<u8> = settings.collect();
+        peer.write(&frame(SETTINGS, 0, 0, &settings));
         peer
     }
 
-    fn write(&mut self, octets: &[u8]) {
+    pub fn write(&mut self, octets: &[u8]) {
         self.0.talk.get_mut().write_all(octets).unwrap();
     }
 
     /// The next frame; None: closed.
-    fn next(&mut self) -> Option<Frame> {
+    pub fn next(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
         self.0.talk.read_exact(&mut head).ok()?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
@@ -122,12 +177,13 @@ impl Peer {
         self.0.talk.read_exact(&mut payload).ok()?;
         Some(Frame {
             kind: head[3],
+            flags: head[4],
             stream: number(&head[5..]),
             payload,
         })
     }
 
-    fn until(&mut self, kind: u8, stream: u32) -> Frame {
+    pub fn until(&mut self, kind: u8, stream: u32) -> Frame {
         loop {
             let frame = self.next().expect("the server is there");
             if frame.kind == kind && frame.stream == stream {
@@ -137,16 +193,16 @@ impl Peer {
     }
 
     /// The first octet of a response's head.
-    fn status(&mut self, stream: u32) -> u8 {
+    pub fn status(&mut self, stream: u32) -> u8 {
         self.until(HEADERS, stream).payload[0]
     }
 }
 
-fn number(octets: &[u8]) -> u32 {
+pub fn number(octets: &[u8]) -> u32 {
     u32::from_be_bytes(octets[..4].try_into().unwrap())
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = payload.len() as u32;
     let mut octets = length.to_be_bytes()[1..].to_vec();
     octets.extend([kind, flags]);
@@ -169,7 +225,7 @@ fn head(stream: u32, flags: u8, fields: &[(&str, &str)]) -> Vec<u8> {
     frame(HEADERS, END_HEADERS | flags, stream, &block)
 }
 
-fn get(stream: u32, more: &[(&str, &str)]) -> Vec<u8> {
+pub fn get(stream: u32, more: &[(&str, &str)]) -> Vec<u8> {
     let mut fields = vec![
         (":method", "GET"),
         (":scheme", "https"),
@@ -181,7 +237,7 @@ fn get(stream: u32, more: &[(&str, &str)]) -> Vec<u8> {
 }
 
 /// A call whose form comes later.
-fn send_head(stream: u32, login: &str) -> Vec<u8> {
+pub fn send_head(stream: u32, login: &str) -> Vec<u8> {
     let basic = format!("Basic {}", STANDARD.encode(login));
     let fields = [
         (":method", "POST"),
@@ -194,7 +250,7 @@ fn send_head(stream: u32, login: &str) -> Vec<u8> {
     head(stream, 0, &fields)
 }
 
-fn with_https(directory: &Path, extra: &str) -> TestServer {
+pub fn with_https(directory: &Path, extra: &str) -> TestServer {
     certificate(directory);
     TestServer::with_https(directory, extra)
 }
@@ -270,4 +326,32 @@ fn a_request_that_takes_too_long_ends_alone() {
     assert_eq!(number(&peer.until(RST_STREAM, 1).payload), 8);
     peer.write(&get(3, &[]));
     assert_eq!(peer.status(3), OK);
+}
+
+#[test]
+fn what_is_under_way_when_the_server_stops_is_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = with_https(dir.path(), "");
+    let mut peer = Peer::new(server.connect(Door::Https));
+    peer.write(&send_head(1, "anna@example.test:anna-password"));
+    peer.write(&frame(DATA, 0, 1, b"request="));
+    // It was taken before this one.
+    peer.write(&get(3, &[]));
+    assert_eq!(peer.status(3), OK);
+    let stop = std::thread::spawn(move || drop(server));
+    // RFC 9113 6.8: first that it ends, then, once the client knows, with which request.
+    let goaway = peer.until(GOAWAY, 0);
+    assert_eq!(number(&goaway.payload), u32::MAX >> 1);
+    let ping = peer.until(PING, 0);
+    peer.write(&frame(PING, ACK, 0, &ping.payload));
+    let goaway = peer.until(GOAWAY, 0);
+    assert_eq!(number(&goaway.payload), 3);
+    assert_eq!(number(&goaway.payload[4..]), 0);
+    let form = br#"{"To":[{"Address":"bert@example.test"}],"Subject":"late","Text":"Hi"}"#;
+    peer.write(&frame(DATA, END_STREAM, 1, form));
+    assert_eq!(peer.status(1), OK);
+    let said = peer.until(DATA, 1).payload;
+    assert!(String::from_utf8_lossy(&said).contains("\"MessageID\""));
+    while peer.next().is_some() {}
+    stop.join().unwrap();
 }

@@ -17,6 +17,7 @@ mod forwarded;
 mod from_id;
 mod http;
 mod http2;
+mod http2_hostile;
 mod idn;
 mod imap_large;
 mod imap_more;
