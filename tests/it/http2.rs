@@ -355,3 +355,20 @@ fn what_is_under_way_when_the_server_stops_is_answered() {
     while peer.next().is_some() {}
     stop.join().unwrap();
 }
+
+#[test]
+fn a_request_that_never_ends_does_not_hold_up_the_end_of_the_server() {
+    let dir = tempfile::tempdir().unwrap();
+    certificate(dir.path());
+    let server = TestServer::with_https_and_grace(dir.path(), "", "3s");
+    let mut peer = Peer::new(server.connect(Door::Https));
+    peer.write(&send_head(1, "anna@example.test:anna-password"));
+    peer.write(&get(3, &[]));
+    assert_eq!(peer.status(3), OK);
+    let stop = std::thread::spawn(move || drop(server));
+    let goaway = peer.until(GOAWAY, 0);
+    assert_eq!(number(&goaway.payload), u32::MAX >> 1);
+    // It says nothing, and has not even seen ours.
+    while peer.next().is_some() {}
+    stop.join().unwrap();
+}

@@ -104,13 +104,18 @@ impl TestServer {
 
     /// Starts with the sending API over TLS, with `cert.pem` and `key.pem` in the directory; `extra` goes into the static file.
     pub fn with_https(directory: &Path, extra: &str) -> TestServer {
+        // Longer than what is under way at the end needs on a loaded machine; it ends when that does.
+        TestServer::with_https_and_grace(directory, extra, "60s")
+    }
+
+    /// The same; what is under way at its end has so long.
+    pub fn with_https_and_grace(directory: &Path, extra: &str, grace: &str) -> TestServer {
         let [https] = free_ports();
         TestServer::with(&texts(
             directory,
             &Extra {
                 top: extra,
-                // Longer than what is under way needs on a loaded machine; it ends when that does.
-                grace: "60s",
+                grace,
                 listener: &format!("https = {{ port = {https}, webapi = true }}\n{TLS}"),
                 ..Extra::default()
             },
