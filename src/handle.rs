@@ -433,8 +433,9 @@ impl PerCore {
     async fn control(self: &Rc<Self>, call: ControlCall) -> Result<ControlAnswer, StoreError> {
         match call {
             ControlCall::RemoveAccount(name) => {
-                let found = self.accounts.remove(name.as_str()).await?;
+                // Before the rows by which one can tell that there is an account.
                 store::remove_templates(self.shard_of_account(name)?, name.as_str()).await?;
+                let found = self.accounts.remove(name.as_str()).await?;
                 Ok(ControlAnswer::Found(found))
             }
             ControlCall::ForgetAnswered { shard, account } => {

@@ -67,11 +67,11 @@ pub(super) fn remove(control: &Control, name: &str) -> Result<Value, String> {
         control.put_in_force(next)?;
     }
     // Before the mail: as long as there is some, a removal that was cut short can be repeated.
+    client_keys::remove_all_of(control, name.as_str())?;
+    api_keys::remove_all_of(control, name)?;
     forget_answered(control, name)?;
     let owner = control.server.owner_of(name.as_str());
     control.ask(owner, ControlCall::RemoveAccount(name))?;
-    client_keys::remove_all_of(control, name.as_str())?;
-    api_keys::remove_all_of(control, name)?;
     Ok(json!({"name": name.as_str()}))
 }
 
