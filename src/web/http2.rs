@@ -177,9 +177,9 @@ impl Drop for Ended {
     }
 }
 
-/// Requests of a connection at once. RFC 9113 6.5.2 recommends no less than 100, lest clients are held up for nothing; ours send little, and
-/// each request holds memory.
-const STREAMS_MAX: u32 = 64;
+/// Requests of a connection at once. RFC 9113 6.5.2 recommends no less than 100, and clients (nghttp2) take that for granted until they have read
+/// our settings: what is beyond is refused, and some give it up then.
+const STREAMS_MAX: u32 = 100;
 /// The head of a request, with 32 octets more for each field: RFC 9113 6.5.2. Less if `limits.http.header_max_bytes` says so.
 const HEADER_LIST_MAX: usize = 64 << 10;
 /// Octets of a response that wait for the peer.

@@ -59,18 +59,18 @@ fn streams_beyond_the_bound_are_refused_and_the_others_go_on() {
     peer.write(&send_head(1, ANNA));
     peer.write(&frame(DATA, END_STREAM, 1, b"request={}"));
     assert_eq!(peer.status(1), BAD_REQUEST);
-    let waiting: Vec<u32> = (0..64).map(|n| 2 * n + 3).collect();
+    let waiting: Vec<u32> = (0..100).map(|n| 2 * n + 3).collect();
     let all: Vec<u8> = waiting.iter().flat_map(|n| send_head(*n, ANNA)).collect();
     peer.write(&all);
-    peer.write(&get(131, &[]));
-    assert_eq!(number(&peer.until(RST_STREAM, 131).payload), REFUSED_STREAM);
+    peer.write(&get(203, &[]));
+    assert_eq!(number(&peer.until(RST_STREAM, 203).payload), REFUSED_STREAM);
     others_go_on(&server);
     // Where one ends, the next has its place.
     for stream in waiting {
         peer.write(&frame(DATA, END_STREAM, stream, b"request={}"));
         assert_eq!(peer.status(stream), BAD_REQUEST);
         while peer.until(DATA, stream).flags & END_STREAM == 0 {}
-        let next = stream + 200;
+        let next = stream + 300;
         peer.write(&get(next, &[]));
         assert_eq!(peer.status(next), OK);
     }
