@@ -43,9 +43,9 @@ impl PerCore {
         let interest = interest.ok_or(StoreError::AccountGone)?;
         let interest = self.with_room(account, interest).await?;
         let _turn = events::changing().await;
-        let _hooks = self.queue.hooks.turn(account.as_str()).await;
+        let hooks = self.queue.hooks.turn(account.as_str()).await;
         let now = self.wall_clock();
-        let done = events::take(&shard, account.as_str(), interest, told, now).await?;
+        let done = events::take(&shard, &hooks, interest, told, now).await?;
         self.tell_consequences(account, done).await;
         Ok(())
     }
@@ -66,9 +66,9 @@ impl PerCore {
         };
         let interest = self.with_room(account, interest).await?;
         let _turn = events::changing().await;
-        let _hooks = self.queue.hooks.turn(account.as_str()).await;
+        let hooks = self.queue.hooks.turn(account.as_str()).await;
         let now = self.wall_clock();
-        let taken = returned::take(&shard, account.as_str(), interest, all, now).await?;
+        let taken = returned::take(&shard, &hooks, interest, all, now).await?;
         let _ = point("queue.returned");
         for (one, found) in all.iter().zip(&taken.found) {
             if found.is_new {
@@ -182,9 +182,10 @@ impl PerCore {
             }
         }
         let _turn = events::changing().await;
+        let hooks = self.queue.hooks.turn(account.as_str()).await;
         let now = self.wall_clock();
         let (was, changes) =
-            suppression::change(&shard, account.as_str(), address, (to, replaces), now).await?;
+            suppression::change(&shard, &hooks, address, (to, replaces), now).await?;
         let silent = self.tell_suppressions(account, changes).await;
         Ok(ControlAnswer::SuppressionChanged(was, silent))
     }
@@ -204,7 +205,7 @@ impl PerCore {
         let turn = events::changing().await;
         // Hooks of the account are numbered by one at a time.
         let hooks = self.queue.hooks.turn(account.as_str()).await;
-        let (was, done) = suppression::unsubscribe(&shard, interest, link, now).await?;
+        let (was, done) = suppression::unsubscribe(&shard, &hooks, interest, link, now).await?;
         self.tell_consequences(account, done).await;
         drop((hooks, turn));
         self.count(

@@ -31,7 +31,7 @@ impl PerCore {
         let shard = self.shard_of_account(account)?.clone();
         let name = account.as_str();
         let interest = self.queue.interest(name).ok_or(StoreError::AccountGone)?;
-        let _turn = self.queue.hooks.turn(name).await;
+        let turn = self.queue.hooks.turn(name).await;
         let now = self.wall_clock();
         let changed = match ask {
             HookAsk::List => {
@@ -43,7 +43,7 @@ impl PerCore {
                 after,
                 limit,
             } => {
-                let page = hooks::pending(&shard, name, &filter, after, limit).await?;
+                let page = hooks::pending(&shard, &turn, &filter, after, limit).await?;
                 return Ok(HookAnswer::Pending(page));
             }
             HookAsk::Retired {
@@ -51,19 +51,19 @@ impl PerCore {
                 after,
                 limit,
             } => {
-                let page = hooks::retired(&shard, name, &filter, after, limit).await?;
+                let page = hooks::retired(&shard, &turn, &filter, after, limit).await?;
                 return Ok(HookAnswer::Retired(page));
             }
             HookAsk::Payload { id } => {
                 return Ok(HookAnswer::Payload(hooks::payload(&shard, name, id).await?));
             }
             HookAsk::Redeliver { id } => {
-                let endpoint = hooks::redeliver(&shard, name, id, now).await?;
+                let endpoint = hooks::redeliver(&shard, &turn, id, now).await?;
                 endpoint.inspect(|endpoint| self.queue.hooks.wake(name, *endpoint));
                 return Ok(HookAnswer::Redelivered(endpoint.is_some()));
             }
             HookAsk::Cancel { hooks: all } => {
-                let canceled = hooks::cancel(&shard, name, interest, &all, now).await?;
+                let canceled = hooks::cancel(&shard, &turn, interest, &all, now).await?;
                 let (endpoints, ..) = hooks::endpoints(&shard, name).await?;
                 self.queue
                     .hooks
@@ -81,15 +81,15 @@ impl PerCore {
                     let before = before.filter(|before| spec.is_same_server(&before.url));
                     spec.authorization = before.and_then(|endpoint| endpoint.authorization);
                 }
-                hooks::put(&shard, name, (id, &spec), secret()?, now).await?
+                hooks::put(&shard, &turn, (id, &spec), secret()?, now).await?
             }
-            HookAsk::Remove { id } => hooks::remove(&shard, name, id, now).await?,
+            HookAsk::Remove { id } => hooks::remove(&shard, &turn, id, now).await?,
             HookAsk::Enable { id, enabled } => {
-                hooks::set_enabled(&shard, name, id, &enabled, now).await?
+                hooks::set_enabled(&shard, &turn, id, &enabled, now).await?
             }
             HookAsk::Rotate { id, overlap_secs } => {
                 let until = now.saturating_add_unsigned(overlap_secs);
-                hooks::rotate(&shard, name, id, (secret()?, until), now).await?
+                hooks::rotate(&shard, &turn, id, (secret()?, until), now).await?
             }
         };
         let (endpoint, told): (Option<EndpointRow>, Told) = changed;
@@ -161,9 +161,9 @@ impl PerCore {
                 };
                 let mut goes_on = true;
                 while goes_on {
-                    let _turn = self.queue.hooks.turn(account).await;
+                    let turn = self.queue.hooks.turn(account).await;
                     let what = (end, hooks::RETIRED_MAX);
-                    goes_on = hooks::prune(shard, account, what, now).await?;
+                    goes_on = hooks::prune(shard, &turn, what, now).await?;
                 }
                 let give_up = {
                     let live = self.live();
@@ -174,9 +174,9 @@ impl PerCore {
                 for (endpoint, _) in hooks::lines(shard, account).await? {
                     let mut goes_on = endpoint.removed || endpoint.disabled.is_some();
                     while goes_on {
-                        let _turn = self.queue.hooks.turn(account).await;
+                        let turn = self.queue.hooks.turn(account).await;
                         let what = (before, interest);
-                        goes_on = hooks::purge(shard, account, &endpoint, what, now).await?;
+                        goes_on = hooks::purge(shard, &turn, &endpoint, what, now).await?;
                     }
                 }
             }

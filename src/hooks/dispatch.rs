@@ -124,7 +124,7 @@ impl Dispatch {
             let accounts = hooks::accounts(shard, after.as_deref(), ACCOUNTS_AT_ONCE).await?;
             for account in &accounts {
                 let turn = self.core.queue.hooks.turn(account).await;
-                hooks::resume(shard, account, self.core.wall_clock()).await?;
+                hooks::resume(shard, &turn, self.core.wall_clock()).await?;
                 drop(turn);
                 for (endpoint, line) in hooks::lines(shard, account).await? {
                     let key = (account.clone(), endpoint.id);
@@ -339,7 +339,7 @@ impl Worker {
         let others = claims.then_some(&under_way);
         let step = hooks::step(
             &shard,
-            (account, endpoint),
+            (&turn, endpoint),
             &terms,
             finished,
             others,

@@ -128,7 +128,7 @@ impl AccountTurn {
         let turn = core.queue.hooks.turn(&account).await;
         let told = (row.body, hook.as_ref());
         let now = core.wall_clock();
-        let done = hooks::tell_incoming(shard, &account, interest, told, now).await?;
+        let done = hooks::tell_incoming(shard, &turn, interest, told, now).await?;
         drop(turn);
         let _ = point("hooks.incoming_told");
         for endpoint in done.hooked {

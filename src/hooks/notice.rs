@@ -77,7 +77,7 @@ pub(super) async fn tell(
     });
     delivered.await?;
     let turn = core.queue.hooks.turn(account).await;
-    hooks::mail_paid(shard, account, endpoint, now).await?;
+    hooks::mail_paid(shard, &turn, endpoint, now).await?;
     drop(turn);
     let call = Call::ForgetDelivered {
         account: name,

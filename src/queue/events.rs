@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use shards::rt::Turns;
 use shards::storage::{Batch, Shard};
 
+use super::hooks::HooksTurn;
 use super::rows::{Attempt, MessageRow, RecipientRow, State};
 use super::warm_up::WarmUpKey;
 use super::{hooks, retired, returned, suppression};
@@ -391,6 +392,8 @@ pub(super) fn is_wanted(question: &Question<'_>) -> bool {
 }
 
 /// What is about to be committed together in an account's shard, and read as if it were.
+///
+/// Whoever writes has the turn of the account's hooks, for an event may make some.
 pub struct Writing<'a> {
     /// The account's.
     pub shard: &'a Rc<Shard>,
@@ -418,10 +421,10 @@ pub struct Consequences {
 }
 
 impl<'a> Writing<'a> {
-    pub(super) fn new(shard: &'a Rc<Shard>, account: &'a str, now: i64) -> Writing<'a> {
+    pub(super) fn new(shard: &'a Rc<Shard>, turn: &'a HooksTurn, now: i64) -> Writing<'a> {
         Writing {
             shard,
-            account,
+            account: turn.account(),
             now,
             changes: BTreeMap::new(),
             done: Consequences::default(),
@@ -521,18 +524,19 @@ pub struct Told {
 /// hear. The caller has [`changing`].
 pub async fn take(
     shard: &Rc<Shard>,
-    account: &str,
+    turn: &HooksTurn,
     interest: Interest,
     told: &Told,
     now: i64,
 ) -> Result<Consequences, StoreError> {
+    let account = turn.account();
     let keys: Vec<Vec<u8>> = told.events.iter().map(|e| e.id.key(account)).collect();
     let found = shard.read({
         let keys = keys.clone();
         move |index| keys.iter().map(|key| index.get(key)).collect()
     });
     let found: Vec<Option<Vec<u8>>> = found.await?;
-    let mut writing = Writing::new(shard, account, now);
+    let mut writing = Writing::new(shard, turn, now);
     for id in &told.over {
         writing.delete(id.key(account));
     }

@@ -19,6 +19,7 @@ use shards::storage::{Batch, Shard};
 use super::events::{
     Consequences, Event, EventId, EventKind, Evidence, Interest, Writing, changing, status, tell,
 };
+use super::hooks::HooksTurn;
 use super::retired::{self, RetiredRow};
 use crate::settings::names::canonical_domain;
 use crate::store::{StoreError, rows};
@@ -273,12 +274,12 @@ struct WaitingRow {
 /// [`changing`].
 pub async fn take(
     shard: &Rc<Shard>,
-    account: &str,
+    turn: &HooksTurn,
     interest: Interest,
     returned: &[Returned],
     now: i64,
 ) -> Result<Taken, StoreError> {
-    let mut writing = Writing::new(shard, account, now);
+    let mut writing = Writing::new(shard, turn, now);
     let mut found = Vec::with_capacity(returned.len());
     for one in returned.iter().take(RETURNED_MAX) {
         found.push(take_one(&mut writing, interest, one).await?);

@@ -17,9 +17,10 @@ use shards::storage::{Batch, Shard};
 use super::events::{
     Consequences, Event, EventKind, Evidence, Interest, Question, Writing, bounce, status,
 };
+use super::hooks::{self, HooksTurn};
+use super::returned;
 use super::rows::Attempt;
 use super::unsubscribe::Link;
-use super::{hooks, returned};
 use crate::settings::names::canonical_domain;
 use crate::store::{StoreError, rows};
 
@@ -278,17 +279,18 @@ pub async fn find(
 /// added then), and what every core has to know. The caller has [`super::events::changing`].
 pub async fn change(
     shard: &Rc<Shard>,
-    account: &str,
+    turn: &HooksTurn,
     address: &str,
     (to, replaces): (Option<Suppressed>, bool),
     now: i64,
 ) -> Result<(bool, Vec<(u64, bool)>), StoreError> {
     let base = base(address);
+    let account = turn.account();
     let before = find(shard, account, address).await?;
     let was = before
         .as_ref()
         .is_some_and(|row| row.in_force(now).is_some());
-    let mut writing = Writing::new(shard, account, now);
+    let mut writing = Writing::new(shard, turn, now);
     match to {
         Some(_) if was && !replaces => return Ok((was, Vec::new())),
         Some(suppressed) => {
@@ -313,6 +315,7 @@ pub async fn change(
 /// it did so before, and what others have to hear. The caller has [`super::events::changing`].
 pub async fn unsubscribe(
     shard: &Rc<Shard>,
+    turn: &HooksTurn,
     interest: Interest,
     link: &Link,
     now: i64,
@@ -334,7 +337,7 @@ pub async fn unsubscribe(
         }),
         failures: Vec::new(),
     };
-    let mut writing = Writing::new(shard, &link.account, now);
+    let mut writing = Writing::new(shard, turn, now);
     let message = returned::of_message_id(&writing, &link.message_id, &link.address).await?;
     hooks::unsubscribed(&mut writing, interest, link, message.as_ref()).await?;
     writing.put(key(&link.account, &base), encode(&row));

@@ -1,12 +1,14 @@
-//! Endpoints: added, changed, switched on and off, given other secrets, removed. Each change is durable when it returns; the caller has the
-//! account's turn, and tells all cores of which events anybody is told then.
+//! Endpoints: added, changed, switched on and off, given other secrets, removed. Each change is durable when it returns; the caller
+//! tells all cores of which events anybody is told then.
 
 use std::rc::Rc;
 
 use shards::storage::Shard;
 use webapi::hook::HookEvents;
 
-use super::{Book, CONCURRENCY_MAX, ENDPOINTS_MAX, EndpointRow, LineRow, SecretRow, Target, what};
+use super::{
+    Book, CONCURRENCY_MAX, ENDPOINTS_MAX, EndpointRow, HooksTurn, LineRow, SecretRow, Target, what,
+};
 use crate::queue::events::Writing;
 use crate::store::{StoreError, rows};
 
@@ -84,8 +86,7 @@ pub async fn endpoints(
     shard: &Rc<Shard>,
     account: &str,
 ) -> Result<(Vec<(EndpointRow, u64)>, u64, Told), StoreError> {
-    let mut writing = Writing::new(shard, account, 0);
-    let book = Book::open(&mut writing).await?;
+    let book = Book::look(shard, account).await?;
     let told = book.told();
     let open = book.endpoints.iter().filter(|endpoint| !endpoint.removed);
     let all = open.map(|endpoint| {
@@ -100,8 +101,7 @@ pub async fn lines(
     shard: &Rc<Shard>,
     account: &str,
 ) -> Result<Vec<(EndpointRow, LineRow)>, StoreError> {
-    let mut writing = Writing::new(shard, account, 0);
-    let book = Book::open(&mut writing).await?;
+    let book = Book::look(shard, account).await?;
     let line = |endpoint: &EndpointRow| {
         let line = book.lines.get(&endpoint.id).cloned();
         (endpoint.clone(), line.unwrap_or_default())
@@ -123,7 +123,7 @@ pub async fn endpoint(
 /// Adds an endpoint, or says something else of one; none: there is none of that number. A new one begins with the secret.
 pub async fn put(
     shard: &Rc<Shard>,
-    account: &str,
+    turn: &HooksTurn,
     (id, spec): (Option<u32>, &EndpointSpec),
     secret: Vec<u8>,
     now: i64,
@@ -131,7 +131,7 @@ pub async fn put(
     if spec.check().is_err() {
         return Err(StoreError::NotAllowed("it is no endpoint"));
     }
-    change(shard, account, now, |book| {
+    change(shard, turn, now, |book| {
         let id = match id {
             Some(id) => id,
             None => {
@@ -183,12 +183,12 @@ pub enum Enabled {
 /// Switches an endpoint on or off; none: there is none of that number.
 pub async fn set_enabled(
     shard: &Rc<Shard>,
-    account: &str,
+    turn: &HooksTurn,
     id: u32,
     enabled: &Enabled,
     now: i64,
 ) -> Result<(Option<EndpointRow>, Told), StoreError> {
-    change(shard, account, now, |book| {
+    change(shard, turn, now, |book| {
         Ok(of(book, id).map(|endpoint| {
             match enabled {
                 Enabled::Yes => {
@@ -208,12 +208,12 @@ pub async fn set_enabled(
 /// Gives an endpoint another secret; the one before signs beside it until then.
 pub async fn rotate(
     shard: &Rc<Shard>,
-    account: &str,
+    turn: &HooksTurn,
     id: u32,
     (secret, until): (Vec<u8>, i64),
     now: i64,
 ) -> Result<(Option<EndpointRow>, Told), StoreError> {
-    change(shard, account, now, |book| {
+    change(shard, turn, now, |book| {
         Ok(of(book, id).map(|endpoint| {
             let mut secrets = vec![SecretRow {
                 octets: secret,
@@ -235,11 +235,11 @@ pub async fn rotate(
 /// Takes an endpoint out; what waits for it is erased by and by ([`super::purge`]). None: there is none of that number.
 pub async fn remove(
     shard: &Rc<Shard>,
-    account: &str,
+    turn: &HooksTurn,
     id: u32,
     now: i64,
 ) -> Result<(Option<EndpointRow>, Told), StoreError> {
-    change(shard, account, now, |book| {
+    change(shard, turn, now, |book| {
         Ok(of(book, id).map(|endpoint| {
             endpoint.removed = true;
             endpoint.secrets.clear();
@@ -253,11 +253,11 @@ pub async fn remove(
 /// The account was told that an endpoint was switched off.
 pub async fn mail_paid(
     shard: &Rc<Shard>,
-    account: &str,
+    turn: &HooksTurn,
     id: u32,
     now: i64,
 ) -> Result<(), StoreError> {
-    let paid = change(shard, account, now, |book| {
+    let paid = change(shard, turn, now, |book| {
         Ok(of(book, id).map(|endpoint| {
             endpoint.mail_owed = None;
             endpoint.clone()
@@ -272,11 +272,11 @@ fn of(book: &mut Book, id: u32) -> Option<&mut EndpointRow> {
 
 async fn change(
     shard: &Rc<Shard>,
-    account: &str,
+    turn: &HooksTurn,
     now: i64,
     change: impl FnOnce(&mut Book) -> Result<Option<EndpointRow>, StoreError>,
 ) -> Result<(Option<EndpointRow>, Told), StoreError> {
-    let mut writing = Writing::new(shard, account, now);
+    let mut writing = Writing::new(shard, turn, now);
     let mut book = Book::open(&mut writing).await?;
     let changed = change(&mut book)?;
     if changed.is_some() {

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use shards::storage::Shard;
 
 use super::{
-    Book, EndpointRow, HookResult, HookRow, RetiredHook, due_of, hook_of, key_of, line_key,
-    line_prefix, note, number_key, payload_key, retired_key, retired_of, time, what,
+    Book, EndpointRow, HookResult, HookRow, HooksTurn, RetiredHook, due_of, hook_of, key_of,
+    line_key, line_prefix, note, number_key, payload_key, retired_key, retired_of, time, what,
 };
 use crate::queue::events::{Interest, Writing};
 use crate::store::{StoreError, rows};
@@ -51,12 +51,13 @@ pub type RetiredPage = (Vec<RetiredHook>, Option<Vec<u8>>);
 /// What fits of so many hooks of an account that wait, after a key: endpoint by endpoint, by when they are due.
 pub async fn pending(
     shard: &Rc<Shard>,
-    account: &str,
+    turn: &HooksTurn,
     filter: &HookFilter,
     after: Option<Vec<u8>>,
     limit: usize,
 ) -> Result<HookPage, StoreError> {
-    let mut writing = Writing::new(shard, account, 0);
+    let account = turn.account();
+    let mut writing = Writing::new(shard, turn, 0);
     if let Some(id) = filter.id {
         let found = hook_of(&writing, id).await?;
         let found = found.into_iter().filter(|hook| filter.fits(hook));
@@ -100,12 +101,13 @@ pub async fn pending(
 /// What fits of so many hooks of an account that are over, after a key: in the order in which they ended.
 pub async fn retired(
     shard: &Rc<Shard>,
-    account: &str,
+    turn: &HooksTurn,
     filter: &HookFilter,
     after: Option<Vec<u8>>,
     limit: usize,
 ) -> Result<RetiredPage, StoreError> {
-    let mut writing = Writing::new(shard, account, 0);
+    let account = turn.account();
+    let mut writing = Writing::new(shard, turn, 0);
     let fits = |retired: &RetiredHook| {
         filter.fits(&retired.hook) && filter.success.is_none_or(|s| s == retired.success)
     };
@@ -144,11 +146,12 @@ pub async fn payload(
 /// Puts a hook that is over in line again, under its number; answers for which endpoint. None: it is not kept, or its endpoint is gone.
 pub async fn redeliver(
     shard: &Rc<Shard>,
-    account: &str,
+    turn: &HooksTurn,
     id: u64,
     now: i64,
 ) -> Result<Option<u32>, StoreError> {
-    let mut writing = Writing::new(shard, account, now);
+    let account = turn.account();
+    let mut writing = Writing::new(shard, turn, now);
     let mut book = Book::open(&mut writing).await?;
     let Some(retired) = retired_of(&writing, id).await? else {
         return Ok(None);
@@ -173,12 +176,12 @@ pub async fn redeliver(
 /// Gives hooks up that wait; answers how many there were.
 pub async fn cancel(
     shard: &Rc<Shard>,
-    account: &str,
+    turn: &HooksTurn,
     interest: Interest,
     hooks: &[u64],
     now: i64,
 ) -> Result<usize, StoreError> {
-    let mut writing = Writing::new(shard, account, now);
+    let mut writing = Writing::new(shard, turn, now);
     let mut book = Book::open(&mut writing).await?;
     let mut canceled = 0;
     for id in hooks.iter().take(PAGE_MAX) {
@@ -243,14 +246,15 @@ fn behind(account: &str) -> Vec<u8> {
     key
 }
 
-/// Erases a slice of what was kept long enough, or is more than so many. Answers whether there may be more. The caller has the account's turn.
+/// Erases a slice of what was kept long enough, or is more than so many. Answers whether there may be more.
 pub async fn prune(
     shard: &Rc<Shard>,
-    account: &str,
+    turn: &HooksTurn,
     (end, most): (i64, u64),
     now: i64,
 ) -> Result<bool, StoreError> {
-    let mut writing = Writing::new(shard, account, now);
+    let account = turn.account();
+    let mut writing = Writing::new(shard, turn, now);
     let mut book = Book::open(&mut writing).await?;
     let excess = book.row.retired.saturating_sub(most);
     let prefix = key_of(account, b'r');
@@ -281,15 +285,16 @@ pub async fn prune(
 }
 
 /// Ends a slice of what waits for an endpoint that is gone (nothing of it is kept), or that is off and has been waited for since before a time.
-/// Answers whether there may be more. The caller has the account's turn.
+/// Answers whether there may be more.
 pub async fn purge(
     shard: &Rc<Shard>,
-    account: &str,
+    turn: &HooksTurn,
     endpoint: &EndpointRow,
     (before, interest): (i64, Interest),
     now: i64,
 ) -> Result<bool, StoreError> {
-    let mut writing = Writing::new(shard, account, now);
+    let account = turn.account();
+    let mut writing = Writing::new(shard, turn, now);
     let mut book = Book::open(&mut writing).await?;
     let kept = match endpoint.removed {
         true => 0,

@@ -13,7 +13,7 @@ use webapi::hook::{HookEvent, Incoming, IncomingMeta};
 use webapi::{TakenApart, Time};
 
 use super::plan::plan;
-use super::{Book, OutgoingHook, what};
+use super::{Book, HooksTurn, OutgoingHook, what};
 use crate::queue::events::{Consequences, Interest, Writing};
 use crate::store::{IncomingRow, StoreError, incoming_key, mailbox_name};
 
@@ -102,26 +102,25 @@ pub fn payload_of(row: &IncomingRow, octets: Option<&[u8]>) -> Result<OutgoingHo
     })
 }
 
-/// Makes the hooks of a message, and forgets that it is to be told. The caller has the account's turn.
+/// Makes the hooks of a message, and forgets that it is to be told.
 pub async fn tell_incoming(
     shard: &Rc<Shard>,
-    account: &str,
+    turn: &HooksTurn,
     interest: Interest,
     (number, hook): (u64, Option<&OutgoingHook>),
     now: i64,
 ) -> Result<Consequences, StoreError> {
-    let mut writing = Writing::new(shard, account, now);
+    let mut writing = Writing::new(shard, turn, now);
     if let Some(hook) = hook {
         plan(&mut writing, interest, hook).await?;
     }
-    writing.delete(incoming_key(account, number));
+    writing.delete(incoming_key(turn.account(), number));
     writing.commit().await
 }
 
 /// How many endpoints are told of messages that come.
 pub async fn told_of_incoming(shard: &Rc<Shard>, account: &str) -> Result<usize, StoreError> {
-    let mut writing = Writing::new(shard, account, 0);
-    let book = Book::open(&mut writing).await?;
+    let book = Book::look(shard, account).await?;
     let endpoints = book.endpoints.iter();
     Ok(endpoints.filter(|e| e.is_told(HookEvent::Incoming)).count())
 }

@@ -50,7 +50,7 @@ impl Hooks {
     }
 
     /// Changes of an account's hooks come one after the other, for each is made from what was read before.
-    pub async fn turn(&self, account: &str) -> Turn {
+    pub async fn turn(&self, account: &str) -> HooksTurn {
         let turns = {
             let mut all = self.turns.borrow_mut();
             if all.len() >= TURNS_MAX {
@@ -58,7 +58,10 @@ impl Hooks {
             }
             all.entry(account.to_string()).or_default().clone()
         };
-        turns.take(1).await
+        HooksTurn {
+            account: account.to_string(),
+            _turn: turns.take(1).await,
+        }
     }
 
     /// Something is to be sent to an endpoint of an account of this core.
@@ -109,6 +112,20 @@ impl Hooks {
     /// Endpoints that were woken since.
     pub fn take_woken(&self) -> BTreeSet<(String, u32)> {
         self.woken.take()
+    }
+}
+
+/// The right to change the hooks of an account: who writes what may make hooks shows it ([`Writing`](crate::queue::events::Writing)). Dropped, it
+/// goes to the next in line.
+pub struct HooksTurn {
+    account: String,
+    _turn: Turn,
+}
+
+impl HooksTurn {
+    /// Whose hooks.
+    pub fn account(&self) -> &str {
+        &self.account
     }
 }
 

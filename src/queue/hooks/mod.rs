@@ -1,5 +1,5 @@
 //! Webhooks of accounts: who is to be told of what (endpoints), what is to be told (hooks), and what was. Rows in the account's shard, which
-//! its owner alone writes, one change of an account after the other ([`Hooks::turn`]). docs/WEBHOOKS.md, docs/STORAGE.md.
+//! its owner alone writes, one change of an account after the other ([`HooksTurn`]). docs/WEBHOOKS.md, docs/STORAGE.md.
 //!
 //! | key, behind `w` account NUL | row |
 //! |---|---|
@@ -40,15 +40,18 @@ pub use history::{
     prune, purge, redeliver, retired,
 };
 pub use incoming::{PAYLOAD_MAX, Untold, payload_of, tell_incoming, told_of_incoming};
-pub use known::Hooks;
+pub use known::{Hooks, HooksTurn};
 pub use plan::{OutgoingHook, hook_event};
 pub(super) use plan::{take, unsubscribed, wants};
 pub use step::{Claimed, Step, Terms, resume, step};
 pub use target::Target;
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
+use shards::storage::Shard;
 use webapi::hook::{HookEvent, HookEvents, Secret};
 
 use super::events::Writing;
@@ -224,36 +227,49 @@ pub(super) struct Book {
 }
 
 impl Book {
-    /// Takes it out of what is being written, or reads it.
+    /// Takes it out of what is being written, or reads it. Who writes has the turn of the account's hooks, so that nobody else changes it meanwhile.
     async fn open(writing: &mut Writing<'_>) -> Result<Book, StoreError> {
         if let Some(book) = writing.hooks.take() {
             return Ok(book);
         }
-        let account = writing.account;
-        let Some(row) = writing.get(&account_key(account)).await? else {
-            return Ok(Book::default());
+        let mut book = Book::look(writing.shard, writing.account).await?.0;
+        book.read = Some(Box::new(book.clone()));
+        Ok(book)
+    }
+
+    /// As it is now, for who changes nothing.
+    async fn look(shard: &Rc<Shard>, account: &str) -> Result<Seen, StoreError> {
+        let row = account_key(account);
+        let (endpoints, lines) = (key_of(account, b'e'), key_of(account, b'f'));
+        let found = shard.read(move |index| {
+            let row = index.get(&row)?;
+            let found = match row {
+                Some(_) => (
+                    index.scan(&endpoints, &endpoints, ENDPOINT_ROWS_MAX)?,
+                    index.scan(&lines, &lines, ENDPOINT_ROWS_MAX)?,
+                ),
+                None => Default::default(),
+            };
+            Ok((row, found))
+        });
+        let (row, (endpoints, lines)) = found.await?;
+        let Some(row) = row else {
+            return Ok(Seen(Book::default()));
         };
         let mut book = Book {
             row: rows::decode(&row, what)?,
             ..Book::default()
         };
-        let found = writing
-            .scan(&key_of(account, b'e'), ENDPOINT_ROWS_MAX)
-            .await?;
-        for (_, row) in found {
+        for (_, row) in endpoints {
             book.endpoints.push(rows::decode(&row, what)?);
         }
-        for (key, row) in writing
-            .scan(&key_of(account, b'f'), ENDPOINT_ROWS_MAX)
-            .await?
-        {
+        for (key, row) in lines {
             if let Some(endpoint) = key.last_chunk::<4>() {
                 let line = rows::decode(&row, what)?;
                 book.lines.insert(u32::from_be_bytes(*endpoint), line);
             }
         }
-        book.read = Some(Box::new(book.clone()));
-        Ok(book)
+        Ok(Seen(book))
     }
 
     /// Gives it back to what is being written, with the rows that are other than they were.
@@ -391,6 +407,17 @@ impl Book {
             .filter(|e| !e.removed && e.disabled.is_none());
         let events = open.fold(HookEvents::NONE, |all, e| all.and(e.events()));
         (self.row.version, events)
+    }
+}
+
+/// A book that can't be written.
+struct Seen(Book);
+
+impl Deref for Seen {
+    type Target = Book;
+
+    fn deref(&self) -> &Book {
+        &self.0
     }
 }
 

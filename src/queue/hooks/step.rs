@@ -7,7 +7,7 @@ use shards::storage::Shard;
 use webapi::hook::wait_after;
 
 use super::{
-    Book, EndpointRow, HookResult, HookRow, LineRow, due_of, hook_of, line_prefix, note,
+    Book, EndpointRow, HookResult, HookRow, HooksTurn, LineRow, due_of, hook_of, line_prefix, note,
     payload_key, retired_key, retired_of,
 };
 use crate::queue::events::Writing;
@@ -55,16 +55,16 @@ pub struct Step {
 }
 
 /// Records what came of an attempt, if one is over, and takes the next hook, if that is wished: in one commit, which is durable when it returns.
-/// Those under way are not taken again. The caller has the account's turn.
+/// Those under way are not taken again.
 pub async fn step(
     shard: &Rc<Shard>,
-    (account, endpoint): (&str, u32),
+    (turn, endpoint): (&HooksTurn, u32),
     terms: &Terms,
     finished: Option<(u64, HookResult)>,
     under_way: Option<&HashSet<u64>>,
     (now, random): (i64, u64),
 ) -> Result<Step, StoreError> {
-    let mut writing = Writing::new(shard, account, now);
+    let mut writing = Writing::new(shard, turn, now);
     let mut book = Book::open(&mut writing).await?;
     if let Some((hook, result)) = finished {
         finish(
@@ -103,8 +103,8 @@ pub async fn step(
 }
 
 /// After a stop: hooks of an account whose calls were under way are due at once.
-pub async fn resume(shard: &Rc<Shard>, account: &str, now: i64) -> Result<(), StoreError> {
-    let mut writing = Writing::new(shard, account, now);
+pub async fn resume(shard: &Rc<Shard>, turn: &HooksTurn, now: i64) -> Result<(), StoreError> {
+    let mut writing = Writing::new(shard, turn, now);
     let mut book = Book::open(&mut writing).await?;
     let lines = book.lines.iter_mut();
     let under_way: Vec<u64> = lines

@@ -26,6 +26,11 @@ fn terms() -> Terms {
     }
 }
 
+/// The right to change hooks; nobody else wants it here.
+async fn turn() -> HooksTurn {
+    Hooks::default().turn("anna").await
+}
+
 async fn endpoint_for(shard: &Rc<Shard>, events: HookEvents) -> u32 {
     let spec = EndpointSpec {
         url: "https://a.example/hook".into(),
@@ -33,14 +38,16 @@ async fn endpoint_for(shard: &Rc<Shard>, events: HookEvents) -> u32 {
         events,
         concurrency: 1,
     };
-    let put = put(shard, "anna", (None, &spec), vec![7; 32], 1_000).await;
+    let turn = turn().await;
+    let put = put(shard, &turn, (None, &spec), vec![7; 32], 1_000).await;
     let (endpoint, (_, told)) = put.unwrap();
     assert!(events.iter().all(|event| told.has(event)));
     endpoint.unwrap().id
 }
 
 async fn tell(shard: &Rc<Shard>, event: HookEvent, recipient: u64, now: i64) {
-    let mut writing = Writing::new(shard, "anna", now);
+    let turn = turn().await;
+    let mut writing = Writing::new(shard, &turn, now);
     let hook = OutgoingHook {
         event,
         recipient,
@@ -54,12 +61,12 @@ async fn tell(shard: &Rc<Shard>, event: HookEvent, recipient: u64, now: i64) {
 }
 
 async fn waiting(shard: &Rc<Shard>) -> Vec<HookRow> {
-    let all = pending(shard, "anna", &HookFilter::default(), None, 100).await;
+    let all = pending(shard, &turn().await, &HookFilter::default(), None, 100).await;
     all.unwrap().0
 }
 
 async fn over(shard: &Rc<Shard>) -> Vec<RetiredHook> {
-    let all = retired(shard, "anna", &HookFilter::default(), None, 100).await;
+    let all = retired(shard, &turn().await, &HookFilter::default(), None, 100).await;
     all.unwrap().0
 }
 
@@ -73,10 +80,10 @@ async fn next(shard: &Rc<Shard>, endpoint: u32, finished: Option<(u64, bool)>, n
         ..HookResult::default()
     };
     let finished = finished.map(|(id, success)| (id, result(success)));
-    let (none, terms) = (HashSet::new(), terms());
+    let (none, terms, turn) = (HashSet::new(), terms(), turn().await);
     let step = step(
         shard,
-        ("anna", endpoint),
+        (&turn, endpoint),
         &terms,
         finished,
         Some(&none),
@@ -144,7 +151,7 @@ fn a_hook_is_tried_at_its_times_and_then_given_up() {
         let id = step.claimed.unwrap().hook.id;
         // It is under way: nobody takes it, and after a stop it is due at once.
         assert!(next(shard, endpoint, None, 1_069).await.claimed.is_none());
-        resume(shard, "anna", 1_069).await.unwrap();
+        resume(shard, &turn().await, 1_069).await.unwrap();
         let again = next(shard, endpoint, None, 1_069).await.claimed.unwrap();
         assert_eq!((again.hook.id, again.hook.attempts), (id, 2));
         let step = next(shard, endpoint, Some((id, false)), 1_070).await;
@@ -159,7 +166,7 @@ fn a_hook_is_tried_at_its_times_and_then_given_up() {
         assert!(!kept.success && kept.hook.results.len() == 2);
         // Once more, by hand: its success ends the failing.
         assert_eq!(
-            redeliver(shard, "anna", id, 1_100).await.unwrap(),
+            redeliver(shard, &turn().await, id, 1_100).await.unwrap(),
             Some(endpoint)
         );
         assert_eq!(over(shard).await, []);
@@ -168,7 +175,10 @@ fn a_hook_is_tried_at_its_times_and_then_given_up() {
         let step = next(shard, endpoint, Some((id, true)), 1_101).await;
         assert!(!step.is_failing);
         assert!(over(shard).await[0].success);
-        assert_eq!(redeliver(shard, "anna", 77, 1_100).await.unwrap(), None);
+        assert_eq!(
+            redeliver(shard, &turn().await, 77, 1_100).await.unwrap(),
+            None
+        );
     });
     store.close();
 }
@@ -204,16 +214,18 @@ fn who_fails_for_long_is_switched_off_and_what_waits_goes_after_a_time() {
         tell(shard, HookEvent::Delivered, 7, 2_002).await;
         assert_eq!(waiting(shard).await.len(), 2);
         let row = all[0].0.clone();
-        purge(shard, "anna", &row, (1_500, KEEPS), 2_003)
+        purge(shard, &turn().await, &row, (1_500, KEEPS), 2_003)
             .await
             .unwrap();
         assert_eq!(waiting(shard).await.len(), 1);
         // What is gone leaves no rows of what waited.
-        let (row, _) = remove(shard, "anna", endpoint, 2_004).await.unwrap();
-        purge(shard, "anna", &row.unwrap(), (0, KEEPS), 2_005)
+        let (row, _) = remove(shard, &turn().await, endpoint, 2_004).await.unwrap();
+        purge(shard, &turn().await, &row.unwrap(), (0, KEEPS), 2_005)
             .await
             .unwrap();
-        prune(shard, "anna", (i64::MAX, 0), 2_006).await.unwrap();
+        prune(shard, &turn().await, (i64::MAX, 0), 2_006)
+            .await
+            .unwrap();
         let prefix = crate::store::rows::webhooks_key("anna");
         let left = shard
             .scan(prefix.clone(), prefix.clone(), 100)
@@ -238,21 +250,27 @@ fn no_more_wait_than_may_and_what_is_old_goes() {
         assert_eq!((all[0].1, dropped), (5, 2));
         let ids: Vec<u64> = waiting(shard).await.iter().map(|hook| hook.id).collect();
         assert_eq!(
-            cancel(shard, "anna", KEEPS, &ids[..2], 1_100)
+            cancel(shard, &turn().await, KEEPS, &ids[..2], 1_100)
                 .await
                 .unwrap(),
             2
         );
         assert_eq!(
-            cancel(shard, "anna", KEEPS, &ids[2..], 1_200)
+            cancel(shard, &turn().await, KEEPS, &ids[2..], 1_200)
                 .await
                 .unwrap(),
             3
         );
         assert_eq!(over(shard).await.len(), 5);
-        assert!(!prune(shard, "anna", (1_150, 100), 1_300).await.unwrap());
+        assert!(
+            !prune(shard, &turn().await, (1_150, 100), 1_300)
+                .await
+                .unwrap()
+        );
         assert_eq!(over(shard).await.len(), 3);
-        prune(shard, "anna", (1_150, 1), 1_300).await.unwrap();
+        prune(shard, &turn().await, (1_150, 1), 1_300)
+            .await
+            .unwrap();
         let kept = over(shard).await;
         assert_eq!(kept.len(), 1);
         let said = payload(shard, "anna", kept[0].hook.id).await.unwrap();

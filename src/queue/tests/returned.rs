@@ -34,14 +34,15 @@ impl Sent<'_> {
             events: vec![event],
             over: Vec::new(),
         };
-        events::take(self.shard, "anna", KEEPS, &told, 2_000)
+        events::take(self.shard, &turn("anna").await, KEEPS, &told, 2_000)
             .await
             .unwrap();
     }
 
     async fn takes(&self, returned: &Returned) -> TakenReturned {
         let all = std::slice::from_ref(returned);
-        let taken = returned::take(self.shard, "anna", KEEPS, all, 2_000).await;
+        let turn = turn("anna").await;
+        let taken = returned::take(self.shard, &turn, KEEPS, all, 2_000).await;
         taken.unwrap().found[0].taken
     }
 
@@ -370,7 +371,8 @@ fn a_complaint_counts_once_at_the_address_that_delivered() {
                 digest: [digest; 16],
                 ..failed(Clue::Number(id))
             }];
-            let taken = returned::take(sent.shard, "anna", KEEPS, &complaint, 2_000);
+            let turn = turn("anna").await;
+            let taken = returned::take(sent.shard, &turn, KEEPS, &complaint, 2_000);
             taken.await.unwrap().done.complaints
         };
         sent.ends(|event| event.warm_up = Some(key.clone())).await;
@@ -396,7 +398,8 @@ fn a_complaint_counts_once_at_the_address_that_delivered() {
             events: vec![event],
             over: Vec::new(),
         };
-        let done = events::take(sent.shard, "anna", KEEPS, &told, 2_000).await;
+        let turn = turn("anna").await;
+        let done = events::take(sent.shard, &turn, KEEPS, &told, 2_000).await;
         assert_eq!(done.unwrap().complaints, one);
     });
 }
