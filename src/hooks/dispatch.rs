@@ -2,6 +2,8 @@
 //! hook after the other, and its result goes into the commit that takes the next. All hooks lie in rows: here are only endpoints, and when the
 //! next hook of each is due.
 //!
+//! What the workers of an account wish written gathers on its desk (`desk.rs`) while a commit of the account is under way, and then is one commit.
+//!
 //! Calls of a core have a bound, those of an account a smaller one, and those to endpoints that fail have at most half of all together: so who is
 //! slow or silent takes no place from who answers. Places are given in the order of asking, and given back after each call.
 
@@ -20,19 +22,22 @@ use webapi::Time;
 use webapi::hook::{Outgoing, to_json};
 
 use super::client::{Client, Message};
+use super::desk::{Desks, Unwritten};
 use super::{ROOM, notice};
 use crate::login;
 use crate::metrics::{NONE, label};
 use crate::percore::{PerCore, monotonic};
-use crate::queue::hooks::{self, Claimed, HookAnswer, HookResult, Step, Terms};
+use crate::queue::hooks::{
+    self, Claimed, Follows, HookAnswer, HookResult, Outcome, Step, Terms, Wish,
+};
 use crate::settings::AccountName;
 use crate::store::StoreError;
 
 /// An endpoint: whose, and its number.
-type Key = (String, u32);
+pub(super) type Key = (String, u32);
 
-struct Dispatch {
-    core: Rc<PerCore>,
+pub(super) struct Dispatch {
+    pub(super) core: Rc<PerCore>,
     /// When the next hook of an endpoint is due; not of those with a worker.
     timers: RefCell<Timers>,
     lanes: RefCell<HashMap<Key, Lane>>,
@@ -41,6 +46,8 @@ struct Dispatch {
     accounts: RefCell<HashMap<String, Rc<Turns>>>,
     /// Endpoints that failed when they were called last.
     known_to_fail: RefCell<HashSet<Key>>,
+    /// What is to be written of accounts, of each in one commit.
+    pub(super) desks: Desks,
 }
 
 /// An endpoint with workers.
@@ -99,6 +106,7 @@ pub fn start(core: &Rc<PerCore>) {
         failing: Rc::default(),
         accounts: RefCell::default(),
         known_to_fail: RefCell::default(),
+        desks: Desks::default(),
     });
     rt::spawn(&ROOM, async move {
         // Not for a command that opened a stopped directory.
@@ -188,7 +196,7 @@ impl Dispatch {
         rt::spawn(&ROOM, async move { worker.run().await });
     }
 
-    fn terms(&self, account: &str) -> Option<Terms> {
+    pub(super) fn terms(&self, account: &str) -> Option<Terms> {
         let interest = self.core.queue.interest(account)?;
         let live = self.core.live();
         let settings = &live.settings.server.webhooks;
@@ -230,14 +238,47 @@ impl Dispatch {
         (failing, of_account, self.calls.take(most).await)
     }
 
-    fn shard(&self, account: &str) -> Option<Rc<Shard>> {
+    /// Hooks of an account that are under way, by endpoint.
+    pub(super) fn under_way(&self, account: &str, wishes: &[Wish]) -> HashMap<u32, HashSet<u64>> {
+        let lanes = self.lanes.borrow();
+        let of = |wish: &Wish| {
+            let lane = lanes.get(&(account.to_string(), wish.endpoint))?;
+            Some((wish.endpoint, lane.under_way.clone()))
+        };
+        wishes.iter().filter_map(of).collect()
+    }
+
+    /// A wish was written: what it tells of the endpoint. Begins another worker where there is more to be sent.
+    pub(super) fn written(self: &Rc<Self>, key: &Key, step: &Step, now: i64) {
+        self.core.queue.hooks.waiting(&key.0, step.pending);
+        {
+            let mut failing = self.known_to_fail.borrow_mut();
+            match step.is_failing {
+                true => failing.insert(key.clone()),
+                false => failing.remove(key),
+            };
+        }
+        let mut has_room = false;
+        if let Some(lane) = self.lanes.borrow_mut().get_mut(key) {
+            lane.concurrency = step.concurrency;
+            has_room = lane.workers < step.concurrency;
+            lane.under_way
+                .extend(step.claimed.iter().map(|claimed| claimed.hook.id));
+        }
+        let has_more = step.next_due.is_some_and(|due| due <= now);
+        if step.claimed.is_some() && has_more && has_room {
+            self.work(key);
+        }
+    }
+
+    pub(super) fn shard(&self, account: &str) -> Option<Rc<Shard>> {
         let number = shard_of(account.as_bytes(), self.core.shard_count);
         let mut shards = self.core.shards.iter();
         shards.find(|shard| shard.id() == number).cloned()
     }
 
     /// Tells an account that an endpoint was switched off, and crosses that out. Does not wait.
-    fn tell_owner(self: &Rc<Self>, key: &Key) {
+    pub(super) fn tell_owner(self: &Rc<Self>, key: &Key) {
         let (dispatch, (account, endpoint)) = (self.clone(), key.clone());
         rt::spawn(&ROOM, async move {
             let Some(shard) = dispatch.shard(&account) else {
@@ -302,7 +343,7 @@ impl Worker {
 
     /// Waits for a place; none: the server stops. Who has one at once writes what came of one call and takes the next hook in one commit; who has
     /// to wait writes first.
-    async fn place(&mut self, finished: &mut Option<(u64, HookResult)>) -> Option<Place> {
+    async fn place(&mut self, finished: &mut Option<(u64, Outcome)>) -> Option<Place> {
         let dispatch = self.dispatch.clone();
         if dispatch.core.draining.get() {
             return None;
@@ -322,79 +363,41 @@ impl Worker {
         or(place, stopped).await
     }
 
-    /// Writes what came of a call and takes the next hook, if that is wished. None: that can't be done now, or the account is gone.
-    async fn step(&mut self, finished: Option<(u64, HookResult)>, claims: bool) -> Option<Step> {
-        let dispatch = self.dispatch.clone();
-        let core = &dispatch.core;
-        let (account, endpoint) = (self.key.0.as_str(), self.key.1);
-        let (terms, shard) = (dispatch.terms(account)?, dispatch.shard(account)?);
-        let has_result = finished.is_some();
-        let turn = core.queue.hooks.turn(account).await;
-        let under_way = {
-            let lanes = dispatch.lanes.borrow();
-            let lane = lanes.get(&self.key);
-            lane.map_or_else(HashSet::new, |lane| lane.under_way.clone())
-        };
-        let now = core.wall_clock();
-        let others = claims.then_some(&under_way);
-        let step = hooks::step(
-            &shard,
-            (&turn, endpoint),
-            &terms,
+    /// Has written what came of a call, and takes the next hook, if that is wished. None: that can't be done now, or the account is gone.
+    async fn step(&mut self, finished: Option<(u64, Outcome)>, claims: bool) -> Option<Step> {
+        let wish = Wish {
+            endpoint: self.key.1,
             finished,
-            others,
-            (now, random()),
-        );
-        let step = match step.await {
-            Ok(step) => step,
-            Err(error) => {
-                tracing::warn!(account, endpoint, %error, "webhooks can't be sent now; that is tried again");
-                self.next_due = Some(now + PAUSE_SECS);
-                return None;
-            }
+            claims,
         };
-        drop(turn);
-        if has_result {
-            let _ = point("hooks.recorded");
-        }
-        self.next_due = step.next_due;
-        core.queue.hooks.waiting(account, step.pending);
-        if step.owes_mail {
-            dispatch.tell_owner(&self.key);
-        }
-        {
-            let mut failing = dispatch.known_to_fail.borrow_mut();
-            match step.is_failing {
-                true => failing.insert(self.key.clone()),
-                false => failing.remove(&self.key),
-            };
-        }
-        let mut has_room = false;
-        if let Some(lane) = dispatch.lanes.borrow_mut().get_mut(&self.key) {
-            lane.concurrency = step.concurrency;
-            has_room = lane.workers < step.concurrency;
-            if let Some(claimed) = &step.claimed {
-                lane.under_way.insert(claimed.hook.id);
-                self.under_way = Some(claimed.hook.id);
+        match self.dispatch.write(&self.key.0, wish).await {
+            Ok(step) => {
+                self.next_due = step.next_due;
+                self.under_way = step.claimed.as_ref().map(|claimed| claimed.hook.id);
+                Some(step)
+            }
+            Err(Unwritten::Gone) => None,
+            Err(Unwritten::Now) => {
+                self.next_due = Some(self.dispatch.core.wall_clock() + PAUSE_SECS);
+                None
             }
         }
-        let has_more = step.next_due.is_some_and(|due| due <= now);
-        if step.claimed.is_some() && has_more && has_room {
-            dispatch.work(&self.key);
-        }
-        Some(step)
     }
 
     /// Calls the endpoint. None: the server stops before there is an answer; the call is made again later.
-    async fn call(&mut self, client: &mut Client, claimed: Claimed) -> Option<(u64, HookResult)> {
+    async fn call(&mut self, client: &mut Client, claimed: Claimed) -> Option<(u64, Outcome)> {
         let core = self.dispatch.core.clone();
-        let _calling = Calling::new(&core);
         let id = claimed.hook.id;
+        let Some(payload) = self.payload(id).await? else {
+            self.ended();
+            return Some((id, nothing(core.wall_clock())));
+        };
+        let _calling = Calling::new(&core);
         let message = Message {
             endpoint: &claimed.endpoint,
             id,
             attempt: claimed.hook.attempts,
-            payload: Bytes::from(claimed.payload),
+            payload,
         };
         let limit = core.live().settings.server.webhooks.timeout_secs.duration();
         let began = monotonic();
@@ -422,7 +425,22 @@ impl Worker {
                 "an endpoint did not take a webhook"
             );
         }
-        Some((id, result))
+        let follows = Follows::Another;
+        Some((id, Outcome { result, follows }))
+    }
+
+    /// What a hook says; within none: it is gone. None: that can't be known now, and the hook is taken again when it is due.
+    async fn payload(&mut self, id: u64) -> Option<Option<Bytes>> {
+        let account = &self.key.0;
+        let shard = self.dispatch.shard(account)?;
+        match hooks::payload(&shard, account, id).await {
+            Ok(payload) => Some(payload.map(Bytes::from)),
+            Err(error) => {
+                tracing::warn!(account, endpoint = self.key.1, hook = id, %error, "what a webhook says can't be read now; that is tried again");
+                self.next_due = Some(self.dispatch.core.wall_clock() + PAUSE_SECS);
+                None
+            }
+        }
     }
 
     /// The call is over.
@@ -507,7 +525,19 @@ pub async fn test(
     Ok(HookAnswer::Tested(Some(Box::new(result))))
 }
 
-fn random() -> u64 {
+/// A hook whose payload is gone.
+fn nothing(at: i64) -> Outcome {
+    Outcome {
+        result: HookResult {
+            at,
+            error: "there is nothing to be sent".into(),
+            ..HookResult::default()
+        },
+        follows: Follows::Nothing,
+    }
+}
+
+pub(super) fn random() -> u64 {
     let mut octets = [0; 8];
     // Without any, what failed together comes back together.
     let _ = login::random(&mut octets);

@@ -5,7 +5,7 @@
 //! account, committed there with all that its subscribers make of it, and then crossed out. It has a number ([`EventId`]), under which it is
 //! taken once. What nobody wants is not owed: a delivery of an account that keeps nothing costs what it did before.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
@@ -402,6 +402,8 @@ pub struct Writing<'a> {
     /// Seconds since 1970.
     pub now: i64,
     changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Rows as they are stored, read before they are asked for.
+    loaded: HashMap<Vec<u8>, Option<Vec<u8>>>,
     done: Consequences,
     /// The small rows of the account's webhooks, once they were read.
     pub(super) hooks: Option<hooks::Book>,
@@ -427,6 +429,7 @@ impl<'a> Writing<'a> {
             account: turn.account(),
             now,
             changes: BTreeMap::new(),
+            loaded: HashMap::new(),
             done: Consequences::default(),
             hooks: None,
             suppressing: None,
@@ -434,10 +437,26 @@ impl<'a> Writing<'a> {
     }
 
     pub(super) async fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        match self.changes.get(key) {
-            Some(changed) => Ok(changed.clone()),
+        match self.changes.get(key).or_else(|| self.loaded.get(key)) {
+            Some(known) => Ok(known.clone()),
             None => Ok(self.shard.get(key.to_vec()).await?),
         }
+    }
+
+    /// Reads rows all at once that [`Writing::get`] will be asked for. Nobody else may change them meanwhile, so they are rows that have a turn.
+    pub(super) async fn load(&mut self, keys: Vec<Vec<u8>>) -> Result<(), StoreError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let read = self.shard.read(move |index| {
+            let row = |key: Vec<u8>| {
+                let row = index.get(&key)?;
+                Ok((key, row))
+            };
+            keys.into_iter().map(row).collect::<Result<Vec<_>, _>>()
+        });
+        self.loaded.extend(read.await?);
+        Ok(())
     }
 
     /// The first rows of a prefix.

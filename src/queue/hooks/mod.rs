@@ -43,7 +43,7 @@ pub use incoming::{PAYLOAD_MAX, Untold, payload_of, tell_incoming, told_of_incom
 pub use known::{Hooks, HooksTurn};
 pub use plan::{OutgoingHook, hook_event};
 pub(super) use plan::{take, unsubscribed, wants};
-pub use step::{Claimed, Step, Terms, resume, step};
+pub use step::{Claimed, Follows, Outcome, Step, Terms, Wish, resume, steps};
 pub use target::Target;
 
 use std::collections::BTreeMap;

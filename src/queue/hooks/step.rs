@@ -1,14 +1,14 @@
 //! The way of a hook: taken for an attempt, and what came of it. docs/WEBHOOKS.md has the order, and what a kill behind each step leaves.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use shards::storage::Shard;
 use webapi::hook::wait_after;
 
 use super::{
-    Book, EndpointRow, HookResult, HookRow, HooksTurn, LineRow, due_of, hook_of, line_prefix, note,
-    payload_key, retired_key, retired_of,
+    Book, EndpointRow, HookResult, HookRow, HooksTurn, LineRow, due_of, hook_key, hook_of,
+    line_prefix, note, recipient_key, retired_key, retired_of,
 };
 use crate::queue::events::Writing;
 use crate::store::{StoreError, rows};
@@ -26,18 +26,45 @@ pub struct Terms {
     pub disable_after_secs: u64,
 }
 
-/// A hook that is taken for an attempt: that it was is durable.
+/// What whoever calls an endpoint wishes of its rows.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// Which.
+    pub endpoint: u32,
+    /// The hook whose attempt is over, and what came of it: to be recorded.
+    pub finished: Option<(u64, Outcome)>,
+    /// The next hook is to be taken for an attempt.
+    pub claims: bool,
+}
+
+/// What came of an attempt.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// What is kept of it.
+    pub result: HookResult,
+    /// What it asks for.
+    pub follows: Follows,
+}
+
+/// What follows from an attempt that was no success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follows {
+    /// Another one, when it is due.
+    Another,
+    /// None: there is nothing to be sent.
+    Nothing,
+}
+
+/// A hook that is taken for an attempt: that it was is durable. What it says, whoever calls reads.
 #[derive(Clone, Debug)]
 pub struct Claimed {
     /// With the attempt counted.
     pub hook: HookRow,
-    /// What it says.
-    pub payload: Vec<u8>,
     /// To whom.
     pub endpoint: EndpointRow,
 }
 
-/// What a step did.
+/// What came of a wish.
 #[derive(Clone, Debug, Default)]
 pub struct Step {
     /// The next one to be sent.
@@ -54,52 +81,106 @@ pub struct Step {
     pub pending: u64,
 }
 
-/// Records what came of an attempt, if one is over, and takes the next hook, if that is wished: in one commit, which is durable when it returns.
-/// Those under way are not taken again.
-pub async fn step(
+/// Records what came of attempts and takes the next hooks, all that is wished, in one commit: it is durable when it returns. Answers each wish in
+/// its place. Hooks under way, by endpoint, are not taken again.
+pub async fn steps(
     shard: &Rc<Shard>,
-    (turn, endpoint): (&HooksTurn, u32),
+    turn: &HooksTurn,
     terms: &Terms,
-    finished: Option<(u64, HookResult)>,
-    under_way: Option<&HashSet<u64>>,
+    wishes: &[Wish],
+    under_way: &HashMap<u32, HashSet<u64>>,
     (now, random): (i64, u64),
-) -> Result<Step, StoreError> {
+) -> Result<Vec<Step>, StoreError> {
     let mut writing = Writing::new(shard, turn, now);
     let mut book = Book::open(&mut writing).await?;
-    if let Some((hook, result)) = finished {
-        finish(
-            &mut writing,
-            &mut book,
-            endpoint,
-            terms,
-            (hook, result),
-            random,
-        )
-        .await?;
-    }
-    let mut step = Step::default();
-    let row = book.endpoint(endpoint).cloned();
-    if let Some(row) = row.filter(|row| !row.removed) {
-        step.concurrency = row.concurrency;
-        step.is_failing = row.failing_since.is_some();
-        step.owes_mail = row.mail_owed.is_some();
-        if row.disabled.is_none() {
-            claim(
-                &mut writing,
-                &mut book,
-                &row,
-                terms,
-                under_way,
-                &mut step,
-                random,
-            )
-            .await?;
+    let finished = wishes.iter().filter_map(|wish| wish.finished.as_ref());
+    let hooks: Vec<u64> = finished.map(|(hook, _)| *hook).collect();
+    load(&mut writing, &hooks).await?;
+    for wish in wishes {
+        if let Some(finished) = wish.finished.clone() {
+            let endpoint = wish.endpoint;
+            finish(&mut writing, &mut book, endpoint, terms, finished, random).await?;
         }
     }
-    step.pending = book.row.pending;
+    let mut fronts: BTreeMap<u32, Front> = BTreeMap::new();
+    for wish in wishes {
+        fronts.entry(wish.endpoint).or_default().wished += usize::from(wish.claims);
+    }
+    let none = HashSet::new();
+    for (endpoint, front) in &mut fronts {
+        let Some(row) = book.endpoint(*endpoint).filter(|row| !row.removed).cloned() else {
+            continue;
+        };
+        if row.disabled.is_none() {
+            let under_way = under_way.get(endpoint).unwrap_or(&none);
+            let terms = (terms, random);
+            claim(&mut writing, &mut book, *endpoint, terms, under_way, front).await?;
+        }
+        front.row = Some(row);
+    }
+    let pending = book.row.pending;
     book.close(&mut writing);
     writing.commit().await?;
-    Ok(step)
+    let answer = |wish: &Wish| {
+        fronts
+            .entry(wish.endpoint)
+            .or_default()
+            .answer(wish, pending)
+    };
+    Ok(wishes.iter().map(answer).collect())
+}
+
+/// The front of an endpoint's line.
+#[derive(Default)]
+struct Front {
+    /// None: there is no such endpoint.
+    row: Option<EndpointRow>,
+    /// Hooks that are to be taken.
+    wished: usize,
+    /// Those that were, the first one first.
+    claimed: VecDeque<HookRow>,
+    /// When the first of the others is due; none: none waits.
+    next_due: Option<i64>,
+}
+
+impl Front {
+    fn answer(&mut self, wish: &Wish, pending: u64) -> Step {
+        let Some(endpoint) = &self.row else {
+            return Step {
+                pending,
+                ..Step::default()
+            };
+        };
+        let hook = match wish.claims {
+            true => self.claimed.pop_front(),
+            false => None,
+        };
+        Step {
+            claimed: hook.map(|hook| Claimed {
+                hook,
+                endpoint: endpoint.clone(),
+            }),
+            next_due: self.next_due,
+            concurrency: endpoint.concurrency,
+            is_failing: endpoint.failing_since.is_some(),
+            owes_mail: endpoint.mail_owed.is_some(),
+            pending,
+        }
+    }
+}
+
+/// Reads what is needed of hooks whose attempts are over, all at once.
+async fn load(writing: &mut Writing<'_>, hooks: &[u64]) -> Result<(), StoreError> {
+    let account = writing.account;
+    let keys = hooks.iter().map(|id| hook_key(account, *id));
+    writing.load(keys.collect()).await?;
+    let mut keys = Vec::new();
+    for id in hooks {
+        if let Some(hook) = hook_of(writing, *id).await? {
+            keys.push(recipient_key(account, hook.recipient, hook.endpoint));
+        }
+    }
+    writing.load(keys).await
 }
 
 /// After a stop: hooks of an account whose calls were under way are due at once.
@@ -124,9 +205,10 @@ async fn finish(
     book: &mut Book,
     endpoint: u32,
     terms: &Terms,
-    (id, result): (u64, HookResult),
+    (id, outcome): (u64, Outcome),
     random: u64,
 ) -> Result<(), StoreError> {
+    let Outcome { result, follows } = outcome;
     let (success, at) = (result.success, result.at);
     if let Some(line) = book.lines.get_mut(&endpoint) {
         line.under_way.retain(|other| *other != id);
@@ -134,13 +216,13 @@ async fn finish(
     match hook_of(writing, id).await? {
         Some(mut hook) => {
             note(&mut hook, result);
-            let wait = wait_after(hook.attempts, &terms.waits, random);
-            match (success, wait) {
-                (false, Some(wait)) => {
+            let wait = wait_after(hook.attempts, &terms.waits, spread(random, id));
+            match wait.filter(|_| !success && follows != Follows::Nothing) {
+                Some(wait) => {
                     let due = writing.now.saturating_add_unsigned(wait);
                     book.move_to(writing, &mut hook, due);
                 }
-                _ => {
+                None => {
                     book.retire(writing, hook, terms.keeps_secs, (success, None))
                         .await?
                 }
@@ -161,7 +243,9 @@ async fn finish(
             }
         }
     }
-    let Some(row) = book.endpoint_mut(endpoint) else {
+    // Where nothing could be sent nobody failed but us.
+    let row = book.endpoint_mut(endpoint);
+    let Some(row) = row.filter(|_| follows != Follows::Nothing) else {
         return Ok(());
     };
     if success {
@@ -181,6 +265,11 @@ async fn finish(
     Ok(())
 }
 
+/// Another number for each hook, so that those of one commit do not come back together.
+fn spread(random: u64, hook: u64) -> u64 {
+    random ^ hook.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
 fn length(secs: i64) -> String {
     match secs {
         172_800.. => format!("{} days", secs / 86_400),
@@ -190,72 +279,62 @@ fn length(secs: i64) -> String {
     }
 }
 
-/// Looks at the front of an endpoint's line, and takes the first that is due, unless nobody wishes one.
+/// Looks at the front of an endpoint's line, and takes as many of the first that are due as are wished.
 async fn claim(
     writing: &mut Writing<'_>,
     book: &mut Book,
-    endpoint: &EndpointRow,
-    terms: &Terms,
-    under_way: Option<&HashSet<u64>>,
-    step: &mut Step,
-    random: u64,
+    endpoint: u32,
+    (terms, random): (&Terms, u64),
+    under_way: &HashSet<u64>,
+    front: &mut Front,
 ) -> Result<(), StoreError> {
     let account = writing.account;
-    let Some(line) = book.lines.get(&endpoint.id) else {
+    let Some(line) = book.lines.get(&endpoint) else {
         return Ok(());
     };
-    let prefix = line_prefix(account, endpoint.id);
+    let prefix = line_prefix(account, endpoint);
     let from = [prefix.as_slice(), &super::time(line.from)].concat();
-    let limit = under_way.map_or(0, HashSet::len) + 2;
+    let limit = under_way.len() + front.wished + 1;
     let found = writing.scan_from(&prefix, from, limit).await?;
-    let mut first = None;
-    let mut wished = under_way;
+    let (mut first, mut next) = (None, Vec::new());
     for (key, _) in found {
         let Some((due, id)) = due_of(&key) else {
             continue;
         };
         first.get_or_insert(due);
-        let is_next = due <= writing.now && wished.is_some_and(|others| !others.contains(&id));
-        if !is_next {
-            if under_way.is_none_or(|others| !others.contains(&id)) {
-                step.next_due.get_or_insert(due);
-            }
+        if under_way.contains(&id) {
             continue;
         }
-        let (hook, payload) = (
-            hook_of(writing, id).await?,
-            writing.get(&payload_key(account, id)).await?,
-        );
-        let Some(mut hook) = hook else {
+        match due <= writing.now && next.len() < front.wished {
+            true => next.push((key, id)),
+            false => {
+                front.next_due.get_or_insert(due);
+            }
+        }
+    }
+    let keys = next.iter().map(|(_, id)| hook_key(account, *id));
+    writing.load(keys.collect()).await?;
+    for (key, id) in next {
+        let Some(mut hook) = hook_of(writing, id).await? else {
             // A row of ours is gone that nobody erases alone: there is nothing to send.
             writing.delete(key);
             continue;
         };
-        let Some(payload) = payload else {
-            let end = (false, None);
-            book.retire(writing, hook, terms.keeps_secs, end).await?;
-            continue;
-        };
-        wished = None;
         hook.attempts += 1;
         let last = terms.waits.last().copied().unwrap_or(60);
-        let wait = wait_after(hook.attempts, &terms.waits, random).unwrap_or(last);
+        let wait = wait_after(hook.attempts, &terms.waits, spread(random, id)).unwrap_or(last);
         // If nothing is heard of the attempt, it has come to its end before the next one.
         let due = writing
             .now
             .saturating_add_unsigned(wait + terms.timeout_secs);
         book.move_to(writing, &mut hook, due);
-        if let Some(line) = book.lines.get_mut(&endpoint.id) {
+        if let Some(line) = book.lines.get_mut(&endpoint) {
             line.under_way.push(hook.id);
         }
-        step.claimed = Some(Claimed {
-            hook,
-            payload,
-            endpoint: endpoint.clone(),
-        });
+        front.claimed.push_back(hook);
     }
     // Nothing is due before the first that was found: what was taken of it has a later time now.
-    let line = book.lines.entry(endpoint.id).or_default();
+    let line = book.lines.entry(endpoint).or_default();
     match first {
         Some(first) => line.from = first,
         None => {
@@ -265,12 +344,9 @@ async fn claim(
             }
         }
     }
-    if step.next_due.is_none()
-        && let Some(line) = book.lines.get(&endpoint.id)
-        && line.count > 0
-    {
+    if front.next_due.is_none() && line.count > 0 {
         // Behind those that were looked at.
-        step.next_due = step.claimed.as_ref().map(|claimed| claimed.hook.due);
+        front.next_due = front.claimed.iter().map(|hook| hook.due).min();
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Rows of webhooks: what is made of events, the way of a hook, what goes with time.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use shards::storage::Shard;
@@ -79,17 +79,97 @@ async fn next(shard: &Rc<Shard>, endpoint: u32, finished: Option<(u64, bool)>, n
         error: if success { "" } else { "no" }.into(),
         ..HookResult::default()
     };
-    let finished = finished.map(|(id, success)| (id, result(success)));
-    let (none, terms, turn) = (HashSet::new(), terms(), turn().await);
-    let step = step(
-        shard,
-        (&turn, endpoint),
-        &terms,
-        finished,
-        Some(&none),
-        (now, 0),
-    );
-    step.await.unwrap()
+    let outcome = |result| Outcome {
+        result,
+        follows: Follows::Another,
+    };
+    let wish = Wish {
+        endpoint,
+        finished: finished.map(|(id, success)| (id, outcome(result(success)))),
+        claims: true,
+    };
+    together(shard, &[wish], now).await.remove(0)
+}
+
+/// What several wish, in one commit.
+async fn together(shard: &Rc<Shard>, wishes: &[Wish], now: i64) -> Vec<Step> {
+    let (turn, terms, under_way) = (turn().await, terms(), HashMap::new());
+    let all = steps(shard, &turn, &terms, wishes, &under_way, (now, 0));
+    all.await.unwrap()
+}
+
+#[test]
+fn what_is_wished_together_is_done_together_in_order() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let shard = &context.shards[0];
+        let endpoint = endpoint_for(shard, HookEvents::FIRST).await;
+        let other = endpoint_for(shard, HookEvents::NONE.with(HookEvent::Failed)).await;
+        for recipient in 1..=3 {
+            tell(shard, HookEvent::Delivered, recipient, 1_000).await;
+        }
+        tell(shard, HookEvent::Failed, 4, 1_000).await;
+        let wish = |endpoint, finished, claims| Wish {
+            endpoint,
+            finished,
+            claims,
+        };
+        let wishes = [
+            wish(endpoint, None, true),
+            wish(other, None, true),
+            wish(endpoint, None, false),
+            wish(endpoint, None, true),
+        ];
+        let done = together(shard, &wishes, 1_000).await;
+        let about = |step: &Step| {
+            step.claimed
+                .as_ref()
+                .map(|c| (c.endpoint.id, c.hook.recipient))
+        };
+        let abouts: Vec<_> = done.iter().map(about).collect();
+        let expected = [
+            Some((endpoint, 1)),
+            Some((other, 4)),
+            None,
+            Some((endpoint, 2)),
+        ];
+        assert_eq!(abouts, expected);
+        let next = |step: &Step| (step.next_due, step.pending);
+        assert_eq!(next(&done[0]), (Some(1_000), 5));
+        // None but the one that is under way: when it would be due again.
+        assert_eq!(next(&done[1]), (Some(1_070), 5));
+        // One is there, one is not and one can't be sent; and the rest is taken meanwhile.
+        let result = |success| HookResult {
+            at: 1_001,
+            success,
+            ..HookResult::default()
+        };
+        let ended = |at: usize, success, follows| {
+            let result = result(success);
+            let id = done[at].claimed.as_ref().unwrap().hook.id;
+            Some((id, Outcome { result, follows }))
+        };
+        let wishes = [
+            wish(endpoint, ended(0, true, Follows::Another), true),
+            wish(other, ended(1, false, Follows::Nothing), false),
+            wish(endpoint, ended(3, false, Follows::Another), true),
+            wish(endpoint, None, true),
+        ];
+        let done = together(shard, &wishes, 1_001).await;
+        let abouts: Vec<_> = done.iter().map(about).collect();
+        assert_eq!(
+            abouts,
+            [Some((endpoint, 3)), None, Some((endpoint, 4)), None]
+        );
+        // The second comes again before those that are under way.
+        assert_eq!(done[0].next_due, Some(1_011));
+        assert!(done[0].is_failing && !done[1].is_failing);
+        assert_eq!(next(&done[1]), (None, 3));
+        let kept = over(shard).await;
+        let kept: Vec<(u32, bool)> = kept.iter().map(|k| (k.hook.endpoint, k.success)).collect();
+        assert_eq!(kept, [(endpoint, true), (other, false)]);
+    });
+    store.close();
 }
 
 #[test]
@@ -120,7 +200,8 @@ fn a_newer_event_of_a_recipient_makes_an_older_one_needless() {
         assert_eq!(claimed.hook.event, "complaint");
         let after = Some((claimed.hook.id, true));
         let claimed = next(shard, endpoint, after, 1_010).await.claimed.unwrap();
-        assert_eq!(claimed.payload, b"delivered 6");
+        let said = payload(shard, "anna", claimed.hook.id).await.unwrap();
+        assert_eq!(said.as_deref(), Some(&b"delivered 6"[..]));
         tell(shard, HookEvent::Failed, 6, 1_011).await;
         next(shard, endpoint, Some((claimed.hook.id, false)), 1_012).await;
         let kept = over(shard).await;
