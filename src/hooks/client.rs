@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dns::{Name, host_addresses};
+use futures_channel::oneshot;
+use futures_lite::future::or;
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{self, HeaderName, HeaderValue};
@@ -36,8 +38,14 @@ pub(super) struct Message<'a> {
 /// A connection that is kept, and where it leads.
 pub(super) struct Kept {
     to: Target,
-    sender: SendRequest<Whole>,
+    sender: Sender,
     since: Instant,
+}
+
+/// Sends requests on a connection. Dropped, the connection ends with all that it holds, whatever the other side does.
+struct Sender {
+    requests: SendRequest<Whole>,
+    _held: oneshot::Sender<()>,
 }
 
 /// What an answer says.
@@ -146,7 +154,7 @@ impl Client {
             let to = &kept.to;
             let is_same =
                 (to.is_tls, &to.host, to.port) == (target.is_tls, &target.host, target.port);
-            is_same && kept.since.elapsed() < KEPT_FOR && kept.sender.is_ready()
+            is_same && kept.since.elapsed() < KEPT_FOR && kept.sender.requests.is_ready()
         });
         let was_kept = kept.is_some();
         let mut sender = match kept {
@@ -155,7 +163,7 @@ impl Client {
         };
         let request = self.request(message, target, first)?;
         let broken = |words: String| Broken { words, was_kept };
-        let response = sender.send_request(request).await;
+        let response = sender.requests.send_request(request).await;
         let response = response.map_err(|e| broken(explain(&e)))?;
         let (answer, is_whole) = read(response).await.map_err(broken)?;
         if is_whole {
@@ -215,7 +223,7 @@ impl Client {
     }
 
     /// Connects to the first address that may be called and answers.
-    async fn connect(&self, target: &Target) -> Result<SendRequest<Whole>, String> {
+    async fn connect(&self, target: &Target) -> Result<Sender, String> {
         let live = self.core.live();
         let settings = &live.settings.server.webhooks;
         let limit = settings.connect_timeout_secs.duration();
@@ -242,16 +250,26 @@ impl Client {
                     None => format!("{to}: {error}"),
                 })?;
             }
-            let (sender, driver) = http1::Builder::new()
+            let (requests, driver) = http1::Builder::new()
                 .max_buf_size(HEAD_MAX)
                 .handshake(ClientStream(connection))
                 .await
                 .map_err(|e| format!("{to}: {}", explain(&e)))?;
+            let (held, dropped) = oneshot::channel();
             rt::spawn(&ROOM, async move {
-                // It ends with its sender; an error is the sender's to tell.
-                let _ = rt::timeout(CONNECTION_MAX, driver).await;
+                let driven = async {
+                    // An error is the sender's to tell.
+                    let _ = driver.await;
+                };
+                let dropped = async {
+                    let _ = dropped.await;
+                };
+                let _ = rt::timeout(CONNECTION_MAX, or(driven, dropped)).await;
             });
-            return Ok(sender);
+            return Ok(Sender {
+                requests,
+                _held: held,
+            });
         }
         Err(last)
     }

@@ -6,6 +6,8 @@
 //!
 //! Calls of a core have a bound, those of an account a smaller one, and those to endpoints that fail have at most half of all together: so who is
 //! slow or silent takes no place from who answers. Places are given in the order of asking, and given back after each call.
+//!
+//! What a call says is read once it has its part of the core's memory for that, of which an account has a quarter, and endpoints that fail have half.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -15,7 +17,7 @@ use std::time::Duration;
 use futures_lite::future::{or, poll_once};
 use hyper::body::Bytes;
 use shards::faults::point;
-use shards::rt::{self, Turn, Turns};
+use shards::rt::{self, Budget, Share, Turn, Turns};
 use shards::shard_of;
 use shards::storage::Shard;
 use webapi::Time;
@@ -43,11 +45,26 @@ pub(super) struct Dispatch {
     lanes: RefCell<HashMap<Key, Lane>>,
     calls: Rc<Turns>,
     failing: Rc<Turns>,
-    accounts: RefCell<HashMap<String, Rc<Turns>>>,
+    memory: Rc<Budget>,
+    memory_of_failing: Rc<Budget>,
+    accounts: RefCell<HashMap<String, Bounds>>,
     /// Endpoints that failed when they were called last.
     known_to_fail: RefCell<HashSet<Key>>,
     /// What is to be written of accounts, of each in one commit.
     pub(super) desks: Desks,
+}
+
+/// What an account has of the calls and of the memory.
+#[derive(Clone, Default)]
+struct Bounds {
+    calls: Rc<Turns>,
+    memory: Rc<Budget>,
+}
+
+impl Bounds {
+    fn are_used(&self) -> bool {
+        Rc::strong_count(&self.calls) > 1 || Rc::strong_count(&self.memory) > 1
+    }
 }
 
 /// An endpoint with workers.
@@ -96,6 +113,9 @@ impl Timers {
 /// The right to make a call: of those to endpoints that fail, of the account's, of the core's.
 type Place = (Option<Turn>, Option<Turn>, Turn);
 
+/// Room in memory: of the account's, of that of endpoints that fail, of the core's.
+type Memory = (Option<Share>, Option<Share>, Option<Share>);
+
 /// Begins to call the endpoints of this core's accounts.
 pub fn start(core: &Rc<PerCore>) {
     let dispatch = Rc::new(Dispatch {
@@ -104,6 +124,8 @@ pub fn start(core: &Rc<PerCore>) {
         lanes: RefCell::default(),
         calls: Rc::default(),
         failing: Rc::default(),
+        memory: Rc::default(),
+        memory_of_failing: Rc::default(),
         accounts: RefCell::default(),
         known_to_fail: RefCell::default(),
         desks: Desks::default(),
@@ -219,23 +241,47 @@ impl Dispatch {
                 settings.calls_per_account_max as usize,
             )
         };
-        let account = {
-            let mut accounts = self.accounts.borrow_mut();
-            if accounts.len() >= TURNS_MAX {
-                accounts.retain(|_, turns| Rc::strong_count(turns) > 1);
-            }
-            accounts.entry(key.0.clone()).or_default().clone()
-        };
-        let is_failing = self.known_to_fail.borrow().contains(key);
-        let failing = match is_failing {
+        let failing = match self.is_failing(key) {
             true => Some(self.failing.take(most / 2).await),
             false => None,
         };
         let of_account = match is_first {
             true => None,
-            false => Some(account.take(of_account).await),
+            false => Some(self.bounds(&key.0).calls.take(of_account).await),
         };
         (failing, of_account, self.calls.take(most).await)
+    }
+
+    /// Waits for room for what a call says. Whoever has it needs no more of it to come to his end.
+    async fn memory(&self, key: &Key, octets: usize) -> Memory {
+        let most = {
+            let live = self.core.live();
+            let settings = &live.settings.server.webhooks;
+            settings.payload_memory_max_bytes.as_usize()
+        };
+        // Who asks for more than there is gets all of it, alone.
+        let take = async |budget: &Rc<Budget>, most: usize| {
+            let share = budget.take(octets.min(most), most);
+            share.await
+        };
+        let of_account = take(&self.bounds(&key.0).memory, most / ACCOUNTS_PART).await;
+        let of_failing = match self.is_failing(key) {
+            true => take(&self.memory_of_failing, most / 2).await,
+            false => None,
+        };
+        (of_account, of_failing, take(&self.memory, most).await)
+    }
+
+    fn is_failing(&self, key: &Key) -> bool {
+        self.known_to_fail.borrow().contains(key)
+    }
+
+    fn bounds(&self, account: &str) -> Bounds {
+        let mut accounts = self.accounts.borrow_mut();
+        if accounts.len() >= TURNS_MAX {
+            accounts.retain(|_, bounds| bounds.are_used());
+        }
+        accounts.entry(account.to_string()).or_default().clone()
     }
 
     /// Hooks of an account that are under way, by endpoint.
@@ -388,6 +434,13 @@ impl Worker {
     async fn call(&mut self, client: &mut Client, claimed: Claimed) -> Option<(u64, Outcome)> {
         let core = self.dispatch.core.clone();
         let id = claimed.hook.id;
+        let size = usize::try_from(claimed.hook.size).unwrap_or(usize::MAX);
+        let memory = async { Some(self.dispatch.memory(&self.key, size).await) };
+        let stopped = async {
+            core.drained().await;
+            None
+        };
+        let _memory = or(memory, stopped).await?;
         let Some(payload) = self.payload(id).await? else {
             self.ended();
             return Some((id, nothing(core.wall_clock())));
@@ -585,6 +638,8 @@ fn code(result: &HookResult) -> &'static str {
 const ACCOUNTS_AT_ONCE: usize = 100;
 /// Accounts whose turns are remembered, about.
 const TURNS_MAX: usize = 1_000;
+/// An account has so great a part of the memory.
+const ACCOUNTS_PART: usize = 4;
 /// Seconds until rows are looked at again that could not be read or written.
 const PAUSE_SECS: i64 = 10;
 /// A test is an answer that somebody waits for, by way of a call between cores.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use webapi::hook;
 
-use super::units::Secs;
+use super::units::{Bytes, Secs};
 
 /// How receivers are called, and what is kept of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub struct Webhooks {
     pub calls_per_core_max: u32,
     /// Those of one account among them.
     pub calls_per_account_max: u32,
+    /// Octets that calls of a core hold of what they say; an account has a quarter of it, and endpoints that fail half.
+    pub payload_memory_max_bytes: Bytes,
     /// Webhooks of an account that wait; what is more is not made.
     pub pending_per_account_max: u64,
     /// How long those that are over are kept; 0: they are not.
@@ -42,6 +44,7 @@ impl Default for Webhooks {
             connect_timeout_secs: Secs::new(15),
             calls_per_core_max: 256,
             calls_per_account_max: 32,
+            payload_memory_max_bytes: Bytes::mib(64),
             pending_per_account_max: 1_000_000,
             keep_webhooks_secs: Secs::new(0),
             disable_after_secs: Secs::minutes(5 * 24 * 60),

@@ -460,6 +460,7 @@ fn ranges(server: &Server) -> Vec<(&'static str, u64, u64, u64)> {
         ("webhooks.connect_timeout_secs", hooks.connect_timeout_secs.0.as_secs(), 1, 600),
         ("webhooks.calls_per_core_max", hooks.calls_per_core_max.into(), 2, 10_000),
         ("webhooks.calls_per_account_max", hooks.calls_per_account_max.into(), 1, 10_000),
+        ("webhooks.payload_memory_max_bytes", hooks.payload_memory_max_bytes.0, 1 << 20, 1 << 40),
         ("webhooks.pending_per_account_max", hooks.pending_per_account_max, 1, 100_000_000),
         ("webhooks.keep_webhooks_secs", hooks.keep_webhooks_secs.0.as_secs(), 0, 3660 * 86_400),
         ("webhooks.disable_after_secs", hooks.disable_after_secs.0.as_secs(), 1, 3660 * 86_400),
