@@ -4,7 +4,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dns::{Name, host_addresses};
@@ -14,7 +13,6 @@ use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use shards::net::{Connection, tls_error};
 use shards::rt;
@@ -23,6 +21,7 @@ use webapi::hook::signatures;
 use super::ROOM;
 use super::guard::is_allowed;
 use super::stream::{ClientStream, Whole};
+use super::tls;
 use crate::percore::{PerCore, monotonic};
 use crate::queue::hooks::{EndpointRow, HookResult, Target};
 
@@ -244,7 +243,9 @@ impl Client {
             if target.is_tls {
                 let name = ServerName::try_from(target.host.clone())
                     .map_err(|_| format!("{} is no name that certificates have", target.host))?;
-                let started = connection.start_client_tls(tls(&live)?, name, limit).await;
+                let started = connection
+                    .start_client_tls(tls::config(&live)?, name, limit)
+                    .await;
                 started.map_err(|error| match tls_error(&error) {
                     Some(error) => format!("{to}: TLS: {error}"),
                     None => format!("{to}: {error}"),
@@ -317,18 +318,6 @@ async fn read(response: Response<Incoming>) -> Result<(Answer, bool), String> {
             }
         }
     }
-}
-
-fn tls(live: &crate::live::Live) -> Result<Arc<ClientConfig>, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(rustls::ALL_VERSIONS)
-        .map_err(|e| e.to_string())?
-        .with_root_certificates(live.authorities.clone())
-        .with_no_client_auth();
-    let mut config = config;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
 }
 
 /// An error of hyper with its cause: it does not tell that by itself.

@@ -11,6 +11,7 @@ mod guard;
 mod incoming;
 mod notice;
 mod stream;
+mod tls;
 
 pub use dispatch::{start, test};
 pub use incoming::start as start_incoming;
