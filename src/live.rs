@@ -12,7 +12,7 @@ use shards::tls::{ListenerTls, OldestTls, ServerConfig, load_tls};
 use crate::client_tls::Files;
 use crate::directory::Directory;
 use crate::login::oauth::Tokens;
-use crate::lookup::ResolverOptions;
+use crate::lookup::{Hosts, ResolverOptions};
 use crate::settings::machine::read_authorities;
 use crate::settings::{AccountName, Settings, TlsPolicy, TlsVersion};
 pub use signers::Signers;
@@ -25,6 +25,8 @@ pub struct Live {
     pub directory: Directory,
     /// Whom names are asked of.
     pub resolver: ResolverOptions,
+    /// This machine's own names, for webhooks that the operator lets call inside; else there are none.
+    pub hosts: Hosts,
     /// TLS by position of the listener.
     pub tls: HashMap<usize, ListenerTls>,
     /// Transports with what their files come to, by name. Others after each change.
@@ -62,7 +64,7 @@ impl Live {
         Some(self.tls.get(&listener)?.web.clone())
     }
 
-    /// Derives everything; reads certificates, keys and /etc/resolv.conf (blocking). With `before`, a certificate or a key that can't be read keeps the old one,
+    /// Derives everything; reads certificates, keys, /etc/resolv.conf and /etc/hosts (blocking). With `before`, a certificate or a key that can't be read keeps the old one,
     /// and so do files of `[oauth]`; the texts say which. Without, it is an error.
     pub fn new(settings: Settings, before: Option<&Live>) -> Result<(Live, Vec<String>), String> {
         let mut tls = HashMap::new();
@@ -133,11 +135,16 @@ impl Live {
         kept.extend(old_keys);
         let directory = Directory::new(&settings);
         let resolver = ResolverOptions::of(&settings.server.dns);
+        let hosts = match settings.server.webhooks.allow_networks.is_empty() {
+            true => Hosts::default(),
+            false => Hosts::read(),
+        };
         Ok((
             Live {
                 settings,
                 directory,
                 resolver,
+                hosts,
                 tls,
                 transports,
                 tokens,

@@ -6,6 +6,7 @@
 //!
 //! Not here: what the answers mean (`dns`), sockets (`shards::dns`).
 
+mod hosts;
 mod mail_hosts;
 mod resolv_conf;
 
@@ -24,6 +25,7 @@ use shards::rt::{self, Event, Turns};
 
 use crate::metrics::{Durations, Metrics, label, labels};
 use crate::settings::Dns;
+pub use hosts::{Hosts, is_localhost};
 pub use mail_hosts::{MailHost, MailHosts, mail_hosts};
 use resolv_conf::ResolvConf;
 

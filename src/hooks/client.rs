@@ -19,11 +19,12 @@ use shards::rt;
 use webapi::hook::signatures;
 
 use super::ROOM;
-use super::guard::is_allowed;
 use super::stream::{ClientStream, Whole};
 use super::tls;
+use crate::live::Live;
+use crate::lookup::is_localhost;
 use crate::percore::{PerCore, monotonic};
-use crate::queue::hooks::{EndpointRow, HookResult, Target};
+use crate::queue::hooks::{EndpointRow, HookResult, Target, not_allowed};
 
 /// What is said in a call.
 pub(super) struct Message<'a> {
@@ -226,17 +227,17 @@ impl Client {
         let live = self.core.live();
         let settings = &live.settings.server.webhooks;
         let limit = settings.connect_timeout_secs.duration();
-        let mut last = format!("{} has no address", target.host);
-        for address in self.addresses(target).await? {
-            if !is_allowed(settings, address) {
-                last = format!("{address} is no address of the public internet, and not allowed");
+        let (mut failed, mut refused) = (None, None);
+        for address in self.addresses(&live, target).await? {
+            if !settings.may_be_called(address) {
+                refused.get_or_insert_with(|| not_allowed(address));
                 continue;
             }
             let to = SocketAddr::new(address, target.port);
             let mut connection = match Connection::connect(to, limit).await {
                 Ok(connection) => connection,
                 Err(error) => {
-                    last = format!("{to}: {error}");
+                    failed = Some(format!("{to}: {error}"));
                     continue;
                 }
             };
@@ -272,12 +273,23 @@ impl Client {
                 _held: held,
             });
         }
-        Err(last)
+        let nothing = || format!("{} has no address", target.host);
+        Err(failed.or(refused).unwrap_or_else(nothing))
     }
 
-    async fn addresses(&self, target: &Target) -> Result<Vec<IpAddr>, String> {
+    async fn addresses(&self, live: &Live, target: &Target) -> Result<Vec<IpAddr>, String> {
         if let Ok(address) = target.host.parse() {
             return Ok(vec![address]);
+        }
+        // Names of this machine lead only where the operator lets them; what they lead to elsewhere, the DNS says.
+        let settings = &live.settings.server.webhooks;
+        let own = live.hosts.addresses(&target.host);
+        let opened = own.iter().filter(|a| settings.is_opened(**a)).copied();
+        let opened: Vec<IpAddr> = opened.take(ADDRESSES_MAX).collect();
+        match opened.is_empty() {
+            false => return Ok(opened),
+            true if is_localhost(&target.host) => return Ok(own.to_vec()),
+            true => (),
         }
         let name = Name::parse(&target.host).map_err(|e| format!("{}: {e}", target.host))?;
         let found = host_addresses(&self.core.resolver, &name).await;

@@ -1,6 +1,7 @@
 //! The table `[webhooks]` of the static file: how receivers of webhooks are called. Takes effect at reload. docs/WEBHOOKS.md.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,20 @@ impl Default for Webhooks {
     }
 }
 
+impl Webhooks {
+    /// Whether an address may be called: of the public internet, or of a network that the operator allows. It is asked of the very address that is
+    /// connected to, so what a name says a moment later does not matter.
+    pub fn may_be_called(&self, address: IpAddr) -> bool {
+        hook::is_public(address) || self.is_opened(address)
+    }
+
+    /// Whether it is of a network that the operator allows.
+    pub fn is_opened(&self, address: IpAddr) -> bool {
+        let mut networks = self.allow_networks.iter();
+        networks.any(|network| network.0.has(address))
+    }
+}
+
 /// A network, written `127.0.0.0/8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -76,5 +91,26 @@ impl From<AllowedNetwork> for String {
 impl fmt::Display for AllowedNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_inside_is_closed_unless_it_is_opened() {
+        let mut settings = Webhooks::default();
+        let loopback = "127.0.0.1".parse().unwrap();
+        let mapped = "::ffff:127.0.0.1".parse().unwrap();
+        let metadata = "169.254.169.254".parse().unwrap();
+        for address in [loopback, mapped, metadata] {
+            assert!(!settings.may_be_called(address), "{address}");
+        }
+        assert!(settings.may_be_called("8.8.8.8".parse().unwrap()));
+        let network = "127.0.0.0/8".to_string().try_into().unwrap();
+        settings.allow_networks.push(network);
+        assert!(settings.may_be_called(loopback) && settings.may_be_called(mapped));
+        assert!(!settings.may_be_called(metadata));
     }
 }

@@ -44,7 +44,7 @@ pub use known::{Hooks, HooksTurn};
 pub use plan::{OutgoingHook, hook_event};
 pub(super) use plan::{take, unsubscribed, wants};
 pub use step::{Claimed, Follows, Outcome, Step, Terms, Wish, resume, steps};
-pub use target::Target;
+pub use target::{Target, not_allowed};
 
 use std::collections::BTreeMap;
 use std::ops::Deref;

@@ -1,6 +1,7 @@
 //! The URL of an endpoint, taken apart. RFC 3986, RFC 9110 4.2. It is written by an account's owner: not trusted.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use hyper::Uri;
 
@@ -102,6 +103,11 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.origin(), self.path)
     }
+}
+
+/// Why an address is not called.
+pub fn not_allowed(address: IpAddr) -> String {
+    format!("{address} is no address of the public internet, and not allowed")
 }
 
 const URL_MAX: usize = 2000;
