@@ -75,7 +75,8 @@ pub(super) fn put(
             .or(before.as_ref().map(|b| b.concurrency))
             .unwrap_or(1),
     };
-    spec.check()?;
+    let live = control.server.live();
+    spec.check(&live.settings.server.webhooks)?;
     let wanted = HookAsk::Put {
         id,
         spec,

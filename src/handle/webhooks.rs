@@ -76,6 +76,14 @@ impl PerCore {
                 mut spec,
                 keeps_authorization,
             } => {
+                // Doors say what is wrong, in words.
+                let is_fine = {
+                    let live = self.live();
+                    spec.check(&live.settings.server.webhooks).is_ok()
+                };
+                if !is_fine {
+                    return Err(StoreError::NotAllowed("it is no endpoint"));
+                }
                 if let (Some(id), true) = (id, keeps_authorization) {
                     let before = hooks::endpoint(&shard, name, id).await?;
                     let before = before.filter(|before| spec.is_same_server(&before.url));

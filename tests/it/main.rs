@@ -61,4 +61,5 @@ mod webapi_v1;
 mod webapi_v1_webhooks;
 mod webhooks;
 mod webhooks_incoming;
+mod webhooks_tls;
 mod zone;

@@ -41,9 +41,25 @@ impl Authority {
 
     /// A server's side of TLS with a certificate for the names.
     pub fn server(&self, names: &[&str]) -> Arc<ServerConfig> {
+        self.server_as(names, |_| ())
+    }
+
+    /// The same with one that ended long ago.
+    pub fn expired(&self, names: &[&str]) -> Arc<ServerConfig> {
+        self.server_as(names, |params| {
+            params.not_after = rcgen::date_time_ymd(2001, 1, 1);
+        })
+    }
+
+    fn server_as(
+        &self,
+        names: &[&str],
+        change: impl Fn(&mut CertificateParams),
+    ) -> Arc<ServerConfig> {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(names).unwrap();
+        let mut params = CertificateParams::new(names).unwrap();
+        change(&mut params);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let provider = Arc::new(rustls::crypto::ring::default_provider());

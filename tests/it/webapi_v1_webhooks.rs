@@ -131,10 +131,16 @@ fn what_is_wrong_with_a_webhook_is_named() {
     let url = "https://hooks.example/";
     assert_eq!(refused(json!({})), ["/url"]);
     assert_eq!(refused(json!({"url": "ftp://hooks.example/"})), ["/url"]);
-    assert_eq!(
-        refused(json!({"url": "https://a:b@hooks.example/"})),
-        ["/url"]
-    );
+    // It can never be called.
+    for url in [
+        "https://a:b@hooks.example/",
+        "https://hooks.example/#x",
+        "https://hooks.example:0/",
+        "http://10.0.0.1/",
+        "http://[fe80::1]/",
+    ] {
+        assert_eq!(refused(json!({"url": url})), ["/url"], "{url}");
+    }
     assert_eq!(
         refused(json!({"url": url, "events": ["failed", "bounced"]})),
         ["/events/1"]

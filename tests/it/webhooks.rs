@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use ringmail::queue::hooks::{
     Enabled, EndpointSpec, HookAnswer, HookAsk, HookFilter, HookResult, RetiredHook,
 };
 use ringmail::settings::AccountName;
+use rustls::{HandshakeKind, ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 use webapi::hook::{HookEvent, HookEvents, Secret, signatures};
 
@@ -20,6 +21,7 @@ use crate::outbound;
 use crate::program::{Localserve, ringmail};
 use crate::queue::{inbox, submit, wait_for_queue};
 use crate::server::TestServer;
+use crate::tls::Steady;
 
 /// A request that a receiver got.
 #[derive(Clone, Debug)]
@@ -45,29 +47,64 @@ type Says = dyn Fn(&Request, usize) -> String + Send + Sync;
 #[derive(Clone)]
 pub struct Hears {
     got: Arc<(Mutex<Vec<Request>>, Condvar)>,
+    handshakes: Arc<Mutex<Vec<HandshakeKind>>>,
     port: u16,
 }
 
 impl Hears {
     /// `says` gets the request and how many came before; it answers the status line and more header fields.
     pub fn start(says: impl Fn(&Request, usize) -> String + Send + Sync + 'static) -> Hears {
+        Hears::listen(None, Arc::new(says))
+    }
+
+    /// The same with TLS.
+    pub fn over_tls(
+        config: Arc<ServerConfig>,
+        says: impl Fn(&Request, usize) -> String + Send + Sync + 'static,
+    ) -> Hears {
+        Hears::listen(Some(config), Arc::new(says))
+    }
+
+    fn listen(tls: Option<Arc<ServerConfig>>, says: Arc<Says>) -> Hears {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let hears = Hears {
             got: Arc::default(),
+            handshakes: Arc::default(),
             port,
         };
-        let (all, says): (_, Arc<Says>) = (hears.clone(), Arc::new(says));
+        let all = hears.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (all, says) = (all.clone(), says.clone());
-                std::thread::spawn(move || all.serve(stream, &*says));
+                let (all, says, tls) = (all.clone(), says.clone(), tls.clone());
+                let stream = Steady(stream);
+                std::thread::spawn(move || match tls {
+                    Some(config) => all.serve(all.secure(stream, config)?, &*says),
+                    None => all.serve(stream, &*says),
+                });
             }
         });
         hears
     }
 
-    fn serve(&self, stream: TcpStream, says: &Says) -> Option<()> {
+    /// None: the client does not like the certificate.
+    fn secure(
+        &self,
+        socket: Steady,
+        config: Arc<ServerConfig>,
+    ) -> Option<StreamOwned<ServerConnection, Steady>> {
+        let connection = ServerConnection::new(config).unwrap();
+        let mut stream = StreamOwned::new(connection, socket);
+        while stream.conn.is_handshaking() {
+            let StreamOwned { conn, sock } = &mut stream;
+            conn.complete_io(sock).ok()?;
+        }
+        let kind = stream.conn.handshake_kind()?;
+        self.handshakes.lock().unwrap().push(kind);
+        Some(stream)
+    }
+
+    fn serve(&self, stream: impl Read + Write, says: &Says) -> Option<()> {
         let mut stream = BufReader::new(stream);
         loop {
             let mut line = String::new();
@@ -98,11 +135,22 @@ impl Hears {
             let said = says(&request, before);
             let answer = format!("HTTP/1.1 {said}\r\nContent-Length: 5\r\n\r\nheard");
             stream.get_mut().write_all(answer.as_bytes()).ok()?;
+            stream.get_mut().flush().ok()?;
         }
     }
 
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/hook", self.port)
+    }
+
+    /// Over TLS.
+    pub fn tls_url(&self) -> String {
+        format!("https://localhost:{}/hook", self.port)
+    }
+
+    /// How TLS began, connection by connection.
+    pub fn handshakes(&self) -> Vec<HandshakeKind> {
+        self.handshakes.lock().unwrap().clone()
     }
 
     pub fn so_far(&self) -> Vec<Request> {
@@ -308,14 +356,18 @@ fn a_kill_at_each_step_loses_nothing() {
 }
 
 /// What is asked of the owner of anna's webhooks.
-fn ask(server: &TestServer, ask: HookAsk) -> HookAnswer {
+pub fn ask(server: &TestServer, ask: HookAsk) -> HookAnswer {
+    try_ask(server, ask).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn try_ask(server: &TestServer, ask: HookAsk) -> Result<HookAnswer, String> {
     let account: AccountName = "anna".parse().unwrap();
     let owner = server.server().owner_of("anna");
     let ask = Box::new(ask);
     let call = Call::Control(Box::new(ControlCall::Webhooks { account, ask }));
     match server.server().call(owner, call).unwrap() {
-        Answer::Control(Ok(ControlAnswer::Webhooks(answer))) => *answer,
-        Answer::Control(Err(error)) => panic!("{error}"),
+        Answer::Control(Ok(ControlAnswer::Webhooks(answer))) => Ok(*answer),
+        Answer::Control(Err(error)) => Err(error.to_string()),
         _ => panic!("another answer"),
     }
 }
@@ -329,8 +381,11 @@ fn spec(url: &str) -> EndpointSpec {
     }
 }
 
-fn put(server: &TestServer, url: &str) -> u32 {
-    let spec = spec(url);
+pub fn put(server: &TestServer, url: &str) -> u32 {
+    put_spec(server, spec(url))
+}
+
+pub fn put_spec(server: &TestServer, spec: EndpointSpec) -> u32 {
     let wanted = HookAsk::Put {
         id: None,
         spec,
@@ -342,14 +397,14 @@ fn put(server: &TestServer, url: &str) -> u32 {
     }
 }
 
-fn test(server: &TestServer, id: u32) -> HookResult {
+pub fn test(server: &TestServer, id: u32) -> HookResult {
     match ask(server, HookAsk::Test { id }) {
         HookAnswer::Tested(Some(result)) => *result,
         other => panic!("{other:?}"),
     }
 }
 
-fn history(server: &TestServer, count: usize) -> Vec<RetiredHook> {
+pub fn history(server: &TestServer, count: usize) -> Vec<RetiredHook> {
     let mut found = Vec::new();
     for _ in 0..1500 {
         let filter = Box::new(HookFilter::default());
@@ -370,7 +425,33 @@ fn history(server: &TestServer, count: usize) -> Vec<RetiredHook> {
     panic!("{found:?}");
 }
 
-const OPEN: &str = "allow_networks = [\"127.0.0.0/8\"]\nkeep_webhooks_secs = \"1h\"\n";
+pub const OPEN: &str = "allow_networks = [\"127.0.0.0/8\"]\nkeep_webhooks_secs = \"1h\"\n";
+
+/// Waits until the first endpoint is off and its owner was told; why it is off, and how many hooks wait for it.
+pub fn switched_off(server: &TestServer) -> (String, u64) {
+    for _ in 0..1500 {
+        if let HookAnswer::List { endpoints, .. } = ask(server, HookAsk::List)
+            && let Some(why) = &endpoints[0].0.disabled
+            && endpoints[0].0.mail_owed.is_none()
+        {
+            return (why.clone(), endpoints[0].1);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("it is not switched off, or its owner not told")
+}
+
+/// Messages that anna has.
+pub fn inbox_count(server: &TestServer) -> u64 {
+    let call = Call::Control(Box::new(ControlCall::AccountNumbers(
+        "anna".parse().unwrap(),
+    )));
+    let owner = server.server().owner_of("anna");
+    match server.server().call(owner, call).unwrap() {
+        Answer::Control(Ok(ControlAnswer::Numbers { messages, .. })) => messages,
+        _ => panic!("no numbers"),
+    }
+}
 
 #[test]
 fn what_fails_is_sent_again_and_redirections_are_followed() {
@@ -411,29 +492,11 @@ fn an_endpoint_that_only_fails_is_switched_off_and_its_owner_told() {
     });
     let id = put(&server, &hears.url());
     outbound::submit(&server, &["ann@a.example"], "one");
-    let mut off = None;
-    for _ in 0..1500 {
-        if let HookAnswer::List { endpoints, .. } = ask(&server, HookAsk::List)
-            && let Some(why) = &endpoints[0].0.disabled
-            && endpoints[0].0.mail_owed.is_none()
-        {
-            off = Some((why.clone(), endpoints[0].1));
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let (why, waiting) = off.expect("it is switched off, and its owner told");
+    let (why, waiting) = switched_off(&server);
     assert!(why.contains("without any success"), "{why}");
     assert_eq!(waiting, 1);
-    let call = Call::Control(Box::new(ControlCall::AccountNumbers(
-        "anna".parse().unwrap(),
-    )));
-    let owner = server.server().owner_of("anna");
-    match server.server().call(owner, call).unwrap() {
-        // The message itself, and the one that tells.
-        Answer::Control(Ok(ControlAnswer::Numbers { messages, .. })) => assert_eq!(messages, 2),
-        _ => panic!("no numbers"),
-    }
+    // The message itself, and the one that tells.
+    assert_eq!(inbox_count(&server), 2);
     // No redirection of another kind than 307 and 308 is followed.
     assert!(hears.so_far().iter().all(|r| r.path == "/hook"));
     let enabled = Enabled::Yes;
@@ -448,7 +511,16 @@ fn nothing_inside_is_called() {
     // mail.example.test leads to 127.0.0.1.
     let server = outbound::server(dir.path(), outbound::free_port(), "");
     let hears = Hears::start(|_, _| "200 OK".into());
-    for host in ["127.0.0.1", "mail.example.test", "[::ffff:127.0.0.1]"] {
+    for host in ["127.0.0.1", "[::ffff:127.0.0.1]"] {
+        let wanted = HookAsk::Put {
+            id: None,
+            spec: spec(&format!("http://{host}:{}/", hears.port)),
+            keeps_authorization: false,
+        };
+        let refused = try_ask(&server, wanted).unwrap_err();
+        assert!(refused.contains("no endpoint"), "{refused}");
+    }
+    for host in ["mail.example.test", "localhost", "a.localhost"] {
         let id = put(&server, &format!("http://{host}:{}/", hears.port));
         let result = test(&server, id);
         assert!(!result.success && result.code == 0, "{host}: {result:?}");

@@ -10,6 +10,7 @@ use super::{
     Book, CONCURRENCY_MAX, ENDPOINTS_MAX, EndpointRow, HooksTurn, LineRow, SecretRow, Target, what,
 };
 use crate::queue::events::Writing;
+use crate::settings::Webhooks;
 use crate::store::{StoreError, rows};
 
 /// What an owner says of an endpoint.
@@ -45,17 +46,17 @@ impl EndpointSpec {
     }
 
     /// What is wrong with it, in words for its owner.
-    pub fn check(&self) -> Result<(), String> {
-        match self.faults().into_iter().next() {
+    pub fn check(&self, settings: &Webhooks) -> Result<(), String> {
+        match self.faults(settings).into_iter().next() {
             Some((_, fault)) => Err(fault),
             None => Ok(()),
         }
     }
 
     /// The same, all of it, each with the name of its field.
-    pub fn faults(&self) -> Vec<(&'static str, String)> {
+    pub fn faults(&self, settings: &Webhooks) -> Vec<(&'static str, String)> {
         let mut faults = Vec::new();
-        if let Err(fault) = Target::parse(&self.url) {
+        if let Err(fault) = Target::of_endpoint(&self.url, settings) {
             faults.push(("url", fault));
         }
         if self.events.is_empty() {
@@ -120,7 +121,8 @@ pub async fn endpoint(
     Ok(row.filter(|row| !row.removed))
 }
 
-/// Adds an endpoint, or says something else of one; none: there is none of that number. A new one begins with the secret.
+/// Adds an endpoint, or says something else of one, which the caller has checked; none: there is none of that number. A new one begins with the
+/// secret.
 pub async fn put(
     shard: &Rc<Shard>,
     turn: &HooksTurn,
@@ -128,9 +130,6 @@ pub async fn put(
     secret: Vec<u8>,
     now: i64,
 ) -> Result<(Option<EndpointRow>, Told), StoreError> {
-    if spec.check().is_err() {
-        return Err(StoreError::NotAllowed("it is no endpoint"));
-    }
     change(shard, turn, now, |book| {
         let id = match id {
             Some(id) => id,

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use dns::Name;
 use hyper::Uri;
+
+use crate::settings::Webhooks;
 
 /// Where a call goes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -42,10 +45,13 @@ impl Target {
         if host.is_empty() {
             return Err(format!("{url:?} names no host"));
         }
-        let port = match uri.port() {
-            Some(port) => port.as_u16(),
-            None if is_tls => 443,
-            None => 80,
+        let written = uri.host().and_then(|host| authority.strip_prefix(host));
+        let port = match written.map_or("", |rest| rest.trim_start_matches(':')) {
+            "" if is_tls => 443,
+            "" => 80,
+            port => port
+                .parse()
+                .map_err(|_| format!("there is no port {port}"))?,
         };
         Ok(Target {
             is_tls,
@@ -57,6 +63,41 @@ impl Target {
                 path => path.to_string(),
             },
         })
+    }
+
+    /// Where an endpoint of an owner is, if it can ever be called. Names are looked at when they are called: what they lead to may change.
+    pub fn of_endpoint(url: &str, settings: &Webhooks) -> Result<Target, String> {
+        let target = Target::parse(url)?;
+        // RFC 9110 7.1: a fragment is not sent.
+        if url.contains('#') {
+            return Err("a URL of an endpoint has no fragment (#)".into());
+        }
+        // RFC 6335 6: port 0 is nobody's.
+        if target.port == 0 {
+            return Err("there is no port 0".into());
+        }
+        if let Ok(address) = target.host.parse() {
+            return match settings.may_be_called(address) {
+                true => Ok(target),
+                false => Err(not_allowed(address)),
+            };
+        }
+        if let Err(error) = Name::parse(&target.host) {
+            return Err(format!("{:?} is no name of a host: {error}", target.host));
+        }
+        // RFC 3696 2: no name ends in digits alone; other programs read such as an address, and so would who wrote it.
+        let last = target.host.trim_end_matches('.').rsplit('.').next();
+        let is_number = |label: &str| match label.strip_prefix("0x") {
+            Some(digits) => digits.bytes().all(|b| b.is_ascii_hexdigit()),
+            None => label.bytes().all(|b| b.is_ascii_digit()),
+        };
+        match last.is_some_and(is_number) {
+            true => Err(format!(
+                "{:?} is neither a name nor an address",
+                target.host
+            )),
+            false => Ok(target),
+        }
     }
 
     /// Where a redirection from here leads. RFC 9110 10.2.2.
@@ -138,9 +179,44 @@ mod tests {
             "https://user:pw@a.example/",
             "http://a b/",
             "https://bücher.example/",
+            "https://a.example:65536/",
+            "https://a.example:x/",
         ] {
             assert!(Target::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn an_endpoint_can_be_called_or_is_none() {
+        let mut settings = Webhooks::default();
+        for fine in [
+            "https://a.example:8443/x?y",
+            "http://8.8.8.8/",
+            "https://localhost/",
+            "https://a.example:/",
+        ] {
+            let found = Target::of_endpoint(fine, &settings);
+            assert!(found.is_ok(), "{fine}: {found:?}");
+        }
+        for (wrong, why) in [
+            ("http://127.0.0.1/", "public internet"),
+            ("http://[::1]:8080/", "public internet"),
+            ("http://[::ffff:10.0.0.1]/", "public internet"),
+            ("http://192.168.1.1/", "public internet"),
+            ("http://127.1/", "neither"),
+            ("http://2130706433/", "neither"),
+            ("http://0x7f.0.0.0x1/", "neither"),
+            ("https://a.example:0/", "port 0"),
+            ("https://a.example/#x", "fragment"),
+            ("https://u:p@a.example/", "no user"),
+            ("https://a..example/", "no name"),
+        ] {
+            let found = Target::of_endpoint(wrong, &settings).unwrap_err();
+            assert!(found.contains(why), "{wrong}: {found}");
+        }
+        let network = "127.0.0.0/8".to_string().try_into().unwrap();
+        settings.allow_networks.push(network);
+        assert!(Target::of_endpoint("http://127.0.0.1/", &settings).is_ok());
     }
 
     #[test]

@@ -128,7 +128,8 @@ fn wanted(asked: &Asked, id: Option<u32>) -> Result<HookAsk, Problem> {
         events: wanted.events.into_iter().collect(),
         concurrency: wanted.concurrency,
     };
-    let faults = spec.faults().into_iter();
+    let live = asked.core.live();
+    let faults = spec.faults(&live.settings.server.webhooks).into_iter();
     let faults: Vec<Fault> = faults
         .map(|(field, words)| Fault::at(format!("/{field}"), words))
         .collect();
