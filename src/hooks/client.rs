@@ -16,7 +16,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use rustls::pki_types::ServerName;
 use shards::net::{Connection, tls_error};
 use shards::rt;
-use webapi::hook::signatures;
+use webapi::hook::{retry_after, signatures};
 
 use super::ROOM;
 use super::stream::{ClientStream, Whole};
@@ -24,7 +24,7 @@ use super::tls;
 use crate::live::Live;
 use crate::lookup::is_localhost;
 use crate::percore::{PerCore, monotonic};
-use crate::queue::hooks::{EndpointRow, HookResult, Target, not_allowed};
+use crate::queue::hooks::{EndpointRow, Follows, HookResult, Outcome, Target, not_allowed};
 
 /// What is said in a call.
 pub(super) struct Message<'a> {
@@ -52,7 +52,36 @@ struct Sender {
 struct Answer {
     status: StatusCode,
     location: Option<String>,
+    retry_after: Option<String>,
     beginning: Vec<u8>,
+}
+
+impl Answer {
+    /// What an answer asks for that is no success, and that in words. Standard Webhooks: 410 switches an endpoint off.
+    fn refusal(&self, now: i64) -> (Follows, String) {
+        // RFC 6585 4, RFC 9110 15.6.4.
+        let is_pause = matches!(
+            self.status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        );
+        let pause = self.retry_after.as_deref().filter(|_| is_pause);
+        if let Some(secs) = pause.and_then(|value| retry_after(value, now)) {
+            let words = format!("the status is none of success, and asks for a pause of {secs} s");
+            return (Follows::NotBefore(secs), words);
+        }
+        let words = match (self.status, &self.location) {
+            (StatusCode::GONE, _) => return (Follows::Gone, "the endpoint is gone".into()),
+            (status, Some(location)) if status.is_redirection() => {
+                let location: String = location.chars().take(LOCATION_SHOWN_MAX).collect();
+                format!("the answer is a redirection that is not followed, to {location}")
+            }
+            (status, None) if status.is_redirection() => {
+                "the answer is a redirection that is not followed".into()
+            }
+            _ => "the status is none of success".into(),
+        };
+        (Follows::Another, words)
+    }
 }
 
 /// Why there was none, in words; and whether the connection was an old one, that the receiver may have closed just then.
@@ -83,9 +112,10 @@ impl Client {
     }
 
     /// Calls the endpoint, within the time that settings give.
-    pub async fn call(&mut self, message: &Message<'_>, limit: Duration) -> HookResult {
+    pub async fn call(&mut self, message: &Message<'_>, limit: Duration) -> Outcome {
         let (began, at) = (monotonic(), self.core.wall_clock());
         let answered = rt::timeout(limit, self.follow(message)).await;
+        let mut follows = Follows::Another;
         let mut result = HookResult {
             at,
             took_ms: u32::try_from(began.elapsed().as_millis()).unwrap_or(u32::MAX),
@@ -98,10 +128,7 @@ impl Client {
                 result.code = answer.status.as_u16();
                 result.success = answer.status.is_success();
                 if !result.success {
-                    result.error = match answer.status.is_redirection() {
-                        true => "the answer is a redirection that is not followed".into(),
-                        false => "the status is none of success".into(),
-                    };
+                    (follows, result.error) = answer.refusal(at);
                 }
                 result.response = shown(&answer.beginning);
             }
@@ -111,7 +138,7 @@ impl Client {
                 result.error = format!("no whole answer within {} s", limit.as_secs());
             }
         }
-        result
+        Outcome { result, follows }
     }
 
     async fn follow(&mut self, message: &Message<'_>) -> Result<(Target, Answer), String> {
@@ -304,10 +331,14 @@ impl Client {
 /// Reads an answer: its beginning is kept, and not much more of it is looked at. Answers whether that was all of it.
 async fn read(response: Response<Incoming>) -> Result<(Answer, bool), String> {
     let (head, mut body) = response.into_parts();
-    let location = head.headers.get(header::LOCATION);
+    let text = |name| {
+        let value = head.headers.get(name)?;
+        value.to_str().ok().map(str::to_string)
+    };
     let mut answer = Answer {
         status: head.status,
-        location: location.and_then(|l| l.to_str().ok()).map(str::to_string),
+        location: text(header::LOCATION),
+        retry_after: text(header::RETRY_AFTER),
         beginning: Vec::new(),
     };
     let mut read = 0;
@@ -352,6 +383,8 @@ const USER_AGENT: &str = concat!("ringmail/", env!("CARGO_PKG_VERSION"), " (webh
 const REDIRECTIONS_MAX: usize = 5;
 /// Addresses of a host that are tried.
 const ADDRESSES_MAX: usize = 4;
+/// Characters of a Location that are told.
+const LOCATION_SHOWN_MAX: usize = 300;
 /// Octets of an answer that are kept.
 const RESPONSE_MAX: usize = 512;
 /// Octets of an answer that are read: behind them the connection is given up.

@@ -459,12 +459,13 @@ impl Worker {
             core.drain_ends().await;
             None
         };
-        let result = or(call, stopped).await;
+        let outcome = or(call, stopped).await;
         self.ended();
-        let result = result?;
+        let outcome = outcome?;
+        let result = &outcome.result;
         core.metrics.count(
             "ringmail_webhook_results_total",
-            label("code", code(&result)),
+            label("code", code(result)),
         );
         let key = ("ringmail_webhook_seconds", NONE);
         core.durations.observe(key, began.elapsed());
@@ -478,8 +479,7 @@ impl Worker {
                 "an endpoint did not take a webhook"
             );
         }
-        let follows = Follows::Another;
-        Some((id, Outcome { result, follows }))
+        Some((id, outcome))
     }
 
     /// What a hook says; within none: it is gone. None: that can't be known now, and the hook is taken again when it is due.
@@ -573,9 +573,9 @@ pub async fn test(
     if !tests.begin_test(account.as_str()) {
         return Err(StoreError::Limit("as many tests as may be are under way"));
     }
-    let result = Client::new(core).call(&message, limit.min(TEST_MAX)).await;
+    let outcome = Client::new(core).call(&message, limit.min(TEST_MAX)).await;
     tests.end_test(account.as_str());
-    Ok(HookAnswer::Tested(Some(Box::new(result))))
+    Ok(HookAnswer::Tested(Some(Box::new(outcome.result))))
 }
 
 /// A hook whose payload is gone.

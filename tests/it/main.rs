@@ -60,6 +60,7 @@ mod webapi_messages;
 mod webapi_v1;
 mod webapi_v1_webhooks;
 mod webhooks;
+mod webhooks_answers;
 mod webhooks_incoming;
 mod webhooks_tls;
 mod zone;

@@ -51,6 +51,10 @@ pub struct Outcome {
 pub enum Follows {
     /// Another one, when it is due.
     Another,
+    /// Another one, but not before so many seconds have passed: the receiver asks for that.
+    NotBefore(u64),
+    /// The receiver says that the endpoint is gone: it is switched off.
+    Gone,
     /// None: there is nothing to be sent.
     Nothing,
 }
@@ -219,7 +223,11 @@ async fn finish(
             let wait = wait_after(hook.attempts, &terms.waits, spread(random, id));
             match wait.filter(|_| !success && follows != Follows::Nothing) {
                 Some(wait) => {
-                    let due = writing.now.saturating_add_unsigned(wait);
+                    let least = match follows {
+                        Follows::NotBefore(secs) => secs,
+                        _ => 0,
+                    };
+                    let due = writing.now.saturating_add_unsigned(wait.max(least));
                     book.move_to(writing, &mut hook, due);
                 }
                 None => {
@@ -253,12 +261,17 @@ async fn finish(
         return Ok(());
     }
     let since = *row.failing_since.get_or_insert(at);
-    let is_over = writing.now.saturating_sub(since) >= terms.disable_after_secs as i64;
-    if is_over && row.disabled.is_none() && !row.removed {
-        row.disabled = Some(format!(
+    let failed_for = writing.now.saturating_sub(since);
+    let why = match follows {
+        Follows::Gone => Some("it answered that it is gone (410)".to_string()),
+        _ if failed_for >= terms.disable_after_secs as i64 => Some(format!(
             "it failed for {} without any success",
-            length(writing.now.saturating_sub(since))
-        ));
+            length(failed_for)
+        )),
+        _ => None,
+    };
+    if why.is_some() && row.disabled.is_none() && !row.removed {
+        row.disabled = why;
         row.mail_owed = Some(id);
         book.endpoints_changed(writing.now);
     }

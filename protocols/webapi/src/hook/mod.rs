@@ -13,5 +13,5 @@ mod signature;
 pub use address::{Network, is_public};
 pub use event::{HookEvent, HookEvents};
 pub use payload::{Incoming, IncomingMeta, Outgoing, to_json};
-pub use schedule::{WAITS_SECS, wait_after};
+pub use schedule::{WAITS_SECS, retry_after, wait_after};
 pub use signature::{SECRET_PREFIX, Secret, SecretError, signatures};

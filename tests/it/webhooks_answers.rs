@@ -1,0 +1,121 @@
+//! Answers of receivers with a meaning of their own, and what calls may hold in memory.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ringmail::queue::hooks::{EndpointSpec, HookAnswer, HookAsk, HookFilter, HookRow};
+use ringmail::settings::Door;
+use webapi::hook::{HookEvent, HookEvents};
+
+use crate::crash;
+use crate::outbound;
+use crate::server::TestServer;
+use crate::webhooks::{Hears, OPEN, ask, history, inbox_count, put, put_spec, switched_off};
+
+#[test]
+fn an_endpoint_that_says_it_is_gone_is_switched_off_and_its_owner_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let extra = format!("[webhooks]\nretry_secs = [\"1s\"]\n{OPEN}");
+    let server = TestServer::sending_with(dir.path(), &extra);
+    let hears = Hears::start(|_, _| "410 Gone".into());
+    put(&server, &hears.url());
+    outbound::submit(&server, &["ann@a.example"], "one");
+    let (why, waiting) = switched_off(&server);
+    assert!(why.contains("410"), "{why}");
+    // It waits until the endpoint is switched on again.
+    assert_eq!(waiting, 1);
+    // The message itself, and the one that tells.
+    assert_eq!(inbox_count(&server), 2);
+    outbound::submit(&server, &["ann@a.example"], "two");
+    let waiting = waiting_hooks(&server, 1);
+    assert_eq!(waiting[0].results[0].code, 410);
+    assert_eq!(hears.so_far().len(), 1);
+}
+
+fn waiting_hooks(server: &TestServer, attempts: u32) -> Vec<HookRow> {
+    for _ in 0..1500 {
+        let wanted = HookAsk::Pending {
+            filter: Box::new(HookFilter::default()),
+            after: None,
+            limit: 500,
+        };
+        let HookAnswer::Pending((found, _)) = ask(server, wanted) else {
+            panic!("another answer")
+        };
+        let is_done = |hook: &HookRow| hook.results.len() == attempts as usize;
+        if !found.is_empty() && found.iter().all(is_done) {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("nothing was tried {attempts} times")
+}
+
+#[test]
+fn a_receiver_that_asks_for_a_pause_has_it() {
+    for status in ["503 Not Now", "429 Too Many"] {
+        let dir = tempfile::tempdir().unwrap();
+        let extra = format!("[webhooks]\nretry_secs = [\"1s\", \"1s\"]\n{OPEN}");
+        let server = TestServer::sending_with(dir.path(), &extra);
+        let hears = Hears::start(move |_, _| format!("{status}\r\nRetry-After: 3600"));
+        put(&server, &hears.url());
+        outbound::submit(&server, &["ann@a.example"], "one");
+        let hook = waiting_hooks(&server, 1).remove(0);
+        let result = &hook.results[0];
+        assert!(hook.due >= result.at + 3600, "{hook:?}");
+        assert!(result.error.contains("pause of 3600 s"), "{result:?}");
+    }
+}
+
+#[test]
+fn what_is_not_followed_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let extra = format!("[webhooks]\nretry_secs = []\n{OPEN}");
+    let server = TestServer::sending_with(dir.path(), &extra);
+    let hears = Hears::start(|_, _| "302 Elsewhere\r\nLocation: /there".into());
+    put(&server, &hears.url());
+    outbound::submit(&server, &["ann@a.example"], "one");
+    let kept = history(&server, 1).remove(0);
+    let result = &kept.hook.results[0];
+    assert_eq!(result.code, 302);
+    assert!(
+        result.error.contains("not followed, to /there"),
+        "{result:?}"
+    );
+}
+
+#[test]
+fn calls_wait_for_room_for_what_they_say() {
+    const MESSAGES: usize = 4;
+    let dir = tempfile::tempdir().unwrap();
+    let extra = format!("[webhooks]\npayload_memory_max_bytes = \"1MiB\"\n{OPEN}");
+    let server = TestServer::sending_with(dir.path(), &extra);
+    let (now, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let highest = most.clone();
+    let hears = Hears::start(move |_, _| {
+        let others = now.fetch_add(1, Ordering::SeqCst);
+        highest.fetch_max(others + 1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(300));
+        now.fetch_sub(1, Ordering::SeqCst);
+        "200 OK".into()
+    });
+    let spec = EndpointSpec {
+        url: hears.url(),
+        authorization: None,
+        events: HookEvents::NONE.with(HookEvent::Incoming),
+        concurrency: 8,
+    };
+    put_spec(&server, spec);
+    // Each is more than an account may have, so it is called alone.
+    let text = "A line of a long message.\r\n".repeat(20_000);
+    for n in 0..MESSAGES {
+        let to: (&[&str], &str) = (&["anna"], "example.test");
+        let message = format!("Subject: n{n}\r\n\r\n{text}");
+        let said = crash::deliver(server.connect(Door::Smtp), to, &message).unwrap();
+        assert!(said.starts_with("250"), "{said}");
+    }
+    let all = history(&server, MESSAGES);
+    assert!(all.iter().all(|kept| kept.success));
+    assert_eq!(most.load(Ordering::SeqCst), 1);
+}
