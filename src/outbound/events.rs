@@ -20,7 +20,6 @@ use super::ROOM;
 use crate::calls::{Answer, Call};
 use crate::percore::PerCore;
 use crate::queue::events::{EVENTS_MAX, Event, EventId, OwedEvent, Told};
-use crate::queue::hooks::hook_event;
 use crate::queue::rows::UniqueMailFrom;
 use crate::queue::{Message, Operation, QueueId, all};
 use crate::recipes;
@@ -171,7 +170,8 @@ impl Line<'_> {
                 let id = message.id(index);
                 let mut told = Event::of(&message.row, index, id, &row, event);
                 let hooks = &self.core.queue.hooks;
-                if hooks.may_want(self.account, hook_event(event.kind, false)) {
+                // What is kept of the recipient has it for reports that come later.
+                if hooks.may_tell(self.account) {
                     if message.row.batch.is_some() {
                         // Each has its own.
                         subject = Some(recipes::subject(self.core, &message, index).await);

@@ -180,6 +180,22 @@ fn a_report_of_our_mail_is_told_as_what_it_says_alone() {
 }
 
 #[test]
+fn a_report_is_told_with_the_subject_to_who_is_not_told_of_deliveries() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    prepared(dir);
+    let server = Localserve::start(dir, &[]);
+    let hears = Hears::start(|_, _| "200 OK".into());
+    add(dir, &hears.url(), &["--events", "failed"]);
+    let paths = sent(&server, dir);
+    let said = bring(&server, &paths[0], &report(&paths[0], "a@a.example"));
+    assert!(said.unwrap().starts_with("250"));
+    let told = hears.wait(1)[0].json();
+    assert_eq!(told["DSN"], true, "{told}");
+    assert_eq!(told["Subject"], "m");
+}
+
+#[test]
 fn a_kill_between_delivery_and_telling_loses_nothing() {
     for point in ["hooks.incoming", "hooks.incoming_told"] {
         let dir = tempfile::tempdir().unwrap();

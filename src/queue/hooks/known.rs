@@ -49,6 +49,13 @@ impl Hooks {
         known.get(account).map(|(_, events)| events.has(event))
     }
 
+    /// Whether anybody is told of what becomes of an account's mail, now or by a report later on; or that is not known.
+    pub fn may_tell(&self, account: &str) -> bool {
+        let known = self.known.borrow();
+        let is_told = |events: &HookEvents| events.iter().any(|e| e != HookEvent::Incoming);
+        known.get(account).is_none_or(|(_, events)| is_told(events))
+    }
+
     /// Changes of an account's hooks come one after the other, for each is made from what was read before.
     pub async fn turn(&self, account: &str) -> HooksTurn {
         let turns = {
@@ -164,5 +171,8 @@ mod tests {
         hooks.know("anna", 2, HookEvents::NONE.with(failed));
         hooks.know("anna", 1, HookEvents::NONE);
         assert!(hooks.may_want("anna", failed) && !hooks.may_want("anna", HookEvent::Delivered));
+        assert!(hooks.may_tell("anna") && hooks.may_tell("ben"));
+        hooks.know("anna", 3, HookEvents::NONE.with(HookEvent::Incoming));
+        assert!(!hooks.may_tell("anna"));
     }
 }
