@@ -11,6 +11,7 @@ mod control;
 mod deliveries;
 mod engine;
 mod error;
+mod hook_receiver;
 mod http_traffic;
 mod imap_traffic;
 mod ledger;
@@ -67,6 +68,7 @@ fn run() -> Result<(), Failure> {
         "relay" => scenarios::relay::run(&options),
         "webapi-send" => scenarios::webapi_send::run(&options),
         "webapi-batch" => scenarios::webapi_send::run_batches(&options),
+        "webhooks" => scenarios::webhooks::run(&options),
         "sink" => scenarios::sink::run(&options),
         "idle" => scenarios::idle::run(&options),
         "verify" => scenarios::verify::run(&options),

@@ -87,6 +87,10 @@ pub struct Options {
     pub seconds: Option<u64>,
     /// `--sink-port`
     pub sink_port: u16,
+    /// `--hooks-port`
+    pub hooks_port: u16,
+    /// `--answer-millis`
+    pub answer_millis: u64,
     /// `--dns-port`
     pub dns_port: Option<u16>,
     /// `--script`
@@ -165,6 +169,8 @@ impl Options {
             bars: false,
             seconds: None,
             sink_port: 2525,
+            hooks_port: 2580,
+            answer_millis: 0,
             dns_port: None,
             script: None,
             rules: Vec::new(),
@@ -217,6 +223,8 @@ impl Options {
             "stalled" => self.stalled = number(name, &value)?,
             "seconds" => self.seconds = Some(positive(name, &value)? as u64),
             "sink-port" => self.sink_port = number(name, &value)?,
+            "hooks-port" => self.hooks_port = number(name, &value)?,
+            "answer-millis" => self.answer_millis = number(name, &value)?,
             "dns-port" => self.dns_port = Some(number(name, &value)?),
             "script" => self.script = Some(value),
             "rule" => self.rules.push(value),

@@ -10,6 +10,7 @@ pub mod sink;
 pub mod smtp_accept;
 pub mod verify;
 pub mod webapi_send;
+pub mod webhooks;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
