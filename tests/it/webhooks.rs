@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -486,9 +487,11 @@ fn an_endpoint_that_only_fails_is_switched_off_and_its_owner_told() {
         "[webhooks]\nretry_secs = [\"1s\", \"1s\", \"1s\"]\ndisable_after_secs = \"1s\"\n{OPEN}"
     );
     let server = TestServer::sending_with(dir.path(), &extra);
-    let hears = Hears::start(|_, before| match before {
-        0..3 => "302 Elsewhere\r\nLocation: /there".into(),
-        _ => "200 OK".into(),
+    let is_well = Arc::new(AtomicBool::new(false));
+    let answers = is_well.clone();
+    let hears = Hears::start(move |_, _| match answers.load(Ordering::SeqCst) {
+        false => "302 Elsewhere\r\nLocation: /there".into(),
+        true => "200 OK".into(),
     });
     let id = put(&server, &hears.url());
     outbound::submit(&server, &["ann@a.example"], "one");
@@ -499,6 +502,7 @@ fn an_endpoint_that_only_fails_is_switched_off_and_its_owner_told() {
     assert_eq!(inbox_count(&server), 2);
     // No redirection of another kind than 307 and 308 is followed.
     assert!(hears.so_far().iter().all(|r| r.path == "/hook"));
+    is_well.store(true, Ordering::SeqCst);
     let enabled = Enabled::Yes;
     ask(&server, HookAsk::Enable { id, enabled });
     let kept = history(&server, 1).remove(0);
