@@ -8,7 +8,6 @@ mod account_limiter;
 pub mod api_key;
 mod attempts;
 pub mod limiter;
-mod line;
 pub mod oauth;
 mod pace;
 mod password;

@@ -12,10 +12,9 @@ use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, Salt
 use argon2::{Algorithm, Argon2, Params, Version};
 use sasl::Secret;
 use shards::pool::{Place, Pool, PoolError};
-use shards::rt::{self, Event};
+use shards::rt::{self, Event, Lines};
 
 use super::limiter::Networks;
-use super::line::Lines;
 
 /// What hashing costs an attacker, and us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +132,8 @@ pub struct Verifier {
     pool: Pool,
     /// Checks of this core that the pool may have at a time.
     at_once: usize,
-    lines: Rc<Lines>,
+    /// Of networks.
+    lines: Rc<Lines<[u8; 16]>>,
     waiting: Cell<usize>,
     hashes_anew: Cell<bool>,
     under_way: RefCell<HashMap<[u8; 32], Rc<UnderWay>>>,
@@ -269,7 +269,7 @@ impl Verifier {
             return None;
         }
         let _one = Resets(&self.hashes_anew);
-        let _turn = self.lines.take(networks, self.at_once).await;
+        let _turn = self.lines.take(&networks.widest(), self.at_once).await;
         let password = password.clone();
         let job = move || hash_password(password.as_ref(), cost);
         self.pool.run(job).await.ok()?.ok()
@@ -309,7 +309,8 @@ impl Verifier {
                 return Ok(right);
             }
         };
-        let turn = self.lines.take(&check.networks, self.at_once);
+        let network = check.networks.widest();
+        let turn = self.lines.take(&network, self.at_once);
         let _place = rt::timeout(left(), turn)
             .await
             .map_err(|_| PoolError::Full)?;

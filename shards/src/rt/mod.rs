@@ -10,6 +10,7 @@
 mod budget;
 mod event;
 mod file;
+mod lines;
 mod net;
 mod task;
 mod turns;
@@ -18,6 +19,7 @@ pub use budget::{Budget, Share};
 pub use event::Event;
 pub use file::File;
 pub(crate) use file::sync_directory;
+pub use lines::{Lines, Place};
 pub use net::{BindError, Datagram, Listener, Stream, detach_stream, listen, with_scratch};
 pub(crate) use task::labelled;
 pub use task::{label_task, with_task_label};
