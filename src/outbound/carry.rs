@@ -203,13 +203,9 @@ impl Dispatch {
         let (at, began) = (self.core.wall_clock(), monotonic());
         let shape = self.core.shape(&site.name, site.transport.as_deref());
         let messages_max = self.messages_max(site);
-        let memory_max = {
-            let live = self.core.live();
-            live.settings.server.outbound.memory_max_bytes.as_usize()
-        };
         let mut outcomes = Vec::new();
         let octets = (work.message.row.size as usize).min(PIECE_MAX);
-        let _share = self.memory.take(octets.min(memory_max), memory_max).await;
+        let _share = self.memory_for(&work.message.row.account, octets).await;
         let content = match content_for(&self.core, work).await {
             Ok(content) => content,
             // Nothing was tried: it stands in line again.

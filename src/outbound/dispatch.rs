@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures_lite::future::or;
 use message::MessageDate;
-use shards::rt::{self, Budget, Turns};
+use shards::rt::{self, Budget, Lines, Share, Turns};
 
 use super::destination::{Ended, Hop, find};
 use super::outcome::Outcome;
@@ -49,6 +49,7 @@ pub fn start(core: &Rc<PerCore>) {
         strikes: RefCell::default(),
         starving: RefCell::default(),
         memory: Rc::default(),
+        memory_lines: Rc::default(),
         pools: Rc::default(),
         is_sweeping: Cell::new(false),
         looking_again: RefCell::default(),
@@ -97,7 +98,9 @@ pub(super) struct Dispatch {
     /// Sites that want connections while the core has no more.
     starving: RefCell<VecDeque<Rc<Site>>>,
     /// Messages in memory while they are sent.
-    pub memory: Rc<Budget>,
+    memory: Rc<Budget>,
+    /// Who wants some of it: accounts take turns, so that the large messages of one hold up his own.
+    memory_lines: Rc<Lines<Box<str>>>,
     /// Addresses of ours.
     pub pools: Rc<Pools>,
     /// Somebody looks for those who stand in line too long.
@@ -463,6 +466,16 @@ impl Dispatch {
             let (dispatch, site) = (self.clone(), site.clone());
             start_later(async move { dispatch.carry(site).await });
         }
+    }
+
+    /// Waits for memory for so many octets of a message; who wants more than there is gets all of it. None: there is none to be had.
+    pub async fn memory_for(&self, account: &str, octets: usize) -> Option<Share> {
+        let most = {
+            let live = self.core.live();
+            live.settings.server.outbound.memory_max_bytes.as_usize()
+        };
+        let _turn = self.memory_lines.take(&account.into(), 1).await;
+        self.memory.take(octets.min(most), most).await
     }
 
     /// Whether somebody waits for a connection of this core to end.
