@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use ringmail_webapi::batch::BatchRequest;
 use ringmail_webapi::compose::compose;
-use ringmail_webapi::template::{Data, Effort, Rendered, Template};
+use ringmail_webapi::template::{Data, Effort, Parts, Rendered, Template};
 use ringmail_webapi::v1::batch::NewBatch;
 use ringmail_webapi::v1::read;
 use ringmail_webapi::{Maker, NameAddress, SendRequest, Time};
@@ -36,6 +36,30 @@ fn main() {
     println!("{:9.2} us a message: rendered", rendered / 1e3);
     let made = nanos(500, || make(render(&checked.template)));
     println!("{:9.2} us a message: rendered and composed", made / 1e3);
+    let all_parts = Parts {
+        html: request.template.text.clone(),
+        to_name: "{{ first }} {{ last }}".into(),
+        headers: vec![("X-Number".into(), "{{ number }}".into()); 2],
+        ..request.template.clone()
+    };
+    let all_parts = Template::check(&all_parts).unwrap();
+    let rendered = nanos(500, || render(&all_parts));
+    println!(
+        "{:9.2} us a message with six parts: rendered",
+        rendered / 1e3
+    );
+    for (text, what) in HOSTILE {
+        let hostile = Parts {
+            text: text.into(),
+            headers: vec![("X-A".into(), text.into()); 20],
+            ..Parts::default()
+        };
+        let hostile = Template::check(&hostile).unwrap();
+        for effort in [Effort::Quick, Effort::Full] {
+            let spent = nanos(3, || hostile.render(&read(7), effort).is_err());
+            println!("{:9.2} us until {effort:?} ends: {what}", spent / 1e3);
+        }
+    }
     println!(
         "{:9} octets a message",
         make(render(&checked.template)).len()
@@ -93,5 +117,22 @@ fn nanos<T>(rounds: u32, mut job: impl FnMut() -> T) -> f64 {
     });
     series.fold(f64::INFINITY, f64::min)
 }
+
+/// What takes as much as it may.
+const HOSTILE: [(&str, &str); 4] = [
+    ("{% for i in range(99999) %}{% endfor %}", "a loop"),
+    (
+        "{% for i in range(99999) %}{{ number }}{% endfor %}",
+        "numbers",
+    ),
+    (
+        "{% for i in range(5000) %}{{ first|upper|replace('F', 'xyz')|title }}{% endfor %}",
+        "filters",
+    ),
+    (
+        "{% set a = 'x' %}{% for i in range(999) %}{% set a = (a ~ 'yy')|upper %}{{ a|replace('x', 'zz') }}{% endfor %}",
+        "texts",
+    ),
+];
 
 const RECIPIENTS: usize = 10_000;

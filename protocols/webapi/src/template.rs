@@ -2,7 +2,8 @@
 //! Called where a batch is accepted (is it sound, does it fit its recipients?) and where its messages are made.
 //!
 //! Template and data are our user's, and hostile for all we know. What they can make the engine do is bounded by fuel, which pays for each
-//! instruction and for each octet that is made or copied; so also for what is thrown away again. A template reads no file and no other template.
+//! instruction and for each octet that is made or copied; so also for what is thrown away again. All parts of a message are rendered from one budget of it.
+//! A template reads no file and no other template.
 //! What comes out is text that somebody else checks: no header field is safe until [`compose`](crate::compose::compose) has looked at it.
 //! Not here: MIME, who may send.
 
@@ -94,8 +95,7 @@ pub enum Effort {
 
 /// A template that was found sound.
 pub struct Template {
-    quick: Environment<'static>,
-    full: Environment<'static>,
+    environment: Environment<'static>,
     header_names: Vec<String>,
     variables: BTreeSet<String>,
     has: Fields,
@@ -151,12 +151,8 @@ impl Template {
         environment.set_recursion_limit(RECURSION_MAX);
         let globals: Vec<String> = environment.globals().map(|(n, _)| n.to_string()).collect();
         variables.retain(|name| !globals.contains(name) && name != RECIPIENT);
-        let mut quick = environment.clone();
-        quick.set_fuel(Some(FUEL_QUICK));
-        environment.set_fuel(Some(FUEL_MAX));
         Ok(Template {
-            quick,
-            full: environment,
+            environment,
             header_names: parts.headers.iter().map(|(n, _)| n.clone()).collect(),
             variables,
             has: Fields {
@@ -175,13 +171,9 @@ impl Template {
 
     /// What it comes to for a recipient.
     pub fn render(&self, data: &Data, effort: Effort) -> Result<Rendered, RenderError> {
-        let environment = match effort {
-            Effort::Quick => &self.quick,
-            Effort::Full => &self.full,
-        };
-        let context = &data.0;
-        let render = |is_there: bool, name: &str, pointer: &str| match is_there {
-            true => render(environment, context, name, pointer),
+        let mut rendering = Rendering::new(self, data, effort);
+        let mut render = |is_there: bool, name: &str, pointer: &str| match is_there {
+            true => rendering.part(name, pointer),
             false => Ok(String::new()),
         };
         let mut rendered = Rendered {
@@ -198,28 +190,63 @@ impl Template {
         check(&rendered)?;
         Ok(rendered)
     }
+
+    /// What its subject comes to for a recipient.
+    pub fn render_subject(&self, data: &Data, effort: Effort) -> Result<String, RenderError> {
+        if !self.has.subject {
+            return Ok(String::new());
+        }
+        let subject = Rendering::new(self, data, effort).part("subject", "/subject")?;
+        check_field("/subject", &subject)?;
+        Ok(subject)
+    }
+}
+
+/// Parts of one template, rendered one after the other with what fuel is left.
+struct Rendering<'t> {
+    /// Fuel is the environment's: it is set anew for each part, so this is one of our own. What is in it is shared, and a copy costs little.
+    environment: Environment<'static>,
+    context: &'t Value,
+    left: u64,
+}
+
+impl<'t> Rendering<'t> {
+    fn new(template: &Template, data: &'t Data, effort: Effort) -> Rendering<'t> {
+        Rendering {
+            environment: template.environment.clone(),
+            context: &data.0,
+            left: match effort {
+                Effort::Quick => FUEL_QUICK,
+                Effort::Full => FUEL_MAX,
+            },
+        }
+    }
+
+    fn part(&mut self, name: &str, pointer: &str) -> Result<String, RenderError> {
+        self.environment.set_fuel(Some(self.left));
+        let template = self.environment.get_template(name);
+        let rendered = template.and_then(|t| t.render_captured(self.context.clone()));
+        let rendered = rendered.map_err(|error| {
+            let problem = problem(pointer, &error);
+            match error.kind() {
+                ErrorKind::OutOfFuel => RenderError::TooMuch(Problem {
+                    reason: "it takes too long, or makes too much, with the parts before it".into(),
+                    ..problem
+                }),
+                _ => RenderError::Wrong(problem),
+            }
+        })?;
+        self.left = rendered.state().fuel_levels().map_or(0, |(_, left)| left);
+        Ok(rendered.into_output())
+    }
 }
 
 /// Nothing in a header field may end it, or be no text. RFC 5322 2.2.
 fn check(rendered: &Rendered) -> Result<(), RenderError> {
-    let wrong = |pointer: &str, reason: &str| {
-        Err(RenderError::Wrong(Problem {
-            pointer: pointer.to_owned(),
-            line: None,
-            reason: reason.to_owned(),
-        }))
-    };
-    let check = |pointer: &str, text: &str| match text {
-        text if text.chars().any(char::is_control) => {
-            wrong(pointer, "it came to text with a control character in it")
-        }
-        text if text.len() > FIELD_MAX => wrong(pointer, "it came to more than 4 KiB"),
-        _ => Ok(()),
-    };
-    check("/subject", &rendered.subject)?;
-    check("/to_name", &rendered.to_name)?;
+    check_field("/subject", &rendered.subject)?;
+    check_field("/to_name", &rendered.to_name)?;
     for (at, (_, value)) in rendered.headers.iter().enumerate() {
-        check(&header_pointer(at), value)?;
+        check_field(&header_pointer(at), value)?;
     }
     for (pointer, text) in [("/text", &rendered.text), ("/html", &rendered.html)] {
         if text.contains('\0') {
@@ -233,6 +260,24 @@ fn check(rendered: &Rendered) -> Result<(), RenderError> {
         true => wrong("/text", "it came to nothing, and so did HTML"),
         false => Ok(()),
     }
+}
+
+fn check_field(pointer: &str, text: &str) -> Result<(), RenderError> {
+    match text {
+        text if text.chars().any(char::is_control) => {
+            wrong(pointer, "it came to text with a control character in it")
+        }
+        text if text.len() > FIELD_MAX => wrong(pointer, "it came to more than 4 KiB"),
+        _ => Ok(()),
+    }
+}
+
+fn wrong(pointer: &str, reason: &str) -> Result<(), RenderError> {
+    Err(RenderError::Wrong(Problem {
+        pointer: pointer.to_owned(),
+        line: None,
+        reason: reason.to_owned(),
+    }))
 }
 
 /// What a recipient's variables are: his own, those of the batch where he has none, and `recipient`.
@@ -286,27 +331,6 @@ fn object(json: &str) -> Result<Value, String> {
         minijinja::value::ValueKind::Map => Ok(value),
         other => Err(format!("it is a {other}, and must be an object")),
     }
-}
-
-fn render(
-    environment: &Environment<'static>,
-    context: &Value,
-    name: &str,
-    pointer: &str,
-) -> Result<String, RenderError> {
-    let rendered = environment
-        .get_template(name)
-        .and_then(|template| template.render(context.clone()));
-    rendered.map_err(|error| {
-        let problem = problem(pointer, &error);
-        match error.kind() {
-            ErrorKind::OutOfFuel => RenderError::TooMuch(Problem {
-                reason: "it takes too long, or makes too much".into(),
-                ..problem
-            }),
-            _ => RenderError::Wrong(problem),
-        }
-    })
 }
 
 /// Its name in the environment, its pointer, its text.
@@ -516,7 +540,7 @@ const WITHOUT_FILTERS: [&str; 13] = [
 const WORDS_MAX: usize = 250;
 /// How deep a loop may call itself.
 const RECURSION_MAX: usize = 50;
-/// What one part may take: an instruction costs one, and so do 64 octets. A usual text costs a few hundred.
+/// What all parts of a message may take: an instruction costs one, and so do 64 octets. A usual text costs a few hundred.
 const FUEL_MAX: u64 = 100_000;
 /// The same where others wait.
 const FUEL_QUICK: u64 = 4_000;

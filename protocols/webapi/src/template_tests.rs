@@ -228,6 +228,50 @@ fn templates_that_would_never_end_are_stopped() {
     }
 }
 
+/// However many parts a template has, a message takes no more than one part alone may.
+#[test]
+fn all_parts_share_what_a_message_may_take() {
+    for (rounds, effort) in [(5_000, Effort::Full), (250, Effort::Quick)] {
+        let heavy = format!("{{% for i in range({rounds}) %}}{{% endfor %}}x");
+        let render = |count: usize| {
+            let mut parts = parts("text");
+            parts.headers = vec![("X-A".into(), heavy.clone()); count];
+            let template = Template::check(&parts).unwrap();
+            template.render(&data("{}"), effort)
+        };
+        let one = render(1);
+        assert_eq!(one.as_ref().map(|made| made.headers[0].1.as_str()), Ok("x"));
+        let many = render(HEADERS_MAX);
+        let Err(RenderError::TooMuch(problem)) = many else {
+            panic!("{effort:?} {many:?}");
+        };
+        assert!(problem.pointer.starts_with("/headers/"), "{problem}");
+    }
+}
+
+#[test]
+fn the_subject_is_rendered_alone() {
+    let mut parts =
+        parts("{% for i in range(99999) %}{% for i in range(99999) %}{% endfor %}{% endfor %}");
+    parts.subject = "Order {{ order }}".into();
+    let template = Template::check(&parts).unwrap();
+    let data = data(r#"{"order": 17}"#);
+    assert!(template.render(&data, Effort::Full).is_err());
+    let subject = template.render_subject(&data, Effort::Quick);
+    assert_eq!(subject.as_deref(), Ok("Order 17"));
+    for wrong in ["{{ order }", "{{ \"\\n\" }}", "{{ nothing }}"] {
+        parts.subject = wrong.into();
+        let rendered = Template::check(&parts).map(|t| t.render_subject(&data, Effort::Quick));
+        assert!(!matches!(rendered, Ok(Ok(_))), "{wrong}");
+    }
+    parts.subject.clear();
+    let template = Template::check(&parts).unwrap();
+    assert_eq!(
+        template.render_subject(&data, Effort::Quick),
+        Ok(String::new())
+    );
+}
+
 #[test]
 fn templates_nested_too_deep_are_refused() {
     for deep in [
