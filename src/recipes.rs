@@ -9,6 +9,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use shards::rt;
 use shards::storage::StorageError;
 use webapi::compose::compose;
 use webapi::template::{Data, Defaults, Effort, RenderError, Rendered, Template};
@@ -98,19 +99,21 @@ pub async fn subject(core: &Rc<PerCore>, message: &Rc<Message>, index: u32) -> S
     let made = async {
         let recipe = message.recipe().await.ok()?;
         let (name, json) = recipe.of(index).await.ok()?;
+        if json.len() > ON_CORE_MAX {
+            return None;
+        }
         let (template, defaults) = read(core, &recipe).await.ok()?;
         let recipient = message.row.recipients.get(index as usize)?;
-        let job = Job {
-            template,
-            defaults,
-            common: recipe.common.clone(),
-            extra_fields: Vec::new(),
-            to: (recipient.address.clone(), name),
-            json,
-            message_id: String::new(),
-            boundary: String::new(),
-        };
-        Some(job.render(Effort::Quick).ok()?.subject)
+        let data = Data::read(
+            &defaults,
+            &json,
+            (recipient.address.as_str(), name.as_str()),
+        )
+        .ok()?;
+        let subject = template.render_subject(&data, Effort::Quick).ok();
+        // It is asked for many, one after the other.
+        rt::yield_if_needed().await;
+        subject
     };
     made.await.unwrap_or_default()
 }
