@@ -7,7 +7,7 @@ use crate::login::LoginRecord;
 use crate::login::Secrets;
 use crate::login::api_key::KeyId;
 use crate::lookup::{Found, MailHosts};
-use crate::queue::batch::{BatchPlace, BatchRow};
+use crate::queue::batch::{BatchPlace, BatchRow, Cancelled};
 use crate::queue::hooks;
 use crate::queue::retired::{RetiredFilter, RetiredRow};
 use crate::queue::rows::Stored;
@@ -402,8 +402,8 @@ pub enum ControlAnswer {
     Batch(Option<BatchRow>),
     /// To `Batches`: each with its id.
     Batches(Vec<(u64, BatchRow)>),
-    /// To `CancelBatch`: how many recipients were dropped; none: there is no such batch.
-    BatchCancelled(Option<u64>),
+    /// To `CancelBatch`; none: there is no such batch.
+    BatchCancelled(Option<Cancelled>),
     /// To `Suppression`.
     Suppression(Option<AddressRow>),
     /// To `ChangeSuppression`: whether it was suppressed before, and how many cores gave no answer.

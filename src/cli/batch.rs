@@ -42,10 +42,20 @@ pub(super) fn cancel(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.json {
         return print(&format!("{done}\n"));
     }
-    match done["dropped"].as_u64() {
-        Some(1) => print("1 recipient was dropped.\n"),
-        _ => print(&format!("{} recipients were dropped.\n", done["dropped"])),
+    let mut said = match done["dropped"].as_u64() {
+        Some(1) => "1 recipient was dropped".to_owned(),
+        _ => format!("{} recipients were dropped", done["dropped"]),
+    };
+    match done["under_way"].as_u64() {
+        Some(0) | None => (),
+        Some(1) => said.push_str("; 1 is being sent to and may have its message still"),
+        Some(more) => {
+            said.push_str(&format!(
+                "; {more} are being sent to and may have their messages still"
+            ));
+        }
     }
+    print(&format!("{said}.\n"))
 }
 
 fn id(arguments: &Arguments) -> Result<u64, Failure> {

@@ -920,7 +920,8 @@ is kept for 30 days after its end, or keep_retired_secs, whichever is longer.",
         options: &[Opt::Config, Opt::Dir, Opt::Json],
         summary: "Drops all recipients of a batch that still wait",
         details: "\
-Nobody is told. Those that are being sent to are sent to.",
+Nobody is told. Those that are being sent to may have their messages still; it says how
+many these are.",
     },
     Row {
         command: Command::DkimGen,

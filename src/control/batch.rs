@@ -6,7 +6,7 @@ use super::commands::{Control, OTHER_ANSWER};
 use super::protocol::PAGE_MAX;
 use super::secrets::configured;
 use crate::calls::{ControlAnswer, ControlCall};
-use crate::queue::batch::{BatchPlace, BatchRow, merge};
+use crate::queue::batch::{BatchPlace, BatchRow, Cancelled, merge};
 use crate::queue::id::QueueId;
 
 /// One item for each batch of a page.
@@ -69,14 +69,15 @@ pub(super) fn cancel(control: &Control, account: &str, id: u64) -> Result<Value,
     };
     let owner = control.server.owner_of_shard(place.shard());
     match control.ask(owner, call)? {
-        ControlAnswer::BatchCancelled(Some(dropped)) => {
+        ControlAnswer::BatchCancelled(Some(Cancelled { dropped, under_way })) => {
             tracing::info!(
                 account,
                 batch = id,
                 dropped,
+                under_way,
                 "an operator cancelled a batch"
             );
-            Ok(json!({"dropped": dropped}))
+            Ok(json!({"dropped": dropped, "under_way": under_way}))
         }
         ControlAnswer::BatchCancelled(None) => Err(none(account, id)),
         _ => Err(OTHER_ANSWER.into()),

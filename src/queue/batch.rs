@@ -111,6 +111,15 @@ impl BatchRow {
     }
 }
 
+/// What came of the end of a batch by hand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cancelled {
+    /// Recipients that were dropped and get nothing.
+    pub dropped: u64,
+    /// Those that are being sent to: they are dropped, too, unless they have their message in the end.
+    pub under_way: u64,
+}
+
 /// The number of a batch: that of its first recipient.
 pub fn number_of(message: &MessageRow, body: shards::segments::BodyId) -> u64 {
     first_of(body, message.recipients.len())

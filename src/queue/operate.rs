@@ -12,7 +12,7 @@ use shards::faults::point;
 use shards::segments::BodyId;
 use shards::storage::Shard;
 
-use super::batch;
+use super::batch::{self, Cancelled};
 use super::hold_rules::HoldRule;
 use super::load::find_recipient;
 use super::messages::{Message, Queue};
@@ -337,19 +337,19 @@ impl Queue {
 }
 
 impl Queue {
-    /// Drops all recipients of an account's batch that still wait; those under way end as they end. Answers how many; none: there is no such batch.
+    /// Drops all recipients of an account's batch that still wait; those under way end as they end. None: there is no such batch.
     pub async fn cancel(
         self: &Rc<Self>,
         shard: &Rc<Shard>,
         account: &str,
         number: u64,
-    ) -> Result<Option<u64>, StoreError> {
+    ) -> Result<Option<Cancelled>, StoreError> {
         self.resumed().await;
         if batch::find(shard, account, number).await?.is_none() {
             return Ok(None);
         }
         let Some((stored, _)) = find_recipient(shard, number).await? else {
-            return Ok(Some(0));
+            return Ok(Some(Cancelled::default()));
         };
         let is_it = stored.message.batch.is_some() && stored.message.account == account;
         let id = shard.id().0;
@@ -358,32 +358,35 @@ impl Queue {
             false => None,
         };
         let Some(message) = message else {
-            return Ok(Some(0));
+            return Ok(Some(Cancelled::default()));
         };
         let count = message.row.recipients.len() as u32;
-        let (mut from, mut dropped) = (0, 0);
+        let (mut from, mut cancelled) = (0, Cancelled::default());
         while from < count {
             let to = count.min(from + PAGE as u32);
-            let mut now_dropped = 0;
             let change = |message: &Message| {
                 let now = self.now();
                 message.cancel(now);
                 let drop = |index| {
                     let row = message.recipient(index);
-                    let new = Deed::Drop {}.on(&message.row, index, &row, now)?;
-                    Some((index, new))
+                    let new = Deed::Drop {}.on(&message.row, index, &row, now);
+                    // One that an earlier request has dropped may be on its way still.
+                    let is_dropped = new.is_some() || row.state == State::Dropped;
+                    if is_dropped && self.is_under_way(id, message.body, index) {
+                        cancelled.under_way += 1;
+                    } else if new.is_some() {
+                        cancelled.dropped += 1;
+                    }
+                    Some((index, new?))
                 };
-                let rows: Vec<_> = (from..to).filter_map(drop).collect();
-                now_dropped = rows.len() as u64;
-                rows
+                (from..to).filter_map(drop).collect()
             };
             self.change(&message, change).await?;
             let _ = point("batch.cancelled");
-            dropped += now_dropped;
             from = to;
         }
         self.owe((id, stored.body.0));
-        Ok(Some(dropped))
+        Ok(Some(cancelled))
     }
 }
 

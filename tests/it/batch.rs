@@ -14,7 +14,7 @@ use ringmail::calls::{
     AcceptedBatch, Answer, BatchError, Call, ControlAnswer, ControlCall, SubmitBatch, Submitted,
 };
 use ringmail::queue::QueueId;
-use ringmail::queue::batch::BatchRow;
+use ringmail::queue::batch::{BatchRow, Cancelled};
 use ringmail::settings::Door;
 use serde_json::{Value, json};
 use shards::CoreId;
@@ -99,14 +99,14 @@ fn progress(server: &TestServer, id: u64) -> Option<BatchRow> {
     }
 }
 
-fn cancel(server: &TestServer, id: u64) -> Option<u64> {
+fn cancel(server: &TestServer, id: u64) -> Option<Cancelled> {
     let answer = ask(server, id, |id| ControlCall::CancelBatch {
         shard: id.shard(),
         account: "anna".parse().unwrap(),
         number: id.number(),
     });
     match answer {
-        ControlAnswer::BatchCancelled(dropped) => dropped,
+        ControlAnswer::BatchCancelled(cancelled) => cancelled,
         _ => panic!("another answer"),
     }
 }
@@ -327,13 +327,45 @@ fn a_batch_can_be_cancelled_and_waits_for_its_time() {
     drop(first);
     let second = server(directory.path(), port, "");
     assert_eq!(cancel(&second, accepted.id + 1), None);
-    assert_eq!(cancel(&second, accepted.id), Some(1_100));
+    let cancelled = |dropped| Cancelled {
+        dropped,
+        under_way: 0,
+    };
+    assert_eq!(cancel(&second, accepted.id), Some(cancelled(1_100)));
     let row = until_over(&second, accepted.id);
     assert_eq!((row.dropped, row.waiting()), (1_100, 0));
     assert!(row.cancelled.is_some());
-    assert_eq!(cancel(&second, accepted.id), Some(0));
+    assert_eq!(cancel(&second, accepted.id), Some(cancelled(0)));
     assert!(queue(&second).is_empty());
     assert!(receiver.messages().is_empty());
+}
+
+#[test]
+fn who_is_being_sent_to_when_a_batch_is_cancelled_is_counted_apart() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let holds = Arc::new(AtomicBool::new(true));
+    let waits = holds.clone();
+    let receiver = Receiver::start([127, 0, 0, 11], port, None, move |line| {
+        while line.starts_with("RCPT") && waits.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        None
+    });
+    let server = server(directory.path(), port, "");
+    let accepted = submit(&server, request(at_one(40), 0)).unwrap();
+    let is_asked = || receiver.commands().iter().any(|c| c.starts_with("RCPT"));
+    patiently(is_asked, || format!("{:?}", reasons(&server)));
+    let first = cancel(&server, accepted.id).unwrap();
+    assert!(first.under_way > 0, "{first:?}");
+    assert_eq!(first.dropped + first.under_way, 40);
+    let again = cancel(&server, accepted.id).unwrap();
+    assert_eq!(again.dropped, 0);
+    assert!(again.under_way <= first.under_way, "{again:?}");
+    holds.store(false, Ordering::SeqCst);
+    let row = until_over(&server, accepted.id);
+    assert!(u64::from(row.delivered) <= first.under_way, "{row:?}");
+    assert_eq!((row.delivered + row.dropped, row.failed), (40, 0));
 }
 
 #[test]
@@ -531,7 +563,7 @@ fn the_api_and_the_command_say_the_same_of_a_batch() {
     let cancel = format!("/batches/{second}/cancel");
     assert_eq!(
         asked(&server, "POST", &cancel, ""),
-        (200, json!({"dropped": 3}))
+        (200, json!({"dropped": 3, "under_way": 0}))
     );
     let words = [
         "batch",

@@ -210,8 +210,10 @@ pub struct Batches {
 /// What a cancellation did.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct BatchCancelled {
-    /// How many recipients were dropped.
+    /// How many recipients were dropped and get nothing.
     pub dropped: u64,
+    /// How many others were being sent to at that moment: each of them may have the message still, and counts as delivered then, or else as dropped.
+    pub under_way: u64,
 }
 
 #[cfg(test)]

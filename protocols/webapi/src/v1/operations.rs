@@ -403,7 +403,7 @@ const BATCHES: &[Operation] = &[
     },
     Operation {
         summary: "Drop what still waits of a batch",
-        about: "Those that are being sent to are sent to. A repeat does nothing more.",
+        about: "Those that are being sent to may have the message still, and are counted apart. A repeat drops nothing more.",
         access: Access::Scope(Scope::Send),
         answers: &[Answer::json(
             "Nothing of it waits any more.",

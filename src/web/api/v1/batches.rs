@@ -13,7 +13,7 @@ use super::messages::{hash, idempotency_key, mark_repeat, once_of, told_once};
 use super::{Asked, Said, ask, other_answer, paging, reply, senders, templates, unavailable};
 use crate::calls::{Answer, BatchError, Call, ControlAnswer, ControlCall, SubmitBatch};
 use crate::queue::QueueId;
-use crate::queue::batch::{BatchRow, merge};
+use crate::queue::batch::{BatchRow, Cancelled, merge};
 
 /// Durable when it is answered.
 pub(super) async fn post(asked: &Asked) -> Said {
@@ -151,8 +151,8 @@ pub(super) async fn cancel(asked: &Asked) -> Said {
         number: place.number(),
     };
     match ask(&asked.core, core, call).await? {
-        ControlAnswer::BatchCancelled(Some(dropped)) => {
-            reply::json(StatusCode::OK, &BatchCancelled { dropped })
+        ControlAnswer::BatchCancelled(Some(Cancelled { dropped, under_way })) => {
+            reply::json(StatusCode::OK, &BatchCancelled { dropped, under_way })
         }
         ControlAnswer::BatchCancelled(None) => Err(not_there()),
         _ => Err(other_answer()),
