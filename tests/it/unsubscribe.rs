@@ -137,6 +137,12 @@ fn each_recipient_of_a_batch_has_a_link_and_a_batch_is_sent_once() {
         "{}",
         again.head
     );
+    // The same in other words.
+    let mut same = batch.clone();
+    same["name"] = json!("");
+    same["recipients"][0]["name"] = json!("");
+    let again = post(&same);
+    assert_eq!((again.status, &again.body), (201, &first.body));
     let mut other = batch.clone();
     other["name"] = json!("other");
     assert_eq!(post(&other).status, 409);

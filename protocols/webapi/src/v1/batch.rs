@@ -13,7 +13,7 @@ use crate::time::Time;
 use crate::types::NameAddress;
 
 /// What to send to whom.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewBatch {
     /// What you call it. At most 500 octets, without control characters.
@@ -54,7 +54,7 @@ pub struct NewBatch {
 }
 
 /// A name and an address.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Named")]
 pub struct Named {
@@ -66,7 +66,7 @@ pub struct Named {
 }
 
 /// Templates: `{{ name }}` is replaced by a recipient's data; `{% if %}` and `{% for %}` work as in Jinja.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "TemplateTexts")]
 pub struct Texts {
@@ -92,7 +92,7 @@ pub struct Texts {
 }
 
 /// A header field whose value is a template.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "TemplateHeaderField")]
 pub struct HeaderField {
@@ -104,7 +104,7 @@ pub struct HeaderField {
 }
 
 /// A recipient of a batch.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "BatchRecipient")]
 pub struct Recipient {

@@ -365,7 +365,7 @@ const BATCH: Operation = Operation {
 const BATCHES: &[Operation] = &[
     Operation {
         summary: "Send one template to many recipients",
-        about: "Each recipient gets a message of its own, made from the template and the recipient's data, and signed, when it is due. All of it is on disk when this is answered; a template that can't be read, or does not fit the data, is told with its field. What is wrong for a recipient alone fails that one later.",
+        about: "Each recipient gets a message of its own, made from the template and the recipient's data, and signed, when it is due. All of it is on disk when this is answered; a template that can't be read, or does not fit the data, is told with its field. What is wrong for a recipient alone fails that one later. A repeat with the same `Idempotency-Key` has `data` and `defaults` octet for octet as they were.",
         access: Access::Scope(Scope::Send),
         path_parameters: &[],
         headers: IDEMPOTENCY_KEY,

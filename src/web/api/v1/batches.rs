@@ -9,7 +9,7 @@ use webapi::v1::{Fault, Kind, Problem, read};
 use webapi::{ApiError, Code};
 
 use super::auth::may_write_as;
-use super::messages::{hash, idempotency_key, mark_repeat, once_of, told_once};
+use super::messages::{hash_of, idempotency_key, mark_repeat, once_of, told_once};
 use super::{Asked, Said, ask, other_answer, paging, reply, senders, templates, unavailable};
 use crate::calls::{Answer, BatchError, Call, ControlAnswer, ControlCall, SubmitBatch};
 use crate::queue::QueueId;
@@ -24,9 +24,12 @@ pub(super) async fn post(asked: &Asked) -> Said {
     let has_key = key.is_some();
     // Megabytes, perhaps.
     let parsed = core.parsing.run_while_wanted(move || {
-        let batch: Result<NewBatch, Problem> = read::body(&body);
-        let fingerprint = has_key.then(|| hash(&[&body]));
-        let mut batch = batch?;
+        let mut batch: NewBatch = read::body(&body)?;
+        // Not the octets as they came: the order of fields says nothing.
+        let fingerprint = match has_key {
+            true => Some(hash_of(&batch)?),
+            false => None,
+        };
         let name = batch.template_name.take();
         if name.is_some() == batch.template.is_some() {
             let detail = "either template or template_name must be there";

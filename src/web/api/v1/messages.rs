@@ -1,9 +1,12 @@
 //! Messages: sent, and what became of them.
 
+use std::io::Write;
+
 use hyper::body::Bytes;
 use hyper::header::HeaderValue;
 use hyper::{Response, StatusCode};
 use ring::digest::{Context, SHA256};
+use serde::Serialize;
 use shards::shard_of;
 use webapi::v1::message::{NewMessage, SentMessage, SentTo, problem};
 use webapi::v1::{Fault, Kind, Problem, read};
@@ -152,7 +155,7 @@ fn take(
 }
 
 /// SHA-256, with the length of each part before it.
-pub(super) fn hash(parts: &[&[u8]]) -> [u8; 32] {
+fn hash(parts: &[&[u8]]) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
     for part in parts {
         context.update(&(part.len() as u64).to_be_bytes());
@@ -161,6 +164,28 @@ pub(super) fn hash(parts: &[&[u8]]) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(context.finish().as_ref());
     hash
+}
+
+/// SHA-256 of what is said, as JSON that is nowhere written as a whole: it may be long.
+pub(super) fn hash_of(said: &impl Serialize) -> Result<[u8; 32], Problem> {
+    let mut writer = HashWriter(Context::new(&SHA256));
+    serde_json::to_writer(&mut writer, said).map_err(unavailable)?;
+    let mut hash = [0; 32];
+    hash.copy_from_slice(writer.0.finish().as_ref());
+    Ok(hash)
+}
+
+struct HashWriter(Context);
+
+impl Write for HashWriter {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        self.0.update(octets);
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The message's, if the key allows it, and whoever its header names besides.
