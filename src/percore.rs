@@ -26,7 +26,7 @@ use futures_channel::oneshot;
 use shards::engine::Core;
 use shards::lanes::{CallError, Lanes};
 use shards::net::Connection;
-use shards::pool::{Gather, Pool};
+use shards::pool::{Bounds, Gather, Pool, Shares};
 use shards::rt::{self, Budget, Event, Share, Turn, Turns};
 use shards::storage::{Shard, StorageError, Watch};
 use shards::tls::ServerConfig;
@@ -137,6 +137,8 @@ pub struct PerCore {
     pub(crate) shapes: RefCell<HashMap<String, Rc<SiteShape>>>,
     /// For taking long messages apart: other threads than `pool` has, so that nobody waits who only reads.
     pub parsing: Pool,
+    /// Templates are looked at and rendered by threads of their own, each account's in its turn.
+    pub rendering: Rc<Shares>,
     /// Bodies that were found damaged while they were sent.
     pub damaged: RefCell<HashMap<BodyKey, StoreError>>,
     /// For writing large content on its way in: other threads than `pool` has, so that a disk that takes nothing lets people read.
@@ -161,6 +163,17 @@ pub struct PerCore {
     pub(crate) epoch: u64,
     pub(crate) connection_number: Cell<u64>,
     pub(crate) round: Cell<usize>,
+}
+
+/// Threads that all cores share.
+#[derive(Clone)]
+pub struct Pools {
+    /// See [`PerCore::parsing`].
+    pub parsing: Pool,
+    /// See [`PerCore::rendering`].
+    pub rendering: Pool,
+    /// See [`PerCore::spooling`].
+    pub spooling: Pool,
 }
 
 /// Limiters of the networks this core owns.
@@ -188,7 +201,11 @@ impl PerCore {
         live: Arc<Live>,
         spool: PathBuf,
         epoch: u64,
-        (parsing, spooling): (Pool, Pool),
+        Pools {
+            parsing,
+            rendering,
+            spooling,
+        }: Pools,
     ) -> Rc<PerCore> {
         let core = Rc::new(PerCore {
             id: core.id,
@@ -241,6 +258,7 @@ impl PerCore {
             sites: RefCell::default(),
             sites_changed: Event::new(),
             shapes: RefCell::default(),
+            rendering: Shares::new(rendering, OF_ACCOUNTS),
             parsing,
             structures: Structures::default(),
             sessions_ended: RefCell::default(),
@@ -686,6 +704,11 @@ const LOGIN_GONE: &str = "your login was changed or removed, log in again";
 const SIGNATURES_TOGETHER: usize = 8;
 /// Signatures that wait on a core.
 const SIGNATURES_WAITING_MAX: usize = 10_000;
+/// What may wait for a thread on a core. Who sends waits there with a connection to the receiver, which others could use.
+const OF_ACCOUNTS: Bounds = Bounds {
+    each_max: 256,
+    all_max: 4096,
+};
 /// Sites whose rules are remembered.
 const SHAPES_MAX: usize = 10_000;
 /// One in so many of a core's calls may be a login's.

@@ -3,12 +3,13 @@
 //! Called by who sends (`outbound`) and who shows (`handle`). A message lives as long as somebody holds it. Made again it has the same octets but for
 //! its signatures: Message-ID, Date and boundaries come from the recipient's number and what was decided when the batch was accepted.
 //! What costs little is done on the core: the engine stops after a fraction of a millisecond there, and whatever takes longer, or comes to a long
-//! message, is the pool's that takes long messages apart. RSA is the worker pool's (`signing`).
+//! message, is done by threads for it, where accounts take turns. RSA is the worker pool's (`signing`).
 //! RFC 5322, RFC 6376. Not here: the engine (`webapi::template`), MIME (`webapi::compose`), where the data lie (`queue::recipe`).
 
 use std::rc::Rc;
 use std::sync::Arc;
 
+use shards::pool::PoolError;
 use shards::rt;
 use shards::storage::StorageError;
 use webapi::compose::compose;
@@ -28,6 +29,8 @@ use crate::store::{NewContent, StoreError};
 pub enum NotMade {
     /// Too much is under way: it was not tried.
     Busy,
+    /// The account has as many in line as it may, or all have: it was not tried.
+    Crowded,
     /// Perhaps later.
     Later(String),
     /// Never: template and data come to no message.
@@ -52,7 +55,8 @@ pub async fn make(
 ) -> Result<Rc<Content>, NotMade> {
     let recipe = message.recipe().await.map_err(stored)?;
     let (name, json) = recipe.of(index).await.map_err(stored)?;
-    let (template, defaults) = read(core, &recipe).await?;
+    let account = message.row.account.as_str();
+    let (template, defaults) = read(core, account, &recipe).await?;
     let recipient = message.row.recipients.get(index as usize);
     let address = recipient.map_or("", |recipient| recipient.address.as_str());
     let id = message.id(index);
@@ -66,7 +70,7 @@ pub async fn make(
         message_id: message.row.message_id_of(id),
         boundary: format!("{}-{id}", recipe.common.boundary),
     };
-    let octets = run(core, job).await?;
+    let octets = run(core, account, &recipe, job).await?;
     finish(core, (message, id), &recipe.common, octets, signed).await
 }
 
@@ -102,7 +106,8 @@ pub async fn subject(core: &Rc<PerCore>, message: &Rc<Message>, index: u32) -> S
         if json.len() > ON_CORE_MAX {
             return None;
         }
-        let (template, defaults) = read(core, &recipe).await.ok()?;
+        let account = message.row.account.as_str();
+        let (template, defaults) = read(core, account, &recipe).await.ok()?;
         let recipient = message.row.recipients.get(index as usize)?;
         let data = Data::read(
             &defaults,
@@ -118,25 +123,37 @@ pub async fn subject(core: &Rc<PerCore>, message: &Rc<Message>, index: u32) -> S
     made.await.unwrap_or_default()
 }
 
-/// Made on the core if that takes next to no time.
-async fn run(core: &Rc<PerCore>, job: Job) -> Result<Vec<u8>, NotMade> {
-    if job.json.len() <= ON_CORE_MAX {
+/// Made on the core if that takes next to no time, as it did for those before.
+async fn run(
+    core: &Rc<PerCore>,
+    account: &str,
+    recipe: &Recipe,
+    job: Job,
+) -> Result<Vec<u8>, NotMade> {
+    let heavy = recipe.heavy.get();
+    recipe.heavy.set(heavy.saturating_sub(1));
+    if job.json.len() <= ON_CORE_MAX && heavy == 0 {
         match job.render(Effort::Quick) {
             Ok(rendered) if rendered.text.len() + rendered.html.len() <= ON_CORE_MAX => {
                 return job.compose(rendered).map_err(NotMade::Never);
             }
-            Ok(_) | Err(RenderError::TooMuch(_)) => (),
+            Ok(_) | Err(RenderError::TooMuch(_)) => recipe.heavy.set(HEAVY_FOR),
             Err(RenderError::Wrong(problem)) => return Err(NotMade::Never(problem.to_string())),
         }
     }
-    let made = core.parsing.run_while_wanted(move || {
+    let made = core.rendering.run(account, move || {
         let rendered = job.render(Effort::Full);
         let rendered = rendered.map_err(|error| error.into_problem().to_string())?;
         job.compose(rendered)
     });
-    made.await
-        .map_err(|_| NotMade::Busy)?
-        .map_err(NotMade::Never)
+    made.await.map_err(not_run)?.map_err(NotMade::Never)
+}
+
+fn not_run(error: PoolError) -> NotMade {
+    match error {
+        PoolError::Full => NotMade::Crowded,
+        PoolError::Lost => NotMade::Busy,
+    }
 }
 
 /// Signs it, and writes what stands above it.
@@ -201,17 +218,15 @@ fn stored(error: StoreError) -> NotMade {
 /// The template of a recipe; it is read once.
 async fn read(
     core: &Rc<PerCore>,
+    account: &str,
     recipe: &Recipe,
 ) -> Result<(Arc<Template>, Arc<Defaults>), NotMade> {
     if let Some(known) = recipe.template.get() {
         return Ok(known.clone());
     }
     let common = recipe.common.clone();
-    let read = core
-        .parsing
-        .run_while_wanted(move || read_template(&common));
-    let read = read.await.map_err(|_| NotMade::Busy)?;
-    let read = read.map_err(NotMade::Never)?;
+    let read = core.rendering.run(account, move || read_template(&common));
+    let read = read.await.map_err(not_run)?.map_err(NotMade::Never)?;
     Ok(recipe.template.get_or_init(|| read).clone())
 }
 
@@ -298,3 +313,5 @@ impl Job {
 
 /// Octets of data, and of texts, whose message is made on the core.
 const ON_CORE_MAX: usize = 32 << 10;
+/// So many of a batch are not tried on the core when one was too much for it: the others will be.
+const HEAVY_FOR: u8 = 20;

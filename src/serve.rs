@@ -25,7 +25,7 @@ use crate::calls::{Answer, Call, ControlAnswer, ControlCall};
 use crate::inbound::fan_out;
 use crate::live::Live;
 use crate::login::{Iterations, Scheme, Secrets, Unknown, Verifier, hashing_place, hashing_pool};
-use crate::percore::{PerCore, wall_clock};
+use crate::percore::{PerCore, Pools, wall_clock};
 use crate::queue::from_id::FromIds;
 use crate::queue::hooks::HookAsk;
 use crate::settings::{AccountName, Door, HttpCore, InitialMailboxes, Settings, ShardCores};
@@ -103,8 +103,18 @@ impl Server {
             .map_err(|e| format!("threads for passwords: {e}"))?;
         let parsing = Pool::start("parse", default_pool_threads(), PARSING_WAITING_MAX)
             .map_err(|e| format!("threads for long messages: {e}"))?;
+        // Each core hands it as many jobs as it has threads (`Shares`).
+        let rendering_threads = server.cores.render_threads as usize;
+        let rendering_waiting = rendering_threads * (options.cores.len() + 1);
+        let rendering = Pool::start("render", rendering_threads, rendering_waiting)
+            .map_err(|e| format!("threads for templates: {e}"))?;
         let spooling = Pool::start("spool", threads.max(2), server.cores.pool_jobs_max as usize)
             .map_err(|e| format!("threads for large messages: {e}"))?;
+        let pools = Pools {
+            parsing,
+            rendering,
+            spooling,
+        };
         rt::warm_up();
         let (for_cores, shard_cores) = (live.clone(), options.cores.len() as u16);
         // Only while starting: each core takes its own sockets out of it.
@@ -136,7 +146,7 @@ impl Server {
                 mine,
                 spool.clone(),
                 epoch,
-                (parsing.clone(), spooling.clone()),
+                pools.clone(),
             )
         })?;
         rt::allow_huge_pages(true);
@@ -327,7 +337,7 @@ impl Rooms {
         sockets: Vec<Bound>,
         spool: std::path::PathBuf,
         epoch: u64,
-        pools: (Pool, Pool),
+        pools: Pools,
     ) -> Result<Rc<Rooms>, String> {
         let server = &live.settings.server;
         let options = StoreOptions {

@@ -2,6 +2,7 @@
 //! answer ("busy"), never a wait without end.
 
 mod gather;
+mod shares;
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use futures_channel::oneshot;
 
 use crate::rt::{self, Room};
 pub use gather::Gather;
+pub use shares::{Bounds, Shares};
 
 /// Why a job has no result.
 #[derive(Debug, thiserror::Error, Clone, Copy, PartialEq, Eq)]

@@ -105,7 +105,7 @@ impl PerCore {
         };
         let made = recipes::make(self, &message, index, Signed::No).await;
         let content = made.map_err(|why| match why {
-            NotMade::Busy => StoreError::Storage(StorageError::Busy),
+            NotMade::Busy | NotMade::Crowded => StoreError::Storage(StorageError::Busy),
             NotMade::Later(words) | NotMade::Never(words) => {
                 tracing::info!(
                     shard,

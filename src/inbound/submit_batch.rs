@@ -141,7 +141,7 @@ pub(super) async fn make(
     };
     let message_id = row.message_id_of(0);
     let prepare = move || prepare(request, common, message_id, &login);
-    let prepared = core.parsing.run_while_wanted(prepare);
+    let prepared = core.rendering.run(account.as_str(), prepare);
     let prepared = prepared
         .await
         .map_err(|e| ours(format!("{e}; nothing was sent, try again later")))??;

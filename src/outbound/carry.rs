@@ -160,7 +160,8 @@ impl Dispatch {
         let destination = match self.hop(&work.line).await {
             Some(Hop::Server(destination)) => destination,
             Some(Hop::Local) => {
-                let (outcomes, delivered) = local::attempt(&self.core, &work).await;
+                let (outcomes, delivered) =
+                    local::attempt(&self.core, &mut work, &self.crowded).await;
                 let _ = point("outbound.attempted");
                 let core = self.core.clone();
                 rt::spawn(&ROOM, async move {
@@ -209,11 +210,17 @@ impl Dispatch {
         let content = match content_for(&self.core, work).await {
             Ok(content) => content,
             // Nothing was tried: it stands in line again.
-            Err(None) => {
+            Err(NoContent::Busy) => {
                 site.give_back();
                 return (outcomes, true);
             }
-            Err(Some((verdict, enhanced, text))) => {
+            Err(NoContent::Crowded) => {
+                let (account, now) = (&work.message.row.account, self.core.wall_clock());
+                work.later = self.crowded.borrow_mut().later(account, now);
+                site.give_back();
+                return (outcomes, true);
+            }
+            Err(NoContent::Over(verdict, enhanced, text)) => {
                 let all = |index: &u32| {
                     let result = RecipientResult::ours(*index, verdict, enhanced, text.clone());
                     outcome(result, at, began, "")
@@ -348,37 +355,48 @@ impl Dispatch {
     }
 }
 
-/// Why there are no octets to send: what comes of it.
-pub(super) type NoContent = (Verdict, (u8, u16, u16), String);
+/// Why there are no octets to send.
+pub(super) enum NoContent {
+    /// Not now, and nothing was tried.
+    Busy,
+    /// The same: its account has as many in line as it may.
+    Crowded,
+    /// What comes of it.
+    Over(Verdict, (u8, u16, u16), String),
+}
 
 /// What a recipient of a batch gets.
 pub(super) async fn made(
     core: &Rc<PerCore>,
     message: &Rc<Message>,
     index: u32,
-) -> Result<Rc<Content>, Option<NoContent>> {
+) -> Result<Rc<Content>, NoContent> {
     let made = recipes::make(core, message, index, Signed::Yes).await;
     made.map_err(|why| match why {
-        NotMade::Busy => None,
-        NotMade::Later(text) => Some((Verdict::Temporary, (4, 3, 0), text)),
+        NotMade::Busy => NoContent::Busy,
+        NotMade::Crowded => NoContent::Crowded,
+        NotMade::Later(text) => NoContent::Over(Verdict::Temporary, (4, 3, 0), text),
         // RFC 3463 3.7: X.6.0, something about the content.
         NotMade::Never(text) => {
             let text = format!("the message can't be made: {text}");
-            Some((Verdict::Permanent, (5, 6, 0), text))
+            NoContent::Over(Verdict::Permanent, (5, 6, 0), text)
         }
     })
 }
 
-/// The octets of a message, or of what its one recipient gets. None: not now, and nothing was tried.
-async fn content_for(core: &Rc<PerCore>, work: &Work) -> Result<Rc<Content>, Option<NoContent>> {
+/// The octets of a message, or of what its one recipient gets.
+async fn content_for(core: &Rc<PerCore>, work: &Work) -> Result<Rc<Content>, NoContent> {
     match (&work.message.row.batch, work.recipients.as_slice()) {
         (Some(_), &[index]) => made(core, &work.message, index).await,
         // They are taken one by one; any others stand in line again.
-        (Some(_), _) => Err(None),
+        (Some(_), _) => Err(NoContent::Busy),
         (None, _) => match work.message.content().await {
             Ok(content) => Ok(content),
-            Err(StoreError::Storage(StorageError::Busy)) => Err(None),
-            Err(error) => Err(Some((Verdict::Temporary, (4, 3, 0), error.to_string()))),
+            Err(StoreError::Storage(StorageError::Busy)) => Err(NoContent::Busy),
+            Err(error) => {
+                let text = error.to_string();
+                Err(NoContent::Over(Verdict::Temporary, (4, 3, 0), text))
+            }
         },
     }
 }

@@ -11,6 +11,7 @@ use futures_lite::future::or;
 use message::MessageDate;
 use shards::rt::{self, Budget, Lines, Share, Turns};
 
+use super::crowded::Crowded;
 use super::destination::{Ended, Hop, find};
 use super::outcome::Outcome;
 use super::pool::Pools;
@@ -50,6 +51,7 @@ pub fn start(core: &Rc<PerCore>) {
         starving: RefCell::default(),
         memory: Rc::default(),
         memory_lines: Rc::default(),
+        crowded: RefCell::default(),
         pools: Rc::default(),
         is_sweeping: Cell::new(false),
         looking_again: RefCell::default(),
@@ -101,6 +103,8 @@ pub(super) struct Dispatch {
     memory: Rc<Budget>,
     /// Who wants some of it: accounts take turns, so that the large messages of one hold up his own.
     memory_lines: Rc<Lines<Box<str>>>,
+    /// Who has too many messages in line that are to be made.
+    pub crowded: RefCell<Crowded>,
     /// Addresses of ours.
     pub pools: Rc<Pools>,
     /// Somebody looks for those who stand in line too long.

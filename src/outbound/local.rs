@@ -1,13 +1,16 @@
 //! The next hop of `localserve`: the sender's own INBOX, whatever the address; with the failures that addresses ask for.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use message::Header;
 use shards::rt;
 
+use super::carry::{self, NoContent};
+use super::crowded::Crowded;
 use super::outcome::Outcome;
-use super::{carry, own};
+use super::own;
 use crate::calls::{Call, Deliver, Transaction};
 use crate::directory::{Failure, Stage, simulated};
 use crate::percore::{PerCore, monotonic};
@@ -20,7 +23,8 @@ use crate::store::{INBOX, NewContent, NewMessage, StoreError, thread_row};
 /// Delivers to each recipient of a work; answers what came of it, and what is to be forgotten once that is recorded.
 pub(super) async fn attempt(
     core: &Rc<PerCore>,
-    work: &Work,
+    work: &mut Work,
+    crowded: &RefCell<Crowded>,
 ) -> (Vec<Outcome>, Vec<(AccountName, Transaction)>) {
     let mut outcomes = Vec::new();
     let mut delivered = Vec::new();
@@ -29,15 +33,20 @@ pub(super) async fn attempt(
         true => None,
         false => Some(work.message.content().await),
     };
-    for index in work.recipients.iter().copied() {
+    for index in work.recipients.clone() {
         let (at, began) = (core.wall_clock(), monotonic());
         let content = match (&common, is_batch) {
             (Some(Ok(content)), _) => Ok(content.clone()),
             (_, true) => match carry::made(core, &work.message, index).await {
                 Ok(content) => Ok(content),
                 // It stands in line again.
-                Err(None) => continue,
-                Err(Some(why)) => Err(why),
+                Err(NoContent::Busy) => continue,
+                Err(NoContent::Crowded) => {
+                    let account = &work.message.row.account;
+                    work.later = crowded.borrow_mut().later(account, at);
+                    continue;
+                }
+                Err(NoContent::Over(verdict, enhanced, text)) => Err((verdict, enhanced, text)),
             },
             (other, _) => {
                 let text = other.as_ref().and_then(|c| c.as_ref().err());

@@ -7,6 +7,7 @@
 
 mod carry;
 mod connect;
+mod crowded;
 mod destination;
 mod dispatch;
 mod events;

@@ -350,7 +350,7 @@ async fn returned(
     }
     match recipes::make(core, message, index, Signed::No).await {
         Ok(content) => Ok((content.bytes.clone(), content.bytes.len() as u64)),
-        Err(NotMade::Busy) => Err(StoreError::Storage(StorageError::Busy)),
+        Err(NotMade::Busy | NotMade::Crowded) => Err(StoreError::Storage(StorageError::Busy)),
         Err(NotMade::Later(_) | NotMade::Never(_)) => Ok((Arc::default(), 0)),
     }
 }

@@ -10,7 +10,7 @@
 //! | 4 for each, and one more | where a recipient's data begin, behind these |
 //! | | data: name and JSON |
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -82,6 +82,8 @@ pub struct Recipe {
     begin: u64,
     /// The template, once somebody has read it.
     pub template: OnceCell<(Arc<Template>, Arc<Defaults>)>,
+    /// So many of the next messages are too much for the core, for all we know.
+    pub heavy: Cell<u8>,
 }
 
 impl Recipe {
@@ -97,6 +99,7 @@ impl Recipe {
             places: Vec::new(),
             begin: 0,
             template: OnceCell::new(),
+            heavy: Cell::new(0),
         };
         let damaged = || StoreError::Row(format!("the recipe of queue entry {}", body.0));
         let head = recipe.slice(0, HEAD).await?;

@@ -216,6 +216,8 @@ pub struct Cores {
     pub pool_threads: Option<u32>,
     /// Jobs that may wait for the pool; the next is refused.
     pub pool_jobs_max: u32,
+    /// Threads that render templates.
+    pub render_threads: u32,
     /// Calls that may wait on a lane from one core to another.
     pub lane_calls_max: u32,
     /// How long a call to another core may take.
@@ -232,6 +234,7 @@ impl Default for Cores {
             io_memory_bytes: Bytes::kib(64),
             pool_threads: None,
             pool_jobs_max: 1024,
+            render_threads: 1,
             lane_calls_max: 1024,
             call_timeout_secs: Secs::new(30),
         }

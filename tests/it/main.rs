@@ -2,6 +2,7 @@
 //! `server` runs a server inside the test's process, `program` the built program.
 
 mod batch;
+mod batch_turns;
 mod check;
 mod cli;
 mod client_keys;

@@ -395,6 +395,7 @@ fn ranges(server: &Server) -> Vec<(&'static str, u64, u64, u64)> {
         ("cores.io_memory_bytes", cores.io_memory_bytes.0, 16 << 10, 1 << 30),
         ("cores.pool_threads", cores.pool_threads.unwrap_or(1).into(), 1, 256),
         ("cores.pool_jobs_max", cores.pool_jobs_max.into(), 1, 1 << 20),
+        ("cores.render_threads", cores.render_threads.into(), 1, 256),
         ("cores.lane_calls_max", cores.lane_calls_max.into(), 16, 1 << 20),
         ("cores.call_timeout_secs", cores.call_timeout_secs.0.as_secs(), 1, 3600),
         ("storage.shards", storage.shards.unwrap_or(1).into(), 1, 1024),

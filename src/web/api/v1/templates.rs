@@ -65,12 +65,9 @@ pub(super) async fn put(asked: &Asked) -> Said {
     let content: PutTemplate = read::body(&asked.body)?;
     let looked_at = content.clone();
     let look = move || looked_at.check();
-    let faults = asked
-        .core
-        .parsing
-        .run_while_wanted(look)
-        .await
-        .map_err(unavailable)?;
+    let account = asked.login()?.account;
+    let faults = asked.core.rendering.run(account.as_str(), look);
+    let faults = faults.await.map_err(unavailable)?;
     if !faults.is_empty() {
         return Err(Problem::of_faults(Kind::Invalid, faults));
     }
