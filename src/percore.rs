@@ -137,6 +137,8 @@ pub struct PerCore {
     pub(crate) shapes: RefCell<HashMap<String, Rc<SiteShape>>>,
     /// For taking long messages apart: other threads than `pool` has, so that nobody waits who only reads.
     pub parsing: Pool,
+    /// The same threads, for what the API is sent: each account in its turn.
+    pub composing: Rc<Shares>,
     /// Templates are looked at and rendered by threads of their own, each account's in its turn.
     pub rendering: Rc<Shares>,
     /// Bodies that were found damaged while they were sent.
@@ -258,6 +260,7 @@ impl PerCore {
             sites: RefCell::default(),
             sites_changed: Event::new(),
             shapes: RefCell::default(),
+            composing: Shares::new(parsing.clone(), OF_ACCOUNTS),
             rendering: Shares::new(rendering, OF_ACCOUNTS),
             parsing,
             structures: Structures::default(),

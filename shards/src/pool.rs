@@ -126,29 +126,10 @@ impl Pool {
         &self,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PoolError> {
-        self.submit(job, false).await
-    }
-
-    /// The same for a job that nobody misses: it is not begun once whoever asked for it has gone.
-    pub async fn run_while_wanted<T: Send + 'static>(
-        &self,
-        job: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, PoolError> {
-        self.submit(job, true).await
-    }
-
-    async fn submit<T: Send + 'static>(
-        &self,
-        job: impl FnOnce() -> T + Send + 'static,
-        is_optional: bool,
-    ) -> Result<T, PoolError> {
         let (sender, receiver) = oneshot::channel();
         // For the log: whose work it is.
         let label = rt::with_task_label(|label| label.map(Box::<str>::from));
         let boxed: Job = Box::new(move || {
-            if is_optional && sender.is_canceled() {
-                return;
-            }
             rt::labelled(label.as_deref(), || {
                 // What panics within is told under the label.
                 if let Some(result) = ROOM.guard(job) {

@@ -122,7 +122,8 @@ impl PerCore {
             serde_json::to_vec(&result)
         };
         let json = if entry.size > PARSED_HERE_MAX {
-            self.parsing.run(job).await.map_err(ours)?
+            let made = self.composing.run(&selected.account().name, job);
+            made.await.map_err(ours)?
         } else {
             job()
         };
@@ -141,7 +142,8 @@ impl PerCore {
         let body = selected.body(entry).await.map_err(refusal)?;
         let job = move || TakenApart::new(body.octets()).part_place(&path);
         let place = if entry.size > PARSED_HERE_MAX {
-            self.parsing.run(job).await.map_err(ours)?
+            let made = self.composing.run(&selected.account().name, job);
+            made.await.map_err(ours)?
         } else {
             job()
         };

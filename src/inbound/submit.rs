@@ -102,8 +102,9 @@ pub(super) async fn make(
         uploads,
     };
     let composed = if job.octets() > ON_CORE_MAX {
-        let made = core.parsing.run_while_wanted(move || job.run()).await;
-        made.map_err(|e| ours(format!("{e}; nothing was sent, try again later")))??
+        let made = core.composing.run(account.as_str(), move || job.run());
+        made.await
+            .map_err(|e| ours(format!("{e}; nothing was sent, try again later")))??
     } else {
         job.run()?
     };

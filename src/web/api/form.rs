@@ -59,7 +59,8 @@ pub(super) async fn read(
         })?;
     let (request, uploads) = if octets.len() > ON_CORE_MAX {
         let job = move || block_on(take_apart(octets, &content_type));
-        core.parsing.run_while_wanted(job).await.map_err(busy)??
+        let taken = core.composing.run(account.as_str(), job);
+        taken.await.map_err(busy)??
     } else {
         take_apart(octets, &content_type).await?
     };
@@ -100,7 +101,7 @@ pub(super) type Parts = (Option<Bytes>, Vec<UploadedFile>);
 
 /// Those of a multipart form with other names.
 pub(super) async fn multipart(
-    core: &PerCore,
+    (core, account): (&PerCore, AccountName),
     octets: Bytes,
     content_type: &str,
     names: Names,
@@ -108,7 +109,8 @@ pub(super) async fn multipart(
     let boundary = multer::parse_boundary(content_type).map_err(|e| wrong(e.to_string()))?;
     if octets.len() > ON_CORE_MAX {
         let job = move || block_on(parts(octets, boundary, names));
-        return core.parsing.run_while_wanted(job).await.map_err(busy)?;
+        let taken = core.composing.run(account.as_str(), job);
+        return taken.await.map_err(busy)?;
     }
     parts(octets, boundary, names).await
 }

@@ -72,10 +72,10 @@ async fn send(
 ) -> Result<SendResult, ApiError> {
     let request = if form.request.len() > ON_CORE_MAX {
         let json = form.request.clone();
-        core.parsing
-            .run(move || read(&json))
-            .await
-            .map_err(busy)??
+        let read = core
+            .composing
+            .run(caller.account.as_str(), move || read(&json));
+        read.await.map_err(busy)??
     } else {
         asked(&form)?
     };

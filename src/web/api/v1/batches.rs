@@ -23,7 +23,7 @@ pub(super) async fn post(asked: &Asked) -> Said {
     let body = asked.body.clone();
     let has_key = key.is_some();
     // Megabytes, perhaps.
-    let parsed = core.parsing.run_while_wanted(move || {
+    let parsed = core.composing.run(login.account.as_str(), move || {
         let mut batch: NewBatch = read::body(&body)?;
         // Not the octets as they came: the order of fields says nothing.
         let fingerprint = match has_key {

@@ -25,11 +25,10 @@ pub(super) async fn send(mut asked: Asked) -> Said {
     let (octets, uploads) = (asked.body.clone(), std::mem::take(&mut asked.uploads));
     let has_key = key.is_some();
     let (message, uploads, fingerprint) = if octets.len() > ON_CORE_MAX {
+        let account = asked.login()?.account;
         let job = move || take(&octets, uploads, has_key);
-        core.parsing
-            .run_while_wanted(job)
-            .await
-            .map_err(unavailable)??
+        let taken = core.composing.run(account.as_str(), job);
+        taken.await.map_err(unavailable)??
     } else {
         take(&octets, uploads, has_key)?
     };

@@ -155,7 +155,8 @@ async fn run(
             .map_err(body_problem)?;
         (octets, held) = (read, Some(counted));
         if let Some(content_type) = form {
-            let parts = form::multipart(core, octets, content_type, MESSAGE_NAMES).await;
+            let of = (&**core, login.account);
+            let parts = form::multipart(of, octets, content_type, MESSAGE_NAMES).await;
             let (json, files) = parts.map_err(form_problem)?;
             let lacks = || Problem::new(Kind::Malformed, "the form has no part \"message\"");
             (octets, uploads) = (json.ok_or_else(lacks)?, files);
