@@ -12,11 +12,22 @@ use serde_json::Value;
 use crate::error::Failure;
 use crate::messages::token_of;
 
+/// Of which message a call tells.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Its run.
+    pub run: String,
+    /// Its number in it.
+    pub number: u64,
+    /// The number that the server gave its recipient.
+    pub recipient: u64,
+}
+
 /// What came.
 #[derive(Default)]
 pub struct Heard {
-    /// Of which message, and when: its run, its number.
-    pub calls: Vec<(String, u64, Instant)>,
+    /// What was told, and when.
+    pub calls: Vec<(Told, Instant)>,
     /// Connections.
     pub connections: u64,
     /// Calls under way.
@@ -82,23 +93,28 @@ impl HookReceiver {
 
     fn note(&self, body: &[u8]) {
         let now = Instant::now();
-        let told = message(body).map(|(run, number)| (run, number, now));
+        let told = Told::of(body);
         let mut heard = self.heard();
         heard.at_once += 1;
         heard.most_at_once = heard.most_at_once.max(heard.at_once);
         match told {
-            Some(call) => heard.calls.push(call),
+            Some(told) => heard.calls.push((told, now)),
             None => heard.others += 1,
         }
     }
 }
 
-/// Of which message a call tells: its run, its number.
-fn message(body: &[u8]) -> Option<(String, u64)> {
-    let told: Value = serde_json::from_slice(body).ok()?;
-    let token = token_of(told["MessageID"].as_str()?.as_bytes())?;
-    let (run, number) = token.rsplit_once('.')?;
-    Some((run.to_owned(), number.parse().ok()?))
+impl Told {
+    fn of(body: &[u8]) -> Option<Told> {
+        let told: Value = serde_json::from_slice(body).ok()?;
+        let token = token_of(told["MessageID"].as_str()?.as_bytes())?;
+        let (run, number) = token.rsplit_once('.')?;
+        Some(Told {
+            run: run.to_owned(),
+            number: number.parse().ok()?,
+            recipient: told["QueueMsgID"].as_u64()?,
+        })
+    }
 }
 
 /// Reads the head of a request; answers the length of its body.
@@ -134,9 +150,15 @@ mod tests {
 
     #[test]
     fn calls_tell_of_a_message() {
-        let told = br#"{"MessageID":"\u003crun.000000000012@loadtest.invalid\u003e"}"#;
-        assert_eq!(message(told), Some(("run".into(), 12)));
-        assert_eq!(message(br#"{"MessageID":"<a@b>"}"#), None);
+        let told =
+            br#"{"QueueMsgID":9,"MessageID":"\u003crun.000000000012@loadtest.invalid\u003e"}"#;
+        let expected = Told {
+            run: "run".into(),
+            number: 12,
+            recipient: 9,
+        };
+        assert_eq!(Told::of(told), Some(expected));
+        assert_eq!(Told::of(br#"{"QueueMsgID":9,"MessageID":"<a@b>"}"#), None);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Messages submitted, each told by a webhook. An operation is a call that came here; the rate is that from the first connection to the last call,
-//! the latency that from the 250 to the call. Each message must be told exactly once.
+//! the latency that from the 250 to the call. Each recipient must be told of exactly once.
 //!
 //! Who submits must have an endpoint at the receiver, which stays for all rounds. Not here: how it is added; docs/BENCHMARKS.md says.
 
+use std::collections::HashMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -39,6 +40,7 @@ fn measure(
     let connections = {
         let mut heard = receiver.heard();
         heard.calls.clear();
+        heard.most_at_once = 0;
         heard.connections
     };
     let deadline = Instant::now() + options.timeout;
@@ -56,17 +58,18 @@ fn measure(
         false
     })?;
     drop(progress);
-    let sent: Vec<Sent> = traffic
-        .accepted
-        .iter()
-        .map(|accepted| Sent {
-            number: accepted.message,
+    let each = options.rcpts_per_message as u64;
+    let accepted = traffic.accepted.iter();
+    let of_message = accepted.flat_map(|accepted| {
+        (0..each).map(|recipient| Sent {
+            number: accepted.message * each + recipient,
             destination: 0,
             at: accepted.at,
         })
-        .collect();
+    });
+    let sent: Vec<Sent> = of_message.collect();
     let accepted_in = begin.elapsed();
-    let deliveries = wait(&name, &sent, target, receiver, deadline)?;
+    let deliveries = wait((&name, each), &sent, target, receiver, deadline)?;
     // The server has still to note that it is done.
     thread::sleep(REST);
     deliveries.check()?;
@@ -75,6 +78,7 @@ fn measure(
     usage.secs = time.as_secs_f64();
     let heard = receiver.heard();
     let opened = (heard.connections - connections) as f64;
+    let most_at_once = heard.most_at_once;
     Ok(Figures {
         target: target.name.clone(),
         unit: "webhooks",
@@ -85,10 +89,10 @@ fn measure(
         notes: vec![
             (
                 "accepted per s",
-                sent.len() as f64 / accepted_in.as_secs_f64(),
+                traffic.accepted.len() as f64 / accepted_in.as_secs_f64(),
             ),
             ("new connections to the receiver", opened),
-            ("most calls at once", heard.most_at_once as f64),
+            ("most calls at once", most_at_once as f64),
             ("calls about something else", heard.others as f64),
         ],
     })
@@ -103,7 +107,7 @@ fn plan(options: &Options, target: &Target, name: &str) -> Result<Plan, Failure>
         security: target.security,
         senders: senders?,
         recipients: Plan::recipients(&domains.collect::<Vec<String>>())?,
-        rcpts_per_message: 1,
+        rcpts_per_message: options.rcpts_per_message,
         messages: options.messages,
         until: None,
         per_connection: options.per_connection,
@@ -113,7 +117,7 @@ fn plan(options: &Options, target: &Target, name: &str) -> Result<Plan, Failure>
 
 /// Until all are told.
 fn wait(
-    run: &str,
+    run: (&str, u64),
     sent: &[Sent],
     target: &Target,
     receiver: &HookReceiver,
@@ -133,14 +137,25 @@ fn wait(
     }
 }
 
-fn came(receiver: &HookReceiver, run: &str) -> Vec<Came> {
+/// Calls about a run whose messages have so many recipients. They are numbered as they come: a call does not say whom it is about, but a repeated one has
+/// the number of the first.
+fn came(receiver: &HookReceiver, (run, each): (&str, u64)) -> Vec<Came> {
     let heard = receiver.heard();
-    let of_run = heard.calls.iter().filter(|(of, ..)| of == run);
+    let mut recipients: HashMap<u64, Vec<u64>> = HashMap::new();
+    let of_run = heard.calls.iter().filter(|(told, _)| told.run == run);
     of_run
-        .map(|(_, number, at)| Came {
-            number: *number,
-            destination: 0,
-            at: *at,
+        .map(|(told, at)| {
+            let known = recipients.entry(told.number).or_default();
+            let place = known.iter().position(|it| *it == told.recipient);
+            let place = place.unwrap_or_else(|| {
+                known.push(told.recipient);
+                known.len() - 1
+            });
+            Came {
+                number: told.number * each + place as u64,
+                destination: 0,
+                at: *at,
+            }
         })
         .collect()
 }
