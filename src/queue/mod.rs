@@ -24,6 +24,7 @@ pub mod returned;
 pub mod route;
 pub mod rows;
 mod select;
+pub mod sending;
 pub mod sites;
 pub mod suppression;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! RFC 5321 4.5.3 (minimum limits and timeouts), RFC 9051 5.4 (autologout).
 //! Not here: secrets (rows of the account's shard), address resolution (`directory/`), anything that changes while mail flows.
 //!
-//! `model` is the whole: `server`, `listener`, `limits`, `queue`, `dns`, `oauth`, `outbound`, `pool`, `tls_policy`, `webhooks` model the static file, `shaping` the file of rules beside it, `domains` the domains file with `dkim`, `account` one account's file.
+//! `model` is the whole: `server`, `listener`, `limits`, `queue`, `dns`, `oauth`, `outbound`, `pool`, `sending`, `tls_policy`, `webhooks` model the static file, `shaping` the file of rules beside it, `domains` the domains file with `dkim`, `account` one account's file.
 //! `load` reads the files, `parse` turns a text into a model and finds all its errors, `check` looks at everything together,
 //! `problem` is how an error reads. `reload` says what a new version changes, `edit` writes the server's own changes,
 //! `example` prints every field, `local` is built in for `localserve`. `sendmail` is a file apart, of the command of that name.
@@ -33,6 +33,7 @@ pub mod queue;
 pub mod reload;
 pub mod remote;
 pub mod replace;
+pub mod sending;
 pub mod sendmail;
 pub mod server;
 pub mod shaping;
@@ -62,6 +63,7 @@ pub use outbound::{Outbound, Route, SmarthostTls, Transport, TransportKind};
 pub use pool::{Pool, PoolMember, WarmUp};
 pub use problem::{Place, Problem, Problems, Unfinished};
 pub use queue::{Bounds, Queue};
+pub use sending::Sending;
 pub use sendmail::Sendmail;
 pub use server::{
     Cores, HttpCore, InitialMailboxes, Log, LogFormat, LogLevel, Server, ShardCores, Storage,

@@ -376,6 +376,7 @@ async fn remove_rows(shard: &Rc<Shard>, id: AccountId, name: &str) -> Result<(),
         keys::RETIRED,
         keys::EVENTS,
         keys::WEBHOOKS,
+        keys::SENDING,
     ];
     for kind in kinds {
         remove_prefix(shard, keys::of_account(kind, name)).await?;

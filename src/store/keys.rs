@@ -31,6 +31,7 @@
 //! | `H` name NUL kind | recipients of the queue that are over, kept for their account (`queue/retired.rs`) |
 //! | `B` name NUL kind | batches of an account, and how far they are (`queue/batch.rs`) |
 //! | `E` name NUL event | number of an event of the queue that was taken, until nobody repeats it (`queue/events.rs`) |
+//! | `L` name NUL kind | how much an account has sent, and to whom (`queue/sending.rs`) |
 //! | `w` name NUL kind | webhooks of an account: endpoints, what waits for them, what was sent (`queue/hooks/mod.rs`) |
 //! | `h` | hold rules of the queue, the same in every shard (`queue/hold_rules.rs`) |
 //! | `q` number (index) | queued message; what became of one of its recipients (`queue/rows.rs`) |
@@ -125,6 +126,9 @@ pub const RETIRED: &[u8] = b"H";
 pub const WEBHOOKS: &[u8] = b"w";
 /// Batches.
 pub const BATCHES: &[u8] = b"B";
+
+/// How much accounts have sent.
+pub const SENDING: &[u8] = b"L";
 
 /// Numbers of events that were taken.
 pub const EVENTS: &[u8] = b"E";

@@ -319,6 +319,23 @@ pub fn batches_key(account: &str) -> Vec<u8> {
     super::keys::of_account(BATCHES, account)
 }
 
+/// Keys of what accounts have sent begin so; the account and more follow.
+pub const SENDING: &[u8] = super::keys::SENDING;
+
+/// That of an account's counts.
+pub fn sending_counts_key(account: &str) -> Vec<u8> {
+    let mut key = super::keys::of_account(SENDING, account);
+    key.push(b'c');
+    key
+}
+
+/// The beginning of those of its recipients.
+pub fn sending_recipients_key(account: &str) -> Vec<u8> {
+    let mut key = super::keys::of_account(SENDING, account);
+    key.push(b'r');
+    key
+}
+
 /// Keys of events that were taken begin so; the account and the event follow.
 pub const EVENTS: &[u8] = super::keys::EVENTS;
 

@@ -64,6 +64,7 @@ impl OldIndex {
                     keys::SUPPRESSIONS,
                     keys::WEBHOOKS,
                     keys::BATCHES,
+                    keys::SENDING,
                 ]
                 .into_iter()
                 .flat_map(|prefix| scan(&index, prefix))
