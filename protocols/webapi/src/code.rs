@@ -76,6 +76,8 @@ pub struct ApiError {
     pub code: Code,
     /// For people.
     pub message: String,
+    /// Seconds after which it can be tried again, where that is known; it is not written.
+    pub retry_after: Option<u32>,
 }
 
 impl ApiError {
@@ -84,6 +86,7 @@ impl ApiError {
         ApiError {
             code,
             message: message.into(),
+            retry_after: None,
         }
     }
 }

@@ -216,9 +216,7 @@ pub fn problem(error: &ApiError) -> Problem {
         }
         Code::MessageTooLarge => Problem::new(Kind::TooLarge, words),
         Code::SentOverQuota => Problem::new(Kind::NoRoom, words),
-        Code::MessageLimitReached | Code::RecipientLimitReached => {
-            Problem::new(Kind::TooMany, words)
-        }
+        Code::MessageLimitReached | Code::RecipientLimitReached => limit_problem(error),
         _ => {
             let (field, detail) = words.split_once(": ").unwrap_or(("", words));
             let pointer = match field {
@@ -242,6 +240,19 @@ pub fn problem(error: &ApiError) -> Problem {
             };
             Fault::at(pointer, detail).into()
         }
+    }
+}
+
+/// The account may not send so much: now, or at all.
+pub fn limit_problem(error: &ApiError) -> Problem {
+    let kind = match (error.retry_after, error.code) {
+        (None, _) => Kind::AboveLimit,
+        (Some(_), Code::RecipientLimitReached) => Kind::RecipientLimit,
+        (Some(_), _) => Kind::MessageLimit,
+    };
+    Problem {
+        retry_after: error.retry_after,
+        ..Problem::new(kind, error.message.as_str())
     }
 }
 
@@ -273,6 +284,23 @@ const FAULTS_MAX: usize = 100;
 mod tests {
     use super::super::read::body;
     use super::*;
+
+    #[test]
+    fn limits_say_whether_waiting_helps() {
+        for (code, retry_after, kind) in [
+            (Code::MessageLimitReached, Some(7), Kind::MessageLimit),
+            (Code::RecipientLimitReached, Some(7), Kind::RecipientLimit),
+            (Code::MessageLimitReached, None, Kind::AboveLimit),
+            (Code::RecipientLimitReached, None, Kind::AboveLimit),
+        ] {
+            let error = ApiError {
+                retry_after,
+                ..ApiError::new(code, "so much")
+            };
+            let said = problem(&error);
+            assert_eq!((said.kind, said.retry_after), (kind, retry_after));
+        }
+    }
 
     #[test]
     fn messages_become_requests_and_what_is_wrong_is_named() {

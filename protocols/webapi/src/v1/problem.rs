@@ -38,6 +38,12 @@ pub enum Kind {
     NoRoom,
     /// Too many requests.
     TooMany,
+    /// The account has sent as many messages as it may.
+    MessageLimit,
+    /// It has written to as many new recipients as it may.
+    RecipientLimit,
+    /// It is more than the account may send at all.
+    AboveLimit,
     /// The server has no time, or no room, at the moment; nothing was done.
     Unavailable,
     /// It is not known whether it was done.
@@ -46,7 +52,7 @@ pub enum Kind {
 
 impl Kind {
     /// All there are.
-    pub const ALL: [Kind; 17] = [
+    pub const ALL: [Kind; 20] = [
         Kind::Malformed,
         Kind::Unauthorized,
         Kind::MissingScope,
@@ -62,6 +68,9 @@ impl Kind {
         Kind::Invalid,
         Kind::NoRoom,
         Kind::TooMany,
+        Kind::MessageLimit,
+        Kind::RecipientLimit,
+        Kind::AboveLimit,
         Kind::Unavailable,
         Kind::OutcomeUnknown,
     ];
@@ -71,7 +80,7 @@ impl Kind {
         match self {
             Kind::Malformed => 400,
             Kind::Unauthorized => 401,
-            Kind::MissingScope | Kind::OtherSite | Kind::SenderNotAllowed => 403,
+            Kind::MissingScope | Kind::OtherSite | Kind::SenderNotAllowed | Kind::AboveLimit => 403,
             Kind::NotFound => 404,
             Kind::MethodNotAllowed => 405,
             Kind::IdempotencyConflict | Kind::LimitReached => 409,
@@ -79,7 +88,7 @@ impl Kind {
             Kind::UnsupportedMediaType | Kind::UnsupportedCoding => 415,
             Kind::Invalid | Kind::NoRoom => 422,
             // RFC 6585 4.
-            Kind::TooMany => 429,
+            Kind::TooMany | Kind::MessageLimit | Kind::RecipientLimit => 429,
             Kind::Unavailable | Kind::OutcomeUnknown => 503,
         }
     }
@@ -102,6 +111,9 @@ impl Kind {
             Kind::Invalid => "invalid",
             Kind::NoRoom => "no-room",
             Kind::TooMany => "too-many-requests",
+            Kind::MessageLimit => "message-limit-reached",
+            Kind::RecipientLimit => "recipient-limit-reached",
+            Kind::AboveLimit => "above-sending-limit",
             Kind::Unavailable => "unavailable",
             Kind::OutcomeUnknown => "outcome-unknown",
         }
@@ -125,6 +137,9 @@ impl Kind {
             Kind::Invalid => "The request says what can't be done",
             Kind::NoRoom => "There is no room for the copy",
             Kind::TooMany => "Too many requests",
+            Kind::MessageLimit => "The account has sent as many messages as it may",
+            Kind::RecipientLimit => "The account has written to as many new recipients as it may",
+            Kind::AboveLimit => "It is more than the account may send at all",
             Kind::Unavailable => "The server can't do it now",
             Kind::OutcomeUnknown => "It is not known whether it was done",
         }
@@ -160,6 +175,12 @@ impl Kind {
             Kind::Invalid => "The list of errors names the fields.",
             Kind::NoRoom => "Nothing was sent. Make room, or send without save_sent.",
             Kind::TooMany => "Wait as long as the field Retry-After says.",
+            Kind::MessageLimit | Kind::RecipientLimit => {
+                "Nothing was sent, and nothing was counted. There is room again after as long as the field Retry-After says; GET /account tells what is left."
+            }
+            Kind::AboveLimit => {
+                "Nothing was sent, and waiting does not help: write to fewer recipients at a time, or ask the operator for another limit."
+            }
             Kind::Unavailable => {
                 "Nothing was done. Repeat it after as long as the field Retry-After says."
             }

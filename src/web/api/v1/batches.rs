@@ -2,11 +2,11 @@
 
 use hyper::StatusCode;
 use shards::CoreId;
-use webapi::Time;
 use webapi::v1::batch::{BatchAccepted, BatchCancelled, BatchState, Batches, NewBatch};
+use webapi::v1::message::limit_problem;
 use webapi::v1::suppression::Page;
 use webapi::v1::{Fault, Kind, Problem, read};
-use webapi::{ApiError, Code};
+use webapi::{Code, Time};
 
 use super::auth::may_write_as;
 use super::messages::{hash_of, idempotency_key, mark_repeat, once_of, told_once};
@@ -179,7 +179,7 @@ fn not_there() -> Problem {
 }
 
 fn refused(error: BatchError) -> Problem {
-    let ApiError { code, message } = match error {
+    let error = match error {
         BatchError::Wrong(problems) => {
             let fault = |problem: webapi::template::Problem| {
                 let detail = match problem.line {
@@ -193,13 +193,14 @@ fn refused(error: BatchError) -> Problem {
         }
         BatchError::Api(error) => error,
     };
-    let kind = match code {
+    let kind = match error.code {
+        Code::MessageLimitReached | Code::RecipientLimitReached => return limit_problem(&error),
         Code::BadFrom | Code::DomainDisabled => Kind::SenderNotAllowed,
         Code::MessageTooLarge => Kind::TooLarge,
         Code::Server => Kind::Unavailable,
         _ => Kind::Invalid,
     };
-    Problem::new(kind, message)
+    Problem::new(kind, error.message)
 }
 
 fn describe(id: u64, row: &BatchRow) -> BatchState {
