@@ -24,6 +24,7 @@ use crate::metrics::{DurationSamples, Samples};
 use crate::queue::events::Told;
 use crate::queue::hooks;
 use crate::queue::returned::{Returned, TakenReturned};
+use crate::queue::sending::{Refusal, Taken, Wanted};
 use crate::queue::sites::{Lent, SiteReport};
 use crate::queue::unsubscribe::Link;
 use crate::queue::warm_up::WarmUpAsk;
@@ -188,6 +189,20 @@ pub enum Call {
         /// Which, and how many.
         ask: Box<WarmUpAsk>,
     },
+    /// May an account send so much? If so it is counted, durably. A lost answer: it may count; the sender is told to come again. A repeat counts twice.
+    Reserve {
+        /// Whose.
+        account: AccountName,
+        /// A message.
+        wanted: Box<Wanted>,
+    },
+    /// A message that was counted was not accepted. Losing it: it counts.
+    GiveBack {
+        /// Whose.
+        account: AccountName,
+        /// What was counted.
+        taken: Taken,
+    },
     /// What does a domain say by MTA-STS? Changes what is remembered; may be repeated. A lost answer: nobody can say now.
     Sts {
         /// Of a recipient.
@@ -284,6 +299,8 @@ pub enum Answer {
     Lent(Lent),
     /// To `WarmUp`: so many.
     Given(Result<u32, StoreError>),
+    /// To `Reserve`: what was counted; none: the account has no limits.
+    Reserved(Result<Result<Option<Taken>, Refusal>, StoreError>),
     /// To `RowsExist`, in the order of the keys.
     Exist(Result<Vec<bool>, StoreError>),
     /// To `Sts`.

@@ -103,6 +103,7 @@ impl PerCore {
                 self.tend_tls_policies();
                 self.prune_tls_results();
                 self.prune_warm_ups();
+                self.prune_sending();
                 self.prune_events();
                 self.prune_answered();
                 self.prune_hooks();
@@ -234,6 +235,12 @@ impl PerCore {
             }),
             Call::Sts { domain, anew } => Answer::Sts(self.own_sts(&domain, anew).await),
             Call::WarmUp { shard, ask } => Answer::Given(self.own_warm_up(shard, *ask).await),
+            Call::Reserve { account, wanted } => {
+                Answer::Reserved(self.own_reserve(account, *wanted).await)
+            }
+            Call::GiveBack { account, taken } => {
+                Answer::Done(self.own_give_back(account, taken).await)
+            }
             Call::Events { account, told } => Answer::Done(self.take_events(account, &told).await),
             Call::Returned { account, returned } => {
                 Answer::Returned(self.take_returned(account, &returned).await)
@@ -436,6 +443,7 @@ impl PerCore {
                 // Before the rows by which one can tell that there is an account.
                 store::remove_templates(self.shard_of_account(name)?, name.as_str()).await?;
                 let found = self.accounts.remove(name.as_str()).await?;
+                self.sending_tallies.forget(name);
                 Ok(ControlAnswer::Found(found))
             }
             ControlCall::ForgetAnswered { shard, account } => {
@@ -454,6 +462,10 @@ impl PerCore {
                     messages: all.iter().map(|m| u64::from(m.counts.messages)).sum(),
                     octets: all.iter().map(|m| m.counts.size).sum(),
                 })
+            }
+            ControlCall::SendingUse(name) => {
+                let used = self.own_sending_use(name).await?;
+                Ok(ControlAnswer::SendingUse(Box::new(used)))
             }
             ControlCall::SetMissingSecrets { accounts, secrets } => {
                 self.set_missing(accounts, &secrets).await

@@ -14,7 +14,7 @@ use crate::directory::Directory;
 use crate::login::oauth::Tokens;
 use crate::lookup::{Hosts, ResolverOptions};
 use crate::settings::machine::read_authorities;
-use crate::settings::{AccountName, Settings, TlsPolicy, TlsVersion};
+use crate::settings::{AccountName, Sending, Settings, TlsPolicy, TlsVersion};
 pub use signers::Signers;
 
 /// Settings and what is derived from them.
@@ -44,6 +44,13 @@ impl Live {
     pub fn quota(&self, account: AccountName) -> Option<u64> {
         let own = self.settings.accounts.get(&account)?.quota_bytes;
         own.or(self.settings.server.quota_bytes).map(|b| b.get())
+    }
+
+    /// How much an account may send.
+    pub fn sending(&self, account: AccountName) -> Sending {
+        let own = self.settings.accounts.get(&account);
+        let own = own.map_or_else(Sending::default, |account| account.sending);
+        own.or(self.settings.server.sending)
     }
 
     /// TLS of a listener's door for our users: it asks for a certificate, unless the listener says not to.

@@ -6,6 +6,7 @@ mod attempts;
 mod events;
 mod login;
 mod promised;
+mod sending;
 mod smarthost_keys;
 mod tls_policy;
 mod tls_results;
@@ -44,11 +45,13 @@ use crate::metrics::{Durations, Metrics, label, labels};
 use crate::queue::Queue;
 use crate::queue::from_id::FromIds;
 use crate::queue::route::Routes;
+use crate::queue::sending::SendingTallies;
 use crate::queue::sites::{SiteLimits, Sites, hosts};
 use crate::settings::{AccountName, SiteShape};
 use crate::store::{Accounts, BodyKey, StoreError, StoreOptions, Structures};
 pub use login::{Attempt, Ends, KeyHolder, Later, Login, LoginFlow, Next, Offer};
 use promised::Promised;
+pub use sending::{MayNotSend, Reserved};
 use smarthost_keys::SmarthostKeys;
 pub use tls_policy::TlsPolicies;
 pub(crate) use tls_results::LOST as TLS_RESULTS_LOST;
@@ -91,6 +94,8 @@ pub struct PerCore {
     pub(crate) tls_results: TlsResults,
     /// What addresses of pools may send to the sites whose rows this core owns.
     warm_ups: WarmUps,
+    /// How much accounts of this core have sent, of those that have limits.
+    pub(crate) sending_tallies: SendingTallies,
     /// Counters.
     pub metrics: Metrics,
     /// How long commands took.
@@ -236,6 +241,7 @@ impl PerCore {
             tls_policies: TlsPolicies::default(),
             tls_results: TlsResults::default(),
             warm_ups: WarmUps::default(),
+            sending_tallies: SendingTallies::new(wall_clock),
             metrics: Metrics::default(),
             durations: Durations::default(),
             spool,

@@ -11,6 +11,7 @@ use crate::queue::batch::{BatchPlace, BatchRow, Cancelled};
 use crate::queue::hooks;
 use crate::queue::retired::{RetiredFilter, RetiredRow};
 use crate::queue::rows::Stored;
+use crate::queue::sending::SendingUse;
 use crate::queue::sites::SiteState;
 use crate::queue::suppression::{AddressRow, Suppressed};
 use crate::queue::warm_up::WarmUpPage;
@@ -49,6 +50,8 @@ pub enum ControlCall {
     AccountIsStored(AccountName),
     /// Numbers of an account: (mailboxes, messages, octets).
     AccountNumbers(AccountName),
+    /// How much of its sending limits an account has used.
+    SendingUse(AccountName),
     /// Sets the password of those accounts that have none. May be repeated.
     SetMissingSecrets {
         /// Accounts of this core.
@@ -369,6 +372,8 @@ pub enum ControlAnswer {
     ApiKeyRemoved(Option<Box<ApiKeyRow>>, u16),
     /// To `Logins`, each with its key.
     Logins(Vec<(Vec<u8>, LoginRecord)>),
+    /// To `SendingUse`.
+    SendingUse(Box<SendingUse>),
     /// To `AccountNumbers`.
     Numbers {
         /// Mailboxes.

@@ -16,6 +16,7 @@ mod config;
 mod dkim;
 mod dns;
 mod hold_rules;
+mod limits;
 mod localserve;
 mod logins;
 mod mtasts;
@@ -97,6 +98,7 @@ fn run(command: Command, arguments: &Arguments) -> Result<(), Failure> {
         Command::AccountRemove => account::remove(arguments),
         Command::AccountList => account::list(arguments),
         Command::AccountPassword => account::password(arguments),
+        Command::AccountLimits => limits::show(arguments),
         Command::AccountLogins => logins::list(arguments),
         Command::AppPasswordAdd => app_password::add(arguments),
         Command::AppPasswordRemove => app_password::remove(arguments),

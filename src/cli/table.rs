@@ -13,6 +13,7 @@ pub(super) enum Command {
     AccountRemove,
     AccountList,
     AccountPassword,
+    AccountLimits,
     AccountLogins,
     AppPasswordAdd,
     AppPasswordRemove,
@@ -248,7 +249,7 @@ const WHICH: &[Opt] = &[Opt::Config, Opt::Dir];
 const WHICH_JSON: &[Opt] = &[Opt::Config, Opt::Dir, Opt::Json];
 
 /// All commands, in the order of the help.
-pub(super) const ROWS: [Row; 76] = [
+pub(super) const ROWS: [Row; 77] = [
     Row {
         command: Command::Localserve,
         words: &["localserve"],
@@ -346,6 +347,17 @@ whose file was removed by hand goes too.",
 The password is asked for on the terminal without showing it, or is the first
 line of standard input. It has at least 8 characters. While the server runs root
 can set it too, else only the server's own user.",
+    },
+    Row {
+        command: Command::AccountLimits,
+        words: &["account", "limits"],
+        arguments: &["NAME"],
+        options: WHICH_JSON,
+        summary: "Says how much an account may send, and how much it has",
+        details: "\
+Limits stand in [sending] of the account's file, and for all accounts of the
+static file. What was sent counts for 24 hours, up to the end of an hour; a
+message counts once for each recipient.",
     },
     Row {
         command: Command::AccountLogins,

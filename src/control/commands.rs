@@ -13,8 +13,8 @@ use super::protocol::Request;
 use super::source::Source;
 use super::supervise::Wish;
 use super::{
-    accounts, api_keys, batch, check, client_keys, hold_rules, logins, lookup, mtasts, queue,
-    retired, secrets, sites, suppression, tlsresults, warm_up, webhooks,
+    accounts, api_keys, batch, check, client_keys, hold_rules, limits, logins, lookup, mtasts,
+    queue, retired, secrets, sites, suppression, tlsresults, warm_up, webhooks,
 };
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall};
 use crate::serve::Server;
@@ -219,6 +219,7 @@ pub fn run(
             limit,
             numbers,
         } => accounts::list(control, after.as_deref(), limit, numbers, item),
+        Request::AccountLimits { name } => limits::show(control, &name),
         Request::AccountPassword { name, password } => {
             secrets::set_password(control, &name, &password)
         }

@@ -13,6 +13,7 @@ mod check;
 mod client_keys;
 mod commands;
 mod hold_rules;
+mod limits;
 mod logins;
 pub mod lookup;
 mod mtasts;

@@ -60,6 +60,11 @@ pub enum Request {
         #[serde(default)]
         numbers: bool,
     },
+    /// How much an account may send, and how much it has.
+    AccountLimits {
+        /// Whose.
+        name: String,
+    },
     /// Set an account's password.
     AccountPassword {
         /// Whose.

@@ -24,6 +24,7 @@ use crate::live::Live;
 use crate::percore::PerCore;
 use crate::queue::QueueId;
 use crate::queue::rows::{MessageRow, Recipient as Queued, UniqueMailFrom};
+use crate::queue::sending::Wanted;
 use crate::queue::unsubscribe::{self, Link};
 use crate::settings::AccountName;
 use crate::store::{SENT_COPY, StoreError, thread_row};
@@ -157,6 +158,19 @@ pub(super) async fn make(
     let expires = now
         .max(not_before)
         .saturating_add_unsigned(lifetime.as_secs());
+    let (numbers, different) =
+        copies::number(addressed.recipients.iter().map(|(_, address)| address));
+    let recipients: Vec<String> = different.iter().map(ToString::to_string).collect();
+    let wanted = Wanted::of(live.sending(account), recipients.iter());
+    let reserved = match core.reserve(account, wanted).await {
+        Ok(reserved) => reserved,
+        Err(why) => {
+            if let Some(external) = file {
+                remove_unused(core, external);
+            }
+            return Err(why.into());
+        }
+    };
     let signed = signatures(
         core,
         (&localpart, &domain),
@@ -166,6 +180,7 @@ pub(super) async fn make(
     let signed = match signed.await {
         Ok(signed) => signed,
         Err(error) => {
+            core.give_back(reserved);
             if let Some(external) = file {
                 remove_unused(core, external);
             }
@@ -178,9 +193,6 @@ pub(super) async fn make(
             });
         }
     };
-    let (numbers, different) =
-        copies::number(addressed.recipients.iter().map(|(_, address)| address));
-    let recipients: Vec<String> = different.iter().map(ToString::to_string).collect();
     let single = match recipients.as_slice() {
         [address] => Some(address.clone()),
         _ => None,
@@ -241,6 +253,7 @@ pub(super) async fn make(
     }
     let first = accepted.map_err(|error| {
         tracing::info!(connection = id, %error, "a message was not stored");
+        core.not_accepted(reserved, &error);
         refused(&error)
     })?;
     let recipients = different.len();

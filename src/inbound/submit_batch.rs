@@ -24,8 +24,10 @@ use crate::queue::batch::BatchInfo;
 use crate::queue::id::QueueId;
 use crate::queue::recipe::{self, COMMON_MAX, Common, RECIPIENTS_MAX};
 use crate::queue::rows::{MessageRow, Recipient as Queued};
+use crate::queue::sending::Wanted;
 use crate::queue::unsubscribe;
 use crate::recipes::Job;
+use crate::settings::Sending;
 use crate::store::StoreError;
 
 /// Takes responsibility for a batch: it is durable when this answers, or not accepted at all.
@@ -140,7 +142,8 @@ pub(super) async fn make(
         }),
     };
     let message_id = row.message_id_of(0);
-    let prepare = move || prepare(request, common, message_id, &login);
+    let limits = live.sending(account);
+    let prepare = move || prepare(request, common, (message_id, limits), &login);
     let prepared = core.rendering.run(account.as_str(), prepare);
     let prepared = prepared
         .await
@@ -161,7 +164,15 @@ pub(super) async fn make(
     row.smtputf8 = prepared.smtputf8;
     row.eight_bit = prepared.smtputf8;
     row.recipients = prepared.recipients;
-    let finished = spool(core, prepared.recipe).await?;
+    let reserved = core.reserve(account, prepared.wanted).await;
+    let reserved = reserved.map_err(ApiError::from)?;
+    let finished = match spool(core, prepared.recipe).await {
+        Ok(finished) => finished,
+        Err(error) => {
+            core.give_back(reserved);
+            return Err(error.into());
+        }
+    };
     let file = finished.file.clone();
     let accepted = commit(core, row, finished, mark).await;
     if let Some(external) = file {
@@ -169,6 +180,7 @@ pub(super) async fn make(
     }
     let accepted = accepted.map_err(|error| {
         tracing::info!(connection = id, %error, "a batch was not stored");
+        core.not_accepted(reserved, &error);
         ours(format!("{error}; nothing was sent, try again later"))
     })?;
     tracing::info!(
@@ -188,13 +200,15 @@ struct Prepared {
     smtputf8: bool,
     /// Octets of what the first recipient gets.
     first: u64,
+    /// What it counts, if its account has limits.
+    wanted: Option<Wanted>,
 }
 
 /// What takes long: tens of milliseconds for ten thousand recipients.
 fn prepare(
     request: BatchRequest,
     common: Common,
-    message_id: String,
+    (message_id, limits): (String, Sending),
     login: &str,
 ) -> Result<Prepared, BatchError> {
     let checked = request.check(login).map_err(BatchError::Wrong)?;
@@ -217,7 +231,9 @@ fn prepare(
     let data = data.map(|r| (r.name.as_str(), r.data.as_str()));
     let recipe = recipe::encode(&common, data).filter(|_| common_octets(&common) <= COMMON_MAX);
     let recipe = recipe.ok_or_else(|| wrong("/template", "it is too large".into()))?;
+    let wanted = Wanted::of(limits, checked.addresses.iter());
     Ok(Prepared {
+        wanted,
         recipients: checked.addresses.into_iter().map(Queued::new).collect(),
         recipe,
         smtputf8: checked.smtputf8,

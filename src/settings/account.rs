@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::names::{AddressText, MailboxName};
+use super::sending::Sending;
 use super::server::InitialMailboxes;
 use super::units::{Bytes, Secs};
 
@@ -30,6 +31,8 @@ pub struct Account {
     pub keep_webhooks_secs: Option<Secs>,
     /// Addresses of its own: what it submits when it has logged in with one of them gets a MAIL FROM of its own for each recipient.
     pub unique_mail_from: Vec<AddressText>,
+    /// How much it may send, instead of what holds for all.
+    pub sending: Sending,
     /// Mailboxes it begins with, instead of the server's default. Read once, when the account is first opened.
     pub initial_mailboxes: Option<InitialMailboxes>,
 }

@@ -64,7 +64,7 @@ pub fn compare(old: &Settings, new: &mut Settings) -> Change {
 }
 
 /// Each field of the static file: whether a change needs a restart, and whether the two versions agree.
-fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 24] {
+fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 25] {
     // Taken apart without `..`, so that a new field must be placed here.
     let Server {
         data_dir,
@@ -79,6 +79,7 @@ fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 24] {
         storage,
         limits,
         quota_bytes,
+        sending,
         oauth,
         queue,
         outbound,
@@ -112,6 +113,7 @@ fn fields(old: &Server, new: &Server) -> [(&'static str, bool, bool); 24] {
         ("storage", true, *storage == old.storage),
         ("limits", false, *limits == old.limits),
         ("quota_bytes", false, *quota_bytes == old.quota_bytes),
+        ("sending", false, *sending == old.sending),
         ("oauth", false, *oauth == old.oauth),
         ("queue", false, *queue == old.queue),
         ("outbound", false, *outbound == old.outbound),

@@ -14,6 +14,7 @@ use super::oauth::Oauth;
 use super::outbound::{Outbound, Route, Transport};
 use super::pool::{Pool, WarmUp};
 use super::queue::Queue;
+use super::sending::Sending;
 use super::tls_policy::TlsPolicy;
 use super::units::{Bytes, Secs};
 use super::webhooks::Webhooks;
@@ -60,6 +61,8 @@ pub struct Server {
     pub route: Vec<Route>,
     /// Octets all messages of an account may have together, unless its file says otherwise. `None`: no bound.
     pub quota_bytes: Option<Bytes>,
+    /// How much an account may send, unless its file says otherwise.
+    pub sending: Sending,
     /// Whose tokens log in. `None`: nobody's.
     pub oauth: Option<Oauth>,
     /// Mailboxes of a new account.
@@ -140,6 +143,7 @@ impl Default for Server {
             warm_up: WarmUp::default(),
             route: Vec::new(),
             quota_bytes: None,
+            sending: Sending::default(),
             oauth: None,
             initial_mailboxes: InitialMailboxes::default(),
             dns: Dns::default(),

@@ -4,6 +4,7 @@ use shards::storage::StorageError;
 use smtp::Reply;
 
 use crate::login::limiter::Refused;
+use crate::percore::MayNotSend;
 use crate::store::StoreError;
 
 /// Why a message was not taken.
@@ -19,6 +20,18 @@ pub fn not_stored(error: &StoreError) -> Reply {
         // The account vanished between RCPT and the end of data.
         StoreError::AccountGone => Reply::recipient_disabled(),
         _ => Reply::local_error(),
+    }
+}
+
+/// Why one of our users may not send a message.
+pub fn may_not_send(why: &MayNotSend) -> Reply {
+    match why {
+        // RFC 5321 4.2.1: what can't succeed when it is repeated is no 4yz.
+        MayNotSend::Limit(refusal) if refusal.room_at.is_none() => {
+            Reply::new(550, (5, 7, 1), refusal.to_string())
+        }
+        MayNotSend::Limit(refusal) => Reply::sending_limit().with_text(refusal.to_string()),
+        MayNotSend::Unknown(_) => Reply::local_error(),
     }
 }
 

@@ -22,8 +22,9 @@ use crate::inbound::{
     Spool, SpoolError, signatures,
 };
 use crate::live::Live;
-use crate::percore::PerCore;
+use crate::percore::{PerCore, Reserved};
 use crate::queue::rows::{MessageRow, Notify, Recipient as Queued, Ret, UniqueMailFrom};
+use crate::queue::sending::Wanted;
 use crate::settings::AccountName;
 use crate::settings::names::with_a_labels;
 use crate::store::{NewContent, thread_row};
@@ -430,11 +431,21 @@ impl Transaction {
         let expires = accepted
             .max(not_before)
             .saturating_add_unsigned(lifetime.as_secs());
+        let reserved = match self.reserve(core, facts).await {
+            Ok(reserved) => reserved,
+            Err(reply) => {
+                if let Some(external) = file {
+                    crate::inbound::remove_unused(core, external);
+                }
+                return reply;
+            }
+        };
         let signed = (&content, hasher);
         let signatures = self.signatures(core, facts, &submission, signed, expires);
         let signatures = match signatures.await {
             Ok(signatures) => signatures,
             Err(reply) => {
+                core.give_back(reserved);
                 if let Some(external) = file {
                     crate::inbound::remove_unused(core, external);
                 }
@@ -537,9 +548,21 @@ impl Transaction {
             }
             Err(error) => {
                 tracing::info!(connection = facts.id, %error, "a message was not stored");
+                core.not_accepted(reserved, &error);
                 replies::not_stored(&error)
             }
         }
+    }
+
+    /// Counts a message of our own user against the limits of the account.
+    async fn reserve(&self, core: &Rc<PerCore>, facts: &Facts<'_>) -> Result<Reserved, Reply> {
+        let Some(account) = facts.submitter else {
+            return Ok(Reserved::default());
+        };
+        let named = self.named.iter().map(|n| n.queued.address.as_str());
+        let wanted = Wanted::of(core.live().sending(account), named);
+        let reserved = core.reserve(account, wanted).await;
+        reserved.map_err(|why| replies::may_not_send(&why))
     }
 
     /// Of a stranger's mail: whether it may be about mail that went out.

@@ -43,6 +43,7 @@ mod retired;
 mod returned;
 mod salvage;
 mod salvage_killed;
+mod sending_limits;
 mod sendmail;
 mod sendmail_servers;
 mod server;

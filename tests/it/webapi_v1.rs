@@ -106,6 +106,7 @@ fn documentation_logins_and_what_is_not_there() {
         json!({
             "account": "ringmail", "address": "ringmail@localhost", "key": null,
             "scopes": ["send", "read", "suppression", "webhooks", "admin"],
+            "sending": {"messages": null, "new_recipients": null},
         })
     );
     let fields = by_password() + "Sec-Fetch-Site: cross-site\r\n";

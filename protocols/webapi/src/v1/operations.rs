@@ -161,9 +161,12 @@ const GENERAL: &[Operation] = &[
     },
     Operation {
         group: "General",
-        summary: "Who asks, and what that login may do",
+        summary: "Who asks, what that login may do, and how much the account may send",
         access: Access::Login,
-        answers: &[Answer::json("The account and its scopes.", of::<Account>)],
+        answers: &[Answer::json(
+            "The account, its scopes and its limits.",
+            of::<Account>,
+        )],
         ..Operation::new(Op::Account, Verb::Get, "/account", "getAccount")
     },
 ];

@@ -4,12 +4,15 @@ use std::sync::OnceLock;
 
 use hyper::StatusCode;
 use hyper::body::Bytes;
-use webapi::v1::account::Account;
+use webapi::Time;
+use webapi::v1::account::{Account, Sending, SendingLimit};
 use webapi::v1::operation::JSON;
 use webapi::v1::{Kind, MOUNT, Problem, openapi, page as pages};
 
-use super::{Asked, Said, reply, unavailable};
+use super::{Asked, Said, other_answer, reply, unavailable};
+use crate::calls::{ControlAnswer, ControlCall};
 use crate::login::api_key;
+use crate::queue::sending::SendingUse;
 
 /// The documentation.
 pub(super) async fn page(asked: &Asked) -> Said {
@@ -55,13 +58,45 @@ pub(super) fn problem(asked: &Asked) -> Said {
 }
 
 /// Who asks.
-pub(super) fn account(asked: &Asked) -> Said {
+pub(super) async fn account(asked: &Asked) -> Said {
     let login = asked.login()?;
+    // Nobody is asked about accounts without limits.
+    let sending = match asked.core.live().sending(login.account).is_limited() {
+        false => Sending::default(),
+        true => match asked
+            .ask_owner(ControlCall::SendingUse(login.account))
+            .await?
+        {
+            ControlAnswer::SendingUse(used) => describe(&used),
+            _ => return Err(other_answer()),
+        },
+    };
     let account = Account {
         account: login.account.to_string(),
         address: login.address.clone(),
         key: login.key.as_ref().map(|key| api_key::written(&key.id)),
         scopes: login.scopes.list(),
+        sending,
     };
     reply::json(StatusCode::OK, &account)
+}
+
+fn describe(used: &SendingUse) -> Sending {
+    let limit = |most: Option<u32>, used: u64, at: Option<i64>| {
+        most.map(|most| SendingLimit {
+            per_day: most,
+            used,
+            left: u64::from(most).saturating_sub(used),
+            more_at: at.and_then(Time::of_unix),
+        })
+    };
+    let SendingUse { limits, .. } = used;
+    Sending {
+        messages: limit(limits.messages_per_day, used.messages, used.messages_at),
+        new_recipients: limit(
+            limits.new_recipients_per_day,
+            used.new_recipients,
+            used.new_recipients_at,
+        ),
+    }
 }

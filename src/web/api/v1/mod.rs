@@ -181,7 +181,7 @@ async fn dispatch(op: Op, asked: Asked) -> Said {
         Op::Page => general::page(&asked).await,
         Op::Document => general::document(&asked).await,
         Op::Problem => general::problem(&asked),
-        Op::Account => general::account(&asked),
+        Op::Account => general::account(&asked).await,
         Op::Keys => keys::list(&asked).await,
         Op::MakeKey => keys::make(&asked).await,
         Op::DeleteKey => keys::delete(&asked).await,
