@@ -224,6 +224,10 @@ async fn read(
     if let Some(known) = recipe.template.get() {
         return Ok(known.clone());
     }
+    let _one = recipe.reading.take(1).await;
+    if let Some(known) = recipe.template.get() {
+        return Ok(known.clone());
+    }
     let common = recipe.common.clone();
     let read = core.rendering.run(account, move || read_template(&common));
     let read = read.await.map_err(not_run)?.map_err(NotMade::Never)?;

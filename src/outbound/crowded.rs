@@ -29,10 +29,10 @@ impl Crowded {
     }
 }
 
-/// Seconds until the first ones come again: what is in line takes about as long if it takes all it may.
-const FIRST: i64 = 5;
-/// Of one account in a second: some more than a thread makes if each takes all it may.
-const EACH_SECOND: u32 = 100;
+/// Seconds until the first ones come again.
+const FIRST: i64 = 2;
+/// Of one account in a second: about what a thread makes of those that are just too much for the core. Those that ask in vain cost little.
+const EACH_SECOND: u32 = 400;
 /// Accounts that are remembered, about.
 const ACCOUNTS_MAX: usize = 10_000;
 
@@ -44,12 +44,12 @@ mod tests {
     fn those_of_an_account_come_one_after_the_other() {
         let mut crowded = Crowded::default();
         let mut later = |account: &str, now| crowded.later(account, now);
-        let many: Vec<i64> = (0..250).map(|_| later("many", 1_000)).collect();
+        let many: Vec<i64> = (0..1_000).map(|_| later("many", 1_000)).collect();
         let count = |secs: i64| many.iter().filter(|later| **later == secs).count();
-        assert_eq!([count(5), count(6), count(7)], [100, 100, 50]);
-        assert_eq!(later("other", 1_000), 5);
+        assert_eq!([count(2), count(3), count(4)], [400, 400, 200]);
+        assert_eq!(later("other", 1_000), 2);
         // Those behind them come after them, and nobody waits for those who are over.
-        assert_eq!(later("many", 1_001), 6);
-        assert_eq!(later("many", 1_010), 5);
+        assert_eq!(later("many", 1_001), 3);
+        assert_eq!(later("many", 1_010), 2);
     }
 }

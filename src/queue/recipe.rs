@@ -15,6 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use shards::rt::Turns;
 use shards::segments::{BodyId, Location};
 use shards::storage::Shard;
 use webapi::template::{Defaults, Parts, Template};
@@ -82,6 +83,8 @@ pub struct Recipe {
     begin: u64,
     /// The template, once somebody has read it.
     pub template: OnceCell<(Arc<Template>, Arc<Defaults>)>,
+    /// Of those who read it: the others wait for the first, of thousands that begin at once.
+    pub reading: Rc<Turns>,
     /// So many of the next messages are too much for the core, for all we know.
     pub heavy: Cell<u8>,
 }
@@ -99,6 +102,7 @@ impl Recipe {
             places: Vec::new(),
             begin: 0,
             template: OnceCell::new(),
+            reading: Rc::default(),
             heavy: Cell::new(0),
         };
         let damaged = || StoreError::Row(format!("the recipe of queue entry {}", body.0));
