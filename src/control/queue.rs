@@ -10,7 +10,7 @@ use super::commands::{Control, OTHER_ANSWER};
 use super::protocol::{PAGE_MAX, QueuePosition};
 use crate::calls::{ControlAnswer, ControlCall};
 use crate::queue::id::QueueId;
-use crate::queue::rows::{Attempt, Stored};
+use crate::queue::rows::{Attempt, AttemptStage, Stored};
 use crate::queue::{Deed, Done, Filter, Place};
 
 type Item<'a> = &'a mut dyn FnMut(Value) -> Result<(), String>;
@@ -232,6 +232,7 @@ pub(super) fn attempt(attempt: &Attempt) -> Value {
         "code": attempt.code,
         "enhanced": attempt.enhanced.map(|(a, b, c)| format!("{a}.{b}.{c}")),
         "text": attempt.text,
+        "stage": attempt.stage.map(AttemptStage::word),
     })
 }
 

@@ -23,9 +23,10 @@ use super::transaction::{RecipientResult, Terms, transact};
 use super::{ROOM, local, outcome, shaping, suppressed};
 use crate::percore::{PerCore, monotonic};
 use crate::queue::retry::Verdict;
-use crate::queue::rows::Attempt;
+use crate::queue::rows::{Attempt, AttemptStage};
 use crate::queue::{Content, Message, Work};
 use crate::recipes::{self, NotMade, Signed};
+use crate::settings::ReplyStage;
 use crate::store::StoreError;
 
 impl Dispatch {
@@ -223,7 +224,7 @@ impl Dispatch {
             Err(NoContent::Over(verdict, enhanced, text)) => {
                 let all = |index: &u32| {
                     let result = RecipientResult::ours(*index, verdict, enhanced, text.clone());
-                    outcome(result, at, began, "")
+                    outcome(result, at, began, "", false)
                 };
                 site.give_back();
                 return (work.recipients.iter().map(all).collect(), true);
@@ -339,8 +340,11 @@ impl Dispatch {
                 site.accepted(1);
             }
             let has_results = !done.results.is_empty();
+            // What is said of a message is said of all whom it went to.
+            let of_data = |r: &&RecipientResult| r.stage == ReplyStage::Data && r.code > 0;
+            let is_shared = done.results.iter().filter(of_data).count() > 1;
             let results = done.results.into_iter();
-            outcomes.extend(results.map(|result| outcome(result, at, began, &remote)));
+            outcomes.extend(results.map(|r| outcome(r, at, began, &remote, is_shared)));
             left = done.left;
             // Those who were too many have their turn in another transaction; if nobody was taken, later.
             if !left.is_empty() && !has_results {
@@ -408,7 +412,21 @@ async fn leave(link: &mut Option<Link>) {
     }
 }
 
-fn outcome(result: RecipientResult, at: i64, began: Instant, remote: &str) -> Outcome {
+fn outcome(
+    result: RecipientResult,
+    at: i64,
+    began: Instant,
+    remote: &str,
+    is_shared: bool,
+) -> Outcome {
+    let stage = match result.stage {
+        ReplyStage::Connect => AttemptStage::Connect,
+        ReplyStage::Hello => AttemptStage::Hello,
+        ReplyStage::Mail => AttemptStage::Mail,
+        ReplyStage::Recipient => AttemptStage::Recipient,
+        ReplyStage::Data if is_shared => AttemptStage::SharedData,
+        ReplyStage::Data => AttemptStage::Data,
+    };
     Outcome {
         index: result.index,
         verdict: result.verdict,
@@ -419,6 +437,7 @@ fn outcome(result: RecipientResult, at: i64, began: Instant, remote: &str) -> Ou
             code: result.code,
             enhanced: result.enhanced,
             text: result.text,
+            stage: (result.code > 0).then_some(stage),
         },
     }
 }
@@ -432,7 +451,7 @@ fn failed(index: u32, error: &Unconnected, at: i64, began: Instant) -> Outcome {
         text: error.text.clone(),
         stage: error.stage,
     };
-    outcome(result, at, began, &error.remote)
+    outcome(result, at, began, &error.remote, false)
 }
 
 /// An attempt under way: a stop waits for it, for what was sent and not recorded is sent again.

@@ -320,6 +320,7 @@ impl Dispatch {
                 code: end.code,
                 enhanced: Some(end.enhanced),
                 text: end.text.clone(),
+                stage: None,
             },
         };
         let outcomes = work.recipients.iter().map(outcome).collect();

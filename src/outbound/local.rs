@@ -99,6 +99,7 @@ pub(super) async fn attempt(
                 code,
                 enhanced,
                 text,
+                stage: None,
             },
         });
     }

@@ -108,6 +108,7 @@ pub(super) async fn suppress(core: &Rc<PerCore>, work: Work, reasons: HashMap<u3
                     text: format!(
                         "not sent: the address is on your account's suppression list ({reason})"
                     ),
+                    stage: None,
                 },
             })
         })

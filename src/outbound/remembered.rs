@@ -147,6 +147,7 @@ mod tests {
             code,
             enhanced: None,
             text: String::new(),
+            stage: None,
         };
         let mut row = RecipientRow::fresh(&crate::queue::rows::tests::message());
         for (remote, code) in [

@@ -457,6 +457,8 @@ impl Run<'_> {
                         refused_sender = Some(reply);
                     }
                 }
+                // What follows from it says nothing, also if the server leaves before all is said.
+                Event::Recipient { .. } if refused_sender.is_some() => (),
                 Event::Recipient { index, reply } => {
                     if let Some(place) = self.results.get_mut(index) {
                         *place = Some(reply);
@@ -469,8 +471,6 @@ impl Run<'_> {
                 Event::Refused(reply) => {
                     let all_refused = || self.results.iter().flatten().all(|r| !r.is_positive());
                     if let Some(sender) = refused_sender {
-                        // What followed from it says nothing.
-                        self.results.fill(None);
                         self.stage = ReplyStage::Mail;
                         return Ok(Some(sender));
                     }

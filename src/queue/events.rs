@@ -10,13 +10,13 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-use dsn::{Bounce, BounceClass};
+use dsn::{Bounce, BounceClass, Hardness, Suppression};
 use serde::{Deserialize, Serialize};
 use shards::rt::Turns;
 use shards::storage::{Batch, Shard};
 
 use super::hooks::HooksTurn;
-use super::rows::{Attempt, MessageRow, RecipientRow, State};
+use super::rows::{Attempt, AttemptStage, MessageRow, RecipientRow, State};
 use super::warm_up::WarmUpKey;
 use super::{hooks, retired, returned, suppression};
 use crate::settings::Settings;
@@ -243,7 +243,41 @@ impl Event {
 /// A failed attempt, judged.
 pub(super) fn bounce(attempt: &Attempt) -> Bounce {
     let status = attempt.enhanced.map(status);
-    Bounce::of(smtp::Code::new(attempt.code), status, &attempt.text)
+    let judged = Bounce::of(smtp::Code::new(attempt.code), status, &attempt.text);
+    if may_be_about_recipient(attempt) {
+        return judged;
+    }
+    let class = match judged.class {
+        BounceClass::InvalidMailbox
+        | BounceClass::InvalidDomain
+        | BounceClass::MailboxDisabled
+        | BounceClass::MailboxFull => {
+            // A code that speaks of the recipient where it answers RCPT does not elsewhere: 552 to MAIL is about the size.
+            Bounce::of(None, status, &attempt.text).class
+        }
+        class => class,
+    };
+    Bounce {
+        class,
+        hardness: Hardness::Soft,
+        suppression: Suppression::Never,
+    }
+}
+
+/// Whether what a server said can be about the recipient's address. RFC 5321 4.3.2 has 550, 552 and 553 as replies to MAIL, where no recipient was named
+/// yet, and 550, 552 and 554 as what may be said to a message as a whole; RFC 3463 3.2 and 3.3: X.1.Y and X.2.Y are about addresses and mailboxes.
+fn may_be_about_recipient(attempt: &Attempt) -> bool {
+    match attempt.stage {
+        // Of rows of before nothing better is known.
+        None | Some(AttemptStage::Recipient) => true,
+        Some(AttemptStage::Data) => matches!(attempt.enhanced, Some((_, 1 | 2, _))),
+        Some(
+            AttemptStage::Connect
+            | AttemptStage::Hello
+            | AttemptStage::Mail
+            | AttemptStage::SharedData,
+        ) => false,
+    }
 }
 
 /// RFC 3463, as rows have it.

@@ -121,6 +121,7 @@ mod tests {
             code: 451,
             enhanced: Some((4, 7, 1)),
             text: "come later".into(),
+            stage: None,
         });
         row.attempts += 1;
     }

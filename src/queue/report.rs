@@ -307,6 +307,7 @@ mod tests {
             code,
             enhanced,
             text: "as it is".into(),
+            stage: None,
         }
     }
 

@@ -19,7 +19,7 @@ use shards::storage::{Batch, Shard};
 
 use super::events::{Event, EventKind, Interest, Question, Writing, changing};
 use super::returned::{self, ReturnedResult, clue_keys};
-use super::rows::Attempt;
+use super::rows::{Attempt, EarlierAttempt};
 use super::select::{domain_of, has, same_domain};
 use super::warm_up::WarmUpKey;
 use crate::store::{StoreError, rows};
@@ -69,14 +69,65 @@ pub struct RetiredRow {
     pub from_id: String,
 }
 
-/// Reads a row. The first version had neither subject nor fromid.
-fn decode_row(bytes: &[u8]) -> Result<RetiredRow, StoreError> {
-    match bytes.split_first() {
-        Some((&FIRST, rest)) => {
-            // Two texts without octets.
-            let now = [&[VERSION], rest, &[0, 0]].concat();
-            rows::decode_version(VERSION, &now, what)
+/// A row as it was before attempts said to what the server answered.
+#[derive(Deserialize)]
+struct Second {
+    id: u64,
+    result: EventKind,
+    at: i64,
+    message_id: String,
+    envid: Option<String>,
+    reverse_path: String,
+    recipient: String,
+    orcpt: Option<String>,
+    recipients: u32,
+    accepted: i64,
+    size: u64,
+    attempts: u32,
+    text: String,
+    class: String,
+    history: Vec<EarlierAttempt>,
+    warm_up: Option<WarmUpKey>,
+    returned: Vec<ReturnedResult>,
+    extra: BTreeMap<String, String>,
+    subject: String,
+    from_id: String,
+}
+
+impl From<Second> for RetiredRow {
+    fn from(row: Second) -> RetiredRow {
+        RetiredRow {
+            id: row.id,
+            result: row.result,
+            at: row.at,
+            message_id: row.message_id,
+            envid: row.envid,
+            reverse_path: row.reverse_path,
+            recipient: row.recipient,
+            orcpt: row.orcpt,
+            recipients: row.recipients,
+            accepted: row.accepted,
+            size: row.size,
+            attempts: row.attempts,
+            text: row.text,
+            class: row.class,
+            history: row.history.into_iter().map(Attempt::from).collect(),
+            warm_up: row.warm_up,
+            returned: row.returned,
+            extra: row.extra,
+            subject: row.subject,
+            from_id: row.from_id,
         }
+    }
+}
+
+/// Reads a row. The first version had neither subject nor fromid, the second not to what servers answered.
+fn decode_row(bytes: &[u8]) -> Result<RetiredRow, StoreError> {
+    let second = |bytes: &[u8]| rows::decode_version(SECOND, bytes, what).map(Second::into);
+    match bytes.split_first() {
+        // Two texts without octets.
+        Some((&FIRST, rest)) => second(&[&[SECOND], rest, &[0, 0]].concat()),
+        Some((&SECOND, _)) => second(bytes),
         _ => rows::decode_version(VERSION, bytes, what),
     }
 }
@@ -436,7 +487,8 @@ async fn erase(shard: &Rc<Shard>, account: &str, end: i64, most: u64) -> Result<
 
 /// Recipients of an account that are kept, about: more are there for an hour at most.
 pub const RETIRED_MAX: u64 = 1_000_000;
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
+const SECOND: u8 = 2;
 const FIRST: u8 = 1;
 /// Accounts that a page looks at.
 const ACCOUNTS_OF_PAGE: usize = 100;

@@ -219,6 +219,7 @@ mod tests {
             code: 451,
             enhanced: None,
             text: "later".into(),
+            stage: None,
         }
     }
 

@@ -321,6 +321,63 @@ pub struct Attempt {
     pub enhanced: Option<(u8, u16, u16)>,
     /// Its words, or ours.
     pub text: String,
+    /// To what it said so; none: it said nothing, or nobody noted it.
+    pub stage: Option<AttemptStage>,
+}
+
+/// To what a server said what came of an attempt. Rows have these by their positions: another one comes last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AttemptStage {
+    /// To the connection.
+    Connect,
+    /// To EHLO, STARTTLS, AUTH.
+    Hello,
+    /// To MAIL.
+    Mail,
+    /// To RCPT.
+    Recipient,
+    /// To DATA or the message, which went to this recipient alone.
+    Data,
+    /// The same, of a message that went to several at once.
+    SharedData,
+}
+
+impl AttemptStage {
+    /// For operators and programs: the words of traffic shaping's rules.
+    pub fn word(self) -> &'static str {
+        match self {
+            AttemptStage::Connect => "connect",
+            AttemptStage::Hello => "hello",
+            AttemptStage::Mail => "mail",
+            AttemptStage::Recipient => "recipient",
+            AttemptStage::Data | AttemptStage::SharedData => "data",
+        }
+    }
+}
+
+/// An attempt as rows had it that did not say to what the server answered.
+#[derive(Deserialize)]
+pub(super) struct EarlierAttempt {
+    at: i64,
+    took_ms: u32,
+    remote: String,
+    code: u16,
+    enhanced: Option<(u8, u16, u16)>,
+    text: String,
+}
+
+impl From<EarlierAttempt> for Attempt {
+    fn from(earlier: EarlierAttempt) -> Attempt {
+        Attempt {
+            at: earlier.at,
+            took_ms: earlier.took_ms,
+            remote: earlier.remote,
+            code: earlier.code,
+            enhanced: earlier.enhanced,
+            text: earlier.text,
+            stage: None,
+        }
+    }
 }
 
 /// A message as it is stored, with its number.
@@ -441,7 +498,7 @@ pub fn encode_recipient(row: &RecipientRow) -> Vec<u8> {
 }
 
 /// Reads it. The first version ended with the history, the second knew no events, the third nothing of retries, the fourth not from
-/// where it was delivered.
+/// where it was delivered, the fifth not to what servers answered.
 pub fn decode_recipient(
     bytes: &[u8],
     name: impl FnOnce() -> String,
@@ -453,7 +510,7 @@ pub fn decode_recipient(
         next: i64,
         delay_told: bool,
         owes: Option<Owed>,
-        history: Vec<Attempt>,
+        history: Vec<EarlierAttempt>,
     }
     #[derive(Deserialize)]
     struct Second {
@@ -473,9 +530,21 @@ pub fn decode_recipient(
         third: Third,
         retries: Retries,
     }
-    let (mut events, mut retries) = (Vec::new(), Retries::default());
+    #[derive(Deserialize)]
+    struct Fifth {
+        fourth: Fourth,
+        warm_up: Option<WarmUpKey>,
+    }
+    let (mut events, mut retries, mut warm_up) = (Vec::new(), Retries::default(), None);
     let second = match bytes.first() {
         Some(&RECIPIENT_VERSION) => return rows::decode_version(RECIPIENT_VERSION, bytes, name),
+        Some(&RECIPIENT_FIFTH) => {
+            let fifth: Fifth = rows::decode_version(RECIPIENT_FIFTH, bytes, name)?;
+            warm_up = fifth.warm_up;
+            retries = fifth.fourth.retries;
+            events = fifth.fourth.third.events;
+            fifth.fourth.third.second
+        }
         Some(&RECIPIENT_FOURTH) => {
             let fourth: Fourth = rows::decode_version(RECIPIENT_FOURTH, bytes, name)?;
             retries = fourth.retries;
@@ -503,14 +572,14 @@ pub fn decode_recipient(
         next: first.next,
         delay_told: first.delay_told,
         owes: first.owes,
-        history: first.history,
+        history: first.history.into_iter().map(Attempt::from).collect(),
         transport: second.transport,
         require_tls: second.require_tls,
         held_by: second.held_by,
         given_up: second.given_up,
         events,
         retries,
-        warm_up: None,
+        warm_up,
     })
 }
 
@@ -522,7 +591,8 @@ const MESSAGE_THIRD: u8 = 3;
 const MESSAGE_SECOND: u8 = 2;
 /// How a row says that there is none, of an option and of a map.
 const NOTHING: u8 = 0;
-const RECIPIENT_VERSION: u8 = 5;
+const RECIPIENT_VERSION: u8 = 6;
+const RECIPIENT_FIFTH: u8 = 5;
 const RECIPIENT_FOURTH: u8 = 4;
 const RECIPIENT_THIRD: u8 = 3;
 const RECIPIENT_SECOND: u8 = 2;
@@ -624,6 +694,7 @@ pub(crate) mod tests {
             code: 451,
             enhanced: Some((4, 7, 1)),
             text: "later".into(),
+            stage: Some(AttemptStage::SharedData),
         };
         let row = RecipientRow {
             state: State::Held,
@@ -660,17 +731,25 @@ pub(crate) mod tests {
         };
         let bytes = encode_recipient(&row);
         assert_eq!(decode_recipient(&bytes, String::new).unwrap(), row);
+        let mut row = row;
+        row.history[0].stage = None;
+        let before = &row.history[0];
+        let history = [(
+            (before.at, before.took_ms, &before.remote),
+            (before.code, before.enhanced, &before.text),
+        )];
+        let history = &history[..];
         let first = rows::encode(&(
             row.state,
             row.attempts,
             row.next,
             row.delay_told,
             row.owes,
-            &row.history,
+            history,
         ));
         let fields = (
             (row.state, row.attempts, row.next, row.delay_told, row.owes),
-            &row.history,
+            history,
             &row.transport,
             row.require_tls,
             &row.held_by,
@@ -679,6 +758,9 @@ pub(crate) mod tests {
         let second = rows::encode_version(2, &fields);
         let third = rows::encode_version(3, &(&fields, &row.events));
         let fourth = rows::encode_version(4, &(&fields, &row.events, &row.retries));
+        let fifth = (&fields, &row.events, &row.retries, &row.warm_up);
+        let fifth = rows::encode_version(5, &fifth);
+        assert_eq!(decode_recipient(&fifth, String::new).unwrap(), row);
         let expected = RecipientRow {
             warm_up: None,
             ..row
@@ -728,6 +810,7 @@ pub(crate) mod tests {
                 code: 0,
                 enhanced: None,
                 text: String::new(),
+                stage: None,
             });
         }
         assert_eq!(row.history.len(), HISTORY_MAX);

@@ -568,6 +568,7 @@ const SLICE: usize = 500;
 
 #[cfg(test)]
 mod tests {
+    use super::super::rows::AttemptStage;
     use super::*;
 
     #[test]
@@ -604,6 +605,7 @@ mod tests {
             code,
             enhanced,
             text: text.into(),
+            stage: None,
         }
     }
 
@@ -628,6 +630,44 @@ mod tests {
             ..attempt(550, None, "no")
         };
         assert_eq!(judged(&ours), Suppression::Never);
+    }
+
+    #[test]
+    fn what_is_said_to_something_else_than_the_recipient_is_not_about_the_address() {
+        use AttemptStage::*;
+        let at = |stage, code, enhanced| {
+            let attempt = Attempt {
+                stage: Some(stage),
+                ..attempt(code, enhanced, "no")
+            };
+            (bounce(&attempt).class, judged(&attempt))
+        };
+        let (at_once, repeats, never) = (
+            Suppression::AtOnce,
+            Suppression::AfterRepeats,
+            Suppression::Never,
+        );
+        let unknown = BounceClass::Unknown;
+        for stage in [Connect, Hello, Mail, SharedData, Data] {
+            for code in [521, 550, 551, 552, 553, 554, 556] {
+                let (class, judged) = at(stage, code, None);
+                assert_eq!((class, judged), (unknown, never), "{stage:?} {code}");
+            }
+        }
+        let gone = Some((5, 1, 1));
+        for stage in [Connect, Hello, Mail, SharedData] {
+            assert_eq!(at(stage, 550, gone).1, never, "{stage:?}");
+        }
+        assert_eq!(at(Recipient, 550, None), (unknown, at_once));
+        assert_eq!(at(Recipient, 554, None), (unknown, repeats));
+        assert_eq!(at(Recipient, 553, None).1, at_once);
+        // Servers that look for the mailbox when the message is there.
+        assert_eq!(at(Data, 550, gone), (BounceClass::InvalidMailbox, at_once));
+        let full = (BounceClass::MailboxFull, repeats);
+        assert_eq!(at(Data, 552, Some((5, 2, 2))), full);
+        assert_eq!(at(Data, 550, Some((5, 7, 1))).1, never);
+        // That the sender is refused is X.1.Y too.
+        assert_eq!(at(Data, 553, Some((5, 1, 8))).1, never);
     }
 
     #[test]

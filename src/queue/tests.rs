@@ -111,6 +111,7 @@ async fn record(work: Work, verdict: Verdict) {
                 code: 451,
                 enhanced: None,
                 text: "later".into(),
+                stage: None,
             };
             let parts = (&schedule, 7, NOW.get());
             let row = message.recipient(*index);
@@ -590,6 +591,7 @@ async fn answered(work: Work, verdict: Verdict, code: u16) {
                 code,
                 enhanced: None,
                 text: "so it is".into(),
+                stage: None,
             };
             let parts = (&schedule, 7, NOW.get());
             let row = message.recipient(*index);

@@ -566,6 +566,7 @@ fn spellings_of_one_address_in_a_message_are_one_failure() {
                     code: 554,
                     enhanced: None,
                     text: "no".into(),
+                    stage: None,
                 }];
             }
         };
@@ -580,25 +581,43 @@ fn spellings_of_one_address_in_a_message_are_one_failure() {
 }
 
 #[test]
-fn rows_of_the_first_version_are_read() {
+fn rows_of_earlier_versions_are_read() {
     with_sent(async |sent| {
-        sent.ends(|_| ()).await;
+        let told = |event: &mut events::Event| {
+            event.history = vec![Attempt {
+                at: 1_000,
+                took_ms: 1,
+                remote: "mx.one.example".into(),
+                code: 451,
+                enhanced: None,
+                text: "come again later".into(),
+                stage: None,
+            }];
+        };
+        sent.ends(told).await;
         let now = sent.row(7).await;
         let prefix = b"Hanna\0t".to_vec();
         let rows = sent.shard.scan(prefix.clone(), prefix, 2).await.unwrap();
         let (key, row) = &rows[0];
+        assert_eq!(row[0], 3);
+        // The attempt ended with its text.
+        let words = b"come again later";
+        let at = row.windows(words.len()).position(|w| w == words).unwrap() + words.len();
+        assert_eq!(row[at], 0);
+        let second = [&[2], &row[1..at], &row[at + 1..]].concat();
         // Subject and fromid, both empty, came last.
-        let (end, before) = row.split_at(row.len() - 2);
-        assert_eq!((row[0], before), (2, &[0, 0][..]));
-        let mut batch = Batch::default();
-        batch.put(key.clone(), [&[1], &end[1..]].concat());
-        let permit = sent
-            .shard
-            .permit(100, false, std::time::Duration::from_secs(10));
-        sent.shard
-            .commit(permit.await.unwrap(), batch)
-            .await
-            .unwrap();
-        assert_eq!(sent.row(7).await, now);
+        let (end, before) = second.split_at(second.len() - 2);
+        assert_eq!(before, [0, 0]);
+        let first = [&[1], &end[1..]].concat();
+        for row in [second, first] {
+            let mut batch = Batch::default();
+            batch.put(key.clone(), row);
+            let permit = sent
+                .shard
+                .permit(100, false, std::time::Duration::from_secs(10));
+            let committed = sent.shard.commit(permit.await.unwrap(), batch).await;
+            committed.unwrap();
+            assert_eq!(sent.row(7).await, now);
+        }
     });
 }

@@ -79,6 +79,9 @@ pub struct Attempt {
     pub enhanced: Option<String>,
     /// Its words, or ours.
     pub text: String,
+    /// To what it said so: `connect`, `hello` (EHLO, STARTTLS, AUTH), `mail`, `recipient`, `data` (DATA or the message); `null`: it said nothing, or
+    /// that was not noted.
+    pub stage: Option<String>,
 }
 
 /// A report that came back.

@@ -431,6 +431,7 @@ fn attempt(attempt: &AttemptRow) -> Attempt {
         code: Some(attempt.code).filter(|code| *code > 0),
         enhanced: attempt.enhanced.map(enhanced),
         text: attempt.text.clone(),
+        stage: attempt.stage.map(|stage| stage.word().to_string()),
     }
 }
 
