@@ -36,7 +36,7 @@ impl PerCore {
                 let pause = self.queue.pause(&stored, index, &row);
                 let beside = Beside {
                     is_under_way: self.queue.is_under_way(shard, stored.body, index),
-                    pause: pause.as_deref(),
+                    pause: pause.as_ref(),
                 };
                 (index, queue::reason(&stored.message, &row, beside, now))
             };

@@ -155,7 +155,7 @@ impl Read {
         let returned = self.incoming.returned.as_ref();
         let message_id = returned.and_then(|r| r.message_id()).map(Clue::MessageId);
         let token = returned.and_then(|r| r.header().first(TOKEN_FIELD));
-        let token = token.and_then(|field| from_ids.decode(field.text().trim()));
+        let token = token.and_then(|field| from_ids.decode_token(field.text().trim()));
         let token = token.map(|first| Clue::Message(first.get()));
         token.into_iter().chain(envid).chain(message_id).collect()
     }

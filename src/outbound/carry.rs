@@ -282,10 +282,14 @@ impl Dispatch {
                             return (outcomes, true);
                         }
                         let facts = (error.code, error.enhanced, error.text.as_str());
+                        let reason = match error.code {
+                            0 => error.text.clone(),
+                            _ => shaping::words(facts),
+                        };
                         let judged = shaping::judge(site, &shape, error.stage, facts);
                         if judged.is_none()
                             && error.overload
-                            && site.is_refused_beside_others(&error.text, is_anew)
+                            && site.is_refused_beside_others(&reason, is_anew)
                         {
                             // The message was not tried, and is not put off for it.
                             work.later = 0;
@@ -306,7 +310,7 @@ impl Dispatch {
                             site.give_back();
                             return (outcomes, true);
                         }
-                        site.unreachable(&error.text);
+                        site.unreachable(&reason);
                         site.give_back();
                         return (outcomes, false);
                     }

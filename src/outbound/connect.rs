@@ -17,7 +17,7 @@ use smtp::client::Event;
 use smtp::{HelloKind, Reply};
 use tls_rpt::ResultType;
 
-use super::destination::{Destination, Host};
+use super::destination::{Destination, Host, is_own_name};
 use super::link::{Link, Lost, Times, remote, said, words};
 use super::login::{Refused, log_in};
 use super::remembered::{self, Answered};
@@ -544,7 +544,7 @@ impl Call<'_> {
             }
             other => return Err(out_of_turn(&other)),
         }
-        self.hello(&mut link, own).await?;
+        self.hello(&mut link).await?;
         let offered = link.session.extensions().starttls;
         match security {
             Security::Must if !offered => {
@@ -570,22 +570,21 @@ impl Call<'_> {
                 }
                 self.shake_hands(&mut link, times, cell).await?;
                 link.session.tls_started();
-                self.hello(&mut link, own).await?;
+                self.hello(&mut link).await?;
             }
             _ => (),
         }
         Ok(link)
     }
 
-    async fn hello(&self, link: &mut Link, own: &str) -> Result<(), Trouble> {
+    async fn hello(&self, link: &mut Link) -> Result<(), Trouble> {
         for kind in [HelloKind::Extended, HelloKind::Plain] {
             link.session.hello(kind);
             match link.next().await? {
                 Event::Hello(reply) if reply.is_positive() => {
                     let name = reply.text.split_ascii_whitespace().next();
-                    let is_ours = name.is_some_and(|name| name.eq_ignore_ascii_case(own));
                     link.helo = name.unwrap_or_default().to_owned();
-                    if is_ours && own != "localhost" {
+                    if is_own_name(self.core, &link.helo) {
                         return Err(Trouble::Loop);
                     }
                     return Ok(());

@@ -202,8 +202,7 @@ pub(super) async fn find(core: &Rc<PerCore>, line: &str) -> Result<Hop, Ended> {
     };
     match mx_hosts(&core.resolver, &name, &mut number).await {
         MxOutcome::Hosts(found) => {
-            let own = own_names(core);
-            let is_own = |host: &Name| own.iter().any(|own| own == host.as_str());
+            let is_own = |host: &Name| is_own_name(core, host.as_str());
             let ours = found
                 .groups
                 .iter()
@@ -259,14 +258,18 @@ pub(super) async fn find(core: &Rc<PerCore>, line: &str) -> Result<Hop, Ended> {
     }
 }
 
-/// Names of this server.
-fn own_names(core: &PerCore) -> Vec<String> {
+/// Whether a name is one of this server's: that with which its listeners greet, and those under which it sends.
+pub(super) fn is_own_name(core: &PerCore, name: &str) -> bool {
     let live = core.live();
     let server = &live.settings.server;
-    let mut names = vec![server.hostname().to_owned()];
-    names.extend(server.outbound.ehlo_name.as_ref().map(ToString::to_string));
-    names.retain(|name| name != "localhost");
-    names
+    let members = server.pool.values().flat_map(|pool| pool.member.values());
+    let sends_as = [server.outbound.ehlo_name.as_ref()]
+        .into_iter()
+        .chain(server.transport.values().map(|t| t.ehlo_name.as_ref()))
+        .chain(members.map(|member| member.ehlo_name.as_ref()));
+    let sends_as = sends_as.flatten().map(|name| name.as_str());
+    let mut own = [server.hostname()].into_iter().chain(sends_as);
+    name != "localhost" && own.any(|own| own.eq_ignore_ascii_case(name))
 }
 
 fn name_of(domain: &str) -> Result<Name, Ended> {

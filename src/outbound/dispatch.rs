@@ -22,7 +22,7 @@ use crate::percore::{PerCore, monotonic};
 use crate::queue::retry::Verdict;
 use crate::queue::rows::Attempt;
 use crate::queue::sites::{Lent, SiteReport};
-use crate::queue::{self, Operation, Work, all};
+use crate::queue::{self, Operation, Pause, Work, all};
 
 /// Begins to send what is in the queue of this core.
 pub fn start(core: &Rc<PerCore>) {
@@ -259,13 +259,14 @@ impl Dispatch {
     }
 
     /// Why mail waits, and until when at least.
-    fn until(&self, pause: Duration, reason: &str) -> String {
+    fn until(&self, pause: Duration, reason: &str) -> Pause {
         let secs = i64::try_from(pause.as_secs()).unwrap_or(i64::MAX);
         let at = self.core.wall_clock().saturating_add(secs);
-        format!(
-            "{reason}; nothing goes there before {}",
-            MessageDate::utc(at)
-        )
+        let date = MessageDate::utc(at);
+        Pause {
+            words: format!("{reason}; nothing goes there before {date}"),
+            until: Some(at),
+        }
     }
 
     /// What a line's domain demands is not met, though others may send to the site.
@@ -425,9 +426,9 @@ impl Dispatch {
         let reason = match (&lent.pause, &lent.messages) {
             (Some((pause, reason)), _) => Some(self.until(*pause, reason)),
             (None, Some(messages)) if (messages.count as usize) < ready => {
-                Some(messages.reason.clone())
+                Some(Pause::because(messages.reason.clone()))
             }
-            _ => site.held(),
+            _ => site.held().map(Pause::because),
         };
         self.core.queue.set_reason(&site.name, reason);
         // What is there was given back since it asked.
@@ -611,7 +612,7 @@ impl Dispatch {
             return outcome::expire(&self.core, work).await;
         }
         let reason = self.core.queue.reason(line);
-        let reason = reason.unwrap_or_else(|| "many wait before it".to_owned());
+        let reason = reason.map_or_else(|| "many wait before it".to_owned(), |p| p.words);
         let end = Ended {
             verdict: Verdict::Temporary,
             code: 0,

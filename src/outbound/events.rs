@@ -28,7 +28,7 @@ use crate::store::StoreError;
 
 /// Has the account of a message told what it has still to hear of it. Does not wait.
 pub(super) fn carry(core: &Rc<PerCore>, message: &Rc<Message>) {
-    if message.events().is_empty() {
+    if !message.owes_events() {
         return;
     }
     let key = (message.shard().id().0, message.body.0);
@@ -162,7 +162,9 @@ impl Line<'_> {
             };
             let mut owed = Vec::new();
             let mut subject: Option<String> = None;
-            for (index, row, event) in message.events() {
+            // One more than fits says that there are more.
+            let most = EVENTS_MAX - load.events.len() + 1;
+            for (index, row, event) in message.events(most) {
                 if load.events.len() == EVENTS_MAX {
                     self.put((shard, body));
                     break;

@@ -58,7 +58,8 @@ pub(super) fn said(done: &Transacted) -> String {
     refused.map(of_result).or_else(of_loss).unwrap_or_default()
 }
 
-fn words((code, enhanced, text): Facts<'_>) -> String {
+/// A reply in words.
+pub(super) fn words((code, enhanced, text): Facts<'_>) -> String {
     let mut words = Vec::new();
     if code > 0 {
         words.push(code.to_string());

@@ -3,6 +3,8 @@
 //! It is not stored: it is the recipient's number and eight octets of zero, encrypted as one block of AES-128 (FIPS 197) with a key of the data
 //! directory, in the 26 letters of lower-case base32hex (RFC 4648 7, without padding). Whoever has not seen one can't make one up: of 2^64 texts
 //! one decodes. Case does not matter, for there are servers that change the case of localparts, which RFC 5321 2.4 forbids.
+//! The token in a message's header is made the same way, but with another mark in place of the zeros: all who get to read the message see it, and
+//! none of them shall know a fromid by it.
 //! Input to `decode` is a stranger's. Not here: whose mail gets one (`smtp_server`), what a report that comes to one means.
 
 use std::fs;
@@ -74,8 +76,18 @@ impl FromIds {
 
     /// The fromid of a recipient.
     pub fn encode(&self, id: QueueId) -> String {
+        self.write(id, FROMID_MARK)
+    }
+
+    /// The token of a message, by its first recipient.
+    pub fn token(&self, first: QueueId) -> String {
+        self.write(first, TOKEN_MARK)
+    }
+
+    fn write(&self, id: QueueId, mark: u64) -> String {
         let mut block = [0; BLOCK];
         block[..8].copy_from_slice(&id.get().to_be_bytes());
+        block[8..].copy_from_slice(&mark.to_be_bytes());
         let mut block = block.into();
         self.block.encrypt_block(&mut block);
         // 128 bits, and two of zero behind them.
@@ -90,6 +102,18 @@ impl FromIds {
 
     /// The recipient of a fromid; none: this directory has made no such one.
     pub fn decode(&self, text: &str) -> Option<QueueId> {
+        let (id, mark) = self.read(text)?;
+        (mark == FROMID_MARK).then_some(id)
+    }
+
+    /// The first recipient of a token's message; none: this directory has made no such one.
+    pub fn decode_token(&self, text: &str) -> Option<QueueId> {
+        let (id, mark) = self.read(text)?;
+        // Messages of before have a fromid there.
+        matches!(mark, TOKEN_MARK | FROMID_MARK).then_some(id)
+    }
+
+    fn read(&self, text: &str) -> Option<(QueueId, u64)> {
         let (last, letters) = text.as_bytes().split_last()?;
         if letters.len() != LETTERS_MAX {
             return None;
@@ -106,11 +130,7 @@ impl FromIds {
         let mut block = bits.to_be_bytes().into();
         self.block.decrypt_block(&mut block);
         let block = u128::from_be_bytes(block.into());
-        // The zeros.
-        if block as u64 != 0 {
-            return None;
-        }
-        QueueId::from_u64((block >> 64) as u64)
+        Some((QueueId::from_u64((block >> 64) as u64)?, block as u64))
     }
 
     /// The reverse-path of a recipient: the fromid behind the separator. None: there is no room for it, or the path is null.
@@ -123,7 +143,7 @@ impl FromIds {
 
 /// The header field by which a report about a message finds it, whatever became of its reverse-path.
 pub fn token_field(from_ids: &FromIds, first: QueueId) -> String {
-    format!("{TOKEN_FIELD}: {}\r\n", from_ids.encode(first))
+    format!("{TOKEN_FIELD}: {}\r\n", from_ids.token(first))
 }
 
 /// Whether a fromid can stand behind a localpart: it has no quotes, whose end would come before it, and stays within RFC 5321 4.5.3.1.1.
@@ -148,8 +168,11 @@ fn value(letter: u8) -> Option<u8> {
     }
 }
 
-/// The header field of a message that holds the fromid of its first recipient.
+/// The header field of a message that holds its token.
 pub const TOKEN_FIELD: &str = "Ringmail-Message";
+/// What stands behind the number.
+const FROMID_MARK: u64 = 0;
+const TOKEN_MARK: u64 = 1;
 const FILE: &str = "fromid";
 const HEAD: &str = "# Made once, by ringmail: by it reports that come back find the mail they are about. Keep it, and keep it secret.\n";
 const KEY: usize = 16;
@@ -196,6 +219,19 @@ mod tests {
             assert_eq!(ids().decode(&text), Some(id));
             assert_eq!(ids().decode(&text.to_uppercase()), Some(id));
         }
+    }
+
+    #[test]
+    fn who_reads_a_message_knows_no_fromid_by_its_token() {
+        let (ids, id) = (ids(), id(3, 77));
+        let (fromid, token) = (ids.encode(id), ids.token(id));
+        assert_eq!(token.len(), LETTERS);
+        assert_eq!(ids.decode_token(&token), Some(id));
+        assert_eq!(ids.decode(&token), None);
+        // What went out before.
+        assert_eq!(ids.decode_token(&fromid), Some(id));
+        assert_eq!(ids.read(&ids.write(id, 2)), Some((id, 2)));
+        assert_eq!(ids.decode_token(&ids.write(id, 2)), None);
     }
 
     #[test]

@@ -22,6 +22,7 @@ use super::hold_rules::HoldRules;
 use super::hooks::{Hooks, hook_event};
 use super::load;
 use super::moved::Moved;
+use super::reason::Pause;
 use super::route::Routes;
 use super::rows::{
     MessageRow, RecipientRow, State, Stored, encode_recipient, message_key, recipient_key,
@@ -42,7 +43,7 @@ pub struct Queue {
     routes: RefCell<Rc<Routes>>,
     waiting: RefCell<Waiting>,
     /// Why those of a line or a site are left there.
-    reasons: RefCell<HashMap<Rc<str>, String>>,
+    reasons: RefCell<HashMap<Rc<str>, Pause>>,
     /// Messages that somebody has in hand: there is one of each, so that its changes are made one after the other.
     open: RefCell<HashMap<(u16, u64), Weak<Message>>>,
     /// Whoever reads takes a turn: thousands of connections may want a message at once, and the threads that read turn away whom they have no
@@ -222,11 +223,12 @@ impl Queue {
     }
 
     /// Why the line of a recipient, or the mail of its account, does not move.
-    pub fn pause(&self, stored: &Stored, index: u32, row: &RecipientRow) -> Option<String> {
+    pub fn pause(&self, stored: &Stored, index: u32, row: &RecipientRow) -> Option<Pause> {
         let recipient = stored.message.recipients.get(index as usize)?;
         let routes = self.routes.borrow().clone();
         let of_line = self.reason(&routes.line(&stored.message, recipient, row));
-        of_line.or_else(|| self.lists.reason(&stored.message.account))
+        let of_list = || self.lists.reason(&stored.message.account);
+        of_line.or_else(|| of_list().map(Pause::because))
     }
 
     /// What is accepted from now on is held by these rules.
@@ -502,7 +504,7 @@ impl Queue {
     }
 
     /// Says why nobody takes those of a line, or of a site, for the time being.
-    pub fn set_reason(&self, name: &Rc<str>, reason: Option<String>) {
+    pub fn set_reason(&self, name: &Rc<str>, reason: Option<Pause>) {
         match reason {
             Some(reason) => self.reasons.borrow_mut().insert(name.clone(), reason),
             None => self.reasons.borrow_mut().remove(name),
@@ -519,7 +521,7 @@ impl Queue {
     }
 
     /// Why those of a line wait though they are due.
-    pub fn reason(&self, line: &str) -> Option<String> {
+    pub fn reason(&self, line: &str) -> Option<Pause> {
         let reasons = self.reasons.borrow();
         let site = self.waiting.borrow().site_of(line);
         let of_site = || reasons.get(&site?);

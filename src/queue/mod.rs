@@ -38,7 +38,7 @@ pub use id::{QueueId, first_of};
 pub use load::{find_recipient, resume};
 pub use messages::{Content, Message, Queue, Work};
 pub use operate::{Deed, Done, Operation, Said, all};
-pub use reason::{Beside, reason};
+pub use reason::{Beside, Pause, reason};
 pub use select::{Filter, Page, Place, same_domain, select};
 
 use std::rc::Rc;

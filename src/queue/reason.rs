@@ -4,13 +4,32 @@ use message::MessageDate;
 
 use super::rows::{Attempt, MessageRow, RecipientRow, State};
 
+/// Why a line does not move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// In words.
+    pub words: String,
+    /// Nothing goes there before this, seconds since 1970; none: that is not known.
+    pub until: Option<i64>,
+}
+
+impl Pause {
+    /// One that says nothing of its end.
+    pub fn because(words: impl Into<String>) -> Pause {
+        Pause {
+            words: words.into(),
+            until: None,
+        }
+    }
+}
+
 /// What is known of a recipient beside its row.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Beside<'a> {
     /// Somebody works on it.
     pub is_under_way: bool,
     /// Why the line that it stands in does not move.
-    pub pause: Option<&'a str>,
+    pub pause: Option<&'a Pause>,
 }
 
 /// Why a recipient is where it is.
@@ -46,13 +65,23 @@ pub fn reason(message: &MessageRow, row: &RecipientRow, beside: Beside<'_>, now:
     }
 }
 
-fn waiting(message: &MessageRow, row: &RecipientRow, pause: Option<&str>, now: i64) -> String {
+fn waiting(message: &MessageRow, row: &RecipientRow, pause: Option<&Pause>, now: i64) -> String {
     let last = row.history.last().map(|last| {
         let at = MessageDate::utc(last.at);
         format!("the last attempt, {at}: {}", told(last))
     });
     let next = MessageDate::utc(row.next);
     let is_later = row.next > now;
+    // When it is due its line may be left alone still.
+    if is_later
+        && let Some(pause) = pause
+        && let Some(until) = pause.until.filter(|until| *until > row.next)
+    {
+        let last = last.map_or_else(String::new, |last| format!("; {last}"));
+        let until = MessageDate::utc(until);
+        return format!("{}{last}; next attempt {until}", pause.words);
+    }
+    let pause = pause.map(|pause| pause.words.as_str());
     match last {
         Some(last) if is_later => format!("{last}; next attempt {next}"),
         Some(last) => format!("{}; {last}", pause.unwrap_or("due, waits for its turn")),
@@ -148,15 +177,35 @@ mod tests {
             "the last attempt, Thu, 1 Jan 1970 00:16:40 +0000: 451 4.7.1 come later (mx.one.example); next attempt Thu, 1 Jan 1970 02:30:00 +0000"
         );
         assert!(why(&row, 9_000).starts_with("due, waits for its turn; the last attempt"));
+        let mut pause = Pause::because("one.example takes no connections");
         let paused = Beside {
             is_under_way: false,
-            pause: Some("one.example takes no connections until 12:00"),
+            pause: Some(&pause),
         };
         assert!(
             reason(&message, &row, paused, 9_000)
-                .starts_with("one.example takes no connections until 12:00; the last attempt")
+                .starts_with("one.example takes no connections; the last attempt")
         );
         assert!(!reason(&message, &row, paused, 5_000).contains("no connections"));
+        // It is tried when both are over.
+        for (until, next) in [(8_000, None), (9_000, None), (9_060, Some("02:31:00"))] {
+            pause.until = Some(until);
+            let paused = Beside {
+                is_under_way: false,
+                pause: Some(&pause),
+            };
+            let said = reason(&message, &row, paused, 5_000);
+            let Some(next) = next else {
+                assert_eq!(said, why(&row, 5_000), "{until}");
+                continue;
+            };
+            assert!(
+                said.starts_with("one.example takes no connections; the last attempt"),
+                "{said}"
+            );
+            let end = format!("; next attempt Thu, 1 Jan 1970 {next} +0000");
+            assert!(said.ends_with(&end), "{said}");
+        }
         let sent = Beside {
             is_under_way: true,
             pause: None,

@@ -140,9 +140,9 @@ pub enum FoundBy {
     Envid,
     /// By its Message-ID.
     MessageId,
-    /// By the number in its header, which its one recipient has seen.
+    /// By the number in its header, which all who got it from its one recipient have seen too; that one is named.
     Token,
-    /// By the number in its header, which all its recipients have seen.
+    /// By the number in its header, which others have seen: it had several recipients, or somebody else is spoken of.
     SharedToken,
 }
 
@@ -159,7 +159,9 @@ impl FoundBy {
         }
     }
 
-    /// Whether only somebody who has seen the message can have said so: the others can be guessed, by other recipients for example.
+    /// Whether it counts as said by who knows: the others can be guessed, by other recipients for example. A fromid stands in the envelope alone,
+    /// so the next hop knows it, and whoever forwards with the reverse-path as it is (RFC 5321 3.9.1) or reads the Return-Path (4.4): that mail to
+    /// the recipient came to nothing is so then, whoever is named. A list has a reverse-path of its own (3.9.2), and hands on the header.
     pub fn is_proof(self) -> bool {
         matches!(self, FoundBy::Fromid | FoundBy::Token)
     }
@@ -395,12 +397,18 @@ async fn of_message(
 ) -> Result<(Option<RetiredRow>, FoundBy), StoreError> {
     let alone = retired::by_number(writing, first).await?;
     let count = alone.as_ref().map_or(0, |row| u64::from(row.recipients));
-    if count <= 1 {
-        return Ok((alone, FoundBy::Token));
-    }
     let named: Vec<String> = (returned.recipients.iter().take(RECIPIENTS_MAX))
         .map(|address| normal(address))
         .collect();
+    if count <= 1 {
+        // Lists, forwards and archives hand the field on: what somebody behind them says of himself is not said of the one it went to.
+        let is_named = |row: &RetiredRow| named.iter().any(|n| is_of(row, n));
+        let by = match alone.as_ref().is_some_and(is_named) {
+            true => FoundBy::Token,
+            false => FoundBy::SharedToken,
+        };
+        return Ok((alone, by));
+    }
     if !named.is_empty() {
         for number in first..first.saturating_add(count.min(OF_MESSAGE_MAX)) {
             let row = retired::by_number(writing, number).await?;

@@ -629,7 +629,7 @@ async fn told(
     let work = queue.take_line(domain, 10).await.unwrap();
     let message = work.message.clone();
     answered(work, verdict, code).await;
-    let owed = message.events().into_iter();
+    let owed = message.events(100).into_iter();
     owed.map(|(index, row, owed)| {
         events::Event::of(&message.row, index, message.id(index), &row, owed)
     })
@@ -658,7 +658,7 @@ fn an_event_is_owed_if_somebody_wants_it_and_holds_its_message() {
         let work = queue.take_line("d.example", 10).await.unwrap();
         let message = work.message.clone();
         answered(work, Verdict::Permanent, 550).await;
-        let owed = message.events();
+        let owed = message.events(100);
         assert_eq!(owed.len(), 1);
         let (index, row, event) = &owed[0];
         let event = events::Event::of(&message.row, *index, message.id(0), row, *event);
@@ -680,7 +680,7 @@ fn an_event_is_owed_if_somebody_wants_it_and_holds_its_message() {
         resume(&queue, shard).await.unwrap();
         let message = loop {
             let message = queue.take_owing().await.unwrap();
-            if !message.events().is_empty() {
+            if message.owes_events() {
                 break message;
             }
         };
@@ -710,9 +710,9 @@ fn a_failure_by_hand_that_came_too_late_is_no_event() {
             let work = queue.take_line("one.example", 10).await.unwrap();
             let message = work.message.clone();
             operate(&queue, shard, Filter::default(), deed).await;
-            assert!(message.events().is_empty());
+            assert!(message.events(100).is_empty());
             answered(work, Verdict::Delivered, 250).await;
-            let kinds = message.events().into_iter().map(|(.., owed)| owed.kind);
+            let kinds = message.events(100).into_iter().map(|(.., owed)| owed.kind);
             assert_eq!(kinds.collect::<Vec<_>>(), [events::EventKind::Delivered]);
             let paid = |message: &Message| {
                 let mut row = message.recipient(0);
@@ -844,7 +844,7 @@ fn what_is_told_of_lines_that_nobody_stands_in_is_forgotten() {
         let queue = queue(&context);
         accept(&queue, &context.shards[0], &["a@one.example"]).await;
         for name in ["one.example", "two.example", "three.example"] {
-            queue.set_reason(&name.into(), Some("why".into()));
+            queue.set_reason(&name.into(), Some(super::Pause::because("why")));
         }
         queue.forget_reasons(|name| name == "two.example");
         let told = |name| queue.reason(name).is_some();

@@ -3,6 +3,7 @@
 
 mod batch;
 mod batch_turns;
+mod blame;
 mod check;
 mod cli;
 mod client_keys;

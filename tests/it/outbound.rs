@@ -420,10 +420,10 @@ fn a_smarthost_that_is_not_the_right_one_gets_nothing() {
     );
 }
 
-/// A server that sends by another one of ours, one message on each connection.
-fn by_our_own(first: &Path, second: &Path) -> (TestServer, TestServer) {
+/// A server that sends by another one of ours, which has this name, one message on each connection.
+pub fn by_our_own(first: &Path, second: &Path, hostname: &str) -> (TestServer, TestServer) {
     certificate(second);
-    let smarthost = TestServer::with_tls(second);
+    let smarthost = TestServer::with_tls_as(second, hostname);
     let port = smarthost.address(Door::Submissions).port();
     std::fs::write(first.join("password"), "anna-password\n").unwrap();
     std::fs::copy(second.join("cert.pem"), first.join("cert.pem")).unwrap();
@@ -437,7 +437,7 @@ fn by_our_own(first: &Path, second: &Path) -> (TestServer, TestServer) {
 #[test]
 fn a_smarthost_of_our_own_takes_scram() {
     let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (server, _smarthost) = by_our_own(first.path(), second.path());
+    let (server, _smarthost) = by_our_own(first.path(), second.path(), "smart.example.test");
     assert!(submit(&server, &["a@one.test"], "x").starts_with("250"));
     wait_for(|| queue(&server).is_empty());
     // Taken, not given up: that would be told before the entry goes.
@@ -448,7 +448,7 @@ fn a_smarthost_of_our_own_takes_scram() {
 #[test]
 fn the_keys_of_a_login_at_a_smarthost_are_derived_once_for_each_reload() {
     let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (server, _smarthost) = by_our_own(first.path(), second.path());
+    let (server, _smarthost) = by_our_own(first.path(), second.path(), "smart.example.test");
     let count = |name: &str| -> u64 {
         let metrics = crate::logins::metrics(&server);
         let value = metrics.lines().find_map(|line| line.strip_prefix(name));

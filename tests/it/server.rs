@@ -136,6 +136,11 @@ impl TestServer {
 
     /// Starts with TLS on every door, from `cert.pem` and `key.pem` in the directory.
     pub fn with_tls(directory: &Path) -> TestServer {
+        TestServer::with_tls_as(directory, "mail.example.test")
+    }
+
+    /// The same under another name.
+    pub fn with_tls_as(directory: &Path, hostname: &str) -> TestServer {
         let [submissions, imaps] = free_ports();
         let listener = format!(
             "submissions = {{ port = {submissions} }}\nimaps = {{ port = {imaps} }}\n{TLS}"
@@ -143,6 +148,7 @@ impl TestServer {
         TestServer::with(&texts(
             directory,
             &Extra {
+                hostname,
                 listener: &listener,
                 ..Extra::default()
             },
@@ -235,6 +241,7 @@ const TLS: &str = "tls = { certificates = [{ cert = \"cert.pem\", key = \"key.pe
 
 /// Lines of the static file that a test adds.
 struct Extra<'a> {
+    hostname: &'a str,
     top: &'a str,
     /// Ends the tables of submission and imap.
     users: &'a str,
@@ -247,6 +254,7 @@ struct Extra<'a> {
 impl Default for Extra<'_> {
     fn default() -> Self {
         Extra {
+            hostname: "mail.example.test",
             top: "",
             users: "",
             disk_reserve: "1MiB",
@@ -259,6 +267,7 @@ impl Default for Extra<'_> {
 
 fn texts(directory: &Path, extra: &Extra<'_>) -> Texts {
     let Extra {
+        hostname,
         top,
         users,
         disk_reserve,
@@ -270,7 +279,7 @@ fn texts(directory: &Path, extra: &Extra<'_>) -> Texts {
     let static_text = format!(
         r#"
 data_dir = "data"
-hostname = "mail.example.test"
+hostname = "{hostname}"
 shutdown_grace_secs = "{grace}"
 {top}
 [cores]

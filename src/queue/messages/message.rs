@@ -41,8 +41,10 @@ pub struct Message {
     pub(super) gone: Cell<bool>,
     /// So many of its recipients, the first ones, stand in line. None until its acceptance is durable.
     pub(super) stood: Cell<u32>,
-    /// Recipients whose sender, or the account's shard, has still to be told something.
+    /// Recipients whose sender has still to be told something.
     pub(super) owing: RefCell<BTreeSet<u32>>,
+    /// Recipients of whom the account's shard has still to be told something.
+    owing_events: RefCell<BTreeSet<u32>>,
     /// How far it is, if it is a batch.
     pub(super) batch: RefCell<Option<BatchRow>>,
     /// What the messages of a batch are made from, once it was read.
@@ -192,22 +194,44 @@ impl Message {
         owing.collect()
     }
 
-    /// Events that have still to reach the account's shard, of recipients whose attempts are over.
-    pub fn events(&self) -> Vec<(u32, RecipientRow, OwedEvent)> {
+    /// Events that have still to reach the account's shard, of recipients whose attempts are over: the first ones, so many at most.
+    pub fn events(&self, most: usize) -> Vec<(u32, RecipientRow, OwedEvent)> {
+        let mut events = Vec::new();
+        self.each_owing_events(|index, row| {
+            let left = most - events.len();
+            let owed = row.events.iter().take(left);
+            events.extend(owed.map(|owed| (index, row.clone(), *owed)));
+            events.len() < most
+        });
+        events
+    }
+
+    /// Whether there are any. Asked at each outcome, so it copies none and ends with the first.
+    pub fn owes_events(&self) -> bool {
+        let mut is_any = false;
+        self.each_owing_events(|_, _| {
+            is_any = true;
+            false
+        });
+        is_any
+    }
+
+    /// Shows those of whom events are owed, and whose attempts are over, as long as more are wanted.
+    fn each_owing_events(&self, mut goes_on: impl FnMut(u32, &RecipientRow) -> bool) {
         let changed = self.changed.borrow();
         let (queue, shard) = (self.queue.upgrade(), self.shard.id().0);
         let is_under_way = |index: u32| {
             let queue = queue.as_ref();
             queue.is_some_and(|queue| queue.is_under_way(shard, self.body, index))
         };
-        let owing = self.owing.borrow();
-        let owing = owing.iter().filter_map(|index| {
-            let row = changed.get(index)?;
-            (!row.events.is_empty() && !is_under_way(*index)).then_some((index, row))
-        });
-        let each = owing
-            .flat_map(|(index, row)| row.events.iter().map(|owed| (*index, row.clone(), *owed)));
-        each.collect()
+        for index in self.owing_events.borrow().iter() {
+            let Some(row) = changed.get(index).filter(|_| !is_under_way(*index)) else {
+                continue;
+            };
+            if !goes_on(*index, row) {
+                return;
+            }
+        }
     }
 
     /// A recipient under way shall be tried next then, if this attempt does not end it.
@@ -221,10 +245,12 @@ impl Message {
 
     pub(super) fn put(&self, index: u32, row: RecipientRow) {
         let is_done = row.is_done();
-        match row.is_owing() {
-            true => self.owing.borrow_mut().insert(index),
-            false => self.owing.borrow_mut().remove(&index),
+        let keep = |owing: &RefCell<BTreeSet<u32>>, is_owing| match is_owing {
+            true => owing.borrow_mut().insert(index),
+            false => owing.borrow_mut().remove(&index),
         };
+        keep(&self.owing, row.owes.is_some());
+        keep(&self.owing_events, !row.events.is_empty());
         let before = self.changed.borrow_mut().insert(index, row);
         let was_done = before.is_some_and(|row| row.is_done());
         let done = self.done.get() + usize::from(is_done) - usize::from(was_done);
@@ -232,13 +258,19 @@ impl Message {
     }
 
     pub(super) fn of(queue: &Rc<Queue>, shard: &Rc<Shard>, stored: Stored) -> Rc<Message> {
-        let owing = stored.changed.iter().filter(|(_, row)| row.is_owing());
+        let those = |is_owing: fn(&RecipientRow) -> bool| {
+            let owing = stored.changed.iter().filter(|(_, row)| is_owing(row));
+            RefCell::new(owing.map(|(index, _)| *index).collect())
+        };
+        let owing = those(|row| row.owes.is_some());
+        let owing_events = those(|row| !row.events.is_empty());
         Rc::new(Message {
             shard: shard.clone(),
             body: stored.body,
             row: stored.message,
             done: Cell::new(stored.changed.iter().filter(|(_, r)| r.is_done()).count()),
-            owing: RefCell::new(owing.map(|(index, _)| *index).collect()),
+            owing,
+            owing_events,
             batch: RefCell::default(),
             recipe: RefCell::default(),
             reading: Rc::default(),

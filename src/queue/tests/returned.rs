@@ -196,10 +196,41 @@ fn the_number_in_the_header_finds_the_one_that_is_spoken_of() {
             sent.takes(&report(9, "x@y.example", 3)).await,
             TakenReturned::Nothing
         );
-        // Whoever it went to alone is meant, whatever a report makes of the name.
-        let taken = sent.takes(&report(20, "redacted@example.invalid", 4)).await;
+        // Of one that went to one alone it is found, whoever is named: a member of a list, whom the message came to by it.
+        let taken = sent.takes(&report(20, "member@else.example", 4)).await;
         assert_eq!(taken, found(20));
-        assert_eq!(sent.row(20).await.returned[0].by, FoundBy::Token);
+        assert_eq!(sent.row(20).await.returned[0].by, FoundBy::SharedToken);
+        assert_eq!(sent.listed("bob@one.example").await, (None, 1));
+        let taken = sent.takes(&report(20, "Bob@One.example", 5)).await;
+        assert_eq!(taken, found(20));
+        assert_eq!(sent.row(20).await.returned[1].by, FoundBy::Token);
+        assert!(sent.listed("bob@one.example").await.0.is_some());
+    });
+}
+
+#[test]
+fn a_complaint_by_the_header_must_name_the_recipient_to_be_proof() {
+    with_sent(async |sent| {
+        let complaint = |recipients: &[&str], digest: u8| Returned {
+            kind: ReturnedKind::Complaint,
+            recipients: recipients.iter().map(|r| r.to_string()).collect(),
+            digest: [digest; 16],
+            ..failed(Clue::Message(20))
+        };
+        sent.ends(|event| {
+            (event.id.id, event.recipients, event.numbers) = (20, 1, 20..21);
+            event.orcpt = Some("rfc822;robert@three.example".into());
+        })
+        .await;
+        for (digest, recipients) in [&[][..], &["member@else.example"]].iter().enumerate() {
+            let taken = sent.takes(&complaint(recipients, digest as u8)).await;
+            assert_eq!(taken, TakenReturned::Found { id: 20 });
+            let (suppressed, failures) = sent.listed("bob@one.example").await;
+            // Of one message, so one of several.
+            assert_eq!((suppressed, failures), (None, 1), "{recipients:?}");
+        }
+        // As the sender had named him.
+        sent.takes(&complaint(&["Robert@three.example"], 9)).await;
         assert!(sent.listed("bob@one.example").await.0.is_some());
     });
 }
