@@ -2,6 +2,7 @@
 //! The next messages are sent while the ones before are being recorded; a few, so that a stop leaves little in doubt.
 //! Not here: how many tasks there are (`dispatch`), SMTP (`transaction`).
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
@@ -16,6 +17,7 @@ use super::destination::{Destination, Hop};
 use super::dispatch::Dispatch;
 use super::link::Link;
 use super::outcome::Outcome;
+use super::places::Place;
 use super::pool::Seat;
 use super::remembered::answered;
 use super::site::Site;
@@ -31,8 +33,8 @@ use crate::store::StoreError;
 
 impl Dispatch {
     /// Serves a site until nobody waits there, or there is one connection too many.
-    pub(super) async fn carry(self: Rc<Self>, site: Rc<Site>) {
-        let _task = Task(&self, &site);
+    pub(super) async fn carry(self: Rc<Self>, site: Rc<Site>, place: Place) {
+        let task = Task::new(&self, &site, place);
         let mut link: Option<Link> = None;
         let mut seat: Option<Seat> = None;
         let mut recording: VecDeque<oneshot::Receiver<()>> = VecDeque::new();
@@ -59,11 +61,16 @@ impl Dispatch {
                 true => self.core.queue.take(&site.name, most).await,
                 false => None,
             };
+            task.counted.has_come();
             let Some(work) = work else {
                 if may_begin {
                     site.give_back();
                 }
-                if link.is_none() || idle.is_zero() || self.is_starving() || sitting.is_limited() {
+                if link.is_none()
+                    || idle.is_zero()
+                    || self.are_connections_short()
+                    || sitting.is_limited()
+                {
                     break;
                 }
                 let is_left = || may_begin && self.core.queue.ready_for(&site.name) > 0;
@@ -72,6 +79,8 @@ impl Dispatch {
                 }
                 break;
             };
+            let account = self.core.queue.account(&work.message.row.account);
+            task.serves(account);
             // There may be more than one for all of us.
             if self.core.queue.ready_for(&site.name) > 0 && !site.wake_one() {
                 self.staff(&site);
@@ -84,7 +93,8 @@ impl Dispatch {
             }
             let (sender, receiver) = oneshot::channel();
             recording.push_back(receiver);
-            if !self.attempt(&site, sitting, &mut link, work, sender).await {
+            let attempt = self.attempt(&task, sitting, &mut link, work, sender);
+            if !attempt.await {
                 break;
             }
         }
@@ -140,12 +150,13 @@ impl Dispatch {
     /// Sends a message; false: the site is not to be had now.
     async fn attempt(
         self: &Rc<Self>,
-        site: &Rc<Site>,
+        task: &Task<'_>,
         seat: &Seat,
         link: &mut Option<Link>,
         mut work: Work,
         recorded: oneshot::Sender<()>,
     ) -> bool {
+        let site = task.site();
         if let Some(held) = work.take_held() {
             outcome::expire(&self.core, held).await;
         }
@@ -178,7 +189,7 @@ impl Dispatch {
                 return true;
             }
         };
-        let sent = self.send(site, seat, link, &mut work, &destination);
+        let sent = self.send(task, seat, link, &mut work, &destination);
         let (outcomes, goes_on) = sent.await;
         seat.note(&outcomes);
         let warm_up = seat.warm_up();
@@ -196,12 +207,13 @@ impl Dispatch {
 
     async fn send(
         self: &Rc<Self>,
-        site: &Site,
+        task: &Task<'_>,
         seat: &Seat,
         link: &mut Option<Link>,
         work: &mut Work,
         destination: &Destination,
     ) -> (Vec<Outcome>, bool) {
+        let site = task.site();
         let (at, began) = (self.core.wall_clock(), monotonic());
         let shape = self.core.shape(&site.name, site.transport.as_deref());
         let messages_max = self.messages_max(site);
@@ -267,8 +279,10 @@ impl Dispatch {
                     require_tls,
                     before: &before,
                 };
+                task.place.prove(false);
                 match connect(&self.core, destination, &wanted, &seat.start).await {
                     Ok(made) => {
+                        task.is_let_in();
                         self.core.count("ringmail_outbound_connections_total", "ok");
                         *link = Some(made);
                     }
@@ -310,6 +324,7 @@ impl Dispatch {
                             site.give_back();
                             return (outcomes, true);
                         }
+                        site.answers.set(false);
                         site.unreachable(&reason);
                         site.give_back();
                         return (outcomes, false);
@@ -474,12 +489,63 @@ impl Drop for Sending {
     }
 }
 
-/// A task of a site; after a panic too it is counted out.
-struct Task<'a>(&'a Rc<Dispatch>, &'a Rc<Site>);
+/// A task of a site. After a panic too its place is given back, and then it is counted out: fields end in this order.
+struct Task<'a> {
+    place: Place,
+    counted: Counted<'a>,
+}
 
-impl Drop for Task<'_> {
+impl<'a> Task<'a> {
+    fn new(dispatch: &'a Rc<Dispatch>, site: &'a Rc<Site>, place: Place) -> Task<'a> {
+        let counted = Counted {
+            dispatch,
+            site,
+            is_coming: Cell::new(true),
+        };
+        Task { place, counted }
+    }
+
+    fn site(&self) -> &Rc<Site> {
+        self.counted.site
+    }
+
+    /// It has a message, of an account's mail.
+    fn serves(&self, account: u32) {
+        self.place.pass(account);
+    }
+
+    /// A server has let it in: the site may have more connections, and others may be tried.
+    fn is_let_in(&self) {
+        let is_first = !self.site().answers.replace(true);
+        if self.place.prove(true) {
+            self.counted.dispatch.serve();
+        }
+        if is_first {
+            self.counted.dispatch.staff(self.site());
+        }
+    }
+}
+
+/// One of a site's tasks.
+struct Counted<'a> {
+    dispatch: &'a Rc<Dispatch>,
+    site: &'a Rc<Site>,
+    is_coming: Cell<bool>,
+}
+
+impl Counted<'_> {
+    /// It has looked for a message.
+    fn has_come(&self) {
+        if self.is_coming.replace(false) {
+            self.site.coming.set(self.site.coming.get() - 1);
+        }
+    }
+}
+
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.0.task_ended(self.1);
+        self.has_come();
+        self.dispatch.task_ended(self.site);
     }
 }
 

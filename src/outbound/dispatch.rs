@@ -2,7 +2,7 @@
 //! connections as its limits allow. Not here: what a connection does (`carry`), what a site bears (`queue::sites`).
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use shards::rt::{self, Budget, Lines, Share, Turns};
 use super::crowded::Crowded;
 use super::destination::{Ended, Hop, find};
 use super::outcome::Outcome;
+use super::places::Places;
 use super::pool::Pools;
 use super::site::Site;
 use super::{ROOM, notice, outcome};
@@ -46,9 +47,8 @@ pub fn start(core: &Rc<PerCore>) {
         core: core.clone(),
         sites: RefCell::default(),
         lines: RefCell::default(),
-        connections: Cell::new(0),
+        places: Rc::default(),
         strikes: RefCell::default(),
-        starving: RefCell::default(),
         memory: Rc::default(),
         memory_lines: Rc::default(),
         crowded: RefCell::default(),
@@ -93,12 +93,10 @@ pub(super) struct Dispatch {
     pub core: Rc<PerCore>,
     sites: RefCell<HashMap<Rc<str>, Rc<Site>>>,
     lines: RefCell<HashMap<Rc<str>, Known>>,
-    /// Of all sites, on this core.
-    connections: Cell<u32>,
+    /// Connections of all sites, on this core.
+    places: Rc<Places>,
     /// How often in a row a line had to be left alone, though its site is there.
     strikes: RefCell<HashMap<Rc<str>, u32>>,
-    /// Sites that want connections while the core has no more.
-    starving: RefCell<VecDeque<Rc<Site>>>,
     /// Messages in memory while they are sent.
     memory: Rc<Budget>,
     /// Who wants some of it: accounts take turns, so that the large messages of one hold up his own.
@@ -374,11 +372,16 @@ impl Dispatch {
             }
             let lent = self.borrow(&site, report).await;
             let again = lent.again;
-            self.apply(&site, lent);
+            let reason = self.apply(&site, lent);
+            self.core.queue.set_reason(&site.name, reason.clone());
             if self.core.queue.ready_for(&site.name) == 0 && site.tasks.get() == 0 {
                 continue;
             }
             self.staff(&site);
+            if reason.is_none() {
+                let reason = self.why_not_more(&site).map(Pause::because);
+                self.core.queue.set_reason(&site.name, reason);
+            }
             rt::sleep(LEAST_PAUSE).await;
             let changed = self.core.sites_changed.wait(changes);
             let woken = or(site.wake.wait(seen), changed);
@@ -419,7 +422,8 @@ impl Dispatch {
         }
     }
 
-    fn apply(&self, site: &Site, lent: Lent) {
+    /// Answers why those that wait there do.
+    fn apply(&self, site: &Site, lent: Lent) -> Option<Pause> {
         site.lent.set(lent.connections);
         site.gets_through.set(lent.gets_through);
         let ready = self.core.queue.ready_for(&site.name);
@@ -430,7 +434,6 @@ impl Dispatch {
             }
             _ => site.held().map(Pause::because),
         };
-        self.core.queue.set_reason(&site.name, reason);
         // What is there was given back since it asked.
         let back = site.messages.get().unwrap_or(0);
         let count = lent.messages.map(|messages| messages.count);
@@ -448,29 +451,36 @@ impl Dispatch {
         if site.tasks.get() > lent.connections {
             site.wake_all();
         }
+        reason
     }
 
     /// Starts tasks for those that wait, as many as may be.
     pub fn staff(self: &Rc<Self>, site: &Rc<Site>) {
-        let most = {
-            let live = self.core.live();
-            live.settings.server.outbound.connections_per_core_max
-        };
+        if self.wants(site) {
+            self.enlist(site);
+            self.serve();
+        }
+    }
+
+    /// Whether a site is to have one more connection.
+    fn wants(&self, site: &Site) -> bool {
         let ready = self.core.queue.ready_for(&site.name);
         let may_begin = site.messages.get().map_or(usize::MAX, |m| m as usize);
-        let mut ready = ready.min(may_begin);
-        while ready > 0 && site.tasks.get() < site.lent.get() && site.may_connect() {
-            if self.connections.get() >= most {
-                if !site.is_starving.replace(true) {
-                    self.starving.borrow_mut().push_back(site.clone());
-                }
-                return;
-            }
-            ready -= 1;
-            site.tasks.set(site.tasks.get() + 1);
-            self.connections.set(self.connections.get() + 1);
-            let (dispatch, site) = (self.clone(), site.clone());
-            start_later(async move { dispatch.carry(site).await });
+        // One that nobody has reached yet is tried with one.
+        let most = match site.answers.get() {
+            true => site.lent.get(),
+            false => site.lent.get().min(1),
+        };
+        ready.min(may_begin) > site.coming.get() as usize
+            && site.tasks.get() < most
+            && site.may_connect()
+    }
+
+    /// Puts a site in line for connections of this core.
+    fn enlist(&self, site: &Rc<Site>) {
+        let accounts = self.core.queue.accounts_at(&site.name, ACCOUNTS_MAX);
+        for account in accounts {
+            self.places.wait(account, site);
         }
     }
 
@@ -484,23 +494,55 @@ impl Dispatch {
         self.memory.take(octets.min(most), most).await
     }
 
-    /// Whether somebody waits for a connection of this core to end.
-    pub fn is_starving(&self) -> bool {
-        !self.starving.borrow().is_empty()
-    }
-
-    /// A task of a site has ended.
-    pub fn task_ended(self: &Rc<Self>, site: &Site) {
-        self.connections.set(self.connections.get() - 1);
-        site.tasks.set(site.tasks.get() - 1);
-        site.wake.notify();
-        let next = self.starving.borrow_mut().pop_front();
-        if let Some(next) = next {
-            next.is_starving.set(false);
-            if !self.core.draining.get() {
-                self.staff(&next);
+    /// Gives out connections that are free.
+    pub fn serve(self: &Rc<Self>) {
+        let most = self.connections_max();
+        while !self.core.draining.get() {
+            let Some((place, site)) = self.places.next(most) else {
+                return;
+            };
+            if !self.wants(&site) {
+                continue;
+            }
+            if self.core.queue.stands_at(&site.name, place.account()) {
+                if site.is_local {
+                    place.prove(true);
+                }
+                site.tasks.set(site.tasks.get() + 1);
+                site.coming.set(site.coming.get() + 1);
+                let (dispatch, site) = (self.clone(), site.clone());
+                start_later(async move { dispatch.carry(site, place).await });
+            }
+            if self.wants(&site) {
+                self.enlist(&site);
             }
         }
+    }
+
+    fn connections_max(&self) -> u32 {
+        let live = self.core.live();
+        live.settings.server.outbound.connections_per_core_max
+    }
+
+    /// Whether a connection that has nothing to do is needed elsewhere.
+    pub fn are_connections_short(&self) -> bool {
+        self.places.are_short(self.connections_max())
+    }
+
+    /// Why a site has not more connections, if that is not its own doing.
+    fn why_not_more(&self, site: &Site) -> Option<String> {
+        if !site.wanted_by.borrow().is_empty() {
+            return Some(self.places.reason(self.connections_max()).to_owned());
+        }
+        let is_tried = !site.answers.get() && site.tasks.get() > 0;
+        is_tried.then(|| "a first connection there is being tried".to_owned())
+    }
+
+    /// A task of a site has ended, and given back its place.
+    pub fn task_ended(self: &Rc<Self>, site: &Site) {
+        site.tasks.set(site.tasks.get() - 1);
+        site.wake.notify();
+        self.serve();
     }
 
     /// Begins a sweep, unless one is under way. Nobody waits for it: it may have a million to tell of.
@@ -675,6 +717,8 @@ impl Drop for LookingAgain<'_> {
     }
 }
 
+/// Accounts for whose mail a site stands in line at once; the others have their turn there later.
+const ACCOUNTS_MAX: usize = 16;
 /// Tasks of a line in `localserve`.
 const LOCAL_TASKS: u32 = 8;
 /// Recipients of a message that are taken at once where nobody is asked.

@@ -17,6 +17,7 @@ mod login;
 mod notice;
 mod outcome;
 mod own;
+mod places;
 mod pool;
 mod remembered;
 mod shaping;

@@ -34,8 +34,12 @@ pub(super) struct Site {
     pub messages: Cell<Option<u32>>,
     /// Left alone until then, and why.
     pub paused: RefCell<Option<(Instant, String)>>,
-    /// It stands in line for connections of this core.
-    pub is_starving: Cell<bool>,
+    /// Those of them that have not looked for a message yet.
+    pub coming: Cell<u32>,
+    /// A server has let in a connection of this core, and none has failed since.
+    pub answers: Cell<bool>,
+    /// Accounts for whose mail it stands in line for a connection of this core.
+    pub wanted_by: RefCell<Vec<u32>>,
     /// No more connections are made until then, for want of an address of ours to begin at, and why.
     held: RefCell<Option<(Instant, String)>>,
     /// Somebody looks after it.
@@ -58,7 +62,9 @@ impl Site {
             report: RefCell::default(),
             messages: Cell::new(None),
             paused: RefCell::default(),
-            is_starving: Cell::new(false),
+            coming: Cell::new(0),
+            answers: Cell::new(is_local),
+            wanted_by: RefCell::default(),
             held: RefCell::default(),
             is_managed: Cell::new(false),
             wake: Event::new(),

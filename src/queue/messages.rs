@@ -466,7 +466,7 @@ impl Queue {
         self.waiting.borrow_mut().add(new, now);
     }
 
-    /// Looks at the time. Answers the lines that have somebody in them since this was last asked, and when to look again.
+    /// Looks at the time. Answers the lines that have somebody of another account in them since this was last asked, and when to look again.
     pub fn advance(&self) -> (Vec<Rc<str>>, Option<Duration>) {
         let now = (self.clock)();
         let mut waiting = self.waiting.borrow_mut();
@@ -531,6 +531,21 @@ impl Queue {
     /// Joins a line to those of a site: see [`Queue::take`].
     pub fn join(&self, line: &str, site: &str) {
         self.waiting.borrow_mut().join(line, site);
+    }
+
+    /// Accounts with somebody in the lines of a site, in turn, at most so many; by number.
+    pub fn accounts_at(&self, site: &str, most: usize) -> Vec<u32> {
+        self.waiting.borrow().accounts_at(site, most)
+    }
+
+    /// Whether an account has somebody in the lines of a site.
+    pub fn stands_at(&self, site: &str, account: u32) -> bool {
+        self.waiting.borrow().stands_at(site, account)
+    }
+
+    /// The number of an account on this core.
+    pub fn account(&self, name: &str) -> u32 {
+        self.waiting.borrow_mut().account(name)
     }
 
     /// How many stand in the lines of a site.

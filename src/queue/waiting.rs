@@ -73,7 +73,7 @@ pub struct Waiting {
     free_sites: Vec<u32>,
     accounts: HashMap<Box<str>, u32>,
     later: BinaryHeap<Reverse<Entry>>,
-    /// Lines that had nobody in them and have now, since they were last asked for.
+    /// Lines that had nobody of an account in them and have now, since they were last asked for.
     roused: Vec<Rc<str>>,
     ready: usize,
 }
@@ -151,7 +151,7 @@ impl Waiting {
         self.later.peek().map(|Reverse(e)| i64::from(e.due))
     }
 
-    /// Lines that had nobody in them and have now, since this was last asked.
+    /// Lines that had nobody of an account in them and have now, since this was last asked.
     pub fn roused(&mut self) -> Vec<Rc<str>> {
         std::mem::take(&mut self.roused)
     }
@@ -256,6 +256,19 @@ impl Waiting {
         Some((name, taken))
     }
 
+    /// Accounts with somebody in the lines of a site, in turn, at most so many.
+    pub fn accounts_at(&self, site: &str, most: usize) -> Vec<u32> {
+        let number = self.site_numbers.get(site);
+        let turns = number.map(|n| &self.sites[*n as usize].turns);
+        turns.into_iter().flatten().copied().take(most).collect()
+    }
+
+    /// Whether an account has somebody in the lines of a site.
+    pub fn stands_at(&self, site: &str, account: u32) -> bool {
+        let number = self.site_numbers.get(site);
+        number.is_some_and(|n| self.sites[*n as usize].by_account.contains_key(&account))
+    }
+
     /// How many stand in the lines of a site.
     pub fn ready_for(&self, site: &str) -> usize {
         let number = self.site_numbers.get(site);
@@ -350,15 +363,13 @@ impl Waiting {
 
     fn stand(&mut self, entry: Entry) {
         let line = &mut self.lines[entry.line as usize];
-        if line.ready == 0 {
-            self.roused.push(line.name.clone());
-        }
         line.ready += 1;
         self.ready += 1;
         let site = &mut self.sites[line.site as usize];
         site.ready += 1;
         let entries = line.by_account.entry(entry.account).or_default();
         if entries.is_empty() {
+            self.roused.push(line.name.clone());
             site.enter(entry.account, entry.line);
         }
         entries.push_back(entry);
@@ -413,7 +424,8 @@ impl Waiting {
         number
     }
 
-    fn account(&mut self, name: &str) -> u32 {
+    /// The number of an account.
+    pub fn account(&mut self, name: &str) -> u32 {
         let next = self.accounts.len() as u32;
         match self.accounts.get(name) {
             Some(number) => *number,
@@ -540,7 +552,7 @@ mod tests {
         waiting.add(new("one.example", "anna", 101, 5), 10);
         assert_eq!(
             waiting.roused(),
-            ["one.example".into(), "two.example".into()]
+            ["one.example", "one.example", "two.example"].map(Rc::from)
         );
         assert_eq!(waiting.roused(), []);
         assert_eq!((waiting.count(), waiting.ready_in("one.example")), (9, 8));
@@ -550,6 +562,26 @@ mod tests {
         );
         assert_eq!(bodies(&mut waiting, "two.example"), [200]);
         assert!(is_empty(&waiting));
+    }
+
+    #[test]
+    fn whose_mail_stands_where_is_known() {
+        let mut waiting = Waiting::default();
+        waiting.add(new("one.example", "bulk", 1, 5), 10);
+        waiting.join("one.example", "mx");
+        for (body, account) in [(2, "bulk"), (3, "anna"), (4, "ben")] {
+            let line = if account == "ben" {
+                "two"
+            } else {
+                "one.example"
+            };
+            waiting.add(new(line, account, body, 5), 10);
+        }
+        let numbers = ["bulk", "anna", "ben"].map(|name| waiting.account(name));
+        assert_eq!(waiting.accounts_at("mx", 9), numbers[..2]);
+        assert_eq!(waiting.accounts_at("mx", 1), numbers[..1]);
+        let stands = numbers.map(|number| waiting.stands_at("mx", number));
+        assert_eq!(stands, [true, true, false]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod event;
 mod file;
 mod lines;
 mod net;
+mod shares;
 mod task;
 mod turns;
 
@@ -21,6 +22,7 @@ pub use file::File;
 pub(crate) use file::sync_directory;
 pub use lines::{Lines, Place};
 pub use net::{BindError, Datagram, Listener, Stream, detach_stream, listen, with_scratch};
+pub use shares::{FairTurn, FairTurns, Shares};
 pub(crate) use task::labelled;
 pub use task::{label_task, with_task_label};
 pub use turns::{Turn, Turns};
