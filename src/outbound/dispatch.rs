@@ -13,6 +13,7 @@ use shards::rt::{self, Budget, Lines, Share, Turns};
 
 use super::crowded::Crowded;
 use super::destination::{Ended, Hop, find};
+use super::lookups::{Lookup, Lookups};
 use super::outcome::Outcome;
 use super::places::Places;
 use super::pool::Pools;
@@ -55,6 +56,7 @@ pub fn start(core: &Rc<PerCore>) {
         pools: Rc::default(),
         is_sweeping: Cell::new(false),
         looking_again: RefCell::default(),
+        again: Rc::default(),
         lookups: Rc::default(),
     });
     rt::spawn(&ROOM, async move { dispatch.run().await });
@@ -109,11 +111,15 @@ pub(super) struct Dispatch {
     is_sweeping: Cell<bool>,
     /// Lines that are found out about anew while their mail goes where it went.
     looking_again: RefCell<HashSet<Rc<str>>>,
-    lookups: Rc<Turns>,
+    again: Rc<Turns>,
+    /// Lines that wait to be found out about.
+    lookups: Rc<Lookups>,
 }
 
 /// What is known of a line.
 enum Known {
+    /// It waits to be looked for, after so many failures.
+    Waiting(u32),
     /// It is being looked for.
     Looking,
     Found(Hop, Instant),
@@ -164,6 +170,12 @@ impl Dispatch {
             match lines.get(&line) {
                 None => None,
                 Some(Known::Looking) => return,
+                Some(Known::Waiting(_)) => {
+                    drop(lines);
+                    // For another account's mail, too.
+                    self.enlist_line(&line);
+                    return self.serve_lookups();
+                }
                 Some(Known::Failed { until, .. }) if *until > monotonic() => return,
                 Some(Known::Failed { .. }) => None,
                 Some(Known::Found(hop, _)) => Some(hop.clone()),
@@ -192,20 +204,61 @@ impl Dispatch {
     }
 
     fn look_for(self: &Rc<Self>, line: Rc<str>) {
-        let before = self.lines.borrow_mut().insert(line.clone(), Known::Looking);
-        let failures = match before {
-            Some(Known::Failed { failures, .. }) => failures,
+        let failures = match self.lines.borrow().get(&line) {
+            Some(Known::Failed { failures, .. }) => *failures,
             _ => 0,
         };
-        let dispatch = self.clone();
-        start_later(async move { dispatch.find_out(line, failures).await });
+        self.remember(&line, Known::Waiting(failures));
+        let reason = "where its domain's mail goes waits to be looked up: others are before it";
+        self.core.queue.set_reason(&line, Some(Pause::because(reason)));
+        self.enlist_line(&line);
+        self.serve_lookups();
+    }
+
+    /// Puts a line in line to be looked for.
+    fn enlist_line(&self, line: &Rc<str>) {
+        let mut accounts = self.core.queue.accounts_in(line, ACCOUNTS_MAX);
+        if accounts.is_empty() {
+            // Somebody stood there just now.
+            accounts.push(self.core.queue.account(""));
+        }
+        for account in accounts {
+            self.lookups.wait(account, line);
+        }
+    }
+
+    /// Has lines looked for, as many as may be at once: the other questions of the core have the rest.
+    fn serve_lookups(self: &Rc<Self>) {
+        let most = {
+            let live = self.core.live();
+            let most = live.settings.server.dns.questions_per_core_max as usize;
+            (most - most / LOOKUPS_REST).max(1)
+        };
+        while !self.core.draining.get() {
+            let Some((lookup, line)) = self.lookups.next(most) else {
+                return;
+            };
+            let failures = match self.lines.borrow().get(&line) {
+                Some(Known::Waiting(failures)) => *failures,
+                // It was another account's turn before.
+                _ => continue,
+            };
+            self.remember(&line, Known::Looking);
+            let reason = Pause::because("where its domain's mail goes is being looked up");
+            self.core.queue.set_reason(&line, Some(reason));
+            let dispatch = self.clone();
+            start_later(async move { dispatch.find_out(line, failures, lookup).await });
+        }
     }
 
     /// Finds out where a line leads. Where it leads nowhere, all who stand there hear it; if that can't be found out now, the first one does, and
     /// the others wait in line.
-    async fn find_out(self: Rc<Self>, line: Rc<str>, failures: u32) {
+    async fn find_out(self: Rc<Self>, line: Rc<str>, failures: u32, lookup: Lookup) {
         let _looking = Looking(&self, &line);
-        let end = match find(&self.core, &line).await {
+        let found = find(&self.core, &line).await;
+        drop(lookup);
+        self.serve_lookups();
+        let end = match found {
             Ok(hop @ (Hop::Local | Hop::Server(_))) => {
                 self.core.queue.set_reason(&line, None);
                 self.remember(&line, Known::Found(hop.clone(), monotonic()));
@@ -595,7 +648,7 @@ impl Dispatch {
         }
         // Lines that nobody stands in are found out about again.
         let is_used = |line: &Rc<str>, known: &Known| match known {
-            Known::Looking => true,
+            Known::Waiting(_) | Known::Looking => true,
             Known::Found(_, at) => at.elapsed() < FORGET_AFTER || queue.ready_in(line) > 0,
             Known::Failed { until, .. } => *until + FORGET_AFTER > monotonic(),
         };
@@ -616,7 +669,7 @@ impl Dispatch {
             let dispatch = self.clone();
             rt::spawn(&ROOM, async move {
                 let _again = LookingAgain(&dispatch, &line);
-                let _turn = dispatch.lookups.take(STALE_AT_ONCE).await;
+                let _turn = dispatch.again.take(STALE_AT_ONCE).await;
                 if !dispatch.core.draining.get() {
                     dispatch.find_anew(&line).await;
                 }
@@ -674,8 +727,8 @@ fn start_later(task: impl Future<Output = ()> + 'static) {
     });
 }
 
-/// Ends the search for a line, after a panic too.
-struct Looking<'a>(&'a Dispatch, &'a Rc<str>);
+/// Ends the search for a line, after a panic too, when the next may begin.
+struct Looking<'a>(&'a Rc<Dispatch>, &'a Rc<str>);
 
 impl Drop for Looking<'_> {
     fn drop(&mut self) {
@@ -683,6 +736,8 @@ impl Drop for Looking<'_> {
         if matches!(lines.get(self.1), Some(Known::Looking)) {
             lines.remove(self.1);
         }
+        drop(lines);
+        self.0.serve_lookups();
     }
 }
 
@@ -717,8 +772,10 @@ impl Drop for LookingAgain<'_> {
     }
 }
 
-/// Accounts for whose mail a site stands in line at once; the others have their turn there later.
+/// Accounts for whose mail a site or a line waits at once; the others have their turn there later.
 const ACCOUNTS_MAX: usize = 16;
+/// One in so many of a core's questions is left to others than those for lines that nothing is known of.
+const LOOKUPS_REST: usize = 4;
 /// Tasks of a line in `localserve`.
 const LOCAL_TASKS: u32 = 8;
 /// Recipients of a message that are taken at once where nobody is asked.

@@ -14,6 +14,7 @@ mod events;
 mod link;
 mod local;
 mod login;
+mod lookups;
 mod notice;
 mod outcome;
 mod own;

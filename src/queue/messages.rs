@@ -538,6 +538,11 @@ impl Queue {
         self.waiting.borrow().accounts_at(site, most)
     }
 
+    /// Accounts with somebody in a line, at most so many; by number.
+    pub fn accounts_in(&self, line: &str, most: usize) -> Vec<u32> {
+        self.waiting.borrow().accounts_in(line, most)
+    }
+
     /// Whether an account has somebody in the lines of a site.
     pub fn stands_at(&self, site: &str, account: u32) -> bool {
         self.waiting.borrow().stands_at(site, account)

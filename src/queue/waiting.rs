@@ -263,6 +263,13 @@ impl Waiting {
         turns.into_iter().flatten().copied().take(most).collect()
     }
 
+    /// Accounts with somebody in a line, at most so many.
+    pub fn accounts_in(&self, line: &str, most: usize) -> Vec<u32> {
+        let number = self.line_numbers.get(line);
+        let accounts = number.map(|n| self.lines[*n as usize].by_account.keys());
+        accounts.into_iter().flatten().copied().take(most).collect()
+    }
+
     /// Whether an account has somebody in the lines of a site.
     pub fn stands_at(&self, site: &str, account: u32) -> bool {
         let number = self.site_numbers.get(site);
@@ -582,6 +589,10 @@ mod tests {
         assert_eq!(waiting.accounts_at("mx", 1), numbers[..1]);
         let stands = numbers.map(|number| waiting.stands_at("mx", number));
         assert_eq!(stands, [true, true, false]);
+        let mut in_line = waiting.accounts_in("one.example", 9);
+        in_line.sort_unstable();
+        assert_eq!(in_line, numbers[..2]);
+        assert_eq!(waiting.accounts_in("two", 9), numbers[2..]);
     }
 
     #[test]
