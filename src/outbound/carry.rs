@@ -10,12 +10,12 @@ use std::time::Instant;
 use futures_channel::oneshot;
 use shards::faults::point;
 use shards::rt;
-use shards::storage::StorageError;
 
 use super::connect::{For, Unconnected, connect, will_do};
 use super::destination::{Destination, Hop};
 use super::dispatch::Dispatch;
 use super::link::Link;
+use super::octets::Octets;
 use super::outcome::Outcome;
 use super::places::Place;
 use super::pool::Seat;
@@ -29,7 +29,6 @@ use crate::queue::rows::{Attempt, AttemptStage};
 use crate::queue::{Content, Message, Work};
 use crate::recipes::{self, NotMade, Signed};
 use crate::settings::ReplyStage;
-use crate::store::StoreError;
 
 impl Dispatch {
     /// Serves a site until nobody waits there, or there is one connection too many.
@@ -218,30 +217,7 @@ impl Dispatch {
         let shape = self.core.shape(&site.name, site.transport.as_deref());
         let messages_max = self.messages_max(site);
         let mut outcomes = Vec::new();
-        let octets = (work.message.row.size as usize).min(PIECE_MAX);
-        let _share = self.memory_for(&work.message.row.account, octets).await;
-        let content = match content_for(&self.core, work).await {
-            Ok(content) => content,
-            // Nothing was tried: it stands in line again.
-            Err(NoContent::Busy) => {
-                site.give_back();
-                return (outcomes, true);
-            }
-            Err(NoContent::Crowded) => {
-                let (account, now) = (&work.message.row.account, self.core.wall_clock());
-                work.later = self.crowded.borrow_mut().later(account, now);
-                site.give_back();
-                return (outcomes, true);
-            }
-            Err(NoContent::Over(verdict, enhanced, text)) => {
-                let all = |index: &u32| {
-                    let result = RecipientResult::ours(*index, verdict, enhanced, text.clone());
-                    outcome(result, at, began, "", false)
-                };
-                site.give_back();
-                return (work.recipients.iter().map(all).collect(), true);
-            }
-        };
+        let octets = Octets::of(self, work);
         // Those who ask for the same of TLS go together.
         let wanted = |index: u32| {
             let row = work.message.recipient(index);
@@ -336,12 +312,39 @@ impl Dispatch {
             };
             let remote = open.remote();
             is_anew = false;
+            if octets.are_wanted_first(open.session.extensions()) {
+                match octets.read().await {
+                    Ok(_) => (),
+                    // Nothing was tried: it stands in line again.
+                    Err(NoContent::Busy) => {
+                        site.give_back();
+                        return (outcomes, true);
+                    }
+                    Err(NoContent::Crowded) => {
+                        let (account, now) = (&work.message.row.account, self.core.wall_clock());
+                        work.later = self.crowded.borrow_mut().later(account, now);
+                        site.give_back();
+                        return (outcomes, true);
+                    }
+                    Err(NoContent::Over(verdict, enhanced, text)) => {
+                        let all = left.iter().chain(&rest).map(|index| {
+                            let text = text.clone();
+                            let result = RecipientResult::ours(*index, verdict, enhanced, text);
+                            outcome(result, at, began, "", false)
+                        });
+                        outcomes.extend(all);
+                        site.give_back();
+                        return (outcomes, true);
+                    }
+                }
+            }
             let terms = Terms {
                 // Of several there is no fromid: see `queue::waiting`.
                 mail_from: work.message.mail_from(&self.core.from_ids, left[0]),
                 require_tls,
             };
-            let mut done = transact(open, &work.message, &content, &left, terms).await;
+            let mut done = transact(open, &work.message, &octets, &left, terms).await;
+            octets.let_go();
             open.messages += 1;
             if done.lost.is_some() {
                 *link = None;
@@ -405,23 +408,6 @@ pub(super) async fn made(
             NoContent::Over(Verdict::Permanent, (5, 6, 0), text)
         }
     })
-}
-
-/// The octets of a message, or of what its one recipient gets.
-async fn content_for(core: &Rc<PerCore>, work: &Work) -> Result<Rc<Content>, NoContent> {
-    match (&work.message.row.batch, work.recipients.as_slice()) {
-        (Some(_), &[index]) => made(core, &work.message, index).await,
-        // They are taken one by one; any others stand in line again.
-        (Some(_), _) => Err(NoContent::Busy),
-        (None, _) => match work.message.content().await {
-            Ok(content) => Ok(content),
-            Err(StoreError::Storage(StorageError::Busy)) => Err(NoContent::Busy),
-            Err(error) => {
-                let text = error.to_string();
-                Err(NoContent::Over(Verdict::Temporary, (4, 3, 0), text))
-            }
-        },
-    }
 }
 
 /// Takes leave of a server. The next connection waits for it: the server counts this one as long as it is there.
@@ -552,5 +538,3 @@ impl Drop for Counted<'_> {
 /// Messages of a connection that were sent and are being recorded. Measured with 20 connections to one destination: with 1 it takes 0.63 of what 100
 /// destinations take, for each waits for two groups of the shard's disk.
 const RECORDINGS_MAX: usize = 3;
-/// Octets of a message that are in memory at once; the rest is read in pieces.
-const PIECE_MAX: usize = 1 << 20;

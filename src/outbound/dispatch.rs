@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use futures_lite::future::or;
 use message::MessageDate;
-use shards::rt::{self, Budget, Lines, Share, Turns};
+use shards::rt::{self, Turns};
 
 use super::crowded::Crowded;
 use super::destination::{Ended, Hop, find};
 use super::lookups::{Lookup, Lookups};
+use super::memory::Memory;
 use super::outcome::Outcome;
 use super::places::Places;
 use super::pool::Pools;
@@ -51,7 +52,6 @@ pub fn start(core: &Rc<PerCore>) {
         places: Rc::default(),
         strikes: RefCell::default(),
         memory: Rc::default(),
-        memory_lines: Rc::default(),
         crowded: RefCell::default(),
         pools: Rc::default(),
         is_sweeping: Cell::new(false),
@@ -99,10 +99,8 @@ pub(super) struct Dispatch {
     places: Rc<Places>,
     /// How often in a row a line had to be left alone, though its site is there.
     strikes: RefCell<HashMap<Rc<str>, u32>>,
-    /// Messages in memory while they are sent.
-    memory: Rc<Budget>,
-    /// Who wants some of it: accounts take turns, so that the large messages of one hold up his own.
-    memory_lines: Rc<Lines<Box<str>>>,
+    /// Messages in memory while servers take them.
+    pub memory: Rc<Memory>,
     /// Who has too many messages in line that are to be made.
     pub crowded: RefCell<Crowded>,
     /// Addresses of ours.
@@ -535,16 +533,6 @@ impl Dispatch {
         for account in accounts {
             self.places.wait(account, site);
         }
-    }
-
-    /// Waits for memory for so many octets of a message; who wants more than there is gets all of it. None: there is none to be had.
-    pub async fn memory_for(&self, account: &str, octets: usize) -> Option<Share> {
-        let most = {
-            let live = self.core.live();
-            live.settings.server.outbound.memory_max_bytes.as_usize()
-        };
-        let _turn = self.memory_lines.take(&account.into(), 1).await;
-        self.memory.take(octets.min(most), most).await
     }
 
     /// Gives out connections that are free.

@@ -7,7 +7,9 @@ use std::rc::Rc;
 use smtp::client::{Envelope, Event, Extensions, Transfer};
 use smtp::{Address, BodyKind, Notify, Reply, Return, ReversePath};
 
+use super::carry::NoContent;
 use super::link::{Link, Lost, clean};
+use super::octets::Octets;
 use crate::queue::retry::Verdict;
 use crate::queue::rows::{self, Ret};
 use crate::queue::{Content, Message};
@@ -79,7 +81,7 @@ pub(super) struct Transacted {
 /// Why a message cannot go to this server at all.
 fn lacks(
     message: &Message,
-    content: &Content,
+    content: Option<&Content>,
     offers: &Extensions,
     recipients: &[u32],
 ) -> Option<(u8, u16, u16, String)> {
@@ -101,15 +103,16 @@ fn lacks(
 }
 
 /// Octets of what is sent. Of a batch the row says only about how many that is.
-fn size(message: &Message, content: &Content) -> u64 {
-    match message.row.batch {
-        Some(_) => content.bytes.len() as u64,
-        None => message.row.size,
+fn size(message: &Message, content: Option<&Content>) -> u64 {
+    match (&message.row.batch, content) {
+        (Some(_), Some(content)) => content.bytes.len() as u64,
+        _ => message.row.size,
     }
 }
 
 /// Whether it is so: of large messages it was not known when they were accepted.
-async fn is_eight_bit(message: &Rc<Message>, content: &Content) -> bool {
+async fn is_eight_bit(message: &Rc<Message>, content: Option<&Content>) -> bool {
+    let Some(content) = content else { return true };
     if !content.bytes.is_ascii() {
         return true;
     }
@@ -137,7 +140,8 @@ async fn is_eight_bit(message: &Rc<Message>, content: &Content) -> bool {
 
 /// Whether SMTPUTF8 was not only asked for but is needed for these recipients. RFC 6531 3.2: what is ASCII can go without, and a domain in
 /// A-labels is.
-fn needs_smtputf8(message: &Message, content: &Content, recipients: &[u32]) -> bool {
+fn needs_smtputf8(message: &Message, content: Option<&Content>, recipients: &[u32]) -> bool {
+    let Some(content) = content else { return true };
     let header = message::Header::of_message(&content.bytes);
     let addresses = recipients
         .iter()
@@ -163,7 +167,7 @@ pub(super) struct Terms {
 pub(super) async fn transact(
     link: &mut Link,
     message: &Rc<Message>,
-    content: &Content,
+    octets: &Octets<'_>,
     recipients: &[u32],
     terms: Terms,
 ) -> Transacted {
@@ -175,6 +179,8 @@ pub(super) async fn transact(
         overload: false,
         untouched: false,
     };
+    let at_hand = octets.at_hand();
+    let content = at_hand.as_deref();
     let offers = link.session.extensions();
     // RFC 3461 5.2.1 and 5.2.2: who reports from here on.
     let taken = match offers.dsn {
@@ -216,7 +222,7 @@ pub(super) async fn transact(
     let mut run = Run {
         link,
         message,
-        content,
+        octets,
         results: vec![None; recipients.len()],
         has_answered: false,
         overload: false,
@@ -277,8 +283,12 @@ pub(super) async fn transact(
                 transacted.results.push(result);
             }
             (_, None, Some(lost)) => {
+                let status = match lost {
+                    Lost::Unreadable(_) => (4, 3, 0),
+                    _ => (4, 4, 2),
+                };
                 let result =
-                    RecipientResult::ours(*index, Verdict::Temporary, (4, 4, 2), lost.words());
+                    RecipientResult::ours(*index, Verdict::Temporary, status, lost.words());
                 transacted.results.push(result);
             }
             // A server that takes the recipient and says no more of it.
@@ -325,7 +335,7 @@ fn is_too_many(reply: &Reply) -> bool {
 /// MAIL and RCPT; recipients that cannot be written are told to be wrong.
 fn envelope(
     message: &Message,
-    content: &Content,
+    content: Option<&Content>,
     offers: &Extensions,
     recipients: &[u32],
     transacted: &mut Transacted,
@@ -420,7 +430,7 @@ fn notify(notify: rows::Notify) -> Notify {
 struct Run<'a> {
     link: &'a mut Link,
     message: &'a Rc<Message>,
-    content: &'a Content,
+    octets: &'a Octets<'a>,
     /// Replies to RCPT.
     results: Vec<Option<Reply>>,
     /// The server has said something.
@@ -488,8 +498,15 @@ impl Run<'_> {
 
     /// Sends the message; answers what the server said to it.
     async fn send(&mut self, transfer: Transfer) -> Result<Reply, Lost> {
-        let bytes = self.content.bytes.clone();
-        let external = match &self.content.external {
+        // Not before: whoever keeps us waiting for a reply keeps no memory from others.
+        let content = self.octets.read().await.map_err(|why| match why {
+            NoContent::Busy | NoContent::Crowded => {
+                Lost::Unreadable("too much is being read now".to_owned())
+            }
+            NoContent::Over(_, _, text) => Lost::Unreadable(text),
+        })?;
+        let bytes = content.bytes.clone();
+        let external = match &content.external {
             None => None,
             Some(external) => {
                 let shard = self.message.shard();
@@ -610,4 +627,4 @@ fn cannot_read(error: shards::storage::StorageError) -> Lost {
 }
 
 /// Octets of a message that are written at once.
-const PIECE: usize = 256 << 10;
+pub(super) const PIECE: usize = 256 << 10;
