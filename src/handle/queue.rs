@@ -34,8 +34,10 @@ impl PerCore {
             let why = |index| {
                 let row = stored.recipient(index);
                 let pause = self.queue.pause(&stored, index, &row);
+                let phase = self.queue.phase(shard, stored.body, index);
                 let beside = Beside {
                     is_under_way: self.queue.is_under_way(shard, stored.body, index),
+                    phase: phase.as_deref(),
                     pause: pause.as_ref(),
                 };
                 (index, queue::reason(&stored.message, &row, beside, now))

@@ -190,6 +190,8 @@ impl Dispatch {
         };
         let sent = self.send(task, seat, link, &mut work, &destination);
         let (outcomes, goes_on) = sent.await;
+        work.phase
+            .comes_to_ours("what came of it is being recorded");
         seat.note(&outcomes);
         let warm_up = seat.warm_up();
         if outcomes.iter().any(|outcome| outcome.verdict.is_success()) {
@@ -254,6 +256,7 @@ impl Dispatch {
                     line: &work.line,
                     require_tls,
                     before: &before,
+                    phase: &work.phase,
                 };
                 task.place.prove(false);
                 match connect(&self.core, destination, &wanted, &seat.start).await {

@@ -25,6 +25,7 @@ use super::start::{Start, Unopened};
 use super::transaction::RecipientResult;
 use crate::client_tls;
 use crate::percore::{PerCore, monotonic};
+use crate::queue::Phase;
 use crate::queue::retry::Verdict;
 use crate::settings::{ReplyStage, SmarthostTls, Transport};
 use crate::tls_policy::{Held, RefusalCause, Requirement, SessionFacts, Target};
@@ -106,6 +107,8 @@ pub(super) struct For<'a> {
     pub require_tls: Option<bool>,
     /// Servers that answered earlier attempts.
     pub before: &'a [Answered],
+    /// How far that is.
+    pub phase: &'a Phase,
 }
 
 /// Connects to the first address that lets it.
@@ -119,6 +122,7 @@ pub(super) async fn connect(
         line,
         require_tls,
         before,
+        phase,
     } = *wanted;
     let live = core.live();
     let server = &live.settings.server;
@@ -135,6 +139,7 @@ pub(super) async fn connect(
             is_left = true;
             break;
         }
+        phase.comes_to("looks up the addresses of", &host.words());
         let found = match addresses(core, host).await {
             Ok(found) => found,
             Err(text) => {
@@ -143,6 +148,7 @@ pub(super) async fn connect(
             }
         };
         let addresses = remembered::addresses(host, &found.addresses, before);
+        phase.goes_on("finds out what is demanded of TLS with");
         let requirement = match demand(core, destination, found, port, require_tls).await {
             Ok(requirement) => requirement,
             Err(refused) => {
@@ -175,6 +181,7 @@ pub(super) async fn connect(
                 require_tls,
                 needs_tls,
                 stage: Cell::new(ReplyStage::Connect),
+                phase,
             };
             match call.all().await {
                 Ok(mut link) => {
@@ -376,6 +383,7 @@ struct Call<'a> {
     needs_tls: bool,
     /// How far it came.
     stage: Cell<ReplyStage>,
+    phase: &'a Phase,
 }
 
 /// How TLS is to be had.
@@ -428,6 +436,7 @@ impl Call<'_> {
                 return Err(self.unconnected(Trouble::Login("the transport is gone".to_owned())));
             };
             let is_verified = matches!(security, Security::Implicit | Security::Must);
+            self.phase.goes_on("logs in to");
             let result = log_in(self.core, &mut link, transport, files, is_verified).await;
             match result {
                 Ok(()) => (),
@@ -523,6 +532,7 @@ impl Call<'_> {
         let password = self.destination.way.as_ref();
         let password = password.and_then(|files| files.proxy_password.as_ref());
         let user = self.transport.and_then(|t| t.proxy_user.as_deref());
+        self.phase.comes_to("connects to", &self.remote());
         let opened = self.start.open(self.to, user.zip(password), times.connect);
         let opened = opened.await.map_err(Trouble::Unopened)?;
         let own = outbound.ehlo_name.as_ref();
@@ -536,6 +546,7 @@ impl Call<'_> {
             }
             self.shake_hands(&mut link, times, cell).await?;
         }
+        self.phase.goes_on("waits for the greeting of");
         match link.next().await? {
             Event::Banner(reply) if reply.is_positive() => self.stage.set(ReplyStage::Hello),
             Event::Banner(reply) => {
@@ -554,6 +565,7 @@ impl Call<'_> {
             }
             Security::Must | Security::May if offered => {
                 link.session.start_tls();
+                self.phase.goes_on("waits for the reply to STARTTLS of");
                 match link.next().await? {
                     Event::StartTls(reply) if reply.is_positive() => (),
                     Event::StartTls(reply) => {
@@ -578,6 +590,7 @@ impl Call<'_> {
     }
 
     async fn hello(&self, link: &mut Link) -> Result<(), Trouble> {
+        self.phase.goes_on("waits for the reply to EHLO of");
         for kind in [HelloKind::Extended, HelloKind::Plain] {
             link.session.hello(kind);
             match link.next().await? {
@@ -606,6 +619,7 @@ impl Call<'_> {
         times: Times,
         cell: &VerdictCell,
     ) -> Result<(), Trouble> {
+        self.phase.goes_on("begins TLS with");
         let (config, name) = self.tls(cell)?;
         let looked_for = name.to_str().into_owned();
         let shaken = link

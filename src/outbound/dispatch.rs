@@ -208,7 +208,9 @@ impl Dispatch {
         };
         self.remember(&line, Known::Waiting(failures));
         let reason = "where its domain's mail goes waits to be looked up: others are before it";
-        self.core.queue.set_reason(&line, Some(Pause::because(reason)));
+        self.core
+            .queue
+            .set_reason(&line, Some(Pause::because(reason)));
         self.enlist_line(&line);
         self.serve_lookups();
     }

@@ -14,7 +14,7 @@ use super::dispatch::Dispatch;
 use super::memory::Held;
 use super::transaction::PIECE;
 use crate::queue::retry::Verdict;
-use crate::queue::{Content, Message, Work};
+use crate::queue::{Content, Message, Phase, Work};
 use crate::store::StoreError;
 
 /// The octets of a message, or of what its one recipient gets.
@@ -22,6 +22,8 @@ pub(super) struct Octets<'a> {
     dispatch: &'a Dispatch,
     message: Rc<Message>,
     recipients: Vec<u32>,
+    /// How far the attempt is.
+    pub phase: Phase,
     kept: RefCell<Option<(Rc<Content>, Held)>>,
 }
 
@@ -31,6 +33,7 @@ impl<'a> Octets<'a> {
             dispatch,
             message: work.message.clone(),
             recipients: work.recipients.clone(),
+            phase: work.phase.clone(),
             kept: RefCell::default(),
         }
     }
@@ -65,11 +68,14 @@ impl<'a> Octets<'a> {
         let whole = if size > in_memory_max { 0 } else { size };
         let octets = whole + 2 * size.min(PIECE);
         let account = core.queue.account(&row.account);
+        self.phase
+            .goes_on("waits for memory for the message, to send it to");
         let held = self.dispatch.memory.take(account, octets, most);
         let Ok(held) = rt::timeout(PATIENCE, held).await else {
             let text = "this core has no memory for it now".to_owned();
             return Err(NoContent::Over(Verdict::Temporary, (4, 3, 1), text));
         };
+        self.phase.goes_on("reads the message, to send it to");
         let content = match (&row.batch, self.recipients.as_slice()) {
             (Some(_), &[index]) => made(core, &self.message, index).await?,
             // They are taken one by one; any others stand in line again.

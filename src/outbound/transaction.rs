@@ -454,6 +454,8 @@ impl Run<'_> {
             Some(reply) if reply.code.number() == 421 => return Err(Lost::Closing(reply)),
             Some(reply) => return Err(unasked(&reply)),
         }
+        let phase = &self.octets.phase;
+        phase.comes_to("waits for the reply to MAIL of", &self.link.remote());
         self.link.session.begin(envelope, transfer);
         let mut refused_sender = None;
         loop {
@@ -462,6 +464,7 @@ impl Run<'_> {
             match event {
                 Event::Sender(reply) => {
                     self.stage = ReplyStage::Recipient;
+                    phase.goes_on("waits for the reply to RCPT of");
                     if !reply.is_positive() {
                         self.overload |= reply.code.is_transient();
                         refused_sender = Some(reply);
@@ -475,6 +478,7 @@ impl Run<'_> {
                     }
                     if self.results.iter().all(Option::is_some) {
                         self.stage = ReplyStage::Data;
+                        phase.goes_on("waits for the reply to DATA of");
                     }
                 }
                 Event::Ready => return self.send(transfer).await.map(Some),
@@ -505,6 +509,7 @@ impl Run<'_> {
             }
             NoContent::Over(_, _, text) => Lost::Unreadable(text),
         })?;
+        self.octets.phase.goes_on("sends the message to");
         let bytes = content.bytes.clone();
         let external = match &content.external {
             None => None,
@@ -550,6 +555,8 @@ impl Run<'_> {
             ended.map_err(|e| Lost::Unsendable(e.to_string()))?;
             self.link.flush().await?;
         }
+        let phase = &self.octets.phase;
+        phase.goes_on("waits for the reply to the message of");
         match self.link.final_reply().await? {
             Event::Done(reply) => {
                 self.overload |= reply.code.is_transient();

@@ -5,7 +5,7 @@ mod message;
 mod work;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque, btree_map};
 use std::ops::Range;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -22,6 +22,7 @@ use super::hold_rules::HoldRules;
 use super::hooks::{Hooks, hook_event};
 use super::load;
 use super::moved::Moved;
+use super::phase::Phase;
 use super::reason::Pause;
 use super::route::Routes;
 use super::rows::{
@@ -53,8 +54,8 @@ pub struct Queue {
     reading: RefCell<HashMap<(u16, u64), Rc<Turns>>>,
     /// Messages that came just now, kept for their first attempt.
     fresh: RefCell<HashMap<(u16, u64), Rc<Message>>>,
-    /// Recipients that somebody works on.
-    under_way: RefCell<BTreeSet<(u16, u64, u32)>>,
+    /// Recipients that somebody works on, and how far that is.
+    under_way: RefCell<BTreeMap<(u16, u64, u32), Phase>>,
     /// Messages whose senders have still to be told something.
     owing: RefCell<VecDeque<(u16, u64)>>,
     /// Those of them that could not be told when it was tried.
@@ -248,7 +249,15 @@ impl Queue {
 
     /// Whether somebody works on a recipient.
     pub fn is_under_way(&self, shard: u16, body: BodyId, index: u32) -> bool {
-        self.under_way.borrow().contains(&(shard, body.0, index))
+        self.under_way
+            .borrow()
+            .contains_key(&(shard, body.0, index))
+    }
+
+    /// How far the attempt of a recipient is, in words.
+    pub fn phase(&self, shard: u16, body: BodyId, index: u32) -> Option<String> {
+        let under_way = self.under_way.borrow();
+        under_way.get(&(shard, body.0, index))?.words()
     }
 
     /// A message that is about to be committed with a batch: whoever finds its rows from then on finds this one. Those of its recipients
@@ -626,6 +635,7 @@ impl Queue {
             }
         };
         let routes = self.routes.borrow().clone();
+        let phase = Phase::default();
         let mut recipients = Vec::new();
         let mut elsewhere = Vec::new();
         for index in entries.iter().map(|e| e.index) {
@@ -636,7 +646,10 @@ impl Queue {
             let recipient = &message.row.recipients[index as usize];
             if routes.line(&message.row, recipient, &row) != **line {
                 elsewhere.push((index, due));
-            } else if self.under_way.borrow_mut().insert((shard, body.0, index)) {
+            } else if let btree_map::Entry::Vacant(entry) =
+                self.under_way.borrow_mut().entry((shard, body.0, index))
+            {
+                entry.insert(phase.clone());
                 recipients.push(index);
             }
         }
@@ -658,6 +671,7 @@ impl Queue {
             message,
             line: line.clone(),
             recipients,
+            phase,
             later: LATER,
         })
     }
@@ -877,7 +891,7 @@ impl Queue {
         }
         let key = (message.shard.id().0, message.body.0, index);
         // Whoever works on it puts it in line again. Where nothing is due any more, or at the same time, its entry is right or passed over.
-        if due == was_due || was_due.is_none() || self.under_way.borrow().contains(&key) {
+        if due == was_due || was_due.is_none() || self.under_way.borrow().contains_key(&key) {
             return;
         }
         if let Some(due) = due {
@@ -892,8 +906,9 @@ impl Queue {
         let (shard, body) = message.key();
         let (under_way, recorded) = (self.under_way.borrow(), message.recorded.borrow());
         let of_message = under_way.range((shard, body, 0)..=(shard, body, u32::MAX));
-        let mut others = of_message.filter(|(.., index)| !worked_on.contains(index));
-        others.any(|(.., index)| !recorded.contains(index))
+        let of_message = of_message.map(|((.., index), _)| index);
+        let mut others = of_message.filter(|index| !worked_on.contains(index));
+        others.any(|index| !recorded.contains(index))
     }
 
     fn again(&self, message: &Message, index: u32, due: i64) {

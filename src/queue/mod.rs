@@ -15,6 +15,7 @@ mod load;
 mod messages;
 mod moved;
 mod operate;
+mod phase;
 mod reason;
 pub mod recipe;
 pub mod report;
@@ -38,6 +39,7 @@ pub use id::{QueueId, first_of};
 pub use load::{find_recipient, resume};
 pub use messages::{Content, Message, Queue, Work};
 pub use operate::{Deed, Done, Operation, Said, all};
+pub use phase::Phase;
 pub use reason::{Beside, Pause, reason};
 pub use select::{Filter, Page, Place, same_domain, select};
 

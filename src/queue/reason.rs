@@ -28,22 +28,28 @@ impl Pause {
 pub struct Beside<'a> {
     /// Somebody works on it.
     pub is_under_way: bool,
+    /// How far that is.
+    pub phase: Option<&'a str>,
     /// Why the line that it stands in does not move.
     pub pause: Option<&'a Pause>,
 }
 
 /// Why a recipient is where it is.
 pub fn reason(message: &MessageRow, row: &RecipientRow, beside: Beside<'_>, now: i64) -> String {
+    let attempt = match beside.phase {
+        Some(phase) => format!("an attempt is under way: {phase}"),
+        None => "an attempt is under way".to_owned(),
+    };
     let under_way = match beside.is_under_way {
-        true => "; an attempt is under way",
-        false => "",
+        true => format!("; {attempt}"),
+        false => String::new(),
     };
     match row.state {
         State::Held => {
             let by = row.held_by.as_ref().map_or("by hand", |by| &by.words);
             format!("held {by}{under_way}")
         }
-        State::Waiting if beside.is_under_way => "an attempt is under way".into(),
+        State::Waiting if beside.is_under_way => attempt,
         State::Waiting => waiting(message, row, beside.pause, now),
         State::Delivered => match row.history.last() {
             Some(last) => format!("delivered: {}", told(last)),
@@ -180,6 +186,7 @@ mod tests {
         let mut pause = Pause::because("one.example takes no connections");
         let paused = Beside {
             is_under_way: false,
+            phase: None,
             pause: Some(&pause),
         };
         assert!(
@@ -192,6 +199,7 @@ mod tests {
             pause.until = Some(until);
             let paused = Beside {
                 is_under_way: false,
+                phase: None,
                 pause: Some(&pause),
             };
             let said = reason(&message, &row, paused, 5_000);
@@ -208,9 +216,18 @@ mod tests {
         }
         let sent = Beside {
             is_under_way: true,
+            phase: None,
             pause: None,
         };
         assert_eq!(reason(&message, &row, sent, 1), "an attempt is under way");
+        let connects = Beside {
+            phase: Some("connects to mx.one.example"),
+            ..sent
+        };
+        assert_eq!(
+            reason(&message, &row, connects, 1),
+            "an attempt is under way: connects to mx.one.example"
+        );
         row.state = State::Held;
         assert_eq!(why(&row, 1), "held by hand");
         row.held_by = Some(HeldBy {

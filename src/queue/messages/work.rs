@@ -7,6 +7,7 @@ use shards::rt;
 use shards::storage::StorageError;
 
 use super::{Message, Queue};
+use crate::queue::phase::Phase;
 use crate::queue::rows::{RecipientRow, State};
 use crate::store::StoreError;
 
@@ -20,6 +21,8 @@ pub struct Work {
     pub line: Rc<str>,
     /// Which of its recipients.
     pub recipients: Vec<u32>,
+    /// How far it is.
+    pub phase: Phase,
     /// Seconds until those of whom nothing is recorded are tried again.
     pub later: i64,
 }
@@ -40,6 +43,7 @@ impl Work {
             message: self.message.clone(),
             line: self.line.clone(),
             recipients: held,
+            phase: self.phase.clone(),
             later: LATER,
         };
         (!held.recipients.is_empty()).then_some(held)
