@@ -155,7 +155,24 @@ fn each_recipient_of_a_batch_has_a_link_and_a_batch_is_sent_once() {
     assert_eq!(ask(&server, "POST", "/batches", &named).status, 422, "both");
     named["template"] = Value::Null;
     named["recipients"] = json!([{"address": "c@three.example", "data": {"n": 3}}]);
-    assert_eq!(ask(&server, "POST", "/batches", &named).status, 201);
+    let post_keyed = |key: &str| {
+        let fields = format!("Idempotency-Key: {key}\r\n{login}");
+        crate::webapi_v1::ask_with(&server, ("POST", "/batches"), &fields, &named)
+    };
+    let first = post_keyed("batch-2");
+    assert_eq!(first.status, 201, "{}", first.body);
+    // Its repeat is answered though the template is gone, and nothing else is accepted.
+    assert_eq!(
+        ask(&server, "DELETE", "/templates/news", &Value::Null).status,
+        204
+    );
+    let again = post_keyed("batch-2");
+    assert_eq!((again.status, &again.body), (201, &first.body));
+    let said = post_keyed("batch-3");
+    assert_eq!(
+        (said.status, &said.body["errors"][0]["pointer"]),
+        (422, &json!("/template_name"))
+    );
     named["template_name"] = json!("other");
     let said = ask(&server, "POST", "/batches", &named);
     assert_eq!(

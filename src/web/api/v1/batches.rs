@@ -39,8 +39,14 @@ pub(super) async fn post(asked: &Asked) -> Said {
     });
     let (mut request, name, fingerprint) = parsed.await.map_err(unavailable)??;
     let is_stored = name.is_some();
+    // A repeat is answered whatever has become of its template; without one nothing else is accepted.
+    let mut no_template = None;
     if let Some(name) = name {
-        request.template = templates::parts(asked, name).await?;
+        match templates::parts(asked, name).await {
+            Ok(parts) => request.template = parts,
+            Err(problem) if key.is_some() => no_template = Some(problem),
+            Err(problem) => return Err(problem),
+        }
     }
     let address = match &login.address {
         Some(address) => Some(address.clone()),
@@ -92,7 +98,9 @@ pub(super) async fn post(asked: &Asked) -> Said {
             mark_repeat(&mut response, is_repeat);
             Ok(response)
         }
-        Ok(Answer::SubmittedBatch(Err(error))) => Err(refused(error)),
+        Ok(Answer::SubmittedBatch(Err(error))) => {
+            Err(no_template.unwrap_or_else(|| refused(error)))
+        }
         Ok(_) => Err(other_answer()),
         Err(error) => {
             let detail = format!("{error}; whether the batch was accepted is not known");
