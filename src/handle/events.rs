@@ -15,7 +15,7 @@ use crate::metrics::labels;
 use crate::percore::PerCore;
 use crate::queue::batch;
 use crate::queue::events::{self, Consequences, Interest, Told as ToldEvents};
-use crate::queue::hooks::Told;
+use crate::queue::hooks::{HooksTurn, Told};
 use crate::queue::retired;
 use crate::queue::returned::{self, FoundBy, RETURNED_MAX, Returned, TakenReturned};
 use crate::queue::suppression::{self, Suppressed};
@@ -39,11 +39,7 @@ impl PerCore {
     ) -> Result<(), StoreError> {
         let shard = self.shard_of_account(account)?.clone();
         // Of an account that is gone nothing is kept.
-        let interest = self.queue.interest(account.as_str());
-        let interest = interest.ok_or(StoreError::AccountGone)?;
-        let interest = self.with_room(account, interest).await?;
-        let _turn = events::changing().await;
-        let hooks = self.queue.hooks.turn(account.as_str()).await;
+        let (hooks, interest) = self.turn_of(account).await?;
         let now = self.wall_clock();
         let done = events::take(&shard, &hooks, interest, told, now).await?;
         self.tell_consequences(account, done).await;
@@ -60,13 +56,11 @@ impl PerCore {
             return Err(StoreError::Limit("too much came back at once"));
         }
         let shard = self.shard_of_account(account)?.clone();
-        let Some(interest) = self.queue.interest(account.as_str()) else {
+        let (hooks, interest) = match self.turn_of(account).await {
             // Of an account that is gone nothing is kept, and nobody waits for its mail.
-            return Ok(vec![TakenReturned::Nothing; all.len()]);
+            Err(StoreError::AccountGone) => return Ok(vec![TakenReturned::Nothing; all.len()]),
+            turn => turn?,
         };
-        let interest = self.with_room(account, interest).await?;
-        let _turn = events::changing().await;
-        let hooks = self.queue.hooks.turn(account.as_str()).await;
         let now = self.wall_clock();
         let taken = returned::take(&shard, &hooks, interest, all, now).await?;
         let _ = point("queue.returned");
@@ -109,24 +103,30 @@ impl PerCore {
         }
     }
 
-    /// Without what would make a list too long.
-    async fn with_room(
-        &self,
-        account: AccountName,
-        interest: Interest,
-    ) -> Result<Interest, StoreError> {
-        if !interest.suppresses {
-            return Ok(interest);
+    /// The right to change what is kept of an account, and what its settings want of it, but for what would make a list too long. The settings are looked
+    /// at behind the turn: whoever removes an account takes it once, and nothing is written afterwards.
+    async fn turn_of(&self, account: AccountName) -> Result<(HooksTurn, Interest), StoreError> {
+        let interest = self.interest_in(account)?;
+        if interest.suppresses {
+            self.know_suppressions(account).await?;
         }
-        self.know_suppressions(account).await?;
-        let count = self.queue.lists.count(account.as_str());
-        let is_full = count.is_some_and(|count| count >= suppression::ADDRESSES_MAX);
-        if is_full {
+        let turn = self.queue.hooks.turn(account.as_str()).await;
+        let mut interest = self.interest_in(account)?;
+        if interest.suppresses && self.list_is_full(account) {
             tracing::warn!(%account, "the suppression list is full: nothing is added to it; remove some addresses");
+            interest.suppresses = false;
         }
-        let mut interest = interest;
-        interest.suppresses = !is_full;
-        Ok(interest)
+        Ok((turn, interest))
+    }
+
+    pub(super) fn interest_in(&self, account: AccountName) -> Result<Interest, StoreError> {
+        let interest = self.queue.interest(account.as_str());
+        interest.ok_or(StoreError::AccountGone)
+    }
+
+    fn list_is_full(&self, account: AccountName) -> bool {
+        let count = self.queue.lists.count(account.as_str());
+        count.is_some_and(|count| count >= suppression::ADDRESSES_MAX)
     }
 
     pub(super) async fn suppression_hashes(
@@ -176,13 +176,12 @@ impl PerCore {
         let shard = self.shard_of_account(account)?.clone();
         if to.is_some() {
             self.know_suppressions(account).await?;
-            let count = self.queue.lists.count(account.as_str());
-            if count.is_some_and(|count| count >= suppression::ADDRESSES_MAX) {
-                return Err(StoreError::Limit("the suppression list is full"));
-            }
         }
-        let _turn = events::changing().await;
         let hooks = self.queue.hooks.turn(account.as_str()).await;
+        self.interest_in(account)?;
+        if to.is_some() && self.list_is_full(account) {
+            return Err(StoreError::Limit("the suppression list is full"));
+        }
         let now = self.wall_clock();
         let (was, changes) =
             suppression::change(&shard, &hooks, address, (to, replaces), now).await?;
@@ -193,21 +192,18 @@ impl PerCore {
     /// A reader wants no more mail from an account: durable, and known to all cores, when it returns.
     pub(super) async fn unsubscribe(self: &Rc<Self>, link: &Link) -> Result<(), StoreError> {
         let account: AccountName = link.account.parse().map_err(|_| StoreError::AccountGone)?;
-        let interest = self.queue.interest(account.as_str());
-        let interest = interest.ok_or(StoreError::AccountGone)?;
+        self.interest_in(account)?;
         self.know_suppressions(account).await?;
-        let count = self.queue.lists.count(account.as_str());
-        if count.is_some_and(|count| count >= suppression::ADDRESSES_MAX) {
+        let shard = self.shard_of_account(account)?.clone();
+        let hooks = self.queue.hooks.turn(account.as_str()).await;
+        let interest = self.interest_in(account)?;
+        if self.list_is_full(account) {
             return Err(StoreError::Limit("the suppression list is full"));
         }
-        let shard = self.shard_of_account(account)?.clone();
         let now = self.wall_clock();
-        let turn = events::changing().await;
-        // Hooks of the account are numbered by one at a time.
-        let hooks = self.queue.hooks.turn(account.as_str()).await;
         let (was, done) = suppression::unsubscribe(&shard, &hooks, interest, link, now).await?;
         self.tell_consequences(account, done).await;
-        drop((hooks, turn));
+        drop(hooks);
         self.count(
             "ringmail_unsubscribed_total",
             if was { "again" } else { "new" },
@@ -220,7 +216,7 @@ impl PerCore {
         let core = self.clone();
         rt::spawn(&ROOM, async move {
             loop {
-                let now = core.wall_clock();
+                let (now, hooks) = (core.wall_clock(), &core.queue.hooks);
                 for shard in &core.shards {
                     let pruned = async {
                         events::prune(shard, now - events::REMEMBERED).await?;
@@ -228,14 +224,14 @@ impl PerCore {
                             let interest = core.queue.interest(account);
                             interest.map_or(0, |interest| interest.keeps_retired_secs)
                         };
-                        retired::prune(shard, now, retired::RETIRED_MAX, kept).await?;
+                        retired::prune(shard, hooks, (now, retired::RETIRED_MAX), kept).await?;
                         let kept = |account: &str| {
                             let interest = core.queue.interest(account)?;
                             let secs = i64::try_from(interest.keeps_retired_secs);
                             Some(secs.unwrap_or(i64::MAX).max(batch::REMEMBERED))
                         };
                         batch::prune(shard, now, kept).await?;
-                        suppression::prune(shard, now).await
+                        suppression::prune(shard, hooks, now).await
                     };
                     if let Err(error) = pruned.await {
                         tracing::warn!(shard = %shard.id(), %error, "old rows of events stay for another hour");

@@ -30,8 +30,9 @@ impl PerCore {
     ) -> Result<HookAnswer, StoreError> {
         let shard = self.shard_of_account(account)?.clone();
         let name = account.as_str();
-        let interest = self.queue.interest(name).ok_or(StoreError::AccountGone)?;
         let turn = self.queue.hooks.turn(name).await;
+        // Behind the turn: whoever removes an account takes it once.
+        let interest = self.interest_in(account)?;
         let now = self.wall_clock();
         let changed = match ask {
             HookAsk::List => {
@@ -170,6 +171,9 @@ impl PerCore {
                 let mut goes_on = true;
                 while goes_on {
                     let turn = self.queue.hooks.turn(account).await;
+                    if self.queue.interest(account).is_none() {
+                        break;
+                    }
                     let what = (end, hooks::RETIRED_MAX);
                     goes_on = hooks::prune(shard, &turn, what, now).await?;
                 }
@@ -183,6 +187,9 @@ impl PerCore {
                     let mut goes_on = endpoint.removed || endpoint.disabled.is_some();
                     while goes_on {
                         let turn = self.queue.hooks.turn(account).await;
+                        if self.queue.interest(account).is_none() {
+                            break;
+                        }
                         let what = (before, interest);
                         goes_on = hooks::purge(shard, &turn, &endpoint, what, now).await?;
                     }

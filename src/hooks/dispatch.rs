@@ -154,6 +154,10 @@ impl Dispatch {
             let accounts = hooks::accounts(shard, after.as_deref(), ACCOUNTS_AT_ONCE).await?;
             for account in &accounts {
                 let turn = self.core.queue.hooks.turn(account).await;
+                // The rows of one that is gone go with it.
+                if self.core.queue.interest(account).is_none() {
+                    continue;
+                }
                 hooks::resume(shard, &turn, self.core.wall_clock()).await?;
                 drop(turn);
                 for (endpoint, line) in hooks::lines(shard, account).await? {

@@ -109,9 +109,9 @@ impl AccountTurn {
         let shard = core.shards.iter().find(|shard| shard.id() == number);
         let shard = shard.ok_or(StoreError::NotAllowed("this core does not own the shard"))?;
         // The rows of one that is gone go with it.
-        let Some(interest) = core.queue.interest(&account) else {
+        if core.queue.interest(&account).is_none() {
             return Ok(());
-        };
+        }
         let Some(row) = store::first_incoming(shard, &account, from).await? else {
             return Ok(());
         };
@@ -126,6 +126,9 @@ impl AccountTurn {
         // Each endpoint has a payload of its own, until that is written.
         let _share = share(&core, (octets * endpoints) as u64).await?;
         let turn = core.queue.hooks.turn(&account).await;
+        let Some(interest) = core.queue.interest(&account) else {
+            return Ok(());
+        };
         let told = (row.body, hook.as_ref());
         let now = core.wall_clock();
         let done = hooks::tell_incoming(shard, &turn, interest, told, now).await?;

@@ -77,7 +77,9 @@ pub(super) async fn tell(
     });
     delivered.await?;
     let turn = core.queue.hooks.turn(account).await;
-    hooks::mail_paid(shard, &turn, endpoint, now).await?;
+    if core.queue.interest(account).is_some() {
+        hooks::mail_paid(shard, &turn, endpoint, now).await?;
+    }
     drop(turn);
     let call = Call::ForgetDelivered {
         account: name,

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use dsn::{Bounce, BounceClass, Hardness, Suppression};
 use serde::{Deserialize, Serialize};
-use shards::rt::Turns;
 use shards::storage::{Batch, Shard};
 
 use super::hooks::HooksTurn;
@@ -574,7 +573,7 @@ pub struct Told {
 }
 
 /// Takes events in an account's shard: each once, with all that its subscribers make of it, in one commit. Answers what others have to
-/// hear. The caller has [`changing`].
+/// hear.
 pub async fn take(
     shard: &Rc<Shard>,
     turn: &HooksTurn,
@@ -642,15 +641,6 @@ pub async fn prune(shard: &Rc<Shard>, before: i64) -> Result<u64, StoreError> {
             shard.commit(permit, batch).await?;
         }
     }
-}
-
-thread_local! {
-    static CHANGES: Rc<Turns> = Rc::default();
-}
-
-/// Changes of this core's accounts: one at a time, for each is made from what was read before, and every core is told of them in their order.
-pub async fn changing() -> shards::rt::Turn {
-    CHANGES.with(Rc::clone).take(1).await
 }
 
 /// Events in one call.

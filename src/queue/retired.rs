@@ -17,7 +17,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use shards::storage::{Batch, Shard};
 
-use super::events::{Event, EventKind, Interest, Question, Writing, changing};
+use super::events::{Event, EventKind, Interest, Question, Writing};
+use super::hooks::Hooks;
 use super::returned::{self, ReturnedResult, clue_keys};
 use super::rows::{Attempt, EarlierAttempt};
 use super::select::{domain_of, has, same_domain};
@@ -414,8 +415,8 @@ pub async fn find(
 /// `most` afterwards: its oldest go. Answers how many.
 pub async fn prune(
     shard: &Rc<Shard>,
-    now: i64,
-    most: u64,
+    hooks: &Hooks,
+    (now, most): (i64, u64),
     kept: impl Fn(&str) -> u64,
 ) -> Result<u64, StoreError> {
     let mut from = rows::RETIRED.to_vec();
@@ -427,14 +428,14 @@ pub async fn prune(
         };
         loop {
             // Others have their turns between two slices.
-            let _turn = changing().await;
+            let _turn = hooks.turn(&account).await;
             let erased = erase(shard, &account, end, most).await?;
             pruned += erased as u64;
             if erased < SLICE {
                 break;
             }
         }
-        pruned += returned::prune(shard, &account, now - returned::WAITS).await?;
+        pruned += returned::prune(shard, hooks, &account, now - returned::WAITS).await?;
         from = behind(&account);
     }
     Ok(pruned)

@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 use shards::storage::{Batch, Shard};
 
 use super::events::{
-    Consequences, Event, EventId, EventKind, Evidence, Interest, Writing, changing, status, tell,
+    Consequences, Event, EventId, EventKind, Evidence, Interest, Writing, status, tell,
 };
-use super::hooks::HooksTurn;
+use super::hooks::{Hooks, HooksTurn};
 use super::retired::{self, RetiredRow};
 use crate::settings::names::canonical_domain;
 use crate::store::{StoreError, rows};
@@ -626,13 +626,14 @@ pub(super) async fn take_waiting(
 /// Erases what has waited for long: no recipient with that number ends any more, or nothing is kept of it. Answers how many.
 pub(super) async fn prune(
     shard: &Rc<Shard>,
+    hooks: &Hooks,
     account: &str,
     before: i64,
 ) -> Result<u64, StoreError> {
     let prefix = retired::key_of(account, b'w');
     let (mut from, mut pruned) = (prefix.clone(), 0);
     loop {
-        let _turn = changing().await;
+        let _turn = hooks.turn(account).await;
         let found = shard.scan(prefix.clone(), from, SLICE).await?;
         let Some((last, _)) = found.last() else {
             return Ok(pruned);

@@ -5,7 +5,7 @@
 //! an account whose list is empty asks nobody.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
@@ -17,7 +17,7 @@ use shards::storage::{Batch, Shard};
 use super::events::{
     Consequences, Event, EventKind, Evidence, Interest, Question, Writing, bounce, status,
 };
-use super::hooks::{self, HooksTurn};
+use super::hooks::{self, Hooks, HooksTurn};
 use super::returned;
 use super::rows::Attempt;
 use super::unsubscribe::Link;
@@ -276,7 +276,7 @@ pub async fn find(
 }
 
 /// Adds or removes an address; none: removed, with the failures that were counted. Answers whether it was suppressed before (and without `replaces` nothing is
-/// added then), and what every core has to know. The caller has [`super::events::changing`].
+/// added then), and what every core has to know.
 pub async fn change(
     shard: &Rc<Shard>,
     turn: &HooksTurn,
@@ -312,7 +312,7 @@ pub async fn change(
 }
 
 /// What a reader's link to unsubscribe does: nothing is sent to the address any more, and endpoints of webhooks are told, once. Answers whether
-/// it did so before, and what others have to hear. The caller has [`super::events::changing`].
+/// it did so before, and what others have to hear.
 pub async fn unsubscribe(
     shard: &Rc<Shard>,
     turn: &HooksTurn,
@@ -384,25 +384,36 @@ pub async fn hashes(shard: &Rc<Shard>, account: &str) -> Result<Vec<u64>, StoreE
 }
 
 /// Removes what says nothing any more: suppressions that have expired, failures of long ago. Answers how many.
-pub async fn prune(shard: &Rc<Shard>, now: i64) -> Result<u64, StoreError> {
+pub async fn prune(shard: &Rc<Shard>, hooks: &Hooks, now: i64) -> Result<u64, StoreError> {
     let (mut after, mut pruned) = (None, 0);
     loop {
-        let _turn = super::events::changing().await;
         let found = page(shard, None, after, SLICE).await?;
         let Some((last, ..)) = found.last() else {
             return Ok(pruned);
         };
         after = Some(last.clone());
-        let mut batch = Batch::default();
-        // Cores that have the hash ask in vain until they load the list anew.
-        for (key, ..) in found.into_iter().filter(|(.., row)| row.is_stale(now)) {
-            batch.delete(key);
-            pruned += 1;
+        let mut stale: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
+        for (key, account, ..) in found.into_iter().filter(|(.., row)| row.is_stale(now)) {
+            stale.entry(account).or_default().push(key);
         }
-        if !batch.is_empty() {
-            let patience = std::time::Duration::from_secs(30);
-            let permit = shard.permit(SLICE * 64, false, patience).await?;
-            shard.commit(permit, batch).await?;
+        for (account, keys) in stale {
+            let _turn = hooks.turn(&account).await;
+            let mut batch = Batch::default();
+            for key in keys {
+                // Looked at again: it may have been renewed before the turn came.
+                let row = shard.get(key.clone()).await?;
+                let row = row.map(|row| decode(&row)).transpose()?;
+                if row.is_some_and(|row| row.is_stale(now)) {
+                    // Cores that have the hash ask in vain until they load the list anew.
+                    batch.delete(key);
+                    pruned += 1;
+                }
+            }
+            if !batch.is_empty() {
+                let patience = std::time::Duration::from_secs(30);
+                let permit = shard.permit(SLICE * 64, false, patience).await?;
+                shard.commit(permit, batch).await?;
+            }
         }
     }
 }

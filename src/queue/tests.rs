@@ -829,9 +829,19 @@ fn a_suppression_that_has_expired_is_none_and_goes() {
                 .unwrap(),
             []
         );
-        assert_eq!(suppression::prune(shard, 1_999).await.unwrap(), 0);
+        assert_eq!(
+            suppression::prune(shard, &hooks::Hooks::default(), 1_999)
+                .await
+                .unwrap(),
+            0
+        );
         assert!(both[0].2.in_force(1_999).is_some() && both[0].2.in_force(2_000).is_none());
-        assert_eq!(suppression::prune(shard, 2_000).await.unwrap(), 1);
+        assert_eq!(
+            suppression::prune(shard, &hooks::Hooks::default(), 2_000)
+                .await
+                .unwrap(),
+            1
+        );
         assert_eq!(suppression::hashes(shard, "anna").await.unwrap().len(), 1);
     });
     store.close();
@@ -950,16 +960,41 @@ fn what_is_over_is_kept_once_and_goes_at_its_time() {
             found.len()
         };
         let kept = |account: &str| if account == "anna" { 100 } else { 10_000 };
-        assert_eq!(retired::prune(shard, 1_100, 100, kept).await.unwrap(), 0);
-        assert_eq!(retired::prune(shard, 1_101, 100, kept).await.unwrap(), 1);
+        assert_eq!(
+            retired::prune(shard, &hooks::Hooks::default(), (1_100, 100), kept)
+                .await
+                .unwrap(),
+            0
+        );
+        assert_eq!(
+            retired::prune(shard, &hooks::Hooks::default(), (1_101, 100), kept)
+                .await
+                .unwrap(),
+            1
+        );
         assert_eq!((count("anna").await, count("ann").await), (2, 3));
         // Too many, and of an account that keeps none.
-        assert_eq!(retired::prune(shard, 1_101, 2, kept).await.unwrap(), 1);
+        assert_eq!(
+            retired::prune(shard, &hooks::Hooks::default(), (1_101, 2), kept)
+                .await
+                .unwrap(),
+            1
+        );
         let kept = |account: &str| if account == "anna" { 0 } else { 10_000 };
-        assert_eq!(retired::prune(shard, 1_101, 100, kept).await.unwrap(), 2);
+        assert_eq!(
+            retired::prune(shard, &hooks::Hooks::default(), (1_101, 100), kept)
+                .await
+                .unwrap(),
+            2
+        );
         assert_eq!((count("anna").await, count("ann").await), (0, 2));
         let nobody = |_: &str| 0;
-        assert_eq!(retired::prune(shard, 1_101, 100, nobody).await.unwrap(), 2);
+        assert_eq!(
+            retired::prune(shard, &hooks::Hooks::default(), (1_101, 100), nobody)
+                .await
+                .unwrap(),
+            2
+        );
         // Nothing is left, not even of the counts.
         assert_eq!(kept_rows(shard).await, 0);
     });
@@ -1007,7 +1042,11 @@ fn many_that_are_over_go_slice_by_slice_and_a_late_one_is_found() {
         // Two of each, and the count.
         assert_eq!(kept_rows(shard).await, 1_300 * 2 + 1);
         let all = |_: &str| 10_000;
-        let prune = async |now, most| retired::prune(shard, now, most, all).await.unwrap();
+        let prune = async |now, most| {
+            retired::prune(shard, &hooks::Hooks::default(), (now, most), all)
+                .await
+                .unwrap()
+        };
         assert_eq!(prune(5_000, 100).await, 1_200);
         assert_eq!(prune(5_000, 100).await, 0);
         // One that is told late lies before all that is left.

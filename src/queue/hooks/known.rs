@@ -56,7 +56,8 @@ impl Hooks {
         known.get(account).is_none_or(|(_, events)| is_told(events))
     }
 
-    /// Changes of an account's hooks come one after the other, for each is made from what was read before.
+    /// Changes of an account come one after the other, for each is made from what was read before; those of different accounts don't wait for each
+    /// other.
     pub async fn turn(&self, account: &str) -> HooksTurn {
         let turns = {
             let mut all = self.turns.borrow_mut();
@@ -122,8 +123,9 @@ impl Hooks {
     }
 }
 
-/// The right to change the hooks of an account: who writes what may make hooks shows it ([`Writing`](crate::queue::events::Writing)). Dropped, it
-/// goes to the next in line.
+/// The right to change what events change of an account: its hooks, its suppression list, what is kept of recipients that are over. Who writes shows it
+/// ([`Writing`](crate::queue::events::Writing)), and whoever removes the account takes it once: so who has it looks whether the account is still there.
+/// Dropped, it goes to the next in line.
 pub struct HooksTurn {
     account: String,
     _turn: Turn,

@@ -255,7 +255,8 @@ fn a_row_that_cant_be_read_goes_like_the_others() {
             .commit(permit.await.unwrap(), batch)
             .await
             .unwrap();
-        let prune = |now| retired::prune(sent.shard, now, 100, |_| 500);
+        let hooks = super::hooks::Hooks::default();
+        let prune = |now| retired::prune(sent.shard, &hooks, (now, 100), |_| 500);
         assert_eq!(prune(1_400).await.unwrap(), 0);
         assert_eq!(prune(1_600).await.unwrap(), 3);
         let left = sent.shard.scan(prefix.clone(), prefix, 100).await.unwrap();
@@ -469,7 +470,14 @@ fn what_comes_back_before_the_end_is_told_waits_for_it() {
         assert_eq!(sent.takes(&early).await, TakenReturned::Nothing);
         let prune = async |now| {
             let kept = |_: &str| 1_000_000;
-            retired::prune(sent.shard, now, 100, kept).await.unwrap()
+            retired::prune(
+                sent.shard,
+                &super::hooks::Hooks::default(),
+                (now, 100),
+                kept,
+            )
+            .await
+            .unwrap()
         };
         let before = kept_rows(sent.shard).await;
         prune(2_000 + 3_600).await;
