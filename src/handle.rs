@@ -22,7 +22,7 @@ use crate::lookup::mail_hosts;
 use crate::percore::{PerCore, TLS_RESULTS_LOST, monotonic};
 use crate::queue::HoldRules;
 use crate::queue::route::Routes;
-use crate::queue::{retired, suppression};
+use crate::queue::{batch as batches, retired, suppression};
 use crate::settings::AccountName;
 use crate::store::{self, Account, StoreError};
 
@@ -440,14 +440,25 @@ impl PerCore {
     async fn control(self: &Rc<Self>, call: ControlCall) -> Result<ControlAnswer, StoreError> {
         match call {
             ControlCall::RemoveAccount(name) => {
-                // Before the rows by which one can tell that there is an account.
-                store::remove_templates(self.shard_of_account(name)?, name.as_str()).await?;
+                // What began before is written; what comes later finds that it is gone.
+                let _turn = self.queue.hooks.turn(name.as_str()).await;
+                self.sending_tallies.end(name).await;
                 let found = self.accounts.remove(name.as_str()).await?;
-                self.sending_tallies.forget(name);
                 Ok(ControlAnswer::Found(found))
             }
-            ControlCall::ForgetAnswered { shard, account } => {
-                store::forget_answered(self.own_shard(shard)?, account.as_str()).await?;
+            ControlCall::FinishRemoval(name) => {
+                self.accounts.finish_removal(name.as_str()).await?;
+                Ok(ControlAnswer::Done)
+            }
+            ControlCall::QueueOfAccount { shard, account } => {
+                let shard = self.own_shard(shard)?.id().0;
+                let of = self.queue.held_of_account(shard, account.as_str()).await;
+                Ok(ControlAnswer::QueueOfAccount(of))
+            }
+            ControlCall::ForgetAccount { shard, account } => {
+                let shard = self.own_shard(shard)?;
+                store::forget_answered(shard, account.as_str()).await?;
+                batches::forget(shard, account.as_str()).await?;
                 Ok(ControlAnswer::Done)
             }
             ControlCall::AccountIsStored(name) => {
@@ -503,6 +514,8 @@ impl PerCore {
             }
             ControlCall::PutTemplate { account, name, row } => {
                 let shard = self.shard_of_account(account)?;
+                let _turn = self.queue.hooks.turn(account.as_str()).await;
+                self.interest_in(account)?;
                 let row = row.as_deref();
                 let was = store::put_template(shard, account.as_str(), &name, row).await?;
                 Ok(ControlAnswer::Found(was))

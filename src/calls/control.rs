@@ -15,7 +15,7 @@ use crate::queue::sending::SendingUse;
 use crate::queue::sites::SiteState;
 use crate::queue::suppression::{AddressRow, Suppressed};
 use crate::queue::warm_up::WarmUpPage;
-use crate::queue::{Deed, Done, Filter, HoldRules, Place};
+use crate::queue::{Deed, Done, Filter, HoldRules, OfAccount, Place};
 use crate::settings::AccountName;
 use crate::store::{ApiKeyRow, CheckSlice, ClientKeyRow, Fingerprint, TemplateRow};
 use crate::tls_policy::{Demands, Shown, StoredPolicy, Wanted};
@@ -39,8 +39,17 @@ pub enum SiteDeed {
 pub enum ControlCall {
     /// Removes the stored mail of an account that is no longer configured.
     RemoveAccount(AccountName),
-    /// Erases what was answered, in one shard, to requests of an account that goes. May be repeated.
-    ForgetAnswered {
+    /// Brings a removal to its end that a stop cut short, before an account of the name is made anew. May be repeated.
+    FinishRemoval(AccountName),
+    /// How much of the queue of a shard is an account's. Changes nothing.
+    QueueOfAccount {
+        /// Which shard.
+        shard: u16,
+        /// Whose.
+        account: AccountName,
+    },
+    /// Erases what a shard keeps of the requests of an account that goes: what was answered, and how far its batches came. May be repeated.
+    ForgetAccount {
         /// Which shard.
         shard: u16,
         /// Whose.
@@ -362,6 +371,8 @@ pub enum ControlAnswer {
     Done,
     /// To `RemoveAccount` and `AccountIsStored`: whether there was anything.
     Found(bool),
+    /// To `QueueOfAccount`.
+    QueueOfAccount(OfAccount),
     /// To `RemoveClientKey` and `ClientKeys`.
     ClientKeys(Vec<(Fingerprint, ClientKeyRow)>),
     /// To `Templates` and `Template`, each with its name.

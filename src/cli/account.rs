@@ -59,9 +59,16 @@ pub(super) fn remove(arguments: &Arguments) -> Result<(), Failure> {
         remove_from(&which.unfinished()?.settings, &name)?;
         return print(&format!("Account {name} is gone.\n"));
     }
-    let request = Request::AccountRemove { name: name.clone() };
-    which.open()?.request(&request, &mut |_| Ok(()))?;
-    print(&format!("Account {name} and its mail are gone.\n"))
+    let request = Request::AccountRemove {
+        name: name.clone(),
+        drop_queued: arguments.drop_queued,
+    };
+    let done = which.open()?.request(&request, &mut |_| Ok(()))?;
+    let dropped = match done["dropped"].as_u64() {
+        Some(dropped) if dropped > 0 => format!(" {dropped} recipients in the queue get nothing."),
+        _ => String::new(),
+    };
+    print(&format!("Account {name} and its mail are gone.{dropped}\n"))
 }
 
 pub(super) fn list(arguments: &Arguments) -> Result<(), Failure> {

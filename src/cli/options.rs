@@ -12,6 +12,7 @@ pub(super) enum Opt {
     Accounts,
     Generate,
     Keep,
+    DropQueued,
     Numbers,
     All,
     MakeMissing,
@@ -103,6 +104,7 @@ impl Opt {
             Opt::Accounts => "--accounts N",
             Opt::Generate => "--generate",
             Opt::Keep => "--keep",
+            Opt::DropQueued => "--drop-queued",
             Opt::Numbers => "--numbers",
             Opt::All => "--all",
             Opt::MakeMissing => "--make-missing",
@@ -193,6 +195,7 @@ impl Opt {
             Opt::Accounts => "makes accounts u1 to uN (at most 100000) if they are not there",
             Opt::Generate => "makes a password and prints it",
             Opt::Keep => "takes over mail and password of an earlier account of the name",
+            Opt::DropQueued => "drops its mail that is in the queue; nobody is told",
             Opt::Numbers => "with mailboxes, messages and octets of each account",
             Opt::All if command == Command::Salvage => {
                 "rebuilds every shard, not only the damaged ones"

@@ -317,17 +317,19 @@ in, and says how rules are written.",
 Writes the account's file and, when the server runs, takes it into service.
 Works before the first start too, while the domains file names accounts that
 are not there yet. Give it a password next: ringmail account password NAME.
-Refused while mail of an earlier account of the name is stored, unless --keep.",
+Refused while mail of an earlier account of the name is stored, unless --keep, or
+still being sent.",
     },
     Row {
         command: Command::AccountRemove,
         words: &["account", "remove"],
         arguments: &["NAME"],
-        options: WHICH,
+        options: &[Opt::Config, Opt::Dir, Opt::DropQueued],
         summary: "Removes an account and all its mail",
         details: "\
 There is no way back but a backup. Its open sessions end. Mail left of an account
-whose file was removed by hand goes too.",
+whose file was removed by hand goes too. Refused while mail that it sent is in the
+queue, unless --drop-queued; what comes in while it is being removed is delivered.",
     },
     Row {
         command: Command::AccountList,

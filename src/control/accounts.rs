@@ -4,10 +4,11 @@ use std::ops::Bound;
 
 use serde_json::{Value, json};
 
-use super::commands::{BROKEN, Control};
+use super::commands::{BROKEN, Control, OTHER_ANSWER};
 use super::protocol::PAGE_MAX;
-use super::{api_keys, client_keys};
+use super::{api_keys, client_keys, queue};
 use crate::calls::{ControlAnswer, ControlCall};
+use crate::queue::{Deed, Filter, OfAccount};
 use crate::settings::{Account, AccountAddress, AccountName, MailboxName, Settings, edit};
 
 /// `keep`: mail and password stored under the name before are taken over. Else they are a reason to refuse: whoever gets the name would
@@ -20,19 +21,34 @@ pub(super) fn add(
 ) -> Result<Value, String> {
     let _one = control.edits.lock().map_err(|_| BROKEN)?;
     let live = control.server.live();
-    if !keep && !live.settings.accounts.contains_key(name) && is_stored(control, parse_name(name)?)?
-    {
+    if !live.settings.accounts.contains_key(name) {
+        may_be_added(control, parse_name(name)?, keep)?;
+    }
+    let next = add_to(&live.settings, name, addresses)?;
+    let messages = control.put_in_force(next)?.messages();
+    Ok(json!({"name": name, "messages": messages}))
+}
+
+/// Looks for what an earlier account of the name has left, and forgets what is of no use to anybody.
+fn may_be_added(control: &Control, name: AccountName, keep: bool) -> Result<(), String> {
+    let owner = control.server.owner_of(name.as_str());
+    control.ask(owner, ControlCall::FinishRemoval(name))?;
+    if keep {
+        return Ok(());
+    }
+    if is_stored(control, name)? {
         return Err(format!(
             "mail of an earlier account {name} is still stored, and its password. Add it with --keep to take them over, or remove them first: ringmail account remove {name}"
         ));
     }
-    let next = add_to(&live.settings, name, addresses)?;
-    if !keep {
-        // One of its requests may have been under way when an earlier account of the name was removed.
-        forget_answered(control, parse_name(name)?)?;
+    let OfAccount { waiting, in_hand } = queued(control, name)?;
+    if waiting + in_hand > 0 {
+        return Err(format!(
+            "mail of an earlier account {name} is still being sent, to {waiting} recipients that wait: what becomes of it would be told to the new one. Wait until it is gone (ringmail queue list --account {name}), drop it (ringmail queue drop --account {name}), or add it with --keep to take it over"
+        ));
     }
-    let messages = control.put_in_force(next)?.messages();
-    Ok(json!({"name": name, "messages": messages}))
+    // One of its requests may have been under way when the earlier account was removed.
+    forget(control, name)
 }
 
 /// Writes the file of a new account; answers the next version of the settings. For commands too, when no server runs.
@@ -57,28 +73,63 @@ fn is_stored(control: &Control, name: AccountName) -> Result<bool, String> {
 }
 
 /// The file first, then the mail: a crash between leaves mail nobody can reach, never an account without its mail. Mail without a file,
-/// from such a crash or a file removed by hand, is removed too.
-pub(super) fn remove(control: &Control, name: &str) -> Result<Value, String> {
+/// from such a crash or a file removed by hand, is removed too. What is in the queue goes only if that is said: it was accepted to be sent.
+pub(super) fn remove(control: &Control, name: &str, drops_queued: bool) -> Result<Value, String> {
     let name = parse_name(name)?;
     let _one = control.edits.lock().map_err(|_| BROKEN)?;
     let live = control.server.live();
-    if live.settings.accounts.contains_key(&name) || !is_stored(control, name)? {
+    let waiting = queued(control, name)?.waiting;
+    if waiting > 0 && !drops_queued {
+        return Err(format!(
+            "{waiting} recipients of mail that {name} sent are still in the queue. Let it be delivered first, or have it dropped: ringmail account remove --drop-queued {name}"
+        ));
+    }
+    let is_left = waiting > 0 || is_stored(control, name)?;
+    if live.settings.accounts.contains_key(&name) || !is_left {
         let next = remove_from(&live.settings, name.as_str())?;
         control.put_in_force(next)?;
     }
     // Before the mail: as long as there is some, a removal that was cut short can be repeated.
     client_keys::remove_all_of(control, name.as_str())?;
     api_keys::remove_all_of(control, name)?;
-    forget_answered(control, name)?;
+    let dropped = match drops_queued {
+        true => drop_queued(control, name)?,
+        false => 0,
+    };
+    forget(control, name)?;
     let owner = control.server.owner_of(name.as_str());
     control.ask(owner, ControlCall::RemoveAccount(name))?;
-    Ok(json!({"name": name.as_str()}))
+    Ok(json!({"name": name.as_str(), "dropped": dropped}))
 }
 
-/// What was answered to its requests that had keys of their own: each shard may have some.
-fn forget_answered(control: &Control, account: AccountName) -> Result<(), String> {
+fn drop_queued(control: &Control, account: AccountName) -> Result<u64, String> {
+    let filter = Filter {
+        account: Some(account.to_string()),
+        ..Filter::default()
+    };
+    let done = queue::change(control, &filter, &Deed::Drop {}, &mut |_| Ok(()))?;
+    Ok(done["changed"].as_u64().unwrap_or(0))
+}
+
+/// What of the queue is an account's, in all shards.
+fn queued(control: &Control, account: AccountName) -> Result<OfAccount, String> {
+    let mut all = OfAccount::default();
     for shard in 0..control.server.shards() {
-        let call = ControlCall::ForgetAnswered { shard, account };
+        let call = ControlCall::QueueOfAccount { shard, account };
+        let owner = control.server.owner_of_shard(shard);
+        let ControlAnswer::QueueOfAccount(of) = control.ask(owner, call)? else {
+            return Err(OTHER_ANSWER.into());
+        };
+        all.waiting += of.waiting;
+        all.in_hand += of.in_hand;
+    }
+    Ok(all)
+}
+
+/// What was answered to its requests that had keys of their own, and its batches: each shard may have some.
+fn forget(control: &Control, account: AccountName) -> Result<(), String> {
+    for shard in 0..control.server.shards() {
+        let call = ControlCall::ForgetAccount { shard, account };
         control.ask(control.server.owner_of_shard(shard), call)?;
     }
     Ok(())

@@ -213,7 +213,9 @@ pub fn run(
             addresses,
             keep,
         } => accounts::add(control, &name, &addresses, keep),
-        Request::AccountRemove { name } => accounts::remove(control, &name),
+        Request::AccountRemove { name, drop_queued } => {
+            accounts::remove(control, &name, drop_queued)
+        }
         Request::AccountList {
             after,
             limit,

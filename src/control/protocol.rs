@@ -43,10 +43,13 @@ pub enum Request {
         #[serde(default)]
         keep: bool,
     },
-    /// Remove an account's file and its mail.
+    /// Remove an account's file and its mail. Refused while mail of its is in the queue.
     AccountRemove {
         /// Whose.
         name: String,
+        /// Its mail in the queue goes too, and nobody is told.
+        #[serde(default)]
+        drop_queued: bool,
     },
     /// A page of the accounts, by name.
     AccountList {

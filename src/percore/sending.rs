@@ -122,6 +122,9 @@ impl PerCore {
         account: AccountName,
         taken: Taken,
     ) -> Result<(), StoreError> {
+        if !self.live().settings.accounts.contains_key(&account) {
+            return Err(StoreError::AccountGone);
+        }
         let shard = self.sending_shard(account)?;
         self.sending_tallies.give_back(shard, account, taken).await
     }

@@ -259,6 +259,23 @@ pub async fn prune(
     }
 }
 
+/// Erases those of an account that goes: whoever gets its name is somebody else.
+pub async fn forget(shard: &Rc<Shard>, account: &str) -> Result<(), StoreError> {
+    let prefix = rows::batches_key(account);
+    let mut from = prefix.clone();
+    loop {
+        let found = shard.scan(prefix.clone(), from, SLICE).await?;
+        let Some((last, _)) = found.last() else {
+            return Ok(());
+        };
+        from = [last.as_slice(), &[0]].concat();
+        let permit = shard.permit(SLICE * 64, false, PATIENCE).await?;
+        let mut batch = Batch::default();
+        found.into_iter().for_each(|(key, _)| batch.delete(key));
+        shard.commit(permit, batch).await?;
+    }
+}
+
 fn what() -> String {
     "the progress of a batch".into()
 }

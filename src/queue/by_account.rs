@@ -9,6 +9,15 @@ use shards::segments::BodyId;
 /// A message: its shard, and its body's number.
 type Key = (u16, u64);
 
+/// How much of a shard's queue is an account's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OfAccount {
+    /// Recipients that wait or are held.
+    pub waiting: u64,
+    /// Messages that somebody works on, or of which the account has still to hear.
+    pub in_hand: u64,
+}
+
 /// Messages by account.
 #[derive(Default)]
 pub(super) struct ByAccount {
@@ -68,6 +77,16 @@ impl ByAccount {
         self.accounts.get(account).map_or(0, |own| own.recipients)
     }
 
+    /// Those of them in a shard.
+    pub(super) fn recipients_in(&self, account: &str, shard: u16) -> u64 {
+        let own = self.accounts.get(account);
+        let left = own.map(|own| own.messages.range((shard, 0)..=(shard, u64::MAX)));
+        left.into_iter()
+            .flatten()
+            .map(|(_, left)| u64::from(*left))
+            .sum()
+    }
+
     /// Messages of an account in a shard, from one on, at most so many.
     pub(super) fn messages(
         &self,
@@ -110,6 +129,10 @@ mod tests {
         }
         assert_eq!((own.recipients("anna"), own.recipients("ben")), (15, 2));
         assert_eq!(own.recipients(""), 0);
+        assert_eq!(
+            (own.recipients_in("anna", 0), own.recipients_in("anna", 1)),
+            (5, 10)
+        );
         assert_eq!(of(&own, "anna", 0, 0), [5, 7]);
         assert_eq!(of(&own, "anna", 0, 8), [9]);
         assert_eq!(of(&own, "anna", 1, 0), [2]);

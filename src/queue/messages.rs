@@ -16,7 +16,7 @@ use shards::segments::BodyId;
 use shards::storage::{Batch, Shard, StorageError};
 
 use super::batch::{self, BatchRow};
-use super::by_account::ByAccount;
+use super::by_account::{ByAccount, OfAccount};
 use super::events::{self, EventKind, Interest, Question};
 use super::hold_rules::HoldRules;
 use super::hooks::{Hooks, hook_event};
@@ -216,6 +216,30 @@ impl Queue {
         let are_found = self.resuming.get() == 0;
         let mut own = self.by_account.borrow_mut();
         own.set(&message.row.account, message.key(), left, are_found);
+    }
+
+    /// What is an account's in a shard.
+    pub async fn held_of_account(&self, shard: u16, account: &str) -> OfAccount {
+        self.resumed().await;
+        let waiting = self.by_account.borrow().recipients_in(account, shard);
+        let is_in = |of: &u16| *of == shard;
+        let told = {
+            let telling = self.telling.borrow();
+            let told = telling.get(account);
+            told.map_or(0, |told| told.iter().filter(|(of, _)| is_in(of)).count())
+        };
+        let open: Vec<Weak<Message>> = {
+            let open = self.open.borrow();
+            let open = open.iter().filter(|((of, _), _)| is_in(of));
+            open.map(|(_, message)| message.clone()).collect()
+        };
+        let mut in_hand = told as u64;
+        for message in open {
+            let message = message.upgrade();
+            in_hand += u64::from(message.is_some_and(|m| m.row.account == account));
+            rt::yield_if_needed().await;
+        }
+        OfAccount { waiting, in_hand }
     }
 
     /// Seconds since 1970.

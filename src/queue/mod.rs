@@ -34,6 +34,7 @@ pub mod unsubscribe;
 mod waiting;
 pub mod warm_up;
 
+pub use by_account::OfAccount;
 pub use hold_rules::{HoldRule, HoldRules};
 pub use id::{QueueId, first_of};
 pub use load::{find_recipient, resume};

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use shards::rt::Event;
+use shards::rt::{Event, Turns};
 use shards::segments::BodyId;
 use shards::storage::{Batch, Shard};
 
@@ -40,6 +40,8 @@ pub struct Accounts {
     since_sweep: Cell<usize>,
     /// Shards whose half-made removals were looked for.
     resumed: RefCell<HashSet<u16>>,
+    /// One removal at a time: two of a name would erase what an account made anew between them has.
+    removals: Rc<Turns>,
 }
 
 enum Slot {
@@ -60,6 +62,7 @@ impl Accounts {
             freed: Event::new(),
             since_sweep: Cell::new(0),
             resumed: RefCell::default(),
+            removals: Rc::default(),
         }
     }
 
@@ -236,8 +239,17 @@ impl Accounts {
 
     /// Whether rows of an account of this name are there; makes none.
     pub async fn is_stored(&self, name: &str) -> Result<bool, StoreError> {
-        let row = self.shard_of(name)?.get(keys::account_name(name)).await?;
-        Ok(row.is_some())
+        let shard = self.shard_of(name)?;
+        if shard.get(keys::account_name(name)).await?.is_some() {
+            return Ok(true);
+        }
+        for kind in BY_NAME {
+            let prefix = keys::of_account(kind, name);
+            if !shard.scan(prefix.clone(), prefix, 1).await?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Removes an account: its name at once, so that nothing finds it; its rows and bodies in slices. Sessions see it is gone.
@@ -251,9 +263,16 @@ impl Accounts {
             }
             Err(slot) => slot,
         };
+        let turn = self.removals.take(1).await;
         let Some(bytes) = shard.get(keys::account_name(name)).await? else {
             drop(slot);
-            return finish_removals(&shard, Some(name)).await;
+            let found = self.is_stored(name).await?;
+            // All that it had under way comes before it.
+            let permit = shard.permit(0, false, PERMIT_LIMIT).await?;
+            shard.commit(permit, Batch::default()).await?;
+            remove_by_name(&shard, name).await?;
+            drop(turn);
+            return Ok(self.finish_removal(name).await? || found);
         };
         let id: AccountId = decode(&bytes, || format!("number of account {name}"))?;
         let pending = slot.old.borrow().as_ref().map(|a| a.next_uid_validity());
@@ -278,14 +297,20 @@ impl Accounts {
         Ok(true)
     }
 
+    /// Finishes removals of a name that a stop cut short; answers whether there were any. Whoever gets the name next writes rows that these would
+    /// be taken for.
+    pub async fn finish_removal(&self, name: &str) -> Result<bool, StoreError> {
+        finish_removals(&self.shard_of(name)?, Some(name), &self.removals).await
+    }
+
     /// Finishes removals that a stop cut short, once for each shard.
     fn resume_removals(&self, shard: &Rc<Shard>) {
         if !self.resumed.borrow_mut().insert(shard.id().0) {
             return;
         }
-        let shard = shard.clone();
+        let (shard, removals) = (shard.clone(), self.removals.clone());
         shards::rt::spawn(&ROOM, async move {
-            if let Err(error) = finish_removals(&shard, None).await {
+            if let Err(error) = finish_removals(&shard, None, &removals).await {
                 tracing::warn!(shard = %shard.id(), %error, "rows of removed accounts stay until the next start");
             }
         });
@@ -355,13 +380,22 @@ impl Drop for BusySlot<'_> {
 }
 
 /// Removes the rows of accounts whose removal was decided: of one name, or of all. Answers whether there were any.
-async fn finish_removals(shard: &Rc<Shard>, name: Option<&str>) -> Result<bool, StoreError> {
+async fn finish_removals(
+    shard: &Rc<Shard>,
+    name: Option<&str>,
+    removals: &Rc<Turns>,
+) -> Result<bool, StoreError> {
     let mut found = false;
     for (key, value) in scan_all(shard, keys::REMOVALS).await? {
         let id = key.last_chunk::<8>().map_or(0, |b| u64::from_be_bytes(*b));
         let of: String = decode(&value, || format!("removal of account {id}"))?;
-        if name.is_none_or(|name| name == of) {
-            found = true;
+        if name.is_some_and(|name| name != of) {
+            continue;
+        }
+        found = true;
+        let _turn = removals.take(1).await;
+        // Another one may have done it, and somebody else have the name by now.
+        if shard.get(key).await?.is_some() {
             remove_rows(shard, AccountId(id), &of).await?;
         }
     }
@@ -370,17 +404,7 @@ async fn finish_removals(shard: &Rc<Shard>, name: Option<&str>) -> Result<bool, 
 
 /// Removes all rows and bodies of an account that no name leads to, and at last the row that says so. May be repeated.
 async fn remove_rows(shard: &Rc<Shard>, id: AccountId, name: &str) -> Result<(), StoreError> {
-    forget_logins(shard, name).await?;
-    let kinds = [
-        keys::SUPPRESSIONS,
-        keys::RETIRED,
-        keys::EVENTS,
-        keys::WEBHOOKS,
-        keys::SENDING,
-    ];
-    for kind in kinds {
-        remove_prefix(shard, keys::of_account(kind, name)).await?;
-    }
+    remove_by_name(shard, name).await?;
     let prefix = keys::account_prefix(id);
     let (messages, erase) = (keys::kind_prefix(id, b'u'), keys::kind_prefix(id, b'e'));
     let mut from = prefix.clone();
@@ -416,6 +440,15 @@ async fn remove_rows(shard: &Rc<Shard>, id: AccountId, name: &str) -> Result<(),
     }
 }
 
+/// Removes the rows whose keys have the account's name.
+async fn remove_by_name(shard: &Rc<Shard>, name: &str) -> Result<(), StoreError> {
+    forget_logins(shard, name).await?;
+    for kind in BY_NAME {
+        remove_prefix(shard, keys::of_account(kind, name)).await?;
+    }
+    Ok(())
+}
+
 /// Removes rows that have no bodies.
 async fn remove_prefix(shard: &Rc<Shard>, prefix: Vec<u8>) -> Result<(), StoreError> {
     let mut from = prefix.clone();
@@ -434,6 +467,15 @@ async fn remove_prefix(shard: &Rc<Shard>, prefix: Vec<u8>) -> Result<(), StoreEr
     }
 }
 
+/// Rows whose keys have an account's name, beside its logins.
+const BY_NAME: [&[u8]; 6] = [
+    keys::SUPPRESSIONS,
+    keys::RETIRED,
+    keys::EVENTS,
+    keys::WEBHOOKS,
+    keys::SENDING,
+    keys::TEMPLATES,
+];
 const PERMIT_LIMIT: Duration = Duration::from_secs(30);
 /// Openings between two looks at the cache.
 const SWEEP_EVERY: usize = 64;

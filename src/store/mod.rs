@@ -70,7 +70,7 @@ pub use salvage::{Missing, Progress, Salvaged, Scope, salvage};
 pub use secrets::{drop_unused_secrets, secrets};
 pub use selected::Selected;
 pub use table::Entry;
-pub use templates::{TemplateRow, put_template, remove_templates, template, templates};
+pub use templates::{TemplateRow, put_template, template, templates};
 
 use shards::storage::StorageError;
 

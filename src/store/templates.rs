@@ -101,14 +101,6 @@ pub async fn put_template(
     Ok(was)
 }
 
-/// Erases all of an account that goes.
-pub async fn remove_templates(shard: &Rc<Shard>, account: &str) -> Result<(), StoreError> {
-    for (name, _) in templates(shard, account).await? {
-        put_template(shard, account, &name, None).await?;
-    }
-    Ok(())
-}
-
 fn what() -> String {
     "a template".into()
 }

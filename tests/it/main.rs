@@ -1,6 +1,7 @@
 //! Black-box tests: a server, real sockets, public behaviour only. One binary, so that it is linked once.
 //! `server` runs a server inside the test's process, `program` the built program.
 
+mod account_removed;
 mod batch;
 mod batch_turns;
 mod blame;

@@ -319,7 +319,7 @@ fn what_an_account_has_sent_goes_with_it() {
         ask_with(&server, ("POST", "/messages"), &fields, &message).status
     };
     assert_eq!((send(), send()), (200, 429));
-    run(dir, &["account", "remove", "other"]);
+    run(dir, &["account", "remove", "--drop-queued", "other"]);
     // The next of the name.
     limit(dir, "other", "messages_per_day = 1");
     run(dir, &["reload"]);

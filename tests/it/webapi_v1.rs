@@ -628,7 +628,7 @@ fn an_account_gets_no_answers_of_an_earlier_one_of_its_name() {
                 said.push(ask_with(&server, ("POST", "/messages"), &fields, &wanted));
             }
         }
-        run(&["account", "remove", "anna"]);
+        run(&["account", "remove", "--drop-queued", "anna"]);
     }
     assert!(said.iter().all(|s| s.status == 200), "{}", said[0].body);
     let is_repeat = |s: &Said| s.head.contains("idempotent-replayed");

@@ -8,7 +8,7 @@
 //! | it was not accepted after all, and is to be given back | `sending.give_back` |
 //! | that is durable | `sending.given_back` |
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
@@ -40,6 +40,8 @@ struct Tally {
     counts: RefCell<Option<Counts>>,
     /// Recipients whose rows are on their way to the disk.
     coming: RefCell<HashSet<u64>>,
+    /// Its account was removed.
+    is_gone: Cell<bool>,
 }
 
 /// What is on disk of the recipients of a message.
@@ -71,8 +73,11 @@ impl SendingTallies {
         all.entry(account).or_default().clone()
     }
 
-    /// The account is gone, and its rows are.
-    pub fn forget(&self, account: AccountName) {
+    /// The account is gone, and its rows go: what began before is submitted, and what waited for its turn finds it gone.
+    pub async fn end(&self, account: AccountName) {
+        let tally = self.of(account);
+        let _turn = tally.turns.take(1).await;
+        tally.is_gone.set(true);
         self.all.borrow_mut().remove(&account);
     }
 
@@ -180,7 +185,11 @@ impl SendingTallies {
             };
             match account_of(first) {
                 Some(account) => {
-                    self.prune_account(shard, account).await?;
+                    match self.prune_account(shard, account).await {
+                        // Its rows go by themselves.
+                        Ok(()) | Err(StoreError::AccountGone) => (),
+                        Err(error) => return Err(error),
+                    }
                     // Behind all of this account's: a NUL ends its name there.
                     from = [rows::SENDING, account.as_str().as_bytes(), &[1]].concat();
                 }
@@ -237,6 +246,9 @@ impl SendingTallies {
 impl Tally {
     /// Whoever calls it has the turn.
     async fn load(&self, shard: &Shard, account: AccountName) -> Result<(), StoreError> {
+        if self.is_gone.get() {
+            return Err(StoreError::AccountGone);
+        }
         if self.counts.borrow().is_none() {
             let row = shard
                 .get(rows::sending_counts_key(account.as_str()))

@@ -1,0 +1,154 @@
+//! An account that is removed leaves nothing to whoever has its name next.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::filled::stop;
+use crate::program::{Localserve, Ran, ringmail};
+use crate::webapi_v1::{Said, ask_by};
+
+const NONE: Value = Value::Null;
+
+/// A server, and what is done to its account anna.
+struct Anna {
+    server: Localserve,
+    key: String,
+}
+
+impl Anna {
+    /// Its mail stays in the queue.
+    fn on(dir: &Path) -> Anna {
+        let mut anna = Anna {
+            server: Localserve::start(dir, &[]),
+            key: String::new(),
+        };
+        anna.add();
+        let held = anna.run(&["queue", "holdrules", "add", "--account", "anna"]);
+        assert_eq!(held.code, 0, "{}", held.err);
+        anna
+    }
+
+    fn run(&self, words: &[&str]) -> Ran {
+        ringmail(&[words, &["--dir", self.server.dir()]].concat())
+    }
+
+    fn add(&mut self) {
+        let added = self.run(&["account", "add", "anna", "anna@localhost"]);
+        assert_eq!(added.code, 0, "{}", added.err);
+        let scopes = "send,read,suppression,webhooks,admin";
+        let key = self.run(&["apikey", "add", "anna", "all", "--scope", scopes]);
+        assert_eq!(key.code, 0, "{}", key.err);
+        self.key = key.out.lines().next().unwrap_or_default().to_string();
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &Value) -> Said {
+        ask_by(&self.server, &self.key, method, path, body)
+    }
+
+    fn did(&self, method: &str, path: &str, body: &Value) {
+        let said = self.ask(method, path, body);
+        assert!((200..300).contains(&said.status), "{path}: {}", said.body);
+    }
+
+    /// How much there is of everything.
+    fn counts(&self) -> Vec<usize> {
+        let lists = [
+            "queue",
+            "messages",
+            "batches",
+            "webhooks",
+            "deliveries",
+            "templates",
+            "suppressions",
+            "keys",
+        ];
+        let count = |list: &&str| {
+            let said = self.ask("GET", &format!("/{list}"), &NONE);
+            assert_eq!(said.status, 200, "{}", said.body);
+            let mut fields = said.body.as_object().unwrap().values();
+            fields.find_map(Value::as_array).unwrap().len()
+        };
+        lists.iter().map(count).collect()
+    }
+
+    fn fill(&self) {
+        let hook = json!({"url": "http://127.0.0.1:9/", "events": ["failed", "canceled"]});
+        self.did("POST", "/webhooks", &hook);
+        let template = json!({"subject": "s", "text": "t"});
+        self.did("PUT", "/templates/news", &template);
+        self.did("PUT", "/suppressions/no@a.example", &json!({}));
+        let batch = json!({
+            "template": {"subject": "s", "text": "t"},
+            "recipients": [{"address": "a@one.example"}, {"address": "b@two.example"}],
+        });
+        self.did("POST", "/batches", &batch);
+        let message = json!({
+            "from": {"address": "anna@localhost"}, "to": [{"address": "a@a.example"}], "subject": "s", "text": "t",
+        });
+        self.did("POST", "/messages", &message);
+        let counts = self.counts();
+        assert_eq!((counts[0], counts[1], counts[2]), (3, 3, 1));
+    }
+}
+
+#[test]
+fn what_it_sent_goes_with_it_if_that_is_said_and_nobody_inherits_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut anna = Anna::on(dir.path());
+    let fresh = anna.counts();
+    anna.fill();
+    // What was accepted to be sent is not lost by the way.
+    let refused = anna.run(&["account", "remove", "anna"]);
+    assert_eq!(refused.code, 1);
+    let remedy = "ringmail account remove --drop-queued anna";
+    assert!(refused.err.contains(remedy), "{}", refused.err);
+    assert_eq!(anna.counts()[..3], [3, 3, 1]);
+    let removed = anna.run(&["account", "remove", "--drop-queued", "anna"]);
+    assert_eq!(removed.code, 0, "{}", removed.err);
+    let words = "3 recipients in the queue get nothing";
+    assert!(removed.out.contains(words), "{}", removed.out);
+    assert_eq!(anna.ask("GET", "/queue", &NONE).status, 401);
+    anna.add();
+    assert_eq!(anna.counts(), fresh);
+    // Its file was removed by hand: as long as something of it is there, the name is nobody's.
+    anna.fill();
+    let file = dir.path().join("accounts/anna.toml");
+    std::fs::remove_file(&file).unwrap_or_else(|_| panic!("{}", file.display()));
+    assert_eq!(anna.run(&["reload"]).code, 0);
+    let again = ["account", "add", "anna", "anna@localhost"];
+    let refused = anna.run(&again);
+    assert!(refused.err.contains("ringmail account remove anna"));
+    let removed = anna.run(&["account", "remove", "anna", "--drop-queued"]);
+    assert_eq!(removed.code, 0, "{}", removed.err);
+    anna.add();
+    assert_eq!(anna.counts(), fresh);
+    stop(anna.server);
+}
+
+#[test]
+fn the_name_waits_for_mail_that_is_still_in_the_queue() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut anna = Anna::on(dir.path());
+    let message = json!({
+        "from": {"address": "anna@localhost"}, "to": [{"address": "a@a.example"}], "subject": "s", "text": "t",
+    });
+    // Nothing else is stored of it.
+    anna.did("POST", "/messages", &message);
+    let file = dir.path().join("accounts/anna.toml");
+    std::fs::remove_file(&file).unwrap_or_else(|_| panic!("{}", file.display()));
+    assert_eq!(anna.run(&["reload"]).code, 0);
+    let again = ["account", "add", "anna", "anna@localhost"];
+    let refused = anna.run(&again);
+    assert_eq!(refused.code, 1);
+    let remedy = "ringmail queue drop --account anna";
+    assert!(refused.err.contains(remedy), "{}", refused.err);
+    let kept = anna.run(&[&again[..], &["--keep"]].concat());
+    assert_eq!(kept.code, 0, "{}", kept.err);
+    let dropped = anna.run(&["queue", "drop", "--account", "anna"]);
+    assert_eq!(dropped.code, 0, "{}", dropped.err);
+    let removed = anna.run(&["account", "remove", "anna"]);
+    assert_eq!(removed.code, 0, "{}", removed.err);
+    anna.add();
+    stop(anna.server);
+}
