@@ -41,9 +41,9 @@ impl PerCore {
         // Of an account that is gone nothing is kept.
         let (hooks, interest) = self.turn_of(account).await?;
         let now = self.wall_clock();
-        let done = events::take(&shard, &hooks, interest, told, now).await?;
+        let (done, taken) = events::take(&shard, &hooks, interest, told, now).await;
         self.tell_consequences(account, done).await;
-        Ok(())
+        taken
     }
 
     /// Takes what came back about an account's mail; durable, and known to all cores, when it returns.

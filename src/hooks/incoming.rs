@@ -123,8 +123,8 @@ impl AccountTurn {
             _ => Some(payload(&core, shard, &row).await?),
         };
         let octets = hook.as_ref().map_or(0, |hook| hook.payload.len());
-        // Each endpoint has a payload of its own, until that is written.
-        let _share = share(&core, (octets * endpoints) as u64).await?;
+        let octets = hooks::payload_octets(octets, endpoints);
+        let _share = share(&core, octets as u64).await?;
         let turn = core.queue.hooks.turn(&account).await;
         let Some(interest) = core.queue.interest(&account) else {
             return Ok(());

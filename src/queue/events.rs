@@ -437,6 +437,8 @@ pub struct Writing<'a> {
     changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// Rows as they are stored, read before they are asked for.
     loaded: HashMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Of all that was put, about.
+    octets: usize,
     done: Consequences,
     /// The small rows of the account's webhooks, once they were read.
     pub(super) hooks: Option<hooks::Book>,
@@ -455,6 +457,14 @@ pub struct Consequences {
     pub hooked: BTreeSet<u32>,
 }
 
+impl Consequences {
+    fn add(&mut self, more: Consequences) {
+        self.listed.extend(more.listed);
+        self.complaints.extend(more.complaints);
+        self.hooked.extend(more.hooked);
+    }
+}
+
 impl<'a> Writing<'a> {
     pub(super) fn new(shard: &'a Rc<Shard>, turn: &'a HooksTurn, now: i64) -> Writing<'a> {
         Writing {
@@ -463,6 +473,7 @@ impl<'a> Writing<'a> {
             now,
             changes: BTreeMap::new(),
             loaded: HashMap::new(),
+            octets: 0,
             done: Consequences::default(),
             hooks: None,
             suppressing: None,
@@ -525,6 +536,7 @@ impl<'a> Writing<'a> {
     }
 
     pub(super) fn put(&mut self, key: Vec<u8>, row: Vec<u8>) {
+        self.octets += key.len() + row.len();
         self.changes.insert(key, Some(row));
     }
 
@@ -572,15 +584,27 @@ pub struct Told {
     pub over: Vec<EventId>,
 }
 
-/// Takes events in an account's shard: each once, with all that its subscribers make of it, in one commit. Answers what others have to
-/// hear.
+/// Takes events in an account's shard: each once, with all that its subscribers make of it in the same commit. There are as few commits as octets allow. Answers what others
+/// have to hear, also if a later commit has failed.
 pub async fn take(
     shard: &Rc<Shard>,
     turn: &HooksTurn,
     interest: Interest,
     told: &Told,
     now: i64,
-) -> Result<Consequences, StoreError> {
+) -> (Consequences, Result<(), StoreError>) {
+    let mut done = Consequences::default();
+    let taken = take_all(shard, turn, interest, (told, now), &mut done).await;
+    (done, taken)
+}
+
+async fn take_all(
+    shard: &Rc<Shard>,
+    turn: &HooksTurn,
+    interest: Interest,
+    (told, now): (&Told, i64),
+    done: &mut Consequences,
+) -> Result<(), StoreError> {
     let account = turn.account();
     let keys: Vec<Vec<u8>> = told.events.iter().map(|e| e.id.key(account)).collect();
     let found = shard.read({
@@ -602,8 +626,13 @@ pub async fn take(
             returned::take_waiting(&mut writing, interest, event.id.id).await?;
         }
         writing.put(key, rows::encode(&now));
+        if writing.octets >= COMMIT_OCTETS {
+            let full = std::mem::replace(&mut writing, Writing::new(shard, turn, now));
+            done.add(full.commit().await?);
+        }
     }
-    writing.commit().await
+    done.add(writing.commit().await?);
+    Ok(())
 }
 
 /// Tells all subscribers.
@@ -645,6 +674,8 @@ pub async fn prune(shard: &Rc<Shard>, before: i64) -> Result<u64, StoreError> {
 
 /// Events in one call.
 pub const EVENTS_MAX: usize = 500;
+/// Octets of what is committed together, about: many events may each have a long payload.
+const COMMIT_OCTETS: usize = 1 << 20;
 /// Seconds for which the number of an event is remembered at most.
 pub const REMEMBERED: i64 = 60 * 86_400;
 const SLICE: usize = 500;

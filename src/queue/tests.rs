@@ -606,6 +606,13 @@ async fn answered(work: Work, verdict: Verdict, code: u16) {
 }
 
 /// The right to write what may make hooks; nobody else has it here.
+fn all_taken(
+    (done, taken): (events::Consequences, Result<(), StoreError>),
+) -> events::Consequences {
+    taken.unwrap();
+    done
+}
+
 async fn turn(account: &str) -> hooks::HooksTurn {
     hooks::Hooks::default().turn(account).await
 }
@@ -725,6 +732,56 @@ fn a_failure_by_hand_that_came_too_late_is_no_event() {
     store.close();
 }
 
+#[test]
+fn events_with_much_to_say_are_taken_in_several_commits() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let shard = &context.shards[0];
+        let interest = events::Interest {
+            pending_webhooks_max: 1_000,
+            ..events::Interest::default()
+        };
+        let spec = hooks::EndpointSpec {
+            url: "https://a.example/hook".into(),
+            authorization: None,
+            events: webapi::hook::HookEvents::FIRST,
+            concurrency: 1,
+        };
+        let turn = turn("anna").await;
+        for _ in 0..3 {
+            let made = hooks::put(shard, &turn, (None, &spec), vec![7; 32], 1_000).await;
+            assert!(made.unwrap().0.is_some());
+        }
+        let event = |id| {
+            let mut event = returned::sent();
+            event.id.id = id;
+            event.extra.insert("x".into(), "y".repeat(20_000));
+            event
+        };
+        let told = events::Told {
+            events: (1..=100).map(event).collect(),
+            over: Vec::new(),
+        };
+        let before = shard.status();
+        let (done, taken) = events::take(shard, &turn, interest, &told, 1_000).await;
+        taken.unwrap();
+        assert_eq!(done.hooked.len(), 3);
+        let (batches, bytes) = {
+            let now = shard.status();
+            (now.batches - before.batches, now.bytes - before.bytes)
+        };
+        assert_eq!(batches, 2);
+        // Each is stored once.
+        assert!(bytes < 100 * 30_000, "{bytes}");
+        let (all, dropped, _) = hooks::endpoints(shard, "anna").await.unwrap();
+        assert_eq!((all[2].1, dropped), (100, 0));
+        let (done, taken) = events::take(shard, &turn, interest, &told, 1_000).await;
+        taken.unwrap();
+        assert_eq!(done, events::Consequences::default());
+    });
+    store.close();
+}
+
 /// What the list of anna says of an address: whether it is suppressed, and how many failures count.
 async fn listed(shard: &Rc<Shard>, address: &str) -> (bool, usize) {
     let row = suppression::find(shard, "anna", address).await.unwrap();
@@ -742,7 +799,7 @@ fn events_are_taken_once_and_make_the_list() {
             let told = events::Told { events, over };
             let turn = turn("anna").await;
             let taken = events::take(shard, &turn, INTERESTED, &told, NOW.get());
-            taken.await.unwrap().listed.len()
+            all_taken(taken.await).listed.len()
         };
         // At once.
         let refused = told(&queue, shard, "Gone+x@a.example", (Verdict::Permanent, 550)).await;
@@ -918,7 +975,7 @@ fn what_is_over_is_kept_once_and_goes_at_its_time() {
                 for _ in 0..2 {
                     let turn = turn(account).await;
                     let taken = events::take(shard, &turn, interest, &told, NOW.get());
-                    assert_eq!(taken.await.unwrap(), events::Consequences::default());
+                    assert_eq!(all_taken(taken.await), events::Consequences::default());
                 }
             }
         }
@@ -1034,7 +1091,7 @@ fn many_that_are_over_go_slice_by_slice_and_a_late_one_is_found() {
             };
             let turn = turn("anna").await;
             let changes = events::take(shard, &turn, interest, &told, 5_000);
-            assert_eq!(changes.await.unwrap(), events::Consequences::default());
+            assert_eq!(all_taken(changes.await), events::Consequences::default());
         };
         for slice in 0..13 {
             take(slice * 100..(slice + 1) * 100, 1_000 + slice as i64).await;

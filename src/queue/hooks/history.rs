@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use shards::storage::Shard;
 
 use super::{
-    Book, EndpointRow, HookResult, HookRow, HooksTurn, RetiredHook, due_of, hook_of, key_of,
-    line_key, line_prefix, note, number_key, payload_key, retired_key, retired_of, time, what,
+    Book, EndpointRow, HookResult, HookRow, HooksTurn, RetiredHook, count_key, drop_payload,
+    due_of, hook_of, key_of, line_key, line_prefix, note, number_key, payload_key, retired_key,
+    retired_of, sharing_key, time, what,
 };
 use crate::queue::events::{Interest, Writing};
 use crate::store::{StoreError, rows};
@@ -140,7 +141,18 @@ pub async fn payload(
     account: &str,
     id: u64,
 ) -> Result<Option<Vec<u8>>, StoreError> {
-    Ok(shard.get(payload_key(account, id)).await?)
+    let (sharing, count) = (sharing_key(account, id), count_key(account, id));
+    let own = account.to_string();
+    let found = shard.read(move |index| {
+        let holder = match index.get(&sharing)? {
+            Some(row) => rows::decode(&row, what).unwrap_or(id),
+            // It is gone, and others have what it was to say.
+            None if index.get(&count)?.is_some() => return Ok(None),
+            None => id,
+        };
+        index.get(&payload_key(&own, holder))
+    });
+    Ok(found.await?)
 }
 
 /// Puts a hook that is over in line again, under its number; answers for which endpoint. None: it is not kept, or its endpoint is gone.
@@ -271,7 +283,7 @@ pub async fn prune(
         left = Some(row.at);
         writing.delete(key);
         writing.delete(number_key(account, row.hook.id));
-        writing.delete(payload_key(account, row.hook.id));
+        drop_payload(&mut writing, &row.hook).await?;
         erased += 1;
     }
     book.row.retired_from = left.unwrap_or(book.row.retired_from);

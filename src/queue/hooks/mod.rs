@@ -8,7 +8,9 @@
 //! | `f` endpoint | how many hooks wait for it, and no earlier one than when |
 //! | `d` endpoint time hook | when a hook is due |
 //! | `p` hook | a hook that waits: all but its payload |
-//! | `b` hook | its payload, which stays while it is kept |
+//! | `b` hook | its payload, which stays while it is kept, or one is that has the same |
+//! | `s` hook | which hook has its payload: it is long, and several endpoints are told the same |
+//! | `c` hook | how many hooks are kept that have its payload, it itself included |
 //! | `q` recipient endpoint | the hook that a newer event of the recipient makes needless |
 //! | `n` hook | when a hook that is kept was over |
 //! | `r` time hook | a hook that is over and kept |
@@ -41,7 +43,7 @@ pub use history::{
 };
 pub use incoming::{PAYLOAD_MAX, Untold, payload_of, tell_incoming, told_of_incoming};
 pub use known::{Hooks, HooksTurn};
-pub use plan::{OutgoingHook, hook_event};
+pub use plan::{OutgoingHook, hook_event, payload_octets};
 pub(super) use plan::{take, unsubscribed, wants};
 pub use step::{Claimed, Follows, Outcome, Step, Terms, Wish, resume, steps};
 pub use target::{Target, not_allowed};
@@ -379,8 +381,7 @@ impl Book {
         }
         self.row.pending = self.row.pending.saturating_sub(1);
         if keeps_secs == 0 {
-            writing.delete(payload_key(account, hook.id));
-            return Ok(());
+            return drop_payload(writing, &hook).await;
         }
         self.row.retired_from = match self.row.retired {
             0 => now,
@@ -431,6 +432,37 @@ fn note(hook: &mut HookRow, result: HookResult) {
 
 fn what() -> String {
     "a webhook".into()
+}
+
+/// Nothing is kept of a hook any more: its payload goes, unless others have the same.
+async fn drop_payload(writing: &mut Writing<'_>, hook: &HookRow) -> Result<(), StoreError> {
+    let account = writing.account;
+    let sharing = sharing_key(account, hook.id);
+    let holder = match is_shared(hook.size as usize) {
+        true => writing.get(&sharing).await?,
+        false => None,
+    };
+    let Some(holder) = holder else {
+        writing.delete(payload_key(account, hook.id));
+        return Ok(());
+    };
+    let holder: u64 = rows::decode(&holder, what)?;
+    writing.delete(sharing);
+    let key = count_key(account, holder);
+    let count = writing.get(&key).await?;
+    let count: u32 = count.map_or(Ok(1), |row| rows::decode(&row, what))?;
+    if count > 1 {
+        writing.put(key, rows::encode(&(count - 1)));
+    } else {
+        writing.delete(key);
+        writing.delete(payload_key(account, holder));
+    }
+    Ok(())
+}
+
+/// Whether a payload of so many octets is stored once for all hooks that have it.
+fn is_shared(octets: usize) -> bool {
+    octets >= SHARED_FROM
 }
 
 async fn hook_of(writing: &Writing<'_>, id: u64) -> Result<Option<HookRow>, StoreError> {
@@ -502,6 +534,14 @@ fn payload_key(account: &str, id: u64) -> Vec<u8> {
     with(account, b'b', &[&id.to_be_bytes()])
 }
 
+fn sharing_key(account: &str, id: u64) -> Vec<u8> {
+    with(account, b's', &[&id.to_be_bytes()])
+}
+
+fn count_key(account: &str, id: u64) -> Vec<u8> {
+    with(account, b'c', &[&id.to_be_bytes()])
+}
+
 fn recipient_key(account: &str, recipient: u64, endpoint: u32) -> Vec<u8> {
     let parts: [&[u8]; 2] = [&recipient.to_be_bytes(), &endpoint.to_be_bytes()];
     with(account, b'q', &parts)
@@ -521,6 +561,8 @@ pub const ENDPOINTS_MAX: usize = 20;
 pub const CONCURRENCY_MAX: u8 = 32;
 /// Their rows, with those that are being removed.
 const ENDPOINT_ROWS_MAX: usize = 100;
+/// Octets of a payload from which on it is stored once. Shorter ones take less than the rows that say so.
+const SHARED_FROM: usize = 2 << 10;
 /// Results that are kept of a hook.
 const RESULTS_MAX: usize = 24;
 /// Bits of a hook's number below the second in which it was made: so 2^53, from where on numbers of JSON have gaps, is reached in the year 2242.

@@ -3,7 +3,9 @@
 use webapi::Time;
 use webapi::hook::{HookEvent, Outgoing, to_json};
 
-use super::{Book, HookRow, hook_of, payload_key, recipient_key, what};
+use super::{
+    Book, HookRow, count_key, hook_of, is_shared, payload_key, recipient_key, sharing_key, what,
+};
 use crate::queue::events::{Event, EventKind, Interest, Question, Writing};
 use crate::queue::retired::RetiredRow;
 use crate::queue::unsubscribe::Link;
@@ -148,6 +150,7 @@ pub(super) async fn plan(
         .filter(|endpoint| endpoint.is_told(hook.event))
         .map(|endpoint| endpoint.id)
         .collect();
+    let mut sharing = Sharing::default();
     for endpoint in endpoints {
         if book.row.pending >= interest.pending_webhooks_max {
             if book.row.dropped.is_power_of_two() || book.row.dropped == 0 {
@@ -160,7 +163,8 @@ pub(super) async fn plan(
             book.row.dropped += 1;
             continue;
         }
-        enter(writing, &mut book, interest, hook, endpoint).await?;
+        let id = enter(writing, &mut book, interest, hook, endpoint).await?;
+        sharing.add(writing, id, &hook.payload);
     }
     book.close(writing);
     Ok(())
@@ -172,7 +176,7 @@ async fn enter(
     interest: Interest,
     hook: &OutgoingHook,
     endpoint: u32,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     let (account, now) = (writing.account, writing.now);
     let row = HookRow {
         id: book.next_hook(now),
@@ -200,9 +204,40 @@ async fn enter(
         }
         writing.put(key, rows::encode(&row.id));
     }
-    let payload = hook.payload.as_bytes().to_vec();
-    writing.put(payload_key(account, row.id), payload);
     book.enter(writing, &row);
     writing.hooked(endpoint);
-    Ok(())
+    Ok(row.id)
+}
+
+/// Who has the payload of an event that several endpoints are told.
+#[derive(Default)]
+struct Sharing {
+    holder: Option<u64>,
+    count: u32,
+}
+
+impl Sharing {
+    /// A hook has this payload, too.
+    fn add(&mut self, writing: &mut Writing<'_>, id: u64, payload: &str) {
+        let account = writing.account;
+        let holder = *self.holder.get_or_insert(id);
+        self.count += 1;
+        if holder == id || !is_shared(payload.len()) {
+            writing.put(payload_key(account, id), payload.as_bytes().to_vec());
+            return;
+        }
+        if self.count == 2 {
+            writing.put(sharing_key(account, holder), rows::encode(&holder));
+        }
+        writing.put(sharing_key(account, id), rows::encode(&holder));
+        writing.put(count_key(account, holder), rows::encode(&self.count));
+    }
+}
+
+/// Octets that the payloads of a hook's event take until they are written, if so many endpoints are told.
+pub fn payload_octets(payload: usize, endpoints: usize) -> usize {
+    match is_shared(payload) {
+        true => payload,
+        false => payload * endpoints,
+    }
 }

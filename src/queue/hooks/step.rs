@@ -8,7 +8,7 @@ use webapi::hook::wait_after;
 
 use super::{
     Book, EndpointRow, HookResult, HookRow, HooksTurn, LineRow, due_of, hook_key, hook_of,
-    line_prefix, note, recipient_key, retired_key, retired_of,
+    is_shared, line_prefix, note, recipient_key, retired_key, retired_of, sharing_key,
 };
 use crate::queue::events::Writing;
 use crate::store::{StoreError, rows};
@@ -181,6 +181,9 @@ async fn load(writing: &mut Writing<'_>, hooks: &[u64]) -> Result<(), StoreError
     let mut keys = Vec::new();
     for id in hooks {
         if let Some(hook) = hook_of(writing, *id).await? {
+            if is_shared(hook.size as usize) {
+                keys.push(sharing_key(account, hook.id));
+            }
             keys.push(recipient_key(account, hook.recipient, hook.endpoint));
         }
     }

@@ -46,6 +46,10 @@ async fn endpoint_for(shard: &Rc<Shard>, events: HookEvents) -> u32 {
 }
 
 async fn tell(shard: &Rc<Shard>, event: HookEvent, recipient: u64, now: i64) {
+    tell_with(shard, event, recipient, format!("{event} {recipient}"), now).await;
+}
+
+async fn tell_with(shard: &Rc<Shard>, event: HookEvent, recipient: u64, payload: String, now: i64) {
     let turn = turn().await;
     let mut writing = Writing::new(shard, &turn, now);
     let hook = OutgoingHook {
@@ -54,7 +58,7 @@ async fn tell(shard: &Rc<Shard>, event: HookEvent, recipient: u64, now: i64) {
         from_id: String::new(),
         message_id: "<m@a.example>".into(),
         subject: "m".into(),
-        payload: format!("{event} {recipient}"),
+        payload,
     };
     super::plan::plan(&mut writing, KEEPS, &hook).await.unwrap();
     writing.commit().await.unwrap();
@@ -314,6 +318,74 @@ fn who_fails_for_long_is_switched_off_and_what_waits_goes_after_a_time() {
             .unwrap();
         let left: Vec<u8> = left.iter().map(|(key, _)| key[prefix.len()]).collect();
         assert_eq!(left, b"a");
+    });
+    store.close();
+}
+
+/// How many rows of a kind there are.
+async fn rows_of(shard: &Rc<Shard>, kind: u8) -> usize {
+    let prefix = key_of("anna", kind);
+    shard.scan(prefix.clone(), prefix, 100).await.unwrap().len()
+}
+
+#[test]
+fn a_long_payload_is_stored_once_and_goes_with_the_last_that_has_it() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let shard = &context.shards[0];
+        let rows = async || {
+            let (payloads, sharing) = (rows_of(shard, b'b').await, rows_of(shard, b's').await);
+            (payloads, sharing, rows_of(shard, b'c').await)
+        };
+        for _ in 0..3 {
+            endpoint_for(shard, HookEvents::FIRST).await;
+        }
+        let long = |recipient: u64| format!("{recipient}{}", "x".repeat(SHARED_FROM));
+        for recipient in [1, 2] {
+            tell_with(shard, HookEvent::Delayed, recipient, long(recipient), 1_000).await;
+            let ids: Vec<u64> = waiting(shard).await.iter().map(|hook| hook.id).collect();
+            // As many as may wait of an account: the second event has two.
+            assert_eq!(ids.len(), [0, 3, 5][recipient as usize]);
+        }
+        assert_eq!(rows().await, (2, 5, 2));
+        let hooks = waiting(shard).await;
+        for hook in &hooks {
+            let said = payload(shard, "anna", hook.id).await.unwrap().unwrap();
+            assert_eq!(said, long(hook.recipient).as_bytes());
+        }
+        // The one that has it is over and kept, then erased: the others still have theirs.
+        let first: Vec<u64> = hooks
+            .iter()
+            .filter(|h| h.recipient == 1)
+            .map(|h| h.id)
+            .collect();
+        cancel(shard, &turn().await, KEEPS, &first[..1], 1_100)
+            .await
+            .unwrap();
+        assert_eq!(rows().await, (2, 5, 2));
+        prune(shard, &turn().await, (i64::MAX, 0), 1_200)
+            .await
+            .unwrap();
+        assert_eq!(rows().await, (2, 4, 2));
+        assert_eq!(payload(shard, "anna", first[0]).await.unwrap(), None);
+        for id in &first[1..] {
+            let said = payload(shard, "anna", *id).await.unwrap().unwrap();
+            assert_eq!(said, long(1).as_bytes());
+        }
+        // A newer event makes them needless, in one commit.
+        let nothing = Interest {
+            keeps_webhooks_secs: 0,
+            ..KEEPS
+        };
+        cancel(shard, &turn().await, nothing, &first[1..], 1_300)
+            .await
+            .unwrap();
+        assert_eq!(rows().await, (1, 2, 1));
+        tell_with(shard, HookEvent::Delivered, 2, "short".into(), 1_400).await;
+        prune(shard, &turn().await, (i64::MAX, 0), 1_500)
+            .await
+            .unwrap();
+        assert_eq!(rows().await, (3, 0, 0));
     });
     store.close();
 }

@@ -34,9 +34,7 @@ impl Sent<'_> {
             events: vec![event],
             over: Vec::new(),
         };
-        events::take(self.shard, &turn("anna").await, KEEPS, &told, 2_000)
-            .await
-            .unwrap();
+        all_taken(events::take(self.shard, &turn("anna").await, KEEPS, &told, 2_000).await);
     }
 
     async fn takes(&self, returned: &Returned) -> TakenReturned {
@@ -64,7 +62,7 @@ impl Sent<'_> {
 }
 
 /// A message to bob and carol was taken by the next hop.
-fn sent() -> events::Event {
+pub(super) fn sent() -> events::Event {
     events::Event {
         id: events::EventId {
             id: 7,
@@ -432,7 +430,7 @@ fn a_complaint_counts_once_at_the_address_that_delivered() {
         };
         let turn = turn("anna").await;
         let done = events::take(sent.shard, &turn, KEEPS, &told, 2_000).await;
-        assert_eq!(done.unwrap().complaints, one);
+        assert_eq!(all_taken(done).complaints, one);
     });
 }
 
