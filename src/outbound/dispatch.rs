@@ -19,7 +19,7 @@ use super::outcome::Outcome;
 use super::places::Places;
 use super::pool::Pools;
 use super::site::Site;
-use super::{ROOM, notice, outcome};
+use super::{ROOM, outcome, tellers};
 use crate::calls::{Answer, Call};
 use crate::percore::{PerCore, monotonic};
 use crate::queue::retry::Verdict;
@@ -44,7 +44,7 @@ pub fn start(core: &Rc<PerCore>) {
         });
     }
     let teller = core.clone();
-    rt::spawn(&ROOM, async move { tell(&teller).await });
+    rt::spawn(&ROOM, async move { tellers::serve(&teller).await });
     let dispatch = Rc::new(Dispatch {
         core: core.clone(),
         sites: RefCell::default(),
@@ -60,35 +60,6 @@ pub fn start(core: &Rc<PerCore>) {
         lookups: Rc::default(),
     });
     rt::spawn(&ROOM, async move { dispatch.run().await });
-}
-
-/// Tells senders what was owed to them at the start, what operators have decided since, and what they could not be told when it came.
-async fn tell(core: &Rc<PerCore>) {
-    // Not for a command that opened a stopped directory.
-    or(core.prepared(), core.drained()).await;
-    let queue = &core.queue;
-    let (mut pause, mut again) = (TELL_AGAIN_FIRST, None);
-    while !core.draining.get() {
-        let seen = queue.owed.count();
-        if again.is_some_and(|at| at <= monotonic()) {
-            again = None;
-            queue.owe_again();
-        }
-        while let Some(message) = queue.take_owing().await {
-            notice::tell(core, &message).await;
-        }
-        if !queue.owes_later() {
-            (pause, again) = (TELL_AGAIN_FIRST, None);
-        } else if again.is_none() {
-            again = Some(monotonic() + pause);
-            pause = (pause * 2).min(TELL_AGAIN_MAX);
-        }
-        let more = async {
-            queue.owed.wait(seen).await;
-        };
-        let wait = again.map_or(SWEEP_EVERY, |at| at.saturating_duration_since(monotonic()));
-        let _ = rt::timeout(wait, or(more, core.drained())).await;
-    }
 }
 
 pub(super) struct Dispatch {
@@ -772,9 +743,6 @@ const LOCAL_TASKS: u32 = 8;
 const RECIPIENTS_MAX: usize = 100;
 /// How often those are looked for who stand in line too long.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
-/// Until a sender is told who could not be told something, at first and in the end.
-const TELL_AGAIN_FIRST: Duration = Duration::from_secs(1);
-const TELL_AGAIN_MAX: Duration = Duration::from_secs(300);
 /// Messages that are recorded at once of those that stand in line too long.
 const LATE_AT_ONCE: usize = 32;
 /// Of those lines at once.

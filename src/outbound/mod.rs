@@ -27,6 +27,7 @@ mod shaping;
 mod site;
 mod start;
 mod suppressed;
+mod tellers;
 mod transaction;
 
 pub use dispatch::start;

@@ -22,6 +22,7 @@ use super::hold_rules::HoldRules;
 use super::hooks::{Hooks, hook_event};
 use super::load;
 use super::moved::Moved;
+use super::owing::Owing;
 use super::phase::Phase;
 use super::reason::Pause;
 use super::route::Routes;
@@ -57,9 +58,7 @@ pub struct Queue {
     /// Recipients that somebody works on, and how far that is.
     under_way: RefCell<BTreeMap<(u16, u64, u32), Phase>>,
     /// Messages whose senders have still to be told something.
-    owing: RefCell<VecDeque<(u16, u64)>>,
-    /// Those of them that could not be told when it was tried.
-    owing_later: RefCell<BTreeSet<(u16, u64)>>,
+    owing: RefCell<Owing>,
     /// Recipients whose time was changed while they stood in line.
     moved: RefCell<Moved>,
     /// Lines of recipients that somebody wants to be tried now, whatever their lines wait for.
@@ -111,7 +110,6 @@ impl Queue {
             fresh: RefCell::default(),
             under_way: RefCell::default(),
             owing: RefCell::default(),
-            owing_later: RefCell::default(),
             moved: RefCell::default(),
             kicked: RefCell::default(),
             held: Cell::new(0),
@@ -410,32 +408,50 @@ impl Queue {
             );
         }
         if stored.changed.iter().any(|(_, row)| row.is_owing()) {
-            self.owe((shard.id().0, stored.body.0));
+            self.owe(&stored.message, (shard.id().0, stored.body.0));
         }
         self.changed.notify();
     }
 
     /// Has the sender of a message told what he has still to be told.
-    pub(super) fn owe(&self, key: (u16, u64)) {
-        self.owing.borrow_mut().push_back(key);
+    pub(super) fn owe(&self, message: &MessageRow, key: (u16, u64)) {
+        self.owing.borrow_mut().add(told(message), key);
         self.owed.notify();
     }
 
-    /// The sender of a message could not be told what he has still to be told: it waits for [`Queue::owe_again`].
+    /// The sender of a message could not be told what he has still to be told: it waits for [`Queue::owe_again`], with all else that he is owed.
     pub fn owe_later(&self, message: &Message) {
-        self.owing_later.borrow_mut().insert(message.key());
+        self.owing
+            .borrow_mut()
+            .rest(told(&message.row), message.key());
         self.owed.notify();
     }
 
     /// Whether there are senders who could not be told something.
     pub fn owes_later(&self) -> bool {
-        !self.owing_later.borrow().is_empty()
+        self.owing.borrow().is_any_resting()
     }
 
     /// Has them told once more.
     pub fn owe_again(&self) {
-        let later = std::mem::take(&mut *self.owing_later.borrow_mut());
-        self.owing.borrow_mut().extend(later);
+        self.owing.borrow_mut().again();
+        self.owed.notify();
+    }
+
+    /// The next message whose sender has still to be told something: one of each account at a time.
+    pub fn take_owing(self: &Rc<Self>) -> Option<Telling> {
+        let (account, key) = self.owing.borrow_mut().take()?;
+        let queue = self.clone();
+        Some(Telling {
+            queue,
+            account,
+            key,
+        })
+    }
+
+    /// So many of what [`Queue::take_owing`] gave are not over.
+    pub fn tellings(&self) -> usize {
+        self.owing.borrow().told()
     }
 
     /// What is stored in a shard is about to be put in line; it is once this is dropped.
@@ -757,21 +773,6 @@ impl Queue {
         Ok(Some((stored, batch)))
     }
 
-    /// The next message whose sender has still to be told something.
-    pub async fn take_owing(self: &Rc<Self>) -> Option<Rc<Message>> {
-        loop {
-            let (shard, body) = self.owing.borrow_mut().pop_front()?;
-            match self.message(shard, BodyId(body)).await {
-                Ok(Some(message)) => return Some(message),
-                Ok(None) => (),
-                Err(error) => {
-                    tracing::warn!(shard, body, %error, "a queued message can't be read now; what its sender has to be told waits");
-                    self.owing_later.borrow_mut().insert((shard, body));
-                }
-            }
-        }
-    }
-
     /// Changes recipients of a message, one change after the other; durable when it returns. The change is made from what is there then. The next one
     /// does not wait until this one is durable, which is so in their order: what came of a batch's ten thousand recipients shares syncs.
     pub async fn change(
@@ -983,6 +984,43 @@ struct Changed {
     due: Option<i64>,
     /// Whoever changed it had taken it out of line.
     is_worked_on: bool,
+}
+
+/// Who is told what becomes of a message: who submitted it; of mail from elsewhere the reverse-path.
+fn told(message: &MessageRow) -> &str {
+    match message.account.as_str() {
+        "" => &message.reverse_path,
+        account => account,
+    }
+}
+
+/// A message whose sender has still to be told something; once it is dropped, after a panic too, the next one of its account has its turn.
+pub struct Telling {
+    queue: Rc<Queue>,
+    account: Rc<str>,
+    key: (u16, u64),
+}
+
+impl Telling {
+    /// The message; none: it is gone, or can't be read now and waits for [`Queue::owe_again`].
+    pub async fn message(&self) -> Option<Rc<Message>> {
+        let (shard, body) = self.key;
+        match self.queue.message(shard, BodyId(body)).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(shard, body, %error, "a queued message can't be read now; what its sender has to be told waits");
+                self.queue.owing.borrow_mut().rest(&self.account, self.key);
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Telling {
+    fn drop(&mut self) {
+        self.queue.owing.borrow_mut().is_over(&self.account);
+        self.queue.owed.notify();
+    }
 }
 
 /// When something is to be done about a recipient; none: nothing any more.

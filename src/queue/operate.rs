@@ -327,7 +327,7 @@ impl Queue {
         self.change(&message, change).await?;
         let _ = point("queue.operated");
         if owes {
-            self.owe((shard, body.0));
+            self.owe(&message.row, (shard, body.0));
         }
         if !kicked.is_empty() {
             self.kick(&message, &kicked);
@@ -385,7 +385,7 @@ impl Queue {
             let _ = point("batch.cancelled");
             from = to;
         }
-        self.owe((id, stored.body.0));
+        self.owe(&stored.message, (id, stored.body.0));
         Ok(Some(cancelled))
     }
 }

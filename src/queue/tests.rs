@@ -22,7 +22,7 @@ thread_local! {
     static NOW: Cell<i64> = const { Cell::new(1_000) };
 }
 
-fn queue(context: &Context) -> Rc<Queue> {
+pub(crate) fn queue(context: &Context) -> Rc<Queue> {
     NOW.set(1_000);
     let queue = Queue::new(&context.shards, 1 << 20, || NOW.get());
     // No endpoint is told of anything.
@@ -92,6 +92,23 @@ async fn operate(queue: &Rc<Queue>, shard: &Rc<Shard>, filter: Filter, deed: Dee
     let done = queue.operate(shard, &filter, &deed, None).await.unwrap();
     assert_eq!(done.next, None);
     done.changed
+}
+
+/// Adds a message of an account, whose recipient is given up by hand.
+pub(crate) async fn failed(queue: &Rc<Queue>, shard: &Rc<Shard>, account: &str) {
+    let account = account.to_owned();
+    let row = MessageRow {
+        account: account.clone(),
+        ..row(&["a@one.example"])
+    };
+    let message = coming_as(queue, shard, row).await;
+    queue.accepted(message, octets());
+    let filter = Filter {
+        account: Some(account),
+        ..Filter::default()
+    };
+    let fail = Deed::Fail { why: String::new() };
+    assert_eq!(operate(queue, shard, filter, fail).await, 1);
 }
 
 /// What came of an attempt for all recipients of a work, as `outbound` records it.
@@ -686,7 +703,7 @@ fn an_event_is_owed_if_somebody_wants_it_and_holds_its_message() {
         let queue = self::queue(&context);
         resume(&queue, shard).await.unwrap();
         let message = loop {
-            let message = queue.take_owing().await.unwrap();
+            let message = owing(&queue).await.unwrap();
             if message.owes_events() {
                 break message;
             }
@@ -920,6 +937,11 @@ fn what_is_told_of_lines_that_nobody_stands_in_is_forgotten() {
     store.close();
 }
 
+/// The next message whose sender has still to be told something.
+async fn owing(queue: &Rc<Queue>) -> Option<Rc<Message>> {
+    queue.take_owing()?.message().await
+}
+
 #[test]
 fn who_could_not_be_told_is_told_once_more() {
     let (_directory, store) = store();
@@ -929,15 +951,15 @@ fn who_could_not_be_told_is_told_once_more() {
         accept(&queue, shard, &["a@one.example"]).await;
         let fail = Deed::Fail { why: String::new() };
         assert_eq!(operate(&queue, shard, Filter::default(), fail).await, 1);
-        let message = queue.take_owing().await.unwrap();
+        let message = owing(&queue).await.unwrap();
         assert!(!queue.owes_later());
         queue.owe_later(&message);
         queue.owe_later(&message);
         drop(message);
-        assert!(queue.owes_later() && queue.take_owing().await.is_none());
+        assert!(queue.owes_later() && owing(&queue).await.is_none());
         queue.owe_again();
-        assert!(!queue.owes_later() && queue.take_owing().await.is_some());
-        assert!(queue.take_owing().await.is_none());
+        assert!(!queue.owes_later() && owing(&queue).await.is_some());
+        assert!(owing(&queue).await.is_none());
     });
     store.close();
 }
