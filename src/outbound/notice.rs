@@ -4,7 +4,6 @@
 //! owner takes once; then what is owed is crossed out. A stop in between repeats the delivery, and the owner says that it has it. A report to
 //! somebody elsewhere comes in line in the same batch that crosses it out. What can't be told now is told later (`dispatch`).
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -29,23 +28,10 @@ use crate::store::{INBOX, NewContent, NewMessage, StoreError, thread_row};
 /// Tells the sender of a message what he has to hear of it.
 pub(super) async fn tell(core: &Rc<PerCore>, message: &Rc<Message>) {
     events::carry(core, message);
-    let _one = message.telling().await;
-    let mut groups: BTreeMap<(u32, u32), Vec<(u32, RecipientRow)>> = BTreeMap::new();
-    for (index, row) in message.owing() {
-        if let Some(owed) = row.owes {
-            let group = (transaction_number(owed.notice, 0), owed.group);
-            groups.entry(group).or_default().push((index, row));
-        }
-    }
-    for of_this in groups.into_values() {
-        let Some(owed) = of_this[0].1.owes else {
-            continue;
-        };
-        if let Err(error) = tell_of(core, message, owed, &of_this).await {
-            tracing::warn!(shard = %message.shard().id(), message = message.body.0, %error, "a sender can't be told now what became of his message; it is tried again");
-            core.queue.owe_later(message);
-        }
-    }
+    let tell = async |owed, recipients: &[(u32, RecipientRow)]| {
+        tell_of(core, message, owed, recipients).await
+    };
+    core.queue.tell(message, tell).await;
 }
 
 /// Tells of recipients that share a report.

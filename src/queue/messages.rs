@@ -25,15 +25,18 @@ use super::moved::Moved;
 use super::owing::Owing;
 use super::phase::Phase;
 use super::reason::Pause;
+use super::report::transaction_number;
 use super::route::Routes;
 use super::rows::{
-    MessageRow, RecipientRow, State, Stored, encode_recipient, message_key, recipient_key,
+    MessageRow, Owed, RecipientRow, State, Stored, encode_recipient, message_key, recipient_key,
 };
 use super::suppression::Lists;
 use super::waiting::{Entry, New, Waiting, clamp};
 use crate::settings::Bounds;
 use crate::store::StoreError;
 
+#[cfg(test)]
+pub(super) use message::LOOKS;
 use message::READERS_MAX;
 pub use message::{Content, Message};
 use work::LATER;
@@ -425,6 +428,38 @@ impl Queue {
             .borrow_mut()
             .rest(told(&message.row), message.key());
         self.owed.notify();
+    }
+
+    /// Has a message's sender told what he has still to be told, by one report after the other, each about these recipients. What could not be told waits for
+    /// [`Queue::owe_again`], with all that follows: whatever is owed is looked at once until then, and not at each outcome.
+    pub async fn tell(
+        &self,
+        message: &Message,
+        tell: impl AsyncFn(Owed, &[(u32, RecipientRow)]) -> Result<(), StoreError>,
+    ) {
+        let _one = message.telling.take(1).await;
+        let is_resting = {
+            let owing = self.owing.borrow();
+            owing.rests(told(&message.row), message.key())
+        };
+        if is_resting {
+            return;
+        }
+        let mut reports: BTreeMap<(u32, u32), (Owed, Vec<(u32, RecipientRow)>)> = BTreeMap::new();
+        for (index, row) in message.owing() {
+            if let Some(owed) = row.owes {
+                let key = (transaction_number(owed.notice, 0), owed.group);
+                let report = reports.entry(key).or_insert((owed, Vec::new()));
+                report.1.push((index, row));
+            }
+        }
+        for (owed, recipients) in reports.into_values() {
+            if let Err(error) = tell(owed, &recipients).await {
+                tracing::warn!(shard = %message.shard.id(), message = message.body.0, %error, "a sender can't be told now what became of his message; it is tried again");
+                // Whatever it was, the next report would meet it too.
+                return self.owe_later(message);
+            }
+        }
     }
 
     /// Whether there are senders who could not be told something.

@@ -51,7 +51,6 @@ impl Owing {
     }
 
     /// Whether a message waits for [`Owing::again`].
-    #[cfg(test)]
     pub fn rests(&self, account: &str, key: Key) -> bool {
         let own = self.accounts.get(account);
         own.is_some_and(|own| own.later.contains(&key))

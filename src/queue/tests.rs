@@ -10,9 +10,10 @@ use std::sync::Arc;
 use shards::segments::BodyId;
 use shards::storage::{Batch, Shard};
 
+use super::messages::LOOKS;
 use super::retired::RetiredFilter;
 use super::retry::{Schedule, Verdict, after, group};
-use super::rows::{Attempt, Notice, Recipient, State};
+use super::rows::{Attempt, Notice, Recipient, RecipientRow, State};
 use super::*;
 use crate::settings::Bounds;
 use crate::store::StoreError;
@@ -960,6 +961,58 @@ fn who_could_not_be_told_is_told_once_more() {
         queue.owe_again();
         assert!(!queue.owes_later() && owing(&queue).await.is_some());
         assert!(owing(&queue).await.is_none());
+    });
+    store.close();
+}
+
+#[test]
+fn what_cannot_be_told_is_not_looked_at_with_each_outcome() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let (queue, shard) = (queue(&context), &context.shards[0]);
+        let addresses: Vec<String> = (0..200).map(|n| format!("a@{n}.example")).collect();
+        let all: Vec<&str> = addresses.iter().map(String::as_str).collect();
+        let message = coming(&queue, shard, &all).await;
+        queue.accepted(message.clone(), octets());
+        let (tries, refuses) = (Cell::new(0), Cell::new(true));
+        let tell = async || {
+            let told = async |owed, recipients: &[(u32, RecipientRow)]| {
+                tries.set(tries.get() + 1);
+                if refuses.get() {
+                    return Err(StoreError::Limit("full"));
+                }
+                let paid = |message: &Message| {
+                    let paid = |(index, _): &(u32, RecipientRow)| {
+                        let mut row = message.recipient(*index);
+                        row.owes = row.owes.filter(|o| *o != owed);
+                        (*index, row)
+                    };
+                    recipients.iter().map(paid).collect()
+                };
+                queue.change(&message, paid).await
+            };
+            queue.tell(&message, told).await;
+        };
+        let before = LOOKS.get();
+        // As of a batch: each recipient has an outcome, and a report, of his own.
+        for address in &all {
+            let domain = address.split_once('@').unwrap().1;
+            let work = queue.take_line(domain, 1).await.unwrap();
+            answered(work, Verdict::Permanent, 550).await;
+            tell().await;
+        }
+        assert_eq!((LOOKS.get() - before, tries.get()), (1, 1));
+        // A pause later all are looked at, and one is tried.
+        queue.owe_again();
+        let telling = queue.take_owing().unwrap();
+        tell().await;
+        assert_eq!((LOOKS.get() - before, tries.get()), (201, 2));
+        refuses.set(false);
+        drop(telling);
+        queue.owe_again();
+        tell().await;
+        assert!(message.owing().is_empty());
+        tell().await;
     });
     store.close();
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use shards::rt::{Turn, Turns};
+use shards::rt::Turns;
 use shards::segments::BodyId;
 use shards::storage::{External, Shard};
 
@@ -181,10 +181,12 @@ impl Message {
 
     /// Recipients of whom the sender has still to be told something, and whose attempts are over: what comes of one may be better than
     /// what is owed.
-    pub fn owing(&self) -> Vec<(u32, RecipientRow)> {
+    pub(in crate::queue) fn owing(&self) -> Vec<(u32, RecipientRow)> {
         let (changed, queue) = (self.changed.borrow(), self.queue.upgrade());
         let owing = self.owing.borrow();
         let owing = owing.iter().filter_map(|index| {
+            #[cfg(test)]
+            LOOKS.set(LOOKS.get() + 1);
             let row = changed.get(index)?;
             let under_way =
                 |queue: &Rc<Queue>| queue.is_under_way(self.shard.id().0, self.body, *index);
@@ -288,14 +290,15 @@ impl Message {
         })
     }
 
-    /// Waits until nobody else tells its sender something.
-    pub async fn telling(&self) -> Turn {
-        self.telling.take(1).await
-    }
-
     pub(super) fn key(&self) -> (u16, u64) {
         (self.shard.id().0, self.body.0)
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often a recipient was looked at whose sender has still to be told something.
+    pub static LOOKS: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Messages of a core that are being read.
