@@ -5,13 +5,14 @@
 //! account, committed there with all that its subscribers make of it, and then crossed out. It has a number ([`EventId`]), under which it is
 //! taken once. What nobody wants is not owed: a delivery of an account that keeps nothing costs what it did before.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
 use dsn::{Bounce, BounceClass, Hardness, Suppression};
 use serde::{Deserialize, Serialize};
+use shards::index::{IndexError, Row};
 use shards::storage::{Batch, Shard};
 
 use super::hooks::HooksTurn;
@@ -437,6 +438,8 @@ pub struct Writing<'a> {
     changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// Rows as they are stored, read before they are asked for.
     loaded: HashMap<Vec<u8>, Option<Vec<u8>>>,
+    /// The same of the first rows of prefixes.
+    scanned: HashMap<Vec<u8>, Vec<Row>>,
     /// Of all that was put, about.
     octets: usize,
     done: Consequences,
@@ -444,6 +447,13 @@ pub struct Writing<'a> {
     pub(super) hooks: Option<hooks::Book>,
     /// The event that put its address on the suppression list.
     pub(super) suppressing: Option<EventId>,
+}
+
+/// What will be read: rows, and the first rows of prefixes.
+#[derive(Default)]
+pub(super) struct Reads {
+    pub(super) keys: Vec<Vec<u8>>,
+    pub(super) prefixes: Vec<(Vec<u8>, usize)>,
 }
 
 /// What others have to hear of once it is durable.
@@ -473,6 +483,7 @@ impl<'a> Writing<'a> {
             now,
             changes: BTreeMap::new(),
             loaded: HashMap::new(),
+            scanned: HashMap::new(),
             octets: 0,
             done: Consequences::default(),
             hooks: None,
@@ -489,7 +500,17 @@ impl<'a> Writing<'a> {
 
     /// Reads rows all at once that [`Writing::get`] will be asked for. Nobody else may change them meanwhile, so they are rows that have a turn.
     pub(super) async fn load(&mut self, keys: Vec<Vec<u8>>) -> Result<(), StoreError> {
-        if keys.is_empty() {
+        self.load_all(Reads {
+            keys,
+            ..Reads::default()
+        })
+        .await
+    }
+
+    /// The same with the first rows of prefixes, that [`Writing::scan`] will be asked for once.
+    async fn load_all(&mut self, reads: Reads) -> Result<(), StoreError> {
+        let Reads { keys, prefixes } = reads;
+        if keys.is_empty() && prefixes.is_empty() {
             return Ok(());
         }
         let read = self.shard.read(move |index| {
@@ -497,10 +518,40 @@ impl<'a> Writing<'a> {
                 let row = index.get(&key)?;
                 Ok((key, row))
             };
-            keys.into_iter().map(row).collect::<Result<Vec<_>, _>>()
+            let rows = keys.into_iter().map(row);
+            let rows = rows.collect::<Result<Vec<_>, IndexError>>()?;
+            let scan = |(prefix, limit): (Vec<u8>, usize)| {
+                let found = index.scan(&prefix, &prefix, limit)?;
+                Ok((prefix, found))
+            };
+            let scans = prefixes.into_iter().map(scan);
+            Ok((rows, scans.collect::<Result<Vec<_>, IndexError>>()?))
         });
-        self.loaded.extend(read.await?);
+        let (rows, scans) = read.await?;
+        self.loaded.extend(rows);
+        self.scanned.extend(scans);
         Ok(())
+    }
+
+    /// Commits what there is, and goes on with what was read, as it is now.
+    async fn commit_and_go_on(&mut self) -> Result<Consequences, StoreError> {
+        let next = Writing {
+            changes: BTreeMap::new(),
+            loaded: std::mem::take(&mut self.loaded),
+            scanned: std::mem::take(&mut self.scanned),
+            octets: 0,
+            done: Consequences::default(),
+            hooks: None,
+            suppressing: None,
+            ..*self
+        };
+        let full = std::mem::replace(self, next);
+        for (key, change) in &full.changes {
+            if let Some(row) = self.loaded.get_mut(key) {
+                row.clone_from(change);
+            }
+        }
+        full.commit().await
     }
 
     /// The first rows of a prefix.
@@ -521,6 +572,11 @@ impl<'a> Writing<'a> {
     ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
         let changes = self.changes.range(from.clone()..);
         let changes: Vec<_> = changes.take_while(|(k, _)| k.starts_with(prefix)).collect();
+        let is_loaded = from == prefix && changes.is_empty();
+        let loaded = is_loaded.then(|| self.scanned.get(prefix)).flatten();
+        if let Some(rows) = loaded {
+            return Ok(rows.iter().take(limit).cloned().collect());
+        }
         // One for each that may be gone.
         let found = self
             .shard
@@ -606,19 +662,19 @@ async fn take_all(
     done: &mut Consequences,
 ) -> Result<(), StoreError> {
     let account = turn.account();
-    let keys: Vec<Vec<u8>> = told.events.iter().map(|e| e.id.key(account)).collect();
-    let found = shard.read({
-        let keys = keys.clone();
-        move |index| keys.iter().map(|key| index.get(key)).collect()
-    });
-    let found: Vec<Option<Vec<u8>>> = found.await?;
     let mut writing = Writing::new(shard, turn, now);
-    for id in &told.over {
-        writing.delete(id.key(account));
+    let mut reads = Reads::default();
+    for event in &told.events {
+        reads.keys.push(event.id.key(account));
+        retired::reads(event, interest, account, &mut reads);
+        suppression::reads(event, interest, account, &mut reads);
     }
-    let mut seen = HashSet::new();
-    for ((event, key), found) in told.events.iter().zip(keys).zip(found) {
-        if found.is_some() || !seen.insert(event.id) {
+    hooks::reads(&told.events, &mut writing, &mut reads).await?;
+    writing.load_all(reads).await?;
+    for event in &told.events {
+        let key = event.id.key(account);
+        // Taken before, or twice among these.
+        if writing.get(&key).await?.is_some() {
             continue;
         }
         tell(event, interest, &mut writing).await?;
@@ -627,9 +683,11 @@ async fn take_all(
         }
         writing.put(key, rows::encode(&now));
         if writing.octets >= COMMIT_OCTETS {
-            let full = std::mem::replace(&mut writing, Writing::new(shard, turn, now));
-            done.add(full.commit().await?);
+            done.add(writing.commit_and_go_on().await?);
         }
+    }
+    for id in &told.over {
+        writing.delete(id.key(account));
     }
     done.add(writing.commit().await?);
     Ok(())

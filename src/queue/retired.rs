@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use shards::storage::{Batch, Shard};
 
-use super::events::{Event, EventKind, Interest, Question, Writing};
+use super::events::{Event, EventKind, Interest, Question, Reads, Writing};
 use super::hooks::Hooks;
 use super::returned::{self, ReturnedResult, clue_keys};
 use super::rows::{Attempt, EarlierAttempt};
@@ -144,8 +144,7 @@ pub(super) async fn take(
     interest: Interest,
     writing: &mut Writing<'_>,
 ) -> Result<(), StoreError> {
-    let is_end = event.id.kind.is_final() && event.by_report.is_none();
-    if !is_end || interest.keeps_retired_secs == 0 {
+    if !is_kept(event, interest) {
         return Ok(());
     }
     let mut row = RetiredRow {
@@ -216,6 +215,22 @@ pub(super) async fn by_number(
     match writing.get(&number_key(writing.account, id)).await? {
         Some(ended) => at(writing, rows::decode(&ended, what)?, id).await,
         None => Ok(None),
+    }
+}
+
+fn is_kept(event: &Event, interest: Interest) -> bool {
+    let is_end = event.id.kind.is_final() && event.by_report.is_none();
+    is_end && interest.keeps_retired_secs > 0
+}
+
+/// What [`take`] will read, and what takes what came back before the end.
+pub(super) fn reads(event: &Event, interest: Interest, account: &str, reads: &mut Reads) {
+    if is_kept(event, interest) {
+        let id = event.id.id;
+        reads
+            .keys
+            .extend([kept_key(account), number_key(account, id)]);
+        reads.prefixes.push(returned::waiting_of(account, id));
     }
 }
 

@@ -606,6 +606,11 @@ fn what() -> String {
     "what came back about a recipient".into()
 }
 
+/// What [`take_waiting`] scans: a prefix, and how many rows.
+pub(super) fn waiting_of(account: &str, id: u64) -> (Vec<u8>, usize) {
+    (waiting_prefix(account, id), WAITING_MAX)
+}
+
 /// Takes what came back before the end of a recipient was told: it is told now.
 pub(super) async fn take_waiting(
     writing: &mut Writing<'_>,

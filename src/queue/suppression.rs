@@ -15,7 +15,7 @@ use shards::rt::Turns;
 use shards::storage::{Batch, Shard};
 
 use super::events::{
-    Consequences, Event, EventKind, Evidence, Interest, Question, Writing, bounce, status,
+    Consequences, Event, EventKind, Evidence, Interest, Question, Reads, Writing, bounce, status,
 };
 use super::hooks::{self, Hooks, HooksTurn};
 use super::returned;
@@ -128,6 +128,13 @@ fn key(account: &str, base: &str) -> Vec<u8> {
     let mut key = rows::suppressions_key(account);
     key.extend_from_slice(base.as_bytes());
     key
+}
+
+/// What [`take`] will read.
+pub(super) fn reads(event: &Event, interest: Interest, account: &str, reads: &mut Reads) {
+    if interest.suppresses {
+        reads.keys.push(key(account, &base(&event.recipient)));
+    }
 }
 
 /// Whether the list has to hear of an outcome.

@@ -44,7 +44,7 @@ pub use history::{
 pub use incoming::{PAYLOAD_MAX, Untold, payload_of, tell_incoming, told_of_incoming};
 pub use known::{Hooks, HooksTurn};
 pub use plan::{OutgoingHook, hook_event, payload_octets};
-pub(super) use plan::{take, unsubscribed, wants};
+pub(super) use plan::{reads, take, unsubscribed, wants};
 pub use step::{Claimed, Follows, Outcome, Step, Terms, Wish, resume, steps};
 pub use target::{Target, not_allowed};
 

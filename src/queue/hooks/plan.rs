@@ -6,7 +6,7 @@ use webapi::hook::{HookEvent, Outgoing, to_json};
 use super::{
     Book, HookRow, count_key, hook_of, is_shared, payload_key, recipient_key, sharing_key, what,
 };
-use crate::queue::events::{Event, EventKind, Interest, Question, Writing};
+use crate::queue::events::{Event, EventKind, Interest, Question, Reads, Writing};
 use crate::queue::retired::RetiredRow;
 use crate::queue::unsubscribe::Link;
 use crate::store::{StoreError, rows};
@@ -48,6 +48,26 @@ pub fn hook_event(kind: EventKind, by_report: bool) -> HookEvent {
 /// Whether anybody is told.
 pub(in crate::queue) fn wants(question: &Question<'_>) -> bool {
     question.may_be_hooked
+}
+
+/// What [`take`] will read: which hooks the events make needless.
+pub(in crate::queue) async fn reads(
+    events: &[Event],
+    writing: &mut Writing<'_>,
+    reads: &mut Reads,
+) -> Result<(), StoreError> {
+    let account = writing.account;
+    let book = Book::open(writing).await?;
+    for event in events {
+        let word = hook_event(event.id.kind, event.by_report.is_some());
+        let told = book.endpoints.iter().filter(|e| e.is_told(word));
+        if word.supersedes() && event.id.id != 0 {
+            let keys = told.map(|endpoint| recipient_key(account, event.id.id, endpoint.id));
+            reads.keys.extend(keys);
+        }
+    }
+    book.close(writing);
+    Ok(())
 }
 
 /// Makes the hooks of an event. What the event did to the suppression list was written before.
