@@ -445,7 +445,7 @@ impl Queue {
         if is_resting {
             return;
         }
-        let mut reports: BTreeMap<(u32, u32), (Owed, Vec<(u32, RecipientRow)>)> = BTreeMap::new();
+        let mut reports: BTreeMap<(u32, u32), OwedReport> = BTreeMap::new();
         for (index, row) in message.owing() {
             if let Some(owed) = row.owes {
                 let key = (transaction_number(owed.notice, 0), owed.group);
@@ -1009,6 +1009,9 @@ impl Queue {
         }
     }
 }
+
+/// What is owed, and to whom of the recipients.
+type OwedReport = (Owed, Vec<(u32, RecipientRow)>);
 
 /// A recipient in line before and after a change.
 struct Changed {
