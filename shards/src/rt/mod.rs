@@ -4,8 +4,9 @@
 //! database, hashing) is not here: it goes to [`crate::pool`].
 //!
 //! Traps of the runtime handled here: a panicking task would kill its executor's thread ([`spawn`] catches and counts it); an
-//! executor may park while a task is runnable (a ticker of 250 ms bounds that, [`run`]); the first sleep in a process is late
-//! (a throw-away executor runs first, [`warm_up`]); a task's reference count has 16 bits (one task for each connection, no wide select).
+//! executor may park while tasks are runnable, for good if no timer is set (`ticker` sets some that are); the first sleep in a process is
+//! late (a throw-away executor runs first, [`warm_up`]); a task's reference count has 16 bits (one task for each connection, no wide
+//! select).
 
 mod budget;
 mod event;
@@ -14,6 +15,7 @@ mod lines;
 mod net;
 mod shares;
 mod task;
+mod ticker;
 mod turns;
 
 pub use budget::{Budget, Share};
@@ -87,14 +89,7 @@ where
             if batch {
                 schedule_as_batch();
             }
-            // glommio 0.9.0 can park although a task is runnable; a timer that always runs bounds how long.
-            let ticker = glommio::spawn_local(async {
-                loop {
-                    glommio::timer::sleep(TICK).await;
-                }
-            });
-            main().await;
-            ticker.cancel().await;
+            ticker::beside(main()).await;
         })
         .map(ExecutorHandle)
         .map_err(|e| e.to_string())
@@ -140,7 +135,7 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, String> {
         .io_memory(64 << 10)
         .make()
         .map_err(|e| e.to_string())?;
-    Ok(executor.run(future))
+    Ok(executor.run(ticker::beside(future)))
 }
 
 /// Starts a task on this executor that nobody waits for. A panic inside is caught and counted under `room`; it harms this task alone.
@@ -220,7 +215,6 @@ pub async fn yield_now() {
 
 /// Longer than it takes from setting a timer to looking at it, or there would be no wait.
 const ROUND_END: Duration = Duration::from_micros(20);
-const TICK: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
 mod tests {
