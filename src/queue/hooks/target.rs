@@ -1,7 +1,7 @@
 //! The URL of an endpoint, taken apart. RFC 3986, RFC 9110 4.2. It is written by an account's owner: not trusted.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use dns::Name;
 use hyper::Uri;
@@ -40,11 +40,11 @@ impl Target {
         if authority.contains('@') {
             return Err("a URL names no user; there is the value of Authorization".into());
         }
-        let host = uri.host().unwrap_or_default();
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        if host.is_empty() {
-            return Err(format!("{url:?} names no host"));
-        }
+        let host = match uri.host().unwrap_or_default() {
+            "" => return Err(format!("{url:?} names no host")),
+            literal if literal.starts_with('[') => in_brackets(literal)?,
+            name => name,
+        };
         let written = uri.host().and_then(|host| authority.strip_prefix(host));
         let port = match written.map_or("", |rest| rest.trim_start_matches(':')) {
             "" if is_tls => 443,
@@ -146,6 +146,22 @@ impl fmt::Display for Target {
     }
 }
 
+/// The address that a host in brackets names. RFC 3986 3.2.2; there is no later version than 6.
+fn in_brackets(literal: &str) -> Result<&str, String> {
+    // RFC 4007 6, RFC 6874: a zone has a meaning only on the machine that named it.
+    if literal.contains('%') {
+        return Err(format!(
+            "{literal} names a zone, which says nothing to others"
+        ));
+    }
+    let address = literal
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    address
+        .filter(|address| address.parse::<Ipv6Addr>().is_ok())
+        .ok_or_else(|| format!("{literal} is no address of IPv6"))
+}
+
 /// Why an address is not called.
 pub fn not_allowed(address: IpAddr) -> String {
     format!("{address} is no address of the public internet, and not allowed")
@@ -181,6 +197,12 @@ mod tests {
             "https://bücher.example/",
             "https://a.example:65536/",
             "https://a.example:x/",
+            "http://[fe80::1%25lo]/",
+            "http://[2600::1%25eth0]:8080/",
+            "http://[fe80::1%lo]/",
+            "http://[v1.a]/",
+            "http://[a.example]/",
+            "http://[192.0.2.1]/",
         ] {
             assert!(Target::parse(wrong).is_err(), "{wrong}");
         }
@@ -210,6 +232,7 @@ mod tests {
             ("https://a.example/#x", "fragment"),
             ("https://u:p@a.example/", "no user"),
             ("https://a..example/", "no name"),
+            ("http://[fe80::1%25lo]/", "a zone"),
         ] {
             let found = Target::of_endpoint(wrong, &settings).unwrap_err();
             assert!(found.contains(why), "{wrong}: {found}");
