@@ -360,8 +360,22 @@ impl Queue {
         let Some(message) = message else {
             return Ok(Some(Cancelled::default()));
         };
+        let mut cancelled = Cancelled::default();
+        let result = self.drop_all(&message, &mut cancelled).await;
+        // What was dropped before an error is durable, and told.
+        self.owe(&stored.message, (id, stored.body.0));
+        result.map(|()| Some(cancelled))
+    }
+
+    /// Page by page, so that no commit is long.
+    async fn drop_all(
+        self: &Rc<Self>,
+        message: &Rc<Message>,
+        cancelled: &mut Cancelled,
+    ) -> Result<(), StoreError> {
+        let shard = message.shard().id().0;
         let count = message.row.recipients.len() as u32;
-        let (mut from, mut cancelled) = (0, Cancelled::default());
+        let mut from = 0;
         while from < count {
             let to = count.min(from + PAGE as u32);
             let change = |message: &Message| {
@@ -372,7 +386,7 @@ impl Queue {
                     let new = Deed::Drop {}.on(&message.row, index, &row, now);
                     // One that an earlier request has dropped may be on its way still.
                     let is_dropped = new.is_some() || row.state == State::Dropped;
-                    if is_dropped && self.is_under_way(id, message.body, index) {
+                    if is_dropped && self.is_under_way(shard, message.body, index) {
                         cancelled.under_way += 1;
                     } else if new.is_some() {
                         cancelled.dropped += 1;
@@ -381,12 +395,11 @@ impl Queue {
                 };
                 (from..to).filter_map(drop).collect()
             };
-            self.change(&message, change).await?;
-            let _ = point("batch.cancelled");
+            self.change(message, change).await?;
+            point("batch.cancelled").map_err(|_| StoreError::Limit("a test says so"))?;
             from = to;
         }
-        self.owe(&stored.message, (id, stored.body.0));
-        Ok(Some(cancelled))
+        Ok(())
     }
 }
 

@@ -481,6 +481,32 @@ fn a_kill_leaves_all_of_a_batch_or_nothing_and_sends_nothing_else_twice() {
     }
 }
 
+#[test]
+fn what_was_cancelled_before_an_error_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Localserve::with_faults(directory.path(), &[], "batch.cancelled=fail");
+    let now = std::time::SystemTime::now();
+    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+    let batch = json!({
+        "template": {"subject": "s", "text": "t"},
+        "recipients": [{"address": "a@one.example"}, {"address": "b@two.example"}],
+        "send_at": webapi::Time::of_unix(now + 3_600),
+    });
+    let (status, said) = asked(&server, "POST", "/batches", &batch.to_string());
+    assert_eq!(status, 201, "{said}");
+    let cancel = format!("/batches/{}/cancel", said["id"]);
+    let (status, refused) = asked(&server, "POST", &cancel, "");
+    assert!(status >= 400, "{refused}");
+    let over = || asked(&server, "GET", "/messages?state=dropped", "").1;
+    let each = || {
+        let ended = |one: &Value| !one["ended"].is_null();
+        let all = over()["recipients"].as_array().cloned().unwrap_or_default();
+        all.iter().filter(|one| ended(one)).count()
+    };
+    patiently(|| each() == 2, || over().to_string());
+    crate::filled::stop(server);
+}
+
 /// A request of the API with the account of `localserve`; answers the status and the JSON.
 fn asked(server: &Localserve, verb: &str, path: &str, body: &str) -> (u16, Value) {
     let login = sasl::base64::encode(b"ringmail@localhost:ringmailringmail");
