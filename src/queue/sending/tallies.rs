@@ -211,6 +211,9 @@ impl SendingTallies {
             tally.load(shard, account).await?;
             let octets = SLICE * ROW_OCTETS + COUNTS_OCTETS;
             let permit = shard.permit(octets, false, PATIENCE).await?;
+            // From before the scan: a row that is written while it reads may be found as it was, and be durable before that is told. With the turn none
+            // is added meanwhile.
+            let coming = tally.coming.borrow().clone();
             let found = shard.scan(prefix.clone(), from, SLICE).await?;
             let (is_last, now) = (found.len() < SLICE, (self.clock)());
             let next = found
@@ -220,9 +223,10 @@ impl SendingTallies {
             let (mut batch, mut gone) = (Batch::default(), 0);
             for (key, row) in found {
                 let hash = key.last_chunk().map_or(0, |hash| u64::from_be_bytes(*hash));
-                let is_coming = tally.coming.borrow().contains(&hash);
                 // One that can't be read stays: it is told of when it is needed.
-                if !is_coming && day(&row).is_ok_and(|day| !is_remembered(day, day_of(now))) {
+                if !coming.contains(&hash)
+                    && day(&row).is_ok_and(|day| !is_remembered(day, day_of(now)))
+                {
                     batch.delete(key);
                     gone += 1;
                 }
