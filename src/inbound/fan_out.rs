@@ -140,10 +140,6 @@ impl FanOut {
 
     async fn commit_entry(mut self, core: &Rc<PerCore>) -> Result<Option<QueueId>, StoreError> {
         let wanted = self.remote.as_ref().map_or(0, |r| r.recipients.len());
-        if let Some(row) = &self.remote {
-            let bounds = core.live().settings.server.queue.bounds();
-            core.queue.has_room(&row.account, wanted, bounds)?;
-        }
         if PENDING.get() >= PENDING_MAX {
             return Err(StoreError::Storage(StorageError::Busy));
         }
@@ -156,6 +152,11 @@ impl FanOut {
         // A recipient that a rule holds has a row of its own.
         let bytes = (self.content.bytes.len() + 1024) * 2 + wanted * HELD_BYTES;
         let permit = shard.permit(bytes, true, Duration::from_secs(30)).await?;
+        if let Some(row) = &self.remote {
+            // Others may have come in line while this waited.
+            let bounds = core.live().settings.server.queue.bounds();
+            core.queue.has_room(&row.account, wanted, bounds)?;
+        }
         let mut batch = Batch::default();
         let queued = self.remote.take().map(|mut row| {
             let id = queue::next_id(&shard, row.recipients.len());

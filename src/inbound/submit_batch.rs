@@ -274,8 +274,6 @@ async fn commit(
         content, memory, ..
     } = finished;
     let count = row.recipients.len();
-    let bounds = core.live().settings.server.queue.bounds();
-    core.queue.has_room(&row.account, count, bounds)?;
     let shard = match &mark {
         Some(mark) => Some(mark.shard.clone()),
         None => core.next_shard(),
@@ -283,6 +281,9 @@ async fn commit(
     let shard = shard.ok_or(StoreError::NotAllowed("this core has no shard"))?;
     let octets = 2 * content.bytes.len() + count * RECIPIENT_BYTES + 4096;
     let permit = shard.permit(octets, true, PATIENCE).await?;
+    // Others may have come in line while this waited.
+    let bounds = core.live().settings.server.queue.bounds();
+    core.queue.has_room(&row.account, count, bounds)?;
     let mut batch = Batch::default();
     let body = queue::next_id(&shard, count);
     queue::plan(&mut batch, body, &mut row, Vec::new(), &content);

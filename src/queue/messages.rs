@@ -1,6 +1,7 @@
 //! The queue of a core: who is next, and what came of it. Each message's rows are changed by one after the other, and only here.
 //! `message` is what is known of one while somebody works on it, `work` its recipients whose turn it is.
 
+mod coming;
 mod message;
 mod work;
 
@@ -37,6 +38,7 @@ use crate::store::StoreError;
 
 #[cfg(test)]
 pub(super) use message::LOOKS;
+use coming::Coming;
 use message::READERS_MAX;
 pub use message::{Content, Message};
 use work::LATER;
@@ -68,6 +70,8 @@ pub struct Queue {
     kicked: RefCell<BTreeSet<String>>,
     /// Recipients that are held.
     held: Cell<usize>,
+    /// Those that do not stand in line yet.
+    coming: Coming,
     /// Whose messages are whose.
     by_account: RefCell<ByAccount>,
     /// What accounts want of events.
@@ -116,6 +120,7 @@ impl Queue {
             moved: RefCell::default(),
             kicked: RefCell::default(),
             held: Cell::new(0),
+            coming: Coming::default(),
             by_account: RefCell::default(),
             interests: RefCell::new(Rc::new(|_| None)),
             lists: Lists::default(),
@@ -182,12 +187,13 @@ impl Queue {
         self.held.get()
     }
 
-    /// Whether so many recipients more of an account (empty: the server's own) fit into the queue.
+    /// Whether so many recipients more of an account (empty: the server's own) fit into the queue, beside those that come. Whoever asks before he
+    /// waits for something asks again afterwards.
     pub fn has_room(&self, account: &str, more: usize, bounds: Bounds) -> Result<(), StoreError> {
-        if self.count() + more > bounds.all {
+        if self.count() + self.coming.all() + more > bounds.all {
             return Err(StoreError::Limit("the queue is full"));
         }
-        let own = self.by_account.borrow().recipients(account);
+        let own = self.by_account.borrow().recipients(account) + self.coming.of(account);
         match account.is_empty() || own + more <= bounds.of_account {
             true => Ok(()),
             false => Err(StoreError::Limit(
@@ -305,6 +311,8 @@ impl Queue {
         };
         let message = Message::of(self, shard, stored);
         message.stood.set(0);
+        let promise = (self.coming).promise(&message.row.account, message.row.recipients.len());
+        *message.promise.borrow_mut() = Some(promise);
         if message.row.batch.is_some() {
             let row = BatchRow::new(&message.row);
             let number = batch::number_of(&message.row, body);
@@ -321,6 +329,7 @@ impl Queue {
     /// Puts a message in line that was committed just now, as it is: an operator may have been faster.
     pub fn accepted(self: &Rc<Self>, message: Rc<Message>, content: Content) {
         message.stood.set(u32::MAX);
+        message.promise.take();
         if message.gone.get() {
             return;
         }
@@ -360,6 +369,7 @@ impl Queue {
             rt::yield_if_needed().await;
         }
         message.stood.set(u32::MAX);
+        message.promise.take();
     }
 
     /// Keeps a batch whose messages are being made.

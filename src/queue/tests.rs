@@ -513,6 +513,17 @@ fn an_account_finds_its_own_and_has_a_share() {
         }
         let room = |queue: &Queue, account: &str, most| queue.has_room(account, 1, anna(most));
         assert!(room(&queue, "ben", 11).is_ok() && room(&queue, "ben", 10).is_err());
+        // One that comes takes room, until it is not accepted after all.
+        let more = MessageRow {
+            account: "ben".into(),
+            ..row(&["x@x.example", "y@x.example"])
+        };
+        let mut writes = Batch::default();
+        let message = queue.coming(shard, &mut writes, next_id(shard, 2), more);
+        assert!(room(&queue, "ben", 13).is_ok() && room(&queue, "ben", 12).is_err());
+        assert!(room(&queue, "anna", 31).is_ok() && room(&queue, "anna", 30).is_err());
+        drop(message);
+        assert!(room(&queue, "ben", 11).is_ok() && room(&queue, "ben", 10).is_err());
         assert!(room(&queue, "anna", 31).is_ok() && room(&queue, "anna", 30).is_err());
         assert!(room(&queue, "", 0).is_ok() && room(&queue, "carl", 1).is_ok());
         // Each that is over makes room, and a message goes with its last one.

@@ -10,6 +10,7 @@ use shards::segments::BodyId;
 use shards::storage::{External, Shard};
 
 use super::Queue;
+use super::coming::Promise;
 use crate::queue::batch::BatchRow;
 use crate::queue::events::OwedEvent;
 use crate::queue::from_id::FromIds;
@@ -41,6 +42,8 @@ pub struct Message {
     pub(super) gone: Cell<bool>,
     /// So many of its recipients, the first ones, stand in line. None until its acceptance is durable.
     pub(super) stood: Cell<u32>,
+    /// Their room, until all of them stand there.
+    pub(super) promise: RefCell<Option<Promise>>,
     /// Recipients whose sender has still to be told something.
     pub(super) owing: RefCell<BTreeSet<u32>>,
     /// Recipients of whom the account's shard has still to be told something.
@@ -285,6 +288,7 @@ impl Message {
             telling: Rc::default(),
             gone: Cell::new(false),
             stood: Cell::new(u32::MAX),
+            promise: RefCell::default(),
             asked: RefCell::default(),
             queue: Rc::downgrade(queue),
         })
