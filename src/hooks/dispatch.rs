@@ -10,7 +10,7 @@
 //! What a call says is read once it has its part of the core's memory for that, of which an account has a quarter, and endpoints that fail have half.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -20,19 +20,15 @@ use shards::faults::point;
 use shards::rt::{self, Budget, Share, Turn, Turns};
 use shards::shard_of;
 use shards::storage::Shard;
-use webapi::Time;
-use webapi::hook::{Outgoing, to_json};
 
 use super::client::{Client, Message};
 use super::desk::{Desks, Unwritten};
+use super::timers::Timers;
 use super::{ROOM, notice};
 use crate::login;
 use crate::metrics::{NONE, label};
 use crate::percore::{PerCore, monotonic};
-use crate::queue::hooks::{
-    self, Claimed, Follows, HookAnswer, HookResult, Outcome, Step, Terms, Wish,
-};
-use crate::settings::AccountName;
+use crate::queue::hooks::{self, Claimed, Follows, HookResult, Outcome, Step, Terms, Wish};
 use crate::store::StoreError;
 
 /// An endpoint: whose, and its number.
@@ -73,41 +69,6 @@ struct Lane {
     workers: u8,
     concurrency: u8,
     under_way: HashSet<u64>,
-}
-
-/// Endpoints by the time at which they are looked at.
-#[derive(Default)]
-struct Timers {
-    by_time: BTreeSet<(i64, Key)>,
-    by_key: HashMap<Key, i64>,
-}
-
-impl Timers {
-    fn set(&mut self, key: &Key, at: i64) {
-        self.remove(key);
-        self.by_time.insert((at, key.clone()));
-        self.by_key.insert(key.clone(), at);
-    }
-
-    fn remove(&mut self, key: &Key) {
-        if let Some(at) = self.by_key.remove(key) {
-            self.by_time.remove(&(at, key.clone()));
-        }
-    }
-
-    fn first(&self) -> Option<i64> {
-        self.by_time.first().map(|(at, _)| *at)
-    }
-
-    fn take_due(&mut self, now: i64) -> Option<Key> {
-        let (at, key) = self.by_time.pop_first()?;
-        if at > now {
-            self.by_time.insert((at, key));
-            return None;
-        }
-        self.by_key.remove(&key);
-        Some(key)
-    }
 }
 
 /// The right to make a call: of those to endpoints that fail, of the account's, of the core's.
@@ -544,44 +505,6 @@ impl Drop for Calling {
     }
 }
 
-/// Calls an endpoint with an event that did not happen; nothing is stored of it.
-pub async fn test(
-    core: &Rc<PerCore>,
-    account: AccountName,
-    id: u32,
-) -> Result<HookAnswer, StoreError> {
-    let number = shard_of(account.as_str().as_bytes(), core.shard_count);
-    let shard = core.shards.iter().find(|shard| shard.id() == number);
-    let shard = shard.ok_or(StoreError::NotAllowed("this core does not own the shard"))?;
-    let Some(endpoint) = hooks::endpoint(shard, account.as_str(), id).await? else {
-        return Ok(HookAnswer::Tested(None));
-    };
-    let payload = Outgoing {
-        event: "delivered".into(),
-        queue_msg_id: 1,
-        message_id: "<test@ringmail.invalid>".into(),
-        subject: "A test of this endpoint".into(),
-        webhook_queued: Time::of_unix(core.wall_clock()),
-        smtp_code: 250,
-        ..Outgoing::default()
-    };
-    let payload = to_json(&payload).map_err(|_| StoreError::Limit("no payload"))?;
-    let message = Message {
-        endpoint: &endpoint,
-        id: 1,
-        attempt: 1,
-        payload: payload.into(),
-    };
-    let limit = core.live().settings.server.webhooks.timeout_secs.duration();
-    let tests = &core.queue.hooks;
-    if !tests.begin_test(account.as_str()) {
-        return Err(StoreError::Limit("as many tests as may be are under way"));
-    }
-    let outcome = Client::new(core).call(&message, limit.min(TEST_MAX)).await;
-    tests.end_test(account.as_str());
-    Ok(HookAnswer::Tested(Some(Box::new(outcome.result))))
-}
-
 /// A hook whose payload is gone.
 fn nothing(at: i64) -> Outcome {
     Outcome {
@@ -646,8 +569,6 @@ const TURNS_MAX: usize = 1_000;
 const ACCOUNTS_PART: usize = 4;
 /// Seconds until rows are looked at again that could not be read or written.
 const PAUSE_SECS: i64 = 10;
-/// A test is an answer that somebody waits for, by way of a call between cores.
-const TEST_MAX: Duration = Duration::from_secs(20);
 /// Between two looks at the time.
 const SHORTEST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);

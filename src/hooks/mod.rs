@@ -10,10 +10,13 @@ mod dispatch;
 mod incoming;
 mod notice;
 mod stream;
+mod timers;
 mod tls;
+mod trial;
 
-pub use dispatch::{start, test};
+pub use dispatch::start;
 pub use incoming::start as start_incoming;
+pub use trial::test;
 
 /// Panics of tasks that call endpoints.
 pub static ROOM: shards::rt::Room = shards::rt::Room::new("hooks");

@@ -1,0 +1,55 @@
+//! A call that only tries an endpoint.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use shards::shard_of;
+use webapi::Time;
+use webapi::hook::{Outgoing, to_json};
+
+use super::client::{Client, Message};
+use crate::percore::PerCore;
+use crate::queue::hooks::{self, HookAnswer};
+use crate::settings::AccountName;
+use crate::store::StoreError;
+
+/// Calls an endpoint with an event that did not happen; nothing is stored of it.
+pub async fn test(
+    core: &Rc<PerCore>,
+    account: AccountName,
+    id: u32,
+) -> Result<HookAnswer, StoreError> {
+    let number = shard_of(account.as_str().as_bytes(), core.shard_count);
+    let shard = core.shards.iter().find(|shard| shard.id() == number);
+    let shard = shard.ok_or(StoreError::NotAllowed("this core does not own the shard"))?;
+    let Some(endpoint) = hooks::endpoint(shard, account.as_str(), id).await? else {
+        return Ok(HookAnswer::Tested(None));
+    };
+    let payload = Outgoing {
+        event: "delivered".into(),
+        queue_msg_id: 1,
+        message_id: "<test@ringmail.invalid>".into(),
+        subject: "A test of this endpoint".into(),
+        webhook_queued: Time::of_unix(core.wall_clock()),
+        smtp_code: 250,
+        ..Outgoing::default()
+    };
+    let payload = to_json(&payload).map_err(|_| StoreError::Limit("no payload"))?;
+    let message = Message {
+        endpoint: &endpoint,
+        id: 1,
+        attempt: 1,
+        payload: payload.into(),
+    };
+    let limit = core.live().settings.server.webhooks.timeout_secs.duration();
+    let tests = &core.queue.hooks;
+    if !tests.begin_test(account.as_str()) {
+        return Err(StoreError::Limit("as many tests as may be are under way"));
+    }
+    let outcome = Client::new(core).call(&message, limit.min(TEST_MAX)).await;
+    tests.end_test(account.as_str());
+    Ok(HookAnswer::Tested(Some(Box::new(outcome.result))))
+}
+
+/// A test is an answer that somebody waits for, by way of a call between cores.
+const TEST_MAX: Duration = Duration::from_secs(20);
