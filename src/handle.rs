@@ -444,6 +444,7 @@ impl PerCore {
                 let _turn = self.queue.hooks.turn(name.as_str()).await;
                 self.sending_tallies.end(name).await;
                 let found = self.accounts.remove(name.as_str()).await?;
+                self.queue.hooks.conduct.forget(name.as_str());
                 Ok(ControlAnswer::Found(found))
             }
             ControlCall::FinishRemoval(name) => {

@@ -44,8 +44,6 @@ pub(super) struct Dispatch {
     memory: Rc<Budget>,
     memory_of_failing: Rc<Budget>,
     accounts: RefCell<HashMap<String, Bounds>>,
-    /// Endpoints that failed when they were called last.
-    known_to_fail: RefCell<HashSet<Key>>,
     /// What is to be written of accounts, of each in one commit.
     pub(super) desks: Desks,
 }
@@ -88,7 +86,6 @@ pub fn start(core: &Rc<PerCore>) {
         memory: Rc::default(),
         memory_of_failing: Rc::default(),
         accounts: RefCell::default(),
-        known_to_fail: RefCell::default(),
         desks: Desks::default(),
     });
     rt::spawn(&ROOM, async move {
@@ -238,7 +235,8 @@ impl Dispatch {
     }
 
     fn is_failing(&self, key: &Key) -> bool {
-        self.known_to_fail.borrow().contains(key)
+        let conduct = &self.core.queue.hooks.conduct;
+        conduct.is_failing(&key.0, key.1)
     }
 
     fn bounds(&self, account: &str) -> Bounds {
@@ -261,14 +259,9 @@ impl Dispatch {
 
     /// A wish was written: what it tells of the endpoint. Begins another worker where there is more to be sent.
     pub(super) fn written(self: &Rc<Self>, key: &Key, step: &Step, now: i64) {
-        self.core.queue.hooks.waiting(&key.0, step.pending);
-        {
-            let mut failing = self.known_to_fail.borrow_mut();
-            match step.is_failing {
-                true => failing.insert(key.clone()),
-                false => failing.remove(key),
-            };
-        }
+        let hooks = &self.core.queue.hooks;
+        hooks.waiting(&key.0, step.pending);
+        hooks.conduct.note(&key.0, key.1, step.is_failing);
         let mut has_room = false;
         if let Some(lane) = self.lanes.borrow_mut().get_mut(key) {
             lane.concurrency = step.concurrency;
@@ -387,7 +380,11 @@ impl Worker {
                 self.under_way = step.claimed.as_ref().map(|claimed| claimed.hook.id);
                 Some(step)
             }
-            Err(Unwritten::Gone) => None,
+            Err(Unwritten::Gone) => {
+                let hooks = &self.dispatch.core.queue.hooks;
+                hooks.conduct.forget(&self.key.0);
+                None
+            }
             Err(Unwritten::Now) => {
                 self.next_due = Some(self.dispatch.core.wall_clock() + PAUSE_SECS);
                 None

@@ -42,12 +42,9 @@ pub async fn test(
         payload: payload.into(),
     };
     let limit = core.live().settings.server.webhooks.timeout_secs.duration();
-    let tests = &core.queue.hooks;
-    if !tests.begin_test(account.as_str()) {
-        return Err(StoreError::Limit("as many tests as may be are under way"));
-    }
+    let testing = core.queue.hooks.begin_test(account.as_str());
+    let _testing = testing.ok_or(StoreError::Limit("as many tests as may be are under way"))?;
     let outcome = Client::new(core).call(&message, limit.min(TEST_MAX)).await;
-    tests.end_test(account.as_str());
     Ok(HookAnswer::Tested(Some(Box::new(outcome.result))))
 }
 

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use shards::rt::{Event, Turn, Turns};
 use webapi::hook::{HookEvent, HookEvents};
 
+use super::conduct::Conduct;
 use super::incoming::Untold;
 
 /// One core's part.
@@ -17,7 +18,9 @@ pub struct Hooks {
     turns: RefCell<HashMap<String, Rc<Turns>>>,
     woken: RefCell<BTreeSet<(String, u32)>>,
     waiting: RefCell<HashMap<String, u64>>,
-    tests: RefCell<HashMap<String, usize>>,
+    tests: Rc<RefCell<HashMap<String, usize>>>,
+    /// How endpoints behaved.
+    pub conduct: Conduct,
     /// Messages that came, of which webhooks have still to tell.
     pub untold: Untold,
     /// Notified when there is something in [`Hooks::take_woken`].
@@ -94,27 +97,19 @@ impl Hooks {
         self.waiting.borrow().values().sum()
     }
 
-    /// A call is about to be made for an account that only tests an endpoint; false: enough of these are under way. They have none of the places
-    /// of other calls, so they have a bound of their own. Who was told true says when it is over.
-    pub fn begin_test(&self, account: &str) -> bool {
+    /// A call is about to be made for an account that only tests an endpoint; none: enough of these are under way. They have none of the places
+    /// of other calls, so they have a bound of their own.
+    pub fn begin_test(&self, account: &str) -> Option<Testing> {
         let mut tests = self.tests.borrow_mut();
         let own = tests.get(account).copied().unwrap_or(0);
         let has_room = own < TESTS_OF_ACCOUNT_MAX && tests.values().sum::<usize>() < TESTS_MAX;
         if has_room {
             tests.insert(account.to_string(), own + 1);
         }
-        has_room
-    }
-
-    /// It is over.
-    pub fn end_test(&self, account: &str) {
-        let mut tests = self.tests.borrow_mut();
-        match tests.get_mut(account) {
-            Some(own) if *own > 1 => *own -= 1,
-            _ => {
-                tests.remove(account);
-            }
-        }
+        has_room.then(|| Testing {
+            tests: self.tests.clone(),
+            account: account.to_string(),
+        })
     }
 
     /// Endpoints that were woken since.
@@ -138,6 +133,24 @@ impl HooksTurn {
     }
 }
 
+/// A test under way; it is over when this is dropped, however it ends.
+pub struct Testing {
+    tests: Rc<RefCell<HashMap<String, usize>>>,
+    account: String,
+}
+
+impl Drop for Testing {
+    fn drop(&mut self) {
+        let mut tests = self.tests.borrow_mut();
+        match tests.get_mut(&self.account) {
+            Some(own) if *own > 1 => *own -= 1,
+            _ => {
+                tests.remove(&self.account);
+            }
+        }
+    }
+}
+
 /// Accounts of which it is known.
 const ACCOUNTS_MAX: usize = 1_000_000;
 /// Calls of a core at once that only test endpoints.
@@ -154,13 +167,18 @@ mod tests {
     #[test]
     fn tests_of_an_account_leave_room_for_others() {
         let hooks = Hooks::default();
-        assert!(hooks.begin_test("anna") && hooks.begin_test("anna"));
-        assert!(!hooks.begin_test("anna") && hooks.begin_test("ben"));
-        hooks.end_test("anna");
-        assert!(hooks.begin_test("anna") && !hooks.begin_test("anna"));
-        let room = TESTS_MAX - 3;
-        assert!((0..room).all(|n| hooks.begin_test(&n.to_string())));
-        assert!(!hooks.begin_test("carl"));
+        let begin = |account: &str| hooks.begin_test(account);
+        let (first, second) = (begin("anna"), begin("anna"));
+        let other = begin("ben");
+        assert!(first.is_some() && second.is_some() && other.is_some());
+        assert!(begin("anna").is_none());
+        drop(first);
+        let third = begin("anna");
+        assert!(third.is_some() && begin("anna").is_none());
+        let more: Vec<_> = (0..TESTS_MAX - 3).map(|n| begin(&n.to_string())).collect();
+        assert!(more.iter().all(Option::is_some) && begin("carl").is_none());
+        drop((second, third, other, more));
+        assert!(hooks.tests.borrow().is_empty());
     }
 
     #[test]

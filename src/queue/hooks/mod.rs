@@ -22,6 +22,7 @@
 //! Not here: calls (`src/hooks`).
 
 mod ask;
+mod conduct;
 mod endpoints;
 mod history;
 mod incoming;
@@ -33,6 +34,7 @@ mod target;
 mod tests;
 
 pub use ask::{HookAnswer, HookAsk};
+pub use conduct::Conduct;
 pub use endpoints::{
     Enabled, EndpointSpec, Told, endpoint, endpoints, lines, mail_paid, put, remove, rotate,
     set_enabled,
@@ -42,7 +44,7 @@ pub use history::{
     prune, purge, redeliver, retired,
 };
 pub use incoming::{PAYLOAD_MAX, Untold, payload_of, tell_incoming, told_of_incoming};
-pub use known::{Hooks, HooksTurn};
+pub use known::{Hooks, HooksTurn, Testing};
 pub use plan::{OutgoingHook, hook_event, payload_octets};
 pub(super) use plan::{reads, take, unsubscribed, wants};
 pub use step::{Claimed, Follows, Outcome, Step, Terms, Wish, resume, steps};
