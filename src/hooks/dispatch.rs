@@ -36,7 +36,7 @@ pub(super) type Key = (String, u32);
 
 pub(super) struct Dispatch {
     pub(super) core: Rc<PerCore>,
-    /// When the next hook of an endpoint is due; not of those with a worker.
+    /// When the next hook of an endpoint is due; not of those where a worker looks at that, or that have as many as they may.
     timers: RefCell<Timers>,
     lanes: RefCell<HashMap<Key, Lane>>,
     calls: Rc<Turns>,
@@ -257,7 +257,7 @@ impl Dispatch {
         wishes.iter().filter_map(of).collect()
     }
 
-    /// A wish was written: what it tells of the endpoint. Begins another worker where there is more to be sent.
+    /// A wish was written: what it tells of the endpoint. Begins another worker where there is more to be sent, at once or when it is due.
     pub(super) fn written(self: &Rc<Self>, key: &Key, step: &Step, now: i64) {
         let hooks = &self.core.queue.hooks;
         hooks.waiting(&key.0, step.pending);
@@ -269,10 +269,20 @@ impl Dispatch {
             lane.under_way
                 .extend(step.claimed.iter().map(|claimed| claimed.hook.id));
         }
-        let has_more = step.next_due.is_some_and(|due| due <= now);
-        if step.claimed.is_some() && has_more && has_room {
-            self.work(key);
+        // Who has taken none looks at the rest himself, or says when that is due as he ends.
+        let next = step.next_due.filter(|_| step.claimed.is_some() && has_room);
+        match next {
+            Some(due) if due <= now => self.work(key),
+            Some(due) => self.look_at(key, due),
+            None => (),
         }
+    }
+
+    /// Has an endpoint looked at then, or before.
+    fn look_at(&self, key: &Key, at: i64) {
+        self.timers.borrow_mut().set_earliest(key, at);
+        // Whoever looks at the time knows of no such.
+        self.core.queue.hooks.waking.notify();
     }
 
     pub(super) fn shard(&self, account: &str) -> Option<Rc<Shard>> {
@@ -476,12 +486,11 @@ impl Drop for Worker {
             lane.workers -= 1;
             if lane.workers == 0 {
                 lanes.remove(&self.key);
-                if let Some(due) = self.next_due {
-                    self.dispatch.timers.borrow_mut().set(&self.key, due);
-                    // Whoever looks at the time knows of no such.
-                    self.dispatch.core.queue.hooks.waking.notify();
-                }
             }
+        }
+        // Others may be at calls that last.
+        if let Some(due) = self.next_due {
+            self.dispatch.look_at(&self.key, due);
         }
     }
 }

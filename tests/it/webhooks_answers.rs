@@ -1,7 +1,7 @@
 //! Answers of receivers with a meaning of their own, and what calls may hold in memory.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ringmail::queue::hooks::{EndpointSpec, HookAnswer, HookAsk, HookFilter, HookRow};
@@ -65,6 +65,44 @@ fn a_receiver_that_asks_for_a_pause_has_it() {
         let result = &hook.results[0];
         assert!(hook.due >= result.at + 3600, "{hook:?}");
         assert!(result.error.contains("pause of 3600 s"), "{result:?}");
+    }
+}
+
+/// The retry of one goes while the call about another lasts, whichever was first.
+#[test]
+fn a_slow_call_holds_up_no_retry() {
+    for subjects in [["slow", "again"], ["again", "slow"]] {
+        let dir = tempfile::tempdir().unwrap();
+        let extra = format!("[webhooks]\nretry_secs = [\"3s\"]\ntimeout_secs = \"600s\"\n{OPEN}");
+        let server = TestServer::sending_with(dir.path(), &extra);
+        let lasts = Arc::new(AtomicBool::new(true));
+        let goes_on = lasts.clone();
+        let hears = Hears::start(move |request, _| {
+            if request.json()["Subject"] == "slow" {
+                while goes_on.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+            }
+            match request.header("ringmail-webhook-attempt") {
+                "1" => "500 Not Now".into(),
+                _ => "200 OK".into(),
+            }
+        });
+        let spec = EndpointSpec {
+            url: hears.url(),
+            authorization: None,
+            events: HookEvents::FIRST,
+            concurrency: 2,
+        };
+        put_spec(&server, spec);
+        for (n, subject) in subjects.into_iter().enumerate() {
+            outbound::submit(&server, &["ann@a.example"], subject);
+            hears.wait(n + 1);
+        }
+        let third = hears.wait(3).remove(2);
+        assert_eq!(third.json()["Subject"], "again");
+        assert_eq!(third.header("ringmail-webhook-attempt"), "2");
+        lasts.store(false, Ordering::SeqCst);
     }
 }
 
