@@ -263,6 +263,12 @@ fn hook(item: &Value, json: bool) -> String {
         (_, Some(by)) => line.push_str(&format!(", superseded by {by}")),
         (Some(false), _) => line.push_str(&format!(", given up {}", date(&item["at"]))),
     }
+    if !item["paused_until"].is_null() {
+        let until = date(&item["paused_until"]);
+        line.push_str(&format!(
+            ", for its endpoint asked for a pause until {until}"
+        ));
+    }
     line.push('\n');
     for one in item["results"].as_array().into_iter().flatten() {
         line.push_str(&format!("    {}", result(one)));

@@ -162,11 +162,16 @@ pub(super) fn queue(
         after: position(after)?,
         limit: PAGE_MAX,
     };
-    let HookAnswer::Pending((hooks, next)) = ask(control, account, wanted)? else {
+    let HookAnswer::Pending((hooks, next), pauses) = ask(control, account, wanted)? else {
         return Err(OTHER_ANSWER.into());
     };
     for hook in &hooks {
-        item(hook_of(hook))?;
+        let mut told = hook_of(hook);
+        if let Some(until) = pauses.get(&hook.endpoint) {
+            told["due"] = hook.due.max(*until).into();
+            told["paused_until"] = (*until).into();
+        }
+        item(told)?;
     }
     Ok(json!({"next": next.map(|key| STANDARD.encode(key))}))
 }

@@ -9,7 +9,7 @@ use super::ROOM;
 use crate::calls::ControlAnswer;
 use crate::login;
 use crate::percore::PerCore;
-use crate::queue::hooks::{self, EndpointRow, HookAnswer, HookAsk, Told};
+use crate::queue::hooks::{self, Enabled, EndpointRow, HookAnswer, HookAsk, Told};
 use crate::settings::AccountName;
 use crate::store::StoreError;
 
@@ -45,7 +45,8 @@ impl PerCore {
                 limit,
             } => {
                 let page = hooks::pending(&shard, &turn, &filter, after, limit).await?;
-                return Ok(HookAnswer::Pending(page));
+                let pauses = self.queue.hooks.conduct.pauses(name, now);
+                return Ok(HookAnswer::Pending(page, pauses));
             }
             HookAsk::Retired {
                 filter,
@@ -85,16 +86,33 @@ impl PerCore {
                 if !is_fine {
                     return Err(StoreError::NotAllowed("it is no endpoint"));
                 }
-                if let (Some(id), true) = (id, keeps_authorization) {
-                    let before = hooks::endpoint(&shard, name, id).await?;
+                let before = match id {
+                    Some(id) => hooks::endpoint(&shard, name, id).await?,
+                    None => None,
+                };
+                let is_elsewhere = before.as_ref().is_some_and(|before| before.url != spec.url);
+                if id.is_some() && keeps_authorization {
                     let before = before.filter(|before| spec.is_same_server(&before.url));
                     spec.authorization = before.and_then(|endpoint| endpoint.authorization);
                 }
-                hooks::put(&shard, &turn, (id, &spec), secret()?, now).await?
+                let put = hooks::put(&shard, &turn, (id, &spec), secret()?, now).await?;
+                if let Some(id) = id.filter(|_| is_elsewhere) {
+                    self.queue.hooks.conduct.end_pause(name, id);
+                }
+                put
             }
-            HookAsk::Remove { id } => hooks::remove(&shard, &turn, id, now).await?,
+            HookAsk::Remove { id } => {
+                let removed = hooks::remove(&shard, &turn, id, now).await?;
+                self.queue.hooks.conduct.end_pause(name, id);
+                removed
+            }
             HookAsk::Enable { id, enabled } => {
-                hooks::set_enabled(&shard, &turn, id, &enabled, now).await?
+                let set = hooks::set_enabled(&shard, &turn, id, &enabled, now).await?;
+                if enabled == Enabled::Yes {
+                    // It begins anew.
+                    self.queue.hooks.conduct.end_pause(name, id);
+                }
+                set
             }
             HookAsk::Rotate { id, overlap_secs } => {
                 let until = now.saturating_add_unsigned(overlap_secs);

@@ -13,7 +13,7 @@ use shards::rt;
 
 use super::ROOM;
 use super::dispatch::{Dispatch, random};
-use crate::queue::hooks::{self, HooksTurn, Step, Wish};
+use crate::queue::hooks::{self, Follows, HooksTurn, Step, Wish};
 use crate::store::StoreError;
 
 /// Wishes of accounts with a clerk; each worker has one at most, and waits for it.
@@ -80,8 +80,9 @@ impl Clerk {
         while !self.is_empty() {
             let turn = self.dispatch.core.queue.hooks.turn(&self.account).await;
             let wished = self.take();
-            let (wishes, answers): (Vec<Wish>, Vec<_>) =
+            let (mut wishes, answers): (Vec<Wish>, Vec<_>) =
                 wished.into_iter().map(|w| (w.wish, w.answer)).unzip();
+            self.heed_pauses(&mut wishes);
             let done = self.write(&turn, &wishes).await;
             drop(turn);
             for (answer, step) in answers.into_iter().zip(done) {
@@ -103,6 +104,24 @@ impl Clerk {
             let count = desk.len().min(WISHES_MAX);
             desk.drain(..count).collect()
         })
+    }
+
+    /// Nothing is taken for an endpoint that has asked for a pause, here or before.
+    fn heed_pauses(&self, wishes: &mut [Wish]) {
+        let now = self.dispatch.core.wall_clock();
+        let conduct = &self.dispatch.core.queue.hooks.conduct;
+        for wish in &*wishes {
+            if let Some((_, outcome)) = &wish.finished
+                && let Follows::NotBefore(secs) = outcome.follows
+            {
+                let until = now.saturating_add_unsigned(secs);
+                conduct.pause(&self.account, wish.endpoint, until);
+            }
+        }
+        for wish in wishes {
+            let until = conduct.paused_until(&self.account, wish.endpoint, now);
+            wish.claims &= until.is_none();
+        }
     }
 
     async fn write(&self, turn: &HooksTurn, wishes: &[Wish]) -> Vec<Result<Step, Unwritten>> {
@@ -142,13 +161,17 @@ impl Clerk {
         let under_way = dispatch.under_way(account, wishes);
         let now = dispatch.core.wall_clock();
         let moment = (now, random());
-        let steps = hooks::steps(&shard, turn, &terms, wishes, &under_way, moment).await?;
+        let mut steps = hooks::steps(&shard, turn, &terms, wishes, &under_way, moment).await?;
         if wishes.iter().any(|wish| wish.finished.is_some()) {
             let _ = point("hooks.recorded");
         }
         let mut owing = BTreeSet::new();
-        for (wish, step) in wishes.iter().zip(&steps) {
+        for (wish, step) in wishes.iter().zip(&mut steps) {
             let key = (account.to_string(), wish.endpoint);
+            let conduct = &dispatch.core.queue.hooks.conduct;
+            if let Some(until) = conduct.paused_until(account, wish.endpoint, now) {
+                step.next_due = step.next_due.map(|due| due.max(until));
+            }
             dispatch.written(&key, step, now);
             if step.owes_mail && owing.insert(wish.endpoint) {
                 dispatch.tell_owner(&key);

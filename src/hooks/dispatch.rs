@@ -166,6 +166,11 @@ impl Dispatch {
 
     /// Sees to it that an endpoint has a worker that looks at its line, if it may have one more.
     fn begin(self: &Rc<Self>, key: &Key) {
+        let (conduct, now) = (&self.core.queue.hooks.conduct, self.core.wall_clock());
+        if let Some(until) = conduct.paused_until(&key.0, key.1, now) {
+            self.timers.borrow_mut().set_earliest(key, until);
+            return;
+        }
         let needs_one = self.lanes.borrow().get(key).is_none_or(|lane| {
             let all_call = lane.under_way.len() >= usize::from(lane.workers);
             all_call && lane.workers < lane.concurrency

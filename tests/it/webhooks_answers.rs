@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ringmail::queue::hooks::{EndpointSpec, HookAnswer, HookAsk, HookFilter, HookRow};
+use ringmail::queue::hooks::{Enabled, EndpointSpec, HookAnswer, HookAsk, HookFilter, HookRow};
 use ringmail::settings::Door;
 use webapi::hook::{HookEvent, HookEvents};
 
@@ -40,7 +40,7 @@ fn waiting_hooks(server: &TestServer, attempts: u32) -> Vec<HookRow> {
             after: None,
             limit: 500,
         };
-        let HookAnswer::Pending((found, _)) = ask(server, wanted) else {
+        let HookAnswer::Pending((found, _), _) = ask(server, wanted) else {
             panic!("another answer")
         };
         let is_done = |hook: &HookRow| hook.results.len() == attempts as usize;
@@ -66,6 +66,45 @@ fn a_receiver_that_asks_for_a_pause_has_it() {
         assert!(hook.due >= result.at + 3600, "{hook:?}");
         assert!(result.error.contains("pause of 3600 s"), "{result:?}");
     }
+}
+
+#[test]
+fn a_pause_holds_all_that_is_for_the_endpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let extra = format!("[webhooks]\nretry_secs = [\"1s\", \"1s\"]\n{OPEN}");
+    let server = TestServer::sending_with(dir.path(), &extra);
+    let hears = Hears::start(|_, before| match before {
+        0 => "429 Too Many\r\nRetry-After: 3600".into(),
+        _ => "200 OK".into(),
+    });
+    let id = put(&server, &hears.url());
+    outbound::submit(&server, &["ann@a.example"], "one");
+    waiting_hooks(&server, 1);
+    // Another one, which shows when the next event is there.
+    let other = Hears::start(|_, _| "200 OK".into());
+    put(&server, &other.url());
+    outbound::submit(&server, &["ann@a.example"], "two");
+    assert_eq!(other.wait(1)[0].json()["Subject"], "two");
+    history(&server, 1);
+    let wanted = HookAsk::Pending {
+        filter: Box::new(HookFilter::default()),
+        after: None,
+        limit: 500,
+    };
+    let HookAnswer::Pending((waiting, _), pauses) = ask(&server, wanted) else {
+        panic!("another answer")
+    };
+    let attempts: Vec<(&str, u32)> = waiting
+        .iter()
+        .map(|hook| (&*hook.subject, hook.attempts))
+        .collect();
+    assert_eq!(attempts, [("two", 0), ("one", 1)]);
+    assert!(pauses[&id] >= waiting[1].results[0].at + 3600, "{pauses:?}");
+    assert_eq!(hears.so_far().len(), 1);
+    // Whoever switches it on again does not want to wait.
+    let enabled = Enabled::Yes;
+    ask(&server, HookAsk::Enable { id, enabled });
+    assert_eq!(hears.wait(2)[1].json()["Subject"], "two");
 }
 
 /// The retry of one goes while the call about another lasts, whichever was first.

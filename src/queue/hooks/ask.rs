@@ -1,5 +1,7 @@
 //! What operators, and owners through a door, ask the owner core of an account about its webhooks.
 
+use std::collections::BTreeMap;
+
 use super::{Enabled, EndpointRow, EndpointSpec, HookFilter, HookPage, HookResult, RetiredPage};
 
 /// What is asked.
@@ -88,8 +90,8 @@ pub enum HookAnswer {
     /// To `Put`, `Remove`, `Enable` and `Rotate`: as it is now, or was; none: there is none of that number. And how many cores gave no answer: they
     /// go by what they knew for some minutes.
     Endpoint(Option<Box<EndpointRow>>, u16),
-    /// To `Pending`.
-    Pending(HookPage),
+    /// To `Pending`: with the ends of the pauses that endpoints have asked for, seconds since 1970.
+    Pending(HookPage, BTreeMap<u32, i64>),
     /// To `Retired`.
     Retired(RetiredPage),
     /// To `Payload`: none if there is no such hook.

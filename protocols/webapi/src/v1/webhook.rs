@@ -147,6 +147,8 @@ pub struct Delivery {
     pub created: Option<Time>,
     /// When it is sent next; `null`: it is over.
     pub next_attempt: Option<Time>,
+    /// The webhook has asked for a pause (`Retry-After`) until then, of all its deliveries; `null`: it has not.
+    pub paused_until: Option<Time>,
     /// When it was over; `null`: it waits.
     pub ended: Option<Time>,
     /// The newer delivery that made it needless.

@@ -114,10 +114,18 @@ async fn page(
         },
     };
     match ask_hooks(asked, ask).await? {
-        HookAnswer::Pending((hooks, next)) => {
+        HookAnswer::Pending((hooks, next), pauses) => {
             let next = match next {
                 Some(key) => Place::Waiting(Some(key)),
                 None => Place::Over(None),
+            };
+            let waiting = |hook: &HookRow| {
+                let until = pauses.get(&hook.endpoint).copied();
+                Delivery {
+                    next_attempt: Time::of_unix(hook.due.max(until.unwrap_or(0))),
+                    paused_until: until.and_then(Time::of_unix),
+                    ..waiting(hook)
+                }
             };
             Ok((hooks.iter().map(waiting).collect(), Some(next)))
         }
@@ -182,6 +190,7 @@ fn waiting(hook: &HookRow) -> Delivery {
         size: hook.size,
         created: Time::of_unix(hook.created),
         next_attempt: Time::of_unix(hook.due),
+        paused_until: None,
         ended: None,
         superseded_by: None,
         attempts: hook.attempts,
