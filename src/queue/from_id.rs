@@ -12,6 +12,7 @@ use std::path::Path;
 
 use aes::Aes128;
 use aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
+use ring::hmac;
 use serde::{Deserialize, Serialize};
 
 use super::id::QueueId;
@@ -23,6 +24,7 @@ use crate::login;
 pub struct FromIds {
     block: Aes128,
     links: Option<Links>,
+    pages: hmac::Key,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -66,12 +68,22 @@ impl FromIds {
         FromIds {
             block: Aes128::new(&key.into()),
             links: Links::new(&key),
+            pages: {
+                let secret = hmac::Key::new(hmac::HMAC_SHA256, &key);
+                let derived = hmac::sign(&secret, b"page cursor");
+                hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref())
+            },
         }
     }
 
     /// What makes links by which readers unsubscribe.
     pub fn links(&self) -> Option<&Links> {
         self.links.as_ref()
+    }
+
+    /// What signs the cursors of pages, so that nobody makes one up.
+    pub fn pages(&self) -> &hmac::Key {
+        &self.pages
     }
 
     /// The fromid of a recipient.

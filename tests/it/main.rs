@@ -62,6 +62,7 @@ mod ways_out;
 mod webapi;
 mod webapi_messages;
 mod webapi_v1;
+mod webapi_v1_pages;
 mod webapi_v1_webhooks;
 mod webhooks;
 mod webhooks_answers;

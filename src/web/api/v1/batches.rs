@@ -10,6 +10,7 @@ use webapi::{Code, Time};
 
 use super::auth::may_write_as;
 use super::messages::{hash_of, idempotency_key, mark_repeat, once_of, told_once};
+use super::paging::Cursors;
 use super::{Asked, Said, ask, other_answer, paging, reply, senders, templates, unavailable};
 use crate::calls::{Answer, BatchError, Call, ControlAnswer, ControlCall, SubmitBatch};
 use crate::queue::QueueId;
@@ -113,7 +114,8 @@ pub(super) async fn post(asked: &Asked) -> Said {
 pub(super) async fn list(asked: &Asked) -> Said {
     let page: Page = read::query(&asked.query)?;
     let limit = paging::limit(page.limit)?;
-    let after = paging::place(page.cursor.as_deref())?;
+    let cursors = Cursors::of(asked, "batches")?;
+    let after = cursors.place(page.cursor.as_deref())?;
     let core = &asked.core;
     let mut pages = Vec::new();
     for shard in 0..core.shard_count {
@@ -131,7 +133,7 @@ pub(super) async fn list(asked: &Asked) -> Said {
     let (found, next) = merge(pages, limit);
     let page = Batches {
         batches: found.iter().map(|(id, row)| describe(*id, row)).collect(),
-        next_cursor: next.map(|place| paging::written(&place)),
+        next_cursor: next.map(|place| cursors.written(&place)),
     };
     reply::json(StatusCode::OK, &page)
 }

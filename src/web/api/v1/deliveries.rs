@@ -8,6 +8,7 @@ use webapi::v1::webhook::{
 };
 use webapi::v1::{Kind, Problem, read};
 
+use super::paging::Cursors;
 use super::webhooks::ask_hooks;
 use super::{Asked, Said, other_answer, paging, reply};
 use crate::queue::hooks::{HookAnswer, HookAsk, HookFilter, HookResult, HookRow, RetiredHook};
@@ -16,7 +17,8 @@ use crate::queue::hooks::{HookAnswer, HookAsk, HookFilter, HookResult, HookRow, 
 pub(super) async fn list(asked: &Asked) -> Said {
     let selection: DeliverySelection = read::query(&asked.query)?;
     let limit = paging::limit(selection.limit)?;
-    let place = paging::place(selection.cursor.as_deref())?;
+    let cursors = Cursors::of(asked, "deliveries")?;
+    let place = cursors.place(selection.cursor.as_deref())?;
     let mut place = match selection.state {
         None | Some(DeliveryState::Waiting) => Some(place.unwrap_or(Place::Waiting(None))),
         Some(_) => Some(place.unwrap_or(Place::Over(None))),
@@ -38,7 +40,7 @@ pub(super) async fn list(asked: &Asked) -> Said {
     }
     let page = Deliveries {
         deliveries,
-        next_cursor: place.map(|place| paging::written(&place)),
+        next_cursor: place.map(|place| cursors.written(&place)),
     };
     reply::json(StatusCode::OK, &page)
 }

@@ -1,10 +1,14 @@
-//! Pages of lists. A cursor is where one ended, for us alone to read: whoever makes one up can see nothing with it that he could not ask for.
+//! Pages of lists. A cursor is where one ended, for us alone to read: a place in a list of an account, signed under a key that is derived from the fromid
+//! key of the data directory. So who makes one up is told so, and none leads out of its list or its account. RFC 2104 (HMAC).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::hmac;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use webapi::v1::{Fault, Problem};
+
+use super::Asked;
 
 /// How many entries a page has.
 pub(super) fn limit(asked: Option<u16>) -> Result<usize, Problem> {
@@ -14,29 +18,60 @@ pub(super) fn limit(asked: Option<u16>) -> Result<usize, Problem> {
     }
 }
 
-/// A place as clients hand it back.
-pub(super) fn written<T: Serialize>(place: &T) -> String {
-    URL_SAFE_NO_PAD.encode(postcard::to_stdvec(place).unwrap_or_default())
+/// Makes and reads the cursors of a list.
+pub(super) struct Cursors<'a> {
+    key: &'a hmac::Key,
+    /// The list and the account.
+    of: String,
 }
 
-/// The place a client handed back; none: the beginning.
-pub(super) fn place<T: DeserializeOwned>(cursor: Option<&str>) -> Result<Option<T>, Problem> {
-    let Some(cursor) = cursor else {
-        return Ok(None);
-    };
-    let octets = URL_SAFE_NO_PAD.decode(cursor).ok();
-    let place = octets.and_then(|octets| postcard::from_bytes(&octets).ok());
-    match place {
-        Some(place) => Ok(Some(place)),
-        None => Err(wrong_cursor()),
+impl<'a> Cursors<'a> {
+    /// Of a list of the caller's account.
+    pub(super) fn of(asked: &'a Asked, list: &str) -> Result<Cursors<'a>, Problem> {
+        let account = asked.login()?.account;
+        Ok(Cursors {
+            key: asked.core.from_ids.pages(),
+            of: format!("{list} {account}\0"),
+        })
+    }
+
+    /// A place as clients hand it back.
+    pub(super) fn written<T: Serialize>(&self, place: &T) -> String {
+        let octets = postcard::to_stdvec(place).unwrap_or_default();
+        let tag = hmac::sign(self.key, &self.signed(&octets));
+        URL_SAFE_NO_PAD.encode([tag.as_ref(), &octets].concat())
+    }
+
+    /// The place a client handed back; none: the beginning.
+    pub(super) fn place<T: DeserializeOwned>(
+        &self,
+        cursor: Option<&str>,
+    ) -> Result<Option<T>, Problem> {
+        let place = cursor.map(|cursor| self.read(cursor).ok_or_else(wrong_cursor));
+        place.transpose()
+    }
+
+    /// None: it is not one of ours.
+    pub(super) fn read<T: DeserializeOwned>(&self, cursor: &str) -> Option<T> {
+        let octets = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+        let (tag, octets) = octets.split_first_chunk::<TAG>()?;
+        hmac::verify(self.key, &self.signed(octets), tag).ok()?;
+        postcard::from_bytes(octets).ok()
+    }
+
+    fn signed(&self, octets: &[u8]) -> Vec<u8> {
+        [self.of.as_bytes(), octets].concat()
     }
 }
 
-/// It is not one of ours.
-pub(super) fn wrong_cursor() -> Problem {
-    Fault::of_parameter("cursor", "it is not the next_cursor of a page").into()
+fn wrong_cursor() -> Problem {
+    Fault::of_parameter("cursor", WRONG_CURSOR).into()
 }
 
+/// What is wrong with a cursor.
+pub(super) const WRONG_CURSOR: &str = "it is not the next_cursor of a page of this list";
+/// Octets of a signature: those of SHA-256.
+const TAG: usize = 32;
 /// Entries of a page that does not say how many it wants.
 const LIMIT: usize = 100;
 /// Entries of a page.

@@ -8,6 +8,7 @@ use webapi::v1::recipient::{
 };
 use webapi::v1::{Fault, Kind, Problem, read};
 
+use super::paging::{Cursors, WRONG_CURSOR};
 use super::{Asked, Said, ask, other_answer, paging, reply};
 use crate::calls::{ControlAnswer, ControlCall};
 use crate::queue::events::EventKind;
@@ -55,10 +56,11 @@ pub(super) async fn change_all(asked: &Asked) -> Said {
             .transpose()?,
         ..Filter::default()
     };
+    let cursors = Cursors::of(asked, "queue actions")?;
     let mut position: QueuePosition = match wanted.cursor {
-        Some(cursor) => paging::place(Some(&cursor))
-            .map_err(|_| Fault::at("/cursor", "it is not the next_cursor of an answer"))?
-            .unwrap_or_default(),
+        Some(cursor) => cursors
+            .read(&cursor)
+            .ok_or_else(|| Fault::at("/cursor", WRONG_CURSOR))?,
         None => QueuePosition::default(),
     };
     let (mut looked_at, mut changed) = (0, 0);
@@ -76,7 +78,7 @@ pub(super) async fn change_all(asked: &Asked) -> Said {
     let done = ActionDone {
         looked_at,
         changed,
-        next_cursor: (!is_over).then(|| paging::written(&position)),
+        next_cursor: (!is_over).then(|| cursors.written(&position)),
     };
     reply::json(hyper::StatusCode::OK, &done)
 }
@@ -85,15 +87,16 @@ pub(super) async fn change_all(asked: &Asked) -> Said {
 pub(super) async fn list_queue(asked: &Asked) -> Said {
     let selection: Selection = read::query(&asked.query)?;
     let limit = paging::limit(selection.limit)?;
-    let position = paging::place(selection.cursor.as_deref())?.unwrap_or_default();
+    let cursors = Cursors::of(asked, "queue")?;
+    let position = cursors.place(selection.cursor.as_deref())?;
     let filter = filter(asked, &selection)?;
     let filter = filter.ok_or_else(|| {
         Fault::of_parameter("state", "only waiting and held ones are in the queue")
     })?;
-    let (recipients, next) = waiting(asked, &filter, position, limit).await?;
+    let (recipients, next) = waiting(asked, &filter, position.unwrap_or_default(), limit).await?;
     let page = Recipients {
         recipients,
-        next_cursor: next.map(|next| paging::written(&next)),
+        next_cursor: next.map(|next| cursors.written(&next)),
     };
     reply::json(hyper::StatusCode::OK, &page)
 }
@@ -102,7 +105,8 @@ pub(super) async fn list_queue(asked: &Asked) -> Said {
 pub(super) async fn list(asked: &Asked) -> Said {
     let selection: Selection = read::query(&asked.query)?;
     let limit = paging::limit(selection.limit)?;
-    let place = paging::place(selection.cursor.as_deref())?;
+    let cursors = Cursors::of(asked, "messages")?;
+    let place = cursors.place(selection.cursor.as_deref())?;
     let mut place = place.unwrap_or(AnyPlace::Queue(QueuePosition::default()));
     let mut page = Recipients {
         recipients: Vec::new(),
@@ -120,7 +124,7 @@ pub(super) async fn list(asked: &Asked) -> Said {
         };
         match next {
             Some(next) => {
-                page.next_cursor = Some(paging::written(&AnyPlace::Queue(next)));
+                page.next_cursor = Some(cursors.written(&AnyPlace::Queue(next)));
                 return reply::json(hyper::StatusCode::OK, &page);
             }
             None => place = AnyPlace::Over(None),
@@ -131,7 +135,7 @@ pub(super) async fn list(asked: &Asked) -> Said {
         return reply::json(hyper::StatusCode::OK, &page);
     };
     if left == 0 {
-        page.next_cursor = Some(paging::written(&place));
+        page.next_cursor = Some(cursors.written(&place));
         return reply::json(hyper::StatusCode::OK, &page);
     }
     let account = asked.login()?.account;
@@ -154,7 +158,7 @@ pub(super) async fn list(asked: &Asked) -> Said {
     };
     page.recipients
         .extend(rows.iter().map(|(_, row)| over(row)));
-    page.next_cursor = next.map(|next| paging::written(&AnyPlace::Over(Some(next))));
+    page.next_cursor = next.map(|next| cursors.written(&AnyPlace::Over(Some(next))));
     reply::json(hyper::StatusCode::OK, &page)
 }
 

@@ -5,6 +5,7 @@ use webapi::Time;
 use webapi::v1::suppression::{Page, PutSuppression, Suppression, Suppressions};
 use webapi::v1::{Fault, Kind, Problem, read};
 
+use super::paging::Cursors;
 use super::{Asked, Said, other_answer, paging, reply};
 use crate::calls::{ControlAnswer, ControlCall};
 use crate::queue::suppression::{AddressRow, Suppressed, base};
@@ -14,18 +15,19 @@ pub(super) async fn list(asked: &Asked) -> Said {
     let page: Page = read::query(&asked.query)?;
     let limit = paging::limit(page.limit)?;
     let account = asked.login()?.account;
+    let cursors = Cursors::of(asked, "suppressions")?;
     let core = &asked.core;
     let call = ControlCall::Suppressions {
         shard: shards::shard_of(account.as_str().as_bytes(), core.shard_count).0,
         account: Some(account.to_string()),
-        after: paging::place(page.cursor.as_deref())?,
+        after: cursors.place(page.cursor.as_deref())?,
         limit,
     };
     let ControlAnswer::Suppressions(rows) = asked.ask_owner(call).await? else {
         return Err(other_answer());
     };
     let next_cursor = match rows.last() {
-        Some((key, ..)) if rows.len() == limit => Some(paging::written(key)),
+        Some((key, ..)) if rows.len() == limit => Some(cursors.written(key)),
         _ => None,
     };
     let now = core.wall_clock();
