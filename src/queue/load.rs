@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use shards::index::Index;
 use shards::rt;
 use shards::segments::BodyId;
 use shards::storage::Shard;
@@ -18,16 +19,53 @@ pub async fn page(
     most: usize,
 ) -> Result<(Vec<Stored>, bool), StoreError> {
     let from = after.map_or_else(
-        || b"q".to_vec(),
+        || QUEUE.to_vec(),
         |body| [recipient_key(body, u32::MAX), vec![0]].concat(),
     );
-    read(shard, from, most.max(1)).await
+    read(shard, QUEUE, from, most.max(1)).await
 }
 
 /// A message.
 pub async fn find(shard: &Rc<Shard>, body: BodyId) -> Result<Option<Stored>, StoreError> {
-    let (found, _) = read(shard, rows::queue_key(body.0), 1).await?;
+    let key = rows::queue_key(body.0);
+    let (found, _) = read(shard, &key, key.clone(), 1).await?;
     Ok(found.into_iter().find(|stored| stored.body == body))
+}
+
+/// Of messages the first ones, at least one, all in one read: each in its place, none where it is not there any more.
+pub async fn find_first(
+    shard: &Rc<Shard>,
+    bodies: &[BodyId],
+) -> Result<Vec<Option<Stored>>, StoreError> {
+    let keys = bodies.iter().take(FIND_MAX);
+    let keys: Vec<Vec<u8>> = keys.map(|body| rows::queue_key(body.0)).collect();
+    let read = move |index: &Index| {
+        let (mut pages, mut octets) = (Vec::new(), 0);
+        for key in &keys {
+            let page = index.scan(key, key, SLICE_MIN)?;
+            octets += page.iter().map(|(_, row)| row.len()).sum::<usize>();
+            pages.push(page);
+            if octets > FIND_OCTETS_MAX {
+                break;
+            }
+        }
+        Ok(pages)
+    };
+    let mut all = Vec::new();
+    for (body, page) in bodies.iter().zip(shard.read(read).await?) {
+        if page.len() == SLICE_MIN {
+            // It has more rows than that.
+            all.push(find(shard, *body).await?);
+            continue;
+        }
+        let mut found = Vec::new();
+        for (key, row) in page {
+            add(shard, &mut found, &key, &row);
+        }
+        all.push(found.into_iter().find(|stored| stored.body == *body));
+        rt::yield_if_needed().await;
+    }
+    Ok(all)
 }
 
 /// The message of a recipient's number, and which of its recipients that is. The recipients of a message have the numbers up to its own.
@@ -35,7 +73,7 @@ pub async fn find_recipient(
     shard: &Rc<Shard>,
     number: u64,
 ) -> Result<Option<(Stored, u32)>, StoreError> {
-    let (found, _) = read(shard, rows::queue_key(number), 1).await?;
+    let (found, _) = read(shard, QUEUE, rows::queue_key(number), 1).await?;
     let found = found.into_iter().next();
     Ok(found.and_then(|stored| {
         let index = index_of(&stored, number)?;
@@ -43,9 +81,10 @@ pub async fn find_recipient(
     }))
 }
 
-/// Whole messages from a key on: the rows of one are never torn apart.
+/// Whole messages with a prefix, from a key on: the rows of one are never torn apart.
 async fn read(
     shard: &Rc<Shard>,
+    prefix: &[u8],
     mut from: Vec<u8>,
     most: usize,
 ) -> Result<(Vec<Stored>, bool), StoreError> {
@@ -54,54 +93,62 @@ async fn read(
     loop {
         // One more than asked for: the row after the last message's tells that it is whole.
         let slice = (most - found.len().min(most) + 1).max(SLICE_MIN);
-        let page = shard.scan(b"q".to_vec(), from, slice).await?;
+        let page = shard.scan(prefix.to_vec(), from, slice).await?;
         let ended = page.len() < slice;
         let Some((last, _)) = page.last() else {
             return Ok((found, false));
         };
         from = [last.as_slice(), &[0]].concat();
-        for (key, value) in page {
-            match parse_key(&key) {
-                Some((_, None)) if found.len() == most || weight > WEIGHT_MAX => {
-                    return Ok((found, true));
-                }
-                Some((body, None)) => {
-                    let name = || format!("queue entry {} of {}", body.0, shard.id());
-                    match decode_message(&value, name) {
-                        Ok(message) => {
-                            weight += message.recipients.len();
-                            found.push(Stored {
-                                body,
-                                message,
-                                changed: Vec::new(),
-                            });
-                        }
-                        Err(error) => {
-                            tracing::error!(shard = %shard.id(), %error, "a queued message can't be read; it stays, the others go on");
-                        }
-                    }
-                }
-                Some((body, Some(index))) => {
-                    // Of a message that was left out, or of the one before `from`: nobody's.
-                    let Some(message) = found.last_mut().filter(|m| m.body == body) else {
-                        continue;
-                    };
-                    let name = || format!("recipient {index} of queue entry {}", body.0);
-                    match decode_recipient(&value, name) {
-                        Ok(row) => message.changed.push((index, row)),
-                        Err(error) => {
-                            tracing::error!(shard = %shard.id(), %error, "what became of a recipient can't be read; it is tried as if it were new");
-                        }
-                    }
-                }
-                None => (),
+        for (key, row) in page {
+            let is_new = matches!(parse_key(&key), Some((_, None)));
+            if is_new && (found.len() == most || weight > WEIGHT_MAX) {
+                return Ok((found, true));
             }
+            weight += add(shard, &mut found, &key, &row);
         }
         if ended {
             return Ok((found, false));
         }
         rt::yield_if_needed().await;
     }
+}
+
+/// Adds what a row says to the messages; answers how many recipients more there are.
+fn add(shard: &Shard, found: &mut Vec<Stored>, key: &[u8], row: &[u8]) -> usize {
+    match parse_key(key) {
+        Some((body, None)) => {
+            let name = || format!("queue entry {} of {}", body.0, shard.id());
+            match decode_message(row, name) {
+                Ok(message) => {
+                    let weight = message.recipients.len();
+                    found.push(Stored {
+                        body,
+                        message,
+                        changed: Vec::new(),
+                    });
+                    return weight;
+                }
+                Err(error) => {
+                    tracing::error!(shard = %shard.id(), %error, "a queued message can't be read; it stays, the others go on");
+                }
+            }
+        }
+        Some((body, Some(index))) => {
+            // Of a message that was left out, or of the one before `from`: nobody's.
+            let Some(message) = found.last_mut().filter(|m| m.body == body) else {
+                return 0;
+            };
+            let name = || format!("recipient {index} of queue entry {}", body.0);
+            match decode_recipient(row, name) {
+                Ok(row) => message.changed.push((index, row)),
+                Err(error) => {
+                    tracing::error!(shard = %shard.id(), %error, "what became of a recipient can't be read; it is tried as if it were new");
+                }
+            }
+        }
+        None => (),
+    }
+    0
 }
 
 /// Puts all that is stored in a shard in line.
@@ -129,3 +176,8 @@ const SLICE: usize = 500;
 pub(super) const WEIGHT_MAX: usize = 10_000;
 /// Rows read at once, at least.
 const SLICE_MIN: usize = 50;
+/// Messages that are looked for in one read, and octets of their rows, about.
+const FIND_MAX: usize = 64;
+const FIND_OCTETS_MAX: usize = 1 << 20;
+/// What keys of the queue begin with.
+const QUEUE: &[u8] = b"q";

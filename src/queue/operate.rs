@@ -435,8 +435,8 @@ const TIME_MAX: i64 = u32::MAX as i64;
 const TEXT_MAX: usize = 300;
 /// Recipients that one page changes, at most.
 const PAGE: usize = 500;
-/// Messages that are changed at once.
-const AT_ONCE: usize = 32;
+/// Messages that are changed at once: as many as share a sync.
+const AT_ONCE: usize = 128;
 
 #[cfg(test)]
 mod tests {

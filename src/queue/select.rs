@@ -222,20 +222,18 @@ async fn read(
         let last = messages.last().map(|m| m.body);
         return Ok(last.map(|last| (messages, last, more)));
     };
-    let (mut messages, mut weight) = (Vec::new(), 0);
-    let (mut last, mut is_all) = (None, own.len() < most);
-    for body in own {
-        if weight > load::WEIGHT_MAX {
-            is_all = false;
-            break;
-        }
+    let (mut messages, mut weight, mut looked_at) = (Vec::new(), 0, 0);
+    while looked_at < own.len() && weight <= load::WEIGHT_MAX {
+        let some = load::find_first(shard, &own[looked_at..]).await?;
+        looked_at += some.len();
         // One that ended just now is not there any more.
-        if let Some(stored) = load::find(shard, body).await? {
+        for stored in some.into_iter().flatten() {
             weight += stored.message.recipients.len();
             messages.push(stored);
         }
-        last = Some(body);
     }
+    let is_all = own.len() < most && looked_at == own.len();
+    let last = looked_at.checked_sub(1).map(|at| own[at]);
     Ok(last.map(|last| (messages, last, !is_all)))
 }
 
