@@ -1,4 +1,4 @@
-//! Version 1 of the API: pages. Cursors are the server's alone.
+//! Version 1 of the API: pages. Cursors are the server's alone, and what takes long is done in parts.
 
 use serde_json::{Value, json};
 
@@ -55,5 +55,44 @@ fn cursors_are_those_of_pages() {
         "{}",
         said.body
     );
+    stop(server);
+}
+
+#[test]
+fn an_action_that_takes_long_is_done_in_parts() {
+    const RECIPIENTS: usize = 1_200;
+    let dir = tempfile::tempdir().unwrap();
+    // Each page of it takes as long as a request may.
+    let server = Localserve::with_faults(dir.path(), &[], "webapi.queue_action=fail");
+    let recipients = (0..RECIPIENTS).map(|n| json!({"address": format!("n{n}@a.example")}));
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(86_400);
+    let secs = later
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    let batch = json!({
+        "template": {"subject": "s", "text": "t"},
+        "recipients": recipients.collect::<Vec<_>>(),
+        "send_at": webapi::Time::of_unix(secs as i64),
+    });
+    assert_eq!(ask(&server, "POST", "/batches", &batch).status, 201);
+    let mut action = json!({"action": "hold"});
+    let mut changed = Vec::new();
+    loop {
+        let said = ask(&server, "POST", "/queue/actions", &action);
+        assert_eq!(said.status, 200, "{}", said.body);
+        changed.push(said.body["changed"].as_u64().unwrap() as usize);
+        match said.body["next_cursor"].as_str() {
+            Some(cursor) => action["cursor"] = cursor.into(),
+            None => break,
+        }
+    }
+    assert_eq!(changed.iter().sum::<usize>(), RECIPIENTS, "{changed:?}");
+    assert!(
+        changed.iter().filter(|count| **count > 0).count() > 1,
+        "{changed:?}"
+    );
+    let held = ask(&server, "GET", "/queue?state=held&limit=1", &Value::Null);
+    assert_eq!(held.body["recipients"].as_array().unwrap().len(), 1);
     stop(server);
 }

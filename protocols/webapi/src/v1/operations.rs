@@ -313,7 +313,7 @@ const QUEUE: &[Operation] = &[
     },
     Operation {
         summary: "Do something to all recipients in the queue that fit",
-        about: "All that is said of them must be true; without a word of them it is done to all of the account. Where the queue is long, the answer has a `next_cursor`: ask again with it.",
+        about: "All that is said of them must be true; without a word of them it is done to all of the account. A request works for two seconds, about; if there is more to be done then, the answer says what was done so far and has a `next_cursor`: ask again with it, and with the rest as it was.",
         path_parameters: &[],
         takes: Takes::Json(of::<QueueAction>),
         answers: &[Answer::json("What was done.", of::<ActionDone>)],

@@ -1,6 +1,9 @@
 //! Recipients of messages: those in the queue, and those that are over, as far as they are kept.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
+use shards::faults::point;
 use shards::shard_of;
 use webapi::Time;
 use webapi::v1::recipient::{
@@ -11,6 +14,7 @@ use webapi::v1::{Fault, Kind, Problem, read};
 use super::paging::{Cursors, WRONG_CURSOR};
 use super::{Asked, Said, ask, other_answer, paging, reply};
 use crate::calls::{ControlAnswer, ControlCall};
+use crate::percore::monotonic;
 use crate::queue::events::EventKind;
 use crate::queue::id::QueueId;
 use crate::queue::retired::{RetiredFilter, RetiredRow};
@@ -63,9 +67,12 @@ pub(super) async fn change_all(asked: &Asked) -> Said {
             .ok_or_else(|| Fault::at("/cursor", WRONG_CURSOR))?,
         None => QueuePosition::default(),
     };
+    let began = monotonic();
     let (mut looked_at, mut changed) = (0, 0);
-    for _ in 0..PAGES_MAX {
-        if position.shard >= asked.core.shard_count {
+    for page in 0..PAGES_MAX {
+        let is_late =
+            page > 0 && (began.elapsed() >= WORKS_FOR || point("webapi.queue_action").is_err());
+        if position.shard >= asked.core.shard_count || is_late {
             break;
         }
         let after = position.place();
@@ -454,5 +461,7 @@ fn not_there() -> Problem {
     )
 }
 
+/// So long one request changes what is in the queue; then it tells how far it is.
+const WORKS_FOR: Duration = Duration::from_secs(2);
 /// Pages of the queue's rows that one request looks at, at most: each is a call to a core.
 const PAGES_MAX: usize = 32;
