@@ -665,6 +665,11 @@ impl PerCore {
                 let found = row.map(|row| (account.to_string(), row));
                 Ok(ControlAnswer::Retired(found.into_iter().collect(), None))
             }
+            ControlCall::RetiredAmong { account, ids } => {
+                let shard = self.shard_of_account(account)?;
+                let among = retired::among(shard, account.as_str(), &ids).await?;
+                Ok(ControlAnswer::RetiredAmong(among))
+            }
             ControlCall::Batch {
                 shard,
                 account,

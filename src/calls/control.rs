@@ -1,6 +1,7 @@
 //! What is asked about accounts, queue and storage of a core's shards: by the control socket, and by the API for one account. Each call says which
 //! shard or account it is about; a lost answer and a repeat: told at each where it matters.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::login::LoginRecord;
@@ -301,6 +302,13 @@ pub enum ControlCall {
         /// Its number.
         id: u64,
     },
+    /// Which of these recipients are over and kept, of an account of this core. Changes nothing; may be repeated.
+    RetiredAmong {
+        /// Whose.
+        account: AccountName,
+        /// Their numbers.
+        ids: Vec<u64>,
+    },
     /// How far a batch is. Changes nothing; may be repeated.
     Batch {
         /// Which shard.
@@ -414,6 +422,8 @@ pub enum ControlAnswer {
     Suppressions(Vec<(Vec<u8>, String, AddressRow)>),
     /// To `Retired`, each with whose it is; and where to go on.
     Retired(Vec<(String, RetiredRow)>, Option<Vec<u8>>),
+    /// To `RetiredAmong`: those that are.
+    RetiredAmong(BTreeSet<u64>),
     /// To `Batch`.
     Batch(Option<BatchRow>),
     /// To `Batches`: each with its id.

@@ -106,6 +106,7 @@ async fn commit(core: &Rc<PerCore>, account: &str, told: Told) -> Result<(), Sto
     let Ok(account) = account.parse::<AccountName>() else {
         return Ok(());
     };
+    point("outbound.event_told").map_err(|_| StoreError::Limit("a test says so"))?;
     let owner = core.owner_of(account.as_str());
     let told = Box::new(told);
     match core.call(owner, Call::Events { account, told }).await {

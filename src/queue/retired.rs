@@ -10,11 +10,12 @@
 //! So those of an account lie in the order in which they ended, which is that in which they go. Whoever reads them begins where the oldest lies:
 //! rows that were erased are walked over until fjall has merged them away, and in front there is nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use shards::index::Index;
 use shards::storage::{Batch, Shard};
 
 use super::events::{Event, EventKind, Interest, Question, Reads, Writing};
@@ -424,6 +425,25 @@ pub async fn find(
     let ended = rows::decode(&ended, what)?;
     let row = shard.get(row_key(account, ended, id)).await?;
     row.map(|row| decode_row(&row)).transpose()
+}
+
+/// Those of these recipients that are kept.
+pub async fn among(
+    shard: &Rc<Shard>,
+    account: &str,
+    ids: &[u64],
+) -> Result<BTreeSet<u64>, StoreError> {
+    let mut kept = BTreeSet::new();
+    for slice in ids.chunks(SLICE) {
+        let keys: Vec<Vec<u8>> = slice.iter().map(|id| number_key(account, *id)).collect();
+        let read = move |index: &Index| {
+            let read = keys.iter().map(|key| index.get(key));
+            read.collect::<Result<Vec<_>, _>>()
+        };
+        let found = slice.iter().zip(shard.read(read).await?);
+        kept.extend(found.filter_map(|(id, row)| row.map(|_| *id)));
+    }
+    Ok(kept)
 }
 
 /// Erases what was kept long enough: `kept` says for how many seconds an account's are, and nothing of one that is gone. No account has more than

@@ -1,10 +1,108 @@
-//! Version 1 of the API: pages. Cursors are the server's alone, and what takes long is done in parts.
+//! Version 1 of the API: pages. What is on the way from one list to the other is there once, cursors are the server's alone, and what takes long is
+//! done in parts.
 
 use serde_json::{Value, json};
 
 use crate::filled::stop;
+use crate::pools::patiently;
 use crate::program::Localserve;
 use crate::webapi_v1::{ask, ask_with, by_password};
+
+fn send(server: &Localserve, to: &[&str]) -> Vec<u64> {
+    let to: Vec<Value> = to.iter().map(|a| json!({"address": a})).collect();
+    let message =
+        json!({"from": {"address": "ringmail@localhost"}, "to": to, "subject": "s", "text": "t"});
+    let sent = ask(server, "POST", "/messages", &message);
+    assert_eq!(sent.status, 200, "{}", sent.body);
+    let recipients = sent.body["recipients"].as_array().unwrap().iter();
+    recipients.map(|one| one["id"].as_u64().unwrap()).collect()
+}
+
+/// Numbers and whether they are over, of the pages from a cursor on; the cursor behind so many pages.
+fn pages(
+    server: &Localserve,
+    limit: usize,
+    mut cursor: Option<String>,
+    most: usize,
+) -> (Vec<(u64, bool)>, Option<String>) {
+    let mut found = Vec::new();
+    for _ in 0..most {
+        let from = cursor.map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
+        let path = format!("/messages?limit={limit}{from}");
+        let page = ask(server, "GET", &path, &Value::Null);
+        assert_eq!(page.status, 200, "{}", page.body);
+        for one in page.body["recipients"].as_array().unwrap() {
+            let is_over = one["state"] == "delivered";
+            found.push((one["id"].as_u64().unwrap(), is_over));
+        }
+        cursor = page.body["next_cursor"].as_str().map(str::to_string);
+        if cursor.is_none() {
+            break;
+        }
+    }
+    (found, cursor)
+}
+
+fn all(server: &Localserve, limit: usize) -> Vec<(u64, bool)> {
+    let (mut found, next) = pages(server, limit, None, 1_000);
+    assert_eq!(next, None);
+    found.sort_unstable();
+    found
+}
+
+fn kept(dir: &std::path::Path) -> usize {
+    let words = ["queue", "retired", "--json", "--dir", dir.to_str().unwrap()];
+    crate::program::ringmail(&words).out.lines().count()
+}
+
+#[test]
+fn who_is_over_while_the_message_stays_is_listed_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let ids = send(&server, &["queue451@d.example", "d@d.example"]);
+    patiently(|| kept(dir.path()) == 1, || "nothing is kept".into());
+    let expected = vec![(ids[0], false), (ids[1], true)];
+    for limit in [1, 2, 100] {
+        assert_eq!(all(&server, limit), expected, "{limit}");
+    }
+    stop(server);
+}
+
+#[test]
+fn who_is_about_to_be_kept_is_listed_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("holds");
+    std::fs::write(&file, "").unwrap();
+    let faults = format!("outbound.event_told=fail:{}", file.display());
+    let server = Localserve::with_faults(&dir.path().join("data"), &[], &faults);
+    let mut expected = Vec::new();
+    for to in ["a@a.example", "b@b.example", "c@c.example"] {
+        expected.extend(send(&server, &[to]).into_iter().map(|id| (id, true)));
+    }
+    expected.sort_unstable();
+    // Nothing of them is kept yet.
+    patiently(
+        || all(&server, 100) == expected,
+        || format!("{:?}", all(&server, 100)),
+    );
+    assert_eq!(kept(&dir.path().join("data")), 0);
+    let (mut found, mut next) = (Vec::new(), None);
+    while found.is_empty() {
+        let (more, cursor) = pages(&server, 1, next, 1);
+        found.extend(more);
+        next = cursor;
+    }
+    assert!(next.is_some());
+    std::fs::remove_file(&file).unwrap();
+    patiently(
+        || kept(&dir.path().join("data")) == 3,
+        || "not all are kept".into(),
+    );
+    found.extend(pages(&server, 1, next, 1_000).0);
+    found.sort_unstable();
+    assert_eq!(found, expected);
+    stop(server);
+}
 
 #[test]
 fn cursors_are_those_of_pages() {

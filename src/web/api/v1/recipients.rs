@@ -1,5 +1,6 @@
 //! Recipients of messages: those in the queue, and those that are over, as far as they are kept.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -100,50 +101,56 @@ pub(super) async fn list_queue(asked: &Asked) -> Said {
     let filter = filter.ok_or_else(|| {
         Fault::of_parameter("state", "only waiting and held ones are in the queue")
     })?;
-    let (recipients, next) = waiting(asked, &filter, position.unwrap_or_default(), limit).await?;
+    let (found, next) = in_queue(asked, &filter, position.unwrap_or_default(), limit).await?;
     let page = Recipients {
-        recipients,
+        recipients: found.into_iter().map(|one| one.recipient).collect(),
         next_cursor: next.map(|next| cursors.written(&next)),
     };
     reply::json(hyper::StatusCode::OK, &page)
 }
 
-/// A page of all: first those in the queue, then those that are over.
+/// A page of all: first those in the queue, then those that are over. One that is both, for it is over and its message still there, comes with those
+/// that are kept; one that is about to be kept is told of from the queue, and remembered until the others have been told of.
 pub(super) async fn list(asked: &Asked) -> Said {
     let selection: Selection = read::query(&asked.query)?;
     let limit = paging::limit(selection.limit)?;
     let cursors = Cursors::of(asked, "messages")?;
     let place = cursors.place(selection.cursor.as_deref())?;
-    let mut place = place.unwrap_or(AnyPlace::Queue(QueuePosition::default()));
-    let mut page = Recipients {
-        recipients: Vec::new(),
-        next_cursor: None,
-    };
-    if let AnyPlace::Queue(position) = place {
-        let next = match filter(asked, &selection)? {
-            Some(filter) => {
-                let (found, next) = waiting(asked, &filter, position, limit).await?;
-                page.recipients = found;
-                next
+    let AnyPlace {
+        section,
+        mut ending,
+    } = place.unwrap_or_default();
+    let mut recipients = Vec::new();
+    let after = match section {
+        Section::Over(after) => after,
+        Section::Queue(position) => {
+            let (found, next) = match filter(asked, &selection)? {
+                Some(filter) => in_queue(asked, &filter, position, limit).await?,
+                // None in the queue can fit.
+                None => Default::default(),
+            };
+            let found = without_kept(asked, found).await?;
+            ending.extend(
+                found
+                    .iter()
+                    .filter(|one| one.is_ending)
+                    .map(|one| one.recipient.id),
+            );
+            recipients.extend(found.into_iter().map(|one| one.recipient));
+            if let Some(next) = next {
+                let section = Section::Queue(next);
+                return listed(&cursors, recipients, Some(AnyPlace { section, ending }));
             }
-            // None in the queue can fit.
-            None => None,
-        };
-        match next {
-            Some(next) => {
-                page.next_cursor = Some(cursors.written(&AnyPlace::Queue(next)));
-                return reply::json(hyper::StatusCode::OK, &page);
-            }
-            None => place = AnyPlace::Over(None),
+            None
         }
-    }
-    let left = limit - page.recipients.len();
-    let (AnyPlace::Over(after), Some(results)) = (&place, results(selection.state)) else {
-        return reply::json(hyper::StatusCode::OK, &page);
+    };
+    let left = limit - recipients.len();
+    let Some(result) = results(selection.state) else {
+        return listed(&cursors, recipients, None);
     };
     if left == 0 {
-        page.next_cursor = Some(cursors.written(&place));
-        return reply::json(hyper::StatusCode::OK, &page);
+        let section = Section::Over(after);
+        return listed(&cursors, recipients, Some(AnyPlace { section, ending }));
     }
     let account = asked.login()?.account;
     let filter = RetiredFilter {
@@ -151,22 +158,57 @@ pub(super) async fn list(asked: &Asked) -> Said {
         from: selection.from,
         to: selection.to,
         domain: selection.domain,
-        result: results,
+        result,
         ..RetiredFilter::default()
     };
     let call = ControlCall::Retired {
         shard: shard_of(account.as_str().as_bytes(), asked.core.shard_count).0,
         filter: Box::new(filter),
-        after: after.clone(),
+        after,
         limit: left,
     };
     let ControlAnswer::Retired(rows, next) = asked.ask_owner(call).await? else {
         return Err(other_answer());
     };
-    page.recipients
-        .extend(rows.iter().map(|(_, row)| over(row)));
-    page.next_cursor = next.map(|next| cursors.written(&AnyPlace::Over(Some(next))));
+    // One that waited a moment ago may be over by now.
+    let mut told: BTreeSet<u64> = recipients.iter().map(|one| one.id).collect();
+    told.extend(&ending);
+    let rows = rows.iter().map(|(_, row)| row);
+    recipients.extend(rows.filter(|row| !told.contains(&row.id)).map(over));
+    let next = next.map(|next| AnyPlace {
+        section: Section::Over(Some(next)),
+        ending,
+    });
+    listed(&cursors, recipients, next)
+}
+
+fn listed(cursors: &Cursors<'_>, recipients: Vec<Recipient>, next: Option<AnyPlace>) -> Said {
+    let next = next.map(|mut next| {
+        let surplus = next.ending.len().saturating_sub(ENDING_MAX);
+        next.ending.drain(..surplus);
+        next
+    });
+    let page = Recipients {
+        recipients,
+        next_cursor: next.map(|next| cursors.written(&next)),
+    };
     reply::json(hyper::StatusCode::OK, &page)
+}
+
+/// Those of a page of the queue that are not kept as over.
+async fn without_kept(asked: &Asked, mut found: Vec<InQueue>) -> Result<Vec<InQueue>, Problem> {
+    let over = found.iter().filter(|one| one.is_over);
+    let ids: Vec<u64> = over.map(|one| one.recipient.id).collect();
+    if ids.is_empty() {
+        return Ok(found);
+    }
+    let account = asked.login()?.account;
+    let call = ControlCall::RetiredAmong { account, ids };
+    let ControlAnswer::RetiredAmong(kept) = asked.ask_owner(call).await? else {
+        return Err(other_answer());
+    };
+    found.retain(|one| !kept.contains(&one.recipient.id));
+    Ok(found)
 }
 
 /// Where a page of the queue ended.
@@ -196,10 +238,31 @@ impl QueuePosition {
 }
 
 /// Where a page of all ended.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct AnyPlace {
+    section: Section,
+    /// Those that were told of from the queue as they were over and not kept yet.
+    ending: Vec<u64>,
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
-enum AnyPlace {
+enum Section {
     Queue(QueuePosition),
     Over(Option<Vec<u8>>),
+}
+
+impl Default for Section {
+    fn default() -> Section {
+        Section::Queue(QueuePosition::default())
+    }
+}
+
+/// One that was found in the queue.
+struct InQueue {
+    recipient: Recipient,
+    is_over: bool,
+    /// Its account has still to hear that.
+    is_ending: bool,
 }
 
 async fn find(asked: &Asked) -> Result<Recipient, Problem> {
@@ -235,16 +298,16 @@ async fn queued(asked: &Asked, id: QueueId) -> Result<Option<Recipient>, Problem
         ..Filter::default()
     };
     let (found, _) = page(asked, id.shard(), &filter, None, 1).await?;
-    Ok(found.into_iter().next())
+    Ok(found.into_iter().next().map(|one| one.recipient))
 }
 
 /// Those of a selection in the queue, and where to go on.
-async fn waiting(
+async fn in_queue(
     asked: &Asked,
     filter: &Filter,
     mut position: QueuePosition,
     limit: usize,
-) -> Result<(Vec<Recipient>, Option<QueuePosition>), Problem> {
+) -> Result<(Vec<InQueue>, Option<QueuePosition>), Problem> {
     let mut found = Vec::new();
     for _ in 0..PAGES_MAX {
         if position.shard >= asked.core.shard_count || found.len() >= limit {
@@ -265,7 +328,7 @@ async fn page(
     filter: &Filter,
     after: Option<Place>,
     limit: usize,
-) -> Result<(Vec<Recipient>, Option<Place>), Problem> {
+) -> Result<(Vec<InQueue>, Option<Place>), Problem> {
     let call = ControlCall::Queue {
         shard,
         filter: Box::new(filter.clone()),
@@ -358,13 +421,13 @@ fn results(state: Option<State>) -> Option<Option<EventKind>> {
     })
 }
 
-fn on_its_way(shard: u16, stored: &Stored, index: u32, why: &str) -> Option<Recipient> {
+fn on_its_way(shard: u16, stored: &Stored, index: u32, why: &str) -> Option<InQueue> {
     let message = &stored.message;
     let row = stored.recipient(index);
     let recipient = message.recipients.get(index as usize)?;
     let is_over = row.state.is_over();
     let id = stored.id(shard, index)?.get();
-    Some(Recipient {
+    let recipient = Recipient {
         id,
         address: recipient.address.clone(),
         message_id: message.message_id_of(id),
@@ -393,6 +456,11 @@ fn on_its_way(shard: u16, stored: &Stored, index: u32, why: &str) -> Option<Reci
         class: None,
         reports: Vec::new(),
         metadata: message.extra.clone(),
+    };
+    Some(InQueue {
+        recipient,
+        is_over,
+        is_ending: row.events.iter().any(|owed| owed.kind.is_final()),
     })
 }
 
@@ -463,5 +531,7 @@ fn not_there() -> Problem {
 
 /// So long one request changes what is in the queue; then it tells how far it is.
 const WORKS_FOR: Duration = Duration::from_secs(2);
+/// Recipients that are about to be kept, of which a cursor knows that they were told of: it has 2,000 characters at most.
+const ENDING_MAX: usize = 100;
 /// Pages of the queue's rows that one request looks at, at most: each is a call to a core.
 const PAGES_MAX: usize = 32;
