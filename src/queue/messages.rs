@@ -36,9 +36,9 @@ use super::waiting::{Entry, New, Waiting, clamp};
 use crate::settings::Bounds;
 use crate::store::StoreError;
 
+use coming::Coming;
 #[cfg(test)]
 pub(super) use message::LOOKS;
-use coming::Coming;
 use message::READERS_MAX;
 pub use message::{Content, Message};
 use work::LATER;
