@@ -1,6 +1,7 @@
 //! Accounts: added, removed, listed.
 
 use std::ops::Bound;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -8,6 +9,7 @@ use super::commands::{BROKEN, Control, OTHER_ANSWER};
 use super::protocol::PAGE_MAX;
 use super::{api_keys, client_keys, queue};
 use crate::calls::{ControlAnswer, ControlCall};
+use crate::queue::rows::State;
 use crate::queue::{Deed, Filter, OfAccount};
 use crate::settings::{Account, AccountAddress, AccountName, MailboxName, Settings, edit};
 
@@ -41,8 +43,16 @@ fn may_be_added(control: &Control, name: AccountName, keep: bool) -> Result<(), 
             "mail of an earlier account {name} is still stored, and its password. Add it with --keep to take them over, or remove them first: ringmail account remove {name}"
         ));
     }
-    let OfAccount { waiting, in_hand } = queued(control, name)?;
-    if waiting + in_hand > 0 {
+    let mut of = queued(control, name)?;
+    let patience = Instant::now() + PATIENCE;
+    while of != OfAccount::default() && Instant::now() < patience && !waits(control, name)? {
+        // What is over goes in a moment.
+        control.goes_on()?;
+        std::thread::sleep(LOOK_AGAIN);
+        of = queued(control, name)?;
+    }
+    if of != OfAccount::default() {
+        let waiting = of.waiting;
         return Err(format!(
             "mail of an earlier account {name} is still being sent, to {waiting} recipients that wait: what becomes of it would be told to the new one. Wait until it is gone (ringmail queue list --account {name}), drop it (ringmail queue drop --account {name}), or add it with --keep to take it over"
         ));
@@ -78,7 +88,10 @@ pub(super) fn remove(control: &Control, name: &str, drops_queued: bool) -> Resul
     let name = parse_name(name)?;
     let _one = control.edits.lock().map_err(|_| BROKEN)?;
     let live = control.server.live();
-    let waiting = queued(control, name)?.waiting;
+    let waiting = match waits(control, name)? {
+        true => queued(control, name)?.waiting,
+        false => 0,
+    };
     if waiting > 0 && !drops_queued {
         return Err(format!(
             "{waiting} recipients of mail that {name} sent are still in the queue. Let it be delivered first, or have it dropped: ringmail account remove --drop-queued {name}"
@@ -100,6 +113,23 @@ pub(super) fn remove(control: &Control, name: &str, drops_queued: bool) -> Resul
     let owner = control.server.owner_of(name.as_str());
     control.ask(owner, ControlCall::RemoveAccount(name))?;
     Ok(json!({"name": name.as_str(), "dropped": dropped}))
+}
+
+/// Whether anything that it sent still waits or is held; what is over may be in the queue until that is told.
+fn waits(control: &Control, account: AccountName) -> Result<bool, String> {
+    let mut waits = false;
+    for state in [State::Waiting, State::Held] {
+        let filter = Filter {
+            account: Some(account.to_string()),
+            state: Some(state),
+            ..Filter::default()
+        };
+        queue::list(control, None, 1, &filter, &mut |_| {
+            waits = true;
+            Ok(())
+        })?;
+    }
+    Ok(waits)
 }
 
 fn drop_queued(control: &Control, account: AccountName) -> Result<u64, String> {
@@ -207,6 +237,10 @@ fn parse_address(text: &str) -> Result<AccountAddress, String> {
         mailbox: MailboxName::inbox(),
     })
 }
+
+/// How long a new account waits for what is over of an earlier one.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {
