@@ -172,6 +172,8 @@ pub enum Evidence {
     Proof,
     /// Other recipients can have guessed what it says.
     Claim,
+    /// It speaks of somebody else, whom the message came to behind the recipient: a list's member.
+    OfAnother,
 }
 
 impl Event {

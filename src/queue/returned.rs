@@ -142,8 +142,12 @@ pub enum FoundBy {
     MessageId,
     /// By the number in its header, which all who got it from its one recipient have seen too; that one is named.
     Token,
-    /// By the number in its header, which others have seen: it had several recipients, or somebody else is spoken of.
+    /// By the number in its header, which others have seen: it had several recipients, or nobody is named.
     SharedToken,
+    /// As `Fromid`, and somebody else is spoken of: a member of a list, or whoever the recipient's mail is led on to.
+    FromidOther,
+    /// As `Token`, and somebody else is spoken of.
+    TokenOther,
 }
 
 impl FoundBy {
@@ -156,14 +160,24 @@ impl FoundBy {
             FoundBy::MessageId => "message_id",
             FoundBy::Token => "token",
             FoundBy::SharedToken => "shared_token",
+            FoundBy::FromidOther => "fromid_other",
+            FoundBy::TokenOther => "token_other",
         }
     }
 
-    /// Whether it counts as said by who knows: the others can be guessed, by other recipients for example. A fromid stands in the envelope alone,
-    /// so the next hop knows it, and whoever forwards with the reverse-path as it is (RFC 5321 3.9.1) or reads the Return-Path (4.4): that mail to
-    /// the recipient came to nothing is so then, whoever is named. A list has a reverse-path of its own (3.9.2), and hands on the header.
-    pub fn is_proof(self) -> bool {
-        matches!(self, FoundBy::Fromid | FoundBy::Token)
+    /// What it says about the recipient. A fromid stands in the envelope alone, so the next hop knows it, and whoever forwards with the reverse-path as it
+    /// is (RFC 5321 3.9.1) or reads the Return-Path (4.4). A list has a reverse-path of its own (3.9.2), and hands on the header, so its members know what
+    /// stands there. The rest can be guessed, by other recipients for example.
+    pub fn evidence(self) -> Evidence {
+        match self {
+            FoundBy::Fromid => Evidence::Proof,
+            FoundBy::FromidOther | FoundBy::TokenOther => Evidence::OfAnother,
+            FoundBy::Token
+            | FoundBy::SharedToken
+            | FoundBy::OwnId
+            | FoundBy::Envid
+            | FoundBy::MessageId => Evidence::Claim,
+        }
     }
 }
 
@@ -251,10 +265,7 @@ impl ReturnedResult {
             history: Vec::new(),
             warm_up: row.warm_up.clone(),
             extra: row.extra.clone(),
-            by_report: Some(match self.by.is_proof() {
-                true => Evidence::Proof,
-                false => Evidence::Claim,
-            }),
+            by_report: Some(self.by.evidence()),
         }
     }
 }
@@ -270,6 +281,28 @@ struct WaitingRow {
     /// When it was taken, by our clock.
     since: i64,
     result: ReturnedResult,
+    /// Whom it speaks of.
+    named: Vec<String>,
+}
+
+impl WaitingRow {
+    /// Reads a row. The first version did not say whom it speaks of.
+    fn decode(bytes: &[u8]) -> Result<WaitingRow, StoreError> {
+        #[derive(Deserialize)]
+        struct First {
+            since: i64,
+            result: ReturnedResult,
+        }
+        if bytes.first() == Some(&WAITING_VERSION) {
+            return rows::decode_version(WAITING_VERSION, bytes, what);
+        }
+        let First { since, result } = rows::decode(bytes, what)?;
+        Ok(WaitingRow {
+            since,
+            result,
+            named: Vec::new(),
+        })
+    }
 }
 
 /// Takes what came back, all in one commit: durable when it returns. Answers what was found, and what others have to hear. The caller has
@@ -324,7 +357,10 @@ async fn take_one(
     for clue in clues.take(CLUES_MAX) {
         let (row, by) = match clue {
             Clue::Number(id) => match retired::by_number(writing, *id).await? {
-                Some(row) => (Some(row), FoundBy::Fromid),
+                Some(row) => {
+                    let by = by_number(&row, returned.kind, &names(returned));
+                    (Some(row), by)
+                }
                 None => {
                     let is_kept = wait(writing, *id, returned).await?;
                     let taken = match is_kept {
@@ -367,6 +403,21 @@ async fn take_one(
     })
 }
 
+/// Whom it speaks of, in their normal form.
+fn names(returned: &Returned) -> Vec<String> {
+    let named = returned.recipients.iter().take(RECIPIENTS_MAX);
+    named.map(|address| normal(address)).collect()
+}
+
+/// How a recipient was found by its number. RFC 6590: complaints hide whom they speak of, so what they name is no matter.
+fn by_number(row: &RetiredRow, kind: ReturnedKind, named: &[String]) -> FoundBy {
+    let is_named = named.is_empty() || named.iter().any(|n| is_of(row, n));
+    match is_named || kind == ReturnedKind::Complaint {
+        true => FoundBy::Fromid,
+        false => FoundBy::FromidOther,
+    }
+}
+
 /// What is kept of the recipient of a message that is over.
 pub(super) async fn of_message_id(
     writing: &Writing<'_>,
@@ -397,15 +448,14 @@ async fn of_message(
 ) -> Result<(Option<RetiredRow>, FoundBy), StoreError> {
     let alone = retired::by_number(writing, first).await?;
     let count = alone.as_ref().map_or(0, |row| u64::from(row.recipients));
-    let named: Vec<String> = (returned.recipients.iter().take(RECIPIENTS_MAX))
-        .map(|address| normal(address))
-        .collect();
+    let named = names(returned);
     if count <= 1 {
         // Lists, forwards and archives hand the field on: what somebody behind them says of himself is not said of the one it went to.
         let is_named = |row: &RetiredRow| named.iter().any(|n| is_of(row, n));
         let by = match alone.as_ref().is_some_and(is_named) {
             true => FoundBy::Token,
-            false => FoundBy::SharedToken,
+            false if named.is_empty() => FoundBy::SharedToken,
+            false => FoundBy::TokenOther,
         };
         return Ok((alone, by));
     }
@@ -431,12 +481,7 @@ async fn claimed(
         return Ok(None);
     }
     let is_complaint = returned.kind == ReturnedKind::Complaint;
-    let named: Vec<String> = returned
-        .recipients
-        .iter()
-        .take(RECIPIENTS_MAX)
-        .map(|address| normal(address))
-        .collect();
+    let named = names(returned);
     let fits = |row: &RetiredRow| {
         let is_named = named.is_empty() && is_complaint || named.iter().any(|n| is_of(row, n));
         // Who complains of a message to many may be anyone of them.
@@ -593,8 +638,12 @@ async fn wait(writing: &mut Writing<'_>, id: u64, returned: &Returned) -> Result
     let row = WaitingRow {
         since: writing.now,
         result: ReturnedResult::of(returned, FoundBy::Fromid),
+        named: names(returned)
+            .into_iter()
+            .map(|name| cut(&name, NAME_MAX))
+            .collect(),
     };
-    writing.put(key, rows::encode(&row));
+    writing.put(key, rows::encode_version(WAITING_VERSION, &row));
     Ok(Kept::Now)
 }
 
@@ -620,9 +669,12 @@ pub(super) async fn take_waiting(
     let prefix = waiting_prefix(writing.account, id);
     for (key, row) in writing.scan(&prefix, WAITING_MAX).await? {
         writing.delete(key);
-        let waiting: WaitingRow = rows::decode(&row, what)?;
+        let WaitingRow {
+            mut result, named, ..
+        } = WaitingRow::decode(&row)?;
         if let Some(row) = retired::by_number(writing, id).await? {
-            apply(writing, interest, row, waiting.result).await?;
+            result.by = by_number(&row, result.kind, &named);
+            apply(writing, interest, row, result).await?;
         }
     }
     Ok(())
@@ -646,7 +698,7 @@ pub(super) async fn prune(
         from = [last.as_slice(), &[0]].concat();
         let mut batch = Batch::default();
         for (key, row) in found {
-            let waiting: Result<WaitingRow, _> = rows::decode(&row, what);
+            let waiting = WaitingRow::decode(&row);
             if waiting.is_ok_and(|waiting| waiting.since < before) {
                 batch.delete(key);
                 pruned += 1;
@@ -677,6 +729,10 @@ const OF_MESSAGE_MAX: u64 = 100;
 /// Octets of a server's words that are kept, and of its name.
 const TEXT_MAX: usize = 500;
 const MTA_MAX: usize = 255;
+/// Octets of an address that is kept: RFC 5321 4.5.3.1.3, and a little more.
+const NAME_MAX: usize = 320;
+/// Of a row that waits.
+const WAITING_VERSION: u8 = 2;
 const SLICE: usize = 500;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What is indexed.

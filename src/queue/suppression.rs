@@ -199,8 +199,9 @@ pub(super) async fn take(
             let judged = match (event.id.kind, event.by_report) {
                 // Who complains wants no more. That it is the recipient was looked at (`returned`), but not that it is he who says so.
                 (EventKind::Complaint, Some(Evidence::Proof)) => Suppression::AtOnce,
+                (_, Some(Evidence::OfAnother)) => Suppression::Never,
                 (EventKind::Complaint, _) => Suppression::AfterRepeats,
-                (_, Some(evidence)) => judged_report(event, evidence),
+                (_, Some(_)) => judged_report(event),
                 (_, None) => event.history.last().map_or(Suppression::Never, judged),
             };
             if row.in_force(writing.now).is_some() || judged == Suppression::Never {
@@ -231,14 +232,15 @@ pub(super) async fn take(
     Ok(())
 }
 
-/// What a report of a failure says of the address: what can be guessed never suppresses at once.
-fn judged_report(event: &Event, evidence: Evidence) -> Suppression {
+/// What a report of a failure says of the address: never so much that one is enough. The next hop had taken the message, which speaks against it, and the
+/// report is a message that anybody can write who knows how the message was named; those who got it do.
+fn judged_report(event: &Event) -> Suppression {
     let class = event.class.unwrap_or(BounceClass::Unknown);
     let code = smtp::Code::new(event.code);
     let judged = Bounce::new(class, code, event.enhanced.map(status));
-    match (judged.suppression, evidence) {
-        (Suppression::AtOnce, Evidence::Claim) => Suppression::AfterRepeats,
-        (judged, _) => judged,
+    match judged.suppression {
+        Suppression::AtOnce => Suppression::AfterRepeats,
+        judged => judged,
     }
 }
 

@@ -33,12 +33,20 @@ fn returned(dir: &Path, recipient: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-fn suppressed(dir: &Path) -> Vec<String> {
+/// Whom something is known of: the address, whether it is suppressed, how many messages to it have failed.
+fn listed(dir: &Path) -> Vec<(String, bool, u64)> {
     let all = lines(dir, &["suppression", "list"]);
-    let listed = all.iter().filter(|row| row["suppressed"] == true);
-    listed
-        .map(|row| row["address"].as_str().unwrap().to_owned())
-        .collect()
+    let listed = all.iter().map(|row| {
+        let address = row["address"].as_str().unwrap().to_owned();
+        let is_suppressed = row["suppressed"].as_bool().unwrap();
+        (address, is_suppressed, row["failures"].as_u64().unwrap())
+    });
+    listed.collect()
+}
+
+/// One message to it has failed.
+fn counted(address: &str) -> (String, bool, u64) {
+    (address.to_owned(), false, 1)
 }
 
 /// Submits to two, and waits for both: the MAIL FROM of each, in their order.
@@ -101,7 +109,7 @@ fn pair(kind: &str, by: &str) -> (String, String) {
 }
 
 #[test]
-fn a_report_finds_its_recipient_and_has_the_consequences_of_a_refusal() {
+fn a_report_finds_its_recipient_and_counts_as_one_failure() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     prepared(dir);
@@ -121,7 +129,7 @@ fn a_report_finds_its_recipient_and_has_the_consequences_of_a_refusal() {
         returned(dir, "b@b.example"),
         [pair("unrecognized", "fromid")]
     );
-    assert_eq!(suppressed(dir), ["a@a.example"]);
+    assert_eq!(listed(dir), [counted("a@a.example")]);
     let rows = lines(dir, &["queue", "retired"]);
     let extra = serde_json::json!({"Order": "17"});
     assert!(rows.iter().all(|row| row["extra"] == extra), "{rows:?}");
@@ -136,7 +144,40 @@ fn a_report_finds_its_recipient_and_has_the_consequences_of_a_refusal() {
         returned(dir, "b@b.example")[1],
         pair("failed", "message_id")
     );
-    assert_eq!(suppressed(dir), ["a@a.example"]);
+    let both = [counted("a@a.example"), counted("b@b.example")];
+    assert_eq!(listed(dir), both);
+    stop(server);
+    assert_checked(dir);
+}
+
+#[test]
+fn three_reports_suppress_their_recipient_and_any_number_of_a_member_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    prepared(dir);
+    let server = Localserve::start(dir, &[]);
+    for n in 1..=3 {
+        let request = serde_json::json!({
+            "To": [{"Address": "a@a.example"}, {"Address": "list@b.example"}], "Subject": "m", "Text": "Hi\n",
+        });
+        let (status, said) = call(&server, "Send", &request);
+        assert_eq!(status, 200, "{said}");
+        wait_for_queue(dir, <[Value]>::is_empty);
+        let path = |to: usize| {
+            let from_id = said["Submissions"][to]["FromID"].as_str().unwrap();
+            format!("ringmail+{from_id}@localhost")
+        };
+        for (to, named) in ["a@a.example", "member@c.example"].iter().enumerate() {
+            let path = path(to);
+            let said = bring(&server, &path, &report(&path, named)).unwrap();
+            assert!(said.starts_with("250"), "{said}");
+        }
+        assert_eq!(listed(dir), [("a@a.example".into(), n == 3, n % 3)]);
+    }
+    assert_eq!(
+        returned(dir, "list@b.example"),
+        [pair("failed", "fromid_other")]
+    );
     stop(server);
     assert_checked(dir);
 }
@@ -210,7 +251,7 @@ fn a_kill_between_what_a_report_says_and_its_delivery_doubles_nothing() {
             [pair("failed", "fromid")],
             "{point}"
         );
-        assert_eq!(suppressed(dir), ["a@a.example"], "{point}");
+        assert_eq!(listed(dir), [counted("a@a.example")], "{point}");
         stop(server);
         assert_checked(dir);
     }

@@ -130,12 +130,10 @@ fn by_id() -> Clue {
 const FOUND: TakenReturned = TakenReturned::Found { id: 7 };
 
 #[test]
-fn a_number_is_proof_and_counts_once() {
+fn a_report_by_number_is_taken_once_and_one_alone_suppresses_nobody() {
     with_sent(async |sent| {
         sent.ends(|_| ()).await;
         let mut report = failed(Clue::Number(7));
-        // Whom it speaks of is no matter.
-        report.recipients = vec!["else@else.example".into()];
         for _ in 0..2 {
             assert_eq!(sent.takes(&report).await, FOUND);
         }
@@ -147,20 +145,82 @@ fn a_number_is_proof_and_counts_once() {
             (result.by, result.code, result.at),
             (FoundBy::Fromid, 550, 1_500)
         );
+        // The next hop had taken it, and who got it by an alias knows the number too.
+        assert_eq!(sent.listed("bob@one.example").await, (None, 1));
+        // Another recipient of the same message is another result, and no other failure.
+        report.index = 1;
+        assert_eq!(sent.takes(&report).await, FOUND);
+        assert_eq!(sent.row(7).await.returned.len(), 2);
+        assert_eq!(sent.listed("bob@one.example").await, (None, 1));
+        assert_eq!(
+            sent.takes(&failed(Clue::Number(8))).await,
+            TakenReturned::Waiting
+        );
+        // Three messages, one of them by a report that names nobody.
+        sent.ends(|event| event.id.id = 8).await;
+        assert_eq!(sent.listed("bob@one.example").await, (None, 2));
+        sent.ends(|event| event.id.id = 9).await;
+        let mut report = failed(Clue::Number(9));
+        report.recipients.clear();
+        sent.takes(&report).await;
         let (reason, _) = sent.listed("bob@one.example").await;
         let reason = reason.unwrap();
         assert!(
             reason.starts_with("invalid-mailbox: 550 5.1.1 no such user"),
             "{reason}"
         );
-        // Another recipient of the same message is another result.
-        report.index = 1;
-        assert_eq!(sent.takes(&report).await, FOUND);
-        assert_eq!(sent.row(7).await.returned.len(), 2);
-        assert_eq!(
-            sent.takes(&failed(Clue::Number(8))).await,
-            TakenReturned::Waiting
-        );
+    });
+}
+
+#[test]
+fn what_is_said_of_a_lists_member_is_told_and_does_not_count_against_the_list() {
+    with_sent(async |sent| {
+        let member = |clue, digest: u8| Returned {
+            recipients: vec!["member@else.example".into()],
+            digest: [digest; 16],
+            ..failed(clue)
+        };
+        for id in 20..24 {
+            // The first one before its recipient's end.
+            if id == 20 {
+                let early = sent.takes(&member(Clue::Number(id), 1)).await;
+                assert_eq!(early, TakenReturned::Waiting);
+            }
+            sent.ends(|event| {
+                event.id.id = id;
+                event.recipients = 1;
+                event.numbers = id..id + 1;
+                event.orcpt = Some("rfc822;list@three.example".into());
+            })
+            .await;
+            sent.takes(&member(Clue::Number(id), 1)).await;
+            sent.takes(&member(Clue::Message(id), 2)).await;
+            let row = sent.row(id).await;
+            let by: Vec<_> = row.returned.iter().map(|r| r.by).collect();
+            assert_eq!(by, [FoundBy::FromidOther, FoundBy::TokenOther], "{id}");
+            assert_eq!(row.returned[0].class, "invalid-mailbox");
+            // That it has come to a member says nothing of the list.
+            let arrived = Returned {
+                kind: ReturnedKind::Delivered,
+                ..member(Clue::Number(id), 3)
+            };
+            sent.takes(&arrived).await;
+            assert_eq!(sent.listed("bob@one.example").await, (None, 0));
+        }
+        // Either name is the recipient's.
+        for (id, name) in [(20, "Bob@One.example"), (21, "list@three.example")] {
+            let mut report = failed(Clue::Number(id));
+            report.digest = [9; 16];
+            report.recipients = vec!["member@else.example".into(), name.into()];
+            sent.takes(&report).await;
+        }
+        assert_eq!(sent.listed("bob@one.example").await, (None, 2));
+        let arrived = Returned {
+            kind: ReturnedKind::Delivered,
+            ..member(Clue::Number(22), 4)
+        };
+        sent.takes(&arrived).await;
+        assert_eq!(sent.listed("bob@one.example").await, (None, 2));
     });
 }
 
@@ -197,17 +257,18 @@ fn the_number_in_the_header_finds_the_one_that_is_spoken_of() {
         // Of one that went to one alone it is found, whoever is named: a member of a list, whom the message came to by it.
         let taken = sent.takes(&report(20, "member@else.example", 4)).await;
         assert_eq!(taken, found(20));
-        assert_eq!(sent.row(20).await.returned[0].by, FoundBy::SharedToken);
-        assert_eq!(sent.listed("bob@one.example").await, (None, 1));
+        assert_eq!(sent.row(20).await.returned[0].by, FoundBy::TokenOther);
+        assert_eq!(sent.listed("bob@one.example").await, (None, 0));
+        // A member can name the list as well.
         let taken = sent.takes(&report(20, "Bob@One.example", 5)).await;
         assert_eq!(taken, found(20));
         assert_eq!(sent.row(20).await.returned[1].by, FoundBy::Token);
-        assert!(sent.listed("bob@one.example").await.0.is_some());
+        assert_eq!(sent.listed("bob@one.example").await, (None, 1));
     });
 }
 
 #[test]
-fn a_complaint_by_the_header_must_name_the_recipient_to_be_proof() {
+fn a_complaint_by_the_header_is_no_proof_and_one_of_another_counts_for_nothing() {
     with_sent(async |sent| {
         let complaint = |recipients: &[&str], digest: u8| Returned {
             kind: ReturnedKind::Complaint,
@@ -220,15 +281,24 @@ fn a_complaint_by_the_header_must_name_the_recipient_to_be_proof() {
             event.orcpt = Some("rfc822;robert@three.example".into());
         })
         .await;
-        for (digest, recipients) in [&[][..], &["member@else.example"]].iter().enumerate() {
-            let taken = sent.takes(&complaint(recipients, digest as u8)).await;
+        // As the sender had named him; and nobody: of one message, so one of several.
+        let cases: [(&[&str], usize); 3] = [
+            (&["member@else.example"], 0),
+            (&["Robert@three.example"], 1),
+            (&[], 1),
+        ];
+        for (digest, (recipients, count)) in (0..).zip(cases) {
+            let taken = sent.takes(&complaint(recipients, digest)).await;
             assert_eq!(taken, TakenReturned::Found { id: 20 });
-            let (suppressed, failures) = sent.listed("bob@one.example").await;
-            // Of one message, so one of several.
-            assert_eq!((suppressed, failures), (None, 1), "{recipients:?}");
+            let listed = sent.listed("bob@one.example").await;
+            assert_eq!(listed, (None, count), "{recipients:?}");
         }
-        // As the sender had named him.
-        sent.takes(&complaint(&["Robert@three.example"], 9)).await;
+        // RFC 6590: one by number may hide whom it speaks of.
+        let hidden = Returned {
+            clues: vec![Clue::Number(20)],
+            ..complaint(&["0f3a@three.example"], 9)
+        };
+        sent.takes(&hidden).await;
         assert!(sent.listed("bob@one.example").await.0.is_some());
     });
 }
@@ -454,7 +524,7 @@ fn what_comes_back_before_the_end_is_told_waits_for_it() {
         let row = sent.row(7).await;
         assert_eq!(row.returned.len(), 8);
         // The end itself says nothing of the address: the report does.
-        assert!(sent.listed("bob@one.example").await.0.is_some());
+        assert_eq!(sent.listed("bob@one.example").await, (None, 1));
         // Taken already.
         report.digest = [1; 16];
         assert_eq!(sent.takes(&report).await, FOUND);
