@@ -79,13 +79,22 @@ pub enum Trouble {
 /// A client of some servers. It remembers which of them did not answer lately.
 pub struct Client {
     options: ClientOptions,
-    health: Vec<Cell<Option<Instant>>>,
+    health: Vec<Health>,
+}
+
+/// Of a server.
+#[derive(Default)]
+struct Health {
+    /// It did not answer then, and has not since.
+    silent: Cell<Option<Instant>>,
+    /// It answered then.
+    answered: Cell<Option<Instant>>,
 }
 
 impl Client {
     /// A client that has asked nobody yet.
     pub fn new(options: ClientOptions) -> Client {
-        let health = options.servers.iter().map(|_| Cell::new(None)).collect();
+        let health = options.servers.iter().map(|_| Health::default()).collect();
         Client { options, health }
     }
 
@@ -95,7 +104,7 @@ impl Client {
         let mut troubles: Vec<(SocketAddr, Trouble)> = Vec::new();
         for _ in 0..self.options.tries {
             for at in self.order(Instant::now()) {
-                let server = self.options.servers[at];
+                let (server, began) = (self.options.servers[at], Instant::now());
                 match self.one_try(server, question).await {
                     Ok((answer, is_fit)) => {
                         self.answered(at);
@@ -105,7 +114,7 @@ impl Client {
                         unfit = Some(answer);
                     }
                     Err(trouble) => {
-                        self.failed(at, &trouble);
+                        self.failed(at, &trouble, began);
                         troubles.retain(|(of, _)| *of != server);
                         troubles.push((server, trouble));
                     }
@@ -123,11 +132,12 @@ impl Client {
     /// whether such a server answers in its old place.
     fn order(&self, now: Instant) -> Vec<usize> {
         let sick = |at: &usize| {
-            let since = self.health[*at].get()?;
+            let silent = &self.health[*at].silent;
+            let since = silent.get()?;
             if now.saturating_duration_since(since) < SICK_FOR {
                 return Some(since);
             }
-            self.health[*at].set(Some(now));
+            silent.set(Some(now));
             None
         };
         let mut order: Vec<usize> = (0..self.options.servers.len()).collect();
@@ -137,16 +147,24 @@ impl Client {
     }
 
     fn answered(&self, at: usize) {
-        if self.health[at].take().is_some() {
+        let health = &self.health[at];
+        health.answered.set(Some(Instant::now()));
+        if health.silent.take().is_some() {
             tracing::info!(server = %self.options.servers[at], "the DNS server answers again");
         }
     }
 
-    fn failed(&self, at: usize, trouble: &Trouble) {
-        if matches!(trouble, Trouble::Ours(_)) {
+    /// A try that began then came to nothing. One that answers other questions meanwhile is there, and may itself wait for servers that are not: what has
+    /// not come in time is the name's fault then.
+    fn failed(&self, at: usize, trouble: &Trouble, began: Instant) {
+        let health = &self.health[at];
+        let is_there = |answered: Instant| answered + THERE_FOR >= began;
+        if matches!(trouble, Trouble::Ours(_))
+            || *trouble == Trouble::TimedOut && health.answered.get().is_some_and(is_there)
+        {
             return;
         }
-        if self.health[at].replace(Some(Instant::now())).is_none() {
+        if health.silent.replace(Some(Instant::now())).is_none() {
             let server = self.options.servers[at];
             tracing::warn!(%server, %trouble, "the DNS server does not answer; others are asked first");
         }
@@ -226,6 +244,8 @@ fn network(error: io::Error) -> Trouble {
 
 /// A server that did not answer is asked last for so long.
 const SICK_FOR: Duration = Duration::from_secs(30);
+/// A server that has answered is taken to be there for so long: for tries that begin by then.
+const THERE_FOR: Duration = Duration::from_secs(3);
 /// Datagrams that are not the answer, for one question.
 const WRONG_MAX: usize = 32;
 

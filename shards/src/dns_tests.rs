@@ -143,6 +143,32 @@ fn a_silent_server_is_asked_last_from_then_on() {
 }
 
 #[test]
+fn a_name_that_gets_no_answer_is_not_the_fault_of_a_server_that_answers_others() {
+    let addresses = ["192.0.2.1:53", "192.0.2.2:53"].map(|a| a.parse().unwrap());
+    let client = client(&addresses, LONG);
+    let began = Instant::now();
+    client.answered(0);
+    let in_order = || client.order(Instant::now()) == [0, 1];
+    // What was asked before, at once after, and some seconds later.
+    for later in [Duration::ZERO, THERE_FOR] {
+        client.failed(0, &Trouble::TimedOut, began + later);
+        assert!(in_order(), "{later:?}");
+    }
+    // Other troubles are its own.
+    client.failed(0, &Trouble::Network("nothing listens there".into()), began);
+    assert!(!in_order());
+    client.answered(0);
+    assert!(in_order());
+    // Nothing has come for long.
+    let long_after = Instant::now() + THERE_FOR + Duration::from_secs(1);
+    client.failed(0, &Trouble::TimedOut, long_after);
+    assert!(!in_order());
+    // An old question says nothing new, and one that was silent is so until it answers.
+    client.failed(0, &Trouble::TimedOut, began);
+    assert!(!in_order());
+}
+
+#[test]
 fn nothing_listens_and_nobody_answers() {
     // A socket that takes datagrams from one peer alone is none to others, and nobody else gets its port.
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -166,10 +192,11 @@ fn want_of_sockets_is_no_servers_fault() {
     let client = client(&[server(&[])], SHORT);
     let none = network(io::Error::from_raw_os_error(libc::EMFILE));
     assert!(matches!(none, Trouble::Ours(_)), "{none:?}");
-    client.failed(0, &none);
-    assert!(client.health[0].get().is_none());
-    client.failed(0, &Trouble::TimedOut);
-    assert!(client.health[0].get().is_some());
+    let began = Instant::now();
+    client.failed(0, &none, began);
+    assert!(client.health[0].silent.get().is_none());
+    client.failed(0, &Trouble::TimedOut, began);
+    assert!(client.health[0].silent.get().is_some());
 }
 
 #[test]
