@@ -207,6 +207,8 @@ pub enum Call {
     Sts {
         /// Of a recipient.
         domain: dns::Name,
+        /// For whose mail; empty: nobody's.
+        account: String,
         /// Its record is looked at again, whatever is known.
         anew: bool,
     },

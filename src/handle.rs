@@ -233,7 +233,11 @@ impl PerCore {
                 Ok(shard) => store::exist(shard, keys).await,
                 Err(error) => Err(error),
             }),
-            Call::Sts { domain, anew } => Answer::Sts(self.own_sts(&domain, anew).await),
+            Call::Sts {
+                domain,
+                account,
+                anew,
+            } => Answer::Sts(self.own_sts(&domain, account, anew).await),
             Call::WarmUp { shard, ask } => Answer::Given(self.own_warm_up(shard, *ask).await),
             Call::Reserve { account, wanted } => {
                 Answer::Reserved(self.own_reserve(account, *wanted).await)

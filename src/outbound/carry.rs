@@ -243,8 +243,9 @@ impl Dispatch {
             if link.as_ref().is_some_and(|l| l.is_used_up(messages_max)) {
                 leave(link).await;
             }
+            let whose = (&work.line, work.message.row.account.as_str());
             if let Some(open) = link
-                && !will_do(&self.core, open, destination, &work.line, require_tls).await
+                && !will_do(&self.core, open, destination, whose, require_tls).await
             {
                 leave(link).await;
             }
@@ -254,6 +255,7 @@ impl Dispatch {
                 let before = first.as_ref().map(answered).unwrap_or_default();
                 let wanted = For {
                     line: &work.line,
+                    account: &work.message.row.account,
                     require_tls,
                     before: &before,
                     phase: &work.phase,

@@ -104,6 +104,8 @@ impl Unconnected {
 /// For whom a connection is made.
 pub(super) struct For<'a> {
     pub line: &'a Rc<str>,
+    /// Whose mail it is.
+    pub account: &'a str,
     pub require_tls: Option<bool>,
     /// Servers that answered earlier attempts.
     pub before: &'a [Answered],
@@ -120,6 +122,7 @@ pub(super) async fn connect(
 ) -> Result<Link, Unconnected> {
     let For {
         line,
+        account,
         require_tls,
         before,
         phase,
@@ -149,7 +152,8 @@ pub(super) async fn connect(
         };
         let addresses = remembered::addresses(host, &found.addresses, before);
         phase.goes_on("finds out what is demanded of TLS with");
-        let requirement = match demand(core, destination, found, port, require_tls).await {
+        let requirement = match demand(core, destination, found, (port, require_tls), account).await
+        {
             Ok(requirement) => requirement,
             Err(refused) => {
                 failed = worse(failed, refused);
@@ -242,8 +246,8 @@ async fn demand(
     core: &Rc<PerCore>,
     destination: &Destination,
     host: HostAddresses,
-    port: u16,
-    require_tls: Option<bool>,
+    (port, require_tls): (u16, Option<bool>),
+    account: &str,
 ) -> Result<Option<Requirement>, Unconnected> {
     let (Some(domain), Some(expanded)) = (&destination.domain, &destination.expanded) else {
         return Ok(None);
@@ -258,7 +262,7 @@ async fn demand(
         port,
         require_tls,
     };
-    let refusal = match core.requirement(&target).await {
+    let refusal = match core.requirement(&target, account).await {
         Ok(requirement) => return Ok(Some(requirement)),
         Err(refusal) => refusal,
     };
@@ -267,7 +271,7 @@ async fn demand(
     }
     if refusal.cause == RefusalCause::StsMismatch {
         // RFC 8461 5.1: a policy may have changed with the hosts; looked at before the next attempt.
-        core.sts_anew(domain).await;
+        core.sts_anew(domain, account).await;
     }
     let text = format!("{} is not used: {}", name.as_str(), refusal.words);
     let mut refused = Unconnected::ours((4, 7, 5), text, String::new());
@@ -284,7 +288,7 @@ pub(super) async fn will_do(
     core: &Rc<PerCore>,
     link: &mut Link,
     destination: &Destination,
-    line: &Rc<str>,
+    (line, account): (&Rc<str>, &str),
     require_tls: Option<bool>,
 ) -> bool {
     let is_same = match (&link.way, &destination.way) {
@@ -317,7 +321,7 @@ pub(super) async fn will_do(
         return false;
     };
     let port = live.settings.server.outbound.port;
-    let requirement = match demand(core, destination, found, port, require_tls).await {
+    let requirement = match demand(core, destination, found, (port, require_tls), account).await {
         Ok(Some(requirement)) => requirement,
         Ok(None) => return require_tls != Some(true),
         Err(_) => return false,

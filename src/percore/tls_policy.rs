@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use dns::{Name, tlsa_records};
 use futures_lite::future;
-use shards::rt::{self, Turns};
+use shards::rt::{self, FairTurns};
 use shards::{ShardId, shard_of};
 
 use super::{PerCore, ROOM, monotonic, wall_clock};
@@ -31,7 +31,8 @@ pub struct TlsPolicies {
     asked: Rc<Flights<StsAnswer>>,
     /// Apart, for an answer that is remembered somewhere would not do.
     asked_anew: Rc<Flights<StsAnswer>>,
-    calls: Rc<Turns>,
+    /// Accounts share them: an answer may wait for a policy host.
+    calls: Rc<FairTurns<String>>,
 }
 
 impl TlsPolicies {
@@ -54,25 +55,29 @@ impl TlsPolicies {
 }
 
 impl PerCore {
-    /// What a domain says by MTA-STS about connections to its mail hosts. The domain is that of the recipient, not what it is an alias of
+    /// What a domain says by MTA-STS about connections to its mail hosts, for an account's mail. The domain is that of the recipient, not what it is an alias of
     /// (RFC 8461 3.4).
-    pub async fn sts(self: &Rc<Self>, domain: &Name) -> StsAnswer {
+    pub async fn sts(self: &Rc<Self>, domain: &Name, account: &str) -> StsAnswer {
         let policies = &self.tls_policies;
         let near = policies.near.borrow().get(domain).cloned();
         match near {
             Some((answer, until)) if monotonic() < until => answer,
-            _ => self.ask_sts(domain, Purpose::Use).await,
+            _ => self.ask_sts(domain, account, Purpose::Use).await,
         }
     }
 
     /// The same, and its record is looked at again whatever is known: RFC 8461 5.1 has this done before mail is failed for good because of a
     /// policy.
-    pub async fn sts_anew(self: &Rc<Self>, domain: &Name) -> StsAnswer {
-        self.ask_sts(domain, Purpose::Anew).await
+    pub async fn sts_anew(self: &Rc<Self>, domain: &Name, account: &str) -> StsAnswer {
+        self.ask_sts(domain, account, Purpose::Anew).await
     }
 
     /// What a connection to a mail host must hold to, or why the host must not be used now.
-    pub async fn requirement(self: &Rc<Self>, target: &Target) -> Result<Requirement, Refusal> {
+    pub async fn requirement(
+        self: &Rc<Self>,
+        target: &Target,
+        account: &str,
+    ) -> Result<Requirement, Refusal> {
         let looks_for_tlsa = target.way_is_authentic && self.live().settings.server.tls_policy.dane;
         let tlsa = async {
             match looks_for_tlsa {
@@ -81,7 +86,7 @@ impl PerCore {
             }
         };
         // Where there are TLSA records the policy is for reports alone, and is looked for all the same.
-        let (tlsa, sts) = future::zip(tlsa, self.sts(&target.domain)).await;
+        let (tlsa, sts) = future::zip(tlsa, self.sts(&target.domain, account)).await;
         let decided = decide(target, &tlsa, &sts);
         let word = match &decided {
             Ok(requirement) => requirement.ground.as_str(),
@@ -96,7 +101,7 @@ impl PerCore {
     pub(crate) async fn tls_demands(self: &Rc<Self>, domain: &Name) -> Demands {
         let live = self.live();
         let settings = &live.settings.server.tls_policy;
-        let found = demands(&self.resolver, settings, domain, self.sts(domain));
+        let found = demands(&self.resolver, settings, domain, self.sts(domain, ""));
         let found = rt::timeout(SHOWN_LIMIT, found).await;
         found.unwrap_or_else(|_| Demands {
             result: "error",
@@ -105,22 +110,23 @@ impl PerCore {
         })
     }
 
-    async fn ask_sts(self: &Rc<Self>, domain: &Name, purpose: Purpose) -> StsAnswer {
+    async fn ask_sts(self: &Rc<Self>, domain: &Name, account: &str, purpose: Purpose) -> StsAnswer {
         if !self.live().settings.server.tls_policy.mta_sts {
             return StsAnswer::None(None);
         }
         let policies = &self.tls_policies;
         let work = || {
-            let (core, domain) = (self.clone(), domain.clone());
+            let (core, domain, account) = (self.clone(), domain.clone(), account.to_owned());
             async move {
                 let most = core.live().settings.server.cores.lane_calls_max as usize / CALLS_SHARE;
-                let turn = core.tls_policies.calls.take(most);
+                let turn = core.tls_policies.calls.take(&account, most);
                 let Ok(_turn) = rt::timeout(core.call_limit(), turn).await else {
                     return StsAnswer::Wait(BUSY.into());
                 };
                 let owner = core.owner_of_shard(core.shard_of_domain(&domain));
                 let call = Call::Sts {
                     domain: domain.clone(),
+                    account: account.clone(),
                     anew: purpose == Purpose::Anew,
                 };
                 match core.call(owner, call).await {
@@ -149,15 +155,15 @@ impl PerCore {
     }
 
     /// Serves `Call::Sts`.
-    pub(crate) async fn own_sts(&self, domain: &Name, anew: bool) -> StsAnswer {
+    pub(crate) async fn own_sts(&self, domain: &Name, account: String, anew: bool) -> StsAnswer {
         let purpose = if anew { Purpose::Anew } else { Purpose::Use };
-        match self.sts_ways(self.shard_of_domain(domain)) {
+        match self.sts_ways(self.shard_of_domain(domain), account) {
             Some(ways) => self.tls_policies.owner.ask(ways, domain, purpose).await,
             None => StsAnswer::Wait("this core does not own the domain".into()),
         }
     }
 
-    fn sts_ways(&self, shard: u16) -> Option<Ways> {
+    fn sts_ways(&self, shard: u16, account: String) -> Option<Ways> {
         let live = self.live();
         Some(Ways {
             resolver: self.resolver.clone(),
@@ -165,6 +171,7 @@ impl PerCore {
             settings: live.settings.server.tls_policy.clone(),
             shard: self.shards.iter().find(|s| s.id().0 == shard)?.clone(),
             now: wall_clock,
+            account,
         })
     }
 
@@ -175,7 +182,10 @@ impl PerCore {
             loop {
                 for shard in &core.shards {
                     let id = shard.id();
-                    let ways = || core.sts_ways(id.0).expect("a shard of this core");
+                    let ways = || {
+                        core.sts_ways(id.0, String::new())
+                            .expect("a shard of this core")
+                    };
                     if let Err(error) = core.tls_policies.owner.sweep(ways).await {
                         tracing::warn!(shard = %id, %error, "policies of MTA-STS are not refreshed for now");
                     }

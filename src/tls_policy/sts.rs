@@ -12,7 +12,7 @@ use dns::{Lookup, Name};
 use mta_sts::{Entry, FetchError, Mode, Policy, Problem, Record, RecordError, Step, record_name};
 use rustls::RootCertStore;
 use serde::Serialize;
-use shards::rt::{self, Turns};
+use shards::rt::{self, FairTurns, Turns};
 use shards::storage::Shard;
 
 use super::fetch::Way;
@@ -58,6 +58,8 @@ pub struct Ways {
     pub shard: Rc<Shard>,
     /// Seconds since 1970.
     pub now: fn() -> i64,
+    /// For whose mail; empty: nobody's.
+    pub account: String,
 }
 
 /// What is known of the domains of one core.
@@ -70,7 +72,8 @@ struct Inner {
     /// Octets of `known`, about.
     known_bytes: Cell<usize>,
     flights: Rc<Flights<StsAnswer>>,
-    fetches: Rc<Turns>,
+    /// Accounts share them, so that hosts that say nothing hold up only the mail for them.
+    fetches: Rc<FairTurns<String>>,
     refreshes: Rc<Turns>,
     /// Rows by shard, as far as they were counted.
     stored: RefCell<HashMap<u16, u64>>,
@@ -206,7 +209,7 @@ impl StsOwner {
         let _turn = self
             .0
             .fetches
-            .take(ways.settings.fetches_per_core_max as usize)
+            .take(&ways.account, ways.settings.fetches_per_core_max as usize)
             .await;
         let begun = Instant::now();
         let fetched = way(ways).fetch(domain).await;
@@ -295,8 +298,9 @@ impl StsOwner {
         known.insert(domain, new);
     }
 
-    fn refresh_later(&self, ways: Ways, domain: Name) {
+    fn refresh_later(&self, mut ways: Ways, domain: Name) {
         let owner = self.clone();
+        ways.account.clear();
         rt::spawn(&super::ROOM, async move {
             owner.ask(ways, &domain, Purpose::Refresh).await;
         });

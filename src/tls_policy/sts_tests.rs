@@ -59,6 +59,7 @@ fn ways(context: &Context, resolver: &Resolver, now: fn() -> i64) -> Ways {
         },
         shard: context.shards[0].clone(),
         now,
+        account: String::new(),
     }
 }
 
