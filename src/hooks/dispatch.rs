@@ -125,7 +125,7 @@ impl Dispatch {
                     }
                     let waits = line.count > 0 && endpoint.disabled.is_none();
                     if waits && !endpoint.removed {
-                        self.timers.borrow_mut().set(&key, line.from);
+                        self.timers.borrow_mut().set(&key, line.from.0);
                     }
                 }
             }

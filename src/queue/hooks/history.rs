@@ -73,7 +73,7 @@ pub async fn pending(
             continue;
         }
         let prefix = line_prefix(account, *id);
-        let first = [prefix.as_slice(), &time(line.from)].concat();
+        let first = line.first_key(account, *id);
         let from = match &after {
             Some(after) if *after >= first => [after.as_slice(), &[0]].concat(),
             _ => first,
@@ -314,7 +314,7 @@ pub async fn purge(
     };
     let line = book.lines.get(&endpoint.id).cloned().unwrap_or_default();
     let prefix = line_prefix(account, endpoint.id);
-    let from = [prefix.as_slice(), &time(line.from)].concat();
+    let from = line.first_key(account, endpoint.id);
     let found = shard.scan(prefix, from, SLICE).await?;
     let is_all = found.len() < SLICE;
     let (mut ended, mut first_left, mut last) = (0, None, None);
@@ -322,14 +322,14 @@ pub async fn purge(
         let Some((due, id)) = due_of(key) else {
             continue;
         };
-        last = Some(due);
+        last = Some((due, id));
         match hook_of(&writing, id).await? {
             Some(mut hook) if endpoint.removed || hook.created < before => {
                 give_up(&mut hook, "its endpoint was switched off", now);
                 book.retire(&mut writing, hook, kept, (false, None)).await?;
                 ended += 1;
             }
-            Some(_) => first_left = first_left.or(Some(due)),
+            Some(_) => first_left = first_left.or(Some((due, id))),
             None => writing.delete(key.clone()),
         }
     }

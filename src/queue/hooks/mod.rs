@@ -55,6 +55,7 @@ use std::ops::Deref;
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
+use shards::index::{IndexError, Row};
 use shards::storage::Shard;
 use webapi::hook::{HookEvent, HookEvents, Secret};
 
@@ -215,10 +216,44 @@ struct AccountRow {
 pub struct LineRow {
     /// How many.
     pub count: u64,
-    /// None is due before this, seconds since 1970.
-    pub from: i64,
+    /// None is due before this, seconds since 1970; and of those that are due then none has a lower number.
+    pub from: (i64, u64),
     /// Those of which a call is under way: after a stop they are due at once.
     pub under_way: Vec<u64>,
+}
+
+impl LineRow {
+    fn decode(bytes: &[u8]) -> Result<LineRow, StoreError> {
+        #[derive(Deserialize)]
+        struct First {
+            count: u64,
+            from: i64,
+            under_way: Vec<u64>,
+        }
+        if bytes.first() == Some(&LINE_VERSION) {
+            return rows::decode_version(LINE_VERSION, bytes, what);
+        }
+        let First {
+            count,
+            from,
+            under_way,
+        } = rows::decode(bytes, what)?;
+        Ok(LineRow {
+            count,
+            from: (from, 0),
+            under_way,
+        })
+    }
+
+    /// Where its first row lies. Erased rows of a busy line lie before it, and a scan would walk over them.
+    fn first_key(&self, account: &str, endpoint: u32) -> Vec<u8> {
+        due_key(account, endpoint, self.from.0, self.from.1)
+    }
+
+    /// A hook is due then.
+    fn comes(&mut self, due: i64, hook: u64) {
+        self.from = self.from.min((due, hook));
+    }
 }
 
 /// The small rows of an account while a change is made; those that are other in the end are written with it.
@@ -246,18 +281,21 @@ impl Book {
         let row = account_key(account);
         let (endpoints, lines) = (key_of(account, b'e'), key_of(account, b'f'));
         let found = shard.read(move |index| {
-            let row = index.get(&row)?;
-            let found = match row {
-                Some(_) => (
-                    index.scan(&endpoints, &endpoints, ENDPOINT_ROWS_MAX)?,
-                    index.scan(&lines, &lines, ENDPOINT_ROWS_MAX)?,
-                ),
-                None => Default::default(),
+            let Some(row) = index.get(&row)? else {
+                return Ok(None);
             };
-            Ok((row, found))
+            let endpoints = index.scan(&endpoints, &endpoints, ENDPOINT_ROWS_MAX)?;
+            // One by one: they change with each call, and a scan walks over all that they have been since fjall merged them.
+            let line = |(key, _): &Row| {
+                let id = key.last_chunk::<4>().copied().unwrap_or_default();
+                let row = index.get(&[lines.as_slice(), &id].concat())?;
+                Ok((u32::from_be_bytes(id), row))
+            };
+            let lines = endpoints.iter().map(line);
+            let lines = lines.collect::<Result<Vec<_>, IndexError>>()?;
+            Ok(Some((row, endpoints, lines)))
         });
-        let (row, (endpoints, lines)) = found.await?;
-        let Some(row) = row else {
+        let Some((row, endpoints, lines)) = found.await? else {
             return Ok(Seen(Book::default()));
         };
         let mut book = Book {
@@ -267,10 +305,9 @@ impl Book {
         for (_, row) in endpoints {
             book.endpoints.push(rows::decode(&row, what)?);
         }
-        for (key, row) in lines {
-            if let Some(endpoint) = key.last_chunk::<4>() {
-                let line = rows::decode(&row, what)?;
-                book.lines.insert(u32::from_be_bytes(*endpoint), line);
+        for (endpoint, row) in lines {
+            if let Some(row) = row {
+                book.lines.insert(endpoint, LineRow::decode(&row)?);
             }
         }
         Ok(Seen(book))
@@ -295,7 +332,10 @@ impl Book {
         }
         for (id, line) in &self.lines {
             if read.lines.get(id) != Some(line) {
-                writing.put(line_key(account, *id), rows::encode(line));
+                writing.put(
+                    line_key(account, *id),
+                    rows::encode_version(LINE_VERSION, line),
+                );
             }
         }
         for gone in read.lines.keys() {
@@ -339,10 +379,10 @@ impl Book {
         let due = due_key(account, hook.endpoint, hook.due, hook.id);
         writing.put(due, rows::encode(&()));
         let line = self.lines.entry(hook.endpoint).or_default();
-        line.from = match line.count {
-            0 => hook.due,
-            _ => line.from.min(hook.due),
-        };
+        match line.count {
+            0 => line.from = (hook.due, hook.id),
+            _ => line.comes(hook.due, hook.id),
+        }
         line.count += 1;
         self.row.pending += 1;
     }
@@ -356,7 +396,7 @@ impl Book {
         writing.put(due, rows::encode(&()));
         writing.put(hook_key(account, hook.id), rows::encode(hook));
         let line = self.lines.entry(hook.endpoint).or_default();
-        line.from = line.from.min(hook.due);
+        line.comes(hook.due, hook.id);
     }
 
     /// Takes a hook out of the line, and keeps it if the account keeps them.
@@ -565,6 +605,7 @@ pub const CONCURRENCY_MAX: u8 = 32;
 const ENDPOINT_ROWS_MAX: usize = 100;
 /// Octets of a payload from which on it is stored once. Shorter ones take less than the rows that say so.
 const SHARED_FROM: usize = 2 << 10;
+const LINE_VERSION: u8 = 2;
 /// Results that are kept of a hook.
 const RESULTS_MAX: usize = 24;
 /// Bits of a hook's number below the second in which it was made: so 2^53, from where on numbers of JSON have gaps, is reached in the year 2242.

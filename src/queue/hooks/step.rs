@@ -309,7 +309,7 @@ async fn claim(
         return Ok(());
     };
     let prefix = line_prefix(account, endpoint);
-    let from = [prefix.as_slice(), &super::time(line.from)].concat();
+    let from = line.first_key(account, endpoint);
     let limit = under_way.len() + front.wished + 1;
     let found = writing.scan_from(&prefix, from, limit).await?;
     let (mut first, mut next) = (None, Vec::new());
@@ -317,7 +317,7 @@ async fn claim(
         let Some((due, id)) = due_of(&key) else {
             continue;
         };
-        first.get_or_insert(due);
+        first.get_or_insert((due, id));
         if under_way.contains(&id) {
             continue;
         }
@@ -355,7 +355,7 @@ async fn claim(
         Some(first) => line.from = first,
         None => {
             *line = LineRow {
-                from: writing.now,
+                from: (writing.now, 0),
                 ..LineRow::default()
             }
         }

@@ -322,6 +322,42 @@ fn who_fails_for_long_is_switched_off_and_what_waits_goes_after_a_time() {
     store.close();
 }
 
+#[test]
+fn a_line_begins_with_its_first_hook() {
+    let earlier = rows::encode(&(5_u64, 77_i64, vec![1_u64, 2]));
+    let row = LineRow::decode(&earlier).unwrap();
+    assert_eq!(
+        (row.count, row.from, row.under_way),
+        (5, (77, 0), vec![1, 2])
+    );
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let shard = &context.shards[0];
+        let endpoint = endpoint_for(shard, HookEvents::FIRST).await;
+        for recipient in 1..=3 {
+            tell(shard, HookEvent::Delivered, recipient, 1_000).await;
+        }
+        let from = async || lines(shard, "anna").await.unwrap().remove(0).1.from;
+        let claim = async |finished, now| {
+            let step = next(shard, endpoint, finished, now).await;
+            step.claimed.map(|claimed| claimed.hook.id)
+        };
+        let first = claim(None, 1_000).await.unwrap();
+        let second = claim(Some((first, true)), 1_000).await.unwrap();
+        assert_eq!(from().await, (1_000, second));
+        // One with a lower number comes back in the second in which another one comes.
+        let third = claim(Some((second, false)), 1_001).await.unwrap();
+        tell(shard, HookEvent::Delivered, 4, 1_011).await;
+        let again = claim(Some((third, true)), 1_011).await;
+        assert_eq!(again, Some(second));
+        assert_eq!(from().await, (1_011, second));
+        let fourth = claim(Some((second, true)), 1_011).await.unwrap();
+        assert!(fourth > third);
+        assert_eq!(claim(Some((fourth, true)), 1_011).await, None);
+    });
+    store.close();
+}
+
 /// How many rows of a kind there are.
 async fn rows_of(shard: &Rc<Shard>, kind: u8) -> usize {
     let prefix = key_of("anna", kind);
