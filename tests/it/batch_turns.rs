@@ -1,5 +1,7 @@
 //! Accounts take turns where messages of batches are made: one that has many heavy ones holds up nobody else.
 
+use std::sync::{Arc, Mutex};
+
 use ringmail::calls::{AcceptedBatch, Answer, Call, ControlAnswer, ControlCall, SubmitBatch};
 use ringmail::calls::{BatchError, Submitted};
 use ringmail::queue::QueueId;
@@ -9,7 +11,7 @@ use webapi::batch::{BatchRecipient, BatchRequest};
 use webapi::template::Parts;
 
 use crate::outbound::{free_port, server};
-use crate::pools::patiently;
+use crate::patience::until;
 use crate::receiver::Receiver;
 use crate::server::TestServer;
 
@@ -65,19 +67,20 @@ fn cancel(server: &TestServer, account: &str, id: u64) -> Cancelled {
     }
 }
 
-/// Messages with this subject.
-fn messages(receiver: &Receiver, subject: &str) -> usize {
-    let field = format!("\r\nSubject: {subject}\r\n");
-    let heard = receiver.heard.lock().unwrap();
-    let all = heard.iter().flat_map(|h| &h.messages);
-    all.filter(|message| message.contains(&field)).count()
-}
-
 #[test]
 fn one_message_is_sent_beside_two_thousand_heavy_ones() {
     let directory = tempfile::tempdir().unwrap();
     let port = free_port();
-    let receiver = Receiver::start([127, 0, 0, 11], port, None, |_| None);
+    // Whose each message is, in their order.
+    let came: Arc<Mutex<Vec<&str>>> = Arc::default();
+    let heard = came.clone();
+    let _receiver = Receiver::start([127, 0, 0, 11], port, None, move |line| {
+        let whose = ["anna", "bert"].into_iter();
+        let is_it = |name: &&str| line.contains(&format!("\r\nSubject: {name}\r\n"));
+        heard.lock().unwrap().extend(whose.filter(is_it));
+        None
+    });
+    let count = || came.lock().unwrap().len();
     let connections = "connections_at_first = 150\nconnections_per_site_max = 150\n";
     let server = server(directory.path(), port, connections);
     // Nearly all that a message may take; twice that is too much.
@@ -86,12 +89,13 @@ fn one_message_is_sent_beside_two_thousand_heavy_ones() {
     assert!(submit(&server, "anna", &heavy(2 * HEAVY), one()).is_err());
     let many = (0..2_000).map(|at| format!("r{at}@{}.test", ["one", "two"][at % 2]));
     let batch = submit(&server, "anna", &heavy(HEAVY), many).unwrap();
-    patiently(|| messages(&receiver, "anna") > 0, String::new);
-    let before = messages(&receiver, "anna");
+    until(|| count() > 0);
+    let before = count();
     submit(&server, "bert", "{{ recipient.address }}", one()).unwrap();
-    patiently(|| messages(&receiver, "bert") > 0, String::new);
+    let place = || came.lock().unwrap().iter().position(|name| *name == "bert");
+    until(|| place().is_some());
     // It waited twice, while it was accepted and for its template, each time for one of the others. In one line it waited for as many as there are connections.
-    let meanwhile = messages(&receiver, "anna") - before;
+    let meanwhile = place().unwrap() - before;
     assert!(meanwhile < 75, "{meanwhile}");
     // A light one is not even ahead of them all.
     let cancelled = cancel(&server, "anna", batch.id);

@@ -3,7 +3,7 @@
 use ringmail::queue::rows::AttemptStage;
 
 use crate::outbound::{by_our_own, free_port, queue, server, submit};
-use crate::pools::patiently;
+use crate::patience::until;
 use crate::receiver::Receiver;
 use crate::smtp::numbers;
 
@@ -19,10 +19,6 @@ fn refusing(port: u16, code: &'static str) -> [Receiver; 3] {
     let start = |last, to| Receiver::start([127, 0, 0, last], port, None, says(to));
     // Of what comes behind DATA the receiver is shown a dot and the text.
     [(11, "MAIL"), (12, "."), (14, "RCPT")].map(|(last, to)| start(last, to))
-}
-
-fn until(done: impl FnMut() -> bool) {
-    patiently(done, || "it is not so yet".into());
 }
 
 fn count(receiver: &Receiver, verb: &str) -> usize {

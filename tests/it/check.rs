@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use crate::crash;
 use crate::filled::{self, ALL, PASSWORD, assert_checked, imap, on, shard_of, stop};
+use crate::patience::patiently;
 use crate::program::{Localserve, Ran, ringmail};
 
 fn deliver(server: &Localserve, recipients: &[&str]) -> std::io::Result<String> {
@@ -32,11 +32,10 @@ fn rows_of_deliveries_whose_entry_is_gone_are_named_and_removed_at_the_next_star
     assert!(stopped.out.contains(note), "{}", stopped.out);
     assert!(stopped.out.contains("nothing is wrong"), "{}", stopped.out);
     let server = Localserve::start(dir.path(), &["--accounts", "3"]);
-    let end = Instant::now() + Duration::from_secs(60);
-    while check(path, &[]).out.contains("note: ") {
-        assert!(Instant::now() < end, "{}", check(path, &[]).out);
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    patiently(
+        || !check(path, &[]).out.contains("note: "),
+        || check(path, &[]).out,
+    );
     // Others are told of as long as they are of use.
     assert!(deliver(&server, &["u1", "u2"]).unwrap().starts_with("250"));
     drop(server);
@@ -200,15 +199,8 @@ fn a_damaged_body_is_named_with_its_message_and_goes_with_it() {
             let said = imap(&server, "u1", PASSWORD, &commands);
             assert!(said[2].contains("t3 OK"), "{said:?}");
         }
-        let end = Instant::now() + Duration::from_secs(60);
-        while on(dir.path(), &["check", "--dir"]).code != 0 {
-            assert!(
-                Instant::now() < end,
-                "{}",
-                on(dir.path(), &["check", "--dir"]).out
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let check = || on(dir.path(), &["check", "--dir"]);
+        patiently(|| check().code == 0, || check().out);
         stop(server);
         assert_checked(dir.path());
         // Also after compaction had a go at what is left.

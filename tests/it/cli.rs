@@ -5,10 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::patience::PATIENCE;
 use crate::program::{Localserve, command, port_offset, ringmail, ringmail_with_input};
 
 #[test]
@@ -373,9 +373,7 @@ fn the_control_socket_speaks_json_lines() {
     let dir = tempfile::tempdir().unwrap();
     let server = Localserve::start(dir.path(), &["--accounts", "2"]);
     let mut stream = UnixStream::connect(server.dir.join("ctl")).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(20)))
-        .unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
     let mut next = || lines.next().unwrap().unwrap();
     stream.write_all(b"{\"command\":\"ping\"}\n").unwrap();
@@ -394,8 +392,7 @@ fn the_control_socket_speaks_json_lines() {
         .collect();
     let mut refused = String::new();
     let last = idle.last().unwrap();
-    last.set_read_timeout(Some(Duration::from_secs(20)))
-        .unwrap();
+    last.set_read_timeout(Some(PATIENCE)).unwrap();
     BufReader::new(last).read_line(&mut refused).unwrap();
     assert!(refused.contains("commands run already"), "{refused}");
     drop(idle);

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use ringmail::settings::Door;
 
+use crate::patience::{PATIENCE, patiently};
 use crate::server::TestServer;
 
 /// Not a test of its own: the child's side of the tests below.
@@ -115,7 +116,7 @@ fn send_until_broken(
     large: bool,
 ) -> std::io::Result<()> {
     let stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_nodelay(true)?;
     let mut talk = BufReader::new(stream);
     reply(&mut talk)?;
@@ -211,16 +212,12 @@ fn tokens_of(imap: SocketAddr, name: &str) -> HashMap<u64, u32> {
 
 fn verify(directory: &Path, accepted: &Accepted, how: &str) {
     let server = start(directory, "").expect("it starts after a crash");
-    let deadline = Instant::now() + Duration::from_secs(20);
     // Fan-out entries are delivered in the background after the start.
-    loop {
-        let wrong = wrong_tokens(server.imap, accepted);
-        if wrong.is_empty() {
-            break;
-        }
-        assert!(Instant::now() < deadline, "{how}: {}", wrong.join("; "));
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    let wrong = || wrong_tokens(server.imap, accepted);
+    patiently(
+        || wrong().is_empty(),
+        || format!("{how}: {}", wrong().join("; ")),
+    );
     server.kill();
 }
 

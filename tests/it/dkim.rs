@@ -14,9 +14,10 @@ use ringmail::settings::{DkimSelector, Door, SelectorName};
 use crate::crash::{command, reply};
 use crate::filled::imap;
 use crate::folder::Folder;
+use crate::patience::until;
 use crate::program::{Localserve, Ran};
 use crate::server::TestServer;
-use crate::smtp::{talk, wait_for};
+use crate::smtp::talk;
 
 const RSA: &str = include_str!("../../protocols/dkim/tests/keys/rsa2048.pem");
 
@@ -63,7 +64,7 @@ fn as_sent(stored: &str) -> &str {
 fn received(server: &Localserve) -> String {
     let look = |commands: &[&str]| imap(server, "ringmail", "ringmailringmail", commands);
     let mut found = String::new();
-    wait_for(|| {
+    until(|| {
         let said = look(&["EXAMINE INBOX", "FETCH 1:* BODY.PEEK[]"]);
         let Some((_, rest)) = said[1].split_once("BODY[] {") else {
             return false;
@@ -178,7 +179,7 @@ fn what_cannot_be_signed_is_put_off() {
             .contains("ringmail_dkim_failures_total 2\n")
     );
     let spool = dir.path().join("data/spool");
-    wait_for(|| std::fs::read_dir(&spool).unwrap().count() == 0);
+    until(|| std::fs::read_dir(&spool).unwrap().count() == 0);
 }
 
 /// Submits to one elsewhere and to dora, and reads what dora got; `mid` runs in the middle of the message.
@@ -210,7 +211,7 @@ fn stored_beside(
     if !said.starts_with("250") {
         return Err(said);
     }
-    wait_for(|| crate::smtp::numbers(server, "dora").0 == 1);
+    until(|| crate::smtp::numbers(server, "dora").0 == 1);
     let mut stream = server.connect(Door::Imap);
     talk(&mut stream, b"", "* OK");
     talk(
@@ -311,7 +312,7 @@ fn a_selector_that_comes_amid_a_large_message_puts_it_off() {
     let body = "words that fill a line\r\n".repeat(80_000);
     let spool = dir.path().join("data/spool");
     let said = stored_beside(&server, "anna@example.test", &body, || {
-        wait_for(|| std::fs::read_dir(&spool).unwrap().count() == 1);
+        until(|| std::fs::read_dir(&spool).unwrap().count() == 1);
         sign_with(&server, &[("a", &key)]);
     });
     let said = said.unwrap_err();

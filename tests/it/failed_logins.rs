@@ -1,13 +1,14 @@
 //! The log line of a failed login, which operators' tools match (docs/OPERATING.md).
 
-use std::io::{BufRead, BufReader, Write};
-use std::time::Duration;
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use ringmail::settings::{Door, PerNetwork};
 
+use crate::patience::{found, until};
 use crate::program::{Localserve, ringmail_with_input};
 use crate::server::TestServer;
-use crate::smtp::wait_for;
 use crate::tls::{Client, ClientCertificate, pem};
 
 fn say(port: u16, server: &Localserve, lines: &[&str]) {
@@ -44,14 +45,10 @@ fn each_failed_login_is_one_line_with_the_address_and_without_the_password() {
     // RFC 4616: nobody@localhost with "secret-three".
     let plain = "AUTH PLAIN AG5vYm9keUBsb2NhbGhvc3QAc2VjcmV0LXRocmVl\r\n";
     say(587, &server, &["EHLO client.example\r\n", plain]);
-    let mut text = String::new();
-    for _ in 0..100 {
-        text = std::fs::read_to_string(&log).unwrap();
-        if text.matches("login failed").count() == 3 {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let text = found(
+        || std::fs::read_to_string(&log).unwrap(),
+        |text| text.matches("login failed").count() == 3,
+    );
     let lines: Vec<&str> = text
         .lines()
         .filter_map(|l| Some(l.split_once("msg=\"login failed\" ")?.1))
@@ -88,7 +85,7 @@ fn a_login_refused_for_the_connections_certificate_is_a_line_too() {
     talk.say(plain, "535 5.7.8 the key of the TLS client certificate");
     let expected =
         "protocol=submission mechanism=PLAIN result=badcreds login=ringmail@localhost connection=";
-    wait_for(|| std::fs::read_to_string(&log).unwrap().contains(expected));
+    until(|| std::fs::read_to_string(&log).unwrap().contains(expected));
 }
 
 /// Logs in on so many connections at once; answers the last line of each.
@@ -102,6 +99,16 @@ fn at_once_as(
     count: usize,
     password: impl Fn(usize) -> String,
 ) -> Vec<String> {
+    let mut talks = connections(server, count);
+    for (number, talk) in talks.iter_mut().enumerate() {
+        let login = format!("a LOGIN {name} {}\r\n", password(number));
+        talk.get_mut().write_all(login.as_bytes()).unwrap();
+    }
+    talks.iter_mut().map(last).collect()
+}
+
+/// So many, greeted.
+fn connections(server: &TestServer, count: usize) -> Vec<BufReader<TcpStream>> {
     let mut talks: Vec<_> = (0..count)
         .map(|_| BufReader::new(server.connect(Door::Imap)))
         .collect();
@@ -109,19 +116,17 @@ fn at_once_as(
     for talk in &mut talks {
         talk.read_line(&mut line).unwrap();
     }
-    for (number, talk) in talks.iter_mut().enumerate() {
-        let login = format!("a LOGIN {name} {}\r\n", password(number));
-        talk.get_mut().write_all(login.as_bytes()).unwrap();
+    talks
+}
+
+/// The tagged response, or the end.
+fn last(talk: &mut BufReader<TcpStream>) -> String {
+    let mut line = String::new();
+    while !line.starts_with("a ") && !line.starts_with("* BYE") {
+        line.clear();
+        assert!(talk.read_line(&mut line).unwrap() > 0);
     }
-    let last = |talk: &mut BufReader<std::net::TcpStream>| {
-        let mut line = String::new();
-        while !line.starts_with("a ") && !line.starts_with("* BYE") {
-            line.clear();
-            assert!(talk.read_line(&mut line).unwrap() > 0);
-        }
-        line
-    };
-    talks.iter_mut().map(last).collect()
+    line
 }
 
 #[test]
@@ -150,7 +155,7 @@ fn a_connection_that_is_open_already_may_not_go_on_guessing() {
     server.server().reload(settings).unwrap();
     let mut imap = BufReader::new(server.connect(Door::Imap));
     let mut submission = BufReader::new(server.connect(Door::Submission));
-    let ask = |talk: &mut BufReader<std::net::TcpStream>, line: &str| {
+    let ask = |talk: &mut BufReader<TcpStream>, line: &str| {
         talk.get_mut().write_all(line.as_bytes()).unwrap();
         let mut answer = String::new();
         while !answer.lines().any(|l| {
@@ -169,8 +174,13 @@ fn a_connection_that_is_open_already_may_not_go_on_guessing() {
         );
         assert!(answer.contains("NO [AUTHENTICATIONFAILED]"), "{answer}");
     }
-    // What failed is counted by a call that nobody waits for.
-    std::thread::sleep(Duration::from_millis(300));
+    // What failed is counted by a call that nobody waits for. Then nobody comes in any more.
+    until(|| {
+        let mut greeting = String::new();
+        let mut talk = BufReader::new(server.connect(Door::Imap));
+        talk.read_line(&mut greeting).unwrap();
+        greeting.starts_with("* BYE")
+    });
     // RFC 4616: anna@example.test with anna-password, which is right.
     let right = "AUTH PLAIN AGFubmFAZXhhbXBsZS50ZXN0AGFubmEtcGFzc3dvcmQ=\r\n";
     let answer = ask(&mut submission, right);
@@ -270,18 +280,30 @@ fn refusals_wait_for_their_turn_and_right_passwords_do_not() {
     let mut settings = server.server().live().settings.clone();
     settings.server.limits.auth.refusals_per_second_max = 1;
     server.server().reload(settings).unwrap();
-    std::thread::scope(|scope| {
-        let started = std::time::Instant::now();
-        // More than may be said at once, on each of the cores.
-        let storm = scope.spawn(|| at_once(&server, 100, |n| format!("wrong{n}")));
-        while !storm.is_finished() && started.elapsed() < Duration::from_secs(1) {
-            let right = at_once(&server, 1, |_| "anna-password".into());
-            assert!(right[0].starts_with("a OK"), "{right:?}");
-        }
-        assert!(!storm.is_finished());
-        let wrong = storm.join().unwrap();
-        let failed = |l: &String| l.contains("[AUTHENTICATIONFAILED]");
-        assert!(wrong.iter().all(failed), "{wrong:?}");
-        assert!(started.elapsed() >= Duration::from_secs(4));
-    });
+    let started = Instant::now();
+    // More than may be said at once, on each of the cores; all are there when the right one comes.
+    let mut storm = connections(&server, 100);
+    let mut right = connections(&server, 1).remove(0);
+    let log_in = |talk: &mut BufReader<TcpStream>, password: &str| {
+        let login = format!("a LOGIN anna@example.test {password}\r\n");
+        talk.get_mut().write_all(login.as_bytes()).unwrap();
+    };
+    for (number, talk) in storm.iter_mut().enumerate() {
+        log_in(talk, &format!("wrong{number}"));
+    }
+    log_in(&mut right, "anna-password");
+    assert!(last(&mut right).starts_with("a OK"));
+    // Others, who were ahead of it, are waiting still.
+    let waits = |talk: &&BufReader<TcpStream>| {
+        let stream = talk.get_ref();
+        stream.set_nonblocking(true).unwrap();
+        let said = stream.peek(&mut [0]);
+        stream.set_nonblocking(false).unwrap();
+        said.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    };
+    assert!(storm.iter().filter(waits).count() > 0);
+    let wrong: Vec<String> = storm.iter_mut().map(last).collect();
+    let failed = |l: &String| l.contains("[AUTHENTICATIONFAILED]");
+    assert!(wrong.iter().all(failed), "{wrong:?}");
+    assert!(started.elapsed() >= Duration::from_secs(4));
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ringmail::settings::Door;
 
 use crate::crash::{self, start};
+use crate::patience::patiently;
 use crate::server::TestServer;
 
 fn deliver(smtp: SocketAddr, recipients: &[&str]) -> String {
@@ -95,25 +96,17 @@ fn a_failed_shard_holds_up_no_other_recipient_of_a_message() {
             "{answer}"
         );
     }
-    let end = std::time::Instant::now() + Duration::from_secs(20);
-    while count(server.imap, serving) == before {
-        assert!(
-            std::time::Instant::now() < end,
-            "the healthy recipient waits for the failed one"
-        );
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    patiently(
+        || count(server.imap, serving) > before,
+        || "the healthy recipient waits for the failed one".into(),
+    );
     server.kill();
     let server = start(directory.path(), "").unwrap();
-    let end = std::time::Instant::now() + Duration::from_secs(20);
     let all = count(server.imap, serving) - before;
-    while count(server.imap, failing) < all {
-        assert!(
-            std::time::Instant::now() < end,
-            "delivered after the restart"
-        );
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    patiently(
+        || count(server.imap, failing) >= all,
+        || "it is delivered after the restart".into(),
+    );
     server.kill();
 }
 

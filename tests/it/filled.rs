@@ -7,9 +7,9 @@ use std::net::TcpStream;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use crate::crash;
+use crate::patience::found;
 use crate::program::{Localserve, Ran, command, port_offset, ringmail, ringmail_with_input};
 
 pub const PASSWORD: &str = "ringmailringmail";
@@ -132,14 +132,11 @@ pub const FILLED: usize = (4 * 4 + 1) + 3 * 4 + 2;
 pub fn filled(dir: &Path) -> (Localserve, Picture) {
     let server = Localserve::start(dir, ALL);
     fill(&server);
-    let mut seen = picture(&server, |_| PASSWORD);
-    let end = Instant::now() + Duration::from_secs(60);
     // What is for several is answered for before all of them have it.
-    while seen.len() < FILLED {
-        assert!(Instant::now() < end, "{seen:?}");
-        std::thread::sleep(Duration::from_millis(20));
-        seen = picture(&server, |_| PASSWORD);
-    }
+    let seen = found(
+        || picture(&server, |_| PASSWORD),
+        |seen| seen.len() >= FILLED,
+    );
     assert_eq!(seen.len(), FILLED);
     let set = ["account", "password", "u2", "--dir", server.dir()];
     assert_eq!(ringmail_with_input(&set, "other-password\n").code, 0);
@@ -213,7 +210,8 @@ pub fn assert_refused(dir: &Path) {
 }
 
 pub fn stop(server: Localserve) {
-    assert_eq!(on(&server.dir, &["stop", "--dir"]).code, 0);
+    let stopped = on(&server.dir, &["stop", "--dir"]);
+    assert_eq!(stopped.code, 0, "{}", stopped.err);
     assert_eq!(server.ended(), 0);
 }
 

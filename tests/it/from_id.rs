@@ -11,8 +11,8 @@ use ringmail::queue::id::QueueId;
 use ringmail::settings::Door;
 
 use crate::crash::{command, reply};
-use crate::outbound::{free_port, messages, queue, reasons, server};
-use crate::pools::patiently;
+use crate::outbound::{free_port, messages, queue, reasons, server, until_sent};
+use crate::patience::patiently;
 use crate::receiver::Receiver;
 use crate::server::TestServer;
 
@@ -75,11 +75,6 @@ fn number(directory: &Path, mail_from: &str) -> Option<QueueId> {
     let (name, id) = localpart.split_once('+').unwrap();
     assert_eq!(name, "anna");
     FromIds::open(&directory.join("data")).unwrap().decode(id)
-}
-
-fn until_sent(server: &TestServer) {
-    let is_sent = || queue(server).is_empty();
-    patiently(is_sent, || format!("{:?}", reasons(server)));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use ringmail::settings::Door;
 
 use crate::program::Localserve;
-use crate::queue::inbox;
+use crate::queue::wait_for_inbox;
 use crate::server::TestServer;
 use crate::tls::{Client, certificate};
 
@@ -85,17 +85,7 @@ fn the_api_is_the_same() {
     let multipart = ["--http2", "--user", LOGIN, "-F", &request, "-F", &attached];
     let (last, said) = curl(port, "/webapi/v0/Send", &multipart);
     assert_eq!(last, "2 200", "{said}");
-    let expected = ["form", "json", "large"];
-    let mut found = Vec::new();
-    for _ in 0..500 {
-        found = inbox(&server);
-        found.sort_unstable();
-        if found == expected {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    assert_eq!(found, expected);
+    wait_for_inbox(&server, &["form", "json", "large"]);
     // And a response that is.
     let (last, said) = curl(port, "/webapi/v1/openapi.json", &["--http2"]);
     assert_eq!(last, "2 200");

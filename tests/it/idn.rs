@@ -6,10 +6,11 @@ use ringmail::settings::Door;
 
 use crate::crash::{command, reply};
 use crate::dns::mx;
-use crate::outbound::{free_port, queue, server_with};
+use crate::outbound::{free_port, queue, server_with, until_sent};
+use crate::patience::until;
 use crate::receiver::Receiver;
 use crate::server::TestServer;
-use crate::smtp::{numbers, wait_for};
+use crate::smtp::numbers;
 
 fn zone(name: &str, number: u8) -> Vec<Vec<u8>> {
     match (name, number) {
@@ -51,7 +52,7 @@ fn a_domain_alone_needs_no_smtputf8() {
         &["a@b\u{fc}cher.test", "b@b\u{fc}cher.test"],
         "two",
     );
-    wait_for(|| receiver.messages().len() == 2);
+    until(|| receiver.messages().len() == 2);
     for command in receiver.commands() {
         assert!(
             command.is_ascii() && !command.contains("SMTPUTF8"),
@@ -64,7 +65,7 @@ fn a_domain_alone_needs_no_smtputf8() {
         let header = message.split("\r\n\r\n").next().unwrap();
         assert!(header.is_ascii(), "{header}");
     }
-    wait_for(|| queue(&server).is_empty());
+    until_sent(&server);
 }
 
 #[test]
@@ -75,6 +76,6 @@ fn what_needs_it_is_given_up_and_no_more_than_that() {
     let server = server_with(directory.path(), port, "", zone);
     submit(&server, &["\u{fc}@b\u{fc}cher.test"], "localpart");
     submit(&server, &["a@b\u{fc}cher.test"], "Gr\u{fc}\u{df}e");
-    wait_for(|| numbers(&server, "anna").0 == 2 && queue(&server).is_empty());
+    until(|| numbers(&server, "anna").0 == 2 && queue(&server).is_empty());
     assert!(receiver.messages().is_empty());
 }

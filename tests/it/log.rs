@@ -2,11 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::folder::Folder;
+use crate::patience::found;
 use crate::program::Localserve;
 use crate::smtp::talk;
 use crate::tls::{Client, certificate};
@@ -24,24 +24,17 @@ rustls = "debug"
 
 /// The lines of the log, once one has this text and connection.
 fn lines_with(folder: &Folder, connection: &str, text: &str) -> Vec<Value> {
-    for _ in 0..500 {
+    let lines = || {
         let log = folder.log();
         // The last line may be half written.
         let whole = &log[..log.rfind('\n').map_or(0, |end| end + 1)];
-        let lines: Vec<Value> = (whole.lines())
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
-            .collect();
-        let of_connection = lines.into_iter().filter(|l| l["connection"] == connection);
-        let found: Vec<Value> = of_connection.collect();
-        if found
-            .iter()
-            .any(|l| l["msg"].as_str().unwrap().contains(text))
-        {
-            return found;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    panic!("no {text:?} of {connection} in {}", folder.log())
+        let lines = (whole.lines())
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")));
+        let of_connection = lines.filter(|l: &Value| l["connection"] == connection);
+        of_connection.collect::<Vec<Value>>()
+    };
+    let has_text = |line: &Value| line["msg"].as_str().unwrap().contains(text);
+    found(lines, |lines| lines.iter().any(has_text))
 }
 
 /// The connection's number at the end of an error reply.

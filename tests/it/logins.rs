@@ -346,7 +346,7 @@ fn what_is_stored_for_a_mechanism_goes_when_it_is_switched_off() {
     settings.server.limits.auth.cram_md5 = false;
     settings.server.limits.auth.scram_sha1 = false;
     server.server().reload(settings).unwrap();
-    crate::smtp::wait_for(|| {
+    crate::patience::until(|| {
         let after = keys(secrets(&server));
         after.sha256 == before.sha256 && after.sha1.is_none() && after.cram_md5.is_none()
     });
@@ -382,7 +382,7 @@ fn what_is_stored_for_a_mechanism_goes_when_it_is_switched_off() {
     let set = keys(secrets(&server));
     assert!(set.sha1.is_none() && set.cram_md5.is_some());
     switch(false);
-    crate::smtp::wait_for(|| keys(secrets(&server)).cram_md5.is_none());
+    crate::patience::until(|| keys(secrets(&server)).cram_md5.is_none());
 }
 
 /// The text of `/metrics`.
@@ -668,7 +668,7 @@ fn a_password_of_another_cost_is_hashed_anew_at_its_next_login() {
     assert!(is_refused(&log_in("wrong").1));
     let (mut link, line) = log_in("anna-password");
     assert!(is_ok(&line), "{line}");
-    crate::smtp::wait_for(|| stored().argon2id.contains(",t=1,"));
+    crate::patience::until(|| stored().argon2id.contains(",t=1,"));
     assert_eq!(stored().keys, before.keys);
     // The session goes on, and the password is still right.
     link.write("MAIL FROM:<anna@example.test>\r\n");

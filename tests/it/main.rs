@@ -33,6 +33,7 @@ mod oauth;
 mod operator;
 mod out_of_step;
 mod outbound;
+mod patience;
 mod policy_host;
 mod pools;
 mod program;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ringmail::queue::rows::State;
 
 use crate::outbound::{free_port, kick_all, queue, server, submit};
-use crate::pools::patiently;
+use crate::patience::patiently;
 use crate::receiver::Receiver;
 
 /// Says something else to the first command that begins so.

@@ -14,7 +14,8 @@ use ringmail::queue::warm_up::{State, WarmUpKey};
 use ringmail::settings::Door;
 use shards::CoreId;
 
-use crate::outbound::{free_port, queue, reasons, server, submit, submit_on};
+use crate::outbound::{free_port, queue, reasons, server, submit, submit_on, until_sent};
+use crate::patience::patiently;
 use crate::receiver::Receiver;
 use crate::server::TestServer;
 
@@ -35,16 +36,6 @@ fn from(receiver: &Receiver, last: u8) -> usize {
     let is_it = Some(IpAddr::from([127, 0, 0, last]));
     let of = heard.iter().filter(|h| h.peer == is_it);
     of.map(|h| h.messages.len()).sum()
-}
-
-pub fn patiently(mut done: impl FnMut() -> bool, state: impl Fn() -> String) {
-    for _ in 0..1200 {
-        if done() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!("waited a minute in vain: {}", state());
 }
 
 fn warm_ups(server: &TestServer) -> Vec<(WarmUpKey, State)> {
@@ -97,10 +88,7 @@ fn take_turns(settings: impl Fn(&str, &Path) -> String) {
     for n in 0..40 {
         assert!(submit(&server, &["a@one.test"], &format!("s{n}")).starts_with("250"));
     }
-    patiently(
-        || queue(&server).is_empty(),
-        || format!("{:?}", reasons(&server)),
-    );
+    until_sent(&server);
     let (often, seldom) = (from(&receiver, 41), from(&receiver, 42));
     assert_eq!(often + seldom, 40);
     // Each core takes turns of its own, and one may be in the middle of its own.
@@ -135,10 +123,7 @@ fn an_address_has_no_more_connections_than_it_may() {
     for n in 0..20 {
         assert!(submit(&server, &["a@one.test"], &format!("s{n}")).starts_with("250"));
     }
-    patiently(
-        || queue(&server).is_empty(),
-        || format!("{:?}", reasons(&server)),
-    );
+    until_sent(&server);
     assert_eq!(from(&receiver, 41), 20);
     assert_eq!(most.load(Ordering::SeqCst), 1);
 }
@@ -191,10 +176,7 @@ fn an_address_that_is_not_there_rests_and_the_others_carry_on() {
             || format!("{:?}", left_alone(&server)),
         );
         if others {
-            patiently(
-                || queue(&server).is_empty(),
-                || format!("{:?}", reasons(&server)),
-            );
+            until_sent(&server);
             assert_eq!(from(&receiver, 42), 10);
         } else {
             // They wait, and none was tried.
@@ -230,10 +212,7 @@ fn a_new_address_sends_what_it_may_and_the_others_the_rest() {
         let to = ["a@one.test", "b@two.test"][n % 2];
         assert!(submit(&server, &[to], &format!("s{n}")).starts_with("250"));
     }
-    patiently(
-        || queue(&server).is_empty(),
-        || format!("{:?}", reasons(&server)),
-    );
+    until_sent(&server);
     assert_eq!((from(&receiver, 41), from(&receiver, 42)), (2, 8));
     patiently(
         || matches!(&warm_ups(&server)[..], [(_, state)] if state.counts.accepted == 2),

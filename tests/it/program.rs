@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::channel;
-use std::time::Duration;
+
+use crate::patience::PATIENCE;
 
 /// A finished command.
 pub struct Ran {
@@ -113,7 +114,7 @@ impl Localserve {
         });
         let mut welcome = String::new();
         while !welcome.contains("Stop: ") {
-            match lines.recv_timeout(Duration::from_secs(60)) {
+            match lines.recv_timeout(PATIENCE) {
                 Ok(line) => welcome.push_str(&line),
                 Err(_) => {
                     let _ = child.kill();
@@ -137,9 +138,7 @@ impl Localserve {
     /// A connection to the port a standard one is moved to.
     pub fn connect(&self, standard_port: u16) -> TcpStream {
         let stream = TcpStream::connect(("127.0.0.1", standard_port + self.offset)).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
     }
 

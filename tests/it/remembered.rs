@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use crate::dns::mx;
 use crate::outbound::{free_port, queue, server_with, submit};
-use crate::pools::patiently;
+use crate::patience::patiently;
 use crate::receiver::Receiver;
 
 #[test]

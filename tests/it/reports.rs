@@ -3,7 +3,6 @@
 
 use std::io::{BufReader, Write};
 use std::net::TcpStream;
-use std::path::Path;
 use std::time::Duration;
 
 use ::dkim::{KeyRecord, SigningKey, Status};
@@ -14,9 +13,11 @@ use crate::crash::{command, reply};
 use crate::dkim::verified;
 use crate::filled::{assert_checked, imap, stop};
 use crate::folder::Folder;
+use crate::patience::until;
 use crate::program::{Localserve, ringmail};
+use crate::queue::{inbox, wait_for_inbox, wait_for_queue};
 use crate::server::TestServer;
-use crate::smtp::{numbers, talk, wait_for};
+use crate::smtp::{numbers, talk};
 use crate::stall::get;
 
 /// A message by port 25, or by submission as `ringmail`. Answers the reply to its end.
@@ -51,45 +52,6 @@ fn send(
 fn fetch(server: &Localserve, what: &str) -> String {
     let commands = ["EXAMINE INBOX", &format!("FETCH 1:* {what}")];
     imap(server, "ringmail", "ringmailringmail", &commands)[1].clone()
-}
-
-/// Subjects in the INBOX, sorted.
-fn inbox(server: &Localserve) -> Vec<String> {
-    let said = fetch(server, "BODY.PEEK[HEADER.FIELDS (SUBJECT)]");
-    let lines = said.lines().filter_map(|l| l.strip_prefix("Subject: "));
-    let mut subjects: Vec<String> = lines.map(|l| l.trim().to_string()).collect();
-    subjects.sort();
-    subjects
-}
-
-fn wait_for_inbox(server: &Localserve, expected: &[&str]) {
-    let mut found = Vec::new();
-    for _ in 0..500 {
-        found = inbox(server);
-        if found == expected {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert_eq!(found, expected);
-}
-
-fn queue(dir: &Path) -> Vec<Value> {
-    let ran = ringmail(&["queue", "list", "--json", "--dir", dir.to_str().unwrap()]);
-    assert_eq!(ran.code, 0, "{}", ran.err);
-    let lines = ran.out.lines();
-    lines.map(|l| serde_json::from_str(l).unwrap()).collect()
-}
-
-fn wait_for_queue(dir: &Path, done: impl Fn(&[Value]) -> bool) -> Vec<Value> {
-    for _ in 0..500 {
-        let found = queue(dir);
-        if done(&found) {
-            return found;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    panic!("{:?}", queue(dir));
 }
 
 fn has(report: &str, lines: &[&str]) {
@@ -321,10 +283,10 @@ fn the_quota_holds_for_those_who_want_to_hear() {
     let line = format!("{}\r\n", "z".repeat(98));
     let body = format!("Subject: large\r\n\r\n{}.\r\n", line.repeat(3_500));
     talk(&mut first, body.as_bytes(), "250 ");
-    wait_for(|| numbers(&server, "bert").0 == 1);
+    until(|| numbers(&server, "bert").0 == 1);
     talk(&mut second, body.as_bytes(), "250 ");
     let deferred = "ringmail_queue_attempts_total{result=\"deferred\"} 1\n";
-    wait_for(|| get(server.address(Door::Http), "/metrics").contains(deferred));
+    until(|| get(server.address(Door::Http), "/metrics").contains(deferred));
     assert_eq!(numbers(&server, "bert").0, 1);
 }
 
@@ -359,9 +321,9 @@ fn a_delay_is_told_to_who_wants_to_hear_of_it() {
     talk(&mut stream, b"DATA\r\n", "354 ");
     let message = b"From: anna@example.test\r\nSubject: late\r\n\r\nhello\r\n.\r\n";
     talk(&mut stream, message, "250 ");
-    wait_for(|| numbers(&server, "anna").0 == 1);
+    until(|| numbers(&server, "anna").0 == 1);
     let deferred = "ringmail_queue_attempts_total{result=\"deferred\"} 4\n";
-    wait_for(|| get(server.address(Door::Http), "/metrics").contains(deferred));
+    until(|| get(server.address(Door::Http), "/metrics").contains(deferred));
     let mut imap = server.connect(Door::Imap);
     talk(
         &mut imap,

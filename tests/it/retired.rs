@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::filled::{assert_checked, stop};
+use crate::patience::found;
 use crate::program::{Localserve, ringmail};
 use crate::queue::{FAILED, submit, wait_for_inbox, wait_for_queue};
 
@@ -30,18 +31,11 @@ fn retired(dir: &Path, arguments: &[&str]) -> Vec<(String, String)> {
 }
 
 fn wait_for_retired(dir: &Path, expected: &[(&str, &str)]) {
-    let is_so = || {
-        let found = retired(dir, &[]);
+    let is_so = |found: &Vec<(String, String)>| {
         let found = found.iter().map(|(a, r)| (a.as_str(), r.as_str()));
         found.eq(expected.iter().copied())
     };
-    for _ in 0..500 {
-        if is_so() {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    panic!("{:?}", retired(dir, &[]));
+    found(|| retired(dir, &[]), is_so);
 }
 
 #[test]

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use crate::filled::{
     ACCOUNTS, ALL, FILLED, PASSWORD, Picture, assert_all_there, assert_checked, assert_killed,
     assert_refused, deliver, filled, flip_in_journal, on, picture, set_password, shard_of, shards,
     stop,
 };
+use crate::patience::found;
 use crate::program::{Localserve, port_offset, ringmail};
 
 #[test]
@@ -202,15 +202,11 @@ fn a_missing_shard_is_named_and_made_anew_only_when_that_is_asked_for() {
     for n in 0..8 {
         deliver(&server, &ACCOUNTS, &format!("new {n}"), 1);
     }
-    let end = Instant::now() + Duration::from_secs(60);
     let new = || {
         let now = picture(&server, password);
         now.values().filter(|m| m.0.starts_with("new ")).count()
     };
-    while new() < 8 * ACCOUNTS.len() {
-        assert!(Instant::now() < end, "{}", new());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    found(new, |new| *new >= 8 * ACCOUNTS.len());
     stop(server);
     assert_checked(dir.path());
 }

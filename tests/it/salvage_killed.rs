@@ -5,13 +5,14 @@ use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::crash::{self, Running, start};
 use crate::filled::{
     ALL, FILLED, PASSWORD, answer, assert_all_there, assert_checked, assert_killed, filled,
     flip_in_journal, on, picture, set_password, shard_of, stop,
 };
+use crate::patience::patiently;
 use crate::program::Localserve;
 
 /// Every point a salvage passes. docs/STORAGE.md says what each leaves behind.
@@ -175,15 +176,10 @@ fn a_message_for_several_comes_to_each_once_wherever_its_delivery_stopped() {
             );
             let server = start(copy.path(), "").unwrap();
             let once = ["anna", "bert", "dora"].map(|name| (name, 1)).to_vec();
-            let end = Instant::now() + Duration::from_secs(60);
-            while tokens(server.imap) != once {
-                assert!(
-                    Instant::now() < end,
-                    "{point} {lost:?}: {:?}",
-                    tokens(server.imap)
-                );
-                std::thread::sleep(Duration::from_millis(20));
-            }
+            patiently(
+                || tokens(server.imap) == once,
+                || format!("{point} {lost:?}: {:?}", tokens(server.imap)),
+            );
             // A second copy would come at once.
             std::thread::sleep(Duration::from_millis(100));
             assert_eq!(tokens(server.imap), once, "{point} {lost:?}");

@@ -7,13 +7,14 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
 
 use ringmail::calls::{Answer, Call, ControlCall};
 use ringmail::login::Secrets;
 use ringmail::serve::Server;
 use ringmail::settings::load::read_text;
 use ringmail::settings::{Door, Shaping, Text, Texts, parse_and_check};
+
+use crate::patience::PATIENCE;
 
 /// A running server; stops when dropped.
 pub struct TestServer {
@@ -216,9 +217,7 @@ impl TestServer {
     /// A connection to a door.
     pub fn connect(&self, door: Door) -> TcpStream {
         let stream = TcpStream::connect(self.address(door)).expect("the server listens");
-        stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         stream
     }

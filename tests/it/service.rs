@@ -1,15 +1,16 @@
 //! The server as its surroundings see it: signals, systemd, health, metrics, the log, certificates that change.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::patience::{PATIENCE, found};
 use crate::program::{Localserve, command, port_offset, ringmail};
+use crate::smtp::talk;
 
 #[test]
 fn health_and_metrics() {
@@ -60,9 +61,7 @@ fn health_and_metrics() {
         stream
             .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             .unwrap();
-        let mut answer = [0; 512];
-        let read = stream.read(&mut answer).unwrap();
-        assert!(answer[..read].ends_with(b"alive\n"));
+        talk(&mut stream, b"", "\r\n\r\nalive\n");
     }
 }
 
@@ -83,14 +82,8 @@ fn signals_stop_and_reload() {
     )
     .unwrap();
     signal("-HUP");
-    let started = Instant::now();
-    while !ringmail(&["account", "list", "--dir", server.dir()])
-        .out
-        .contains("dora")
-    {
-        assert!(started.elapsed() < Duration::from_secs(20));
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let list = || ringmail(&["account", "list", "--dir", server.dir()]).out;
+    found(list, |list| list.contains("dora"));
     // Settings with a mistake change nothing.
     std::fs::write(dir.path().join("accounts/dora.toml"), "nonsense = 1\n").unwrap();
     let reload = ringmail(&["reload", "--dir", server.dir()]);
@@ -160,7 +153,7 @@ fn serve_tells_systemd_logs_json_and_rereads_certificates() {
         }
     });
     let told = |expected: &str| {
-        while states.recv_timeout(Duration::from_secs(30)).unwrap() != expected {}
+        while states.recv_timeout(PATIENCE).unwrap() != expected {}
     };
     let config = at("ringmail.toml");
     let config = config.to_str().unwrap();

@@ -14,7 +14,7 @@ use shards::CoreId;
 use crate::dns::{mx, serve_zone};
 use crate::folder::Folder;
 use crate::outbound::{submit, submit_on};
-use crate::pools::patiently;
+use crate::patience::{patiently, until};
 use crate::program::{Localserve, ringmail, ringmail_with_input};
 use crate::receiver::Receiver;
 use crate::server::TestServer;
@@ -32,17 +32,6 @@ fn zone(name: &str, number: u8) -> Vec<Vec<u8>> {
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.14:0").unwrap();
     listener.local_addr().unwrap().port()
-}
-
-/// Waits on a machine that has much to do.
-fn wait_for(mut done: impl FnMut() -> bool) {
-    for _ in 0..3_000 {
-        if done() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    panic!("waited a minute in vain");
 }
 
 fn server(directory: &Path, port: u16, rules: &str) -> TestServer {
@@ -142,14 +131,14 @@ fn a_reply_pauses_a_site_until_an_operator_resumes_it() {
     let server = server(directory.path(), port, rules);
     assert!(submit(&server, &["first@one.test"], "first").starts_with("250"));
     // What was refused with it waits too.
-    wait_for(|| waiting(&server).iter().any(|(_, row, _)| row.attempts == 1));
-    wait_for(|| site(&server).is_some_and(|site| site.pause.is_some()));
+    until(|| waiting(&server).iter().any(|(_, row, _)| row.attempts == 1));
+    until(|| site(&server).is_some_and(|site| site.pause.is_some()));
     let refused = receiver.connections();
     for n in 0..4 {
         assert!(submit(&server, &["later@two.test"], &format!("s{n}")).starts_with("250"));
     }
     let reason = "the site is paused by a rule: 550 5.7.99 much too fast";
-    wait_for(|| {
+    until(|| {
         let all = waiting(&server);
         let paused = all.iter().filter(|(_, _, why)| why.starts_with(reason));
         paused.count() == 4
@@ -169,14 +158,14 @@ fn a_reply_pauses_a_site_until_an_operator_resumes_it() {
     is_slow.store(false, Ordering::SeqCst);
     assert_eq!(change(&server, "other.test", SiteDeed::Resume), 0);
     assert_eq!(change(&server, "MX.shared.test", SiteDeed::Resume), 1);
-    wait_for(|| receiver.messages().len() == 4);
+    until(|| receiver.messages().len() == 4);
     let done = site(&server).unwrap().actions;
     assert!(
         done.iter()
             .any(|a| a.kind == Kind::Pause && a.ended.is_some())
     );
     // By hand, while nothing is on its way.
-    wait_for(|| waiting(&server).len() == 1);
+    until(|| waiting(&server).len() == 1);
     let deed = SiteDeed::Pause {
         length: Duration::from_secs(3600),
         why: "they move".into(),
@@ -184,13 +173,13 @@ fn a_reply_pauses_a_site_until_an_operator_resumes_it() {
     assert_eq!(change(&server, "mx.shared.test", deed), 1);
     assert!(submit(&server, &["paused@one.test"], "paused").starts_with("250"));
     let by_hand = "the site is paused by hand: they move";
-    let until = format!("{by_hand}; nothing goes there before ");
-    wait_for(|| {
+    let paused = format!("{by_hand}; nothing goes there before ");
+    until(|| {
         let all = waiting(&server);
-        all.iter().any(|(_, _, why)| why.starts_with(&until))
+        all.iter().any(|(_, _, why)| why.starts_with(&paused))
     });
     assert_eq!(change(&server, "mx.shared.test", SiteDeed::Resume), 1);
-    wait_for(|| receiver.messages().len() == 5);
+    until(|| receiver.messages().len() == 5);
 }
 
 #[test]
@@ -203,7 +192,7 @@ fn a_rate_is_kept_by_all_cores_together_and_says_so() {
     for n in 0..8 {
         assert!(submit(&server, &["a@one.test"], &format!("s{n}")).starts_with("250"));
     }
-    wait_for(|| {
+    until(|| {
         let all = waiting(&server);
         let limited = |(_, row, why): &&(String, RecipientRow, String)| {
             row.attempts == 0 && why == "10 messages per day to this site"
@@ -212,8 +201,8 @@ fn a_rate_is_kept_by_all_cores_together_and_says_so() {
     });
     // The one that a new site may be sent, which may be on its way still; the next is due in more
     // than two hours, and the other seven wait for it.
-    wait_for(|| receiver.messages().len() == 1);
-    wait_for(|| waiting(&server).len() == 7);
+    until(|| receiver.messages().len() == 1);
+    until(|| waiting(&server).len() == 7);
     assert_eq!(receiver.messages().len(), 1);
     assert!(site(&server).is_some_and(|site| site.rate.is_some()));
 }
@@ -228,9 +217,9 @@ fn a_rate_lets_through_what_it_says() {
     for n in 0..40 {
         assert!(submit(&server, &["a@one.test"], &format!("s{n}")).starts_with("250"));
     }
-    wait_for(|| receiver.messages().len() == 40);
+    until(|| receiver.messages().len() == 40);
     assert!(receiver.connections() >= 20, "{}", receiver.connections());
-    wait_for(|| waiting(&server).is_empty());
+    until(|| waiting(&server).is_empty());
 }
 
 /// The server counts a connection until it is closed.
@@ -255,7 +244,7 @@ fn the_next_connection_waits_until_the_one_before_is_closed() {
     for n in 0..3 {
         assert!(submit(&server, &["a@one.test"], &format!("s{n}")).starts_with("250"));
     }
-    wait_for(|| receiver.messages().len() == 3);
+    until(|| receiver.messages().len() == 3);
     let times = times.lock().unwrap().clone();
     let verbs: Vec<&str> = times.iter().map(|(verb, _)| verb.as_str()).collect();
     assert_eq!(verbs[..5], ["EHLO", "QUIT", "EHLO", "QUIT", "EHLO"]);
@@ -326,7 +315,7 @@ fn rules_decide_what_a_reply_comes_to_and_whether_tls_is_a_must() {
         let server = server(directory.path(), port, &rules);
         let to = ["fine@one.test", "gone@one.test", "later@one.test"];
         assert!(submit(&server, &to, "mixed").starts_with("250"));
-        wait_for(|| numbers(&server, "anna").0 == 1);
+        until(|| numbers(&server, "anna").0 == 1);
         let left = waiting(&server);
         let left: Vec<_> = left
             .iter()
@@ -340,7 +329,7 @@ fn rules_decide_what_a_reply_comes_to_and_whether_tls_is_a_must() {
     let other = tempfile::tempdir().unwrap();
     let server = server(other.path(), port, &rules);
     assert!(submit(&server, &["fine@one.test"], "tls").starts_with("250"));
-    wait_for(|| waiting(&server).iter().any(|(_, row, _)| row.attempts == 1));
+    until(|| waiting(&server).iter().any(|(_, row, _)| row.attempts == 1));
     let text = waiting(&server)[0].1.history[0].text.clone();
     assert!(text.contains("STARTTLS"), "{text}");
     assert_eq!(receiver.messages().len(), 1);
@@ -418,7 +407,7 @@ fn a_site_is_shown_and_resumed_by_commands() {
         submit_on(stream, &[to], "x")
     };
     assert!(submit("first@one.test").starts_with("250"));
-    wait_for(|| {
+    until(|| {
         folder
             .run(&["queue", "sites", "--paused"])
             .out
@@ -441,13 +430,13 @@ fn a_site_is_shown_and_resumed_by_commands() {
     is_slow.store(false, Ordering::SeqCst);
     let resumed = folder.run(&["queue", "sites", "resume", "mx.shared.test"]);
     assert_eq!(resumed.out, "1 site is resumed.\n", "{}", resumed.err);
-    wait_for(|| receiver.messages().len() == 1);
+    until(|| receiver.messages().len() == 1);
     let ended = folder.run(&["queue", "sites"]).out;
     assert!(ended.contains(", ended "), "{ended}");
     let paused = folder.run(&["queue", "sites", "pause", "mx.shared.test", "--for", "1h"]);
     assert_eq!(paused.out, "1 site is paused.\n", "{}", paused.err);
     // The log is written by a thread of its own.
-    wait_for(|| {
+    until(|| {
         let log = folder.log();
         log.contains("kind=reply-pause") && log.contains("kind=by-hand")
     });

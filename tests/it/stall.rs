@@ -9,6 +9,7 @@ use std::time::Duration;
 use ringmail::settings::Door;
 
 use crate::crash::{command, reply};
+use crate::patience::patiently;
 use crate::server::TestServer;
 
 /// Not a test of its own: the child's side of the test below.
@@ -46,17 +47,6 @@ fn in_memory(http: SocketAddr) -> usize {
         .lines()
         .find_map(|l| l.strip_prefix("ringmail_bodies_in_memory_bytes "));
     value.unwrap_or_else(|| panic!("{text}")).parse().unwrap()
-}
-
-/// As often as the limit of HTTP requests allows.
-fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-    for _ in 0..600 {
-        if done() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    panic!("waited a minute in vain: {what}");
 }
 
 const OCTETS: usize = 600_000;
@@ -126,7 +116,10 @@ impl Stalling {
             _directory: directory,
         };
         assert!(get(stalling.http, "/readyz").ends_with("ready\n"));
-        wait_for("nothing in memory yet", || in_memory(stalling.http) == 0);
+        patiently(
+            || in_memory(stalling.http) == 0,
+            || "nothing in memory yet".into(),
+        );
         stalling
     }
 
@@ -157,21 +150,23 @@ fn bodies_that_wait_for_the_disk_count_and_operators_are_told() {
     let mut talks = Vec::new();
     for number in 1..=5 {
         talks.push(begin(smtp));
-        wait_for("each is in memory or in a file", || {
-            in_memory(http) / (OCTETS - 1000) + in_files() >= number
-        });
+        patiently(
+            || in_memory(http) / (OCTETS - 1000) + in_files() >= number,
+            || "each is in memory or in a file".into(),
+        );
     }
     assert!(in_files() >= 1);
     let told = format!("\n{shard}: a write has been under way for ");
-    wait_for("/readyz", || get(http, "/readyz").contains(&told));
+    patiently(|| get(http, "/readyz").contains(&told), || "/readyz".into());
     std::fs::remove_file(hold).unwrap();
     for talk in &mut talks {
         let answer = reply(talk).unwrap();
         assert!(answer.starts_with("250"), "{answer}");
     }
-    wait_for("all is given back", || {
-        in_memory(http) == 0 && in_files() == 0
-    });
+    patiently(
+        || in_memory(http) == 0 && in_files() == 0,
+        || "all is given back".into(),
+    );
     assert!(get(http, "/readyz").ends_with("ready\n"));
 }
 
@@ -240,9 +235,10 @@ fn a_disk_that_takes_nothing_at_all_leaves_memory_bounded_and_loses_nothing() {
         }
     }
     assert!(accepted > 0);
-    wait_for("all is given back", || {
-        in_memory(server.http) == 0 && server.in_files() == 0
-    });
+    patiently(
+        || in_memory(server.http) == 0 && server.in_files() == 0,
+        || "all is given back".into(),
+    );
     // There is room again.
     assert!(try_to_begin(server.smtp).is_some());
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ringmail::settings::Door;
 
+use crate::patience::PATIENCE;
 use crate::server::TestServer;
 
 /// Reads until this is there, or the end.
@@ -55,9 +56,7 @@ fn a_login_waits_until_the_passwords_are_there() {
             matches!(early, Err(ErrorKind::WouldBlock | ErrorKind::Interrupted)),
             "{early:?}"
         );
-        stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
     }
     server.prepare();
     let answer = until(&mut imap, "a OK");

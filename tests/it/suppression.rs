@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::filled::{assert_checked, imap, stop};
+use crate::patience::found;
 use crate::program::{Localserve, ringmail};
 use crate::queue::{FAILED, inbox, submit, wait_for_inbox, wait_for_queue};
 
@@ -29,20 +30,11 @@ fn listed(dir: &std::path::Path) -> Vec<(String, bool, u64)> {
 }
 
 fn wait_for_list(dir: &std::path::Path, expected: &[(&str, bool, u64)]) {
-    let is_so = || {
-        let found = listed(dir);
-        found
-            .iter()
-            .map(|(a, s, f)| (a.as_str(), *s, *f))
-            .eq(expected.iter().copied())
+    let is_so = |found: &Vec<(String, bool, u64)>| {
+        let found = found.iter().map(|(a, s, f)| (a.as_str(), *s, *f));
+        found.eq(expected.iter().copied())
     };
-    for _ in 0..500 {
-        if is_so() {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    panic!("{:?}", listed(dir));
+    found(|| listed(dir), is_so);
 }
 
 fn accepted(server: &Localserve, recipients: &[&str]) {

@@ -481,7 +481,8 @@ fn connect_from(source: &str, to: std::net::SocketAddr) -> TcpStream {
     socket.bind(&source.into()).unwrap();
     socket.connect(&to.into()).unwrap();
     let stream: TcpStream = socket.into();
-    let limit = std::time::Duration::from_secs(20);
+    // Less than a handshake that rests has.
+    let limit = std::time::Duration::from_secs(40);
     stream.set_read_timeout(Some(limit)).unwrap();
     stream
 }

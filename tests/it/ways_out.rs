@@ -4,9 +4,9 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use crate::outbound::{free_port, queue, server, submit};
+use crate::outbound::{free_port, queue, server, submit, until_sent};
+use crate::patience::until;
 use crate::receiver::Receiver;
-use crate::smtp::wait_for;
 
 /// All mail takes this transport.
 fn way(fields: &str) -> String {
@@ -29,7 +29,7 @@ fn mail_leaves_from_the_address_that_is_named() {
     let fields = "source_addresses = [\"127.0.0.31\"]\nehlo_name = \"other.example.test\"";
     let server = server(directory.path(), port, &way(fields));
     assert!(submit(&server, &["a@one.test"], "x").starts_with("250"));
-    wait_for(|| receiver.messages().len() == 1);
+    until(|| receiver.messages().len() == 1);
     assert_eq!(peers(&receiver), [IpAddr::from([127, 0, 0, 31])]);
     let commands = receiver.commands();
     assert!(commands.contains(&"EHLO other.example.test".to_owned()));
@@ -56,7 +56,7 @@ fn mail_does_not_leave_from_another_address_than_those() {
         let fields = format!("source_addresses = [\"{address}\"]");
         let server = server(directory.path(), port, &way(&fields));
         assert!(submit(&server, &[to], "x").starts_with("250"));
-        wait_for(|| queue(&server)[0].1.attempts == 1);
+        until(|| queue(&server)[0].1.attempts == 1);
         assert_eq!(queue(&server)[0].1.history[0].text, words);
         assert_eq!(receiver.connections(), 0);
     }
@@ -170,7 +170,7 @@ fn a_proxy_connects_for_us() {
         }
         let server = server(directory.path(), port, &way(&fields));
         assert!(submit(&server, &["a@one.test"], "x").starts_with("250"));
-        wait_for(|| queue(&server).is_empty());
+        until_sent(&server);
         assert_eq!(receiver.messages().len(), 1);
         let asked = proxy.asked.lock().unwrap();
         // The address that our own resolver has found.
@@ -213,7 +213,7 @@ fn a_proxy_that_does_not_connect_is_the_reason() {
             &way(&format!("proxy = \"{address}\"")),
         );
         assert!(submit(&server, &["a@one.test"], "x").starts_with("250"));
-        wait_for(|| queue(&server)[0].1.attempts == 1);
+        until(|| queue(&server)[0].1.attempts == 1);
         let row = &queue(&server)[0].1;
         assert_eq!(row.history[0].text, words);
         assert_eq!(

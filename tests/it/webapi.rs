@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::filled::{imap, stop};
+use crate::patience::{found, patiently};
 use crate::program::Localserve;
 use crate::queue::{inbox, wait_for_inbox, wait_for_queue};
 
@@ -85,14 +86,10 @@ fn a_message_is_sent_and_its_copy_kept() {
         "EXAMINE Sent",
         "FETCH 1 (FLAGS BODY.PEEK[])",
     ];
-    let mut copied = imap(&server, "ringmail", "ringmailringmail", &commands);
-    for _ in 0..200 {
-        if copied[2].contains("1 EXISTS") {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        copied = imap(&server, "ringmail", "ringmailringmail", &commands);
-    }
+    let copied = found(
+        || imap(&server, "ringmail", "ringmailringmail", &commands),
+        |said| said[2].contains("1 EXISTS"),
+    );
     let (delivered, copy) = (&copied[1], &copied[3]);
     let message_id = said["MessageID"].as_str().unwrap();
     for message in [delivered, copy] {
@@ -309,16 +306,15 @@ fn what_was_answered_is_there_after_a_kill_and_what_was_not_at_most_once() {
         // It was committed at all of these points.
         wait_for_inbox(&server, &["kept"]);
         let commands = ["EXAMINE Sent"];
-        let mut tries = 0;
-        while !imap(&server, "ringmail", "ringmailringmail", &commands)[0].contains("* 1 EXISTS") {
-            tries += 1;
-            assert!(tries < 300, "{faults}: no copy");
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
+        let sent = || imap(&server, "ringmail", "ringmailringmail", &commands);
+        patiently(
+            || sent()[0].contains("* 1 EXISTS"),
+            || format!("{faults}: no copy"),
+        );
         // All that was left to do is done, and nothing came twice.
         wait_for_queue(dir.path(), <[Value]>::is_empty);
         assert_eq!(inbox(&server), ["kept"], "{faults}");
-        let sent = imap(&server, "ringmail", "ringmailringmail", &commands);
+        let sent = sent();
         assert!(sent[0].contains("* 1 EXISTS"), "{faults}: {}", sent[0]);
         stop(server);
     }
@@ -338,14 +334,9 @@ fn a_login_whose_client_goes_away_is_still_counted() {
     drop(stream);
     // Else it would count as under way for a minute, and others of its network would wait for it.
     let line = "ringmail_authentication_total{protocol=\"webapi\",mechanism=\"httpbasic\",result=\"ok\"} 1";
-    let is_there = || server.get("/metrics").2.lines().any(|l| l == line);
-    for _ in 0..500 {
-        if is_there() {
-            return stop(server);
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    panic!("{}", server.get("/metrics").2);
+    let metrics = || server.get("/metrics").2;
+    found(metrics, |text| text.lines().any(|l| l == line));
+    stop(server);
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use webapi::hook::{Secret, signatures};
 
 use crate::filled::stop;
+use crate::patience::found;
 use crate::program::Localserve;
 use crate::webapi_v1::{Said, ask, ask_by};
 use crate::webhooks::{Hears, Request};
@@ -24,16 +24,12 @@ fn send(server: &Localserve, subject: &str) {
 
 /// Waits until so many fit.
 fn deliveries(server: &Localserve, query: &str, count: usize) -> Vec<Value> {
-    for _ in 0..1500 {
+    let all = || {
         let said = ask(server, "GET", &format!("/deliveries?{query}"), &NONE);
         assert_eq!(said.status, 200, "{}", said.body);
-        let found = said.body["deliveries"].as_array().unwrap().clone();
-        if found.len() == count {
-            return found;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    panic!("there are never {count} of {query}");
+        said.body["deliveries"].as_array().unwrap().clone()
+    };
+    found(all, |all| all.len() == count)
 }
 
 fn is_signed_by(request: &Request, secrets: &[&str]) -> bool {
@@ -216,7 +212,8 @@ fn deliveries_are_listed_sent_again_and_given_up() {
     is_well.store(false, Ordering::SeqCst);
     send(&server, "two");
     hears.wait(3);
-    let two = deliveries(&server, "state=waiting", 1).remove(0);
+    let waiting = || deliveries(&server, "state=waiting", 1).remove(0);
+    let two = found(waiting, |two| two["attempts"] == 1);
     assert_eq!(two["subject"], "two");
     assert!(two["ended"].is_null() && two["next_attempt"].is_string());
     assert_eq!(ask(&server, "GET", "/webhooks/1", &NONE).body["waiting"], 1);

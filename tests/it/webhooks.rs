@@ -19,6 +19,7 @@ use webapi::hook::{HookEvent, HookEvents, Secret, signatures};
 
 use crate::filled::{assert_checked, stop};
 use crate::outbound;
+use crate::patience::{PATIENCE, found};
 use crate::program::{Localserve, ringmail};
 use crate::queue::{inbox, submit, wait_for_queue};
 use crate::server::TestServer;
@@ -161,11 +162,10 @@ impl Hears {
     /// Waits until so many came.
     pub fn wait(&self, count: usize) -> Vec<Request> {
         let got = self.got.0.lock().unwrap();
-        let limit = Duration::from_secs(60);
         let wait = self
             .got
             .1
-            .wait_timeout_while(got, limit, |got| got.len() < count);
+            .wait_timeout_while(got, PATIENCE, |got| got.len() < count);
         let got = wait.unwrap().0.clone();
         assert!(got.len() >= count, "{count} were to come: {got:?}");
         got
@@ -187,15 +187,7 @@ pub fn lines(dir: &Path, arguments: &[&str]) -> Vec<Value> {
 
 /// Waits until the history is as wanted.
 pub fn wait_for_history(dir: &Path, done: impl Fn(&[Value]) -> bool) -> Vec<Value> {
-    let mut found = Vec::new();
-    for _ in 0..1000 {
-        found = lines(dir, &["history", "ringmail"]);
-        if done(&found) {
-            return found;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    panic!("{found:?}");
+    found(|| lines(dir, &["history", "ringmail"]), |all| done(all))
 }
 
 pub fn add(dir: &Path, url: &str, more: &[&str]) -> Value {
@@ -305,16 +297,11 @@ fn a_silent_endpoint_keeps_nobody_waiting() {
     }
     // All that may be are under way: the others did not wait for their end. None is lost.
     assert_eq!(slow.wait(32).len(), 32);
-    let mut waiting = Vec::new();
-    for _ in 0..1000 {
-        // What the fast one has got is written a moment later.
-        waiting = lines(dir, &["queue", "ringmail"]);
-        if waiting.len() == EVENTS {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert_eq!(waiting.len(), EVENTS);
+    // What the fast one has got is written a moment later.
+    let waiting = found(
+        || lines(dir, &["queue", "ringmail"]),
+        |waiting| waiting.len() == EVENTS,
+    );
     let ids: Vec<String> = waiting.iter().map(|hook| hook["id"].to_string()).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     let canceled = webhook(dir, &[&["cancel", "ringmail"], ids.as_slice()].concat());
@@ -406,8 +393,7 @@ pub fn test(server: &TestServer, id: u32) -> HookResult {
 }
 
 pub fn history(server: &TestServer, count: usize) -> Vec<RetiredHook> {
-    let mut found = Vec::new();
-    for _ in 0..1500 {
+    let all = || {
         let filter = Box::new(HookFilter::default());
         let wanted = HookAsk::Retired {
             filter,
@@ -415,31 +401,25 @@ pub fn history(server: &TestServer, count: usize) -> Vec<RetiredHook> {
             limit: 500,
         };
         match ask(server, wanted) {
-            HookAnswer::Retired((all, _)) => found = all,
+            HookAnswer::Retired((all, _)) => all,
             other => panic!("{other:?}"),
         }
-        if found.len() == count {
-            return found;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    panic!("{found:?}");
+    };
+    found(all, |all| all.len() == count)
 }
 
 pub const OPEN: &str = "allow_networks = [\"127.0.0.0/8\"]\nkeep_webhooks_secs = \"1h\"\n";
 
 /// Waits until the first endpoint is off and its owner was told; why it is off, and how many hooks wait for it.
 pub fn switched_off(server: &TestServer) -> (String, u64) {
-    for _ in 0..1500 {
-        if let HookAnswer::List { endpoints, .. } = ask(server, HookAsk::List)
-            && let Some(why) = &endpoints[0].0.disabled
-            && endpoints[0].0.mail_owed.is_none()
-        {
-            return (why.clone(), endpoints[0].1);
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    panic!("it is not switched off, or its owner not told")
+    let first = || match ask(server, HookAsk::List) {
+        HookAnswer::List { mut endpoints, .. } => endpoints.remove(0),
+        other => panic!("{other:?}"),
+    };
+    let (endpoint, waiting) = found(first, |(endpoint, _)| {
+        endpoint.disabled.is_some() && endpoint.mail_owed.is_none()
+    });
+    (endpoint.disabled.unwrap(), waiting)
 }
 
 /// Messages that anna has.

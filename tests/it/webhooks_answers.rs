@@ -10,6 +10,7 @@ use webapi::hook::{HookEvent, HookEvents};
 
 use crate::crash;
 use crate::outbound;
+use crate::patience::found;
 use crate::server::TestServer;
 use crate::webhooks::{Hears, OPEN, ask, history, inbox_count, put, put_spec, switched_off};
 
@@ -34,7 +35,7 @@ fn an_endpoint_that_says_it_is_gone_is_switched_off_and_its_owner_told() {
 }
 
 fn waiting_hooks(server: &TestServer, attempts: u32) -> Vec<HookRow> {
-    for _ in 0..1500 {
+    let waiting = || {
         let wanted = HookAsk::Pending {
             filter: Box::new(HookFilter::default()),
             after: None,
@@ -43,13 +44,10 @@ fn waiting_hooks(server: &TestServer, attempts: u32) -> Vec<HookRow> {
         let HookAnswer::Pending((found, _), _) = ask(server, wanted) else {
             panic!("another answer")
         };
-        let is_done = |hook: &HookRow| hook.results.len() == attempts as usize;
-        if !found.is_empty() && found.iter().all(is_done) {
-            return found;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    panic!("nothing was tried {attempts} times")
+        found
+    };
+    let is_done = |hook: &HookRow| hook.results.len() == attempts as usize;
+    found(waiting, |all| !all.is_empty() && all.iter().all(is_done))
 }
 
 #[test]
