@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::time::Duration;
 
-use crate::program::{Ran, command, port_offset, ringmail};
+use crate::ports::Offset;
+use crate::program::{Ran, command, ringmail};
 
 /// Settings for example.test on a port of loopback.
 pub struct Folder {
@@ -12,13 +13,15 @@ pub struct Folder {
     pub config: String,
     /// The one of SMTP; the next is free too.
     pub port: u16,
+    _offset: Offset,
 }
 
 impl Folder {
     /// With this domains file, and further text of the static file; its last table is the listener. `{port}` there is the one beside SMTP's.
     pub fn new(domains: &str, more: &str) -> Folder {
         let dir = tempfile::tempdir().unwrap();
-        let port = port_offset();
+        let offset = Offset::new();
+        let port = offset.number;
         let text = format!(
             "data_dir = \"data\"\nhostname = \"mail.example.test\"\n[storage]\nsegment_size_bytes = \"4MiB\"\ndisk_reserve_bytes = \"1MiB\"\n\
              [[listener]]\nname = \"test\"\naddresses = [\"127.0.0.1\"]\nsmtp = {{ port = {port} }}\n{}",
@@ -31,6 +34,7 @@ impl Folder {
             config: config.to_str().unwrap().to_string(),
             dir,
             port,
+            _offset: offset,
         }
     }
 

@@ -1,8 +1,9 @@
 //! A proxy in front says who asks, where the settings say that there is one; and each response has its number.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 
+use crate::ports;
 use crate::server::TestServer;
 
 fn ask(port: u16, path: &str, fields: &str) -> (u16, String) {
@@ -18,11 +19,7 @@ fn ask(port: u16, path: &str, fields: &str) -> (u16, String) {
 #[test]
 fn limits_are_those_of_whom_the_proxy_names() {
     let directory = tempfile::tempdir().unwrap();
-    let port = TcpListener::bind(("127.0.0.1", 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = ports::port();
     let _server = TestServer::behind_a_proxy(directory.path(), port);
     let of = |client: &str| {
         ask(

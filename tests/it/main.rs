@@ -36,6 +36,7 @@ mod outbound;
 mod patience;
 mod policy_host;
 mod pools;
+mod ports;
 mod program;
 mod queue;
 mod queue_transport;

@@ -1,7 +1,7 @@
 //! Mail to other servers: by MX records, over connections that are used again, with what their answers come to.
 
 use std::io::{BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -22,11 +22,8 @@ use crate::server::TestServer;
 use crate::smtp::{numbers, talk};
 use crate::tls::certificate;
 
-/// A port of 127.0.0.1 that nobody has; receivers take it on other addresses.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
+/// A port that nobody has; receivers take it on their addresses.
+pub use crate::ports::port as free_port;
 
 /// `one.test`, `two.test`: mx.shared.test; `gone.test`: none; `null.test`; `closed.test`: nobody listens; `own.test`: ourselves.
 fn zone(name: &str, number: u8) -> Vec<Vec<u8>> {

@@ -1,13 +1,13 @@
 //! The program under test: started, asked, stopped.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::channel;
 
 use crate::patience::PATIENCE;
+use crate::ports::Offset;
 
 /// A finished command.
 pub struct Ran {
@@ -51,20 +51,12 @@ pub fn ringmail_with_input(arguments: &[&str], input: &str) -> Ran {
     child.wait_with_output().unwrap().into()
 }
 
-/// An offset of its own for each server of this process, so that tests run side by side. It is a free port itself, as is the next. All are
-/// below 32,768, where Linux begins to take the ports of clients.
+/// An offset of its own, for as long as this process lives.
 pub fn port_offset() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let base = (std::process::id() % 100) as u16 * 200;
-    loop {
-        // 27 divides no difference of two of these numbers: no port of one offset is one of another.
-        let next = base.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed).wrapping_mul(27));
-        let offset = 10_000 + next % 21_600;
-        let free = |more: &u16| TcpListener::bind(("127.0.0.1", offset + more)).is_ok();
-        if [0, 1, 25, 80, 143, 443, 465, 587, 993].iter().all(free) {
-            return offset;
-        }
-    }
+    let offset = Offset::new();
+    let number = offset.number;
+    std::mem::forget(offset);
+    number
 }
 
 /// A running `localserve`; killed when dropped.
@@ -72,6 +64,7 @@ pub struct Localserve {
     child: Child,
     pub dir: PathBuf,
     pub offset: u16,
+    _offset: Offset,
     /// What it printed when it was ready.
     pub welcome: String,
 }
@@ -93,8 +86,8 @@ impl Localserve {
     }
 
     fn with_log(dir: &Path, more: &[&str], log: Stdio, faults: &str) -> Localserve {
-        let offset = port_offset();
-        let offset_text = offset.to_string();
+        let offset = Offset::new();
+        let offset_text = offset.number.to_string();
         let mut arguments = vec!["localserve", "--dir", dir.to_str().unwrap()];
         arguments.extend(["--port-offset", &offset_text]);
         arguments.extend(more);
@@ -125,7 +118,8 @@ impl Localserve {
         Localserve {
             child,
             dir: dir.to_path_buf(),
-            offset,
+            offset: offset.number,
+            _offset: offset,
             welcome,
         }
     }

@@ -4,9 +4,8 @@
 //! alias `all@` (anna, bert; for everyone), `only@` (bert; for everyone), `team@` (anna, bert; for members); postmaster is anna. Passwords: `<name>-password`.
 //! Domain `off.test` is disabled.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicU16, Ordering};
 
 use ringmail::calls::{Answer, Call, ControlCall};
 use ringmail::login::Secrets;
@@ -15,6 +14,7 @@ use ringmail::settings::load::read_text;
 use ringmail::settings::{Door, Shaping, Text, Texts, parse_and_check};
 
 use crate::patience::PATIENCE;
+use crate::ports;
 
 /// A running server; stops when dropped.
 pub struct TestServer {
@@ -111,7 +111,7 @@ impl TestServer {
 
     /// The same; what is under way at its end has so long.
     pub fn with_https_and_grace(directory: &Path, extra: &str, grace: &str) -> TestServer {
-        let [https] = free_ports();
+        let [https] = ports();
         TestServer::with(&texts(
             directory,
             &Extra {
@@ -142,7 +142,7 @@ impl TestServer {
 
     /// The same under another name.
     pub fn with_tls_as(directory: &Path, hostname: &str) -> TestServer {
-        let [submissions, imaps] = free_ports();
+        let [submissions, imaps] = ports();
         let listener = format!(
             "submissions = {{ port = {submissions} }}\nimaps = {{ port = {imaps} }}\n{TLS}"
         );
@@ -274,7 +274,7 @@ fn texts(directory: &Path, extra: &Extra<'_>) -> Texts {
         imap_limits,
         listener,
     } = extra;
-    let [smtp, submission, imap, http] = free_ports();
+    let [smtp, submission, imap, http] = ports();
     let static_text = format!(
         r#"
 data_dir = "data"
@@ -358,17 +358,6 @@ disabled = true
     }
 }
 
-/// Ports nobody uses now. Tests of one run get different ones, all below 32,768, where Linux begins to take the ports of clients.
-fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = (std::process::id() % 200) as u16 * 100;
-    std::array::from_fn(|_| {
-        loop {
-            let next = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
-            let port = 10_000 + next % 22_000;
-            if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-                return port;
-            }
-        }
-    })
+fn ports<const COUNT: usize>() -> [u16; COUNT] {
+    std::array::from_fn(|_| ports::port())
 }

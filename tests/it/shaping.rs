@@ -1,6 +1,6 @@
 //! Traffic shaping: rules by host and by reply, what is done about a site, and what operators see and undo of it.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use shards::CoreId;
 
 use crate::dns::{mx, serve_zone};
 use crate::folder::Folder;
-use crate::outbound::{submit, submit_on};
+use crate::outbound::{free_port, submit, submit_on};
 use crate::patience::{patiently, until};
 use crate::program::{Localserve, ringmail, ringmail_with_input};
 use crate::receiver::Receiver;
@@ -27,11 +27,6 @@ fn zone(name: &str, number: u8) -> Vec<Vec<u8>> {
         ("mx.shared.test.", 1) => vec![vec![127, 0, 0, 14]],
         _ => vec![],
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.14:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 fn server(directory: &Path, port: u16, rules: &str) -> TestServer {
