@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::filled::stop;
-use crate::pools::patiently;
+use crate::patience::patiently;
 use crate::program::Localserve;
 use crate::webapi_v1::{ask, ask_with, by_password};
 
