@@ -5,9 +5,10 @@
 //! What the workers of an account wish written gathers on its desk (`desk.rs`) while a commit of the account is under way, and then is one commit.
 //!
 //! Calls of a core have a bound, those of an account a smaller one, and those to endpoints that fail have at most half of all together: so who is
-//! slow or silent takes no place from who answers. Places are given in the order of asking, and given back after each call.
+//! slow or silent takes no place from who answers. Of all of these an account may have as many as are free beside it, and whoever has least comes first
+//! (`rt::FairTurns`): some are left however many accounts have slow endpoints. Places are given back after each call.
 //!
-//! What a call says is read once it has its part of the core's memory for that, of which an account has a quarter, and endpoints that fail have half.
+//! What a call says is read once it has its part of the core's memory for that, which is shared in the same way; endpoints that fail have half of it.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -17,7 +18,7 @@ use std::time::Duration;
 use futures_lite::future::{or, poll_once};
 use hyper::body::Bytes;
 use shards::faults::point;
-use shards::rt::{self, Budget, Share, Turn, Turns};
+use shards::rt::{self, FairMemory, FairShare, FairTurn, FairTurns, Turn, Turns};
 use shards::shard_of;
 use shards::storage::Shard;
 
@@ -39,26 +40,14 @@ pub(super) struct Dispatch {
     /// When the next hook of an endpoint is due; not of those where a worker looks at that, or that have as many as they may.
     timers: RefCell<Timers>,
     lanes: RefCell<HashMap<Key, Lane>>,
-    calls: Rc<Turns>,
-    failing: Rc<Turns>,
-    memory: Rc<Budget>,
-    memory_of_failing: Rc<Budget>,
-    accounts: RefCell<HashMap<String, Bounds>>,
+    calls: Rc<FairTurns<String>>,
+    failing: Rc<FairTurns<String>>,
+    memory: Rc<FairMemory<String>>,
+    memory_of_failing: Rc<FairMemory<String>>,
+    /// The calls of each account.
+    accounts: RefCell<HashMap<String, Rc<Turns>>>,
     /// What is to be written of accounts, of each in one commit.
     pub(super) desks: Desks,
-}
-
-/// What an account has of the calls and of the memory.
-#[derive(Clone, Default)]
-struct Bounds {
-    calls: Rc<Turns>,
-    memory: Rc<Budget>,
-}
-
-impl Bounds {
-    fn are_used(&self) -> bool {
-        Rc::strong_count(&self.calls) > 1 || Rc::strong_count(&self.memory) > 1
-    }
 }
 
 /// An endpoint with workers.
@@ -70,10 +59,10 @@ struct Lane {
 }
 
 /// The right to make a call: of those to endpoints that fail, of the account's, of the core's.
-type Place = (Option<Turn>, Option<Turn>, Turn);
+type Place = (Option<FairTurn<String>>, Option<Turn>, FairTurn<String>);
 
-/// Room in memory: of the account's, of that of endpoints that fail, of the core's.
-type Memory = (Option<Share>, Option<Share>, Option<Share>);
+/// Room in memory: of that of endpoints that fail, of the core's.
+type Memory = (Option<FairShare<String>>, FairShare<String>);
 
 /// Begins to call the endpoints of this core's accounts.
 pub fn start(core: &Rc<PerCore>) {
@@ -209,14 +198,14 @@ impl Dispatch {
             )
         };
         let failing = match self.is_failing(key) {
-            true => Some(self.failing.take(most / 2).await),
+            true => Some(self.failing.take(&key.0, most / 2).await),
             false => None,
         };
         let of_account = match is_first {
             true => None,
-            false => Some(self.bounds(&key.0).calls.take(of_account).await),
+            false => Some(self.calls_of(&key.0).take(of_account).await),
         };
-        (failing, of_account, self.calls.take(most).await)
+        (failing, of_account, self.calls.take(&key.0, most).await)
     }
 
     /// Waits for room for what a call says. Whoever has it needs no more of it to come to his end.
@@ -227,16 +216,11 @@ impl Dispatch {
             settings.payload_memory_max_bytes.as_usize()
         };
         // Who asks for more than there is gets all of it, alone.
-        let take = async |budget: &Rc<Budget>, most: usize| {
-            let share = budget.take(octets.min(most), most);
-            share.await
-        };
-        let of_account = take(&self.bounds(&key.0).memory, most / ACCOUNTS_PART).await;
         let of_failing = match self.is_failing(key) {
-            true => take(&self.memory_of_failing, most / 2).await,
+            true => Some(self.memory_of_failing.take(&key.0, octets, most / 2).await),
             false => None,
         };
-        (of_account, of_failing, take(&self.memory, most).await)
+        (of_failing, self.memory.take(&key.0, octets, most).await)
     }
 
     fn is_failing(&self, key: &Key) -> bool {
@@ -244,10 +228,10 @@ impl Dispatch {
         conduct.is_failing(&key.0, key.1)
     }
 
-    fn bounds(&self, account: &str) -> Bounds {
+    fn calls_of(&self, account: &str) -> Rc<Turns> {
         let mut accounts = self.accounts.borrow_mut();
         if accounts.len() >= TURNS_MAX {
-            accounts.retain(|_, bounds| bounds.are_used());
+            accounts.retain(|_, calls| Rc::strong_count(calls) > 1);
         }
         accounts.entry(account.to_string()).or_default().clone()
     }
@@ -576,8 +560,6 @@ fn code(result: &HookResult) -> &'static str {
 const ACCOUNTS_AT_ONCE: usize = 100;
 /// Accounts whose turns are remembered, about.
 const TURNS_MAX: usize = 1_000;
-/// An account has so great a part of the memory.
-const ACCOUNTS_PART: usize = 4;
 /// Seconds until rows are looked at again that could not be read or written.
 const PAUSE_SECS: i64 = 10;
 /// Between two looks at the time.

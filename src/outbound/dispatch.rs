@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use futures_lite::future::or;
 use message::MessageDate;
-use shards::rt::{self, Turns};
+use shards::rt::{self, FairMemory, Turns};
 
 use super::crowded::Crowded;
 use super::destination::{Ended, Hop, find};
 use super::lookups::{Lookup, Lookups};
-use super::memory::Memory;
+
 use super::outcome::Outcome;
 use super::places::Places;
 use super::pool::Pools;
@@ -71,7 +71,7 @@ pub(super) struct Dispatch {
     /// How often in a row a line had to be left alone, though its site is there.
     strikes: RefCell<HashMap<Rc<str>, u32>>,
     /// Messages in memory while servers take them.
-    pub memory: Rc<Memory>,
+    pub memory: Rc<FairMemory<u32>>,
     /// Who has too many messages in line that are to be made.
     pub crowded: RefCell<Crowded>,
     /// Addresses of ours.

@@ -15,7 +15,6 @@ mod link;
 mod local;
 mod login;
 mod lookups;
-mod memory;
 mod notice;
 mod octets;
 mod outcome;

@@ -5,13 +5,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use shards::rt;
+use shards::rt::{self, FairShare};
 use shards::storage::StorageError;
 use smtp::client::Extensions;
 
 use super::carry::{NoContent, made};
 use super::dispatch::Dispatch;
-use super::memory::Held;
+
 use super::transaction::PIECE;
 use crate::queue::retry::Verdict;
 use crate::queue::{Content, Message, Phase, Work};
@@ -24,7 +24,7 @@ pub(super) struct Octets<'a> {
     recipients: Vec<u32>,
     /// How far the attempt is.
     pub phase: Phase,
-    kept: RefCell<Option<(Rc<Content>, Held)>>,
+    kept: RefCell<Option<(Rc<Content>, FairShare<u32>)>>,
 }
 
 impl<'a> Octets<'a> {
@@ -70,7 +70,7 @@ impl<'a> Octets<'a> {
         let account = core.queue.account(&row.account);
         self.phase
             .goes_on("waits for memory for the message, to send it to");
-        let held = self.dispatch.memory.take(account, octets, most);
+        let held = self.dispatch.memory.take(&account, octets, most);
         let Ok(held) = rt::timeout(PATIENCE, held).await else {
             let text = "this core has no memory for it now".to_owned();
             return Err(NoContent::Over(Verdict::Temporary, (4, 3, 1), text));

@@ -23,7 +23,7 @@ pub struct Webhooks {
     pub calls_per_core_max: u32,
     /// Those of one account among them.
     pub calls_per_account_max: u32,
-    /// Octets that calls of a core hold of what they say; an account has a quarter of it, and endpoints that fail half.
+    /// Octets that calls of a core hold of what they say; an account has as much as is left beside it at most, and endpoints that fail half.
     pub payload_memory_max_bytes: Bytes,
     /// Webhooks of an account that wait; what is more is not made.
     pub pending_per_account_max: u64,

@@ -1,104 +1,112 @@
-//! Octets of messages that a core has in memory while servers take them, and whose messages they are of. Called by `carry` and `transaction`, once a server
-//! is there for them. Not here: reading them (`carry`).
+//! Memory that tasks of one executor share among those they work for, so that nobody has all of it. Each takes some before it fills it. Not here:
+//! anything between cores, memory that all wait for in one line ([`super::Budget`]).
 //!
-//! As of connections (`places`), how much one account may have depends on how much is free, so that those who come find some: of large shares as
+//! As of [`super::Shares`], how much one may have depends on how much is free, so that those who come find some: of large shares as
 //! much as is free, alone half; of small ones seven times as much. Large and small ones have an eighth each for themselves, and wait in lines of their own, so neither
 //! holds up the other. Whoever has least comes first.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::hash::Hash;
 use std::rc::Rc;
 
 use futures_channel::oneshot;
 
-/// The memory of a core.
-#[derive(Default)]
-pub(super) struct Memory(RefCell<Line<oneshot::Sender<Held>>>);
+/// The memory.
+pub struct FairMemory<K: Clone + Ord + Hash>(RefCell<Senders<K>>);
+
+type Senders<K> = Line<K, oneshot::Sender<FairShare<K>>>;
 
 /// Some of it; dropped, others may have it.
-pub(super) struct Held {
-    memory: Rc<Memory>,
-    account: u32,
+pub struct FairShare<K: Clone + Ord + Hash> {
+    memory: Rc<FairMemory<K>>,
+    who: K,
     octets: usize,
 }
 
-impl Memory {
+impl<K: Clone + Ord + Hash> Default for FairMemory<K> {
+    fn default() -> Self {
+        FairMemory(RefCell::default())
+    }
+}
+
+impl<K: Clone + Ord + Hash> FairMemory<K> {
     /// Waits for so many octets of `most`; who wants more than there is gets all of it.
-    pub async fn take(self: &Rc<Self>, account: u32, octets: usize, most: usize) -> Held {
+    pub async fn take(self: &Rc<Self>, who: &K, octets: usize, most: usize) -> FairShare<K> {
         let octets = octets.min(most);
         let is_free = {
             let mut line = self.0.borrow_mut();
             line.most = most;
-            line.take(account, octets)
+            line.take(who, octets)
         };
         if is_free {
-            return self.held(account, octets);
+            return self.share(who.clone(), octets);
         }
         let (sender, receiver) = oneshot::channel();
-        self.0.borrow_mut().wait(account, octets, sender);
+        self.0.borrow_mut().wait(who, octets, sender);
         self.serve();
-        let held = receiver.await;
-        held.expect("a sender in the line is dropped only after it has sent, or was given up")
+        let share = receiver.await;
+        share.expect("a sender in the line is dropped only after it has sent, or was given up")
     }
 
     fn serve(self: &Rc<Self>) {
         loop {
             let next = self.0.borrow_mut().next();
-            let Some((account, octets, sender)) = next else {
+            let Some((who, octets, sender)) = next else {
                 return;
             };
             if sender.is_canceled() {
-                self.0.borrow_mut().give_back(account, octets);
+                self.0.borrow_mut().give_back(&who, octets);
                 continue;
             }
             // A waiter that ends before it looks drops what it was sent, and so hands it on.
-            drop(sender.send(self.held(account, octets)));
+            drop(sender.send(self.share(who, octets)));
         }
     }
 
-    fn held(self: &Rc<Self>, account: u32, octets: usize) -> Held {
+    fn share(self: &Rc<Self>, who: K, octets: usize) -> FairShare<K> {
         let memory = self.clone();
-        Held {
+        FairShare {
             memory,
-            account,
+            who,
             octets,
         }
     }
 }
 
-impl Drop for Held {
+impl<K: Clone + Ord + Hash> Drop for FairShare<K> {
     fn drop(&mut self) {
         let mut line = self.memory.0.borrow_mut();
-        line.give_back(self.account, self.octets);
+        line.give_back(&self.who, self.octets);
         drop(line);
         self.memory.serve();
     }
 }
 
 /// Who has how much, and who waits, with what. Pure.
-struct Line<T> {
+struct Line<K, T> {
     most: usize,
-    small: Class<T>,
-    large: Class<T>,
+    small: Class<K, T>,
+    large: Class<K, T>,
 }
 
-struct Class<T> {
+struct Class<K, T> {
     taken: usize,
-    accounts: HashMap<u32, Account<T>>,
+    parties: HashMap<K, Party<T>>,
     /// Those who wait: by what they have, then by how long they wait.
-    order: BTreeSet<(usize, u64, u32)>,
+    order: BTreeSet<(usize, u64, K)>,
     turn: u64,
-    /// Octets that an account may have for one that is free.
+    /// Octets that one may have for one that is free.
     times: usize,
 }
 
-struct Account<T> {
+struct Party<T> {
     held: usize,
     turn: u64,
     waiting: VecDeque<(usize, T)>,
 }
 
-impl<T> Default for Line<T> {
+impl<K: Clone + Ord + Hash, T> Default for Line<K, T> {
     fn default() -> Self {
         Line {
             most: 0,
@@ -108,8 +116,8 @@ impl<T> Default for Line<T> {
     }
 }
 
-impl<T> Line<T> {
-    fn class(&mut self, octets: usize) -> &mut Class<T> {
+impl<K: Clone + Ord + Hash, T> Line<K, T> {
+    fn class(&mut self, octets: usize) -> &mut Class<K, T> {
         match octets > SMALL_MAX {
             true => &mut self.large,
             false => &mut self.small,
@@ -117,22 +125,22 @@ impl<T> Line<T> {
     }
 
     /// Takes some at once, if nobody waits for it and it is there.
-    fn take(&mut self, account: u32, octets: usize) -> bool {
+    fn take(&mut self, who: &K, octets: usize) -> bool {
         let (most, taken) = (self.most, self.small.taken + self.large.taken);
         let class = self.class(octets);
-        let is_free = class.order.is_empty() && class.fits(account, octets, most, taken);
+        let is_free = class.order.is_empty() && class.fits(who, octets, most, taken);
         if is_free {
             class.taken += octets;
-            class.change(account, |known| known.held += octets);
+            class.change(who, |known| known.held += octets);
         }
         is_free
     }
 
-    fn wait(&mut self, account: u32, octets: usize, what: T) {
+    fn wait(&mut self, who: &K, octets: usize, what: T) {
         let class = self.class(octets);
         class.turn += 1;
         let turn = class.turn;
-        class.change(account, |known| {
+        class.change(who, |known| {
             if known.waiting.is_empty() {
                 known.turn = turn;
             }
@@ -141,51 +149,51 @@ impl<T> Line<T> {
     }
 
     /// Whoever is next takes what it waits for.
-    fn next(&mut self) -> Option<(u32, usize, T)> {
+    fn next(&mut self) -> Option<(K, usize, T)> {
         let taken = self.small.taken + self.large.taken;
         let small = self.small.next(self.most, taken);
         small.or_else(|| self.large.next(self.most, taken))
     }
 
-    fn give_back(&mut self, account: u32, octets: usize) {
+    fn give_back(&mut self, who: &K, octets: usize) {
         let class = self.class(octets);
         class.taken -= octets;
-        class.change(account, |known| known.held -= octets);
+        class.change(who, |known| known.held -= octets);
     }
 }
 
-impl<T> Class<T> {
-    fn new(times: usize) -> Class<T> {
+impl<K: Clone + Ord + Hash, T> Class<K, T> {
+    fn new(times: usize) -> Class<K, T> {
         Class {
             taken: 0,
-            accounts: HashMap::new(),
+            parties: HashMap::new(),
             order: BTreeSet::new(),
             turn: 0,
             times,
         }
     }
 
-    fn next(&mut self, most: usize, taken: usize) -> Option<(u32, usize, T)> {
-        let (_, _, account) = *self.order.first()?;
-        let (octets, _) = self.accounts.get(&account)?.waiting.front()?;
+    fn next(&mut self, most: usize, taken: usize) -> Option<(K, usize, T)> {
+        let who = self.order.first()?.2.clone();
+        let (octets, _) = self.parties.get(&who)?.waiting.front()?;
         let octets = *octets;
-        if !self.fits(account, octets, most, taken) {
+        if !self.fits(&who, octets, most, taken) {
             return None;
         }
         self.taken += octets;
         self.turn += 1;
         let turn = self.turn;
         let mut what = None;
-        self.change(account, |known| {
+        self.change(&who, |known| {
             known.held += octets;
             known.turn = turn;
             what = known.waiting.pop_front();
         });
-        what.map(|(octets, what)| (account, octets, what))
+        what.map(|(octets, what)| (who, octets, what))
     }
 
     /// `taken`: of both classes.
-    fn fits(&self, account: u32, octets: usize, most: usize, taken: usize) -> bool {
+    fn fits(&self, who: &K, octets: usize, most: usize, taken: usize) -> bool {
         if taken == 0 {
             // What was asked for before there was less.
             return true;
@@ -195,25 +203,25 @@ impl<T> Class<T> {
             return false;
         };
         let own = most - most / RESERVE;
-        let held = self.accounts.get(&account).map_or(0, |known| known.held);
+        let held = self.parties.get(who).map_or(0, |known| known.held);
         (self.taken == 0 || self.taken + octets <= own)
             && (held == 0 || held + octets <= self.times * left)
     }
 
-    fn change(&mut self, account: u32, change: impl FnOnce(&mut Account<T>)) {
-        let known = self.accounts.entry(account).or_insert_with(|| Account {
+    fn change(&mut self, who: &K, change: impl FnOnce(&mut Party<T>)) {
+        let known = self.parties.entry(who.clone()).or_insert_with(|| Party {
             held: 0,
             turn: 0,
             waiting: VecDeque::new(),
         });
         if !known.waiting.is_empty() {
-            self.order.remove(&(known.held, known.turn, account));
+            self.order.remove(&(known.held, known.turn, who.clone()));
         }
         change(known);
         if !known.waiting.is_empty() {
-            self.order.insert((known.held, known.turn, account));
+            self.order.insert((known.held, known.turn, who.clone()));
         } else if known.held == 0 {
-            self.accounts.remove(&account);
+            self.parties.remove(who);
         }
     }
 }
@@ -230,7 +238,7 @@ mod tests {
     const MIB: usize = 1 << 20;
     const SMALL: usize = 64 << 10;
 
-    fn line() -> Line<()> {
+    fn line() -> Line<u32, ()> {
         Line {
             most: 64 * MIB,
             ..Line::default()
@@ -238,7 +246,7 @@ mod tests {
     }
 
     /// Takes what there is; answers how many each account got of large and small shares.
-    fn serve(line: &mut Line<()>) -> Vec<(u32, bool, usize)> {
+    fn serve(line: &mut Line<u32, ()>) -> Vec<(u32, bool, usize)> {
         let mut got: Vec<(u32, bool, usize)> = Vec::new();
         while let Some((account, octets, ())) = line.next() {
             let is_large = octets > SMALL_MAX;
@@ -253,16 +261,16 @@ mod tests {
     #[test]
     fn large_messages_of_one_leave_memory_to_small_ones_and_to_others() {
         let mut line = line();
-        (0..100).for_each(|_| line.wait(1, MIB, ()));
+        (0..100).for_each(|_| line.wait(&1, MIB, ()));
         assert_eq!(serve(&mut line), [(1, true, 32)]);
         // His own small ones are not behind them.
-        (0..9).for_each(|_| line.wait(1, SMALL, ()));
+        (0..9).for_each(|_| line.wait(&1, SMALL, ()));
         assert_eq!(serve(&mut line), [(1, false, 9)]);
-        (0..9).for_each(|_| line.wait(2, MIB, ()));
+        (0..9).for_each(|_| line.wait(&2, MIB, ()));
         assert_eq!(serve(&mut line), [(2, true, 9)]);
         // What goes back goes to whoever has least.
-        line.give_back(1, MIB);
-        line.wait(3, MIB, ());
+        line.give_back(&1, MIB);
+        line.wait(&3, MIB, ());
         assert_eq!(serve(&mut line), [(3, true, 1)]);
     }
 
@@ -270,15 +278,15 @@ mod tests {
     fn neither_small_nor_large_ones_take_all() {
         let mut line = line();
         for account in 0..2_000 {
-            line.wait(account, SMALL, ());
+            line.wait(&account, SMALL, ());
         }
         let small: usize = serve(&mut line).iter().map(|got| got.2).sum();
         assert_eq!(small, 56 * MIB / SMALL);
         for account in 0..20 {
-            line.wait(account, MIB, ());
+            line.wait(&account, MIB, ());
         }
         assert_eq!(serve(&mut line).len(), 8);
-        line.give_back(0, SMALL);
+        line.give_back(&0, SMALL);
         assert_eq!(serve(&mut line).len(), 1);
     }
 
@@ -286,18 +294,18 @@ mod tests {
     fn what_is_more_than_there_is_gets_its_turn_alone_and_nothing_is_left() {
         let mut line = line();
         line.most = MIB;
-        assert!(line.take(1, 2 * MIB));
-        assert!(!line.take(1, SMALL));
-        line.wait(1, SMALL, ());
-        line.wait(2, MIB, ());
+        assert!(line.take(&1, 2 * MIB));
+        assert!(!line.take(&1, SMALL));
+        line.wait(&1, SMALL, ());
+        line.wait(&2, MIB, ());
         assert!(serve(&mut line).is_empty());
-        line.give_back(1, 2 * MIB);
+        line.give_back(&1, 2 * MIB);
         assert_eq!(serve(&mut line), [(1, false, 1)]);
-        line.give_back(1, SMALL);
+        line.give_back(&1, SMALL);
         assert_eq!(serve(&mut line), [(2, true, 1)]);
-        line.give_back(2, MIB);
+        line.give_back(&2, MIB);
         for class in [&line.small, &line.large] {
-            assert!(class.accounts.is_empty() && class.order.is_empty() && class.taken == 0);
+            assert!(class.parties.is_empty() && class.order.is_empty() && class.taken == 0);
         }
     }
 }
