@@ -451,6 +451,10 @@ impl PerCore {
                 self.queue.hooks.conduct.forget(name.as_str());
                 Ok(ControlAnswer::Found(found))
             }
+            ControlCall::AccountIsBack(name) => {
+                self.account_is_back(name).await?;
+                Ok(ControlAnswer::Done)
+            }
             ControlCall::FinishRemoval(name) => {
                 self.accounts.finish_removal(name.as_str()).await?;
                 Ok(ControlAnswer::Done)

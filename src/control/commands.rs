@@ -121,7 +121,19 @@ impl Control {
         let kept = self.server.reload(next)?;
         let restart =
             |field| format!("{field} changed; that takes effect when the server is started again");
-        let notes: Vec<String> = change.restart_needed.iter().map(restart).collect();
+        let mut notes: Vec<String> = change.restart_needed.iter().map(restart).collect();
+        // What was right for one that is gone is not right for the next of its name: open sessions, and passwords that were looked at.
+        for account in &change.accounts_removed {
+            let silent = self.server.end_sessions(*account);
+            if silent > 0 {
+                notes.push(format!("{silent} cores gave no answer: sessions of {account}, which is gone, may go on there until they end by themselves"));
+            }
+        }
+        for account in &change.accounts_added {
+            // One whose file was away: what it was to be told is still there.
+            let owner = self.server.owner_of(account.as_str());
+            let _ = self.ask(owner, ControlCall::AccountIsBack(*account));
+        }
         for word in kept.iter().chain(&notes) {
             tracing::warn!("reload: {word}");
         }

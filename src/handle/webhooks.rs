@@ -138,6 +138,22 @@ impl PerCore {
         Ok(told)
     }
 
+    /// Webhooks of an account whose file was away go on.
+    pub(super) async fn account_is_back(&self, account: AccountName) -> Result<(), StoreError> {
+        let shard = self.shard_of_account(account)?;
+        let name = account.as_str();
+        let turn = self.queue.hooks.turn(name).await;
+        hooks::resume(shard, &turn, self.wall_clock()).await?;
+        drop(turn);
+        for (endpoint, line) in hooks::lines(shard, name).await? {
+            if line.count > 0 || endpoint.removed {
+                self.queue.hooks.wake(name, endpoint.id);
+            }
+        }
+        self.queue.hooks.untold.came(name, 0);
+        Ok(())
+    }
+
     /// Whether webhooks tell of mail that comes for an account of this core, or that can't be known now: no mail waits for that.
     pub(super) async fn tells_incoming(&self, account: AccountName) -> bool {
         let (name, event) = (account.as_str(), HookEvent::Incoming);

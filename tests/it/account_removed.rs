@@ -1,12 +1,16 @@
 //! An account that is removed leaves nothing to whoever has its name next.
 
+use std::io::BufReader;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
+use crate::crash::{command, reply};
 use crate::filled::stop;
-use crate::program::{Localserve, Ran, ringmail};
-use crate::webapi_v1::{Said, ask_by};
+use crate::program::{Localserve, Ran, ringmail, ringmail_with_input};
+use crate::webapi_v1::{Said, ask_by, ask_with};
 
 const NONE: Value = Value::Null;
 
@@ -123,6 +127,39 @@ fn what_it_sent_goes_with_it_if_that_is_said_and_nobody_inherits_it() {
     assert_eq!(removed.code, 0, "{}", removed.err);
     anna.add();
     assert_eq!(anna.counts(), fresh);
+    stop(anna.server);
+}
+
+#[test]
+fn who_was_logged_in_is_nobody_to_the_next_of_the_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut anna = Anna::on(dir.path());
+    let dir = anna.server.dir().to_string();
+    let set = ["account", "password", "anna", "--dir", &dir];
+    assert_eq!(ringmail_with_input(&set, "the password before\n").code, 0);
+    let login = STANDARD.encode("anna@localhost:the password before");
+    let by_password = format!("Authorization: Basic {login}\r\n");
+    let ask =
+        |server: &Localserve| ask_with(server, ("GET", "/account"), &by_password, &NONE).status;
+    // It was looked at, and is known to be right.
+    assert_eq!((ask(&anna.server), ask(&anna.server)), (200, 200));
+    let mut talk = BufReader::new(anna.server.connect(587));
+    reply(&mut talk).unwrap();
+    let plain = STANDARD.encode("\0anna@localhost\0the password before");
+    for line in [
+        "EHLO client.example\r\n",
+        &format!("AUTH PLAIN {plain}\r\n"),
+    ] {
+        let said = command(&mut talk, line).unwrap();
+        assert!(said.starts_with('2'), "{line}{said}");
+    }
+    let removed = anna.run(&["account", "remove", "anna", "--drop-queued"]);
+    assert_eq!(removed.code, 0, "{}", removed.err);
+    anna.add();
+    assert_eq!(ask(&anna.server), 401);
+    // The session is ended, whatever it says.
+    let said = command(&mut talk, "MAIL FROM:<anna@localhost>\r\n");
+    assert!(!said.is_ok_and(|said| said.starts_with('2')));
     stop(anna.server);
 }
 
