@@ -127,7 +127,9 @@ pub fn warm_up() {
         .io_memory(64 << 10)
         .make()
     {
-        executor.run(glommio::timer::sleep(Duration::from_millis(1)));
+        executor.run(ticker::beside(glommio::timer::sleep(
+            Duration::from_millis(1),
+        )));
     }
 }
 

@@ -155,7 +155,9 @@ mod tests {
                 label_task("gone");
                 panic!("on purpose")
             });
-            sleep(Duration::from_millis(5)).await;
+            while ROOM.panics() == 0 {
+                sleep(Duration::from_millis(1)).await;
+            }
             assert_eq!(ROOM.panics(), 1);
             assert_eq!(label(), None);
         })
@@ -165,7 +167,7 @@ mod tests {
     #[test]
     fn each_task_has_its_own_label_whenever_it_runs() {
         let seen = Rc::new(RefCell::new(Vec::new()));
-        let told = seen.clone();
+        let (told, heard) = (seen.clone(), seen.clone());
         block_on(async move {
             for name in ["one", "two"] {
                 let seen = seen.clone();
@@ -178,12 +180,13 @@ mod tests {
                     }
                 });
             }
-            sleep(Duration::from_millis(5)).await;
+            while told.borrow().len() < 6 {
+                sleep(Duration::from_millis(1)).await;
+            }
             assert_eq!(label(), None);
         })
         .unwrap();
-        let seen = told.borrow();
-        assert_eq!(seen.len(), 6);
+        let seen = heard.borrow();
         assert!(
             seen.iter()
                 .all(|(name, label)| label.as_deref() == Some(name))

@@ -82,7 +82,9 @@ mod tests {
                     now.set(now.get() - 1);
                 });
             }
-            rt::sleep(Duration::from_millis(100)).await;
+            while order.borrow().len() < 10 || now.get() > 0 {
+                rt::sleep(Duration::from_millis(1)).await;
+            }
             assert_eq!(*order.borrow(), (0..10).collect::<Vec<_>>());
             assert_eq!((most.get(), turns.taken.get()), (2, 0));
         })
