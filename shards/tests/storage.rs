@@ -13,7 +13,7 @@ use std::time::Duration;
 use ringmail_shards::rt;
 use ringmail_shards::segments::{BodyId, list_segments};
 use ringmail_shards::storage::{Batch, ExternalWriter, NewBody, StorageError, StorageOptions};
-use support::{Key, Store, fill, findings, key, options, read, remove, survey, walk, write};
+use support::{Core0, Key, Store, fill, findings, key, options, read, remove, survey, walk, write};
 
 #[test]
 fn what_was_committed_is_there_after_reopening() {
@@ -40,6 +40,17 @@ fn what_was_committed_is_there_after_reopening() {
     store.close();
 }
 
+/// Its commit thread looks each second.
+async fn until_disk_low(core: &Core0, low: bool) {
+    let is_so = async {
+        while core.shards[0].status().disk_low != low {
+            rt::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let looked = rt::timeout(Duration::from_secs(60), is_so).await;
+    looked.expect("it looks at the disk");
+}
+
 #[test]
 fn below_the_reserve_bodies_are_refused_and_rows_are_not() {
     let dir = tempfile::tempdir().unwrap();
@@ -51,8 +62,7 @@ fn below_the_reserve_bodies_are_refused_and_rows_are_not() {
     let store = Store::open_with(dir.path(), &full, 1).unwrap();
     store.run(|core| async move {
         // The first look at the disk is the commit thread's first act.
-        rt::sleep(Duration::from_millis(100)).await;
-        assert!(core.shards[0].status().disk_low);
+        until_disk_low(&core, true).await;
         let refused = write(&core, key(0, 50)).await.err().unwrap();
         assert!(matches!(refused, StorageError::DiskFull), "{refused}");
         let row = core.shards[0]
@@ -110,13 +120,13 @@ fn a_full_disk_freed_again_takes_mail_again() {
         .unwrap();
     fs::write(&ballast, vec![1; (bytes - (4 << 20)) as usize]).unwrap();
     store.run(|core| async move {
-        rt::sleep(Duration::from_millis(1200)).await;
+        until_disk_low(&core, true).await;
         let refused = write(&core, key(0, 50)).await.err().unwrap();
         assert!(matches!(refused, StorageError::DiskFull), "{refused}");
     });
     fs::remove_file(&ballast).unwrap();
     store.run(|core| async move {
-        rt::sleep(Duration::from_millis(1200)).await;
+        until_disk_low(&core, false).await;
         write(&core, key(0, 50)).await.unwrap();
     });
     store.close();
