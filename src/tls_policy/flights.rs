@@ -67,6 +67,11 @@ impl<A: Clone + 'static> Flights<A> {
         flight
     }
 
+    /// How many are under way.
+    pub fn count(&self) -> usize {
+        self.0.borrow().len()
+    }
+
     /// Whether something is under way.
     pub fn has(&self, domain: &Name) -> bool {
         self.0.borrow().contains_key(domain)

@@ -72,6 +72,8 @@ struct Inner {
     /// Octets of `known`, about.
     known_bytes: Cell<usize>,
     flights: Rc<Flights<StsAnswer>>,
+    /// How many of them are for an account's mail.
+    of_account: RefCell<HashMap<String, usize>>,
     /// Accounts share them, so that hosts that say nothing hold up only the mail for them.
     fetches: Rc<FairTurns<String>>,
     refreshes: Rc<Turns>,
@@ -133,14 +135,28 @@ impl StsOwner {
                 .count("ringmail_mta_sts_remembered_total", NONE);
             return answer;
         }
+        let has_room = self.0.flights.has(domain) || self.has_room(&ways.account);
+        let most = if has_room { FLIGHTS_MAX } else { 0 };
         let work = || {
             let (owner, domain) = (self.clone(), domain.clone());
-            async move { owner.look(ways, domain, purpose).await }
+            let counted = Counted::new(self, &ways.account);
+            async move {
+                let answer = owner.look(ways, domain, purpose).await;
+                drop(counted);
+                answer
+            }
         };
-        let landed = self.0.flights.join(domain, FLIGHTS_MAX, work).await;
+        let landed = self.0.flights.join(domain, most, work).await;
         landed.unwrap_or_else(|| {
             StsAnswer::Wait("too many policies of MTA-STS are being looked for".into())
         })
+    }
+
+    /// Whether one more domain may be looked at for an account's mail: it may have as many as are left to others, alone half.
+    fn has_room(&self, account: &str) -> bool {
+        let free = FLIGHTS_MAX.saturating_sub(self.0.flights.count());
+        let own = self.0.of_account.borrow().get(account).copied();
+        own.unwrap_or(0) < free
     }
 
     fn at_hand(&self, domain: &Name, now_secs: u64) -> Option<StsAnswer> {
@@ -367,6 +383,30 @@ impl StsOwner {
     /// How long fetches took.
     pub fn durations(&self) -> &Durations {
         &self.0.durations
+    }
+}
+
+/// A domain that is looked at for an account's mail.
+struct Counted(StsOwner, String);
+
+impl Counted {
+    fn new(owner: &StsOwner, account: &str) -> Counted {
+        let mut counts = owner.0.of_account.borrow_mut();
+        *counts.entry(account.to_owned()).or_default() += 1;
+        drop(counts);
+        Counted(owner.clone(), account.to_owned())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut counts = self.0.0.of_account.borrow_mut();
+        if let Some(count) = counts.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.1);
+            }
+        }
     }
 }
 

@@ -24,6 +24,8 @@ fn resolver() -> Resolver {
             let end = 12 + query[12..].iter().position(|octet| *octet == 0).unwrap() + 5;
             let (number, data) = match query[end - 3] {
                 16 => (16, b"\x0fv=STSv1; id=v2;".to_vec()),
+                // Of those that begin so nobody is at home.
+                1 if query[12..end].windows(4).any(|w| w == b"free") => (1, vec![127, 0, 0, 2]),
                 1 => (1, vec![127, 0, 0, 1]),
                 _ => (0, Vec::new()),
             };
@@ -226,6 +228,59 @@ fn no_more_are_kept_than_may_be() {
         assert!(!removed.unwrap());
         keep("three.example").await;
         assert_eq!(names(&context).await, ["three.example", "two.example"]);
+    });
+    store.close();
+}
+
+#[test]
+fn policy_hosts_that_say_nothing_hold_up_no_other_accounts_mail() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        // It lets everybody in, and never says anything.
+        let tarpit = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = tarpit.local_addr().unwrap().port();
+        let resolver = resolver();
+        let with = |account: &str| {
+            let mut ways = ways(&context, &resolver, || START as i64);
+            ways.settings.mta_sts_port = port;
+            ways.settings.fetch_timeout_secs = Secs::new(3600);
+            ways.settings.fetches_per_core_max = 4;
+            ways.account = account.to_owned();
+            ways
+        };
+        let owner = StsOwner::default();
+        let begun = Rc::new(Cell::new(0));
+        for n in 0..FLIGHTS_MAX {
+            let (owner, ways, begun) = (owner.clone(), with("bulk"), begun.clone());
+            rt::spawn(&super::super::ROOM, async move {
+                let name = domain(&format!("d{n}.example"));
+                begun.set(begun.get() + 1);
+                let answer = owner.ask(ways, &name, Purpose::Use).await;
+                assert!(!matches!(answer, StsAnswer::Policy(..)), "{answer:?}");
+            });
+        }
+        while begun.get() < FLIGHTS_MAX {
+            rt::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        // Half of what may be looked at, and half of the fetches, are left to others.
+        let of_bulk = || owner.0.of_account.borrow().get("bulk").copied();
+        assert_eq!(owner.0.flights.count(), FLIGHTS_MAX / 2);
+        assert_eq!(of_bulk(), Some(FLIGHTS_MAX / 2));
+        let other = domain("free.example");
+        let asked = owner.ask(with("other"), &other, Purpose::Use);
+        let asked = rt::timeout(std::time::Duration::from_secs(120), asked).await;
+        assert!(matches!(asked, Ok(StsAnswer::None(Some(_)))), "{asked:?}");
+        assert_eq!((fetches(&owner), of_bulk()), (1, Some(FLIGHTS_MAX / 2)));
+        // All come to an end with the tarpit.
+        let ends = thread::spawn(move || {
+            tarpit.set_nonblocking(true).unwrap();
+            while let Ok(_peer) = tarpit.accept() {}
+        });
+        while owner.0.flights.count() > 0 {
+            rt::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        ends.join().unwrap();
+        assert!(owner.0.of_account.borrow().is_empty());
     });
     store.close();
 }
