@@ -296,7 +296,7 @@ pub(super) async fn will_do(
         (Some(old), Some(new)) => Arc::ptr_eq(old, new),
         _ => false,
     };
-    if !is_same {
+    if !is_same || !destination.takes_more(&link.host, link.made.elapsed()) {
         return false;
     }
     if link.tls.is_empty() && needs_tls(core, destination) {

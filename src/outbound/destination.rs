@@ -84,6 +84,15 @@ impl Destination {
         self.found.elapsed() < self.good_for
     }
 
+    /// Whether a connection to a host that has been there for so long takes one more message. RFC 5321 5.1 has the hosts tried in the order of their preference
+    /// for each message; a connection behind which the first ones may be there again spares that for a while, and no longer.
+    pub fn takes_more(&self, host: &str, age: Duration) -> bool {
+        let mut each = self.hosts.iter().zip(&self.preferences);
+        let found = each.find(|(known, _)| known.words() == host);
+        let is_first = found.is_none_or(|(_, own)| self.preferences.iter().all(|p| own <= p));
+        is_first || age < BEHIND_FOR
+    }
+
     /// Whether the settings still say so.
     pub fn is_in_force(&self, core: &PerCore) -> bool {
         let Some(name) = &self.transport else {
@@ -297,3 +306,50 @@ const GOOD_MIN: Duration = Duration::from_secs(60);
 const GOOD_MAX: Duration = Duration::from_secs(3600);
 /// Hosts that make the name of a site.
 const SITE_NAMES_MAX: usize = 20;
+/// How long a connection takes messages while hosts that come before its own may be there again.
+const BEHIND_FOR: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn destination(hosts: &[(&str, u16)]) -> Destination {
+        let name = |(host, _): &(&str, u16)| Host::Name(Name::parse(host).unwrap());
+        Destination {
+            site: "site".into(),
+            domain: None,
+            transport: None,
+            way: None,
+            hosts: hosts.iter().map(name).collect(),
+            preferences: hosts.iter().map(|(_, preference)| *preference).collect(),
+            authentic: false,
+            implicit: false,
+            expanded: None,
+            found: monotonic(),
+            good_for: GOOD_MIN,
+        }
+    }
+
+    #[test]
+    fn a_host_behind_others_takes_mail_for_a_while_and_those_before_it_always() {
+        let mail = destination(&[("a.example", 10), ("b.example", 10), ("c.example", 20)]);
+        let age = |secs: u64| Duration::from_secs(secs);
+        for first in ["a.example", "b.example"] {
+            assert!(mail.takes_more(first, age(86_400)), "{first}");
+        }
+        assert!(mail.takes_more("c.example", age(299)));
+        assert!(!mail.takes_more("c.example", age(300)));
+        // For another domain of its site it comes first.
+        let other = destination(&[("c.example", 10), ("a.example", 20), ("b.example", 20)]);
+        assert!(other.takes_more("c.example", age(86_400)));
+        assert!(!other.takes_more("a.example", age(86_400)));
+        // One host has no preference, and one that is not known here is another's to judge.
+        let mut alone = destination(&[("a.example", 0)]);
+        alone.preferences.clear();
+        for host in ["a.example", "x.example"] {
+            assert!(
+                alone.takes_more(host, age(86_400)) && mail.takes_more("x.example", age(86_400))
+            );
+        }
+    }
+}

@@ -16,6 +16,7 @@ use smtp::client::{Event, Session};
 
 use super::start::Opened;
 use crate::client_tls::Files;
+use crate::percore::monotonic;
 use crate::settings::Outbound;
 
 /// A connection that has said EHLO.
@@ -40,6 +41,8 @@ pub(super) struct Link {
     pub verdict: Option<(Verdict, String)>,
     /// For which lines, and for messages that ask for what, it was found to do, and when.
     pub cleared: Vec<(Rc<str>, Option<bool>, Instant)>,
+    /// Since when it is there.
+    pub made: Instant,
     /// What the server called itself.
     pub helo: String,
     /// The transport it was made for, as it was then.
@@ -124,6 +127,7 @@ impl Link {
             tls: "",
             verdict: None,
             cleared: Vec::new(),
+            made: monotonic(),
             helo: String::new(),
             way: None,
             is_smarthost: false,
