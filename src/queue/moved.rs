@@ -12,34 +12,51 @@ pub type Key = (u16, u64, u32);
 /// Which entries still count.
 #[derive(Default)]
 pub struct Moved {
-    /// When the recipient is due now; none: never, it is over.
-    now: HashMap<Key, Option<u32>>,
+    now: HashMap<Key, Now>,
     /// Entries that say nothing any more, about.
     stale: usize,
+}
+
+/// Of a recipient.
+#[derive(Clone, Copy, Default)]
+struct Now {
+    /// When it is due now; none: never, it is over.
+    due: Option<u32>,
+    /// Its entries that say nothing any more. Once these were taken, nothing has to be known of it.
+    stale: u32,
 }
 
 impl Moved {
     /// A recipient that stands in line is due at another time; none: it is over.
     pub fn set(&mut self, key: Key, due: Option<u32>) {
-        self.now.insert(key, due);
+        let now = self.now.entry(key).or_default();
+        now.due = due;
+        now.stale += 1;
         self.stale += 1;
     }
 
     /// A recipient that was taken stands in line again.
     pub fn again(&mut self, key: Key, due: u32) {
         if let Slot::Occupied(mut slot) = self.now.entry(key) {
-            slot.insert(Some(due));
+            slot.get_mut().due = Some(due);
         }
     }
 
     /// Whether an entry that was taken says nothing any more. It is counted out then.
     pub fn passes(&mut self, entry: &Entry) -> bool {
-        let is_stale = self
-            .now
-            .get(&entry.key())
-            .is_some_and(|due| *due != Some(entry.due()));
-        self.stale = self.stale.saturating_sub(usize::from(is_stale));
-        is_stale
+        let Slot::Occupied(mut slot) = self.now.entry(entry.key()) else {
+            return false;
+        };
+        let now = slot.get_mut();
+        if now.due == Some(entry.due()) {
+            return false;
+        }
+        now.stale = now.stale.saturating_sub(1);
+        if now.stale == 0 {
+            slot.remove();
+        }
+        self.stale = self.stale.saturating_sub(1);
+        true
     }
 
     /// Entries in line that say nothing any more, about.
@@ -54,8 +71,8 @@ impl Moved {
         }
         waiting.retain(|entry| match self.now.entry(entry.key()) {
             // The first that fits stays, others are the same once more.
-            Slot::Occupied(mut slot) if *slot.get() == Some(entry.due()) => {
-                slot.insert(None);
+            Slot::Occupied(mut slot) if slot.get().due == Some(entry.due()) => {
+                slot.get_mut().due = None;
                 true
             }
             Slot::Occupied(_) => false,
@@ -108,7 +125,7 @@ mod tests {
         }
         taken.sort();
         assert_eq!(taken, [(1, false), (1, true), (2, true), (3, false)]);
-        assert_eq!(moved.stale(), 0);
+        assert_eq!((moved.stale(), moved.now.len()), (0, 0));
         // It was tried, and stands in line again.
         add(&mut waiting, 1, 300);
         moved.again((1, 1, 0), 300);
