@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use shards::ShardId;
 use shards::index::Index;
 use shards::rt;
 use shards::segments::BodyId;
@@ -60,7 +61,7 @@ pub async fn find_first(
         }
         let mut found = Vec::new();
         for (key, row) in page {
-            add(shard, &mut found, &key, &row);
+            add(shard.id(), &mut found, &key, &row);
         }
         all.push(found.into_iter().find(|stored| stored.body == *body));
         rt::yield_if_needed().await;
@@ -68,17 +69,29 @@ pub async fn find_first(
     Ok(all)
 }
 
-/// The message of a recipient's number, and which of its recipients that is. The recipients of a message have the numbers up to its own.
+/// The message of a recipient's number, and which of its recipients that is: with what became of that one alone, for it may have ten thousand. The recipients
+/// of a message have the numbers up to its own.
 pub async fn find_recipient(
     shard: &Rc<Shard>,
     number: u64,
 ) -> Result<Option<(Stored, u32)>, StoreError> {
-    let (found, _) = read(shard, QUEUE, rows::queue_key(number), 1).await?;
-    let found = found.into_iter().next();
-    Ok(found.and_then(|stored| {
-        let index = index_of(&stored, number)?;
-        Some((stored, index))
-    }))
+    let (from, id) = (rows::queue_key(number), shard.id());
+    let found = shard.read(move |index| {
+        let mut found = Vec::new();
+        if let Some((key, row)) = index.scan(QUEUE, &from, 1)?.first() {
+            add(id, &mut found, key, row);
+        }
+        let at = found.first().and_then(|stored| index_of(stored, number));
+        let (Some(body), Some(at)) = (found.first().map(|stored| stored.body), at) else {
+            return Ok(None);
+        };
+        let key = recipient_key(body, at);
+        if let Some(row) = index.get(&key)? {
+            add(id, &mut found, &key, &row);
+        }
+        Ok(found.pop().map(|stored| (stored, at)))
+    });
+    Ok(found.await?)
 }
 
 /// Whole messages with a prefix, from a key on: the rows of one are never torn apart.
@@ -104,7 +117,7 @@ async fn read(
             if is_new && (found.len() == most || weight > WEIGHT_MAX) {
                 return Ok((found, true));
             }
-            weight += add(shard, &mut found, &key, &row);
+            weight += add(shard.id(), &mut found, &key, &row);
         }
         if ended {
             return Ok((found, false));
@@ -114,10 +127,10 @@ async fn read(
 }
 
 /// Adds what a row says to the messages; answers how many recipients more there are.
-fn add(shard: &Shard, found: &mut Vec<Stored>, key: &[u8], row: &[u8]) -> usize {
+fn add(shard: ShardId, found: &mut Vec<Stored>, key: &[u8], row: &[u8]) -> usize {
     match parse_key(key) {
         Some((body, None)) => {
-            let name = || format!("queue entry {} of {}", body.0, shard.id());
+            let name = || format!("queue entry {} of {shard}", body.0);
             match decode_message(row, name) {
                 Ok(message) => {
                     let weight = message.recipients.len();
@@ -129,7 +142,7 @@ fn add(shard: &Shard, found: &mut Vec<Stored>, key: &[u8], row: &[u8]) -> usize 
                     return weight;
                 }
                 Err(error) => {
-                    tracing::error!(shard = %shard.id(), %error, "a queued message can't be read; it stays, the others go on");
+                    tracing::error!(%shard, %error, "a queued message can't be read; it stays, the others go on");
                 }
             }
         }
@@ -142,7 +155,7 @@ fn add(shard: &Shard, found: &mut Vec<Stored>, key: &[u8], row: &[u8]) -> usize 
             match decode_recipient(row, name) {
                 Ok(row) => message.changed.push((index, row)),
                 Err(error) => {
-                    tracing::error!(shard = %shard.id(), %error, "what became of a recipient can't be read; it is tried as if it were new");
+                    tracing::error!(%shard, %error, "what became of a recipient can't be read; it is tried as if it were new");
                 }
             }
         }

@@ -273,7 +273,10 @@ async fn by_number(
             });
         match page.found.last_mut() {
             _ if !fits => (),
-            Some((last, indexes)) if last.body == stored.body => indexes.push(index),
+            Some((last, indexes)) if last.body == stored.body => {
+                last.changed.extend(stored.changed);
+                indexes.push(index);
+            }
             _ => page.found.push((stored, vec![index])),
         }
     }
