@@ -467,6 +467,43 @@ fn pages_of_a_selection_tell_each_recipient_once() {
 }
 
 #[test]
+fn recipients_named_by_number_are_each_as_they_are() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let (queue, shard) = (queue(&context), &context.shards[0]);
+        accept(
+            &queue,
+            shard,
+            &["a@one.example", "b@one.example", "c@one.example"],
+        )
+        .await;
+        let of_b = Filter {
+            to: Some("b@one".into()),
+            ..Filter::default()
+        };
+        let deed = Deed::Hold { why: String::new() };
+        operate(&queue, shard, of_b, deed).await;
+        let all = select(None, shard, &Filter::default(), None, 10)
+            .await
+            .unwrap();
+        let stored = &all.found[0].0;
+        let id = |index| stored.id(shard.id().0, index).unwrap().get();
+        let named = Filter {
+            ids: vec![id(0), id(1)],
+            ..Filter::default()
+        };
+        let page = select(None, shard, &named, None, 10).await.unwrap();
+        let [(found, indexes)] = page.found.as_slice() else {
+            panic!("it is one message");
+        };
+        assert_eq!(indexes, &[0, 1]);
+        let states = indexes.iter().map(|index| found.recipient(*index).state);
+        assert_eq!(states.collect::<Vec<_>>(), [State::Waiting, State::Held]);
+    });
+    store.close();
+}
+
+#[test]
 fn an_account_finds_its_own_and_has_a_share() {
     let (_directory, store) = store();
     store.run(|context| async move {
