@@ -68,7 +68,7 @@ fn change(arguments: &Arguments, request: &Request, what: &str) -> Result<(), Fa
     if count == 0 && !arguments.all {
         let site = arguments.rest.first().map_or("", String::as_str);
         return Err(Failure::Failed(format!(
-            "nothing is {what}: {site:?} is no site or host that this can be done to; ringmail queue sites shows them"
+            "nothing is {what}: {site:?} is no site or host that mail goes to now; ringmail queue sites shows those there are, and a rule in outbound.shaping_file holds for one before its first mail"
         )));
     }
     if arguments.json {
