@@ -134,9 +134,12 @@ impl Waiting {
         self.later.push(Reverse(entry));
     }
 
-    /// Those whose time has come stand in line.
+    /// Those whose time has come stand in line: so many at most, for a million may have the same. The others are due then ([`Waiting::next_due`]).
     pub fn advance(&mut self, now: i64) {
-        while let Some(Reverse(entry)) = self.later.peek().copied() {
+        for _ in 0..ADVANCE_MAX {
+            let Some(Reverse(entry)) = self.later.peek().copied() else {
+                return;
+            };
             if i64::from(entry.due) > now {
                 return;
             }
@@ -511,6 +514,9 @@ pub fn clamp(secs: i64) -> u32 {
     secs.clamp(0, i64::from(u32::MAX)) as u32
 }
 
+/// Recipients that come in line at once.
+const ADVANCE_MAX: usize = 10_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -593,6 +599,31 @@ mod tests {
         in_line.sort_unstable();
         assert_eq!(in_line, numbers[..2]);
         assert_eq!(waiting.accounts_in("two", 9), numbers[2..]);
+    }
+
+    #[test]
+    fn a_million_of_one_time_come_in_line_bit_by_bit() {
+        let mut waiting = Waiting::default();
+        let count = 2 * ADVANCE_MAX + 5;
+        for body in 0..count as u64 {
+            let new = New {
+                line: "one.example",
+                account: "anna",
+                shard: 1,
+                body,
+                index: 0,
+                due: 100,
+                expires: 10_000,
+                alone: false,
+            };
+            waiting.add(new, 0);
+        }
+        let mut ready = Vec::new();
+        while waiting.next_due().is_some_and(|due| due <= 100) {
+            waiting.advance(100);
+            ready.push(waiting.ready_in("one.example"));
+        }
+        assert_eq!(ready, [ADVANCE_MAX, 2 * ADVANCE_MAX, count]);
     }
 
     #[test]
@@ -755,7 +786,9 @@ mod tests {
             waiting.add(new(&domain, "bulk", n, (n % 1_000) as i64), 0);
         }
         assert_eq!(waiting.count(), 1_000_000);
-        waiting.advance(500);
+        while waiting.next_due().is_some_and(|due| due <= 500) {
+            waiting.advance(500);
+        }
         assert_eq!(waiting.ready(), 501_000);
         let mut taken = 0;
         for line in waiting.lines_in_use() {
