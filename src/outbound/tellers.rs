@@ -14,14 +14,17 @@ use crate::queue::{Message, Queue};
 
 /// As long as the core serves.
 pub(super) async fn serve(core: &Rc<PerCore>) {
-    // Not for a command that opened a stopped directory.
     or(core.prepared(), core.drained()).await;
+    // Not for a command that opened a stopped directory, nor once the server stops.
+    if core.draining.get() {
+        return;
+    }
     let teller = core.clone();
     let tell = move |message: Rc<Message>| {
         let core = teller.clone();
         async move { notice::tell(&core, &message).await }
     };
-    or(tell_all(&core.queue, tell), core.drained()).await;
+    or(core.drained(), tell_all(&core.queue, tell)).await;
 }
 
 async fn tell_all<F: Future<Output = ()> + 'static>(
