@@ -80,6 +80,9 @@ pub fn start(core: &Rc<PerCore>) {
     rt::spawn(&ROOM, async move {
         // Not for a command that opened a stopped directory.
         or(dispatch.core.prepared(), dispatch.core.drained()).await;
+        if dispatch.core.draining.get() {
+            return;
+        }
         dispatch.resume().await;
         dispatch.run().await;
     });

@@ -24,6 +24,9 @@ pub fn start(core: &Rc<PerCore>) {
     rt::spawn(&ROOM, async move {
         // Not for a command that opened a stopped directory.
         or(core.prepared(), core.drained()).await;
+        if core.draining.get() {
+            return;
+        }
         for shard in &core.shards {
             if let Err(error) = resume(&core, shard).await {
                 tracing::error!(shard = %shard.id(), %error, "messages of which webhooks have to tell could not be looked for; those that came before wait for the next start");
