@@ -83,7 +83,6 @@ impl Operation {
             Takes::Json(_) | Takes::JsonOrFiles(..) => all.extend([
                 Kind::Malformed,
                 Kind::Invalid,
-                Kind::TooSlow,
                 Kind::TooLarge,
                 Kind::UnsupportedMediaType,
                 Kind::UnsupportedCoding,

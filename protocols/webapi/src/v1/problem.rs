@@ -22,8 +22,6 @@ pub enum Kind {
     NotFound,
     /// Not this way.
     MethodNotAllowed,
-    /// The body came too slowly; nothing was done.
-    TooSlow,
     /// The idempotency key was used for another request.
     IdempotencyConflict,
     /// As many as there may be.
@@ -54,7 +52,7 @@ pub enum Kind {
 
 impl Kind {
     /// All there are.
-    pub const ALL: [Kind; 21] = [
+    pub const ALL: [Kind; 20] = [
         Kind::Malformed,
         Kind::Unauthorized,
         Kind::MissingScope,
@@ -62,7 +60,6 @@ impl Kind {
         Kind::SenderNotAllowed,
         Kind::NotFound,
         Kind::MethodNotAllowed,
-        Kind::TooSlow,
         Kind::IdempotencyConflict,
         Kind::LimitReached,
         Kind::TooLarge,
@@ -86,7 +83,6 @@ impl Kind {
             Kind::MissingScope | Kind::OtherSite | Kind::SenderNotAllowed | Kind::AboveLimit => 403,
             Kind::NotFound => 404,
             Kind::MethodNotAllowed => 405,
-            Kind::TooSlow => 408,
             Kind::IdempotencyConflict | Kind::LimitReached => 409,
             Kind::TooLarge => 413,
             Kind::UnsupportedMediaType | Kind::UnsupportedCoding => 415,
@@ -107,7 +103,6 @@ impl Kind {
             Kind::SenderNotAllowed => "sender-not-allowed",
             Kind::NotFound => "not-found",
             Kind::MethodNotAllowed => "method-not-allowed",
-            Kind::TooSlow => "too-slow",
             Kind::IdempotencyConflict => "idempotency-conflict",
             Kind::LimitReached => "limit-reached",
             Kind::TooLarge => "too-large",
@@ -134,7 +129,6 @@ impl Kind {
             Kind::SenderNotAllowed => "This sender is not allowed",
             Kind::NotFound => "There is no such thing",
             Kind::MethodNotAllowed => "It can't be used this way",
-            Kind::TooSlow => "The request came too slowly",
             Kind::IdempotencyConflict => "The idempotency key was used for another request",
             Kind::LimitReached => "There are as many as there may be",
             Kind::TooLarge => "It is too large",
@@ -169,7 +163,6 @@ impl Kind {
             Kind::MethodNotAllowed => {
                 "The field Allow of the response names the methods that work."
             }
-            Kind::TooSlow => "Nothing was done. Repeat it, if need be in smaller requests.",
             Kind::IdempotencyConflict => {
                 "Repeat the request octet for octet to get its answer again, or use another key."
             }
