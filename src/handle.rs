@@ -395,6 +395,11 @@ impl PerCore {
             ("ringmail_bodies_in_memory_bytes", none),
             self.body_memory.get() as i64,
         ));
+        let requests = self.request_memory.borrow().taken();
+        samples.push((
+            ("ringmail_http_requests_memory_bytes", none),
+            requests as i64,
+        ));
         let (waiting, held) = (self.queue.count(), self.queue.held());
         for (state, count) in [("waiting", waiting.saturating_sub(held)), ("held", held)] {
             let labels = crate::metrics::label("state", state);

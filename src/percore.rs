@@ -6,6 +6,7 @@ mod attempts;
 mod events;
 mod login;
 mod promised;
+mod request_memory;
 mod sending;
 mod smarthost_keys;
 mod tls_policy;
@@ -51,6 +52,7 @@ use crate::settings::{AccountName, SiteShape};
 use crate::store::{Accounts, BodyKey, StoreError, StoreOptions, Structures};
 pub use login::{Attempt, Ends, KeyHolder, Later, Login, LoginFlow, Next, Offer};
 use promised::Promised;
+pub use request_memory::{MemoryBounds, RequestMemory};
 pub use sending::{MayNotSend, Reserved};
 use smarthost_keys::SmarthostKeys;
 pub use tls_policy::TlsPolicies;
@@ -154,8 +156,8 @@ pub struct PerCore {
     pub structures: Structures,
     /// When the sessions of an account were last ended, as far as they were since the start.
     pub(crate) sessions_ended: RefCell<HashMap<AccountName, Instant>>,
-    /// Octets of requests that this core holds, by account.
-    pub request_memory: RefCell<HashMap<AccountName, usize>>,
+    /// Octets of requests that this core holds.
+    pub request_memory: RefCell<RequestMemory>,
     /// Logins of requests that were found right lately. None: without randomness nothing is remembered.
     pub recent: RefCell<Option<Recent>>,
     /// Keys of the API that were looked up lately.

@@ -191,6 +191,8 @@ pub struct HttpLimits {
     pub idle_timeout_secs: Secs,
     /// From the head of a request to the end of its response.
     pub request_timeout_secs: Secs,
+    /// Wait for the next 128 KiB of a request's body, or for its end.
+    pub body_timeout_secs: Secs,
     /// Largest head of a request.
     pub header_max_bytes: Bytes,
     /// Largest body of a request.
@@ -217,6 +219,7 @@ impl Default for HttpLimits {
             header_timeout_secs: Secs::new(30),
             idle_timeout_secs: Secs::new(65),
             request_timeout_secs: Secs::minutes(5),
+            body_timeout_secs: Secs::new(30),
             header_max_bytes: Bytes::kib(64),
             request_max_bytes: Bytes::mib(64),
             requests_memory_max_bytes: Bytes::mib(256),

@@ -62,6 +62,7 @@ mod tls_results;
 mod unsubscribe;
 mod ways_out;
 mod webapi;
+mod webapi_memory;
 mod webapi_messages;
 mod webapi_v1;
 mod webapi_v1_pages;

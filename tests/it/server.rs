@@ -103,6 +103,30 @@ impl TestServer {
         ))
     }
 
+    /// Starts with the sending API at another port and more accounts; `extra` goes into the static file.
+    pub fn with_api(directory: &Path, port: u16, (extra, accounts): (&str, &[&str])) -> TestServer {
+        let listener = format!(
+            "[[listener]]\nname = \"api\"\naddresses = [\"127.0.0.1\"]\nhttp = {{ port = {port}, webapi = true, allow_plain_auth = true }}"
+        );
+        let mut texts = texts(
+            directory,
+            &Extra {
+                top: extra,
+                listener: &listener,
+                ..Extra::default()
+            },
+        );
+        for name in accounts {
+            let file = directory.join(format!("accounts/{name}.toml"));
+            let content = format!("addresses = [{{ address = \"{name}@example.test\" }}]");
+            texts.accounts.push(Text::new(file, content));
+        }
+        let server = TestServer::unprepared(&texts);
+        accounts.iter().for_each(|name| server.set_password(name));
+        server.prepare();
+        server
+    }
+
     /// Starts with the sending API over TLS, with `cert.pem` and `key.pem` in the directory; `extra` goes into the static file.
     pub fn with_https(directory: &Path, extra: &str) -> TestServer {
         // Longer than what is under way at the end needs on a loaded machine; it ends when that does.
@@ -184,23 +208,27 @@ impl TestServer {
 
     /// Sets the passwords and lets the doors accept.
     pub fn prepare(&self) {
-        let server = self.server();
         for name in ["anna", "bert", "carl", "dora"] {
-            let mut secrets = Secrets::default();
-            let password = format!("{name}-password");
-            secrets
-                .set_password(password.as_bytes(), &server.scheme())
-                .unwrap();
-            let call = ControlCall::SetMissingSecrets {
-                accounts: vec![name.parse().unwrap()],
-                secrets: Box::new(secrets),
-            };
-            match server.call(server.owner_of(name), Call::Control(Box::new(call))) {
-                Ok(Answer::Control(Ok(_))) => (),
-                _ => panic!("the password of {name} was not set"),
-            }
+            self.set_password(name);
         }
-        server.serving().unwrap();
+        self.server().serving().unwrap();
+    }
+
+    fn set_password(&self, name: &str) {
+        let server = self.server();
+        let mut secrets = Secrets::default();
+        let password = format!("{name}-password");
+        secrets
+            .set_password(password.as_bytes(), &server.scheme())
+            .unwrap();
+        let call = ControlCall::SetMissingSecrets {
+            accounts: vec![name.parse().unwrap()],
+            secrets: Box::new(secrets),
+        };
+        match server.call(server.owner_of(name), Call::Control(Box::new(call))) {
+            Ok(Answer::Control(Ok(_))) => (),
+            _ => panic!("the password of {name} was not set"),
+        }
     }
 
     /// Where a door listens.

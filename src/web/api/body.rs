@@ -1,16 +1,21 @@
 //! A request's body, whole in memory: within `limits.http.request_max_bytes`, and all of the core within
-//! `limits.http.requests_memory_max_bytes`: who sends more then is put off.
+//! `limits.http.requests_memory_max_bytes`: who sends more then is put off, by the rule of `percore/request_memory`. Who sends slowly keeps it from
+//! others: each piece has `limits.http.body_timeout_secs`.
 
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use hyper::HeaderMap;
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
-use crate::percore::PerCore;
-use crate::settings::AccountName;
+use shards::rt;
+
+use crate::percore::{MemoryBounds, PerCore, monotonic};
+use crate::settings::{AccountName, Secs};
+use crate::web::connection::left_of;
 
 /// Why there is none.
 #[derive(Debug)]
@@ -19,6 +24,8 @@ pub(super) enum BodyFault {
     TooLarge(usize),
     /// It did not come to its end.
     Broken(String),
+    /// It came too slowly.
+    TooSlow(String),
     /// Others send much now.
     Busy(&'static str),
 }
@@ -29,10 +36,10 @@ pub(super) async fn read(
     body: Incoming,
     account: AccountName,
 ) -> Result<(Bytes, Held), BodyFault> {
-    let most = {
+    let (most, limit) = {
         let live = core.live();
         let http = &live.settings.server.limits.http;
-        http.request_max_bytes.as_usize()
+        (http.request_max_bytes.as_usize(), http.body_timeout_secs)
     };
     // Chunked: it shows as it comes.
     let length = body.size_hint().exact().unwrap_or(0);
@@ -40,7 +47,7 @@ pub(super) async fn read(
         return Err(BodyFault::TooLarge(most));
     }
     let mut held = Held::new(core, account);
-    let octets = collect(body, most, &mut held).await?;
+    let octets = collect(body, most, Pace::new(limit), &mut held).await?;
     Ok((octets, held))
 }
 
@@ -63,56 +70,45 @@ pub(super) fn is_coded(headers: &HeaderMap) -> bool {
 }
 
 /// Octets of bodies that a core holds, counted as they come (who only announces many takes nothing from others), and of responses that are
-/// longer. An account has a quarter of them.
+/// longer.
 pub(super) struct Held {
     core: Rc<PerCore>,
     account: AccountName,
     octets: usize,
-    most: usize,
+    bounds: MemoryBounds,
 }
 
 impl Held {
     pub(super) fn new(core: &Rc<PerCore>, account: AccountName) -> Held {
-        let most = {
-            let live = core.live();
-            let http = &live.settings.server.limits.http;
-            http.requests_memory_max_bytes.max(http.request_max_bytes)
-        };
         Held {
             core: core.clone(),
             account,
             octets: 0,
-            most: most.as_usize(),
+            bounds: MemoryBounds::new(&core.live().settings.server.limits.http),
         }
     }
 
     pub(super) fn add(&mut self, octets: usize) -> Result<(), BodyFault> {
-        let mut all = self.core.request_memory.borrow_mut();
-        let together: usize = all.values().sum();
-        let own = all.entry(self.account).or_default();
-        if together + octets > self.most || *own + octets > self.most / 4 {
-            return Err(BodyFault::Busy(
+        match self.resize(self.octets.saturating_add(octets)) {
+            true => Ok(()),
+            false => Err(BodyFault::Busy(
                 "too much is under way at once; nothing was done, try again later",
-            ));
+            )),
         }
-        *own += octets;
-        self.octets += octets;
-        Ok(())
     }
-}
 
-impl Held {
     /// Gives back what is beyond so many.
     pub(super) fn shrink_to(&mut self, octets: usize) {
-        let given_back = self.octets.saturating_sub(octets);
-        self.octets -= given_back;
-        let mut all = self.core.request_memory.borrow_mut();
-        if let Some(own) = all.get_mut(&self.account) {
-            *own -= given_back;
-            if *own == 0 {
-                all.remove(&self.account);
-            }
+        self.resize(octets.min(self.octets));
+    }
+
+    fn resize(&mut self, octets: usize) -> bool {
+        let mut memory = self.core.request_memory.borrow_mut();
+        let fits = memory.resize(self.account, (self.octets, octets), self.bounds);
+        if fits {
+            self.octets = octets;
         }
+        fits
     }
 }
 
@@ -122,10 +118,18 @@ impl Drop for Held {
     }
 }
 
-async fn collect(mut body: Incoming, most: usize, held: &mut Held) -> Result<Bytes, BodyFault> {
+async fn collect(
+    mut body: Incoming,
+    most: usize,
+    mut pace: Pace,
+    held: &mut Held,
+) -> Result<Bytes, BodyFault> {
     let mut octets = Vec::new();
     loop {
-        let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+        let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx));
+        let Ok(frame) = rt::timeout(pace.left(), frame).await else {
+            return Err(pace.too_slow());
+        };
         let Some(frame) = frame else {
             return Ok(octets.into());
         };
@@ -135,10 +139,51 @@ async fn collect(mut body: Incoming, most: usize, held: &mut Held) -> Result<Byt
                 return Err(BodyFault::TooLarge(most));
             }
             held.add(data.len())?;
+            pace.came(data.len(), monotonic());
             octets.extend_from_slice(&data);
         }
     }
 }
+
+/// How fast a body comes: a piece within the limit. RFC 9110 15.5.9.
+struct Pace {
+    limit: Secs,
+    /// The piece's beginning.
+    since: Instant,
+    /// What has come of it.
+    octets: usize,
+}
+
+impl Pace {
+    fn new(limit: Secs) -> Pace {
+        Pace {
+            limit,
+            since: monotonic(),
+            octets: 0,
+        }
+    }
+
+    fn left(&self) -> Duration {
+        left_of(self.limit, self.since)
+    }
+
+    fn came(&mut self, octets: usize, now: Instant) {
+        self.octets += octets;
+        if self.octets >= PIECE {
+            (self.since, self.octets) = (now, 0);
+        }
+    }
+
+    fn too_slow(&self) -> BodyFault {
+        let (secs, octets) = (self.limit.duration().as_secs(), self.octets);
+        BodyFault::TooSlow(format!(
+            "of the body {octets} octets came in {secs} s; {PIECE} have to, or its end"
+        ))
+    }
+}
+
+/// Octets of a body that have to come in time.
+const PIECE: usize = 128 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -54,7 +54,7 @@ pub(super) async fn read(
         .await
         .map_err(|fault| match fault {
             BodyFault::TooLarge(most) => too_large(most),
-            BodyFault::Broken(words) => wrong(words),
+            BodyFault::Broken(words) | BodyFault::TooSlow(words) => wrong(words),
             BodyFault::Busy(words) => super::ours(words),
         })?;
     let (request, uploads) = if octets.len() > ON_CORE_MAX {

@@ -89,6 +89,8 @@ pub(super) async fn answer(
             (Some(_), _) => wrong_method("GET, HEAD, POST"),
         },
     };
+    // RFC 9110 15.5.9: what is left of a body that is too slow is not waited for.
+    let is_over = is_chunked || response.status() == StatusCode::REQUEST_TIMEOUT;
     let headers = response.headers_mut();
     for (name, value) in [
         (X_FRAME_OPTIONS, "deny"),
@@ -102,7 +104,7 @@ pub(super) async fn answer(
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    if is_chunked {
+    if is_over {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response

@@ -83,6 +83,7 @@ impl Operation {
             Takes::Json(_) | Takes::JsonOrFiles(..) => all.extend([
                 Kind::Malformed,
                 Kind::Invalid,
+                Kind::TooSlow,
                 Kind::TooLarge,
                 Kind::UnsupportedMediaType,
                 Kind::UnsupportedCoding,

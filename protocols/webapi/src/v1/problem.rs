@@ -22,6 +22,8 @@ pub enum Kind {
     NotFound,
     /// Not this way.
     MethodNotAllowed,
+    /// The body came too slowly; nothing was done.
+    TooSlow,
     /// The idempotency key was used for another request.
     IdempotencyConflict,
     /// As many as there may be.
@@ -52,7 +54,7 @@ pub enum Kind {
 
 impl Kind {
     /// All there are.
-    pub const ALL: [Kind; 20] = [
+    pub const ALL: [Kind; 21] = [
         Kind::Malformed,
         Kind::Unauthorized,
         Kind::MissingScope,
@@ -60,6 +62,7 @@ impl Kind {
         Kind::SenderNotAllowed,
         Kind::NotFound,
         Kind::MethodNotAllowed,
+        Kind::TooSlow,
         Kind::IdempotencyConflict,
         Kind::LimitReached,
         Kind::TooLarge,
@@ -83,6 +86,7 @@ impl Kind {
             Kind::MissingScope | Kind::OtherSite | Kind::SenderNotAllowed | Kind::AboveLimit => 403,
             Kind::NotFound => 404,
             Kind::MethodNotAllowed => 405,
+            Kind::TooSlow => 408,
             Kind::IdempotencyConflict | Kind::LimitReached => 409,
             Kind::TooLarge => 413,
             Kind::UnsupportedMediaType | Kind::UnsupportedCoding => 415,
@@ -103,6 +107,7 @@ impl Kind {
             Kind::SenderNotAllowed => "sender-not-allowed",
             Kind::NotFound => "not-found",
             Kind::MethodNotAllowed => "method-not-allowed",
+            Kind::TooSlow => "too-slow",
             Kind::IdempotencyConflict => "idempotency-conflict",
             Kind::LimitReached => "limit-reached",
             Kind::TooLarge => "too-large",
@@ -129,6 +134,7 @@ impl Kind {
             Kind::SenderNotAllowed => "This sender is not allowed",
             Kind::NotFound => "There is no such thing",
             Kind::MethodNotAllowed => "It can't be used this way",
+            Kind::TooSlow => "The request came too slowly",
             Kind::IdempotencyConflict => "The idempotency key was used for another request",
             Kind::LimitReached => "There are as many as there may be",
             Kind::TooLarge => "It is too large",
@@ -163,6 +169,7 @@ impl Kind {
             Kind::MethodNotAllowed => {
                 "The field Allow of the response names the methods that work."
             }
+            Kind::TooSlow => "Nothing was done. Repeat it, if need be in smaller requests.",
             Kind::IdempotencyConflict => {
                 "Repeat the request octet for octet to get its answer again, or use another key."
             }

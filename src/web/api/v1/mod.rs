@@ -304,6 +304,7 @@ fn body_problem(fault: BodyFault) -> Problem {
             format!("the request is larger than {most} octets"),
         ),
         BodyFault::Broken(words) => Problem::new(Kind::Malformed, words),
+        BodyFault::TooSlow(words) => Problem::new(Kind::TooSlow, words),
         BodyFault::Busy(words) => Problem::new(Kind::Unavailable, words),
     }
 }

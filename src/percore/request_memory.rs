@@ -1,0 +1,206 @@
+//! Octets of requests, and of longer responses, that a core has in memory, and whose they are. Called by `web/api/body`; what is counted is what
+//! has come, however much was announced. Pure.
+//!
+//! How much one account may have depends on how much is free, so that those who come find some, however many have taken theirs: as much as is left
+//! after it, alone half. Small ones and large ones are counted apart, and an eighth is for small ones alone: who holds large ones does not
+//! keep anybody from sending small ones. While nobody else has large ones, an account may have one of the largest size.
+//! Not here: waiting, as for messages on their way out (`outbound/memory`): who asks is told to come again.
+
+use std::collections::HashMap;
+
+use crate::settings::{AccountName, HttpLimits};
+
+/// The memory of a core.
+#[derive(Default)]
+pub struct RequestMemory {
+    small: Class,
+    large: Class,
+}
+
+#[derive(Default)]
+struct Class {
+    taken: usize,
+    accounts: HashMap<AccountName, usize>,
+}
+
+/// How much there is.
+#[derive(Clone, Copy)]
+pub struct MemoryBounds {
+    /// For all.
+    all: usize,
+    /// Of it, for small ones alone.
+    aside: usize,
+    /// Of a request.
+    largest: usize,
+}
+
+impl MemoryBounds {
+    /// As the settings have it; one of the largest requests and some small ones find room in any case.
+    pub fn new(limits: &HttpLimits) -> MemoryBounds {
+        let (all, largest) = (
+            limits.requests_memory_max_bytes.as_usize(),
+            limits.request_max_bytes.as_usize(),
+        );
+        let aside = (all / RESERVE).max(2 * SMALL_MAX);
+        MemoryBounds {
+            all: all.max(largest.saturating_add(aside)),
+            aside,
+            largest,
+        }
+    }
+}
+
+impl RequestMemory {
+    /// Octets that are taken.
+    pub fn taken(&self) -> usize {
+        self.small.taken + self.large.taken
+    }
+
+    /// Something of the account has another size from now on, if that is not more than it may have.
+    pub fn resize(
+        &mut self,
+        account: AccountName,
+        (from, to): (usize, usize),
+        bounds: MemoryBounds,
+    ) -> bool {
+        self.class(from).remove(account, from);
+        let fits = to <= from || self.fits(account, to, bounds);
+        let size = if fits { to } else { from };
+        self.class(size).add(account, size);
+        fits
+    }
+
+    fn class(&mut self, octets: usize) -> &mut Class {
+        match octets > SMALL_MAX {
+            true => &mut self.large,
+            false => &mut self.small,
+        }
+    }
+
+    fn fits(&self, account: AccountName, octets: usize, bounds: MemoryBounds) -> bool {
+        let is_large = octets > SMALL_MAX;
+        let mut free = bounds.all.saturating_sub(self.taken());
+        if is_large {
+            let for_large = bounds.all - bounds.aside;
+            free = free.min(for_large.saturating_sub(self.large.taken));
+        }
+        let Some(left) = free.checked_sub(octets) else {
+            return false;
+        };
+        let class = if is_large { &self.large } else { &self.small };
+        let held = class.accounts.get(&account).copied().unwrap_or(0);
+        let own = held + octets;
+        let is_alone = is_large && held == class.taken;
+        own <= left || (is_alone && own <= bounds.largest)
+    }
+}
+
+impl Class {
+    fn add(&mut self, account: AccountName, octets: usize) {
+        if octets > 0 {
+            self.taken += octets;
+            *self.accounts.entry(account).or_default() += octets;
+        }
+    }
+
+    fn remove(&mut self, account: AccountName, octets: usize) {
+        self.taken -= octets;
+        if let Some(own) = self.accounts.get_mut(&account) {
+            *own -= octets;
+            if *own == 0 {
+                self.accounts.remove(&account);
+            }
+        }
+    }
+}
+
+/// Octets of a small one.
+const SMALL_MAX: usize = 64 << 10;
+/// One in so many is for small ones alone.
+const RESERVE: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Bytes;
+
+    const KIB: usize = 1 << 10;
+    const MIB: usize = 1 << 20;
+
+    fn bounds(all: u64, largest: u64) -> MemoryBounds {
+        MemoryBounds::new(&HttpLimits {
+            requests_memory_max_bytes: Bytes::mib(all),
+            request_max_bytes: Bytes::mib(largest),
+            ..HttpLimits::default()
+        })
+    }
+
+    fn account(number: usize) -> AccountName {
+        format!("a{number}").parse().unwrap()
+    }
+
+    /// Takes pieces of this size for something new until there are no more; answers how much that is.
+    fn grow(memory: &mut RequestMemory, who: usize, piece: usize, bounds: MemoryBounds) -> usize {
+        let mut size = 0;
+        while memory.resize(account(who), (size, size + piece), bounds) {
+            size += piece;
+        }
+        size
+    }
+
+    #[test]
+    fn each_leaves_as_much_as_it_has_to_those_who_come() {
+        let (bounds, mut memory) = (bounds(256, 64), RequestMemory::default());
+        let got: Vec<usize> = (0..5)
+            .map(|who| grow(&mut memory, who, MIB, bounds) / MIB)
+            .collect();
+        assert_eq!(got, [112, 56, 28, 14, 7]);
+        // By more of them nobody gets more.
+        assert!(!memory.resize(account(0), (0, 4 * MIB), bounds));
+        // What goes back is there for others.
+        assert!(memory.resize(account(0), (112 * MIB, 0), bounds));
+        assert_eq!(grow(&mut memory, 5, MIB, bounds), 59 * MIB);
+    }
+
+    #[test]
+    fn two_have_the_largest_requests_at_once_and_one_has_in_any_case() {
+        let (plenty, mut memory) = (bounds(256, 64), RequestMemory::default());
+        for who in 0..2 {
+            assert!(memory.resize(account(who), (0, 64 * MIB), plenty));
+        }
+        assert!(!memory.resize(account(2), (0, 64 * MIB), plenty));
+        assert!(memory.resize(account(2), (0, 48 * MIB), plenty));
+        for narrow in [bounds(64, 64), bounds(1, 64)] {
+            let mut memory = RequestMemory::default();
+            assert!(memory.resize(account(1), (0, SMALL_MAX), narrow));
+            assert_eq!(grow(&mut memory, 0, MIB, narrow), 64 * MIB);
+            assert!(!memory.resize(account(1), (0, MIB), narrow));
+            assert!(memory.resize(account(2), (0, KIB), narrow));
+        }
+    }
+
+    #[test]
+    fn large_ones_leave_an_eighth_to_small_ones_and_small_ones_may_have_all() {
+        let (bounds, mut memory) = (bounds(8, 8), RequestMemory::default());
+        assert_eq!(bounds.all, 9 * MIB);
+        let large = grow(&mut memory, 0, SMALL_MAX + 1, bounds);
+        assert!(large > 7 * MIB && large <= 8 * MIB, "{large}");
+        // Also to those of the same account.
+        assert!(memory.resize(account(0), (0, SMALL_MAX), bounds));
+        assert!(memory.resize(account(1), (0, SMALL_MAX), bounds));
+        // One that grows is large then.
+        let grown = (SMALL_MAX, SMALL_MAX + large);
+        assert!(!memory.resize(account(1), grown, bounds));
+        for (who, size) in [(0, large), (0, SMALL_MAX), (1, SMALL_MAX)] {
+            assert!(memory.resize(account(who), (size, 0), bounds));
+        }
+        assert_eq!(memory.taken(), 0);
+        assert!(memory.small.accounts.is_empty() && memory.large.accounts.is_empty());
+        let mut who = 0;
+        while memory.resize(account(who), (0, SMALL_MAX), bounds) {
+            who += 1;
+        }
+        assert!(memory.taken() > bounds.all - 2 * SMALL_MAX);
+        assert!(!memory.resize(account(who), (0, MIB), bounds));
+    }
+}

@@ -1,0 +1,115 @@
+//! Memory for requests of the API: who holds much of it and says no more keeps nobody else from sending, and not for long.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ringmail::settings::Door;
+
+use crate::patience::{PATIENCE, found};
+use crate::ports;
+use crate::server::TestServer;
+use crate::stall::get;
+
+const KIB: usize = 1 << 10;
+
+/// A request of `length` octets of which `sent` come: spaces, then what fits of the JSON.
+fn begin(port: u16, name: &str, length: usize, sent: usize) -> TcpStream {
+    let login = STANDARD.encode(format!("{name}@example.test:{name}-password"));
+    let json = format!(
+        r#"{{"from":{{"address":"{name}@example.test"}},"to":[{{"address":"a@a.example"}}],"text":"Hi"}}"#
+    );
+    let mut request = format!(
+        "POST /webapi/v1/messages HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {login}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    );
+    let body = format!("{}{json}", " ".repeat(length - json.len()));
+    request.push_str(&body[..sent]);
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    // One that is refused before its end may be closed before it has sent all.
+    let _ = stream.write_all(request.as_bytes());
+    stream
+}
+
+/// The head of what is said.
+fn said(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    let mut octet = [0];
+    while !head.ends_with(b"\r\n\r\n") && stream.read_exact(&mut octet).is_ok() {
+        head.push(octet[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+fn status(port: u16, name: &str, length: usize) -> String {
+    let head = said(&mut begin(port, name, length, length));
+    head.get(9..12).unwrap_or_default().to_string()
+}
+
+/// Whether a request is put off. What is closed before all was read may be reset before its answer is.
+fn is_put_off(port: u16, name: &str, length: usize) -> bool {
+    matches!(status(port, name, length).as_str(), "503" | "")
+}
+
+#[test]
+fn who_holds_what_it_may_and_says_no_more_keeps_nobody_else_from_sending() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = ports::port();
+    // A quarter of 4 MiB was all that an account could have; four had all.
+    let limits = "[limits.http]\nrequest_max_bytes = \"1MiB\"\nrequests_memory_max_bytes = \"4MiB\"\nbody_timeout_secs = \"1h\"\nrequest_timeout_secs = \"1h\"\n";
+    let server = TestServer::with_api(directory.path(), port, (limits, &["erik", "fred"]));
+    let held = || -> usize {
+        let text = get(server.address(Door::Http), "/metrics");
+        let mut lines = text.lines();
+        let value = lines.find_map(|l| l.strip_prefix("ringmail_http_requests_memory_bytes "));
+        value.unwrap_or_else(|| panic!("{text}")).parse().unwrap()
+    };
+    let whole = 1024 * KIB;
+    assert_eq!(status(port, "fred", whole), "200");
+    let mut stalled = Vec::new();
+    let mut all = 0;
+    // 3.5 MiB are for large ones: 1.5 MiB, 1 MiB and 512 KiB are left.
+    for (name, octets) in [
+        ("anna", whole - 1),
+        ("bert", whole - 1),
+        ("dora", 700 * KIB),
+        ("erik", 350 * KIB),
+    ] {
+        // More than is left after it.
+        if octets < whole - 1 {
+            assert!(is_put_off(port, name, whole), "{name}");
+        }
+        found(&held, |octets| *octets == all);
+        stalled.push(begin(port, name, whole, octets));
+        all += octets;
+        found(&held, |octets| *octets == all);
+        for length in [KIB, 64 * KIB, 128 * KIB] {
+            assert_eq!(status(port, "fred", length), "200", "{name}, {length}");
+        }
+    }
+    assert!(is_put_off(port, "fred", whole));
+    drop(stalled);
+    found(&held, |octets| *octets == 0);
+    assert_eq!(status(port, "fred", whole), "200");
+}
+
+#[test]
+fn a_body_that_comes_too_slowly_is_told_so_and_gives_its_memory_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = ports::port();
+    let limits = "[limits.http]\nbody_timeout_secs = \"1s\"\nrequest_timeout_secs = \"1h\"\n";
+    let server = TestServer::with_api(directory.path(), port, (limits, &[]));
+    let mut stream = begin(port, "anna", 200 * KIB, 150 * KIB);
+    let head = said(&mut stream);
+    assert!(head.starts_with("HTTP/1.1 408 "), "{head}");
+    assert!(head.contains("\r\nconnection: close\r\n"), "{head}");
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("too-slow"), "{rest}");
+    let text = get(server.address(Door::Http), "/metrics");
+    assert!(
+        text.contains("\nringmail_http_requests_memory_bytes 0\n"),
+        "{text}"
+    );
+}
