@@ -60,7 +60,7 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed,
     // The first one is told, once all words are read: only then is it known which command's help to name.
     let mut wrong = Ok(());
     loop {
-        if let Some(word) = negative(&mut parser) {
+        if let Some(word) = no_option(&mut parser) {
             arguments.rest.push(word);
             continue;
         }
@@ -128,14 +128,23 @@ pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Parsed,
     }
 }
 
-/// A word such as -1h, that is no option: none of them begins with a digit.
-fn negative(parser: &mut lexopt::Parser) -> Option<String> {
-    let is_negative = |word: &OsStr| {
-        let word = word.to_str().and_then(|word| word.strip_prefix('-'));
-        word.is_some_and(|word| word.starts_with(|c: char| c.is_ascii_digit()))
+/// A word that is no option though it begins with a hyphen: one such as -1h, for none of them begins with a digit; and the fingerprint of a key, of which one in
+/// 64 does, and which would be taken for -h by chance.
+fn no_option(parser: &mut lexopt::Parser) -> Option<String> {
+    let is_none = |word: &OsStr| {
+        let rest = word.to_str().and_then(|word| word.strip_prefix('-'));
+        rest.is_some_and(|rest| {
+            rest.starts_with(|c: char| c.is_ascii_digit()) || is_fingerprint(&format!("-{rest}"))
+        })
     };
-    let word = parser.try_raw_args()?.next_if(is_negative)?;
+    let word = parser.try_raw_args()?.next_if(is_none)?;
     word.into_string().ok()
+}
+
+/// SHA-256 in base64url without padding. A long option with as many letters has another hyphen in front, and none has.
+fn is_fingerprint(word: &str) -> bool {
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    word.len() == 43 && word.chars().all(is_letter)
 }
 
 impl Arguments {
@@ -296,6 +305,14 @@ mod tests {
             (arguments.port_offset, arguments.accounts),
             (Some(2000), Some(7))
         );
+        // A fingerprint is no -h.
+        for first in ["-h", "-V", "-Z", "--"] {
+            let fingerprint = format!("{first}{}", "fAzlEQgS4BNmeUC9TECJL8nnq6Do_PWK1NT8gQaYU");
+            let line = format!("config tlspubkey remove {fingerprint} --dir d");
+            let (command, arguments) = ran(&line);
+            assert_eq!(command, Command::TlsPubKeyRemove);
+            assert_eq!(arguments.rest, [fingerprint]);
+        }
         let line = "queue hold 7 --accepted-before -2h --dir d --to=@one.example 8";
         let (command, arguments) = ran(line);
         assert_eq!(command, Command::QueueHold);

@@ -230,7 +230,8 @@ def registered_certificates(server):
                     expect(talk.until("2", "5").startswith("235 "), name, door)
         succeed(binary(), "config", "tlspubkey", "remove", fingerprint, *where)
         with Talk(server, "imaps", "3", name) as talk:
-            expect(talk.until("* ").startswith("* OK "), name, "after its removal")
+            greeting = talk.until("* ")
+            expect(greeting.startswith("* OK "), name, "after its removal:", greeting)
             talk.log_in("imaps")
 
 
