@@ -553,6 +553,12 @@ impl<'a> Writing<'a> {
                 row.clone_from(change);
             }
         }
+        // What was changed of these is read anew.
+        let is_changed = |prefix: &Vec<u8>| {
+            let mut from = full.changes.range(prefix.clone()..);
+            from.next().is_some_and(|(key, _)| key.starts_with(prefix))
+        };
+        self.scanned.retain(|prefix, _| !is_changed(prefix));
         full.commit().await
     }
 

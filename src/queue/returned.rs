@@ -305,8 +305,7 @@ impl WaitingRow {
     }
 }
 
-/// Takes what came back, all in one commit: durable when it returns. Answers what was found, and what others have to hear. The caller has
-/// [`changing`].
+/// Takes what came back, all in one commit: durable when it returns. Answers what was found, and what others have to hear.
 pub async fn take(
     shard: &Rc<Shard>,
     turn: &HooksTurn,
