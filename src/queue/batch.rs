@@ -17,7 +17,7 @@ use shards::storage::{Batch, Shard};
 use super::events::EventKind;
 use super::id::{QueueId, first_of};
 use super::rows::{MessageRow, RecipientRow, State, Stored};
-use crate::store::{StoreError, rows};
+use crate::store::{self, StoreError, rows};
 
 /// What makes a message a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -261,19 +261,7 @@ pub async fn prune(
 
 /// Erases those of an account that goes: whoever gets its name is somebody else.
 pub async fn forget(shard: &Rc<Shard>, account: &str) -> Result<(), StoreError> {
-    let prefix = rows::batches_key(account);
-    let mut from = prefix.clone();
-    loop {
-        let found = shard.scan(prefix.clone(), from, SLICE).await?;
-        let Some((last, _)) = found.last() else {
-            return Ok(());
-        };
-        from = [last.as_slice(), &[0]].concat();
-        let permit = shard.permit(SLICE * 64, false, PATIENCE).await?;
-        let mut batch = Batch::default();
-        found.into_iter().for_each(|(key, _)| batch.delete(key));
-        shard.commit(permit, batch).await?;
-    }
+    store::remove_prefix(shard, rows::batches_key(account)).await
 }
 
 fn what() -> String {

@@ -449,8 +449,8 @@ async fn remove_by_name(shard: &Rc<Shard>, name: &str) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Removes rows that have no bodies.
-async fn remove_prefix(shard: &Rc<Shard>, prefix: Vec<u8>) -> Result<(), StoreError> {
+/// Removes rows that have no bodies, slice by slice. May be repeated.
+pub async fn remove_prefix(shard: &Rc<Shard>, prefix: Vec<u8>) -> Result<(), StoreError> {
     let mut from = prefix.clone();
     loop {
         let rows = shard.scan(prefix.clone(), from, 1_000).await?;

@@ -40,7 +40,7 @@ mod templates;
 pub(crate) mod tests;
 
 pub use account::{Account, MailboxInfo};
-pub use accounts::{Accounts, ROOM, StoreOptions};
+pub use accounts::{Accounts, ROOM, StoreOptions, remove_prefix};
 pub use add::{Added, NewContent, NewMessage, thread_row};
 pub use answered::{
     AnsweredRow, RequestHash, answered, forget_answered, note_answered, prune_answered,
