@@ -456,8 +456,8 @@ impl PerCore {
                 self.queue.hooks.conduct.forget(name.as_str());
                 Ok(ControlAnswer::Found(found))
             }
-            ControlCall::AccountIsBack(name) => {
-                self.account_is_back(name).await?;
+            ControlCall::AccountsAreBack(accounts) => {
+                self.accounts_are_back(accounts);
                 Ok(ControlAnswer::Done)
             }
             ControlCall::FinishRemoval(name) => {

@@ -40,8 +40,8 @@ pub enum SiteDeed {
 pub enum ControlCall {
     /// Removes the stored mail of an account that is no longer configured.
     RemoveAccount(AccountName),
-    /// An account is configured now: whatever waits to be told of it goes on. May be repeated.
-    AccountIsBack(AccountName),
+    /// Accounts of this core are configured now: what waits to be told to them goes on. Answered at once. May be repeated.
+    AccountsAreBack(Vec<AccountName>),
     /// Brings a removal to its end that a stop cut short, before an account of the name is made anew. May be repeated.
     FinishRemoval(AccountName),
     /// How much of the queue of a shard is an account's. Changes nothing.

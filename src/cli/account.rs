@@ -65,7 +65,9 @@ pub(super) fn remove(arguments: &Arguments) -> Result<(), Failure> {
     };
     let done = which.open()?.request(&request, &mut |_| Ok(()))?;
     let dropped = match done["dropped"].as_u64() {
-        Some(dropped) if dropped > 0 => format!(" {dropped} recipients in the queue get nothing."),
+        Some(dropped) if dropped > 0 => {
+            format!(" Recipients in the queue that get nothing: {dropped}.")
+        }
         _ => String::new(),
     };
     print(&format!("Account {name} and its mail are gone.{dropped}\n"))

@@ -54,7 +54,7 @@ fn may_be_added(control: &Control, name: AccountName, keep: bool) -> Result<(), 
     if of != OfAccount::default() {
         let waiting = of.waiting;
         return Err(format!(
-            "mail of an earlier account {name} is still being sent, to {waiting} recipients that wait: what becomes of it would be told to the new one. Wait until it is gone (ringmail queue list --account {name}), drop it (ringmail queue drop --account {name}), or add it with --keep to take it over"
+            "mail of an earlier account {name} is still being sent (recipients that wait: {waiting}): what becomes of it would be told to the new one. Wait until it is gone (ringmail queue list --account {name}), drop it (ringmail queue drop --account {name}), or add it with --keep to take it over"
         ));
     }
     // One of its requests may have been under way when the earlier account was removed.
@@ -94,7 +94,7 @@ pub(super) fn remove(control: &Control, name: &str, drops_queued: bool) -> Resul
     };
     if waiting > 0 && !drops_queued {
         return Err(format!(
-            "{waiting} recipients of mail that {name} sent are still in the queue. Let it be delivered first, or have it dropped: ringmail account remove --drop-queued {name}"
+            "mail that {name} sent is still in the queue; recipients that wait for it: {waiting}. Let it be delivered first, or have it dropped: ringmail account remove --drop-queued {name}"
         ));
     }
     let is_left = waiting > 0 || is_stored(control, name)?;

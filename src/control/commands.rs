@@ -1,5 +1,6 @@
 //! What the commands do. The same code serves the control socket of a running server and a command that opened a stopped directory.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Mutex, TryLockError};
@@ -18,8 +19,8 @@ use super::{
 };
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall};
 use crate::serve::Server;
-use crate::settings::Settings;
 use crate::settings::reload::compare;
+use crate::settings::{AccountName, Settings};
 use crate::telemetry;
 
 /// A server and what commands need beside it.
@@ -129,10 +130,16 @@ impl Control {
                 notes.push(format!("{silent} cores gave no answer: sessions of {account}, which is gone, may go on there until they end by themselves"));
             }
         }
+        // Some may have been away: what they were to be told is still there.
+        let mut back: BTreeMap<CoreId, Vec<AccountName>> = BTreeMap::new();
         for account in &change.accounts_added {
-            // One whose file was away: what it was to be told is still there.
             let owner = self.server.owner_of(account.as_str());
-            let _ = self.ask(owner, ControlCall::AccountIsBack(*account));
+            back.entry(owner).or_default().push(*account);
+        }
+        for (owner, accounts) in back {
+            if let Err(error) = self.ask(owner, ControlCall::AccountsAreBack(accounts)) {
+                tracing::warn!(%error, "webhooks of accounts that are back wait for new events");
+            }
         }
         for word in kept.iter().chain(&notes) {
             tracing::warn!("reload: {word}");

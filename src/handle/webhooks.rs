@@ -138,8 +138,19 @@ impl PerCore {
         Ok(told)
     }
 
-    /// Webhooks of an account whose file was away go on.
-    pub(super) async fn account_is_back(&self, account: AccountName) -> Result<(), StoreError> {
+    /// Webhooks of accounts whose files were away go on. Does not wait.
+    pub(super) fn accounts_are_back(self: &Rc<Self>, accounts: Vec<AccountName>) {
+        let core = self.clone();
+        rt::spawn(&ROOM, async move {
+            for account in accounts {
+                if let Err(error) = core.account_is_back(account).await {
+                    tracing::warn!(%account, %error, "webhooks of an account that is back wait for new events");
+                }
+            }
+        });
+    }
+
+    async fn account_is_back(&self, account: AccountName) -> Result<(), StoreError> {
         let shard = self.shard_of_account(account)?;
         let name = account.as_str();
         let turn = self.queue.hooks.turn(name).await;

@@ -110,7 +110,7 @@ fn what_it_sent_goes_with_it_if_that_is_said_and_nobody_inherits_it() {
     assert_eq!(anna.counts()[..3], [3, 3, 1]);
     let removed = anna.run(&["account", "remove", "--drop-queued", "anna"]);
     assert_eq!(removed.code, 0, "{}", removed.err);
-    let words = "3 recipients in the queue get nothing";
+    let words = "Recipients in the queue that get nothing: 3.";
     assert!(removed.out.contains(words), "{}", removed.out);
     assert_eq!(anna.ask("GET", "/queue", &NONE).status, 401);
     anna.add();
