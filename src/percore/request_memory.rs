@@ -4,7 +4,7 @@
 //! How much one account may have depends on how much is free, so that those who come find some, however many have taken theirs: as much as is left
 //! after it, alone half. Small ones and large ones are counted apart, and an eighth is for small ones alone: who holds large ones does not
 //! keep anybody from sending small ones. While nobody else has large ones, an account may have one of the largest size.
-//! Not here: waiting, as for messages on their way out (`outbound/memory`): who asks is told to come again.
+//! Not here: waiting, as for messages on their way out (`rt::FairMemory`): who asks is told to come again.
 
 use std::collections::HashMap;
 

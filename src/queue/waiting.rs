@@ -606,17 +606,7 @@ mod tests {
         let mut waiting = Waiting::default();
         let count = 2 * ADVANCE_MAX + 5;
         for body in 0..count as u64 {
-            let new = New {
-                line: "one.example",
-                account: "anna",
-                shard: 1,
-                body,
-                index: 0,
-                due: 100,
-                expires: 10_000,
-                alone: false,
-            };
-            waiting.add(new, 0);
+            waiting.add(new("one.example", "anna", body, 100), 0);
         }
         let mut ready = Vec::new();
         while waiting.next_due().is_some_and(|due| due <= 100) {
