@@ -1,6 +1,6 @@
 //! What a task of a site does: takes messages from the site's lines one after the other, over one connection, and has recorded what came of them.
 //! The next messages are sent while the ones before are being recorded; a few, so that a stop leaves little in doubt.
-//! Not here: how many tasks there are (`dispatch`), SMTP (`transaction`).
+//! Not here: how many tasks there are (`staffing`), SMTP (`transaction`).
 
 use std::cell::Cell;
 use std::collections::VecDeque;

@@ -1,5 +1,5 @@
-//! Who works on what: looks at the time and at who has come in line, finds out where a line leads, and sees to it that its site has as many
-//! connections as its limits allow. Not here: what a connection does (`carry`), what a site bears (`queue::sites`).
+//! Who comes in line and where a line leads: looks at the time, finds out about lines, and gives up those who stand there for too long.
+//! Not here: who works for a site (`staffing`), what a connection does (`carry`).
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -18,13 +18,12 @@ use super::lookups::{Lookup, Lookups};
 use super::outcome::Outcome;
 use super::places::Places;
 use super::pool::Pools;
+use super::resting::Resting;
 use super::site::Site;
 use super::{ROOM, outcome, tellers};
-use crate::calls::{Answer, Call};
 use crate::percore::{PerCore, monotonic};
 use crate::queue::retry::Verdict;
 use crate::queue::rows::Attempt;
-use crate::queue::sites::{Lent, SiteReport};
 use crate::queue::{self, Operation, Pause, Work, all};
 
 /// Begins to send what is in the queue of this core.
@@ -46,6 +45,7 @@ pub fn start(core: &Rc<PerCore>) {
     let teller = core.clone();
     rt::spawn(&ROOM, async move { tellers::serve(&teller).await });
     let dispatch = Rc::new(Dispatch {
+        resting: Resting::default(),
         core: core.clone(),
         sites: RefCell::default(),
         lines: RefCell::default(),
@@ -59,15 +59,19 @@ pub fn start(core: &Rc<PerCore>) {
         again: Rc::default(),
         lookups: Rc::default(),
     });
+    let rested = dispatch.clone();
+    rt::spawn(&ROOM, async move { rested.wake_the_rested().await });
     rt::spawn(&ROOM, async move { dispatch.run().await });
 }
 
 pub(super) struct Dispatch {
     pub core: Rc<PerCore>,
-    sites: RefCell<HashMap<Rc<str>, Rc<Site>>>,
+    pub sites: RefCell<HashMap<Rc<str>, Rc<Site>>>,
+    /// Those of them that nobody looks after for a while.
+    pub resting: Resting,
     lines: RefCell<HashMap<Rc<str>, Known>>,
     /// Connections of all sites, on this core.
-    places: Rc<Places>,
+    pub places: Rc<Places>,
     /// How often in a row a line had to be left alone, though its site is there.
     strikes: RefCell<HashMap<Rc<str>, u32>>,
     /// Messages in memory while servers take them.
@@ -281,12 +285,12 @@ impl Dispatch {
     }
 
     /// Why mail waits, and until when at least.
-    fn until(&self, pause: Duration, reason: &str) -> Pause {
+    pub fn until(&self, pause: Duration, reason: &str) -> Pause {
         let secs = i64::try_from(pause.as_secs()).unwrap_or(i64::MAX);
         let at = self.core.wall_clock().saturating_add(secs);
         let date = MessageDate::utc(at);
         Pause {
-            words: format!("{reason}; nothing goes there before {date}"),
+            words: format!("{reason}; nothing goes there before {date}").into(),
             until: Some(at),
         }
     }
@@ -367,196 +371,6 @@ impl Dispatch {
             site
         });
         self.rouse_site(&site);
-    }
-
-    fn rouse_site(self: &Rc<Self>, site: &Rc<Site>) {
-        if site.wake_one() {
-            return;
-        }
-        if site.is_managed.get() {
-            self.staff(site);
-            return;
-        }
-        site.is_managed.set(true);
-        let (dispatch, site) = (self.clone(), site.clone());
-        start_later(async move { dispatch.manage(site).await });
-    }
-
-    /// Looks after a site as long as anybody waits there or is connected.
-    async fn manage(self: Rc<Self>, site: Rc<Site>) {
-        let _managed = Managed(&self, &site);
-        loop {
-            let seen = site.wake.count();
-            let changes = self.core.sites_changed.count();
-            let ready = self.core.queue.ready_for(&site.name);
-            let report = site.take_report(ready);
-            let is_over = ready == 0 && site.tasks.get() == 0;
-            if is_over && report == SiteReport::default() {
-                return;
-            }
-            let lent = self.borrow(&site, report).await;
-            let again = lent.again;
-            let reason = self.apply(&site, lent);
-            self.core.queue.set_reason(&site.name, reason.clone());
-            if self.core.queue.ready_for(&site.name) == 0 && site.tasks.get() == 0 {
-                continue;
-            }
-            self.staff(&site);
-            if reason.is_none() {
-                let reason = self.why_not_more(&site).map(Pause::because);
-                self.core.queue.set_reason(&site.name, reason);
-            }
-            rt::sleep(LEAST_PAUSE).await;
-            let changed = self.core.sites_changed.wait(changes);
-            let woken = or(site.wake.wait(seen), changed);
-            let _ = rt::timeout(again, woken).await;
-            if self.core.draining.get() && site.tasks.get() == 0 {
-                return;
-            }
-        }
-    }
-
-    async fn borrow(&self, site: &Site, report: SiteReport) -> Lent {
-        if site.is_local {
-            return Lent {
-                connections: LOCAL_TASKS,
-                gets_through: false,
-                pause: None,
-                messages: None,
-                again: LENT_AGAIN,
-            };
-        }
-        let call = Call::Borrow {
-            site: site.name.to_string(),
-            transport: site.transport.clone(),
-            core: self.core.id,
-            report,
-        };
-        let owner = self.core.owner_of(&site.name);
-        match self.core.call(owner, call).await {
-            Ok(Answer::Lent(lent)) => lent,
-            // What was lent holds until something else is heard.
-            _ => Lent {
-                connections: site.lent.get(),
-                gets_through: site.gets_through.get(),
-                pause: site.pause(),
-                messages: site.nothing(),
-                again: LENT_AGAIN,
-            },
-        }
-    }
-
-    /// Answers why those that wait there do.
-    fn apply(&self, site: &Site, lent: Lent) -> Option<Pause> {
-        site.lent.set(lent.connections);
-        site.gets_through.set(lent.gets_through);
-        let ready = self.core.queue.ready_for(&site.name);
-        let reason = match (&lent.pause, &lent.messages) {
-            (Some((pause, reason)), _) => Some(self.until(*pause, reason)),
-            (None, Some(messages)) if (messages.count as usize) < ready => {
-                Some(Pause::because(messages.reason.clone()))
-            }
-            _ => site.held().map(Pause::because),
-        };
-        // What is there was given back since it asked.
-        let back = site.messages.get().unwrap_or(0);
-        let count = lent.messages.map(|messages| messages.count);
-        let count = count.map(|count| count.saturating_add(back));
-        site.messages.set(count);
-        for _ in 0..count.unwrap_or(0) {
-            // One that waits for it; if nobody does, tasks are begun.
-            if !site.wake_one() {
-                break;
-            }
-        }
-        *site.paused.borrow_mut() = lent
-            .pause
-            .map(|(pause, reason)| (monotonic() + pause, reason));
-        if site.tasks.get() > lent.connections {
-            site.wake_all();
-        }
-        reason
-    }
-
-    /// Starts tasks for those that wait, as many as may be.
-    pub fn staff(self: &Rc<Self>, site: &Rc<Site>) {
-        if self.wants(site) {
-            self.enlist(site);
-            self.serve();
-        }
-    }
-
-    /// Whether a site is to have one more connection.
-    fn wants(&self, site: &Site) -> bool {
-        let ready = self.core.queue.ready_for(&site.name);
-        let may_begin = site.messages.get().map_or(usize::MAX, |m| m as usize);
-        // One that nobody has reached yet is tried with one.
-        let most = match site.answers.get() {
-            true => site.lent.get(),
-            false => site.lent.get().min(1),
-        };
-        ready.min(may_begin) > site.coming.get() as usize
-            && site.tasks.get() < most
-            && site.may_connect()
-    }
-
-    /// Puts a site in line for connections of this core.
-    fn enlist(&self, site: &Rc<Site>) {
-        let accounts = self.core.queue.accounts_at(&site.name, ACCOUNTS_MAX);
-        for account in accounts {
-            self.places.wait(account, site);
-        }
-    }
-
-    /// Gives out connections that are free.
-    pub fn serve(self: &Rc<Self>) {
-        let most = self.connections_max();
-        while !self.core.draining.get() {
-            let Some((place, site)) = self.places.next(most) else {
-                return;
-            };
-            if !self.wants(&site) {
-                continue;
-            }
-            if self.core.queue.stands_at(&site.name, place.account()) {
-                if site.is_local {
-                    place.prove(true);
-                }
-                site.tasks.set(site.tasks.get() + 1);
-                site.coming.set(site.coming.get() + 1);
-                let (dispatch, site) = (self.clone(), site.clone());
-                start_later(async move { dispatch.carry(site, place).await });
-            }
-            if self.wants(&site) {
-                self.enlist(&site);
-            }
-        }
-    }
-
-    fn connections_max(&self) -> u32 {
-        let live = self.core.live();
-        live.settings.server.outbound.connections_per_core_max
-    }
-
-    /// Whether a connection that has nothing to do is needed elsewhere.
-    pub fn are_connections_short(&self) -> bool {
-        self.places.are_short(self.connections_max())
-    }
-
-    /// Why a site has not more connections, if that is not its own doing.
-    fn why_not_more(&self, site: &Site) -> Option<String> {
-        if !site.wanted_by.borrow().is_empty() {
-            return Some(self.places.reason(self.connections_max()).to_owned());
-        }
-        let is_tried = !site.answers.get() && site.tasks.get() > 0;
-        is_tried.then(|| "a first connection there is being tried".to_owned())
-    }
-
-    /// A task of a site has ended, and given back its place.
-    pub fn task_ended(self: &Rc<Self>, site: &Site) {
-        site.tasks.set(site.tasks.get() - 1);
-        site.wake.notify();
-        self.serve();
     }
 
     /// Begins a sweep, unless one is under way. Nobody waits for it: it may have a million to tell of.
@@ -668,7 +482,7 @@ impl Dispatch {
             return outcome::expire(&self.core, work).await;
         }
         let reason = self.core.queue.reason(line);
-        let reason = reason.map_or_else(|| "many wait before it".to_owned(), |p| p.words);
+        let reason = reason.map_or_else(|| "many wait before it".into(), |p| p.words);
         let end = Ended {
             verdict: Verdict::Temporary,
             code: 0,
@@ -681,7 +495,7 @@ impl Dispatch {
 
 /// A task begins within what spawns it, and may end so, and then start others: thousands of them would lie on one stack. These begin in
 /// turns of their own.
-fn start_later(task: impl Future<Output = ()> + 'static) {
+pub(super) fn start_later(task: impl Future<Output = ()> + 'static) {
     rt::spawn(&ROOM, async move {
         rt::yield_now().await;
         task.await;
@@ -699,19 +513,6 @@ impl Drop for Looking<'_> {
         }
         drop(lines);
         self.0.serve_lookups();
-    }
-}
-
-/// Ends the care for a site, after a panic too.
-struct Managed<'a>(&'a Dispatch, &'a Rc<Site>);
-
-impl Drop for Managed<'_> {
-    fn drop(&mut self) {
-        self.1.is_managed.set(false);
-        let mut sites = self.0.sites.borrow_mut();
-        if self.1.tasks.get() == 0 && self.0.core.queue.ready_for(&self.1.name) == 0 {
-            sites.remove(&self.1.name);
-        }
     }
 }
 
@@ -734,11 +535,9 @@ impl Drop for LookingAgain<'_> {
 }
 
 /// Accounts for whose mail a site or a line waits at once; the others have their turn there later.
-const ACCOUNTS_MAX: usize = 16;
+pub(super) const ACCOUNTS_MAX: usize = 16;
 /// One in so many of a core's questions is left to others than those for lines that nothing is known of.
 const LOOKUPS_REST: usize = 4;
-/// Tasks of a line in `localserve`.
-const LOCAL_TASKS: u32 = 8;
 /// Recipients of a message that are taken at once where nobody is asked.
 const RECIPIENTS_MAX: usize = 100;
 /// How often those are looked for who stand in line too long.
@@ -749,8 +548,5 @@ const LATE_AT_ONCE: usize = 32;
 const STALE_AT_ONCE: usize = 32;
 /// Between two looks at the time: due times are whole seconds.
 const LEAST_WAIT: Duration = Duration::from_millis(200);
-/// Between two questions to the owner of a site.
-const LEAST_PAUSE: Duration = Duration::from_millis(10);
-const LENT_AGAIN: Duration = Duration::from_secs(1);
 /// How long something is known of a line that nobody stands in.
 const FORGET_AFTER: Duration = Duration::from_secs(600);

@@ -1,4 +1,4 @@
-//! The connections of a core, and whose mail has how many of them. Called by `dispatch` and `carry`. Not here: how many a site may have (`site`),
+//! The connections of a core, and whose mail has how many of them. Called by `staffing` and `carry`. Not here: how many a site may have (`site`),
 //! what a share is (`shards::rt::Shares`).
 
 use std::cell::{Cell, RefCell};

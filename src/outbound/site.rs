@@ -1,5 +1,5 @@
 //! A site as one core sees it: what the owner of its limits lends this core, its connections here, what is reported back.
-//! Called by `dispatch` and `carry`. Not here: the limits (`queue::sites`), who waits (`queue`).
+//! Called by `staffing` and `carry`. Not here: the limits (`queue::sites`), who waits (`queue`).
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -44,6 +44,10 @@ pub(super) struct Site {
     held: RefCell<Option<(Instant, String)>>,
     /// Somebody looks after it.
     pub is_managed: Cell<bool>,
+    /// The owner of its limits counts this core among those who want connections.
+    pub is_borrower: Cell<bool>,
+    /// Nobody looks after it until then.
+    pub rests_until: Cell<Option<Instant>>,
     /// It has to be looked at now.
     pub wake: Event,
 }
@@ -67,6 +71,8 @@ impl Site {
             wanted_by: RefCell::default(),
             held: RefCell::default(),
             is_managed: Cell::new(false),
+            is_borrower: Cell::new(false),
+            rests_until: Cell::new(None),
             wake: Event::new(),
         }
     }
@@ -77,6 +83,20 @@ impl Site {
         let (until, reason) = paused.as_ref()?;
         let left = until.checked_duration_since(monotonic())?;
         (!left.is_zero()).then(|| (left, reason.clone()))
+    }
+
+    /// For how long nobody needs to look after it, if it has no connections: nothing is sent to it, and there is nothing to tell.
+    pub fn rest(&self) -> Option<Duration> {
+        if *self.report.borrow() != SiteReport::default() {
+            return None;
+        }
+        let held = || {
+            let held = self.held.borrow();
+            held.as_ref()
+                .and_then(|(until, _)| until.checked_duration_since(monotonic()))
+        };
+        let pause = self.pause().map(|(left, _)| left).or_else(held)?;
+        Some(pause.clamp(REST_MIN, REST_MAX))
     }
 
     /// Makes no more connections for a while; those that there are go on.
@@ -220,5 +240,9 @@ impl Site {
 
 /// How long a site is asked for no more connections when it has refused one.
 const FULL_FOR: Duration = Duration::from_secs(1);
+/// One that rests is looked after again after so long: others may have found that it is there again.
+const REST_MAX: Duration = Duration::from_secs(60);
+/// Shorter ones are not worth it.
+const REST_MIN: Duration = Duration::from_millis(100);
 /// Of one report: what they ask for is the same, most of the time.
 const ASKED_MAX: usize = 4;

@@ -1,5 +1,7 @@
 //! Why a recipient waits, in words: the one answer that CLI and programs show. Pure: times are arguments.
 
+use std::borrow::Cow;
+
 use message::MessageDate;
 
 use super::rows::{Attempt, MessageRow, RecipientRow, State};
@@ -8,14 +10,14 @@ use super::rows::{Attempt, MessageRow, RecipientRow, State};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pause {
     /// In words.
-    pub words: String,
+    pub words: Cow<'static, str>,
     /// Nothing goes there before this, seconds since 1970; none: that is not known.
     pub until: Option<i64>,
 }
 
 impl Pause {
     /// One that says nothing of its end.
-    pub fn because(words: impl Into<String>) -> Pause {
+    pub fn because(words: impl Into<Cow<'static, str>>) -> Pause {
         Pause {
             words: words.into(),
             until: None,
@@ -87,7 +89,7 @@ fn waiting(message: &MessageRow, row: &RecipientRow, pause: Option<&Pause>, now:
         let until = MessageDate::utc(until);
         return format!("{}{last}; next attempt {until}", pause.words);
     }
-    let pause = pause.map(|pause| pause.words.as_str());
+    let pause = pause.map(|pause| pause.words.as_ref());
     match last {
         Some(last) if is_later => format!("{last}; next attempt {next}"),
         Some(last) => format!("{}; {last}", pause.unwrap_or("due, waits for its turn")),

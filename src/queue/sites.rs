@@ -109,6 +109,8 @@ pub struct SiteState {
 pub struct Sites {
     sites: BTreeMap<String, Site>,
     news: Vec<News>,
+    /// Which was looked at last when room was made.
+    looked_at: String,
 }
 
 #[derive(Debug)]
@@ -171,8 +173,7 @@ impl Sites {
         limits: SiteLimits,
         now: Instant,
     ) -> Lent {
-        if !self.sites.contains_key(name) {
-            self.make_room(now);
+        if !self.sites.contains_key(name) && self.make_room(SITES_MAX, now) {
             self.sites.insert(name.to_owned(), Site::new(limits, now));
         }
         match self.sites.get_mut(name) {
@@ -184,9 +185,9 @@ impl Sites {
             None => Lent {
                 connections: 0,
                 gets_through: false,
-                pause: None,
+                pause: Some((AGAIN_MAX, "too many other sites are sent to now".into())),
                 messages: None,
-                again: AGAIN,
+                again: AGAIN_MAX,
             },
         }
     }
@@ -260,18 +261,29 @@ impl Sites {
         (found, last.filter(|_| rest.next().is_some()))
     }
 
-    /// Sites that nobody has asked about for long are forgotten.
-    fn make_room(&mut self, now: Instant) {
-        if self.sites.len() < SITES_MAX {
-            return;
+    /// Sees to it that there is room for one more, if need be; false: there is none. A few are looked at, each time the next ones, and those that nobody uses
+    /// now have to be learned again: all that are not left alone, or of those the one whose time is over first.
+    fn make_room(&mut self, most: usize, now: Instant) -> bool {
+        if self.sites.len() < most {
+            return true;
         }
-        self.sites.retain(|_, site| {
-            now.duration_since(site.asked) < FORGOTTEN_AFTER || site.paused(now).is_some()
-        });
-        if self.sites.len() >= SITES_MAX {
-            // Those that nobody uses now have to be learned again.
-            self.sites.retain(|_, site| !site.borrowers.is_empty());
+        let from = Bound::Excluded(self.looked_at.as_str());
+        let behind = self.sites.range::<str, _>((from, Bound::Unbounded));
+        let all: Vec<_> = behind.chain(&self.sites).take(LOOKED_AT_MAX).collect();
+        let unused = || all.iter().filter(|(_, site)| !site.is_used(now));
+        let mut gone: Vec<String> = unused()
+            .filter(|(_, site)| site.paused(now).is_none())
+            .map(|(name, _)| (*name).clone())
+            .collect();
+        if gone.is_empty() {
+            let until = |(_, site): &&(&String, &Site)| site.pause.as_ref().map(|p| p.until);
+            gone.extend(unused().min_by_key(until).map(|(name, _)| (*name).clone()));
         }
+        self.looked_at = all.last().map_or_else(String::new, |(n, _)| (*n).clone());
+        for name in gone {
+            self.sites.remove(&name);
+        }
+        self.sites.len() < most
     }
 }
 
@@ -548,6 +560,13 @@ impl Site {
         }
     }
 
+    /// Whether a core has connections there, or wants some.
+    fn is_used(&self, now: Instant) -> bool {
+        let asked = self.borrowers.iter().map(|b| b.asked);
+        let mut silent = asked.map(|asked| now.duration_since(asked));
+        silent.any(|silent| silent < SILENT_AFTER)
+    }
+
     fn paused(&self, now: Instant) -> Option<(Duration, String)> {
         self.pause.as_ref()?.left(now)
     }
@@ -622,7 +641,8 @@ pub fn member_of_key(name: &str) -> Option<(&str, &str)> {
 const MEMBER_KEY: &str = "pool>";
 /// Sites a core remembers.
 const SITES_MAX: usize = 100_000;
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
+/// Of them, when room is made for one.
+const LOOKED_AT_MAX: usize = 64;
 /// A core that says nothing for so long has no connections any more.
 const SILENT_AFTER: Duration = Duration::from_secs(10);
 /// Between two reports of a core that has what it wants; and of one that wants more.
@@ -945,6 +965,41 @@ mod tests {
         let lent = owner.after(600).lent(report(500, 4, 100), limits);
         assert_eq!(lent.connections, 20);
         assert_eq!(lent.messages.unwrap().count, 100);
+    }
+
+    #[test]
+    fn room_is_made_at_the_cost_of_those_that_nobody_uses() {
+        let mut owner = Owner::new();
+        let most = 2 * LOOKED_AT_MAX;
+        let add = |owner: &mut Owner, n: usize, report| {
+            // Those of the other half are looked at the second time.
+            let room = (0..2).any(|_| owner.0.make_room(most, owner.1));
+            if room {
+                let name = format!("{n:04}");
+                owner.0.lend(&name, A, report, limits(), owner.1);
+            }
+            room
+        };
+        let gone = || SiteReport {
+            unreachable: Some("connection refused".into()),
+            ..report(9, 1, 0)
+        };
+        for n in 0..most {
+            assert!(add(&mut owner, n, gone()));
+        }
+        // All are in use.
+        assert!(!add(&mut owner, 9_999, report(1, 0, 0)));
+        owner.after(11);
+        for n in most..2 * most {
+            // They are left alone: one goes for each.
+            assert!(add(&mut owner, n, report(1, 0, 0)), "{n}");
+            assert_eq!(owner.0.sites.len(), most);
+        }
+        assert_eq!(owner.0.restrained(owner.1).0, 0);
+        assert!(!add(&mut owner, 9_999, report(1, 0, 0)));
+        owner.after(11);
+        assert!(add(&mut owner, 9_999, report(1, 0, 0)));
+        assert_eq!(owner.0.sites.len(), most - LOOKED_AT_MAX + 1);
     }
 
     #[test]
