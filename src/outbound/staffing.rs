@@ -141,7 +141,9 @@ impl Dispatch {
 
     /// Forgets a site that nobody needs.
     fn forget(&self, site: &Site) {
-        let is_used = site.tasks.get() > 0
+        let is_used = site.is_managed.get()
+            || site.tasks.get() > 0
+            || !site.wanted_by.borrow().is_empty()
             || site.rests_until.get().is_some()
             || self.core.queue.ready_for(&site.name) > 0;
         if !is_used {
@@ -260,6 +262,8 @@ impl Dispatch {
                 return;
             };
             if !self.wants(&site) {
+                drop(place);
+                self.forget(&site);
                 continue;
             }
             if self.core.queue.stands_at(&site.name, place.account()) {
