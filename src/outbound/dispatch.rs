@@ -23,7 +23,7 @@ use super::site::Site;
 use super::{ROOM, outcome, tellers};
 use crate::percore::{PerCore, monotonic};
 use crate::queue::retry::Verdict;
-use crate::queue::rows::Attempt;
+use crate::queue::rows::{Attempt, AttemptStage};
 use crate::queue::{self, Operation, Pause, Work, all};
 
 /// Begins to send what is in the queue of this core.
@@ -330,7 +330,11 @@ impl Dispatch {
     }
 
     /// Records what came of recipients without asking anybody.
-    async fn ended(&self, mut work: Work, end: &Ended) {
+    async fn ended(&self, work: Work, end: &Ended) {
+        self.ended_at(work, end, None).await;
+    }
+
+    async fn ended_at(&self, mut work: Work, end: &Ended, stage: Option<AttemptStage>) {
         if let Some(held) = work.take_held() {
             outcome::expire(&self.core, held).await;
         }
@@ -347,7 +351,7 @@ impl Dispatch {
                 code: end.code,
                 enhanced: Some(end.enhanced),
                 text: end.text.clone(),
-                stage: None,
+                stage,
             },
         };
         let outcomes = work.recipients.iter().map(outcome).collect();
@@ -489,7 +493,7 @@ impl Dispatch {
             enhanced: (4, 4, 7),
             text: format!("not tried: {reason}"),
         };
-        self.ended(work, &end).await;
+        self.ended_at(work, &end, Some(AttemptStage::Line)).await;
     }
 }
 

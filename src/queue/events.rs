@@ -277,7 +277,8 @@ fn may_be_about_recipient(attempt: &Attempt) -> bool {
             AttemptStage::Connect
             | AttemptStage::Hello
             | AttemptStage::Mail
-            | AttemptStage::SharedData,
+            | AttemptStage::SharedData
+            | AttemptStage::Line,
         ) => false,
     }
 }

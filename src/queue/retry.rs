@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::rows::{Attempt, MessageRow, Notice, Notify, Owed, RecipientRow, State};
+use super::rows::{Attempt, AttemptStage, MessageRow, Notice, Notify, Owed, RecipientRow, State};
 
 /// How long to wait after each attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,8 +122,11 @@ pub fn after(
 
 /// Whether no other attempt follows the one that was made.
 fn is_the_last(message: &MessageRow, row: &RecipientRow, now: i64) -> bool {
+    let in_line = |attempt: &&Attempt| attempt.stage == Some(AttemptStage::Line);
+    let waited = row.history.iter().filter(in_line).count() as u32;
+    let made = row.attempts.saturating_sub(waited);
     let most = row.retries.attempts_max;
-    now >= row.expires(message) || most.is_some_and(|most| row.attempts >= most)
+    now >= row.expires(message) || most.is_some_and(|most| made >= most)
 }
 
 /// Gives up a recipient: refused for good, or its time is over, whatever held it.
@@ -320,6 +323,34 @@ mod tests {
         let (attempts, end) = life(said(None, None, Some(&[86_400])));
         assert!((6..=7).contains(&attempts), "{attempts}");
         assert_eq!(end, 5 * 86_400);
+    }
+
+    #[test]
+    fn who_only_stood_in_line_has_all_the_attempts_that_an_operator_said() {
+        let message = message(None);
+        let mut row = RecipientRow {
+            retries: Retries {
+                attempts_max: Some(2),
+                ..Retries::default()
+            },
+            ..RecipientRow::fresh(&message)
+        };
+        for (now, is_over) in [(1, false), (2, false), (3, false), (4, false), (5, true)] {
+            let tried = Attempt {
+                stage: (now % 2 == 0 || now == 1).then_some(AttemptStage::Line),
+                ..attempt(now)
+            };
+            row = after(
+                &message,
+                0,
+                row,
+                tried,
+                Verdict::Temporary,
+                (&schedule(), 7, now),
+            );
+            assert_eq!(row.state.is_over(), is_over, "{now}");
+        }
+        assert_eq!(row.attempts, 5);
     }
 
     #[test]

@@ -340,10 +340,12 @@ pub enum AttemptStage {
     Data,
     /// The same, of a message that went to several at once.
     SharedData,
+    /// Nobody was asked: the recipient stood in line, and that is on record.
+    Line,
 }
 
 impl AttemptStage {
-    /// For operators and programs: the words of traffic shaping's rules.
+    /// For operators and programs: the words of traffic shaping's rules, and `line`.
     pub fn word(self) -> &'static str {
         match self {
             AttemptStage::Connect => "connect",
@@ -351,6 +353,7 @@ impl AttemptStage {
             AttemptStage::Mail => "mail",
             AttemptStage::Recipient => "recipient",
             AttemptStage::Data | AttemptStage::SharedData => "data",
+            AttemptStage::Line => "line",
         }
     }
 }
