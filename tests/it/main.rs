@@ -54,6 +54,7 @@ mod server;
 mod service;
 mod shaping;
 mod smtp;
+mod staffing;
 mod stall;
 mod start;
 mod suppression;
