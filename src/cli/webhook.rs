@@ -25,7 +25,7 @@ pub(super) fn list(arguments: &Arguments) -> Result<(), Failure> {
     }
     if done["dropped"].as_u64().unwrap_or_default() > 0 && !arguments.json {
         lines.push_str(&format!(
-            "{} webhooks were not made, for too many waited.\n",
+            "{} webhooks were not made, for too many waited, or too much.\n",
             done["dropped"]
         ));
     }

@@ -11,7 +11,7 @@ use super::secrets::configured;
 use crate::calls::{ControlAnswer, ControlCall};
 use crate::queue::hooks::{
     Enabled, EndpointRow, EndpointSpec, HookAnswer, HookAsk, HookFilter, HookResult, HookRow,
-    PAGE_MAX, RetiredHook,
+    PAGE_MAX, Redelivered, RetiredHook,
 };
 
 /// One item for each endpoint.
@@ -215,10 +215,15 @@ pub(super) fn redeliver(control: &Control, account: &str, ids: &[u64]) -> Result
     let mut count = 0;
     for id in ids {
         match ask(control, account, HookAsk::Redeliver { id: *id })? {
-            HookAnswer::Redelivered(true) => count += 1,
-            HookAnswer::Redelivered(false) => {
+            HookAnswer::Redelivered(Redelivered::For(_)) => count += 1,
+            HookAnswer::Redelivered(Redelivered::Missing) => {
                 return Err(format!(
                     "{account} keeps no webhook {id} that is over, or its endpoint is gone; {count} before it are in line again"
+                ));
+            }
+            HookAnswer::Redelivered(Redelivered::NoRoom(why)) => {
+                return Err(format!(
+                    "webhook {id} is not sent once more: {why}. Let its receivers take what waits, cancel some of that (ringmail webhook cancel {account} ID...) or raise the limit in [webhooks], then repeat this; {count} before it are in line again"
                 ));
             }
             _ => return Err(OTHER_ANSWER.into()),

@@ -9,7 +9,7 @@ use super::ROOM;
 use crate::calls::ControlAnswer;
 use crate::login;
 use crate::percore::PerCore;
-use crate::queue::hooks::{self, Enabled, EndpointRow, HookAnswer, HookAsk, Told};
+use crate::queue::hooks::{self, Enabled, EndpointRow, HookAnswer, HookAsk, Redelivered, Told};
 use crate::settings::AccountName;
 use crate::store::StoreError;
 
@@ -60,9 +60,11 @@ impl PerCore {
                 return Ok(HookAnswer::Payload(hooks::payload(&shard, name, id).await?));
             }
             HookAsk::Redeliver { id } => {
-                let endpoint = hooks::redeliver(&shard, &turn, id, now).await?;
-                endpoint.inspect(|endpoint| self.queue.hooks.wake(name, *endpoint));
-                return Ok(HookAnswer::Redelivered(endpoint.is_some()));
+                let done = hooks::redeliver(&shard, &turn, interest, id, now).await?;
+                if let Redelivered::For(endpoint) = done {
+                    self.queue.hooks.wake(name, endpoint);
+                }
+                return Ok(HookAnswer::Redelivered(done));
             }
             HookAsk::Cancel { hooks: all } => {
                 let canceled = hooks::cancel(&shard, &turn, interest, &all, now).await?;

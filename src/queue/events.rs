@@ -303,13 +303,15 @@ pub struct Interest {
     pub keeps_webhooks_secs: u64,
     /// Webhooks that may wait.
     pub pending_webhooks_max: u64,
+    /// Octets of what these may say.
+    pub pending_webhook_octets_max: u64,
 }
 
 impl Interest {
     /// Of an account; none: there is no such account.
     pub fn of(settings: &Settings, account: &str) -> Option<Interest> {
         let own = settings.accounts.get(account)?;
-        let queue = &settings.server.queue;
+        let (queue, webhooks) = (&settings.server.queue, &settings.server.webhooks);
         Some(Interest {
             suppresses: own.suppress_on_failure.unwrap_or(queue.suppress_on_failure),
             keeps_retired_secs: own
@@ -319,10 +321,11 @@ impl Interest {
                 .as_secs(),
             keeps_webhooks_secs: own
                 .keep_webhooks_secs
-                .unwrap_or(settings.server.webhooks.keep_webhooks_secs)
+                .unwrap_or(webhooks.keep_webhooks_secs)
                 .duration()
                 .as_secs(),
-            pending_webhooks_max: settings.server.webhooks.pending_per_account_max,
+            pending_webhooks_max: webhooks.pending_per_account_max,
+            pending_webhook_octets_max: webhooks.pending_per_account_max_bytes.get(),
         })
     }
 }

@@ -688,6 +688,7 @@ const INTERESTED: events::Interest = events::Interest {
     keeps_retired_secs: 0,
     keeps_webhooks_secs: 0,
     pending_webhooks_max: 1000,
+    pending_webhook_octets_max: 1 << 30,
 };
 
 /// The events of a message to an address that ended so; the account's list has what is said.
@@ -805,6 +806,7 @@ fn events_with_much_to_say_are_taken_in_several_commits() {
         let shard = &context.shards[0];
         let interest = events::Interest {
             pending_webhooks_max: 1_000,
+            pending_webhook_octets_max: 1 << 30,
             ..events::Interest::default()
         };
         let spec = hooks::EndpointSpec {

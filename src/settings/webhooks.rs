@@ -27,6 +27,8 @@ pub struct Webhooks {
     pub payload_memory_max_bytes: Bytes,
     /// Webhooks of an account that wait; what is more is not made.
     pub pending_per_account_max: u64,
+    /// Octets of what these say, each counted by itself; what is more is not made.
+    pub pending_per_account_max_bytes: Bytes,
     /// How long those that are over are kept; 0: they are not.
     pub keep_webhooks_secs: Secs,
     /// An endpoint that fails for so long without any success is switched off.
@@ -47,6 +49,7 @@ impl Default for Webhooks {
             calls_per_account_max: 32,
             payload_memory_max_bytes: Bytes::mib(64),
             pending_per_account_max: 1_000_000,
+            pending_per_account_max_bytes: Bytes::gib(1),
             keep_webhooks_secs: Secs::new(0),
             disable_after_secs: Secs::minutes(5 * 24 * 60),
             give_up_after_secs: Secs::minutes(14 * 24 * 60),

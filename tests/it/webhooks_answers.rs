@@ -1,16 +1,21 @@
 //! Answers of receivers with a meaning of their own, and what calls may hold in memory.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use ringmail::queue::hooks::{Enabled, EndpointSpec, HookAnswer, HookAsk, HookFilter, HookRow};
 use ringmail::settings::Door;
 use webapi::hook::{HookEvent, HookEvents};
 
 use crate::crash;
 use crate::outbound;
-use crate::patience::found;
+use crate::patience::{PATIENCE, found};
+use crate::ports;
 use crate::server::TestServer;
 use crate::webhooks::{Hears, OPEN, ask, history, inbox_count, put, put_spec, switched_off};
 
@@ -193,4 +198,58 @@ fn calls_wait_for_room_for_what_they_say() {
     let all = history(&server, MESSAGES);
     assert!(all.iter().all(|kept| kept.success));
     assert_eq!(most.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn nothing_is_sent_once_more_where_as_much_waits_as_may() {
+    let dir = tempfile::tempdir().unwrap();
+    let port = ports::port();
+    let extra = format!("[webhooks]\npending_per_account_max = 1\n{OPEN}");
+    let server = TestServer::with_api(dir.path(), port, (&extra, &[]));
+    let takes = Arc::new(AtomicBool::new(true));
+    let does = takes.clone();
+    let hears = Hears::start(move |_, _| match does.load(Ordering::SeqCst) {
+        true => "200 OK".into(),
+        false => "500 Not now".into(),
+    });
+    let spec = EndpointSpec {
+        url: hears.url(),
+        authorization: None,
+        events: HookEvents::NONE.with(HookEvent::Incoming),
+        concurrency: 1,
+    };
+    put_spec(&server, spec);
+    let bring = || {
+        let to: (&[&str], &str) = (&["anna"], "example.test");
+        let said = crash::deliver(server.connect(Door::Smtp), to, "Subject: m\r\n\r\nm\r\n");
+        assert!(said.unwrap().starts_with("250"));
+    };
+    let post = |hook: u64, deed: &str| {
+        let login = STANDARD.encode("anna@example.test:anna-password");
+        let request = format!(
+            "POST /webapi/v1/deliveries/{hook}/{deed} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {login}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap();
+        said
+    };
+    bring();
+    let first = history(&server, 1)[0].hook.id;
+    takes.store(false, Ordering::SeqCst);
+    bring();
+    let second = waiting_hooks(&server, 1)[0].id;
+    let said = post(first, "redeliver");
+    assert!(said.starts_with("HTTP/1.1 409 "), "{said}");
+    assert!(said.contains("problems/limit-reached"), "{said}");
+    assert!(said.contains("pending_per_account_max"), "{said}");
+    assert_eq!(history(&server, 1)[0].hook.id, first);
+    // What it says to do helps.
+    let said = post(second, "cancel");
+    assert!(said.starts_with("HTTP/1.1 204 "), "{said}");
+    let said = post(first, "redeliver");
+    assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
+    assert_eq!(history(&server, 1)[0].hook.id, second);
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Enabled, EndpointRow, EndpointSpec, HookFilter, HookPage, HookResult, RetiredPage};
+use super::{
+    Enabled, EndpointRow, EndpointSpec, HookFilter, HookPage, HookResult, Redelivered, RetiredPage,
+};
 
 /// What is asked.
 #[derive(Debug)]
@@ -96,8 +98,8 @@ pub enum HookAnswer {
     Retired(RetiredPage),
     /// To `Payload`: none if there is no such hook.
     Payload(Option<Vec<u8>>),
-    /// To `Redeliver`: false if it is not kept, or its endpoint is gone.
-    Redelivered(bool),
+    /// To `Redeliver`.
+    Redelivered(Redelivered),
     /// To `Cancel`: how many there were.
     Canceled(usize),
     /// To `Test`: none if there is no such endpoint.

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use shards::storage::Shard;
 
 use super::{
-    Book, EndpointRow, HookResult, HookRow, HooksTurn, RetiredHook, count_key, drop_payload,
-    due_of, hook_of, key_of, line_key, line_prefix, note, number_key, payload_key, retired_key,
-    retired_of, sharing_key, time, what,
+    Book, EndpointRow, HookResult, HookRow, HooksTurn, NoRoom, RetiredHook, count_key,
+    drop_payload, due_of, hook_of, key_of, line_key, line_prefix, note, number_key, payload_key,
+    retired_key, retired_of, sharing_key, time, what,
 };
 use crate::queue::events::{Interest, Writing};
 use crate::store::{StoreError, rows};
@@ -155,22 +155,37 @@ pub async fn payload(
     Ok(found.await?)
 }
 
-/// Puts a hook that is over in line again, under its number; answers for which endpoint. None: it is not kept, or its endpoint is gone.
+/// What came of a hook that was to be sent once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redelivered {
+    /// It is in line again, for this endpoint.
+    For(u32),
+    /// It is not kept, or its endpoint is gone.
+    Missing,
+    /// It stays as it was: too much waits.
+    NoRoom(NoRoom),
+}
+
+/// Puts a hook that is over in line again, under its number, if it may wait beside the others.
 pub async fn redeliver(
     shard: &Rc<Shard>,
     turn: &HooksTurn,
+    interest: Interest,
     id: u64,
     now: i64,
-) -> Result<Option<u32>, StoreError> {
+) -> Result<Redelivered, StoreError> {
     let account = turn.account();
     let mut writing = Writing::new(shard, turn, now);
     let mut book = Book::open(&mut writing).await?;
     let Some(retired) = retired_of(&writing, id).await? else {
-        return Ok(None);
+        return Ok(Redelivered::Missing);
     };
     let endpoint = retired.hook.endpoint;
     if book.endpoint(endpoint).is_none_or(|e| e.removed) {
-        return Ok(None);
+        return Ok(Redelivered::Missing);
+    }
+    if let Some(why) = book.no_room(interest, retired.hook.size.into()) {
+        return Ok(Redelivered::NoRoom(why));
     }
     writing.delete(number_key(account, id));
     writing.delete(retired_key(account, retired.at, id));
@@ -182,7 +197,7 @@ pub async fn redeliver(
     book.enter(&mut writing, &hook);
     book.close(&mut writing);
     writing.commit().await?;
-    Ok(Some(endpoint))
+    Ok(Redelivered::For(endpoint))
 }
 
 /// Gives hooks up that wait; answers how many there were.

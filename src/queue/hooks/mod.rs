@@ -40,8 +40,8 @@ pub use endpoints::{
     set_enabled,
 };
 pub use history::{
-    HookFilter, HookPage, PAGE_MAX, RETIRED_MAX, RetiredPage, accounts, cancel, payload, pending,
-    prune, purge, redeliver, retired,
+    HookFilter, HookPage, PAGE_MAX, RETIRED_MAX, Redelivered, RetiredPage, accounts, cancel,
+    payload, pending, prune, purge, redeliver, retired,
 };
 pub use incoming::{PAYLOAD_MAX, Untold, payload_of, tell_incoming, told_of_incoming};
 pub use known::{Hooks, HooksTurn, Testing};
@@ -59,7 +59,7 @@ use shards::index::{IndexError, Row};
 use shards::storage::Shard;
 use webapi::hook::{HookEvent, HookEvents, Secret};
 
-use super::events::Writing;
+use super::events::{Interest, Writing};
 use crate::store::{StoreError, rows};
 
 /// Where an account has events sent.
@@ -209,6 +209,46 @@ struct AccountRow {
     retired_from: i64,
     /// Hooks that were not made for want of room.
     dropped: u64,
+    /// Octets of the payloads of those that wait, each hook's by itself. None: some wait since before these were counted, until the next start.
+    pending_octets: Option<u64>,
+}
+
+impl AccountRow {
+    /// Reads it. The first version ended with what was dropped.
+    fn decode(bytes: &[u8]) -> Result<AccountRow, StoreError> {
+        match bytes.split_first() {
+            Some((&ACCOUNT_FIRST, rest)) => {
+                let whole = [&[ACCOUNT_VERSION], rest, &[0]].concat();
+                rows::decode_version(ACCOUNT_VERSION, &whole, what)
+            }
+            _ => rows::decode_version(ACCOUNT_VERSION, bytes, what),
+        }
+    }
+}
+
+/// Why no more of an account's hooks may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoom {
+    /// So many wait, or more.
+    Hooks(u64),
+    /// With it they would say more than so many octets.
+    Octets(u64),
+}
+
+/// In words for the account's owner.
+impl std::fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            NoRoom::Hooks(most) => write!(
+                f,
+                "{most} webhooks of the account wait, and that is the most (pending_per_account_max)"
+            ),
+            NoRoom::Octets(most) => write!(
+                f,
+                "webhooks of the account that wait would say more than {most} octets, and that is the most (pending_per_account_max_bytes)"
+            ),
+        }
+    }
 }
 
 /// What is known of the hooks that wait for an endpoint.
@@ -299,7 +339,7 @@ impl Book {
             return Ok(Seen(Book::default()));
         };
         let mut book = Book {
-            row: rows::decode(&row, what)?,
+            row: AccountRow::decode(&row)?,
             ..Book::default()
         };
         for (_, row) in endpoints {
@@ -318,7 +358,8 @@ impl Book {
         let account = writing.account;
         let read = self.read.take().unwrap_or_default();
         if self.row != read.row {
-            writing.put(account_key(account), rows::encode(&self.row));
+            let row = rows::encode_version(ACCOUNT_VERSION, &self.row);
+            writing.put(account_key(account), row);
         }
         for endpoint in &self.endpoints {
             if !read.endpoints.contains(endpoint) {
@@ -384,7 +425,28 @@ impl Book {
             _ => line.comes(hook.due, hook.id),
         }
         line.count += 1;
+        let before = match self.row.pending {
+            0 => Some(0),
+            _ => self.row.pending_octets,
+        };
+        self.row.pending_octets = before.map(|octets| octets + u64::from(hook.size));
         self.row.pending += 1;
+    }
+
+    /// Why no hook that says so many octets may wait beside the others; none: it may.
+    fn no_room(&self, interest: Interest, octets: u64) -> Option<NoRoom> {
+        let (hooks, most) = (
+            interest.pending_webhooks_max,
+            interest.pending_webhook_octets_max,
+        );
+        let waiting = match self.row.pending {
+            0 => 0,
+            _ => self.row.pending_octets.unwrap_or(0),
+        };
+        if self.row.pending >= hooks {
+            return Some(NoRoom::Hooks(hooks));
+        }
+        (waiting + octets > most).then_some(NoRoom::Octets(most))
     }
 
     /// Gives a hook that stays in line another time.
@@ -422,6 +484,11 @@ impl Book {
             line.count = line.count.saturating_sub(1);
         }
         self.row.pending = self.row.pending.saturating_sub(1);
+        let octets = self.row.pending_octets;
+        self.row.pending_octets = match self.row.pending {
+            0 => Some(0),
+            _ => octets.map(|octets| octets.saturating_sub(hook.size.into())),
+        };
         if keeps_secs == 0 {
             return drop_payload(writing, &hook).await;
         }
@@ -605,6 +672,8 @@ pub const CONCURRENCY_MAX: u8 = 32;
 const ENDPOINT_ROWS_MAX: usize = 100;
 /// Octets of a payload from which on it is stored once. Shorter ones take less than the rows that say so.
 const SHARED_FROM: usize = 2 << 10;
+const ACCOUNT_VERSION: u8 = 2;
+const ACCOUNT_FIRST: u8 = 1;
 const LINE_VERSION: u8 = 2;
 /// Results that are kept of a hook.
 const RESULTS_MAX: usize = 24;

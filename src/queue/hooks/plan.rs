@@ -172,11 +172,12 @@ pub(super) async fn plan(
         .collect();
     let mut sharing = Sharing::default();
     for endpoint in endpoints {
-        if book.row.pending >= interest.pending_webhooks_max {
+        if let Some(why) = book.no_room(interest, hook.payload.len() as u64) {
             if book.row.dropped.is_power_of_two() || book.row.dropped == 0 {
                 tracing::warn!(
                     account = writing.account,
                     endpoint,
+                    %why,
                     "too many webhooks wait: new ones are not made"
                 );
             }

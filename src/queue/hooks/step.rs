@@ -8,7 +8,8 @@ use webapi::hook::wait_after;
 
 use super::{
     Book, EndpointRow, HookResult, HookRow, HooksTurn, LineRow, due_of, hook_key, hook_of,
-    is_shared, line_prefix, note, recipient_key, retired_key, retired_of, sharing_key,
+    is_shared, key_of, line_prefix, note, recipient_key, retired_key, retired_of, sharing_key,
+    what,
 };
 use crate::queue::events::Writing;
 use crate::store::{StoreError, rows};
@@ -194,6 +195,10 @@ async fn load(writing: &mut Writing<'_>, hooks: &[u64]) -> Result<(), StoreError
 pub async fn resume(shard: &Rc<Shard>, turn: &HooksTurn, now: i64) -> Result<(), StoreError> {
     let mut writing = Writing::new(shard, turn, now);
     let mut book = Book::open(&mut writing).await?;
+    if book.row.pending > 0 && book.row.pending_octets.is_none() {
+        // It was written before they were counted.
+        book.row.pending_octets = Some(pending_octets(shard, writing.account).await?);
+    }
     let lines = book.lines.iter_mut();
     let under_way: Vec<u64> = lines
         .flat_map(|(_, line)| std::mem::take(&mut line.under_way))
@@ -205,6 +210,24 @@ pub async fn resume(shard: &Rc<Shard>, turn: &HooksTurn, now: i64) -> Result<(),
     }
     book.close(&mut writing);
     writing.commit().await.map(|_| ())
+}
+
+/// What the hooks of an account that wait say, in octets.
+async fn pending_octets(shard: &Rc<Shard>, account: &str) -> Result<u64, StoreError> {
+    let prefix = key_of(account, b'p');
+    let (mut from, mut octets) = (prefix.clone(), 0);
+    loop {
+        let found = shard.scan(prefix.clone(), from, SLICE).await?;
+        let Some((last, _)) = found.last() else {
+            return Ok(octets);
+        };
+        from = [last.as_slice(), &[0]].concat();
+        for (_, row) in found {
+            // One that can't be read is not sent.
+            let hook: Option<HookRow> = rows::decode(&row, what).ok();
+            octets += hook.map_or(0, |hook| u64::from(hook.size));
+        }
+    }
 }
 
 async fn finish(
@@ -366,3 +389,6 @@ async fn claim(
     }
     Ok(())
 }
+
+/// Rows that are read at a time.
+const SLICE: usize = 500;

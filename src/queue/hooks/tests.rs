@@ -15,6 +15,7 @@ const KEEPS: Interest = Interest {
     keeps_retired_secs: 0,
     keeps_webhooks_secs: 100,
     pending_webhooks_max: 5,
+    pending_webhook_octets_max: 12_000,
 };
 
 fn terms() -> Terms {
@@ -72,6 +73,12 @@ async fn waiting(shard: &Rc<Shard>) -> Vec<HookRow> {
 async fn over(shard: &Rc<Shard>) -> Vec<RetiredHook> {
     let all = retired(shard, &turn().await, &HookFilter::default(), None, 100).await;
     all.unwrap().0
+}
+
+/// Sends one that is over once more.
+async fn once_more(shard: &Rc<Shard>, id: u64) -> Redelivered {
+    let turn = turn().await;
+    redeliver(shard, &turn, KEEPS, id, 1_100).await.unwrap()
 }
 
 /// Takes the next hook, with what came of the one before.
@@ -250,20 +257,14 @@ fn a_hook_is_tried_at_its_times_and_then_given_up() {
         let kept = over(shard).await.remove(0);
         assert!(!kept.success && kept.hook.results.len() == 2);
         // Once more, by hand: its success ends the failing.
-        assert_eq!(
-            redeliver(shard, &turn().await, id, 1_100).await.unwrap(),
-            Some(endpoint)
-        );
+        assert_eq!(once_more(shard, id).await, Redelivered::For(endpoint));
         assert_eq!(over(shard).await, []);
         let claimed = next(shard, endpoint, None, 1_100).await.claimed.unwrap();
         assert_eq!((claimed.hook.id, claimed.hook.attempts), (id, 4));
         let step = next(shard, endpoint, Some((id, true)), 1_101).await;
         assert!(!step.is_failing);
         assert!(over(shard).await[0].success);
-        assert_eq!(
-            redeliver(shard, &turn().await, 77, 1_100).await.unwrap(),
-            None
-        );
+        assert_eq!(once_more(shard, 77).await, Redelivered::Missing);
     });
     store.close();
 }
@@ -468,4 +469,92 @@ fn no_more_wait_than_may_and_what_is_old_goes() {
         let _ = endpoint;
     });
     store.close();
+}
+
+#[test]
+fn what_waits_says_no_more_than_may_and_nothing_comes_back_beyond_that() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let shard = &context.shards[0];
+        let endpoint = endpoint_for(shard, HookEvents::FIRST).await;
+        let long = async |recipient| {
+            let payload = "x".repeat(5_000);
+            tell_with(shard, HookEvent::Delivered, recipient, payload, 1_000).await;
+        };
+        for recipient in 1..=3 {
+            long(recipient).await;
+        }
+        // A short one fits still.
+        tell(shard, HookEvent::Delivered, 4, 1_000).await;
+        let (all, dropped, _) = endpoints(shard, "anna").await.unwrap();
+        assert_eq!((all[0].1, dropped), (3, 1));
+        let ids: Vec<u64> = waiting(shard).await.iter().map(|hook| hook.id).collect();
+        let cancel = async |ids: &[u64]| {
+            let turn = turn().await;
+            cancel(shard, &turn, KEEPS, ids, 1_100).await.unwrap()
+        };
+        assert_eq!(cancel(&ids[..1]).await, 1);
+        long(5).await;
+        let refused = Redelivered::NoRoom(NoRoom::Octets(12_000));
+        assert_eq!(once_more(shard, ids[0]).await, refused);
+        assert_eq!(
+            (waiting(shard).await.len(), over(shard).await.len()),
+            (3, 1)
+        );
+        assert_eq!(cancel(&ids[1..2]).await, 1);
+        assert_eq!(once_more(shard, ids[0]).await, Redelivered::For(endpoint));
+        // By number it is the same.
+        for recipient in 6..=7 {
+            tell(shard, HookEvent::Delivered, recipient, 1_000).await;
+        }
+        let refused = Redelivered::NoRoom(NoRoom::Hooks(5));
+        assert_eq!(once_more(shard, ids[1]).await, refused);
+        // Nothing is left of what is over.
+        let ids: Vec<u64> = waiting(shard).await.iter().map(|hook| hook.id).collect();
+        assert_eq!(cancel(&ids).await, 5);
+        let row = Book::look(shard, "anna").await.unwrap().row;
+        assert_eq!((row.pending, row.pending_octets), (0, Some(0)));
+    });
+    store.close();
+}
+
+#[test]
+fn what_waited_before_octets_were_counted_is_counted_at_the_start() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let shard = &context.shards[0];
+        endpoint_for(shard, HookEvents::FIRST).await;
+        let long = async |recipient| {
+            let payload = "x".repeat(5_000);
+            tell_with(shard, HookEvent::Delivered, recipient, payload, 1_000).await;
+        };
+        long(1).await;
+        long(2).await;
+        let row = Book::look(shard, "anna").await.unwrap().row;
+        assert_eq!(row.pending_octets, Some(10_000));
+        let first = rows::encode(&(
+            (row.version, row.last_endpoint, row.last_hook),
+            (row.pending, row.retired, row.retired_from, row.dropped),
+        ));
+        put_row(shard, account_key("anna"), first).await;
+        let earlier = Book::look(shard, "anna").await.unwrap().row;
+        let expected = AccountRow {
+            pending_octets: None,
+            ..row
+        };
+        assert_eq!(earlier, expected);
+        resume(shard, &turn().await, 1_001).await.unwrap();
+        assert_eq!(Book::look(shard, "anna").await.unwrap().row, row);
+        long(3).await;
+        assert_eq!(waiting(shard).await.len(), 2);
+    });
+    store.close();
+}
+
+async fn put_row(shard: &Rc<Shard>, key: Vec<u8>, row: Vec<u8>) {
+    let permit = shard.permit(1_000, false, std::time::Duration::from_secs(30));
+    let permit = permit.await.unwrap();
+    let mut batch = shards::storage::Batch::default();
+    batch.put(key, row);
+    shard.commit(permit, batch).await.unwrap();
 }

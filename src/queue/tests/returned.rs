@@ -17,6 +17,7 @@ const KEEPS: events::Interest = events::Interest {
     keeps_retired_secs: 100_000,
     keeps_webhooks_secs: 0,
     pending_webhooks_max: 1000,
+    pending_webhook_octets_max: 1 << 30,
 };
 
 /// Someone to whom mail went out, as the account's shard hears of it.

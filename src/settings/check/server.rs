@@ -463,6 +463,8 @@ fn ranges(server: &Server) -> Vec<(&'static str, u64, u64, u64)> {
         ("webhooks.calls_per_account_max", hooks.calls_per_account_max.into(), 1, 10_000),
         ("webhooks.payload_memory_max_bytes", hooks.payload_memory_max_bytes.0, 1 << 20, 1 << 40),
         ("webhooks.pending_per_account_max", hooks.pending_per_account_max, 1, 100_000_000),
+        // One webhook about a message that came may say 4 MiB.
+        ("webhooks.pending_per_account_max_bytes", hooks.pending_per_account_max_bytes.0, 4 << 20, 1 << 50),
         ("webhooks.keep_webhooks_secs", hooks.keep_webhooks_secs.0.as_secs(), 0, 3660 * 86_400),
         ("webhooks.disable_after_secs", hooks.disable_after_secs.0.as_secs(), 1, 3660 * 86_400),
         ("webhooks.give_up_after_secs", hooks.give_up_after_secs.0.as_secs(), 1, 3660 * 86_400),

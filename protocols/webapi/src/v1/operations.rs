@@ -678,8 +678,9 @@ const DELIVERIES: &[Operation] = &[
     },
     Operation {
         summary: "Send a delivery that is over once more",
-        about: "Under its number. Of one that waits nothing is changed.",
+        about: "Under its number. Of one that waits nothing is changed. If as many wait as may, or say as much as they may, it stays as it is.",
         answers: &[Answer::json("As it is now.", of::<Delivery>)],
+        problems: &[Kind::LimitReached],
         op: Op::Redeliver,
         verb: Verb::Post,
         path: "/deliveries/{id}/redeliver",

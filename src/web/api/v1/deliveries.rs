@@ -11,7 +11,9 @@ use webapi::v1::{Kind, Problem, read};
 use super::paging::Cursors;
 use super::webhooks::ask_hooks;
 use super::{Asked, Said, other_answer, paging, reply};
-use crate::queue::hooks::{HookAnswer, HookAsk, HookFilter, HookResult, HookRow, RetiredHook};
+use crate::queue::hooks::{
+    HookAnswer, HookAsk, HookFilter, HookResult, HookRow, Redelivered, RetiredHook,
+};
 
 /// A page of all: first those that wait, then those that are over.
 pub(super) async fn list(asked: &Asked) -> Said {
@@ -61,10 +63,14 @@ pub(super) async fn get(asked: &Asked) -> Said {
 /// One that is over waits again. One that waits already stays so: a repeat after a lost answer finds it done.
 pub(super) async fn redeliver(asked: &Asked) -> Said {
     let id = id(asked)?;
-    let HookAnswer::Redelivered(is_done) = ask_hooks(asked, HookAsk::Redeliver { id }).await?
-    else {
+    let HookAnswer::Redelivered(done) = ask_hooks(asked, HookAsk::Redeliver { id }).await? else {
         return Err(other_answer());
     };
+    if let Redelivered::NoRoom(why) = done {
+        let words = format!("{why}; let the receivers take what waits, or cancel some of it");
+        return Err(Problem::new(Kind::LimitReached, words));
+    }
+    let is_done = done != Redelivered::Missing;
     let delivery = found(asked, id).await;
     match delivery {
         Ok(delivery) if is_done || delivery.state == DeliveryState::Waiting => {
