@@ -247,6 +247,13 @@ pub enum Call {
         /// Each, and whether it is there.
         changes: Vec<(u64, bool)>,
     },
+    /// The mark of an account's life, which its links to unsubscribe have: made if there is none. May be repeated.
+    Life {
+        /// Whose.
+        account: AccountName,
+    },
+    /// Does a link to unsubscribe still hold? Changes nothing; may be repeated. Answered by `Done`: `AccountGone` if it does not.
+    LinkHolds(Box<Link>),
     /// A reader wants no more mail from an account. May be repeated. A lost answer: the reader is told to come again.
     Unsubscribe(Box<Link>),
     /// Of which events of an account any endpoint is told now. A lost one: it is known some minutes later.
@@ -313,6 +320,8 @@ pub enum Answer {
     Hashes(Result<(Vec<u64>, hooks::Told), StoreError>),
     /// To `Suppressed`, in the order of the addresses: the reason in words; none: it may be sent to.
     Suppressed(Result<Vec<Option<String>>, StoreError>),
+    /// To `Life`.
+    Life(Result<u64, StoreError>),
     /// To calls that only do something.
     Done(Result<(), StoreError>),
     /// To `Submit`.

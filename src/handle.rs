@@ -140,6 +140,8 @@ impl PerCore {
 
     async fn serve(self: &Rc<Self>, call: Call) -> Answer {
         match call {
+            Call::Life { account } => Answer::Life(self.own_life(account).await),
+            Call::LinkHolds(link) => Answer::Done(self.link_holds(&link).await.map(drop)),
             Call::Unsubscribe(link) => Answer::Done(self.unsubscribe(&link).await),
             Call::Verify(verify) => Answer::Verified(self.verify(*verify).await),
             Call::Salt {
@@ -473,6 +475,7 @@ impl PerCore {
                 let shard = self.own_shard(shard)?;
                 store::forget_answered(shard, account.as_str()).await?;
                 batches::forget(shard, account.as_str()).await?;
+                self.queue.lives.forget(account);
                 Ok(ControlAnswer::Done)
             }
             ControlCall::AccountIsStored(name) => {

@@ -88,6 +88,7 @@ fn extra_fields(
         account: message.row.account.clone(),
         address: address.to_owned(),
         message_id: message.row.message_id_of(id),
+        life: common.life,
     };
     // One that would be too long is of an address that takes no mail.
     let token = core.from_ids.links().and_then(|links| links.token(&link));

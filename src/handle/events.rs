@@ -19,7 +19,7 @@ use crate::queue::hooks::{HooksTurn, Told};
 use crate::queue::retired;
 use crate::queue::returned::{self, FoundBy, RETURNED_MAX, Returned, TakenReturned};
 use crate::queue::suppression::{self, Suppressed};
-use crate::queue::unsubscribe::Link;
+use crate::queue::unsubscribe::{self, Link};
 use crate::queue::warm_up::{Counts, WarmUpAsk, WarmUpKey, day_of};
 use crate::settings::AccountName;
 use crate::store::{self, StoreError};
@@ -189,14 +189,39 @@ impl PerCore {
         Ok(ControlAnswer::SuppressionChanged(was, silent))
     }
 
-    /// A reader wants no more mail from an account: durable, and known to all cores, when it returns.
-    pub(super) async fn unsubscribe(self: &Rc<Self>, link: &Link) -> Result<(), StoreError> {
+    /// The mark of an account's life; made if there is none.
+    pub(super) async fn own_life(&self, account: AccountName) -> Result<u64, StoreError> {
+        let shard = self.shard_of_account(account)?.clone();
+        self.interest_in(account)?;
+        if let Some(life) = unsubscribe::life(&shard, account.as_str()).await? {
+            return Ok(life);
+        }
+        let turn = self.queue.hooks.turn(account.as_str()).await;
+        // Behind the turn: whoever removes an account takes it once.
+        self.interest_in(account)?;
+        unsubscribe::begin_life(&shard, &turn).await
+    }
+
+    /// Whose a link to unsubscribe is, unless that account is gone; another one of its name is not meant.
+    pub(super) async fn link_holds(&self, link: &Link) -> Result<AccountName, StoreError> {
         let account: AccountName = link.account.parse().map_err(|_| StoreError::AccountGone)?;
         self.interest_in(account)?;
+        let shard = self.shard_of_account(account)?;
+        if link.life.is_some() && unsubscribe::life(shard, account.as_str()).await? != link.life {
+            return Err(StoreError::AccountGone);
+        }
+        Ok(account)
+    }
+
+    /// A reader wants no more mail from an account: durable, and known to all cores, when it returns.
+    pub(super) async fn unsubscribe(self: &Rc<Self>, link: &Link) -> Result<(), StoreError> {
+        let account = self.link_holds(link).await?;
         self.know_suppressions(account).await?;
         let shard = self.shard_of_account(account)?.clone();
         let hooks = self.queue.hooks.turn(account.as_str()).await;
         let interest = self.interest_in(account)?;
+        // Once more: it may have been removed before the turn came, and another one added.
+        self.link_holds(link).await?;
         if self.list_is_full(account) {
             return Err(StoreError::Limit("the suppression list is full"));
         }

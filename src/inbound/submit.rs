@@ -66,7 +66,7 @@ pub(super) async fn make(
     let message_id = message::compose::message_id(random, &hostname);
     if unsubscribe {
         let url = live.settings.server.public_url();
-        offer_unsubscribing(core, account, (&message_id, &url), &mut request)?;
+        offer_unsubscribing(core, account, (&message_id, &url), &mut request).await?;
     }
     let request = Arc::new(request);
     let addressed = Addressed::of(&request, &login)?;
@@ -393,7 +393,7 @@ impl Job {
 }
 
 /// Adds the fields by which the one recipient can unsubscribe. RFC 8058 3.1.
-fn offer_unsubscribing(
+async fn offer_unsubscribing(
     core: &PerCore,
     account: AccountName,
     (made, public_url): (&str, &str),
@@ -410,6 +410,8 @@ fn offer_unsubscribing(
         let message = "Headers: List-Unsubscribe is ours when a link to unsubscribe is asked for";
         return Err(ApiError::new(Code::User, message));
     }
+    let life = core.life_of(account).await;
+    let life = life.map_err(|e| ours(format!("{e}; nothing was sent, try again later")))?;
     let link = Link {
         account: account.to_string(),
         address: address.to_string(),
@@ -417,6 +419,7 @@ fn offer_unsubscribing(
             "" => made.to_string(),
             own => own.to_string(),
         },
+        life: Some(life),
     };
     let fields = unsubscribe_fields(core, public_url, &link).ok_or_else(|| {
         ApiError::new(

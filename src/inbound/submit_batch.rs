@@ -88,6 +88,13 @@ pub(super) async fn make(
     }
     let require_tls = request.require_tls == Some(true);
     let received = received_field(&hostname, (&id, now), require_tls, None);
+    let life = match request.unsubscribe {
+        true => {
+            let life = core.life_of(account).await;
+            Some(life.map_err(|e| ours(format!("{e}; nothing was sent, try again later")))?)
+        }
+        false => None,
+    };
     let full_name = live.settings.accounts.get(&account);
     let common = Common {
         from: match &request.from {
@@ -108,6 +115,7 @@ pub(super) async fn make(
             true => live.settings.server.public_url(),
             false => String::new(),
         },
+        life,
         boundary: random[1]
             .iter()
             .map(|octet| format!("{octet:02x}"))

@@ -42,6 +42,21 @@ impl PerCore {
         lists.load(account.as_str(), now, load).await
     }
 
+    /// The mark of an account's life, for links by which readers unsubscribe; who has it asks nobody.
+    pub async fn life_of(&self, account: AccountName) -> Result<u64, StoreError> {
+        let lives = &self.queue.lives;
+        if let Some(life) = lives.of(account) {
+            return Ok(life);
+        }
+        let owner = self.owner_of(account.as_str());
+        let life = match self.call(owner, Call::Life { account }).await {
+            Ok(Answer::Life(life)) => life?,
+            _ => return Err(StoreError::Storage(StorageError::Busy)),
+        };
+        lives.know(account, life);
+        Ok(life)
+    }
+
     /// Why an account sends nothing to these addresses, as its owner says.
     pub async fn ask_suppressed(
         &self,

@@ -33,6 +33,7 @@ use super::reason::Pause;
 use super::route::Routes;
 use super::rows::{MessageRow, Owed, RecipientRow, State, Stored, encode_recipient, recipient_key};
 use super::suppression::Lists;
+use super::unsubscribe::Lives;
 use super::waiting::Waiting;
 use crate::store::StoreError;
 
@@ -81,6 +82,8 @@ pub struct Queue {
     pub lists: Lists,
     /// Their webhooks.
     pub hooks: Hooks,
+    /// The marks of their lives.
+    pub lives: Lives,
     /// By account, messages of which the account's shard has still to hear, while somebody tells it.
     pub telling: RefCell<HashMap<String, BTreeSet<(u16, u64)>>>,
     /// Hold new mail.
@@ -126,6 +129,7 @@ impl Queue {
             interests: RefCell::new(Rc::new(|_| None)),
             lists: Lists::default(),
             hooks: Hooks::default(),
+            lives: Lives::default(),
             telling: RefCell::default(),
             hold_rules: RefCell::default(),
             resuming: Cell::new(0),

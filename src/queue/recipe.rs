@@ -41,6 +41,8 @@ pub struct Common {
     pub boundary: String,
     /// Where links to unsubscribe begin; empty: there are none.
     pub unsubscribe: String,
+    /// The mark of the account's life, which these links have; none: there are none, or it was written before there were marks.
+    pub life: Option<u64>,
 }
 
 /// Writes a recipe: the common part, then each recipient's name and JSON. None: it is too large.
@@ -48,7 +50,7 @@ pub fn encode<'r>(
     common: &Common,
     recipients: impl ExactSizeIterator<Item = (&'r str, &'r str)>,
 ) -> Option<Vec<u8>> {
-    let head = rows::encode(common);
+    let head = common.encode();
     let count = recipients.len();
     let table = HEAD + head.len();
     let mut octets = Vec::with_capacity(table + count * 96);
@@ -119,7 +121,7 @@ impl Recipe {
             return Err(damaged());
         }
         let common = recipe.slice(HEAD as u64, length).await?;
-        recipe.common = Arc::new(rows::decode(&common, || damaged().to_string())?);
+        recipe.common = Arc::new(Common::decode(&common, || damaged().to_string())?);
         let table = (HEAD + length) as u64;
         let places = recipe.slice(table, (count + 1) * 4).await?;
         recipe.places = places.chunks_exact(4).map(|p| number(p) as u32).collect();
@@ -178,14 +180,61 @@ impl Common {
             date: 0,
             boundary: String::new(),
             unsubscribe: String::new(),
+            life: None,
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        rows::encode_version(COMMON_VERSION, self)
+    }
+
+    /// Reads it. The first version ended with where links begin.
+    fn decode(bytes: &[u8], name: impl FnOnce() -> String) -> Result<Common, StoreError> {
+        match bytes.split_first() {
+            Some((&COMMON_FIRST, rest)) => {
+                let whole = [&[COMMON_VERSION], rest, &[0]].concat();
+                rows::decode_version(COMMON_VERSION, &whole, name)
+            }
+            _ => rows::decode_version(COMMON_VERSION, bytes, name),
         }
     }
 }
 
 const VERSION: u8 = 1;
+const COMMON_VERSION: u8 = 2;
+const COMMON_FIRST: u8 = 1;
 /// Octets before the common part.
 const HEAD: usize = 9;
 /// Octets of the common part.
 pub const COMMON_MAX: usize = 600 << 10;
 /// Recipients of a batch, whatever the settings say: numbers of deliveries here have 14 bits for them.
 pub const RECIPIENTS_MAX: usize = 1 << 14;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_common_reads_as_it_was_written_and_so_does_the_first_version() {
+        let common = Common {
+            unsubscribe: "https://mx.example.org".into(),
+            life: Some(u64::MAX),
+            ..Common::none()
+        };
+        assert_eq!(
+            Common::decode(&common.encode(), String::new).unwrap(),
+            common
+        );
+        let first = rows::encode(&(
+            (&common.from, &common.reply_to, &common.parts),
+            (&common.defaults, &common.received, common.date),
+            (&common.boundary, &common.unsubscribe),
+        ));
+        let earlier = Common {
+            life: None,
+            ..common
+        };
+        assert_eq!(Common::decode(&first, String::new).unwrap(), earlier);
+        assert!(Common::decode(&[9, 9], String::new).is_err());
+    }
+}

@@ -468,7 +468,8 @@ pub async fn remove_prefix(shard: &Rc<Shard>, prefix: Vec<u8>) -> Result<(), Sto
 }
 
 /// Rows whose keys have an account's name, beside its logins.
-const BY_NAME: [&[u8]; 6] = [
+const BY_NAME: [&[u8]; 7] = [
+    keys::LIVES,
     keys::SUPPRESSIONS,
     keys::RETIRED,
     keys::EVENTS,

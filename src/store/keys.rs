@@ -27,6 +27,7 @@
 //! | `a` id `g` mailbox | a deleted mailbox whose messages are being removed: its name |
 //! | `a` id `c` | credentials |
 //! | `f` number | fan-out entry |
+//! | `U` name NUL | mark of an account's life, which links to unsubscribe have (`queue/unsubscribe.rs`) |
 //! | `S` name NUL address | address of an account's suppression list (`queue/suppression.rs`) |
 //! | `H` name NUL kind | recipients of the queue that are over, kept for their account (`queue/retired.rs`) |
 //! | `B` name NUL kind | batches of an account, and how far they are (`queue/batch.rs`) |
@@ -121,6 +122,9 @@ pub const SUPPRESSIONS: &[u8] = b"S";
 
 /// Recipients that are over.
 pub const RETIRED: &[u8] = b"H";
+
+/// Marks of accounts' lives.
+pub const LIVES: &[u8] = b"U";
 
 /// Webhooks of accounts.
 pub const WEBHOOKS: &[u8] = b"w";

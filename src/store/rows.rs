@@ -303,6 +303,11 @@ pub fn retired_key(account: &str) -> Vec<u8> {
     super::keys::of_account(RETIRED, account)
 }
 
+/// Key of the mark of an account's life.
+pub fn lives_key(account: &str) -> Vec<u8> {
+    super::keys::of_account(super::keys::LIVES, account)
+}
+
 /// Keys of webhooks begin so; the account and more follow.
 pub const WEBHOOKS: &[u8] = super::keys::WEBHOOKS;
 

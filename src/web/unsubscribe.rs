@@ -29,45 +29,10 @@ pub(super) async fn answer(
     }
     let path = request.uri().path().strip_prefix(MOUNT).unwrap_or_default();
     let token = path.strip_prefix('/').unwrap_or_default();
-    let Some(link) = core.from_ids.links().and_then(|links| links.read(token)) else {
-        return page(
-            StatusCode::NOT_FOUND,
-            "This link is not whole",
-            "<p>Open it from the message again, or copy all of it.</p>",
-        );
-    };
-    let address = escaped(&link.address);
-    let mut response = match *request.method() {
-        Method::GET | Method::HEAD => page(
-            StatusCode::OK,
-            "Unsubscribe",
-            &format!(
-                "<p>{address} gets no more mail from this sender, once you say so.</p>\
-                 <form method=post><input type=hidden name=List-Unsubscribe value=One-Click><button>Unsubscribe</button></form>"
-            ),
-        ),
-        Method::POST => match unsubscribe(core, link).await {
-            // An account that is gone sends nothing.
-            Ok(()) | Err(StoreError::AccountGone) => page(
-                StatusCode::OK,
-                "You are unsubscribed",
-                &format!("<p>{address} gets no more mail from this sender.</p>"),
-            ),
-            Err(error) => {
-                tracing::warn!(connection = facing.id, %error, "somebody could not unsubscribe");
-                page(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "Not now",
-                    "<p>The server can't take it just now. Try again in a few minutes.</p>",
-                )
-            }
-        },
-        _ => {
-            let mut response = page(StatusCode::METHOD_NOT_ALLOWED, "Use GET or POST", "");
-            let allowed = HeaderValue::from_static("GET, HEAD, POST");
-            response.headers_mut().insert(ALLOW, allowed);
-            response
-        }
+    let link = core.from_ids.links().and_then(|links| links.read(token));
+    let mut response = match link {
+        Some(link) => by_method(core, request.method(), link, facing).await,
+        None => nowhere(),
     };
     if *request.method() == Method::POST {
         // The body was not read.
@@ -77,12 +42,60 @@ pub(super) async fn answer(
     response
 }
 
-async fn unsubscribe(core: &Rc<PerCore>, link: Link) -> Result<(), StoreError> {
+async fn by_method(
+    core: &Rc<PerCore>,
+    method: &Method,
+    link: Link,
+    facing: &Facing,
+) -> Response<Bytes> {
+    let address = escaped(&link.address);
     let owner = core.owner_of(&link.account);
-    match core.call(owner, Call::Unsubscribe(Box::new(link))).await {
+    let (call, title, text) = match *method {
+        Method::GET | Method::HEAD => (
+            Call::LinkHolds(Box::new(link)),
+            "Unsubscribe",
+            format!(
+                "<p>{address} gets no more mail from this sender, once you say so.</p>\
+                 <form method=post><input type=hidden name=List-Unsubscribe value=One-Click><button>Unsubscribe</button></form>"
+            ),
+        ),
+        Method::POST => (
+            Call::Unsubscribe(Box::new(link)),
+            "You are unsubscribed",
+            format!("<p>{address} gets no more mail from this sender.</p>"),
+        ),
+        _ => {
+            let mut response = page(StatusCode::METHOD_NOT_ALLOWED, "Use GET or POST", "");
+            let allowed = HeaderValue::from_static("GET, HEAD, POST");
+            response.headers_mut().insert(ALLOW, allowed);
+            return response;
+        }
+    };
+    let done = match core.call(owner, call).await {
         Ok(Answer::Done(done)) => done,
         _ => Err(StoreError::NotAllowed("its core gave no answer")),
+    };
+    match done {
+        Ok(()) => page(StatusCode::OK, title, &text),
+        Err(StoreError::AccountGone) => nowhere(),
+        Err(error) => {
+            tracing::warn!(connection = facing.id, %error, "somebody could not unsubscribe");
+            page(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Not now",
+                "<p>The server can't take it just now. Try again in a few minutes.</p>",
+            )
+        }
     }
+}
+
+/// Who asks does not learn which it is.
+fn nowhere() -> Response<Bytes> {
+    page(
+        StatusCode::NOT_FOUND,
+        "This link leads nowhere",
+        "<p>It is not whole, or its sender is gone and sends nothing any more. Open it from the message again, or copy all of it.</p>",
+    )
 }
 
 fn page(status: StatusCode, title: &str, body: &str) -> Response<Bytes> {

@@ -5,11 +5,14 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ringmail::queue::from_id::FromIds;
+use ringmail::queue::unsubscribe::Link;
 use serde_json::{Value, json};
 
 use crate::crash::{command, reply};
 use crate::filled::stop;
 use crate::program::{Localserve, Ran, ringmail, ringmail_with_input};
+use crate::unsubscribe::page;
 use crate::webapi_v1::{Said, ask_by, ask_with};
 
 const NONE: Value = Value::Null;
@@ -53,6 +56,50 @@ impl Anna {
     fn did(&self, method: &str, path: &str, body: &Value) {
         let said = self.ask(method, path, body);
         assert!((200..300).contains(&said.status), "{path}: {}", said.body);
+    }
+
+    /// The path of the link to unsubscribe in a message that waits.
+    fn link(&self, id: &Value) -> String {
+        let message = self.run(&["queue", "dump", &id.to_string()]);
+        assert_eq!(message.code, 0, "{}", message.err);
+        let field = message.out.split("List-Unsubscribe: <").nth(1);
+        let field = field.unwrap_or_else(|| panic!("{}", message.out));
+        let uri: String = field
+            .split('>')
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .collect();
+        uri[uri.find("/unsubscribe/").unwrap()..].to_string()
+    }
+
+    /// The same of a new message to an address, and of a batch.
+    fn links(&self, address: &str) -> [String; 2] {
+        let message = json!({
+            "from": {"address": "anna@localhost"}, "to": [{"address": address}], "subject": "s", "text": "t", "unsubscribe": true,
+        });
+        let message = self.ask("POST", "/messages", &message).body;
+        let batch = json!({
+            "template": {"subject": "s", "text": "t"}, "recipients": [{"address": address}], "unsubscribe": true,
+        });
+        let batch = self.ask("POST", "/batches", &batch).body;
+        [
+            self.link(&message["recipients"][0]["id"]),
+            self.link(&batch["id"]),
+        ]
+    }
+
+    fn is_suppressed(&self, address: &str) -> bool {
+        let path = format!("/suppressions/{address}");
+        self.ask("GET", &path, &NONE).status == 200
+    }
+
+    fn restart(self, dir: &Path) -> Anna {
+        stop(self.server);
+        Anna {
+            server: Localserve::start(dir, &[]),
+            key: self.key,
+        }
     }
 
     /// How much there is of everything.
@@ -187,5 +234,58 @@ fn the_name_waits_for_mail_that_is_still_in_the_queue() {
     let removed = anna.run(&["account", "remove", "anna"]);
     assert_eq!(removed.code, 0, "{}", removed.err);
     anna.add();
+    stop(anna.server);
+}
+
+#[test]
+fn its_links_to_unsubscribe_go_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut anna = Anna::on(dir.path());
+    let of_first = anna.links("reader@a.example");
+    // Links were made without the mark of an account's life before.
+    let from_ids = FromIds::open(&dir.path().join("data")).unwrap();
+    let unmarked = Link {
+        account: "anna".into(),
+        address: "old@a.example".into(),
+        message_id: "<1@a.example>".into(),
+        life: None,
+    };
+    let token = from_ids.links().unwrap().token(&unmarked).unwrap();
+    let unmarked = format!("/unsubscribe/{token}");
+    anna = anna.restart(dir.path());
+    let again = anna.links("again@a.example");
+    for link in of_first.iter().chain(&again).chain([&unmarked]) {
+        let (status, said) = page(&anna.server, "GET", link);
+        assert_eq!(status, 200, "{said}");
+    }
+    assert_eq!(page(&anna.server, "POST", &again[0]).0, 200);
+    assert!(anna.is_suppressed("again@a.example"));
+
+    let unknown = page(&anna.server, "GET", "/unsubscribe/x");
+    assert_eq!(unknown.0, 404);
+    let lead_nowhere = |anna: &Anna, links: &[&String]| {
+        for link in links {
+            for method in ["GET", "POST"] {
+                assert_eq!(page(&anna.server, method, link), unknown, "{method}");
+            }
+        }
+    };
+    let marked = [&of_first[0], &of_first[1], &again[0], &again[1]];
+    let removed = anna.run(&["account", "remove", "anna", "--drop-queued"]);
+    assert_eq!(removed.code, 0, "{}", removed.err);
+    lead_nowhere(&anna, &marked);
+    lead_nowhere(&anna, &[&unmarked]);
+    anna.add();
+    lead_nowhere(&anna, &marked);
+    // The next one's are others, and each holds for as long as its account is there.
+    let of_next = anna.links("reader@a.example");
+    lead_nowhere(&anna, &marked);
+    assert!(!anna.is_suppressed("reader@a.example"));
+    anna = anna.restart(dir.path());
+    lead_nowhere(&anna, &marked);
+    for link in of_next.iter().chain([&unmarked]) {
+        assert_eq!(page(&anna.server, "POST", link).0, 200);
+    }
+    assert!(anna.is_suppressed("reader@a.example") && anna.is_suppressed("old@a.example"));
     stop(anna.server);
 }

@@ -44,7 +44,7 @@ fn link(server: &Localserve, number: usize) -> String {
         .to_string()
 }
 
-fn page(server: &Localserve, method: &str, path: &str) -> (u16, String) {
+pub fn page(server: &Localserve, method: &str, path: &str) -> (u16, String) {
     let body = if method == "POST" {
         "List-Unsubscribe=One-Click"
     } else {

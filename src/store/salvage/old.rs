@@ -62,6 +62,7 @@ impl OldIndex {
                     keys::HOLD_RULES,
                     keys::STS_POLICIES,
                     keys::SUPPRESSIONS,
+                    keys::LIVES,
                     keys::WEBHOOKS,
                     keys::BATCHES,
                     keys::SENDING,
