@@ -390,6 +390,10 @@ impl PerCore {
         samples.push((("ringmail_dns_cache_entries", none), answers as i64));
         samples.push((("ringmail_dns_cache_bytes", none), octets as i64));
         samples.push((
+            ("ringmail_storage_rows_unreadable", none),
+            store::unreadable_rows() as i64,
+        ));
+        samples.push((
             ("ringmail_connections_open", none),
             self.connections.get() as i64,
         ));

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use shards::rt;
+use shards::storage::Shard;
 use webapi::hook::HookEvent;
 
 use super::ROOM;
@@ -196,56 +197,47 @@ impl PerCore {
         });
     }
 
-    async fn prune_hooks_of(
-        self: &Rc<Self>,
-        shard: &Rc<shards::storage::Shard>,
-    ) -> Result<(), StoreError> {
-        let mut after: Option<String> = None;
-        loop {
-            let accounts = hooks::accounts(shard, after.as_deref(), ACCOUNTS_AT_ONCE).await?;
-            after = accounts.last().cloned();
-            for account in &accounts {
-                // The rows of one that is gone go with it.
-                let Some(interest) = self.queue.interest(account) else {
-                    continue;
-                };
-                let now = self.wall_clock();
-                let keeps = i64::try_from(interest.keeps_webhooks_secs).unwrap_or(i64::MAX);
-                let end = match keeps {
-                    0 => i64::MAX,
-                    keeps => now.saturating_sub(keeps),
-                };
-                let mut goes_on = true;
+    async fn prune_hooks_of(self: &Rc<Self>, shard: &Rc<Shard>) -> Result<(), StoreError> {
+        hooks::each_account(shard, async |account| {
+            // The rows of one that is gone go with it.
+            let Some(interest) = self.queue.interest(account) else {
+                return Ok(());
+            };
+            let now = self.wall_clock();
+            let keeps = i64::try_from(interest.keeps_webhooks_secs).unwrap_or(i64::MAX);
+            let end = match keeps {
+                0 => i64::MAX,
+                keeps => now.saturating_sub(keeps),
+            };
+            let mut goes_on = true;
+            while goes_on {
+                let turn = self.queue.hooks.turn(account).await;
+                if self.queue.interest(account).is_none() {
+                    break;
+                }
+                let what = (end, hooks::RETIRED_MAX);
+                goes_on = hooks::prune(shard, &turn, what, now).await?;
+            }
+            let give_up = {
+                let live = self.live();
+                let webhooks = &live.settings.server.webhooks;
+                webhooks.give_up_after_secs.duration().as_secs()
+            };
+            let before = now.saturating_sub_unsigned(give_up);
+            for (endpoint, _) in hooks::lines(shard, account).await? {
+                let mut goes_on = endpoint.removed || endpoint.disabled.is_some();
                 while goes_on {
                     let turn = self.queue.hooks.turn(account).await;
                     if self.queue.interest(account).is_none() {
                         break;
                     }
-                    let what = (end, hooks::RETIRED_MAX);
-                    goes_on = hooks::prune(shard, &turn, what, now).await?;
-                }
-                let give_up = {
-                    let live = self.live();
-                    let webhooks = &live.settings.server.webhooks;
-                    webhooks.give_up_after_secs.duration().as_secs()
-                };
-                let before = now.saturating_sub_unsigned(give_up);
-                for (endpoint, _) in hooks::lines(shard, account).await? {
-                    let mut goes_on = endpoint.removed || endpoint.disabled.is_some();
-                    while goes_on {
-                        let turn = self.queue.hooks.turn(account).await;
-                        if self.queue.interest(account).is_none() {
-                            break;
-                        }
-                        let what = (before, interest);
-                        goes_on = hooks::purge(shard, &turn, &endpoint, what, now).await?;
-                    }
+                    let what = (before, interest);
+                    goes_on = hooks::purge(shard, &turn, &endpoint, what, now).await?;
                 }
             }
-            if accounts.len() < ACCOUNTS_AT_ONCE {
-                return Ok(());
-            }
-        }
+            Ok(())
+        })
+        .await
     }
 }
 
@@ -257,5 +249,3 @@ fn secret() -> Result<Vec<u8>, StoreError> {
 
 /// Octets of a new secret: as many as the hash that signs has.
 const SECRET_OCTETS: usize = 32;
-/// Accounts that are looked for at once.
-const ACCOUNTS_AT_ONCE: usize = 100;

@@ -99,33 +99,27 @@ impl Dispatch {
     }
 
     async fn resume_shard(self: &Rc<Self>, shard: &Rc<Shard>) -> Result<(), StoreError> {
-        let mut after: Option<String> = None;
-        loop {
-            let accounts = hooks::accounts(shard, after.as_deref(), ACCOUNTS_AT_ONCE).await?;
-            for account in &accounts {
-                let turn = self.core.queue.hooks.turn(account).await;
-                // The rows of one that is gone go with it.
-                if self.core.queue.interest(account).is_none() {
-                    continue;
+        hooks::each_account(shard, async |account| {
+            let turn = self.core.queue.hooks.turn(account).await;
+            // The rows of one that is gone go with it.
+            if self.core.queue.interest(account).is_none() {
+                return Ok(());
+            }
+            hooks::resume(shard, &turn, self.core.wall_clock()).await?;
+            drop(turn);
+            for (endpoint, line) in hooks::lines(shard, account).await? {
+                let key = (account.to_string(), endpoint.id);
+                if endpoint.mail_owed.is_some() {
+                    self.tell_owner(&key);
                 }
-                hooks::resume(shard, &turn, self.core.wall_clock()).await?;
-                drop(turn);
-                for (endpoint, line) in hooks::lines(shard, account).await? {
-                    let key = (account.clone(), endpoint.id);
-                    if endpoint.mail_owed.is_some() {
-                        self.tell_owner(&key);
-                    }
-                    let waits = line.count > 0 && endpoint.disabled.is_none();
-                    if waits && !endpoint.removed {
-                        self.timers.borrow_mut().set(&key, line.from.0);
-                    }
+                let waits = line.count > 0 && endpoint.disabled.is_none();
+                if waits && !endpoint.removed {
+                    self.timers.borrow_mut().set(&key, line.from.0);
                 }
             }
-            match accounts.len() == ACCOUNTS_AT_ONCE {
-                true => after = accounts.last().cloned(),
-                false => return Ok(()),
-            }
-        }
+            Ok(())
+        })
+        .await
     }
 
     async fn run(self: &Rc<Self>) {
@@ -559,8 +553,6 @@ fn code(result: &HookResult) -> &'static str {
     }
 }
 
-/// Accounts that are looked for at once.
-const ACCOUNTS_AT_ONCE: usize = 100;
 /// Accounts whose turns are remembered, about.
 const TURNS_MAX: usize = 1_000;
 /// Seconds until rows are looked at again that could not be read or written.

@@ -38,19 +38,13 @@ pub fn start(core: &Rc<PerCore>) {
 
 /// Finds what was to be told before the start.
 async fn resume(core: &Rc<PerCore>, shard: &Rc<Shard>) -> Result<(), StoreError> {
-    let mut after: Option<String> = None;
-    loop {
-        let accounts = hooks::accounts(shard, after.as_deref(), ACCOUNTS_AT_ONCE).await?;
-        for account in &accounts {
-            if let Some(row) = store::first_incoming(shard, account, 0).await? {
-                core.queue.hooks.untold.came(account, row.body);
-            }
+    hooks::each_account(shard, async |account| {
+        if let Some(row) = store::first_incoming(shard, account, 0).await? {
+            core.queue.hooks.untold.came(account, row.body);
         }
-        match accounts.len() == ACCOUNTS_AT_ONCE {
-            true => after = accounts.last().cloned(),
-            false => return Ok(()),
-        }
-    }
+        Ok(())
+    })
+    .await
 }
 
 async fn run(core: &Rc<PerCore>) {
@@ -178,8 +172,6 @@ async fn share(core: &PerCore, octets: u64) -> Result<rt::Share, StoreError> {
 
 /// Accounts of a core that are told something at once.
 const AT_ONCE: usize = 4;
-/// Accounts that are looked for at once.
-const ACCOUNTS_AT_ONCE: usize = 100;
 /// Messages above this many octets are taken apart by another thread.
 const PARSED_HERE_MAX: u64 = 16 << 10;
 /// Octets that what is said of a message takes, with the tree of its parts.

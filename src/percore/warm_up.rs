@@ -15,8 +15,8 @@ use super::{PerCore, ROOM, wall_clock};
 use crate::calls::{Answer, Call};
 use crate::queue::sites::{SiteLimits, member_of_key};
 use crate::queue::warm_up::{State, WarmUpAsk, WarmUpKey, WarmUpPage, day_of};
-use crate::store::StoreError;
 use crate::store::rows::{WARM_UPS, decode, encode};
+use crate::store::{StoreError, readable};
 
 /// The rows of this core's shards: of each one change after the other, of many together, for they share syncs.
 pub struct WarmUps {
@@ -123,9 +123,9 @@ impl PerCore {
         let rows = shard.scan(WARM_UPS.to_vec(), from, limit).await?;
         let next = (rows.len() == limit).then(|| rows.last().map(|(key, _)| key.clone()));
         let found = rows.into_iter().filter_map(|(key, row)| {
-            let key = WarmUpKey::of_bytes(&key[WARM_UPS.len()..])?;
-            let state = decode::<State>(&row, || "a warm-up".to_owned()).ok()?;
-            Some((key, state))
+            let of = WarmUpKey::of_bytes(&key[WARM_UPS.len()..])?;
+            let state = decode::<State>(&row, || "a warm-up".to_owned());
+            Some((of, readable(&shard, &key, state).ok()??))
         });
         Ok((found.collect(), next.flatten()))
     }
@@ -157,7 +157,7 @@ impl PerCore {
                 }
                 let _turn = self.warm_ups.changing(&key).await;
                 // It may have been used meanwhile.
-                let now = read(shard, &key).await?;
+                let now = readable(shard, &row_key(&key), read(shard, &key).await)?.flatten();
                 if now.is_some_and(|now| now.is_forgotten(day_of(wall_clock()))) {
                     write(shard, &key, None).await?;
                 }

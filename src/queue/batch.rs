@@ -17,7 +17,7 @@ use shards::storage::{Batch, Shard};
 use super::events::EventKind;
 use super::id::{QueueId, first_of};
 use super::rows::{MessageRow, RecipientRow, State, Stored};
-use crate::store::{self, StoreError, rows};
+use crate::store::{self, StoreError, readable, rows};
 
 /// What makes a message a batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -242,7 +242,8 @@ pub async fn prune(
             let Some((account, b'n', number)) = parts_of(key) else {
                 continue;
             };
-            let Ok(row) = rows::decode::<BatchRow>(row, what) else {
+            let row = rows::decode::<BatchRow>(row, what);
+            let Some(row) = readable(shard, key, row)? else {
                 continue;
             };
             let end = kept(account).map_or(i64::MAX, |secs| now.saturating_sub(secs));

@@ -20,7 +20,7 @@ use super::rows::{Attempt, AttemptStage, MessageRow, RecipientRow, State};
 use super::warm_up::WarmUpKey;
 use super::{hooks, retired, returned, suppression};
 use crate::settings::Settings;
-use crate::store::{StoreError, rows};
+use crate::store::{StoreError, readable, rows};
 
 /// What became of a recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -729,8 +729,9 @@ pub async fn prune(shard: &Rc<Shard>, before: i64) -> Result<u64, StoreError> {
         from = [last.as_slice(), &[0]].concat();
         let mut batch = Batch::default();
         for (key, row) in found {
-            let taken: Result<i64, _> = rows::decode(&row, || "the number of an event".into());
-            if taken.is_ok_and(|taken| taken < before) {
+            let taken = rows::decode(&row, || "the number of an event".into());
+            let taken: Option<i64> = readable(shard, &key, taken)?;
+            if taken.is_some_and(|taken| taken < before) {
                 batch.delete(key);
                 pruned += 1;
             }

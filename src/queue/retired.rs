@@ -24,7 +24,7 @@ use super::returned::{self, ReturnedResult, clue_keys};
 use super::rows::{Attempt, EarlierAttempt};
 use super::select::{domain_of, has, same_domain};
 use super::warm_up::WarmUpKey;
-use crate::store::{StoreError, rows};
+use crate::store::{StoreError, readable, rows};
 
 /// What became of a recipient.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -478,7 +478,9 @@ pub async fn prune(
 
 /// Erases a slice of an account's rows, from the oldest on: what ended before a time, and what is more than so many. Answers how many.
 async fn erase(shard: &Rc<Shard>, account: &str, end: i64, most: u64) -> Result<usize, StoreError> {
-    let Some(mut kept) = kept_of(shard, account).await? else {
+    let kept = kept_of(shard, account).await;
+    let kept = readable(shard, &kept_key(account), kept)?.flatten();
+    let Some(mut kept) = kept else {
         return Ok(0);
     };
     let excess = kept.count.saturating_sub(most);

@@ -22,7 +22,7 @@ use super::events::{
 use super::hooks::{Hooks, HooksTurn};
 use super::retired::{self, RetiredRow};
 use crate::settings::names::canonical_domain;
-use crate::store::{StoreError, rows};
+use crate::store::{StoreError, readable, rows};
 
 /// What a message that came in says of one recipient of a message that went out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -697,8 +697,8 @@ pub(super) async fn prune(
         from = [last.as_slice(), &[0]].concat();
         let mut batch = Batch::default();
         for (key, row) in found {
-            let waiting = WaitingRow::decode(&row);
-            if waiting.is_ok_and(|waiting| waiting.since < before) {
+            let waiting = readable(shard, &key, WaitingRow::decode(&row))?;
+            if waiting.is_some_and(|waiting| waiting.since < before) {
                 batch.delete(key);
                 pruned += 1;
             }

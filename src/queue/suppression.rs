@@ -22,7 +22,7 @@ use super::returned;
 use super::rows::Attempt;
 use super::unsubscribe::Link;
 use crate::settings::names::canonical_domain;
-use crate::store::{StoreError, rows};
+use crate::store::{StoreError, readable, rows};
 
 /// What is stored of an address.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -365,12 +365,18 @@ pub async fn page(
     let from = after.map_or(prefix.clone(), |after| [after.as_slice(), &[0]].concat());
     let found = shard.scan(prefix, from, limit).await?;
     let read = |(key, row): (Vec<u8>, Vec<u8>)| {
-        let name = key[1..].split(|b| *b == 0).next().unwrap_or_default();
-        let account = String::from_utf8_lossy(name).into_owned();
+        let account = account_of(&key);
         let row = decode(&row)?;
         Ok((key, account, row))
     };
     found.into_iter().map(read).collect()
+}
+
+/// Whose a row is.
+fn account_of(key: &[u8]) -> String {
+    let rest = key.strip_prefix(rows::SUPPRESSIONS).unwrap_or_default();
+    let name = rest.split(|b| *b == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(name).into_owned()
 }
 
 /// The hashes of all addresses that something is stored of.
@@ -394,16 +400,19 @@ pub async fn hashes(shard: &Rc<Shard>, account: &str) -> Result<Vec<u64>, StoreE
 
 /// Removes what says nothing any more: suppressions that have expired, failures of long ago. Answers how many.
 pub async fn prune(shard: &Rc<Shard>, hooks: &Hooks, now: i64) -> Result<u64, StoreError> {
-    let (mut after, mut pruned) = (None, 0);
+    let (mut from, mut pruned) = (rows::SUPPRESSIONS.to_vec(), 0);
     loop {
-        let found = page(shard, None, after, SLICE).await?;
-        let Some((last, ..)) = found.last() else {
+        let found = shard.scan(rows::SUPPRESSIONS.to_vec(), from, SLICE).await?;
+        let Some((last, _)) = found.last() else {
             return Ok(pruned);
         };
-        after = Some(last.clone());
+        from = [last.as_slice(), &[0]].concat();
         let mut stale: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
-        for (key, account, ..) in found.into_iter().filter(|(.., row)| row.is_stale(now)) {
-            stale.entry(account).or_default().push(key);
+        for (key, row) in found {
+            let row = readable(shard, &key, decode(&row))?;
+            if row.is_some_and(|row| row.is_stale(now)) {
+                stale.entry(account_of(&key)).or_default().push(key);
+            }
         }
         for (account, keys) in stale {
             let _turn = hooks.turn(&account).await;
@@ -411,7 +420,8 @@ pub async fn prune(shard: &Rc<Shard>, hooks: &Hooks, now: i64) -> Result<u64, St
             for key in keys {
                 // Looked at again: it may have been renewed before the turn came.
                 let row = shard.get(key.clone()).await?;
-                let row = row.map(|row| decode(&row)).transpose()?;
+                let row = row.map(|row| decode(&row)).transpose();
+                let row = readable(shard, &key, row)?.flatten();
                 if row.is_some_and(|row| row.is_stale(now)) {
                     // Cores that have the hash ask in vain until they load the list anew.
                     batch.delete(key);

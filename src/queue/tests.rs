@@ -1251,3 +1251,76 @@ fn many_that_are_over_go_slice_by_slice_and_a_late_one_is_found() {
     });
     store.close();
 }
+
+/// Something that can't be read in place of a row, or as one.
+async fn damage(shard: &Rc<Shard>, key: Vec<u8>) {
+    let permit = shard.permit(1_000, false, std::time::Duration::from_secs(30));
+    let permit = permit.await.unwrap();
+    let mut batch = Batch::default();
+    batch.put(key, vec![0xff, 1]);
+    shard.commit(permit, batch).await.unwrap();
+}
+
+#[test]
+fn what_is_old_goes_around_rows_that_cant_be_read() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let shard = &context.shards[0];
+        let hooks = hooks::Hooks::default();
+        let interest = events::Interest {
+            keeps_retired_secs: 100,
+            ..events::Interest::default()
+        };
+        let event = returned::sent();
+        let (id, at) = (event.id, event.at);
+        let told = events::Told {
+            events: vec![event],
+            over: Vec::new(),
+        };
+        let ben = turn("ben").await;
+        let (_, taken) = events::take(shard, &ben, interest, &told, 1_000).await;
+        taken.unwrap();
+        let manual = suppression::Suppressed {
+            reason: "r".into(),
+            manual: true,
+            created: 0,
+            expires: Some(1_000),
+        };
+        for address in ["a@a.example", "b@b.example"] {
+            let to = (Some(manual.clone()), false);
+            suppression::change(shard, &ben, address, to, 0)
+                .await
+                .unwrap();
+        }
+        // In front of all others, and of an account in front.
+        let key = |kind: Vec<u8>, rest: &[u8]| [kind.as_slice(), rest].concat();
+        let rows = [
+            key(stored::events_key("anna"), &[0; 13]),
+            key(stored::suppressions_key("anna"), b"x@x.example"),
+            key(stored::suppressions_key("ben"), b"a"),
+            key(stored::retired_key("anna"), b"a"),
+            key(stored::retired_key("anna"), b"w12345678x"),
+            key(stored::batches_key("anna"), b"n12345678"),
+        ];
+        for row in &rows {
+            damage(shard, row.clone()).await;
+        }
+        let before = crate::store::unreadable_rows();
+        for pruned in [[1, 1, 2], [0; 3]] {
+            let found = [
+                events::prune(shard, 1_001).await.unwrap(),
+                retired::prune(shard, &hooks, (at + 200, 100), |_| 100)
+                    .await
+                    .unwrap(),
+                suppression::prune(shard, &hooks, 2_000).await.unwrap(),
+            ];
+            assert_eq!(found, pruned, "{id:?}");
+            assert_eq!(batch::prune(shard, 9_000, |_| Some(0)).await.unwrap(), 0);
+        }
+        for row in &rows {
+            assert!(shard.get(row.clone()).await.unwrap().is_some());
+        }
+        assert_eq!(crate::store::unreadable_rows() - before, rows.len());
+    });
+    store.close();
+}

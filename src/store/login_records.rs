@@ -14,7 +14,7 @@ use shards::rt::Turns;
 use shards::storage::{Batch, Shard};
 
 use super::rows::{decode, encode};
-use super::{StoreError, keys};
+use super::{StoreError, keys, readable};
 use crate::login::{AttemptKind, LoginRecord};
 
 /// Adds attempts; then an account has at most `most` records of each kind.
@@ -82,22 +82,22 @@ pub async fn login_records(
 
 /// Removes what was last seen before a time, seconds since 1970; answers how many records that were.
 pub async fn prune_logins(shard: &Rc<Shard>, before: i64) -> Result<u64, StoreError> {
-    let mut pruned = 0;
-    let mut after = None;
+    let (mut from, mut pruned) = (keys::LOGINS.to_vec(), 0);
     loop {
         let _turn = CHANGES.with(Rc::clone).take(1).await;
-        let records = login_records(shard, None, after, SLICE).await?;
-        let Some((last, _)) = records.last() else {
+        let found = shard.scan(keys::LOGINS.to_vec(), from, SLICE).await?;
+        let Some((last, _)) = found.last() else {
             return Ok(pruned);
         };
-        after = Some(last.clone());
-        let old = records.into_iter().filter(|(_, r)| r.times.last < before);
-        let old: Vec<Vec<u8>> = old
-            .map(|(key, record)| {
+        from = [last.as_slice(), &[0]].concat();
+        let mut old = Vec::new();
+        for (key, row) in found {
+            let record = readable(shard, &key, decode::<LoginRecord>(&row, what))?;
+            if let Some(record) = record.filter(|record| record.times.last < before) {
                 COUNTS.with_borrow_mut(|counts| counts.remove(&Kind::of(shard, &record)));
-                key
-            })
-            .collect();
+                old.push(key);
+            }
+        }
         pruned += old.len() as u64;
         delete(shard, old).await?;
     }

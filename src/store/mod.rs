@@ -38,6 +38,7 @@ mod table;
 mod templates;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unreadable;
 
 pub use account::{Account, MailboxInfo};
 pub use accounts::{Accounts, ROOM, StoreOptions, remove_prefix};
@@ -71,6 +72,7 @@ pub use secrets::{drop_unused_secrets, secrets};
 pub use selected::Selected;
 pub use table::Entry;
 pub use templates::{TemplateRow, put_template, template, templates};
+pub use unreadable::{readable, unreadable_rows};
 
 use shards::storage::StorageError;
 

@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use shards::storage::Shard;
 
 use super::{
-    Book, EndpointRow, HookResult, HookRow, HooksTurn, NoRoom, RetiredHook, count_key,
-    drop_payload, due_of, hook_of, key_of, line_key, line_prefix, note, number_key, payload_key,
-    retired_key, retired_of, sharing_key, time, what,
+    Book, EndpointRow, HookResult, HookRow, HooksTurn, NoRoom, RetiredHook, account_key, count_key,
+    drop_payload, due_of, hook_key, hook_of, key_of, line_key, line_prefix, made_at, note,
+    number_key, payload_key, readable_hook, retired_key, retired_of, sharing_key, time, what,
 };
 use crate::queue::events::{Interest, Writing};
-use crate::store::{StoreError, rows};
+use crate::store::{StoreError, readable, rows};
 
 /// Which hooks: all that is said must fit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,7 +89,7 @@ pub async fn pending(
             let Some((_, hook)) = due_of(&key) else {
                 continue;
             };
-            let hook = hook_of(&writing, hook).await?;
+            let hook = readable_hook(&writing, hook).await?;
             fit.extend(hook.filter(|hook| filter.fits(hook)));
         }
         if left == 0 {
@@ -128,9 +128,9 @@ pub async fn retired(
     let next = found.last().filter(|_| found.len() == limit);
     let next = next.map(|(key, _)| key.clone());
     let mut fit = Vec::new();
-    for (_, row) in found {
-        let row: RetiredHook = rows::decode(&row, what)?;
-        fit.extend(Some(row).filter(fits));
+    for (key, row) in found {
+        let row: Option<RetiredHook> = readable(shard, &key, rows::decode(&row, what))?;
+        fit.extend(row.filter(fits));
     }
     Ok((fit, next))
 }
@@ -235,34 +235,28 @@ fn give_up(hook: &mut HookRow, why: &str, now: i64) {
     );
 }
 
-/// Accounts of a shard that have rows, after one; at most so many.
-pub async fn accounts(
+/// Does something with each account of a shard that has rows. Where one can't be read that is told, and the next account is next.
+pub async fn each_account(
     shard: &Rc<Shard>,
-    after: Option<&str>,
-    limit: usize,
-) -> Result<Vec<String>, StoreError> {
-    let mut from = match after {
-        Some(after) => behind(after),
-        None => rows::WEBHOOKS.to_vec(),
-    };
-    let mut found = Vec::new();
-    while found.len() < limit {
+    mut deed: impl AsyncFnMut(&str) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut from = rows::WEBHOOKS.to_vec();
+    loop {
         let first = shard.scan(rows::WEBHOOKS.to_vec(), from, 1).await?;
         let Some((key, _)) = first.into_iter().next() else {
-            break;
+            return Ok(());
         };
         let rest = key.strip_prefix(rows::WEBHOOKS).unwrap_or_default();
         let end = rest.iter().position(|b| *b == 0).unwrap_or(rest.len());
-        match String::from_utf8(rest[..end].to_vec()) {
+        match std::str::from_utf8(&rest[..end]) {
             Ok(account) => {
-                from = behind(&account);
-                found.push(account);
+                readable(shard, &account_key(account), deed(account).await)?;
+                from = behind(account);
             }
             // Not ours: it stays.
             Err(_) => from = [key.as_slice(), &[0]].concat(),
         }
     }
-    Ok(found)
 }
 
 /// Behind all rows of an account: NUL ends its name.
@@ -290,15 +284,18 @@ pub async fn prune(
     let is_all = found.len() < SLICE;
     let (mut erased, mut left) = (0, None);
     for (key, row) in found {
-        let row: RetiredHook = rows::decode(&row, what)?;
-        if row.at >= end && erased >= excess {
-            left = Some(row.at);
+        let Some((at, id)) = due_of(&key) else {
+            continue;
+        };
+        left = Some(at);
+        if at >= end && erased >= excess {
             break;
         }
-        left = Some(row.at);
+        // One that can't be read goes when its time has come, like the others.
+        let row: Option<RetiredHook> = readable(shard, &key, rows::decode(&row, what))?;
         writing.delete(key);
-        writing.delete(number_key(account, row.hook.id));
-        drop_payload(&mut writing, &row.hook).await?;
+        writing.delete(number_key(account, id));
+        drop_payload(&mut writing, id, row.map(|row| row.hook.size)).await?;
         erased += 1;
     }
     book.row.retired_from = left.unwrap_or(book.row.retired_from);
@@ -338,15 +335,29 @@ pub async fn purge(
             continue;
         };
         last = Some((due, id));
-        match hook_of(&writing, id).await? {
-            Some(mut hook) if endpoint.removed || hook.created < before => {
+        let hook = hook_of(&writing, id).await;
+        let hook = readable(shard, &hook_key(account, id), hook)?;
+        let created = match &hook {
+            Some(Some(hook)) => hook.created,
+            // There is no such hook.
+            Some(None) => {
+                writing.delete(key.clone());
+                continue;
+            }
+            None => made_at(id),
+        };
+        if !endpoint.removed && created >= before {
+            first_left = first_left.or(Some((due, id)));
+            continue;
+        }
+        match hook.flatten() {
+            Some(mut hook) => {
                 give_up(&mut hook, "its endpoint was switched off", now);
                 book.retire(&mut writing, hook, kept, (false, None)).await?;
-                ended += 1;
             }
-            Some(_) => first_left = first_left.or(Some((due, id))),
-            None => writing.delete(key.clone()),
+            None => book.lose(&mut writing, endpoint.id, (due, id)).await?,
         }
+        ended += 1;
     }
     // They lie in the order in which they are due, which is nearly that in which they were made: those that are left are looked at in an hour.
     if let Some(line) = book.lines.get_mut(&endpoint.id)

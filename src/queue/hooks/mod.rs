@@ -40,7 +40,7 @@ pub use endpoints::{
     set_enabled,
 };
 pub use history::{
-    HookFilter, HookPage, PAGE_MAX, RETIRED_MAX, Redelivered, RetiredPage, accounts, cancel,
+    HookFilter, HookPage, PAGE_MAX, RETIRED_MAX, Redelivered, RetiredPage, cancel, each_account,
     payload, pending, prune, purge, redeliver, retired,
 };
 pub use incoming::{PAYLOAD_MAX, Untold, payload_of, tell_incoming, told_of_incoming};
@@ -60,7 +60,7 @@ use shards::storage::Shard;
 use webapi::hook::{HookEvent, HookEvents, Secret};
 
 use super::events::{Interest, Writing};
-use crate::store::{StoreError, rows};
+use crate::store::{StoreError, readable, rows};
 
 /// Where an account has events sent.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -285,6 +285,14 @@ impl LineRow {
         })
     }
 
+    /// In place of one that can't be read: whoever looks at the line finds out when its first hook is due.
+    fn unknown() -> LineRow {
+        LineRow {
+            count: 1,
+            ..LineRow::default()
+        }
+    }
+
     /// Where its first row lies. Erased rows of a busy line lie before it, and a scan would walk over them.
     fn first_key(&self, account: &str, endpoint: u32) -> Vec<u8> {
         due_key(account, endpoint, self.from.0, self.from.1)
@@ -342,12 +350,16 @@ impl Book {
             row: AccountRow::decode(&row)?,
             ..Book::default()
         };
-        for (_, row) in endpoints {
-            book.endpoints.push(rows::decode(&row, what)?);
+        for (key, row) in endpoints {
+            let endpoint = readable(shard, &key, rows::decode(&row, what))?;
+            book.endpoints.extend(endpoint);
         }
         for (endpoint, row) in lines {
             if let Some(row) = row {
-                book.lines.insert(endpoint, LineRow::decode(&row)?);
+                let key = line_key(account, endpoint);
+                let line = readable(shard, &key, LineRow::decode(&row))?;
+                book.lines
+                    .insert(endpoint, line.unwrap_or_else(LineRow::unknown));
             }
         }
         Ok(Seen(book))
@@ -480,17 +492,9 @@ impl Book {
                 writing.delete(key);
             }
         }
-        if let Some(line) = self.lines.get_mut(&hook.endpoint) {
-            line.count = line.count.saturating_sub(1);
-        }
-        self.row.pending = self.row.pending.saturating_sub(1);
-        let octets = self.row.pending_octets;
-        self.row.pending_octets = match self.row.pending {
-            0 => Some(0),
-            _ => octets.map(|octets| octets.saturating_sub(hook.size.into())),
-        };
+        self.leave(hook.endpoint, hook.size.into());
         if keeps_secs == 0 {
-            return drop_payload(writing, &hook).await;
+            return drop_payload(writing, hook.id, Some(hook.size)).await;
         }
         self.row.retired_from = match self.row.retired {
             0 => now,
@@ -507,6 +511,35 @@ impl Book {
         let key = retired_key(account, now, retired.hook.id);
         writing.put(key, rows::encode(&retired));
         Ok(())
+    }
+
+    /// Takes a hook that can't be read out of its line; nothing is kept of it.
+    async fn lose(
+        &mut self,
+        writing: &mut Writing<'_>,
+        endpoint: u32,
+        (due, id): (i64, u64),
+    ) -> Result<(), StoreError> {
+        let account = writing.account;
+        let said = payload(writing.shard, account, id).await?;
+        let said = said.map_or(0, |payload| payload.len() as u64);
+        writing.delete(hook_key(account, id));
+        writing.delete(due_key(account, endpoint, due, id));
+        self.leave(endpoint, said);
+        drop_payload(writing, id, None).await
+    }
+
+    /// A hook that says so many octets waits no more.
+    fn leave(&mut self, endpoint: u32, octets: u64) {
+        if let Some(line) = self.lines.get_mut(&endpoint) {
+            line.count = line.count.saturating_sub(1);
+        }
+        self.row.pending = self.row.pending.saturating_sub(1);
+        let before = self.row.pending_octets;
+        self.row.pending_octets = match self.row.pending {
+            0 => Some(0),
+            _ => before.map(|before| before.saturating_sub(octets)),
+        };
     }
 
     /// What all cores have to know: of which events anybody is told, and the version of that.
@@ -539,20 +572,29 @@ fn note(hook: &mut HookRow, result: HookResult) {
     hook.results.push(result);
 }
 
+/// When a hook was made, by its number: seconds since 1970, about.
+fn made_at(id: u64) -> i64 {
+    (id >> NUMBER_BITS) as i64
+}
+
 fn what() -> String {
     "a webhook".into()
 }
 
-/// Nothing is kept of a hook any more: its payload goes, unless others have the same.
-async fn drop_payload(writing: &mut Writing<'_>, hook: &HookRow) -> Result<(), StoreError> {
+/// Nothing is kept of a hook any more: its payload, of so many octets as far as that is known, goes, unless others have the same.
+async fn drop_payload(
+    writing: &mut Writing<'_>,
+    id: u64,
+    size: Option<u32>,
+) -> Result<(), StoreError> {
     let account = writing.account;
-    let sharing = sharing_key(account, hook.id);
-    let holder = match is_shared(hook.size as usize) {
+    let sharing = sharing_key(account, id);
+    let holder = match size.is_none_or(|size| is_shared(size as usize)) {
         true => writing.get(&sharing).await?,
         false => None,
     };
     let Some(holder) = holder else {
-        writing.delete(payload_key(account, hook.id));
+        writing.delete(payload_key(account, id));
         return Ok(());
     };
     let holder: u64 = rows::decode(&holder, what)?;
@@ -577,6 +619,13 @@ fn is_shared(octets: usize) -> bool {
 async fn hook_of(writing: &Writing<'_>, id: u64) -> Result<Option<HookRow>, StoreError> {
     let row = writing.get(&hook_key(writing.account, id)).await?;
     row.map(|row| rows::decode(&row, what)).transpose()
+}
+
+/// The same for whoever leaves out what can't be read.
+async fn readable_hook(writing: &Writing<'_>, id: u64) -> Result<Option<HookRow>, StoreError> {
+    let found = hook_of(writing, id).await;
+    let key = hook_key(writing.account, id);
+    Ok(readable(writing.shard, &key, found)?.flatten())
 }
 
 /// A hook that is over and kept.

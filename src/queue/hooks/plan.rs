@@ -4,7 +4,8 @@ use webapi::Time;
 use webapi::hook::{HookEvent, Outgoing, to_json};
 
 use super::{
-    Book, HookRow, count_key, hook_of, is_shared, payload_key, recipient_key, sharing_key, what,
+    Book, HookRow, count_key, is_shared, payload_key, readable_hook, recipient_key, sharing_key,
+    what,
 };
 use crate::queue::events::{Event, EventKind, Interest, Question, Reads, Writing};
 use crate::queue::retired::RetiredRow;
@@ -217,7 +218,7 @@ async fn enter(
         let key = recipient_key(account, hook.recipient, endpoint);
         if let Some(before) = writing.get(&key).await? {
             let before: u64 = rows::decode(&before, what)?;
-            if let Some(before) = hook_of(writing, before).await? {
+            if let Some(before) = readable_hook(writing, before).await? {
                 let end = (false, Some(row.id));
                 let kept = interest.keeps_webhooks_secs;
                 book.retire(writing, before, kept, end).await?;

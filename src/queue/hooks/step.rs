@@ -7,12 +7,12 @@ use shards::storage::Shard;
 use webapi::hook::wait_after;
 
 use super::{
-    Book, EndpointRow, HookResult, HookRow, HooksTurn, LineRow, due_of, hook_key, hook_of,
-    is_shared, key_of, line_prefix, note, recipient_key, retired_key, retired_of, sharing_key,
-    what,
+    Book, EndpointRow, HookResult, HookRow, HooksTurn, LineRow, due_key, due_of, hook_key, hook_of,
+    is_shared, key_of, line_prefix, note, readable_hook, recipient_key, retired_key, retired_of,
+    sharing_key, what,
 };
 use crate::queue::events::Writing;
-use crate::store::{StoreError, rows};
+use crate::store::{StoreError, readable, rows};
 
 /// What attempts go by.
 #[derive(Clone, Debug)]
@@ -204,7 +204,7 @@ pub async fn resume(shard: &Rc<Shard>, turn: &HooksTurn, now: i64) -> Result<(),
         .flat_map(|(_, line)| std::mem::take(&mut line.under_way))
         .collect();
     for id in under_way {
-        if let Some(mut hook) = hook_of(&writing, id).await? {
+        if let Some(mut hook) = readable_hook(&writing, id).await? {
             book.move_to(&mut writing, &mut hook, now);
         }
     }
@@ -222,9 +222,8 @@ async fn pending_octets(shard: &Rc<Shard>, account: &str) -> Result<u64, StoreEr
             return Ok(octets);
         };
         from = [last.as_slice(), &[0]].concat();
-        for (_, row) in found {
-            // One that can't be read is not sent.
-            let hook: Option<HookRow> = rows::decode(&row, what).ok();
+        for (key, row) in found {
+            let hook: Option<HookRow> = readable(shard, &key, rows::decode(&row, what))?;
             octets += hook.map_or(0, |hook| u64::from(hook.size));
         }
     }
@@ -354,9 +353,16 @@ async fn claim(
     let keys = next.iter().map(|(_, id)| hook_key(account, *id));
     writing.load(keys.collect()).await?;
     for (key, id) in next {
-        let Some(mut hook) = hook_of(writing, id).await? else {
-            // A row of ours is gone that nobody erases alone: there is nothing to send.
+        let hook = hook_of(writing, id).await;
+        let hook = readable(writing.shard, &hook_key(account, id), hook)?;
+        let Some(Some(mut hook)) = hook else {
             writing.delete(key);
+            // A row of ours is gone that nobody erases alone: there is nothing to send. One that can't be read lets the others go before it.
+            if hook.is_none() {
+                let later = writing.now.saturating_add_unsigned(UNREADABLE_SECS);
+                let due = due_key(account, endpoint, later, id);
+                writing.put(due, rows::encode(&()));
+            }
             continue;
         };
         hook.attempts += 1;
@@ -390,5 +396,7 @@ async fn claim(
     Ok(())
 }
 
+/// Seconds for which a hook that can't be read lets the others go before it.
+const UNREADABLE_SECS: u64 = 86_400;
 /// Rows that are read at a time.
 const SLICE: usize = 500;

@@ -558,3 +558,168 @@ async fn put_row(shard: &Rc<Shard>, key: Vec<u8>, row: Vec<u8>) {
     batch.put(key, row);
     shard.commit(permit, batch).await.unwrap();
 }
+
+/// Something that can't be read in place of a row.
+async fn damage(shard: &Rc<Shard>, key: Vec<u8>) {
+    assert!(shard.get(key.clone()).await.unwrap().is_some());
+    put_row(shard, key, vec![0xff, 1]).await;
+}
+
+#[test]
+fn a_hook_that_cant_be_read_holds_up_no_other_and_goes_with_its_endpoint() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let shard = &context.shards[0];
+        let endpoint = endpoint_for(shard, HookEvents::FIRST).await;
+        let other = endpoint_for(shard, HookEvents::FIRST).await;
+        tell_with(shard, HookEvent::Delayed, 1, "x".repeat(3_000), 1_000).await;
+        tell(shard, HookEvent::Delivered, 2, 1_000).await;
+        let ids: Vec<u64> = waiting(shard).await.iter().map(|hook| hook.id).collect();
+        let (first, second) = (ids[0], ids[1]);
+        // A call of the first is under way when its row breaks, and then comes a stop.
+        let claimed = next(shard, endpoint, None, 1_000).await.claimed.unwrap();
+        assert_eq!(claimed.hook.id, first);
+        let before = crate::store::unreadable_rows();
+        damage(shard, hook_key("anna", first)).await;
+        for _ in 0..2 {
+            resume(shard, &turn().await, 1_001).await.unwrap();
+        }
+        assert_eq!(crate::store::unreadable_rows(), before + 1, "told of once");
+        let claimed = next(shard, endpoint, None, 1_001).await.claimed.unwrap();
+        assert_eq!(claimed.hook.id, second);
+        // It is first in line, and lets the others go before it.
+        next(shard, endpoint, Some((second, true)), 1_080).await;
+        tell(shard, HookEvent::Delivered, 3, 1_080).await;
+        let claimed = next(shard, endpoint, None, 1_080).await.claimed.unwrap();
+        assert_eq!(claimed.hook.recipient, 3);
+        next(shard, endpoint, Some((claimed.hook.id, true)), 1_081).await;
+        // What is newer about the recipient comes all the same.
+        tell(shard, HookEvent::Delivered, 1, 1_081).await;
+        let of_endpoint = async || {
+            let all = waiting(shard).await;
+            all.iter().filter(|hook| hook.endpoint == endpoint).count()
+        };
+        assert_eq!(of_endpoint().await, 1);
+        for id in [endpoint, other] {
+            let (row, _) = remove(shard, &turn().await, id, 1_090).await.unwrap();
+            let row = row.unwrap();
+            let turn = turn().await;
+            let purged = purge(shard, &turn, &row, (0, KEEPS), 1_091).await;
+            assert!(!purged.unwrap());
+        }
+        prune(shard, &turn().await, (i64::MAX, 0), 1_092)
+            .await
+            .unwrap();
+        let prefix = crate::store::rows::webhooks_key("anna");
+        let left = shard.scan(prefix.clone(), prefix.clone(), 100).await;
+        let left: Vec<u8> = left.unwrap().iter().map(|(k, _)| k[prefix.len()]).collect();
+        // What the newest hook about the recipient was is all that is left of it.
+        assert_eq!(left, b"a");
+        let row = Book::look(shard, "anna").await.unwrap().row;
+        assert_eq!((row.pending, row.pending_octets), (0, Some(0)));
+    });
+    store.close();
+}
+
+#[test]
+fn what_waits_for_an_endpoint_that_is_off_goes_in_time_though_one_cant_be_read() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let shard = &context.shards[0];
+        let endpoint = endpoint_for(shard, HookEvents::FIRST).await;
+        for (recipient, at) in [(1, 1_000), (2, 1_000), (3, 2_000)] {
+            tell(shard, HookEvent::Delivered, recipient, at).await;
+        }
+        let ids: Vec<u64> = waiting(shard).await.iter().map(|hook| hook.id).collect();
+        damage(shard, hook_key("anna", ids[0])).await;
+        let off = Enabled::No("so".into());
+        let off = set_enabled(shard, &turn().await, endpoint, &off, 2_000).await;
+        let row = off.unwrap().0.unwrap();
+        for (before, left) in [(1_000, 3), (1_500, 1)] {
+            purge(shard, &turn().await, &row, (before, KEEPS), 2_001)
+                .await
+                .unwrap();
+            let row = Book::look(shard, "anna").await.unwrap().row;
+            assert_eq!(row.pending, left);
+        }
+        assert_eq!(waiting(shard).await[0].recipient, 3);
+    });
+    store.close();
+}
+
+#[test]
+fn what_is_kept_and_cant_be_read_goes_when_its_time_has_come() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let shard = &context.shards[0];
+        endpoint_for(shard, HookEvents::FIRST).await;
+        for recipient in 1..=4 {
+            tell(shard, HookEvent::Delivered, recipient, 1_000).await;
+        }
+        let ids: Vec<u64> = waiting(shard).await.iter().map(|hook| hook.id).collect();
+        for (id, at) in ids.iter().zip([1_100, 1_101, 1_200, 1_201]) {
+            cancel(shard, &turn().await, KEEPS, &[*id], at)
+                .await
+                .unwrap();
+        }
+        for (id, at) in [(ids[0], 1_100), (ids[2], 1_200)] {
+            damage(shard, retired_key("anna", at, id)).await;
+        }
+        assert_eq!(over(shard).await.len(), 2);
+        for (end, left, kept) in [(1_150, 2, 1), (1_250, 0, 0)] {
+            prune(shard, &turn().await, (end, 100), 1_300)
+                .await
+                .unwrap();
+            let rows = [rows_of(shard, b'r').await, rows_of(shard, b'n').await];
+            assert_eq!((rows, rows_of(shard, b'b').await), ([left; 2], left));
+            assert_eq!(over(shard).await.len(), kept);
+        }
+    });
+    store.close();
+}
+
+#[test]
+fn other_endpoints_and_accounts_go_on_where_a_row_cant_be_read() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let shard = &context.shards[0];
+        let endpoint = endpoint_for(shard, HookEvents::FIRST).await;
+        let other = endpoint_for(shard, HookEvents::FIRST).await;
+        damage(shard, endpoint_key("anna", other)).await;
+        tell(shard, HookEvent::Delivered, 1, 1_000).await;
+        damage(shard, line_key("anna", endpoint)).await;
+        let found = lines(shard, "anna").await.unwrap();
+        assert!(found.len() == 1 && found[0].1.count > 0, "it is looked at");
+        tell(shard, HookEvent::Delivered, 2, 1_001).await;
+        let claimed = next(shard, endpoint, None, 1_001).await.claimed.unwrap();
+        assert_eq!(claimed.hook.recipient, 1);
+        let after = Some((claimed.hook.id, true));
+        let claimed = next(shard, endpoint, after, 1_001).await.claimed.unwrap();
+        assert_eq!(claimed.hook.recipient, 2);
+        // The next account has a call under way, too.
+        let (hooks, spec) = (
+            Hooks::default(),
+            EndpointSpec {
+                url: "https://b.example/hook".into(),
+                authorization: None,
+                events: HookEvents::FIRST,
+                concurrency: 1,
+            },
+        );
+        let ben = hooks.turn("ben").await;
+        put(shard, &ben, (None, &spec), vec![7; 32], 1_000)
+            .await
+            .unwrap();
+        damage(shard, account_key("anna")).await;
+        let mut seen = Vec::new();
+        each_account(shard, async |account| {
+            seen.push(account.to_string());
+            let turn = Hooks::default().turn(account).await;
+            resume(shard, &turn, 1_002).await
+        })
+        .await
+        .unwrap();
+        assert_eq!(seen, ["anna", "ben"]);
+    });
+    store.close();
+}

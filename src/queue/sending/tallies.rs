@@ -22,7 +22,7 @@ use shards::storage::{Batch, Permit, Shard, StorageError};
 use super::{Counts, Refusal, SendingUse, Taken, Wanted, is_remembered};
 use crate::queue::warm_up::day_of;
 use crate::settings::{AccountName, Sending};
-use crate::store::{StoreError, rows};
+use crate::store::{StoreError, readable, rows};
 
 /// The counts of accounts of this core that were asked about.
 pub struct SendingTallies {
@@ -185,9 +185,11 @@ impl SendingTallies {
             };
             match account_of(first) {
                 Some(account) => {
-                    match self.prune_account(shard, account).await {
+                    let counts = rows::sending_counts_key(account.as_str());
+                    let pruned = self.prune_account(shard, account).await;
+                    match readable(shard, &counts, pruned) {
                         // Its rows go by themselves.
-                        Ok(()) | Err(StoreError::AccountGone) => (),
+                        Ok(_) | Err(StoreError::AccountGone) => (),
                         Err(error) => return Err(error),
                     }
                     // Behind all of this account's: a NUL ends its name there.

@@ -341,3 +341,29 @@ fn a_long_list_is_looked_up_and_erased_slice_by_slice() {
 }
 
 static TEST: rt::Room = rt::Room::new("test");
+
+#[test]
+fn counts_that_cant_be_read_hold_up_no_other_account() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let anna = Sender {
+            tallies: tallies(),
+            shard: &context.shards[0],
+            limits: limits(0, 100),
+        };
+        anna.sends(&["a@x.example"]).await.unwrap();
+        let permit = anna
+            .shard
+            .permit(100, false, std::time::Duration::from_secs(30));
+        let permit = permit.await.unwrap();
+        let mut batch = shards::storage::Batch::default();
+        let row = rows::sending_counts_key("aaron");
+        batch.put(row.clone(), vec![0xff]);
+        anna.shard.commit(permit, batch).await.unwrap();
+        CLOCK.set(NOW + 182 * 24 * HOUR);
+        anna.tallies.prune(anna.shard).await.unwrap();
+        assert_eq!(anna.rows().await, 1);
+        assert!(anna.shard.get(row).await.unwrap().is_some());
+    });
+    store.close();
+}

@@ -143,3 +143,23 @@ fn what_was_last_seen_long_ago_goes() {
     });
     store.close();
 }
+
+#[test]
+fn what_is_old_goes_around_a_record_that_cant_be_read() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let shard = &context.shards[0];
+        record_logins(shard, vec![record("ben", "ok", 1, 1)], 40)
+            .await
+            .unwrap();
+        let mut batch = shards::storage::Batch::default();
+        let row = [keys::logins("anna").as_slice(), &[0; 16]].concat();
+        batch.put(row.clone(), vec![0xff]);
+        let permit = shard.permit(100, false, std::time::Duration::from_secs(30));
+        let permit = permit.await.unwrap();
+        shard.commit(permit, batch).await.unwrap();
+        assert_eq!(prune_logins(shard, 600).await.unwrap(), 1);
+        assert!(shard.get(row).await.unwrap().is_some());
+    });
+    store.close();
+}
