@@ -76,6 +76,13 @@ fn next_account(index: &Index, from: AccountId) -> Result<Option<AccountId>, Ind
         .map(AccountId))
 }
 
+/// The account's own row, as a snapshot has it: `get` may see a change whose other rows no scan sees yet.
+fn account_row(index: &Index, id: AccountId) -> Result<Option<Vec<u8>>, IndexError> {
+    let key = keys::account(id);
+    let first = index.scan(&key, &key, 1)?.into_iter().next();
+    Ok(first.filter(|(found, _)| *found == key).map(|(_, row)| row))
+}
+
 /// The account's own row and its mailboxes.
 fn start(
     index: &Index,
@@ -91,7 +98,7 @@ fn start(
         position.tell(Kind::Orphan, || format!("account {}: no name leads to its rows; `ringmail salvage` brings its mail back under its name", id.0), report);
         return Ok(next);
     }
-    let Some(before) = index.get(&keys::account(id))? else {
+    let Some(before) = account_row(index, id)? else {
         return Ok(next);
     };
     let what = format!("account {}", id.0);
@@ -122,7 +129,7 @@ fn start(
         }
     }
     // The account's row goes along with every change; if it is the same, so was all the rest.
-    if index.get(&keys::account(id))?.as_ref() == Some(&before) {
+    if account_row(index, id)?.as_ref() == Some(&before) {
         let live: u64 = mailboxes.values().map(|m| m.counts.size).sum();
         if row.used_bytes != live + erasing {
             position.tell(Kind::Used, || format!("{what}: says {} octets are used, but its mailboxes have {live} and {erasing} wait to be erased; the quota is off by that, `ringmail salvage` counts anew", row.used_bytes), report);
