@@ -266,40 +266,25 @@ impl Pools {
         }
         let until = monotonic() + PATIENCE;
         let mut waiting = None;
-        let mut all_known = true;
+        let mut left_out = LeftOut::default();
         loop {
             let seen = self.changed.count();
-            let mut resting: Option<(Duration, String)> = None;
             candidates.retain(|candidate| {
-                let rests = candidate.member.rests();
-                let is_resting = rests.is_some();
-                // Who is back first.
-                resting = [resting.take(), rests].into_iter().flatten().min();
-                if is_resting {
+                if let Some(rests) = candidate.member.rests() {
+                    left_out.rests(rests);
                     return false;
                 }
                 let spent = candidate.settings.warm_up.then(|| key(candidate.name));
                 match spent.and_then(|key| self.spent(&key)) {
                     Some(is_known) => {
-                        all_known &= is_known;
+                        left_out.is_spent(is_known);
                         false
                     }
                     None => true,
                 }
             });
             if candidates.is_empty() {
-                if let Some((left, reason)) = resting {
-                    return Err(NoSeat::new(reason, left));
-                }
-                let reason = match all_known {
-                    true => format!(
-                        "the addresses of pool {name} have sent to this receiver what they may today while they are new to it"
-                    ),
-                    false => format!(
-                        "what the addresses of pool {name} may send to this receiver today, while they are new to it, can't be found out now"
-                    ),
-                };
-                return Err(NoSeat::new(reason, SPENT_FOR));
+                return Err(left_out.reason(name));
             }
             if let Some(Candidate {
                 name,
@@ -488,6 +473,48 @@ impl NoSeat {
     }
 }
 
+/// Addresses of a pool that are not to be had now, and why.
+#[derive(Default)]
+struct LeftOut {
+    /// The one that is back first of those that this machine does not have.
+    resting: Option<(Duration, String)>,
+    /// Some have sent what they may; and whether that is known of all of them.
+    spent: Option<bool>,
+}
+
+impl LeftOut {
+    fn rests(&mut self, rests: (Duration, String)) {
+        self.resting = self.resting.take().into_iter().chain([rests]).min();
+    }
+
+    fn is_spent(&mut self, is_known: bool) {
+        self.spent = Some(is_known && self.spent != Some(false));
+    }
+
+    /// Why none of the pool's is left.
+    fn reason(self, pool: &str) -> NoSeat {
+        let others = match self.resting {
+            Some(_) => "other ",
+            None => "",
+        };
+        let spent = self.spent.map(|is_known| match is_known {
+            true => format!(
+                "the {others}addresses of pool {pool} have sent to this receiver what they may today while they are new to it"
+            ),
+            false => format!(
+                "what the {others}addresses of pool {pool} may send to this receiver today, while they are new to it, can't be found out now"
+            ),
+        });
+        match (self.resting, spent) {
+            (Some((left, missing)), Some(spent)) => {
+                NoSeat::new(format!("{missing}; {spent}"), left.min(SPENT_FOR))
+            }
+            (Some((left, missing)), None) => NoSeat::new(missing, left),
+            (None, spent) => NoSeat::new(spent.unwrap_or_default(), SPENT_FOR),
+        }
+    }
+}
+
 /// Somebody waits for a connection from any of these.
 struct Waiting(Vec<Rc<Member>>);
 
@@ -565,6 +592,36 @@ mod tests {
             assert!((5..=7).contains(&few), "{start}: {few}");
         }
         assert_eq!(next(&mut []), None);
+    }
+
+    #[test]
+    fn all_reasons_why_no_address_is_left_are_told() {
+        let secs = Duration::from_secs;
+        let why = |resting: &[(u64, &str)], spent: &[bool]| {
+            let mut left_out = LeftOut::default();
+            for (left, reason) in resting {
+                left_out.rests((secs(*left), (*reason).to_owned()));
+            }
+            spent.iter().for_each(|known| left_out.is_spent(*known));
+            let none = left_out.reason("p");
+            (none.reason, none.again)
+        };
+        let spent = "addresses of pool p have sent to this receiver what they may today while they are new to it";
+        let unknown = "addresses of pool p may send to this receiver today, while they are new to it, can't be found out now";
+        assert_eq!(why(&[], &[true]), (format!("the {spent}"), SPENT_FOR));
+        for some in [[true, false], [false, true]] {
+            assert_eq!(why(&[], &some), (format!("what the {unknown}"), SPENT_FOR));
+        }
+        let missing = [(50, "no one"), (40, "no two")];
+        assert_eq!(why(&missing, &[]), ("no two".to_owned(), secs(40)));
+        assert_eq!(
+            why(&missing, &[true]),
+            (format!("no two; the other {spent}"), secs(40))
+        );
+        assert_eq!(
+            why(&missing, &[false]),
+            (format!("no two; what the other {unknown}"), secs(40))
+        );
     }
 
     #[test]
