@@ -141,7 +141,23 @@ fn rfc3339(text: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::arguments::{Parsed, parse};
     use super::*;
+
+    /// The log shows what an operator did in these words.
+    #[test]
+    fn a_filter_that_is_shown_reads_as_itself() {
+        let shown = "17 18 --account anna --from ben@ --to @b\u{fc}cher.example --domain c.example \
+            --state held --transport - --accepted-before @1 --accepted-after @2 --next-before @3 \
+            --next-after @-4 --rule 5 --attempts-min 6 --attempts-max 7";
+        let words = format!("ringmail queue list --dir d {shown}");
+        let words = words.split_whitespace().map(std::ffi::OsString::from);
+        let Ok(Parsed::Run(_, arguments)) = parse(words) else {
+            panic!("{shown}");
+        };
+        let filter = filter(&arguments, &arguments.rest).unwrap();
+        assert_eq!(filter.to_string(), shown);
+    }
 
     #[test]
     fn moments_read_as_documented() {

@@ -88,7 +88,7 @@ pub(super) fn change(
     };
     tracing::info!(
         ?deed,
-        ?filter,
+        %filter,
         changed = all.changed,
         "an operator changed the queue"
     );

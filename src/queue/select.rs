@@ -1,6 +1,7 @@
 //! Which recipients an operator means: a filter whose fields must all fit, and pages of those that fit. The filter is pure; a page reads rows,
 //! whole or in part what a message has, and never more than its bounds say.
 
+use std::fmt;
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
@@ -80,6 +81,55 @@ impl Filter {
                 has(&message.reverse_path, text)
             })
             && is(self.to.as_deref(), &|text| has(&recipient.address, text))
+    }
+}
+
+/// As an operator writes it on a command line; times in seconds since 1970.
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return write!(f, "--all");
+        }
+        let mut words: Vec<String> = self.ids.iter().map(u64::to_string).collect();
+        let text = |option: &str, text: &str| {
+            let is_plain = |c: char| c.is_alphanumeric() || "@.+-_=".contains(c);
+            match text.chars().all(is_plain) {
+                true => format!("--{option} {text}"),
+                // No line of the log is broken by it.
+                false => format!("--{option} {text:?}"),
+            }
+        };
+        let state = self.state.map(State::word);
+        let transport = self.transport.as_deref().map(|name| match name {
+            "" => "-",
+            name => name,
+        });
+        for (option, value) in [
+            ("account", self.account.as_deref()),
+            ("from", self.from.as_deref()),
+            ("to", self.to.as_deref()),
+            ("domain", self.domain.as_deref()),
+            ("state", state),
+            ("transport", transport),
+        ] {
+            words.extend(value.map(|value| text(option, value)));
+        }
+        for (option, time) in [
+            ("accepted-before", self.accepted_before),
+            ("accepted-after", self.accepted_after),
+            ("next-before", self.next_before),
+            ("next-after", self.next_after),
+        ] {
+            words.extend(time.map(|time| format!("--{option} @{time}")));
+        }
+        for (option, number) in [
+            ("rule", self.rule),
+            ("attempts-min", self.attempts_min),
+            ("attempts-max", self.attempts_max),
+        ] {
+            words.extend(number.map(|number| format!("--{option} {number}")));
+        }
+        write!(f, "{}", words.join(" "))
     }
 }
 
@@ -434,6 +484,20 @@ mod tests {
         }
         let domain = with(|f| f.from = Some("@example.org".into()));
         assert!(!domain.fits(&null, &null.recipients[0], &held));
+    }
+
+    #[test]
+    fn filters_are_shown_in_one_line() {
+        assert_eq!(Filter::default().to_string(), "--all");
+        let filter = with(|f| {
+            f.ids = vec![17, 18];
+            f.from = Some("<>".into());
+            f.to = Some("a\nb".into());
+            f.transport = Some(String::new());
+            f.next_before = Some(-7);
+        });
+        let shown = r#"17 18 --from "<>" --to "a\nb" --transport - --next-before @-7"#;
+        assert_eq!(filter.to_string(), shown);
     }
 
     #[test]
