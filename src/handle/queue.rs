@@ -8,7 +8,7 @@ use shards::storage::StorageError;
 use super::MESSAGE_PIECE;
 use crate::calls::ControlAnswer;
 use crate::percore::PerCore;
-use crate::queue::{self, Beside, Deed, Filter, Place};
+use crate::queue::{self, Beside, Deed, Filter, Pause, Place};
 use crate::recipes::{self, NotMade, Signed};
 use crate::store::StoreError;
 
@@ -33,7 +33,11 @@ impl PerCore {
         let found = page.found.into_iter().map(|(stored, indexes)| {
             let why = |index| {
                 let row = stored.recipient(index);
-                let pause = self.queue.pause(&stored, index, &row);
+                let pause = match self.serving.get() {
+                    true => self.queue.pause(&stored, index, &row),
+                    // A command that opened a stopped directory.
+                    false => Some(Pause::because("the server is not running")),
+                };
                 let phase = self.queue.phase(shard, stored.body, index);
                 let beside = Beside {
                     is_under_way: self.queue.is_under_way(shard, stored.body, index),

@@ -432,6 +432,11 @@ fn a_stopped_directory_takes_operations_too() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     stop(with_waiting(dir));
+    queue_does(dir, &["kick", "--domain", "a.example"]);
+    let why = field(dir, "queue451@a.example", "reason");
+    let why = why.as_str().unwrap_or_default();
+    let stopped = "the server is not running; the last attempt, ";
+    assert!(why.starts_with(stopped), "{why}");
     queue_does(dir, &["hold", "--domain", "a.example"]);
     queue_does(dir, &["fail", "--domain", "b.example"]);
     assert_eq!(field(dir, "queue451@a.example", "state"), "held");
