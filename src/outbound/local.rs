@@ -1,15 +1,17 @@
 //! The next hop of `localserve`: the sender's own INBOX, whatever the address; with the failures that addresses ask for.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_lite::future::or;
 use message::Header;
 use shards::rt;
 
+use super::ROOM;
 use super::carry::{self, NoContent};
 use super::crowded::Crowded;
-use super::outcome::Outcome;
+use super::outcome::{self, Outcome};
 use super::own;
 use crate::calls::{Call, Deliver, Transaction};
 use crate::directory::{Failure, Stage, simulated};
@@ -28,6 +30,7 @@ pub(super) async fn attempt(
 ) -> (Vec<Outcome>, Vec<(AccountName, Transaction)>) {
     let mut outcomes = Vec::new();
     let mut delivered = Vec::new();
+    let mut stalled = Vec::new();
     let is_batch = work.message.row.batch.is_some();
     let common = match is_batch {
         true => None,
@@ -71,6 +74,10 @@ pub(super) async fn attempt(
                 let text = "the domain is not served here any more";
                 (451, Some((4, 3, 5)), text.to_owned(), Verdict::Temporary)
             }
+            (None, Ok(_)) if failure(&work.message, index) == Some(Failure::Timeout) => {
+                stalled.push(index);
+                continue;
+            }
             (None, Ok(content)) => {
                 let (code, text, transaction) = deliver(core, &work.message, content, index).await;
                 delivered.extend(transaction);
@@ -103,7 +110,87 @@ pub(super) async fn attempt(
             },
         });
     }
+    if let Some(stalled) = work.take_out(|index| stalled.contains(&index)) {
+        stall(core, stalled);
+    }
     (outcomes, delivered)
+}
+
+/// What an address asks to fail with in the queue.
+fn failure(message: &Message, index: u32) -> Option<Failure> {
+    let address = message.row.recipients[index as usize].address.as_str();
+    let localpart = address.rsplit_once('@').map_or(address, |(l, _)| l);
+    match simulated(localpart) {
+        Some((Stage::Queue, failure)) => Some(failure),
+        _ => None,
+    }
+}
+
+/// Recipients whose server says nothing for an hour, and then is given up. They wait beside the line's tasks, which others need.
+fn stall(core: &Rc<PerCore>, work: Work) {
+    let stalled = Stalled::new();
+    let wait = match stalled {
+        Some(_) => TIMEOUT,
+        None => Duration::ZERO,
+    };
+    let at = core.wall_clock();
+    let outcome = |index: &u32| Outcome {
+        index: *index,
+        verdict: Verdict::Temporary,
+        attempt: Attempt {
+            at,
+            took_ms: u32::try_from(wait.as_millis()).unwrap_or(u32::MAX),
+            remote: "localhost".into(),
+            code: 451,
+            enhanced: None,
+            text: "simulated timeout".into(),
+            stage: None,
+        },
+    };
+    let outcomes: Vec<Outcome> = work.recipients.iter().map(outcome).collect();
+    work.phase
+        .comes_to_ours("waits for a simulated server that says nothing");
+    let core = core.clone();
+    rt::spawn(&ROOM, async move {
+        let _stalled = stalled;
+        let over = async {
+            rt::sleep(wait).await;
+            true
+        };
+        let stopped = async {
+            core.drained().await;
+            false
+        };
+        // After a stop it is tried anew.
+        if or(over, stopped).await {
+            outcome::record(&core, work, outcomes).await;
+        }
+    });
+}
+
+/// A message that waits so.
+struct Stalled;
+
+impl Stalled {
+    /// None: there are as many as there may be.
+    fn new() -> Option<Stalled> {
+        let count = STALLED.get();
+        (count < STALLED_MAX).then(|| {
+            STALLED.set(count + 1);
+            Stalled
+        })
+    }
+}
+
+impl Drop for Stalled {
+    fn drop(&mut self) {
+        STALLED.set(STALLED.get() - 1);
+    }
+}
+
+thread_local! {
+    /// How many there are on this core.
+    static STALLED: Cell<usize> = const { Cell::new(0) };
 }
 
 async fn deliver(
@@ -113,16 +200,8 @@ async fn deliver(
     index: u32,
 ) -> (u16, String, Option<(AccountName, Transaction)>) {
     let address = message.row.recipients[index as usize].address.as_str();
-    let localpart = address.rsplit_once('@').map_or(address, |(l, _)| l);
-    match simulated(localpart) {
-        Some((Stage::Queue, Failure::Code(code))) => {
-            return (code, "simulated failure".into(), None);
-        }
-        Some((Stage::Queue, Failure::Timeout)) => {
-            rt::sleep(TIMEOUT).await;
-            return (451, "simulated timeout".into(), None);
-        }
-        _ => (),
+    if let Some(Failure::Code(code)) = failure(message, index) {
+        return (code, "simulated failure".into(), None);
     }
     let Ok(account) = message.row.account.parse::<AccountName>() else {
         return (550, "the account is gone".into(), None);
@@ -176,3 +255,5 @@ pub(super) async fn forget(core: &Rc<PerCore>, delivered: Vec<(AccountName, Tran
 }
 
 const TIMEOUT: Duration = Duration::from_secs(3600);
+/// Messages of a core that wait for that; those beyond fail at once.
+const STALLED_MAX: usize = 1_000;

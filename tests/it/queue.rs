@@ -468,15 +468,15 @@ fn what_operators_do_during_an_attempt_survives_a_kill() {
                 .starts_with("250")
         );
     }
-    let under_way = "an attempt is under way";
+    let under_way = "an attempt is under way: waits for a simulated server that says nothing";
     wait_for_queue(dir, |q| q.iter().all(|r| r["reason"] == under_way));
     queue_does(dir, &["hold", "--domain", "a.example"]);
     queue_does(dir, &["drop", "--domain", "b.example"]);
     let why = field(dir, recipients[0], "reason");
-    assert_eq!(why, "held by hand; an attempt is under way");
+    assert_eq!(why, format!("held by hand; {under_way}"));
     // Its message is there until nobody reads it any more.
     let why = field(dir, recipients[1], "reason");
-    assert_eq!(why, "dropped by hand; an attempt is under way");
+    assert_eq!(why, format!("dropped by hand; {under_way}"));
     drop(server);
     let server = Localserve::start(dir, &[]);
     let left = wait_for_queue(dir, |q| q.len() == 1);
@@ -485,6 +485,31 @@ fn what_operators_do_during_an_attempt_survives_a_kill() {
     assert_eq!(left[0]["attempts"], 0);
     queue_does(dir, &["drop", "--all"]);
     wait_for_queue(dir, <[Value]>::is_empty);
+    stop(server);
+    assert_checked(dir);
+}
+
+#[test]
+fn servers_that_say_nothing_hold_up_nobody_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let server = Localserve::start(dir, &[]);
+    let stalled: Vec<String> = (0..20)
+        .map(|n| format!("queue-{n}-timeout@a.example"))
+        .collect();
+    for recipient in &stalled {
+        let said = submit(&server, &[recipient, "x@a.example"], "beside").unwrap();
+        assert!(said.starts_with("250"), "{said}");
+    }
+    let said = submit(&server, &["x@a.example"], "behind").unwrap();
+    assert!(said.starts_with("250"), "{said}");
+    wait_for_inbox(&server, &[&["behind"][..], &["beside"; 20]].concat());
+    let waits = |r: &Value| {
+        let why = r["reason"].as_str().unwrap_or_default();
+        r["state"] == "delivered" || why.contains("that says nothing")
+    };
+    wait_for_queue(dir, |q| q.len() == 40 && q.iter().all(waits));
+    // A stop waits for none of them.
     stop(server);
     assert_checked(dir);
 }
