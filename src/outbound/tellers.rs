@@ -1,12 +1,12 @@
 //! Tells senders what was owed to them at the start, what operators have decided since, and what they could not be told when it came. Some at once, and one
-//! message of each account at a time (`queue::owing`): whose shard is slow or full holds up himself. Called by `dispatch`. Not here: what is told (`notice`).
+//! message of each account at a time (`queue::owing`), and of accounts of one shard half of them: a shard that is slow or full holds up its own. Called by `dispatch`. Not here: what is told (`notice`).
 
 use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
 use futures_lite::future::or;
-use shards::rt;
+use shards::{rt, shard_of};
 
 use super::{ROOM, notice};
 use crate::percore::{PerCore, monotonic};
@@ -24,11 +24,13 @@ pub(super) async fn serve(core: &Rc<PerCore>) {
         let core = teller.clone();
         async move { notice::tell(&core, &message).await }
     };
-    or(core.drained(), tell_all(&core.queue, tell)).await;
+    let shard_of = |account: &str| shard_of(account.as_bytes(), core.shard_count).0;
+    or(core.drained(), tell_all(&core.queue, shard_of, tell)).await;
 }
 
 async fn tell_all<F: Future<Output = ()> + 'static>(
     queue: &Rc<Queue>,
+    shard_of: impl Fn(&str) -> u16,
     tell: impl Fn(Rc<Message>) -> F + Clone + 'static,
 ) {
     let (mut pause, mut again) = (AGAIN_FIRST, None);
@@ -39,7 +41,7 @@ async fn tell_all<F: Future<Output = ()> + 'static>(
             queue.owe_again();
         }
         while queue.tellings() < TELLERS_MAX
-            && let Some(telling) = queue.take_owing()
+            && let Some(telling) = queue.take_owing(OF_SHARD_MAX, &shard_of)
         {
             let tell = tell.clone();
             rt::spawn(&ROOM, async move {
@@ -72,6 +74,8 @@ async fn tell_all<F: Future<Output = ()> + 'static>(
 
 /// Messages of a core of which somebody is told at once.
 const TELLERS_MAX: usize = 8;
+/// Of them, those to accounts of one shard.
+const OF_SHARD_MAX: usize = TELLERS_MAX / 2;
 /// Until a sender is told who could not be told something, at first and in the end.
 const AGAIN_FIRST: Duration = Duration::from_secs(1);
 const AGAIN_MAX: Duration = Duration::from_secs(300);
@@ -92,7 +96,8 @@ mod tests {
         store.run(|context| async move {
             let (queue, shard) = (queue(&context), context.shards[0].clone());
             let accounts = (0..20).map(|n| format!("account{n}"));
-            for account in accounts.chain(["slow".to_owned()]) {
+            let slow = (0..9).map(|n| format!("slow{n}"));
+            for account in accounts.chain(slow) {
                 for _ in 0..3 {
                     failed(&queue, &shard, &account).await;
                 }
@@ -108,7 +113,7 @@ mod tests {
                     let (now, most) = (now.clone(), most.clone());
                     async move {
                         told.borrow_mut().push(message.row.account.clone());
-                        if message.row.account == "slow" {
+                        if message.row.account.starts_with("slow") {
                             free.wait(0).await;
                             return;
                         }
@@ -124,14 +129,20 @@ mod tests {
                     }
                 }
             };
+            // All but a shard that is slow for all of its accounts.
             let all = async {
-                while queue.tellings() != 1 || told.borrow().len() != 61 {
+                while queue.tellings() != OF_SHARD_MAX || told.borrow().len() != 60 + OF_SHARD_MAX {
                     queue.owed.wait(queue.owed.count()).await;
                 }
             };
-            or(tell_all(&queue, tell), all).await;
-            let slow = told.borrow().iter().filter(|a| *a == "slow").count();
-            assert_eq!((slow, most.get()), (1, TELLERS_MAX));
+            let shard_of = |account: &str| match account.starts_with("slow") {
+                true => 2,
+                false => (account.len() % 2) as u16,
+            };
+            or(tell_all(&queue, shard_of, tell), all).await;
+            let is_slow = |account: &&String| account.starts_with("slow");
+            let slow = told.borrow().iter().filter(is_slow).count();
+            assert_eq!((slow, most.get()), (OF_SHARD_MAX, TELLERS_MAX));
             free.notify();
             while queue.tellings() > 0 {
                 queue.owed.wait(queue.owed.count()).await;

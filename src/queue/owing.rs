@@ -1,7 +1,8 @@
 //! Messages whose senders have still to be told something, and whose they are: one is told at a time for each account, so that whoever can't be told now, or
-//! slowly, holds up nobody else. Who could not be told rests with all that he is owed until [`Owing::again`]; then what comes behind the message that failed is
+//! slowly, holds up nobody else; and not too many of one shard, which may be slow for all of its accounts. Who could not be told rests with all that he is owed until [`Owing::again`]; then what comes behind the message that failed is
 //! first. Pure. Not here: telling (`outbound::tellers`, `outbound::notice`).
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 use std::rc::Rc;
@@ -15,8 +16,17 @@ pub(super) struct Owing {
     accounts: HashMap<Rc<str>, Own>,
     /// Accounts whom nobody tells, in turn; those that rest since are passed over.
     turns: VecDeque<Rc<str>>,
+    shards: HashMap<u16, OfShard>,
     told: usize,
     resting: usize,
+}
+
+/// Accounts of a shard.
+#[derive(Default)]
+struct OfShard {
+    told: usize,
+    /// Those whose turn came when as many were told as may be at once.
+    waiting: VecDeque<Rc<str>>,
 }
 
 #[derive(Default)]
@@ -27,8 +37,10 @@ struct Own {
     /// The one that was taken last.
     last: Option<Key>,
     is_told: bool,
-    /// It is in `turns`.
+    /// It is in `turns`, or waits for its shard.
     has_turn: bool,
+    /// The shard that it was taken for.
+    shard: u16,
 }
 
 impl Owing {
@@ -71,15 +83,35 @@ impl Owing {
         }
     }
 
-    /// The next account's next message: nobody else gets one of it until [`Owing::is_over`].
-    pub fn take(&mut self) -> Option<(Rc<str>, Key)> {
+    /// The next account's next message: nobody else gets one of it until [`Owing::is_over`], and of accounts of one shard there are so many at most.
+    pub fn take(
+        &mut self,
+        most_of_shard: usize,
+        shard_of: impl Fn(&str, Key) -> u16,
+    ) -> Option<(Rc<str>, Key)> {
         while let Some(name) = self.turns.pop_front() {
             let Some(own) = self.accounts.get_mut(&name) else {
                 continue;
             };
+            let Some(first) = own.now.first() else {
+                own.has_turn = false;
+                // If it has waited for its shard, the next one that does has its turn.
+                let waiting = self.shards.get_mut(&own.shard).map(|s| &mut s.waiting);
+                if let Some(next) = waiting.and_then(VecDeque::pop_front) {
+                    self.turns.push_front(next);
+                }
+                continue;
+            };
+            own.shard = shard_of(&name, *first);
+            let of_shard = self.shards.entry(own.shard).or_default();
+            if of_shard.told >= most_of_shard {
+                of_shard.waiting.push_back(name);
+                continue;
+            }
             own.has_turn = false;
             if let Some(key) = own.next() {
                 own.is_told = true;
+                of_shard.told += 1;
                 self.told += 1;
                 return Some((name, key));
             }
@@ -94,6 +126,15 @@ impl Owing {
             return;
         };
         own.is_told = false;
+        if let Entry::Occupied(mut slot) = self.shards.entry(own.shard) {
+            let of_shard = slot.get_mut();
+            of_shard.told -= 1;
+            if let Some(next) = of_shard.waiting.pop_front() {
+                self.turns.push_front(next);
+            } else if of_shard.told == 0 {
+                slot.remove();
+            }
+        }
         own.stand(account, &mut self.turns);
         if own.now.is_empty() && own.later.is_empty() {
             self.accounts.remove(account);
@@ -142,8 +183,12 @@ fn join(all: &mut BTreeSet<Key>, mut more: BTreeSet<Key>) {
 mod tests {
     use super::*;
 
+    fn take(owing: &mut Owing) -> Option<(Rc<str>, Key)> {
+        owing.take(9, |_, _| 0)
+    }
+
     fn taken(owing: &mut Owing) -> Vec<(String, u64)> {
-        let taken = std::iter::from_fn(|| owing.take());
+        let taken = std::iter::from_fn(|| take(owing));
         taken
             .map(|(name, (_, body))| (name.to_string(), body))
             .collect()
@@ -182,7 +227,7 @@ mod tests {
         // The second one fails whenever it is tried.
         let mut tried = Vec::new();
         while tried.len() < 8 {
-            while let Some((name, key)) = owing.take() {
+            while let Some((name, key)) = take(&mut owing) {
                 tried.push(key.1);
                 if key.1 == 2 {
                     owing.rest(&name, key);
@@ -199,18 +244,61 @@ mod tests {
     }
 
     #[test]
+    fn accounts_of_one_shard_leave_room_for_others() {
+        let mut owing = Owing::default();
+        for account in ["a1", "a2", "a3", "a4", "b1", "a5"] {
+            owing.add(account, (0, 1));
+        }
+        let shard_of = |name: &str, _| u16::from(name.as_bytes()[0]);
+        let taken = |owing: &mut Owing| {
+            let taken = std::iter::from_fn(|| owing.take(2, shard_of));
+            taken.map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        let first = taken(&mut owing);
+        assert_eq!(first, ["a1", "a2", "b1"].map(Rc::from));
+        // In their order, each once one of their shard is over.
+        owing.add("b1", (0, 2));
+        owing.is_over(&first[2]);
+        assert_eq!(taken(&mut owing), ["b1".into()]);
+        owing.is_over(&first[1]);
+        assert_eq!(taken(&mut owing), ["a3".into()]);
+        owing.add("a6", (0, 1));
+        for (over, next) in [("a1", &["a4"][..]), ("a3", &["a5"]), ("a4", &["a6"])] {
+            owing.is_over(&over.into());
+            let next: Vec<Rc<str>> = next.iter().map(|name| (*name).into()).collect();
+            assert_eq!(taken(&mut owing), next);
+        }
+        // One that rests meanwhile takes the turn of nobody.
+        for account in ["a7", "a8"] {
+            owing.add(account, (0, 1));
+        }
+        assert_eq!(taken(&mut owing), []);
+        owing.rest("a7", (0, 1));
+        owing.is_over(&"a5".into());
+        assert_eq!(taken(&mut owing), ["a8".into()]);
+        owing.again();
+        owing.is_over(&"a6".into());
+        assert_eq!(taken(&mut owing), ["a7".into()]);
+        for last in ["a7", "a8", "b1"] {
+            owing.is_over(&last.into());
+            assert_eq!(taken(&mut owing), []);
+        }
+        assert!(owing.accounts.is_empty() && owing.shards.is_empty() && owing.told() == 0);
+    }
+
+    #[test]
     fn what_fails_beside_the_turns_rests_too() {
         let mut owing = Owing::default();
         owing.add("a", (0, 1));
         owing.rest("a", (0, 7));
-        assert_eq!((owing.take(), owing.told()), (None, 0));
+        assert_eq!((take(&mut owing), owing.told()), (None, 0));
         assert!(owing.rests("a", (0, 1)) && owing.rests("a", (0, 7)));
         // What comes new has its turn.
         owing.add("a", (0, 8));
-        let (name, key) = owing.take().unwrap();
+        let (name, key) = take(&mut owing).unwrap();
         assert_eq!(key, (0, 8));
         owing.again();
-        assert_eq!(owing.take(), None);
+        assert_eq!(take(&mut owing), None);
         owing.is_over(&name);
         assert_eq!(taken(&mut owing), [("a".into(), 1)]);
     }

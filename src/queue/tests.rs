@@ -990,7 +990,7 @@ fn what_is_told_of_lines_that_nobody_stands_in_is_forgotten() {
 
 /// The next message whose sender has still to be told something.
 async fn owing(queue: &Rc<Queue>) -> Option<Rc<Message>> {
-    queue.take_owing()?.message().await
+    queue.take_owing(1, |_| 0)?.message().await
 }
 
 #[test]
@@ -1054,7 +1054,7 @@ fn what_cannot_be_told_is_not_looked_at_with_each_outcome() {
         assert_eq!((LOOKS.get() - before, tries.get()), (1, 1));
         // A pause later all are looked at, and one is tried.
         queue.owe_again();
-        let telling = queue.take_owing().unwrap();
+        let telling = queue.take_owing(1, |_| 0).unwrap();
         tell().await;
         assert_eq!((LOOKS.get() - before, tries.get()), (201, 2));
         refuses.set(false);

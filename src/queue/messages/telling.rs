@@ -68,9 +68,19 @@ impl Queue {
         self.owed.notify();
     }
 
-    /// The next message whose sender has still to be told something: one of each account at a time.
-    pub fn take_owing(self: &Rc<Self>) -> Option<Telling> {
-        let (account, key) = self.owing.borrow_mut().take()?;
+    /// The next message whose sender has still to be told something: one of each account at a time, and so many at most of accounts of one shard
+    /// (`shard_of` an account).
+    pub fn take_owing(
+        self: &Rc<Self>,
+        most_of_shard: usize,
+        shard_of: impl Fn(&str) -> u16,
+    ) -> Option<Telling> {
+        // What is to be told to somebody elsewhere goes into the queue of the message's shard.
+        let shard_of = |told: &str, (own, _): (u16, u64)| match told.contains('@') {
+            true => own,
+            false => shard_of(told),
+        };
+        let (account, key) = self.owing.borrow_mut().take(most_of_shard, shard_of)?;
         let queue = self.clone();
         Some(Telling {
             queue,
