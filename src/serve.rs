@@ -562,7 +562,7 @@ fn default_pool_threads() -> usize {
 }
 
 /// Every part of the program whose panics are caught and counted.
-static ROOMS: [&rt::Room; 15] = [
+static ROOMS: [&rt::Room; 16] = [
     &shards::pool::ROOM,
     &shards::engine::ROOM,
     &shards::storage::ROOM,
@@ -571,6 +571,7 @@ static ROOMS: [&rt::Room; 15] = [
     &crate::handle::ROOM,
     &crate::lookup::ROOM,
     &crate::store::ROOM,
+    &crate::queue::ROOM,
     &crate::tls_policy::ROOM,
     &fan_out::ROOM,
     &outbound::ROOM,

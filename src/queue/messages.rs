@@ -68,6 +68,8 @@ pub struct Queue {
     owing: RefCell<Owing>,
     /// Recipients whose time was changed while they stood in line.
     moved: RefCell<Moved>,
+    /// Somebody takes what stood in line for them out of it.
+    is_sweeping: Cell<bool>,
     /// Lines of recipients that somebody wants to be tried now, whatever their lines wait for.
     kicked: RefCell<BTreeSet<String>>,
     /// Recipients that are held.
@@ -122,6 +124,7 @@ impl Queue {
             under_way: RefCell::default(),
             owing: RefCell::default(),
             moved: RefCell::default(),
+            is_sweeping: Cell::new(false),
             kicked: RefCell::default(),
             held: Cell::new(0),
             coming: Coming::default(),

@@ -94,4 +94,7 @@ pub fn plan(
     batch.put(rows::message_key(id), encoded);
 }
 
+/// Panics of tasks that look after the queue.
+pub static ROOM: shards::rt::Room = shards::rt::Room::new("queue");
+
 const META_MAX: usize = 60_000;

@@ -3,11 +3,18 @@
 //!
 //! Those that are due stand in lines: one for each domain, or for each next hop that the operator's routes name. Lines that lead to the same
 //! site are joined; there accounts take turns, and for each account its lines, so that one account's bulk holds up no other's mail. The others
-//! are in one heap by time.
+//! are in one heap by time. `turns` is who is next, `sweep` looks at all of them.
+
+mod sweep;
+mod turns;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::rc::Rc;
+
+pub use sweep::Late;
+use sweep::Sweep;
+use turns::{Place, Places, Turns};
 
 /// A recipient that waits. 32 octets: there may be millions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,6 +80,8 @@ pub struct Waiting {
     free_sites: Vec<u32>,
     accounts: HashMap<Box<str>, u32>,
     later: BinaryHeap<Reverse<Entry>>,
+    /// One that is under way.
+    sweep: Option<Sweep>,
     /// Lines that had nobody of an account in them and have now, since they were last asked for.
     roused: Vec<Rc<str>>,
     ready: usize,
@@ -81,10 +90,18 @@ pub struct Waiting {
 struct Line {
     name: Rc<str>,
     site: u32,
-    by_account: HashMap<u32, VecDeque<Entry>>,
+    by_account: HashMap<u32, Own>,
     ready: usize,
     /// Entries in the heap.
     later: usize,
+}
+
+/// What an account has in a line.
+#[derive(Default)]
+struct Own {
+    entries: VecDeque<Entry>,
+    /// Among the account's lines at the site.
+    place: Place,
 }
 
 /// Lines that are served together.
@@ -92,11 +109,19 @@ struct Line {
 struct Site {
     name: Option<Rc<str>>,
     /// Accounts with entries, in turn.
-    turns: VecDeque<u32>,
-    /// The lines in which an account has entries, in turn.
-    by_account: HashMap<u32, VecDeque<u32>>,
+    turns: Turns,
+    by_account: HashMap<u32, AtSite>,
     lines: usize,
     ready: usize,
+}
+
+/// What an account has at a site.
+#[derive(Default)]
+struct AtSite {
+    /// The lines in which it has entries, in turn.
+    turns: Turns,
+    /// Among the accounts.
+    place: Place,
 }
 
 impl Waiting {
@@ -200,8 +225,8 @@ impl Waiting {
         let ready = line.ready;
         let accounts: Vec<u32> = line.by_account.keys().copied().collect();
         for account in accounts {
-            self.sites[old as usize].leave(account, number);
-            self.sites[new as usize].enter(account, number);
+            self.sites[old as usize].leave(account, number, &mut self.lines);
+            self.sites[new as usize].enter(account, number, &mut self.lines);
         }
         self.sites[old as usize].ready -= ready;
         self.sites[old as usize].lines -= 1;
@@ -233,10 +258,10 @@ impl Waiting {
         together: bool,
     ) -> Option<(Rc<str>, Vec<Entry>)> {
         let site = &mut self.sites[site_number as usize];
-        let account = *site.turns.front()?;
-        let line_number = *site.by_account.get(&account)?.front()?;
+        let account = site.turns.first()?;
+        let line_number = site.by_account.get(&account)?.turns.first()?;
         let line = &mut self.lines[line_number as usize];
-        let entries = line.by_account.get_mut(&account)?;
+        let entries = &mut line.by_account.get_mut(&account)?.entries;
         let first = entries.pop_front()?;
         let mut taken = vec![first];
         while (together || !first.alone) && taken.len() < most.max(1) {
@@ -247,14 +272,18 @@ impl Waiting {
                 _ => break,
             }
         }
-        site.turn(account, !entries.is_empty());
-        if entries.is_empty() {
-            line.by_account.remove(&account);
-        }
+        let is_empty = entries.is_empty();
         site.ready -= taken.len();
         line.ready -= taken.len();
         self.ready -= taken.len();
         let name = line.name.clone();
+        match is_empty {
+            true => {
+                site.next_account(account);
+                self.leave(line_number, account);
+            }
+            false => site.turn(account, line_number, &mut self.lines),
+        }
         self.forget_if_empty(line_number);
         Some((name, taken))
     }
@@ -262,8 +291,10 @@ impl Waiting {
     /// Accounts with somebody in the lines of a site, in turn, at most so many.
     pub fn accounts_at(&self, site: &str, most: usize) -> Vec<u32> {
         let number = self.site_numbers.get(site);
-        let turns = number.map(|n| &self.sites[*n as usize].turns);
-        turns.into_iter().flatten().copied().take(most).collect()
+        let site = number.map(|n| &self.sites[*n as usize]);
+        let behind = |account: &u32| site?.by_account.get(account)?.place.behind();
+        let first = site.and_then(|site| site.turns.first());
+        std::iter::successors(first, behind).take(most).collect()
     }
 
     /// Accounts with somebody in a line, at most so many.
@@ -291,70 +322,6 @@ impl Waiting {
         number.map_or(0, |n| self.lines[*n as usize].ready)
     }
 
-    /// Takes out of a line, at most so many, those whose time is over by `expired`, and those that came in line before `stood`: nobody may come
-    /// to take them.
-    pub fn take_late(&mut self, line: &str, expired: i64, stood: i64, most: usize) -> Vec<Entry> {
-        let mut late = Vec::new();
-        let Some(&number) = self.line_numbers.get(line) else {
-            return late;
-        };
-        let line = &mut self.lines[number as usize];
-        let site = &mut self.sites[line.site as usize];
-        line.by_account.retain(|account, entries| {
-            entries.retain(|entry| {
-                let is_late = late.len() < most
-                    && (i64::from(entry.expires) <= expired || i64::from(entry.due) < stood);
-                if is_late {
-                    late.push(*entry);
-                }
-                !is_late
-            });
-            if entries.is_empty() {
-                site.leave(*account, number);
-            }
-            !entries.is_empty()
-        });
-        site.ready -= late.len();
-        line.ready -= late.len();
-        self.ready -= late.len();
-        self.forget_if_empty(number);
-        late
-    }
-
-    /// Keeps only some, wherever they stand. Looks at all of them.
-    pub fn retain(&mut self, mut keep: impl FnMut(&Entry) -> bool) {
-        let (lines, sites) = (&mut self.lines, &mut self.sites);
-        let mut touched = HashSet::new();
-        self.later.retain(|Reverse(entry)| {
-            let kept = keep(entry);
-            if !kept {
-                lines[entry.line as usize].later -= 1;
-                touched.insert(entry.line);
-            }
-            kept
-        });
-        for (number, line) in (0u32..).zip(lines.iter_mut()) {
-            let before = line.ready;
-            line.by_account.retain(|account, entries| {
-                let count = entries.len();
-                entries.retain(&mut keep);
-                line.ready -= count - entries.len();
-                if entries.is_empty() {
-                    sites[line.site as usize].leave(*account, number);
-                }
-                !entries.is_empty()
-            });
-            if line.ready < before {
-                sites[line.site as usize].ready -= before - line.ready;
-                self.ready -= before - line.ready;
-                touched.insert(number);
-            }
-        }
-        for number in touched {
-            self.forget_if_empty(number);
-        }
-    }
-
     /// Lines with somebody in them.
     pub fn lines_in_use(&self) -> Vec<Rc<str>> {
         let lines = self.lines.iter().filter(|line| line.ready > 0);
@@ -363,7 +330,8 @@ impl Waiting {
 
     /// All that wait.
     pub fn count(&self) -> usize {
-        self.ready + self.later.len()
+        let swept = self.sweep.as_ref().and_then(|sweep| sweep.later.as_ref());
+        self.ready + self.later.len() + swept.map_or(0, ExactSizeIterator::len)
     }
 
     /// Those that are due.
@@ -377,12 +345,20 @@ impl Waiting {
         self.ready += 1;
         let site = &mut self.sites[line.site as usize];
         site.ready += 1;
-        let entries = line.by_account.entry(entry.account).or_default();
-        if entries.is_empty() {
-            self.roused.push(line.name.clone());
-            site.enter(entry.account, entry.line);
-        }
+        let entries = &mut line.by_account.entry(entry.account).or_default().entries;
+        let is_new = entries.is_empty();
         entries.push_back(entry);
+        if is_new {
+            self.roused.push(line.name.clone());
+            site.enter(entry.account, entry.line, &mut self.lines);
+        }
+    }
+
+    /// An account has nobody in a line any more.
+    fn leave(&mut self, number: u32, account: u32) {
+        let site = self.lines[number as usize].site;
+        self.sites[site as usize].leave(account, number, &mut self.lines);
+        self.lines[number as usize].by_account.remove(&account);
     }
 
     fn line(&mut self, name: &str) -> u32 {
@@ -471,41 +447,59 @@ impl Waiting {
 
 impl Site {
     /// An account has entries in a line.
-    fn enter(&mut self, account: u32, line: u32) {
-        let lines = self.by_account.entry(account).or_default();
-        if lines.is_empty() {
-            self.turns.push_back(account);
+    fn enter(&mut self, account: u32, line: u32, lines: &mut [Line]) {
+        let own = self.by_account.entry(account).or_default();
+        let is_new = own.turns.first().is_none();
+        own.turns.enter(line, &mut OfAccount { account, lines });
+        if is_new {
+            self.turns.enter(account, &mut self.by_account);
         }
-        lines.push_back(line);
     }
 
     /// It has none any more.
-    fn leave(&mut self, account: u32, line: u32) {
-        let Some(lines) = self.by_account.get_mut(&account) else {
+    fn leave(&mut self, account: u32, line: u32, lines: &mut [Line]) {
+        let Some(own) = self.by_account.get_mut(&account) else {
             return;
         };
-        lines.retain(|l| *l != line);
-        if lines.is_empty() {
+        own.turns.leave(line, &mut OfAccount { account, lines });
+        if own.turns.first().is_none() {
+            self.turns.leave(account, &mut self.by_account);
             self.by_account.remove(&account);
-            self.turns.retain(|a| *a != account);
         }
     }
 
-    /// The account whose turn it is has had it, of its first line; whether it has more there.
-    fn turn(&mut self, account: u32, has_more: bool) {
-        self.turns.pop_front();
-        let Some(lines) = self.by_account.get_mut(&account) else {
-            return;
-        };
-        let line = lines.pop_front();
-        if has_more {
-            lines.extend(line);
+    /// The account whose turn it is has had it, of its first line, and has more there.
+    fn turn(&mut self, account: u32, line: u32, lines: &mut [Line]) {
+        if let Some(own) = self.by_account.get_mut(&account) {
+            own.turns.leave(line, &mut OfAccount { account, lines });
+            own.turns.enter(line, &mut OfAccount { account, lines });
         }
-        if lines.is_empty() {
-            self.by_account.remove(&account);
-        } else {
-            self.turns.push_back(account);
-        }
+        self.next_account(account);
+    }
+
+    /// It comes behind the others.
+    fn next_account(&mut self, account: u32) {
+        self.turns.leave(account, &mut self.by_account);
+        self.turns.enter(account, &mut self.by_account);
+    }
+}
+
+/// Lines, as an account stands in them.
+struct OfAccount<'a> {
+    account: u32,
+    lines: &'a mut [Line],
+}
+
+impl Places for OfAccount<'_> {
+    fn place(&mut self, line: u32) -> Option<&mut Place> {
+        let own = self.lines[line as usize].by_account.get_mut(&self.account);
+        own.map(|own| &mut own.place)
+    }
+}
+
+impl Places for HashMap<u32, AtSite> {
+    fn place(&mut self, account: u32) -> Option<&mut Place> {
+        self.get_mut(&account).map(|own| &mut own.place)
     }
 }
 
@@ -547,6 +541,15 @@ mod tests {
         let lines = waiting.free_lines.len() == waiting.lines.len();
         let named = waiting.line_numbers.len() + waiting.site_numbers.len();
         sites && lines && named == 0 && waiting.count() == 0
+    }
+
+    /// Keeps only some; answers how many slices it took.
+    fn retain(waiting: &mut Waiting, mut keep: impl FnMut(&Entry) -> bool) -> usize {
+        let mut slices = 1;
+        while waiting.sweep(&mut keep) {
+            slices += 1;
+        }
+        slices
     }
 
     #[test]
@@ -732,7 +735,22 @@ mod tests {
             waiting.add(new("one.example", account, body, body as i64), 100);
         }
         waiting.join("one.example", "mx");
-        let mut late = |line, expired, stood| waiting.take_late(line, expired, stood, 4).len();
+        let mut late = |line: &str, expired, stood| {
+            let which = Late {
+                expired,
+                stood,
+                most: 4,
+            };
+            let mut walk = waiting.walk(line);
+            let mut taken = 0;
+            while !walk.is_over() {
+                let most = which.most - taken;
+                taken += waiting
+                    .take_late(line, &mut walk, Late { most, ..which })
+                    .len();
+            }
+            taken
+        };
         assert_eq!(late("one.example", 999, -1), 0);
         assert_eq!(late("one.example", 1_004, -1), 4);
         assert_eq!(late("one.example", 1_004, 0), 1);
@@ -742,7 +760,14 @@ mod tests {
         left.sort_unstable();
         assert_eq!(left, [6, 7, 8, 9]);
         waiting.add(new("one.example", "anna", 1, 0), 100);
-        assert_eq!(waiting.take_late("one.example", 2_000, 0, 9).len(), 1);
+        let which = Late {
+            expired: 2_000,
+            stood: 0,
+            most: 9,
+        };
+        let mut walk = waiting.walk("one.example");
+        let taken = waiting.take_late("one.example", &mut walk, which);
+        assert_eq!((taken.len(), walk.is_over()), (1, true));
         assert!(is_empty(&waiting));
     }
 
@@ -755,7 +780,7 @@ mod tests {
             waiting.add(new("two.example", account, 100 + body, body as i64), 4);
         }
         waiting.join("one.example", "mx");
-        waiting.retain(|entry| entry.body == 3 || entry.body == 7);
+        retain(&mut waiting, |entry| entry.body == 3 || entry.body == 7);
         assert_eq!((waiting.count(), waiting.ready()), (2, 1));
         assert_eq!(waiting.ready_for("mx"), 1);
         assert_eq!(waiting.line_numbers.len(), 1);
@@ -764,7 +789,72 @@ mod tests {
         assert_eq!(bodies(&mut waiting, "two.example"), [0u64; 0]);
         assert!(is_empty(&waiting));
         // Lines that are free are not freed twice.
-        waiting.retain(|_| false);
+        retain(&mut waiting, |_| false);
+        assert!(is_empty(&waiting));
+    }
+
+    #[test]
+    fn many_lines_of_one_site_go_in_slices_and_the_others_keep_their_turns() {
+        const LINES: u64 = 100_000;
+        let mut waiting = Waiting::default();
+        for body in 0..LINES {
+            let line = format!("d{body}.example");
+            for account in ["anna", "ben"] {
+                waiting.add(new(&line, account, body, 0), 0);
+            }
+            waiting.join(&line, "mx");
+        }
+        // The rest of ben's stand in one line, behind each other.
+        for body in 0..LINES {
+            waiting.add(new("d7.example", "ben", LINES + body, 0), 0);
+        }
+        assert_eq!((waiting.ready(), waiting.lines.len()), (300_000, 100_000));
+        let kept = [7, 50_000, 99_999, LINES + 3, 2 * LINES - 1];
+        let slices = retain(&mut waiting, |entry| kept.contains(&entry.body));
+        assert!((75..200).contains(&slices), "{slices}");
+        assert_eq!((waiting.ready(), waiting.ready_for("mx")), (8, 8));
+        assert_eq!(waiting.line_numbers.len(), 3);
+        // Accounts take turns, and so do an account's lines.
+        let order = of_site(&mut waiting, "mx");
+        let expected = [7, 7, 50_000, 50_000, 99_999, 99_999, 100_003, 199_999];
+        assert_eq!(order, expected);
+        assert!(is_empty(&waiting));
+    }
+
+    #[test]
+    fn who_stands_in_line_goes_on_while_there_is_a_sweep() {
+        let mut waiting = Waiting::default();
+        for body in 0..20_000 {
+            let due = if body < 10_000 { 0 } else { body as i64 };
+            waiting.add(new("one.example", "anna", body, due), 5);
+        }
+        let mut seen = vec![0; 20_000];
+        let mut slices = 0;
+        let mut taken = Vec::new();
+        loop {
+            let goes_on = waiting.sweep(|entry| {
+                seen[entry.body as usize] += 1;
+                entry.body % 2 == 0
+            });
+            slices += 1;
+            // Whoever is taken, or comes in line, is counted.
+            taken.extend(waiting.take_line("one.example", 1).map(|all| all[0].body));
+            waiting.advance(10_000 + slices);
+            if !goes_on {
+                break;
+            }
+        }
+        assert!(slices > 3 && seen.iter().all(|times| *times <= 1));
+        let passed_over = seen.iter().filter(|times| **times == 0).count();
+        assert!(passed_over <= 2 * slices as usize, "{passed_over}");
+        while waiting.next_due().is_some() {
+            waiting.advance(50_000);
+        }
+        taken.extend(bodies(&mut waiting, "one.example"));
+        taken.sort_unstable();
+        let stays = |body: &u64| body.is_multiple_of(2) || seen[*body as usize] == 0;
+        let expected: Vec<u64> = (0..20_000).filter(stays).collect();
+        assert_eq!(taken, expected);
         assert!(is_empty(&waiting));
     }
 

@@ -3,9 +3,11 @@
 use std::rc::Rc;
 
 use futures_channel::oneshot;
+use shards::rt;
 use shards::storage::{Batch, StorageError};
 
 use super::{CHANGE_BYTES, Changed, Message, PATIENCE, Queue, due};
+use crate::queue::ROOM;
 use crate::queue::events::{EventKind, Question};
 use crate::queue::hooks::hook_event;
 use crate::queue::rows::{RecipientRow, State, encode_recipient, message_key, recipient_key};
@@ -186,7 +188,20 @@ impl Queue {
         }
         let mut moved = self.moved.borrow_mut();
         moved.set(key, due.map(clamp));
-        moved.sweep(&mut self.waiting.borrow_mut());
+        let is_to_be_swept = moved.is_to_be_swept(&self.waiting.borrow());
+        drop(moved);
+        if is_to_be_swept
+            && !self.is_sweeping.get()
+            && let Some(queue) = message.queue.upgrade()
+        {
+            sweep_later(queue);
+        }
+    }
+
+    /// Takes entries that say nothing any more out of line, a slice at a time; false: that was the last one.
+    fn sweep(&self) -> bool {
+        let mut waiting = self.waiting.borrow_mut();
+        self.moved.borrow_mut().sweep(&mut waiting)
     }
 
     pub(super) fn is_sent_by_another(&self, message: &Message, worked_on: &[u32]) -> bool {
@@ -234,5 +249,27 @@ impl Queue {
         if all_tried {
             self.let_go(message);
         }
+    }
+}
+
+/// Has entries that say nothing any more taken out of line. Nobody waits for it: there may be a million.
+fn sweep_later(queue: Rc<Queue>) {
+    queue.is_sweeping.set(true);
+    rt::spawn(&ROOM, async move {
+        let _sweeping = Sweeping(&queue);
+        rt::yield_now().await;
+        while queue.sweep() {
+            rt::yield_if_needed().await;
+        }
+        queue.changed.notify();
+    });
+}
+
+/// Ends a sweep, after a panic too.
+struct Sweeping<'a>(&'a Queue);
+
+impl Drop for Sweeping<'_> {
+    fn drop(&mut self) {
+        self.0.is_sweeping.set(false);
     }
 }

@@ -13,7 +13,7 @@ use super::{LATE_MAX, LATER, Message, Queue, Work, due};
 use crate::queue::phase::Phase;
 use crate::queue::reason::Pause;
 use crate::queue::rows::{MessageRow, RecipientRow, State, Stored};
-use crate::queue::waiting::{Entry, New, clamp};
+use crate::queue::waiting::{Entry, Late, New, clamp};
 
 impl Queue {
     /// Why the line of a recipient, or the mail of its account, does not move.
@@ -202,10 +202,18 @@ impl Queue {
     /// Takes some of a line who stand there for longer than `patience` seconds, or whose time is over; none: there are none.
     pub async fn take_late(self: &Rc<Self>, line: &Rc<str>, patience: i64) -> Vec<Work> {
         let now = (self.clock)();
-        let late = self
-            .waiting
-            .borrow_mut()
-            .take_late(line, now, now - patience, LATE_MAX);
+        let mut late = Vec::new();
+        let mut walk = self.waiting.borrow().walk(line);
+        while !walk.is_over() && late.len() < LATE_MAX {
+            let which = Late {
+                expired: now,
+                stood: now - patience,
+                most: LATE_MAX - late.len(),
+            };
+            let some = self.waiting.borrow_mut().take_late(line, &mut walk, which);
+            late.extend(some);
+            rt::yield_if_needed().await;
+        }
         let mut all = Vec::new();
         for entry in late {
             all.extend(self.look_at(line, vec![entry], now).await);
