@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use dns::{MxOutcome, Name, mx_hosts};
 use ring::rand::{SecureRandom, SystemRandom};
+use shards::faults::point;
 
 use crate::client_tls::Files;
 use crate::percore::{PerCore, monotonic};
@@ -81,7 +82,7 @@ impl Host {
 
 impl Destination {
     pub fn is_fresh(&self) -> bool {
-        self.found.elapsed() < self.good_for
+        point("outbound.fresh").is_ok() && self.found.elapsed() < self.good_for
     }
 
     /// Whether a connection to a host that has been there for so long takes one more message. RFC 5321 5.1 has the hosts tried in the order of their preference

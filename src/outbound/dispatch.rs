@@ -156,10 +156,9 @@ impl Dispatch {
         };
         match known {
             Some(hop @ Hop::Local) => self.join(&line, &hop),
-            Some(Hop::Server(destination))
-                if destination.is_fresh() && destination.is_in_force(&self.core) =>
-            {
+            Some(Hop::Server(destination)) if destination.is_in_force(&self.core) => {
                 self.join(&line, &Hop::Server(destination));
+                self.look_anew(&line);
             }
             _ => self.look_for(line),
         }
@@ -442,18 +441,23 @@ impl Dispatch {
     /// Finds out anew where lines lead that somebody stands in all the time, once DNS says that what was found no longer holds. Does not wait.
     fn look_again(self: &Rc<Self>) {
         for line in self.core.queue.lines_in_use() {
-            if !self.is_stale(&line) || !self.looking_again.borrow_mut().insert(line.clone()) {
-                continue;
-            }
-            let dispatch = self.clone();
-            rt::spawn(&ROOM, async move {
-                let _again = LookingAgain(&dispatch, &line);
-                let _turn = dispatch.again.take(STALE_AT_ONCE).await;
-                if !dispatch.core.draining.get() {
-                    dispatch.find_anew(&line).await;
-                }
-            });
+            self.look_anew(&line);
         }
+    }
+
+    /// The same of one line, also if somebody comes to stand in it now.
+    fn look_anew(self: &Rc<Self>, line: &Rc<str>) {
+        if !self.is_stale(line) || !self.looking_again.borrow_mut().insert(line.clone()) {
+            return;
+        }
+        let (dispatch, line) = (self.clone(), line.clone());
+        rt::spawn(&ROOM, async move {
+            let _again = LookingAgain(&dispatch, &line);
+            let _turn = dispatch.again.take(STALE_AT_ONCE).await;
+            if !dispatch.core.draining.get() {
+                dispatch.find_anew(&line).await;
+            }
+        });
     }
 
     fn is_stale(&self, line: &Rc<str>) -> bool {

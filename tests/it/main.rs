@@ -55,6 +55,7 @@ mod service;
 mod shaping;
 mod smtp;
 mod staffing;
+mod stale;
 mod stall;
 mod start;
 mod suppression;
