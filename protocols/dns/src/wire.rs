@@ -336,6 +336,8 @@ struct RawRecord<'a> {
 
 impl<'a> RawRecord<'a> {
     fn read(decoder: &mut BinDecoder<'a>) -> Option<RawRecord<'a>> {
+        #[cfg(test)]
+        READS.set(READS.get() + 1);
         let owner = WireName::read(decoder).ok()?;
         let number = decoder.read_u16().ok()?.unverified();
         let class = decoder.read_u16().ok()?.unverified();
@@ -356,6 +358,8 @@ impl<'a> RawRecord<'a> {
 
     /// Its data; names in it may point back into the message.
     fn data(&self, decoder: &BinDecoder<'_>) -> Option<RData> {
+        #[cfg(test)]
+        READS.set(READS.get() + 1);
         let mut inside = decoder.clone(u16::try_from(self.at).ok()?);
         let length = u16::try_from(self.octets.len()).ok()?;
         RData::read(
@@ -445,6 +449,12 @@ const SERVFAIL: u16 = 2;
 const NXDOMAIN: u16 = 3;
 const NOTIMP: u16 = 4;
 const REFUSED: u16 = 5;
+
+#[cfg(test)]
+thread_local! {
+    /// How often the owner of a record was read, or its data: that is where names are that point back into the message.
+    pub(crate) static READS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
 
 #[cfg(test)]
 #[path = "wire_tests.rs"]
