@@ -181,6 +181,8 @@ impl Dispatch {
             _ => 0,
         };
         self.remember(&line, Known::Waiting(failures));
+        // The connections of the site where its mail went would take it, and not know where it goes.
+        self.core.queue.part(&line);
         let reason = "where its domain's mail goes waits to be looked up: others are before it";
         self.core
             .queue

@@ -38,7 +38,8 @@ pub(super) fn names(
         };
         position.name(id);
         report.names.push(name.clone());
-        if index.get(&keys::account(id))?.is_none() && index.get(&key)?.is_some() {
+        if snapshot_of(index, &keys::account(id))?.is_none() && snapshot_of(index, &key)?.is_some()
+        {
             position.tell(Kind::Name, || format!("the name {name} leads to account {}, which is not there; `ringmail salvage` makes it anew from the stored bodies", id.0), report);
         }
     }
@@ -76,11 +77,10 @@ fn next_account(index: &Index, from: AccountId) -> Result<Option<AccountId>, Ind
         .map(AccountId))
 }
 
-/// The account's own row, as a snapshot has it: `get` may see a change whose other rows no scan sees yet.
-fn account_row(index: &Index, id: AccountId) -> Result<Option<Vec<u8>>, IndexError> {
-    let key = keys::account(id);
-    let first = index.scan(&key, &key, 1)?.into_iter().next();
-    Ok(first.filter(|(found, _)| *found == key).map(|(_, row)| row))
+/// A row as a snapshot has it: `get` may see one of a change whose others are not there yet.
+fn snapshot_of(index: &Index, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+    let first = index.scan(key, key, 1)?.into_iter().next();
+    Ok(first.filter(|(found, _)| found == key).map(|(_, row)| row))
 }
 
 /// The account's own row and its mailboxes.
@@ -98,7 +98,7 @@ fn start(
         position.tell(Kind::Orphan, || format!("account {}: no name leads to its rows; `ringmail salvage` brings its mail back under its name", id.0), report);
         return Ok(next);
     }
-    let Some(before) = account_row(index, id)? else {
+    let Some(before) = snapshot_of(index, &keys::account(id))? else {
         return Ok(next);
     };
     let what = format!("account {}", id.0);
@@ -129,7 +129,7 @@ fn start(
         }
     }
     // The account's row goes along with every change; if it is the same, so was all the rest.
-    if account_row(index, id)?.as_ref() == Some(&before) {
+    if snapshot_of(index, &keys::account(id))?.as_ref() == Some(&before) {
         let live: u64 = mailboxes.values().map(|m| m.counts.size).sum();
         if row.used_bytes != live + erasing {
             position.tell(Kind::Used, || format!("{what}: says {} octets are used, but its mailboxes have {live} and {erasing} wait to be erased; the quota is off by that, `ringmail salvage` counts anew", row.used_bytes), report);
@@ -448,9 +448,9 @@ fn mailbox_is_missing(
     rest: &[u8],
 ) -> Result<Option<String>, IndexError> {
     let mailbox = MailboxId(number32(rest, 0));
-    let row = match index.get(&keys::mailbox(account, mailbox))? {
+    let row = match snapshot_of(index, &keys::mailbox(account, mailbox))? {
         // Deleted, and its messages are on their way out.
-        None => index.get(&keys::cleared(account, mailbox))?,
+        None => snapshot_of(index, &keys::cleared(account, mailbox))?,
         row => row,
     };
     Ok(row.is_none().then(|| {
