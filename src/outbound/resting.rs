@@ -12,10 +12,13 @@ use shards::rt::Event;
 /// The sites of a core that rest.
 #[derive(Default)]
 pub(super) struct Resting {
-    until: RefCell<BinaryHeap<Reverse<(Instant, Rc<str>)>>>,
+    until: RefCell<BinaryHeap<Reverse<Rest>>>,
     /// One has come that may be the first.
     pub changed: Event,
 }
+
+/// Until when which site rests.
+type Rest = (Instant, Rc<str>);
 
 impl Resting {
     /// A site rests until then.
