@@ -8,7 +8,7 @@ use shards::faults::point;
 use super::notice;
 use crate::percore::PerCore;
 use crate::queue::events::{EventKind, OwedEvent};
-use crate::queue::retry::{Schedule, Verdict, after, give_up, group};
+use crate::queue::retry::{Schedule, Verdict, after, give_up, group, kept_back};
 use crate::queue::rows::Attempt;
 use crate::queue::warm_up::WarmUpKey;
 use crate::queue::{Message, Work};
@@ -72,11 +72,14 @@ pub(super) async fn expire(core: &Rc<PerCore>, work: Work) {
     let now = core.wall_clock();
     let recorded = work.record(|message| {
         let look = |index| {
-            let row = message.recipient(index);
+            let mut row = message.recipient(index);
             let is_left = row.state.is_over() || now < row.expires(&message.row);
             let row = match is_left {
                 true => row,
-                false => give_up(&message.row, index, row),
+                false => {
+                    row.given_up = kept_back(&message.row, &row, now);
+                    give_up(&message.row, index, row)
+                }
             };
             (index, row)
         };

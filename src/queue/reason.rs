@@ -73,6 +73,11 @@ pub fn reason(message: &MessageRow, row: &RecipientRow, beside: Beside<'_>, now:
     }
 }
 
+/// Each change of how long it is tried puts it off by a second.
+fn is_as_asked(message: &MessageRow, row: &RecipientRow) -> bool {
+    (0..60).contains(&(row.next - message.not_before))
+}
+
 fn waiting(message: &MessageRow, row: &RecipientRow, pause: Option<&Pause>, now: i64) -> String {
     let last = row.history.last().map(|last| {
         let at = MessageDate::utc(last.at);
@@ -94,8 +99,9 @@ fn waiting(message: &MessageRow, row: &RecipientRow, pause: Option<&Pause>, now:
         Some(last) if is_later => format!("{last}; next attempt {next}"),
         Some(last) => format!("{}; {last}", pause.unwrap_or("due, waits for its turn")),
         // RFC 4865.
-        None if is_later && row.next == message.not_before => {
-            format!("not before {next}, as its sender asked")
+        None if is_later && is_as_asked(message, row) => {
+            let asked = MessageDate::utc(message.not_before);
+            format!("not before {asked}, as its sender asked")
         }
         None if is_later => format!("put off by hand until {next}"),
         None => pause.unwrap_or("new, waits for its turn").into(),

@@ -9,6 +9,7 @@ use dsn::{Action, Diagnostic, Way};
 use message::MessageDate;
 use smtp::{Address, EnhancedStatus, Reply};
 
+use super::retry::TOO_LATE;
 use super::rows::{Attempt, MessageRow, Notice, RecipientRow, Ret};
 use crate::store::StoreError;
 
@@ -163,8 +164,10 @@ struct Part<'a> {
     original: Option<dsn::OriginalRecipient>,
     reply: Option<Reply>,
     last: Option<&'a Attempt>,
-    /// Why, if that was by hand.
+    /// Why, if that was by hand, or it was kept back.
     given_up: Option<String>,
+    /// It was kept back until its time was over.
+    is_too_late: bool,
     expires: i64,
     id: &'a str,
 }
@@ -179,6 +182,7 @@ impl<'a> Part<'a> {
             // Our own words are no server's.
             reply: last.filter(|a| !a.remote.is_empty()).and_then(reply),
             last,
+            is_too_late: (told.row.given_up.as_ref()).is_some_and(|why| why.starts_with(TOO_LATE)),
             given_up: (told.row.given_up.as_ref()).map(|why| format!("given up {why}")),
             expires: told.row.expires(message),
             id: &told.id,
@@ -199,6 +203,7 @@ impl<'a> Part<'a> {
         let (class, subject, detail) = match (notice, told) {
             (Notice::Delayed, Some((4, subject, detail))) => (4, subject, detail),
             (Notice::Delayed, _) => (4, 4, 7),
+            (Notice::Failed, _) if self.is_too_late => (5, 4, 7),
             (Notice::Failed, _) if self.given_up.is_some() => (5, 0, 0),
             (Notice::Failed, Some((5, subject, detail))) => (5, subject, detail),
             (Notice::Failed, _) if was_refused => (5, 0, 0),

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use message::MessageDate;
+
 use super::rows::{Attempt, AttemptStage, MessageRow, Notice, Notify, Owed, RecipientRow, State};
 
 /// How long to wait after each attempt.
@@ -135,6 +137,26 @@ pub fn give_up(message: &MessageRow, index: u32, mut row: RecipientRow) -> Recip
     row.owes = owed(message, index, Notice::Failed);
     row
 }
+
+/// Why nothing is sent for a recipient, though something is to be done about it: it is held, or it is not yet the time its sender asked for (RFC 4865), and
+/// it was taken since its own time is over. None: it may be sent.
+pub fn kept_back(message: &MessageRow, row: &RecipientRow, now: i64) -> Option<String> {
+    let why = match row.state {
+        State::Held => {
+            let by = row.held_by.as_ref().map_or("by hand", |by| &by.words);
+            format!("it was held {by}")
+        }
+        State::Waiting if message.not_before > now && row.next > now => {
+            let at = MessageDate::utc(message.not_before);
+            format!("its sender asked that it not be sent before {at}")
+        }
+        _ => return None,
+    };
+    Some(format!("{TOO_LATE}: {why}"))
+}
+
+/// How words begin that say why somebody was given up who was kept back.
+pub const TOO_LATE: &str = "when its time was over";
 
 /// Whether the sender wants to hear it. RFC 3461 4.1: who did not say so hears of failures, and may hear of delays; nobody hears anything at
 /// the null path.
@@ -323,6 +345,29 @@ mod tests {
         let (attempts, end) = life(said(None, None, Some(&[86_400])));
         assert!((6..=7).contains(&attempts), "{attempts}");
         assert_eq!(end, 5 * 86_400);
+    }
+
+    #[test]
+    fn who_may_not_go_yet_is_not_sent_at_the_end_of_its_time_either() {
+        let message = MessageRow {
+            not_before: 4_000,
+            ..message(None)
+        };
+        let mut row = RecipientRow {
+            next: 4_001,
+            ..RecipientRow::fresh(&message)
+        };
+        row.retries.expires = Some(1_000);
+        let why = |row: &RecipientRow, now| kept_back(&message, row, now);
+        let asked = "when its time was over: its sender asked that it not be sent before Thu, 1 Jan 1970 01:06:40 +0000";
+        assert_eq!(why(&row, 1_000).as_deref(), Some(asked));
+        assert_eq!(why(&row, 4_001), None);
+        // An operator has it sent now.
+        row.next = 1_000;
+        assert_eq!(why(&row, 1_000), None);
+        row.state = State::Held;
+        let held = "when its time was over: it was held by hand";
+        assert_eq!(why(&row, 1_000).as_deref(), Some(held));
     }
 
     #[test]

@@ -168,7 +168,7 @@ pub struct RecipientRow {
     pub require_tls: Option<bool>,
     /// While it is held: by what.
     pub held_by: Option<HeldBy>,
-    /// It was given up by hand: why, in words.
+    /// It was given up by hand, or while it was kept back: why, in words.
     pub given_up: Option<String>,
     /// Events that have still to reach the account's shard.
     pub events: Vec<OwedEvent>,

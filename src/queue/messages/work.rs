@@ -8,7 +8,8 @@ use shards::storage::StorageError;
 
 use super::{Message, Queue};
 use crate::queue::phase::Phase;
-use crate::queue::rows::{RecipientRow, State};
+use crate::queue::retry::kept_back;
+use crate::queue::rows::RecipientRow;
 use crate::store::StoreError;
 
 /// Recipients of a message that are due, taken out of line. Whoever has them records what came of it; if that is dropped they stand in line
@@ -28,10 +29,10 @@ pub struct Work {
 }
 
 impl Work {
-    /// Takes out those who are held: they were taken since their time is over, or were held just now. Nothing is sent for them.
+    /// Takes out those who are held or may not go yet: they were taken since their time is over, or were held just now. Nothing is sent for them.
     pub fn take_held(&mut self) -> Option<Work> {
-        let message = self.message.clone();
-        self.take_out(|index| message.recipient(index).state == State::Held)
+        let (message, now) = (self.message.clone(), (self.queue.clock)());
+        self.take_out(|index| kept_back(&message.row, &message.recipient(index), now).is_some())
     }
 
     /// Takes out some.
