@@ -88,7 +88,8 @@ impl PerCore {
                 self.resolver.configure(&live.resolver);
                 self.queue.configure(Routes::of(&live.settings));
                 self.use_interests(&live);
-                *self.live.borrow_mut() = live;
+                let before = self.live.replace(live);
+                self.transports_changed(&before);
                 self.shapes.borrow_mut().clear();
                 self.smarthost_keys.forget();
                 self.end_barred_sessions();

@@ -303,6 +303,14 @@ impl Server {
                 ))
             })
             .collect();
+        if !live.transports.is_empty() {
+            // Once all know it: those who send ask the owners of sites.
+            for core in 0..self.cores() {
+                let call = Call::Control(Box::new(ControlCall::SitesChanged));
+                // Who does not hear of it asks within a minute.
+                let _ = self.call(CoreId(core), call);
+            }
+        }
         if failed.is_empty() {
             return Ok(kept);
         }

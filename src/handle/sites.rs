@@ -1,6 +1,9 @@
 //! Sites whose limits this core owns: what operators see and change of them, and what is told of what was done.
 
+use std::sync::Arc;
+
 use crate::calls::{ControlAnswer, SiteDeed};
+use crate::live::Live;
 use crate::metrics::label;
 use crate::percore::{PerCore, monotonic};
 use crate::queue::sites::member_of_key;
@@ -31,6 +34,17 @@ impl PerCore {
                 cause = news.cause,
                 "a site is left alone or given less"
             );
+        }
+    }
+
+    /// Some transports may be others than before: sites are tried anew by those.
+    pub(super) fn transports_changed(&self, before: &Live) {
+        let (live, now) = (self.live(), monotonic());
+        for (name, files) in &live.transports {
+            let same = before.transports.get(name);
+            if same.is_none_or(|same| !Arc::ptr_eq(same, files)) {
+                self.sites.borrow_mut().transport_changed(name, now);
+            }
         }
     }
 

@@ -115,6 +115,9 @@ impl Dispatch {
             for line in lines {
                 self.rouse(line);
             }
+            if queue.take_rerouted() {
+                self.reroute_later();
+            }
             for line in queue.take_kicked() {
                 self.resume(line.into());
             }
@@ -460,6 +463,31 @@ impl Dispatch {
                 dispatch.find_anew(&line).await;
             }
         });
+    }
+
+    /// Holds those against new routes whom nobody takes out of their lines, which would do that.
+    fn reroute_later(self: &Rc<Self>) {
+        let dispatch = self.clone();
+        rt::spawn(&ROOM, async move {
+            let queue = &dispatch.core.queue;
+            for line in queue.lines_in_use() {
+                if dispatch.is_left_alone(&line) {
+                    queue.reroute(&line).await;
+                }
+                rt::yield_if_needed().await;
+            }
+        });
+    }
+
+    /// Whether nobody takes mail of a line.
+    fn is_left_alone(&self, line: &Rc<str>) -> bool {
+        let site = match self.lines.borrow().get(line) {
+            Some(Known::Failed { .. }) => return true,
+            Some(Known::Found(Hop::Server(destination), _)) => destination.site.clone(),
+            _ => return false,
+        };
+        let site = self.sites.borrow().get(&site).cloned();
+        site.is_none_or(|site| site.tasks.get() == 0)
     }
 
     fn is_stale(&self, line: &Rc<str>) -> bool {

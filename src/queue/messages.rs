@@ -50,6 +50,8 @@ pub use work::Work;
 pub struct Queue {
     shards: Vec<Rc<Shard>>,
     routes: RefCell<Rc<Routes>>,
+    /// They are others than they were when this was last asked.
+    are_rerouted: Cell<bool>,
     waiting: RefCell<Waiting>,
     /// Why those of a line or a site are left there.
     reasons: RefCell<HashMap<Rc<str>, Pause>>,
@@ -115,6 +117,7 @@ impl Queue {
         Rc::new(Queue {
             shards: shards.to_vec(),
             routes: RefCell::default(),
+            are_rerouted: Cell::new(false),
             waiting: RefCell::default(),
             reasons: RefCell::default(),
             open: RefCell::default(),
@@ -146,9 +149,13 @@ impl Queue {
         })
     }
 
-    /// Puts other routes in force: whoever stands in line is held against them when it is taken.
+    /// Puts other routes in force: whoever stands in line is held against them when it is taken, or by [`Queue::reroute`].
     pub fn configure(&self, routes: Routes) {
-        *self.routes.borrow_mut() = Rc::new(routes);
+        let before = self.routes.replace(Rc::new(routes));
+        if before != *self.routes.borrow() {
+            self.are_rerouted.set(true);
+            self.changed.notify();
+        }
     }
 
     /// Says what accounts want of events.

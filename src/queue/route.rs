@@ -15,7 +15,7 @@ use crate::settings::{Settings, Transport};
 use super::rows::{MessageRow, Recipient, RecipientRow};
 
 /// The routes of the settings.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Routes {
     rules: Vec<crate::settings::Route>,
     transports: std::collections::BTreeMap<String, Transport>,

@@ -206,6 +206,18 @@ impl Sites {
         sites.filter_map(|(_, site)| site.resume(now)).count()
     }
 
+    /// A transport is another one now: what could not be reached by it may be there.
+    pub fn transport_changed(&mut self, name: &str, now: Instant) {
+        let prefix = format!("{name}>");
+        let sites = self
+            .sites
+            .range_mut::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded));
+        for (_, site) in sites.take_while(|(name, _)| name.starts_with(&prefix)) {
+            site.failures = 0;
+            site.reached(now);
+        }
+    }
+
     /// Leaves a site alone for a time. Answers how many are meant.
     pub fn pause(&mut self, wanted: &str, length: Duration, why: &str, now: Instant) -> usize {
         let mut paused = 0;

@@ -1,10 +1,14 @@
-//! Many sites and few connections: each has its turn, and one that was left alone is tried again when its pause is over.
+//! Many sites and few connections: each has its turn, and one that was left alone is tried again when its pause is over, or its mail goes another way.
 
 use std::net::Ipv4Addr;
 
-use crate::outbound::{free_port, kick_all, queue, server, submit, until_sent};
+use ringmail::queue::rows::RecipientRow;
+
+use crate::dns::mx;
+use crate::outbound::{free_port, kick_all, queue, server, server_with, submit, until_sent};
 use crate::patience::{patiently, until};
 use crate::receiver::Receiver;
+use crate::server::TestServer;
 
 /// Two connections on each core, and pauses of a second.
 const FEW: &str = "connections_per_core_max = 2\npause_first_secs = \"1s\"\npause_max_secs = \"1s\"\nidle_secs = \"0s\"\n";
@@ -18,7 +22,7 @@ fn recipients(sites: impl Iterator<Item = u8>) -> Vec<String> {
     sites.map(|n| format!("ann@[{}]", address(n))).collect()
 }
 
-fn submit_to(server: &crate::server::TestServer, recipients: &[String], subject: &str) {
+fn submit_to(server: &TestServer, recipients: &[String], subject: &str) {
     let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
     let said = submit(server, &recipients, subject);
     assert!(said.starts_with("250"), "{said}");
@@ -63,4 +67,78 @@ fn sites_that_were_not_there_are_tried_again_when_their_pause_is_over() {
     for receiver in &receivers {
         assert_eq!(receiver.messages().len(), 2);
     }
+}
+
+/// So long that no test sees its end.
+const LONG: &str = "pause_first_secs = \"1h\"\npause_max_secs = \"1h\"\n[transport.relay]\nkind = \"smarthost\"\nhost = \"127.0.0.1\"\ntls = \"none\"\n";
+
+/// Six messages to each: one of a core is tried and fails, the others stand in line and are not tried.
+fn submit_six(server: &TestServer, recipients: &[&str]) {
+    for recipient in recipients {
+        for number in 0..6 {
+            let said = submit(server, &[recipient], &format!("message {number}"));
+            assert!(said.starts_with("250"), "{said}");
+        }
+        let was_tried = |(address, row): &(String, _)| address == recipient && tried(row);
+        until(|| queue(server).iter().any(was_tried));
+    }
+}
+
+/// Those who stood in line have arrived, and the others fail once.
+#[track_caller]
+fn until_all_were_tried(server: &TestServer, receiver: &Receiver, all: usize) {
+    let left = || {
+        let left = queue(server);
+        (left.len(), left.iter().all(|(_, row)| tried(row)))
+    };
+    let arrived = || receiver.messages().len();
+    patiently(
+        || left() == (all - arrived(), true),
+        || format!("{} arrived, {:?}", arrived(), queue(server)),
+    );
+    assert!(arrived() > 0);
+}
+
+fn tried(row: &RecipientRow) -> bool {
+    row.attempts > 0
+}
+
+#[test]
+fn mail_that_waits_for_a_site_that_is_left_alone_takes_the_way_of_a_new_route() {
+    let directory = tempfile::tempdir().unwrap();
+    let (port, smarthost) = (free_port(), free_port());
+    let receiver = Receiver::start([127, 0, 0, 1], smarthost, None, |_| None);
+    let more = format!("{LONG}port = {smarthost}\n");
+    let server = server_with(directory.path(), port, &more, |name, number| {
+        match (name, number) {
+            // No MX record: too short.
+            ("odd.test.", 15) => vec![vec![0]],
+            ("closed.test.", 15) => vec![mx(10, "mx.closed.test")],
+            ("mx.closed.test.", 1) => vec![vec![127, 0, 0, 13]],
+            _ => vec![],
+        }
+    });
+    submit_six(&server, &["a@closed.test", "a@odd.test"]);
+    let mut settings = server.server().live().settings.clone();
+    settings.server.route = vec![ringmail::settings::Route {
+        transport: "relay".into(),
+        ..Default::default()
+    }];
+    server.server().reload(settings).unwrap();
+    until_all_were_tried(&server, &receiver, 12);
+}
+
+#[test]
+fn a_transport_that_leads_elsewhere_after_a_reload_is_tried_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let (closed, smarthost) = (free_port(), free_port());
+    let receiver = Receiver::start([127, 0, 0, 1], smarthost, None, |_| None);
+    let more = format!("{LONG}port = {closed}\n[[route]]\ntransport = \"relay\"\n");
+    let server = server(directory.path(), 1, &more);
+    submit_six(&server, &["a@one.test"]);
+    let mut settings = server.server().live().settings.clone();
+    let transport = settings.server.transport.get_mut("relay").unwrap();
+    transport.port = Some(smarthost);
+    server.server().reload(settings).unwrap();
+    until_all_were_tried(&server, &receiver, 6);
 }

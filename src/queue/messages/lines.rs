@@ -221,6 +221,51 @@ impl Queue {
         all
     }
 
+    /// Whether routes are others than when this was last asked.
+    pub fn take_rerouted(&self) -> bool {
+        self.are_rerouted.take()
+    }
+
+    /// Holds those who stand in a line against the routes: who goes another way now stands in another line. For one whose mail nobody takes; what
+    /// cannot be read now comes back in a minute.
+    pub async fn reroute(self: &Rc<Self>, line: &Rc<str>) {
+        let mut entries = Vec::new();
+        let mut walk = self.waiting.borrow().walk(line);
+        while !walk.is_over() {
+            let all = Late {
+                expired: i64::MAX,
+                stood: i64::MAX,
+                most: usize::MAX,
+            };
+            let some = self.waiting.borrow_mut().take_late(line, &mut walk, all);
+            entries.extend(some);
+            rt::yield_if_needed().await;
+        }
+        let mut last: Option<Rc<Message>> = None;
+        for entry in entries {
+            let same = last.take();
+            let same = same.filter(|message| message.key() == (entry.shard, entry.body));
+            let found = match same {
+                Some(message) => Ok(Some(message)),
+                None => self.message(entry.shard, BodyId(entry.body)).await,
+            };
+            match found {
+                Ok(Some(message)) => {
+                    let row = message.recipient(entry.index);
+                    let due = due(&message.row, &row);
+                    if let Some(due) = due.filter(|_| !self.moved.borrow_mut().passes(&entry)) {
+                        self.again(&message, entry.index, due);
+                    }
+                    last = Some(message);
+                }
+                Ok(None) => drop(self.moved.borrow_mut().passes(&entry)),
+                Err(_) => self.put_back(line, vec![entry], (self.clock)() + LATER),
+            }
+            rt::yield_if_needed().await;
+        }
+        self.changed.notify();
+    }
+
     /// Entries of one message held against its rows.
     pub(super) async fn look_at(
         self: &Rc<Self>,
