@@ -135,10 +135,11 @@ pub(super) async fn connect(
     let needs_tls = needs_tls(core, destination);
     let mut tries = server.outbound.addresses_per_attempt_max;
     let (mut failed, mut is_left) = (None, false);
+    let mut lookups = LOOKUPS_MAX;
     // Whether all that was tried failed before it was on its way.
     let mut is_ours = true;
     for host in remembered::hosts(&destination.hosts, &destination.preferences, before) {
-        if tries == 0 {
+        if tries == 0 || lookups == 0 {
             is_left = true;
             break;
         }
@@ -146,6 +147,7 @@ pub(super) async fn connect(
         let found = match addresses(core, host).await {
             Ok(found) => found,
             Err(text) => {
+                lookups -= 1;
                 failed = worse(failed, Unconnected::ours((4, 4, 4), text, String::new()));
                 continue;
             }
@@ -710,6 +712,9 @@ const CLEARED_FOR: Duration = Duration::from_secs(60);
 fn out_of_turn(event: &Event) -> Trouble {
     Trouble::Lost(Lost::Protocol(format!("out of turn: {event:?}")))
 }
+
+/// Hosts of an attempt whose addresses could not be found: each may take as long as DNS does.
+const LOOKUPS_MAX: u32 = 8;
 
 #[cfg(test)]
 mod tests {

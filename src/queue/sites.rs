@@ -576,9 +576,13 @@ impl Site {
 
     /// Whether a core has connections there, or wants some.
     fn is_used(&self, now: Instant) -> bool {
-        let asked = self.borrowers.iter().map(|b| b.asked);
-        let mut silent = asked.map(|asked| now.duration_since(asked));
-        silent.any(|silent| silent < SILENT_AFTER)
+        self.heard_of(now).next().is_some()
+    }
+
+    /// Those that have not gone silent.
+    fn heard_of(&self, now: Instant) -> impl Iterator<Item = &Borrower> {
+        let is_heard_of = move |b: &&Borrower| now.duration_since(b.asked) < SILENT_AFTER;
+        self.borrowers.iter().filter(is_heard_of)
     }
 
     fn paused(&self, now: Instant) -> Option<(Duration, String)> {
@@ -594,7 +598,7 @@ impl Site {
         SiteState {
             site: name.to_owned(),
             window: self.capacity(),
-            lent: self.borrowers.iter().map(|b| b.has).sum(),
+            lent: self.heard_of(now).map(|b| b.has).sum(),
             rate: self.rate.map(|rate| (rate, slow.map_or(1.0, |s| s.part))),
             failures: self.failures,
             pause: self.paused(now),
