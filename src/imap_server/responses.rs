@@ -139,6 +139,7 @@ impl From<StoreError> for Trouble {
             ),
             StoreError::OverQuota => (Some(Code::OverQuota), "over quota".into()),
             StoreError::Limit(text) => (Some(Code::Limit), text.into()),
+            StoreError::QueueFull => (Some(Code::Limit), "the queue is full".into()),
             StoreError::MessageGone | StoreError::Storage(StorageError::Gone(..)) => {
                 (Some(Code::ExpungeIssued), "some messages are gone".into())
             }

@@ -455,11 +455,15 @@ fn bcc_field(request: &SendRequest) -> String {
     format!("Bcc: <{}>\r\n", all.join(">,\r\n <"))
 }
 
-fn refused(error: &StoreError) -> ApiError {
+pub(super) fn refused(error: &StoreError) -> ApiError {
     match error {
         StoreError::OverQuota => {
             let message = "there is no room for the copy in Sent: nothing was sent";
             ApiError::new(Code::SentOverQuota, message)
+        }
+        StoreError::QueueFull => {
+            let message = format!("{error}; nothing was sent, try again later");
+            ApiError::new(Code::QueueFull, message)
         }
         error => ours(format!("{error}; nothing was sent, try again later")),
     }

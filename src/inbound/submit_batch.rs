@@ -15,7 +15,7 @@ use webapi::template::Problem;
 use webapi::{ApiError, Code};
 
 use super::once::{Mark, submit_batch_once};
-use super::submit::{HELD_MAX, must_be_own, ours, received_field};
+use super::submit::{HELD_MAX, must_be_own, ours, received_field, refused};
 use super::{Finished, Spool, remove_unused, unique_mail_from};
 use crate::calls::{AcceptedBatch, BatchError, SubmitBatch, Submitted};
 use crate::percore::PerCore;
@@ -189,7 +189,7 @@ pub(super) async fn make(
     let accepted = accepted.map_err(|error| {
         tracing::info!(connection = id, %error, "a batch was not stored");
         core.not_accepted(reserved, &error);
-        ours(format!("{error}; nothing was sent, try again later"))
+        refused(&error)
     })?;
     tracing::info!(
         connection = id,

@@ -78,6 +78,7 @@ impl PerCore {
             error,
             StoreError::OverQuota
                 | StoreError::Limit(_)
+                | StoreError::QueueFull
                 | StoreError::NotAllowed(_)
                 | StoreError::AccountGone
                 | StoreError::Storage(StorageError::DiskFull)

@@ -14,8 +14,8 @@ pub fn not_stored(error: &StoreError) -> Reply {
         StoreError::OverQuota => Reply::mailbox_full(),
         // RFC 5321 4.2.2: 452 insufficient system storage
         StoreError::Storage(StorageError::DiskFull) => Reply::system_full(),
-        StoreError::Limit(what) => {
-            Reply::system_full().with_text(format!("{what}, try again later"))
+        StoreError::Limit(_) | StoreError::QueueFull => {
+            Reply::system_full().with_text(format!("{error}, try again later"))
         }
         // The account vanished between RCPT and the end of data.
         StoreError::AccountGone => Reply::recipient_disabled(),

@@ -97,6 +97,9 @@ pub enum StoreError {
     /// A limit of the account or mailbox is reached.
     #[error("{0}")]
     Limit(&'static str),
+    /// As many recipients of the account wait as may.
+    #[error("the queue has no room for more of this account")]
+    QueueFull,
     /// The account was removed.
     #[error("the account was removed")]
     AccountGone,

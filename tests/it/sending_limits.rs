@@ -1,12 +1,19 @@
 //! Limits on what an account may send: by SMTP, by the API and in batches; after a restart, and after a kill at each step.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::filled::{assert_checked, stop};
+use crate::patience::PATIENCE;
+use crate::ports;
 use crate::program::{Localserve, ringmail, ringmail_with_input};
 use crate::queue::{inbox, submit, wait_for_inbox, wait_for_queue};
+use crate::server::TestServer;
 use crate::webapi::{call, code};
 use crate::webapi_v1::{Said, ask, ask_with, by_password};
 
@@ -326,4 +333,80 @@ fn what_an_account_has_sent_goes_with_it() {
     password();
     assert_eq!((send(), send()), (200, 429));
     stop(server);
+}
+
+#[test]
+fn an_account_whose_share_of_the_queue_is_full_is_told_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = ports::port();
+    let limits = "[queue]\naccount_recipients_per_core_max = 2\n";
+    let _server = TestServer::with_api(directory.path(), port, (limits, &[]));
+    let later = later();
+    let message = json!({
+        "from": {"address": "anna@example.test"}, "to": [{"address": "a@one.test"}], "text": "Hi", "send_at": later,
+    });
+    let json = "application/json";
+    let said = |path: &str, body: &Value| post_at(port, path, json, &body.to_string());
+    let mut sent = 0;
+    let full = loop {
+        let (status, head, body) = said("/webapi/v1/messages", &message);
+        match status {
+            200 => sent += 1,
+            _ => break (status, head, body),
+        }
+        assert!(sent < 100);
+    };
+    assert_eq!(full.0, 429, "{full:?}");
+    assert!(full.1.contains("\r\nretry-after: 60\r\n"), "{full:?}");
+    assert!(
+        full.2.contains("/webapi/v1/problems/queue-full"),
+        "{full:?}"
+    );
+    let batch = json!({
+        "template": {"text": "Hi"}, "send_at": later,
+        "recipients": (0..3).map(|at| json!({"address": format!("r{at}@one.test")})).collect::<Vec<_>>(),
+    });
+    let full = said("/webapi/v1/batches", &batch);
+    assert_eq!(full.0, 429, "{full:?}");
+    assert!(
+        full.2.contains("/webapi/v1/problems/queue-full"),
+        "{full:?}"
+    );
+    // Version 0 has one word for what comes of waiting.
+    let request = json!({"To": [{"Address": "a@one.test"}], "Text": "Hi", "FutureRelease": later});
+    let form = "application/x-www-form-urlencoded";
+    let request = request.to_string().replace('+', "%2B");
+    let full = post_at(port, "/webapi/v0/Send", form, &format!("request={request}"));
+    assert_eq!(full.0, 400, "{full:?}");
+    assert!(
+        full.2.contains(r#""Code":"messageLimitReached""#),
+        "{full:?}"
+    );
+}
+
+/// A request as anna: the status, the head and the body of the answer.
+fn post_at(port: u16, path: &str, kind: &str, body: &str) -> (u16, String, String) {
+    let login = STANDARD.encode("anna@example.test:anna-password");
+    let length = body.len();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Basic {login}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    let (head, body) = said.split_once("\r\n\r\n").unwrap();
+    (
+        head[9..12].parse().unwrap(),
+        head.to_owned() + "\r\n",
+        body.to_owned(),
+    )
+}
+
+/// An hour from now.
+pub fn later() -> Value {
+    let now = std::time::SystemTime::now();
+    let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+    serde_json::to_value(webapi::Time::of_unix(now + 3_600)).unwrap()
 }

@@ -31,6 +31,9 @@ pub enum Code {
     MessageLimitReached,
     /// As many new recipients as it may write to in a day.
     RecipientLimitReached,
+    /// As many recipients of the account wait as may: later there is room again. Clients know it as the limit of messages, which says the same: nothing was
+    /// sent, and waiting helps.
+    QueueFull,
     /// The message is larger than may be sent.
     MessageTooLarge,
     /// A Message-ID without its angle brackets.
@@ -57,7 +60,7 @@ impl Code {
             Code::BadFrom => "badFrom",
             Code::DomainDisabled => "domainDisabled",
             Code::NoRecipients => "noRecipients",
-            Code::MessageLimitReached => "messageLimitReached",
+            Code::MessageLimitReached | Code::QueueFull => "messageLimitReached",
             Code::RecipientLimitReached => "recipientLimitReached",
             Code::MessageTooLarge => "messageTooLarge",
             Code::MalformedMessageId => "malformedMessageID",

@@ -32,9 +32,7 @@ impl Queue {
         let own = self.by_account.borrow().recipients(account) + self.coming.of(account);
         match account.is_empty() || own + more <= bounds.of_account {
             true => Ok(()),
-            false => Err(StoreError::Limit(
-                "the queue has no room for more of this account",
-            )),
+            false => Err(StoreError::QueueFull),
         }
     }
 

@@ -217,6 +217,7 @@ pub fn problem(error: &ApiError) -> Problem {
         Code::MessageTooLarge => Problem::new(Kind::TooLarge, words),
         Code::SentOverQuota => Problem::new(Kind::NoRoom, words),
         Code::MessageLimitReached | Code::RecipientLimitReached => limit_problem(error),
+        Code::QueueFull => Problem::new(Kind::QueueFull, words),
         _ => {
             let (field, detail) = words.split_once(": ").unwrap_or(("", words));
             let pointer = match field {
@@ -341,5 +342,7 @@ mod tests {
         );
         assert_eq!(of(Code::BadFrom, "no").status, 403);
         assert_eq!(of(Code::Server, "later").status, 503);
+        let full = of(Code::QueueFull, "later");
+        assert_eq!((full.status, full.retry_after), (429, Some(60)));
     }
 }

@@ -44,6 +44,8 @@ pub enum Kind {
     MessageLimit,
     /// It has written to as many new recipients as it may.
     RecipientLimit,
+    /// As many of its recipients wait in the queue as may.
+    QueueFull,
     /// It is more than the account may send at all.
     AboveLimit,
     /// The server has no time, or no room, at the moment; nothing was done.
@@ -54,7 +56,7 @@ pub enum Kind {
 
 impl Kind {
     /// All there are.
-    pub const ALL: [Kind; 21] = [
+    pub const ALL: [Kind; 22] = [
         Kind::Malformed,
         Kind::Unauthorized,
         Kind::MissingScope,
@@ -73,6 +75,7 @@ impl Kind {
         Kind::TooMany,
         Kind::MessageLimit,
         Kind::RecipientLimit,
+        Kind::QueueFull,
         Kind::AboveLimit,
         Kind::Unavailable,
         Kind::OutcomeUnknown,
@@ -92,7 +95,7 @@ impl Kind {
             Kind::UnsupportedMediaType | Kind::UnsupportedCoding => 415,
             Kind::Invalid | Kind::NoRoom => 422,
             // RFC 6585 4.
-            Kind::TooMany | Kind::MessageLimit | Kind::RecipientLimit => 429,
+            Kind::TooMany | Kind::MessageLimit | Kind::RecipientLimit | Kind::QueueFull => 429,
             Kind::Unavailable | Kind::OutcomeUnknown => 503,
         }
     }
@@ -118,6 +121,7 @@ impl Kind {
             Kind::TooMany => "too-many-requests",
             Kind::MessageLimit => "message-limit-reached",
             Kind::RecipientLimit => "recipient-limit-reached",
+            Kind::QueueFull => "queue-full",
             Kind::AboveLimit => "above-sending-limit",
             Kind::Unavailable => "unavailable",
             Kind::OutcomeUnknown => "outcome-unknown",
@@ -145,6 +149,7 @@ impl Kind {
             Kind::TooMany => "Too many requests",
             Kind::MessageLimit => "The account has sent as many messages as it may",
             Kind::RecipientLimit => "The account has written to as many new recipients as it may",
+            Kind::QueueFull => "As many recipients of the account wait in the queue as may",
             Kind::AboveLimit => "It is more than the account may send at all",
             Kind::Unavailable => "The server can't do it now",
             Kind::OutcomeUnknown => "It is not known whether it was done",
@@ -184,6 +189,9 @@ impl Kind {
             Kind::TooMany => "Wait as long as the field Retry-After says.",
             Kind::MessageLimit | Kind::RecipientLimit => {
                 "Nothing was sent, and nothing was counted. There is room again after as long as the field Retry-After says; GET /account tells what is left."
+            }
+            Kind::QueueFull => {
+                "Nothing was sent. There is room again once some of those in the queue are over: GET /queue shows them, DELETE /queue/{id} takes one out."
             }
             Kind::AboveLimit => {
                 "Nothing was sent, and waiting does not help: write to fewer recipients at a time, or ask the operator for another limit."
@@ -304,7 +312,7 @@ impl Problem {
             request_id: None,
             token: None,
             retry_after: match kind {
-                Kind::TooMany => Some(60),
+                Kind::TooMany | Kind::QueueFull => Some(60),
                 Kind::Unavailable => Some(5),
                 _ => None,
             },

@@ -207,6 +207,7 @@ fn refused(error: BatchError) -> Problem {
         Code::MessageLimitReached | Code::RecipientLimitReached => return limit_problem(&error),
         Code::BadFrom | Code::DomainDisabled => Kind::SenderNotAllowed,
         Code::MessageTooLarge => Kind::TooLarge,
+        Code::QueueFull => Kind::QueueFull,
         Code::Server => Kind::Unavailable,
         _ => Kind::Invalid,
     };
