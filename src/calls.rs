@@ -14,7 +14,7 @@ use shards::CoreId;
 use shards::net::Detached;
 use webapi::batch::BatchRequest;
 use webapi::template::Problem;
-use webapi::{ApiError, SendRequest, SendResult, UploadKind};
+use webapi::{ApiError, SendRequest, SendResult, Upload, UploadKind};
 
 use crate::live::Live;
 use crate::login::api_key::KeyId;
@@ -453,6 +453,8 @@ pub struct SubmitBatch {
     pub id: String,
     /// As it was asked for.
     pub request: BatchRequest,
+    /// Files that came beside it.
+    pub uploads: Vec<UploadedFile>,
     /// It names a key of its own, and goes to the owner of that key's shard.
     pub once: Option<Once>,
 }
@@ -493,6 +495,19 @@ pub struct UploadedFile {
     pub content_id: String,
     /// Its octets.
     pub content: Bytes,
+}
+
+impl UploadedFile {
+    /// As messages are made of it.
+    pub fn as_upload(&self) -> Upload<'_> {
+        Upload {
+            kind: self.kind,
+            name: self.name.clone(),
+            content_type: self.content_type.clone(),
+            content_id: self.content_id.clone(),
+            content: &self.content,
+        }
+    }
 }
 
 /// A delivery to one account.

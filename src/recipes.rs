@@ -9,16 +9,17 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use dkim::MessageHasher;
 use shards::pool::PoolError;
 use shards::rt;
 use shards::storage::StorageError;
-use webapi::compose::compose;
+use webapi::compose::{FileKinds, compose_before_files};
 use webapi::template::{Data, Defaults, Effort, RenderError, Rendered, Template};
-use webapi::{Maker, NameAddress, SendRequest, Time};
+use webapi::{ApiError, Code, Maker, NameAddress, SendRequest, Time};
 
 use crate::percore::PerCore;
 use crate::queue::from_id::token_field;
-use crate::queue::recipe::{Common, Recipe};
+use crate::queue::recipe::{Common, InFile, Recipe};
 use crate::queue::unsubscribe::{self, Link};
 use crate::queue::{Content, Message, QueueId};
 use crate::signing::{SigningError, signatures};
@@ -68,10 +69,16 @@ pub async fn make(
         to: (address.to_owned(), name),
         json,
         message_id: message.row.message_id_of(id),
-        boundary: format!("{}-{id}", recipe.common.boundary),
+        boundary: match recipe.files.kinds {
+            FileKinds::NONE => format!("{}-{id}", recipe.common.boundary),
+            // What ends all of them has it.
+            _ => recipe.common.boundary.clone(),
+        },
+        files: recipe.files.kinds,
     };
-    let octets = run(core, account, &recipe, job).await?;
-    finish(core, (message, id), &recipe.common, octets, signed).await
+    let mut octets = run(core, account, &recipe, job).await?;
+    octets.extend(recipe.files_in_memory().await.map_err(stored)?);
+    finish(core, (message, id), &recipe, octets, signed).await
 }
 
 /// Header fields that a recipient's message has beside those of the template. They are signed with the others.
@@ -161,10 +168,11 @@ fn not_run(error: PoolError) -> NotMade {
 async fn finish(
     core: &Rc<PerCore>,
     (message, id): (&Message, u64),
-    common: &Common,
+    recipe: &Recipe,
     octets: Vec<u8>,
     signed: Signed,
 ) -> Result<Rc<Content>, NotMade> {
+    let (common, files) = (&recipe.common, recipe.files_in_file());
     let (localpart, domain) = (common.from.1.rsplit_once('@')).unwrap_or((&common.from.1, ""));
     let content = NewContent {
         bytes: Arc::new(octets),
@@ -175,7 +183,11 @@ async fn finish(
         Signed::Yes => {
             let until = message.row.expires.max(core.wall_clock());
             let facts = ("", message.row.smtputf8, until);
-            let made = signatures(core, (localpart, domain), (&content, None), facts).await;
+            let hasher = match &files {
+                Some(files) => hashed(core, message, &content.bytes, files).await?,
+                None => None,
+            };
+            let made = signatures(core, (localpart, domain), (&content, hasher), facts).await;
             made.map_err(|error| match error {
                 SigningError::Message(error) => NotMade::Never(format!("DKIM: {error}")),
                 SigningError::Pool(_) => NotMade::Busy,
@@ -194,19 +206,47 @@ async fn finish(
         &content.bytes,
     ]
     .concat();
-    let live = core.live();
-    let most = live.settings.server.limits.smtp.message_size_max_bytes;
-    if bytes.len() as u64 > most.get() {
-        let words = format!(
-            "the message came to {} octets, and {most} is the most",
-            bytes.len()
-        );
-        return Err(NotMade::Never(words));
-    }
-    Ok(Rc::new(Content {
+    let content = Content {
         bytes: Arc::new(bytes),
         external: None,
-    }))
+        files,
+    };
+    let live = core.live();
+    let most = live.settings.server.limits.smtp.message_size_max_bytes;
+    let octets = content.length();
+    if octets > most.get() {
+        let words = format!("the message came to {octets} octets, and {most} is the most");
+        return Err(NotMade::Never(words));
+    }
+    Ok(Rc::new(content))
+}
+
+/// What has seen all of a message whose end is in the recipe's file; none: nobody signs.
+async fn hashed(
+    core: &PerCore,
+    message: &Message,
+    bytes: &[u8],
+    files: &InFile,
+) -> Result<Option<Box<MessageHasher>>, NotMade> {
+    let Some(mut hasher) = core.live().signers.hasher() else {
+        return Ok(None);
+    };
+    hasher.update(bytes);
+    let mut at = files.place.start;
+    while at < files.place.end {
+        let now = (files.place.end - at).min(PIECE as u64) as usize;
+        let shard = message.shard();
+        let piece = shard
+            .read_external(message.body, files.location, at, now)
+            .await;
+        let piece = piece.map_err(|error| stored(error.into()))?;
+        at += piece.len() as u64;
+        for slice in piece.chunks(SLICE) {
+            hasher.update(slice);
+            rt::yield_if_needed().await;
+        }
+    }
+    Ok(Some(Box::new(hasher)))
 }
 
 fn stored(error: StoreError) -> NotMade {
@@ -262,6 +302,8 @@ pub struct Job {
     pub message_id: String,
     /// What boundaries begin with.
     pub boundary: String,
+    /// Which files it has: it is made up to these.
+    pub files: FileKinds,
 }
 
 impl Job {
@@ -279,8 +321,17 @@ impl Job {
         self.template.render(&data.map_err(wrong)?, effort)
     }
 
-    /// Makes the message.
+    /// Makes the message, up to its files.
     pub fn compose(&self, rendered: Rendered) -> Result<Vec<u8>, String> {
+        let request = self.request(rendered);
+        let made = self
+            .maker()
+            .and_then(|maker| compose_before_files(&request, self.files, &maker));
+        made.map_err(|error| error.message)
+    }
+
+    /// What is to be made.
+    pub fn request(&self, rendered: Rendered) -> SendRequest {
         let common = &self.common;
         let named = |(name, address): &(String, String)| NameAddress {
             name: name.clone(),
@@ -293,7 +344,7 @@ impl Job {
         };
         let mut headers = rendered.headers;
         headers.extend(self.extra_fields.iter().cloned());
-        let request = SendRequest {
+        SendRequest {
             from: vec![named(&common.from)],
             to: vec![named(&(name, address.clone()))],
             reply_to: common.reply_to.iter().map(named).collect(),
@@ -303,19 +354,26 @@ impl Job {
             html: rendered.html,
             headers,
             ..SendRequest::default()
-        };
-        let maker = Maker {
+        }
+    }
+
+    /// What it gets from us.
+    pub fn maker(&self) -> Result<Maker<'_>, ApiError> {
+        let common = &self.common;
+        let now = Time::of_unix(common.date);
+        Ok(Maker {
             author: (&common.from.0, &common.from.1),
             message_id: "",
-            now: Time::of_unix(common.date).ok_or("the clock is wrong")?,
+            now: now.ok_or_else(|| ApiError::new(Code::Server, "the clock is wrong"))?,
             product: concat!("ringmail/", env!("CARGO_PKG_VERSION")),
             boundary: Some(&self.boundary),
-        };
-        let composed = compose(&request, &[], &maker);
-        Ok(composed.map_err(|error| error.message)?.octets)
+        })
     }
 }
 
+/// Octets of files that are read at once, and those of them that are hashed between two looks at the clock.
+const PIECE: usize = 256 << 10;
+const SLICE: usize = 64 << 10;
 /// Octets of data, and of texts, whose message is made on the core.
 const ON_CORE_MAX: usize = 32 << 10;
 /// So many of a batch are not tried on the core when one was too much for it: the others will be.

@@ -83,7 +83,7 @@ struct ToSign<'a> {
     selectors: Arc<[Selector]>,
     /// Its octets.
     content: &'a NewContent,
-    /// What hashed it on its way to a file; nothing if it is in memory.
+    /// What hashed it on its way to a file, or from there; nothing if it is in memory.
     hasher: Option<Box<MessageHasher>>,
     /// Header fields that we add above it and that are part of the message: Date, Message-ID.
     added: &'a str,
@@ -122,8 +122,8 @@ async fn make(core: &Rc<PerCore>, message: ToSign<'_>) -> Result<String, Signing
         until,
     } = message;
     let hasher = match hasher {
-        Some(hasher) if content.external.is_some() => *hasher,
-        _ if content.external.is_some() => return Err(SigningError::Settings),
+        Some(hasher) => *hasher,
+        None if content.external.is_some() => return Err(SigningError::Settings),
         _ => hashed(&selectors, &content.bytes).await,
     };
     let (header, body) = hasher.finish()?;

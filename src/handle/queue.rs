@@ -124,7 +124,15 @@ impl PerCore {
             }
         })?;
         let rest = content.bytes.get(from as usize..).unwrap_or_default();
-        let octets = rest[..rest.len().min(MESSAGE_PIECE)].to_vec();
+        let mut octets = rest[..rest.len().min(MESSAGE_PIECE)].to_vec();
+        if let (true, Some(files)) = (octets.is_empty(), &content.files) {
+            let at = files.place.start + from - content.bytes.len() as u64;
+            let most = files.place.end.saturating_sub(at).min(MESSAGE_PIECE as u64);
+            let read = message
+                .shard()
+                .read_external(body, files.location, at, most as usize);
+            octets = read.await?;
+        }
         Ok(ControlAnswer::Octets(Some(octets)))
     }
 }

@@ -169,6 +169,7 @@ impl FanOut {
             let content = Content {
                 bytes: Arc::new([prefix.as_slice(), &self.content.bytes].concat()),
                 external: None,
+                files: None,
             };
             queue::plan(&mut batch, id, &mut row, prefix, &self.content);
             (core.queue.coming(&shard, &mut batch, id, row), content)

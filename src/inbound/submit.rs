@@ -349,7 +349,7 @@ impl Job {
             &request.inline_files,
             &request.attached_files,
         ];
-        let files = files.into_iter().flatten().map(|file| file.data.len());
+        let files = files.into_iter().flatten().map(|file| file.data.length());
         let uploads = self.uploads.iter().map(|file| file.content.len());
         let texts = request.text.len() + request.html.len() + request.subject.len();
         let headers = request.headers.iter();
@@ -378,16 +378,7 @@ impl Job {
             product: concat!("ringmail/", env!("CARGO_PKG_VERSION")),
             boundary: None,
         };
-        fn upload(file: &UploadedFile) -> Upload<'_> {
-            Upload {
-                kind: file.kind,
-                name: file.name.clone(),
-                content_type: file.content_type.clone(),
-                content_id: file.content_id.clone(),
-                content: &file.content,
-            }
-        }
-        let uploads: Vec<Upload<'_>> = self.uploads.iter().map(upload).collect();
+        let uploads: Vec<Upload<'_>> = self.uploads.iter().map(UploadedFile::as_upload).collect();
         compose(&self.request, &uploads, &maker)
     }
 }

@@ -11,18 +11,19 @@ use shards::faults::point;
 use shards::rt;
 use shards::storage::Batch;
 use webapi::batch::BatchRequest;
+use webapi::compose::{FileKinds, compose, split_files};
 use webapi::template::Problem;
-use webapi::{ApiError, Code};
+use webapi::{ApiError, Code, SendRequest, Upload};
 
 use super::once::{Mark, submit_batch_once};
 use super::submit::{HELD_MAX, must_be_own, ours, received_field, refused};
 use super::{Finished, Spool, remove_unused, unique_mail_from};
-use crate::calls::{AcceptedBatch, BatchError, SubmitBatch, Submitted};
+use crate::calls::{AcceptedBatch, BatchError, SubmitBatch, Submitted, UploadedFile};
 use crate::percore::PerCore;
 use crate::queue;
 use crate::queue::batch::BatchInfo;
 use crate::queue::id::QueueId;
-use crate::queue::recipe::{self, COMMON_MAX, Common, RECIPIENTS_MAX};
+use crate::queue::recipe::{self, COMMON_MAX, Common, Files, RECIPIENTS_MAX};
 use crate::queue::rows::{MessageRow, Recipient as Queued};
 use crate::queue::sending::Wanted;
 use crate::queue::unsubscribe;
@@ -51,7 +52,8 @@ pub(super) async fn make(
         account,
         login,
         id,
-        request,
+        mut request,
+        uploads,
         once: _,
     } = submit;
     let live = core.live();
@@ -151,7 +153,22 @@ pub(super) async fn make(
     };
     let message_id = row.message_id_of(0);
     let limits = live.sending(account);
-    let prepare = move || prepare(request, common, (message_id, limits), &login);
+    let inline_files = std::mem::take(&mut request.inline_files);
+    let attached_files = std::mem::take(&mut request.attached_files);
+    let files = SendRequest {
+        inline_files,
+        attached_files,
+        ..SendRequest::default()
+    };
+    let prepare = move || {
+        prepare(
+            request,
+            (files, uploads),
+            common,
+            (message_id, limits),
+            &login,
+        )
+    };
     let prepared = core.rendering.run(account.as_str(), prepare);
     let prepared = prepared
         .await
@@ -170,11 +187,11 @@ pub(super) async fn make(
     }
     row.size = prepared.first;
     row.smtputf8 = prepared.smtputf8;
-    row.eight_bit = prepared.smtputf8;
+    row.eight_bit = prepared.smtputf8 || !prepared.files.is_ascii();
     row.recipients = prepared.recipients;
     let reserved = core.reserve(account, prepared.wanted).await;
     let reserved = reserved.map_err(ApiError::from)?;
-    let finished = match spool(core, prepared.recipe).await {
+    let finished = match spool(core, [prepared.recipe, prepared.files]).await {
         Ok(finished) => finished,
         Err(error) => {
             core.give_back(reserved);
@@ -205,6 +222,8 @@ pub(super) async fn make(
 struct Prepared {
     recipients: Vec<Queued>,
     recipe: Vec<u8>,
+    /// What ends each message.
+    files: Vec<u8>,
     smtputf8: bool,
     /// Octets of what the first recipient gets.
     first: u64,
@@ -215,6 +234,7 @@ struct Prepared {
 /// What takes long: tens of milliseconds for ten thousand recipients.
 fn prepare(
     request: BatchRequest,
+    (mut files, uploads): (SendRequest, Vec<UploadedFile>),
     common: Common,
     (message_id, limits): (String, Sending),
     login: &str,
@@ -232,20 +252,48 @@ fn prepare(
         json: String::new(),
         message_id,
         boundary: common.boundary.clone(),
+        files: FileKinds::NONE,
     };
-    let made = job.compose(checked.first);
-    let made = made.map_err(|reason| wrong("/template", reason))?;
+    let uploads: Vec<Upload<'_>> = uploads.iter().map(UploadedFile::as_upload).collect();
+    let kinds = FileKinds::of(&files, &uploads);
+    let first = SendRequest {
+        inline_files: std::mem::take(&mut files.inline_files),
+        attached_files: std::mem::take(&mut files.attached_files),
+        ..job.request(checked.first)
+    };
+    let maker = job.maker()?;
+    let made = compose(&first, &uploads, &maker).map_err(|error| {
+        let is_of_file = ["file", "upload", "more than"];
+        let is_of_file = is_of_file
+            .iter()
+            .any(|word| error.message.starts_with(word));
+        let pointer = if is_of_file {
+            "/attachments"
+        } else {
+            "/template"
+        };
+        wrong(pointer, error.message)
+    })?;
+    let mut made = made.octets;
+    let octets = made.len();
+    let files = split_files(&mut made, kinds, &maker);
+    let described = Files {
+        kinds,
+        length: files.len() as u64,
+    };
     let data = request.recipients.iter();
     let data = data.map(|r| (r.name.as_str(), r.data.as_str()));
-    let recipe = recipe::encode(&common, data).filter(|_| common_octets(&common) <= COMMON_MAX);
+    let recipe =
+        recipe::encode(&common, described, data).filter(|_| common_octets(&common) <= COMMON_MAX);
     let recipe = recipe.ok_or_else(|| wrong("/template", "it is too large".into()))?;
     let wanted = Wanted::of(limits, checked.addresses.iter());
     Ok(Prepared {
         wanted,
         recipients: checked.addresses.into_iter().map(Queued::new).collect(),
         recipe,
+        files,
         smtputf8: checked.smtputf8,
-        first: (made.len() + common.received.len()) as u64,
+        first: (octets + common.received.len()) as u64,
     })
 }
 
@@ -258,17 +306,19 @@ fn common_octets(common: &Common) -> usize {
     texts + headers.sum::<usize>() + reply_to.sum::<usize>() + 4096
 }
 
-async fn spool(core: &Rc<PerCore>, recipe: Vec<u8>) -> Result<Finished, ApiError> {
+async fn spool(core: &Rc<PerCore>, parts: [Vec<u8>; 2]) -> Result<Finished, ApiError> {
     super::may_begin(core).map_err(|e| ours(e.to_string()))?;
-    let mut spool = Spool::new(core, recipe.len() as u64);
-    for piece in recipe.chunks(PIECE) {
-        spool.push(piece);
-        if spool.needs_settling() {
-            spool.settle().await.map_err(|e| ours(e.to_string()))?;
+    let octets: usize = parts.iter().map(Vec::len).sum();
+    let mut spool = Spool::new(core, octets as u64);
+    for part in parts {
+        for piece in part.chunks(PIECE) {
+            spool.push(piece);
+            if spool.needs_settling() {
+                spool.settle().await.map_err(|e| ours(e.to_string()))?;
+            }
+            rt::yield_if_needed().await;
         }
-        rt::yield_if_needed().await;
     }
-    drop(recipe);
     spool.finish().await.map_err(|e| ours(e.to_string()))
 }
 

@@ -10,6 +10,7 @@ use shards::rt;
 
 use super::ROOM;
 use super::carry::{self, NoContent};
+use super::copy;
 use super::crowded::Crowded;
 use super::outcome::{self, Outcome};
 use super::own;
@@ -20,7 +21,7 @@ use crate::queue::retry::Verdict;
 use crate::queue::rows::Attempt;
 use crate::queue::{Content, Message, Work};
 use crate::settings::AccountName;
-use crate::store::{INBOX, NewContent, NewMessage, StoreError, thread_row};
+use crate::store::{INBOX, NewMessage, StoreError, thread_row};
 
 /// Delivers to each recipient of a work; answers what came of it, and what is to be forgotten once that is recorded.
 pub(super) async fn attempt(
@@ -211,6 +212,10 @@ async fn deliver(
         entry: message.body.0,
         recipient: index,
     };
+    let copy = match copy::of(core, message, content).await {
+        Ok(copy) => copy,
+        Err(error) => return (451, error.to_string(), None),
+    };
     let now = core.wall_clock();
     let mail_from = message.mail_from(&core.from_ids, index);
     let prefix = message::compose::return_path_field(&mail_from)
@@ -221,10 +226,7 @@ async fn deliver(
         message: NewMessage {
             prefix: prefix.into_bytes(),
             thread: thread_row(Header::of_message(&content.bytes)),
-            content: NewContent {
-                bytes: content.bytes.clone(),
-                external: content.external.clone(),
-            },
+            content: copy.content.clone(),
             flags: 0,
             keywords: Vec::new(),
             received: now,

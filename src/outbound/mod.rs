@@ -7,6 +7,7 @@
 
 mod carry;
 mod connect;
+mod copy;
 mod crowded;
 mod destination;
 mod dispatch;

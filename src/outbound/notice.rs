@@ -255,6 +255,7 @@ async fn send(
         let content = Content {
             bytes,
             external: None,
+            files: None,
         };
         core.queue.accepted(message, content);
     }
@@ -335,7 +336,7 @@ async fn returned(
         return Ok((head(message).await?, message.row.size));
     }
     match recipes::make(core, message, index, Signed::No).await {
-        Ok(content) => Ok((content.bytes.clone(), content.bytes.len() as u64)),
+        Ok(content) => Ok((content.bytes.clone(), content.length())),
         Err(NotMade::Busy | NotMade::Crowded) => Err(StoreError::Storage(StorageError::Busy)),
         Err(NotMade::Later(_) | NotMade::Never(_)) => Ok((Arc::default(), 0)),
     }

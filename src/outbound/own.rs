@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use message::Header;
 
+use super::copy;
 use crate::calls::{Deliver, Transaction};
 use crate::directory::{Destination, Reason, Resolution};
 use crate::percore::PerCore;
@@ -72,6 +73,10 @@ pub(super) async fn deliver(
             Err(error) => return Some(Came::refused(451, (4, 3, 0), error.to_string())),
         },
     };
+    let copy = match copy::of(core, message, content).await {
+        Ok(copy) => copy,
+        Err(error) => return Some(Came::refused(451, (4, 3, 0), error.to_string())),
+    };
     let mut gone = 0;
     for target in &targets {
         let transaction = Transaction {
@@ -82,7 +87,7 @@ pub(super) async fn deliver(
                 None => number_of(&target.mailbox),
             },
         };
-        let new = new_message(core, message, content, target, thread.clone());
+        let new = new_message(core, message, &copy.content, target, thread.clone());
         let deliver = Deliver {
             account: target.account,
             mailbox: target.mailbox.clone(),
@@ -170,7 +175,7 @@ fn targets(core: &PerCore, message: &Message, address: &str) -> Option<Result<Ve
 fn new_message(
     core: &PerCore,
     message: &Message,
-    content: &Content,
+    content: &NewContent,
     target: &Target,
     thread: ThreadRow,
 ) -> NewMessage {
@@ -180,10 +185,7 @@ fn new_message(
     NewMessage {
         prefix: prefix.into_bytes(),
         thread,
-        content: NewContent {
-            bytes: content.bytes.clone(),
-            external: content.external.clone(),
-        },
+        content: content.clone(),
         flags: 0,
         keywords: Vec::new(),
         received: now,

@@ -10,6 +10,7 @@ use smtp::{Address, BodyKind, Notify, Reply, Return, ReversePath};
 use super::carry::NoContent;
 use super::link::{Link, Lost, clean};
 use super::octets::Octets;
+use crate::queue::recipe::InFile;
 use crate::queue::retry::Verdict;
 use crate::queue::rows::{self, Ret};
 use crate::queue::{Content, Message};
@@ -105,7 +106,7 @@ fn lacks(
 /// Octets of what is sent. Of a batch the row says only about how many that is.
 fn size(message: &Message, content: Option<&Content>) -> u64 {
     match (&message.row.batch, content) {
-        (Some(_), Some(content)) => content.bytes.len() as u64,
+        (Some(_), Some(content)) => content.length(),
         _ => message.row.size,
     }
 }
@@ -116,19 +117,16 @@ async fn is_eight_bit(message: &Rc<Message>, content: Option<&Content>) -> bool 
     if !content.bytes.is_ascii() {
         return true;
     }
-    let Some(external) = &content.external else {
-        return false;
+    let InFile { place, location } = match message.in_file(content).await {
+        Ok(Some(in_file)) => in_file,
+        Ok(None) => return false,
+        Err(_) => return true,
     };
     let shard = message.shard();
-    let Ok(body) = shard.read_body(message.body, None).await else {
-        return true;
-    };
-    let mut at = 0;
-    while at < external.length {
-        let now = (external.length - at).min(PIECE as u64) as usize;
-        let piece = shard
-            .read_external(message.body, body.location(), at, now)
-            .await;
+    let mut at = place.start;
+    while at < place.end {
+        let now = (place.end - at).min(PIECE as u64) as usize;
+        let piece = shard.read_external(message.body, location, at, now).await;
         match piece {
             Ok(piece) if piece.is_ascii() => at += piece.len() as u64,
             _ => return true,
@@ -511,18 +509,10 @@ impl Run<'_> {
         })?;
         self.octets.phase.goes_on("sends the message to");
         let bytes = content.bytes.clone();
-        let external = match &content.external {
-            None => None,
-            Some(external) => {
-                let shard = self.message.shard();
-                let body = shard.read_body(self.message.body, None).await;
-                let location = body.map_err(cannot_read)?.location();
-                Some((external.length, location))
-            }
-        };
-        let is_last = |at: usize, length: usize| at + length >= bytes.len() && external.is_none();
+        let in_file = self.message.in_file(&content).await.map_err(cannot_read)?;
+        let is_last = |at: usize, length: usize| at + length >= bytes.len() && in_file.is_none();
         let mut at = 0;
-        while at < bytes.len() || (at == 0 && external.is_none()) {
+        while at < bytes.len() || (at == 0 && in_file.is_none()) {
             let piece = &bytes[at..bytes.len().min(at + PIECE)];
             if let Some(early) = self
                 .piece(transfer, piece, is_last(at, piece.len()))
@@ -532,17 +522,17 @@ impl Run<'_> {
             }
             at += piece.len().max(1);
         }
-        if let Some((length, location)) = external {
-            let mut at = 0u64;
-            while at < length {
-                let now = (length - at).min(PIECE as u64) as usize;
+        if let Some(InFile { place, location }) = in_file {
+            let mut at = place.start;
+            while at < place.end {
+                let now = (place.end - at).min(PIECE as u64) as usize;
                 let shard = self.message.shard();
                 let read = shard
                     .read_external(self.message.body, location, at, now)
                     .await;
                 let piece = read.map_err(cannot_read)?;
                 at += piece.len() as u64;
-                if let Some(early) = self.piece(transfer, &piece, at >= length).await? {
+                if let Some(early) = self.piece(transfer, &piece, at >= place.end).await? {
                     return Ok(early);
                 }
             }

@@ -9,8 +9,12 @@
 //! | | the common part |
 //! | 4 for each, and one more | where a recipient's data begin, behind these |
 //! | | data: name and JSON |
+//!
+//! One with files is of version 2: behind the recipients stand 1 octet that says which (bit 0: inline, bit 1: attached) and 8 with how many octets
+//! follow behind the data: the end of each message, from the first file on, as it goes out.
 
 use std::cell::{Cell, OnceCell};
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -18,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use shards::rt::Turns;
 use shards::segments::{BodyId, Location};
 use shards::storage::Shard;
+use webapi::compose::FileKinds;
 use webapi::template::{Defaults, Parts, Template};
 
 use crate::store::{StoreError, rows};
@@ -45,19 +50,41 @@ pub struct Common {
     pub life: Option<u64>,
 }
 
-/// Writes a recipe: the common part, then each recipient's name and JSON. None: it is too large.
+/// What ends each message of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// What it has.
+    pub kinds: FileKinds,
+    /// Octets of it.
+    pub length: u64,
+}
+
+/// Writes a recipe: the common part, then each recipient's name and JSON. The files, if there are any, follow behind it. None: it is too large.
 pub fn encode<'r>(
     common: &Common,
-    recipients: impl ExactSizeIterator<Item = (&'r str, &'r str)>,
+    files: Files,
+    recipients: impl ExactSizeIterator<Item = (&'r str, &'r str)> + Clone,
 ) -> Option<Vec<u8>> {
     let head = common.encode();
     let count = recipients.len();
-    let table = HEAD + head.len();
-    let mut octets = Vec::with_capacity(table + count * 96);
-    octets.push(VERSION);
+    // All of it at once: it may be most of the largest request.
+    let data = recipients
+        .clone()
+        .map(|(name, json)| 4 + name.len() + json.len());
+    let table = HEAD + FILES_HEAD + head.len() + (count + 1) * 4;
+    let mut octets = Vec::with_capacity(table + data.sum::<usize>());
+    octets.push(match files.kinds {
+        FileKinds::NONE => VERSION,
+        _ => VERSION_WITH_FILES,
+    });
     octets.extend_from_slice(&u32::try_from(head.len()).ok()?.to_be_bytes());
     octets.extend_from_slice(&u32::try_from(count).ok()?.to_be_bytes());
+    if files.kinds != FileKinds::NONE {
+        octets.push(u8::from(files.kinds.inline) | u8::from(files.kinds.attached) << 1);
+        octets.extend_from_slice(&files.length.to_be_bytes());
+    }
     octets.extend_from_slice(&head);
+    let table = octets.len();
     octets.resize(table + (count + 1) * 4, 0);
     let begin = octets.len();
     for (at, (name, json)) in recipients.enumerate() {
@@ -71,6 +98,15 @@ pub fn encode<'r>(
     Some(octets)
 }
 
+/// Octets in the file of a message of the queue.
+#[derive(Clone, Debug)]
+pub struct InFile {
+    /// Which.
+    pub place: Range<u64>,
+    /// Of its content.
+    pub location: Location,
+}
+
 /// A recipe that is in use.
 pub struct Recipe {
     shard: Rc<Shard>,
@@ -80,6 +116,8 @@ pub struct Recipe {
     octets: Vec<u8>,
     /// What is common.
     pub common: Arc<Common>,
+    /// What ends each message.
+    pub files: Files,
     /// Where a recipient's data begin, and where the last one's end.
     places: Vec<u32>,
     begin: u64,
@@ -101,6 +139,7 @@ impl Recipe {
             location: stored.location(),
             octets: stored.bytes().to_vec(),
             common: Arc::new(Common::none()),
+            files: Files::default(),
             places: Vec::new(),
             begin: 0,
             template: OnceCell::new(),
@@ -109,9 +148,26 @@ impl Recipe {
         };
         let damaged = || StoreError::Row(format!("the recipe of queue entry {}", body.0));
         let head = recipe.slice(0, HEAD).await?;
-        let (Some(&VERSION), Some(lengths)) = (head.first(), head.get(1..HEAD)) else {
+        let (Some(&version), Some(lengths)) = (head.first(), head.get(1..HEAD)) else {
             return Err(damaged());
         };
+        let mut begin = HEAD;
+        match version {
+            VERSION => (),
+            VERSION_WITH_FILES => {
+                let said = recipe.slice(HEAD as u64, FILES_HEAD).await?;
+                let (kinds, length) = said.split_first().ok_or_else(damaged)?;
+                recipe.files = Files {
+                    kinds: FileKinds {
+                        inline: kinds & 1 != 0,
+                        attached: kinds & 2 != 0,
+                    },
+                    length: u64::from_be_bytes(length.try_into().map_err(|_| damaged())?),
+                };
+                begin += FILES_HEAD;
+            }
+            _ => return Err(damaged()),
+        }
         let number = |octets: &[u8]| {
             let octets = octets.try_into().map(u32::from_be_bytes);
             octets.map_or(0, |number| number as usize)
@@ -120,13 +176,18 @@ impl Recipe {
         if length > COMMON_MAX || count > RECIPIENTS_MAX {
             return Err(damaged());
         }
-        let common = recipe.slice(HEAD as u64, length).await?;
+        let common = recipe.slice(begin as u64, length).await?;
         recipe.common = Arc::new(Common::decode(&common, || damaged().to_string())?);
-        let table = (HEAD + length) as u64;
+        let table = (begin + length) as u64;
         let places = recipe.slice(table, (count + 1) * 4).await?;
         recipe.places = places.chunks_exact(4).map(|p| number(p) as u32).collect();
         recipe.begin = table + places.len() as u64;
-        match recipe.places.len() == count + 1 && recipe.places.is_sorted() {
+        let are_places = recipe.places.len() == count + 1 && recipe.places.is_sorted();
+        let all = match recipe.location.external_length {
+            0 => recipe.octets.len() as u64,
+            external => external,
+        };
+        match are_places && recipe.place_of_files().end <= all {
             true => Ok(recipe),
             false => Err(damaged()),
         }
@@ -153,6 +214,31 @@ impl Recipe {
             (Ok(name), Ok(json)) => Ok((name.to_owned(), json.to_owned())),
             _ => Err(damaged()),
         }
+    }
+
+    /// Where the end of each message lies; empty: there are no files.
+    fn place_of_files(&self) -> Range<u64> {
+        let from = self.begin + u64::from(self.places.last().copied().unwrap_or(0));
+        from..from.saturating_add(self.files.length)
+    }
+
+    /// The end of each message, if it is in memory with the rest.
+    pub async fn files_in_memory(&self) -> Result<Vec<u8>, StoreError> {
+        let place = self.place_of_files();
+        match self.location.external_length {
+            0 => {
+                self.slice(place.start, (place.end - place.start) as usize)
+                    .await
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The end of each message, in the recipe's file.
+    pub fn files_in_file(&self) -> Option<InFile> {
+        let (place, location) = (self.place_of_files(), self.location);
+        let is_some = location.external_length > 0 && !place.is_empty();
+        is_some.then_some(InFile { place, location })
     }
 
     async fn slice(&self, from: u64, length: usize) -> Result<Vec<u8>, StoreError> {
@@ -203,8 +289,11 @@ impl Common {
 const VERSION: u8 = 1;
 const COMMON_VERSION: u8 = 2;
 const COMMON_FIRST: u8 = 1;
+const VERSION_WITH_FILES: u8 = 2;
 /// Octets before the common part.
 const HEAD: usize = 9;
+/// What more there is of them with files.
+const FILES_HEAD: usize = 9;
 /// Octets of the common part.
 pub const COMMON_MAX: usize = 600 << 10;
 /// Recipients of a batch, whatever the settings say: numbers of deliveries here have 14 bits for them.

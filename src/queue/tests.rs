@@ -85,6 +85,7 @@ fn octets() -> Content {
     Content {
         bytes: Arc::new(b"X: y\r\nhello\r\n".to_vec()),
         external: None,
+        files: None,
     }
 }
 
@@ -251,6 +252,7 @@ fn an_operator_may_be_faster_than_the_acceptance() {
         let content = || Content {
             bytes: Arc::new(Vec::new()),
             external: None,
+            files: None,
         };
         let message = coming(&queue, shard, &["a@one.example"]).await;
         assert_eq!(
@@ -623,6 +625,7 @@ fn a_rule_holds_new_mail_in_the_batch_that_accepts_it() {
         let content = Content {
             bytes: Arc::new(Vec::new()),
             external: None,
+            files: None,
         };
         queue.accepted(message, content);
         assert_eq!((queue.count(), queue.held()), (2, 1));

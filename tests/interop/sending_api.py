@@ -209,5 +209,28 @@ def parity(server):
         expect(all(octet < 128 for octet in octets), "octets beyond ASCII in", request["Subject"])
 
 
+def batched(server, request):
+    """What one recipient of a batch gets for the same words and files."""
+    raw = lambda text: "{% raw %}" + text + "{% endraw %}" if text else ""
+    file = lambda f: {"content": f["Data"], "content_type": f["ContentType"], **({"filename": f["Name"]} if f["Name"] else {}), **({"content_id": f["ContentID"]} if f["ContentID"] else {})}
+    batch = {"template": {"subject": raw(request["Subject"]), "text": raw(request["Text"]), "html": raw(request["HTML"])}, "recipients": [{"address": "ann@example.net"}],
+        "attachments": [file(f) for key in ("InlineFiles", "AttachedFiles") for f in request.get(key, [])]}
+    out = succeed("curl", "-sS", "-u", f"{USER}:{PASSWORD}", f"http://{HOST}:{server.http}/webapi/v1/batches", "--json", "@-", stdin=json.dumps(batch))
+    return by_id(server, f"<{json.loads(out)['id']}.")
+
+
+def parity_of_batches(server):
+    """Files of a batch are those of a single message."""
+    for request, _ in messages():
+        if "AlternativeFiles" in request:
+            continue
+        same(call(server, "Send", request)[0], 200, "status")
+        single, ours = (email.message_from_bytes(m, policy=email.policy.default) for m in (by_id(server, request["MessageID"]), batched(server, request)))
+        same(str(ours["Subject"]), str(single["Subject"]), "subject")
+        same(leaves(ours), leaves(single), f"parts of {request['Subject']}")
+        for part in ours.walk():
+            same(list(part.defects), [], f"defects of {request['Subject']}")
+
+
 if __name__ == "__main__":
-    run(annex, annex_multipart, every_field, errors, suppression, parity)
+    run(annex, annex_multipart, every_field, errors, suppression, parity, parity_of_batches)

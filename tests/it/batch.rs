@@ -12,6 +12,7 @@ use std::time::Duration;
 use ::dkim::Status;
 use ringmail::calls::{
     AcceptedBatch, Answer, BatchError, Call, ControlAnswer, ControlCall, SubmitBatch, Submitted,
+    UploadedFile,
 };
 use ringmail::queue::QueueId;
 use ringmail::queue::batch::{BatchRow, Cancelled};
@@ -29,7 +30,7 @@ use crate::receiver::Receiver;
 use crate::server::TestServer;
 use crate::smtp::{numbers, talk};
 
-fn request(addresses: impl IntoIterator<Item = String>, more: usize) -> BatchRequest {
+pub fn request(addresses: impl IntoIterator<Item = String>, more: usize) -> BatchRequest {
     let recipient = |(at, address)| BatchRecipient {
         address,
         name: String::new(),
@@ -58,11 +59,21 @@ fn at_one(count: usize) -> impl Iterator<Item = String> {
 }
 
 fn submit(server: &TestServer, request: BatchRequest) -> Result<AcceptedBatch, BatchError> {
+    submit_with(server, request, Vec::new())
+}
+
+/// With files beside it.
+pub fn submit_with(
+    server: &TestServer,
+    request: BatchRequest,
+    uploads: Vec<UploadedFile>,
+) -> Result<AcceptedBatch, BatchError> {
     let submit = SubmitBatch {
         account: "anna".parse().unwrap(),
         login: "anna@example.test".into(),
         id: "test".into(),
         request,
+        uploads,
         once: None,
     };
     let call = Call::SubmitBatch(Box::new(submit));
@@ -87,7 +98,7 @@ fn ask(server: &TestServer, id: u64, call: impl Fn(QueueId) -> ControlCall) -> C
     }
 }
 
-fn progress(server: &TestServer, id: u64) -> Option<BatchRow> {
+pub fn progress(server: &TestServer, id: u64) -> Option<BatchRow> {
     let answer = ask(server, id, |id| ControlCall::Batch {
         shard: id.shard(),
         account: "anna".parse().unwrap(),
@@ -111,7 +122,7 @@ fn cancel(server: &TestServer, id: u64) -> Option<Cancelled> {
     }
 }
 
-fn until_over(server: &TestServer, id: u64) -> BatchRow {
+pub fn until_over(server: &TestServer, id: u64) -> BatchRow {
     let is_over = || progress(server, id).is_some_and(|row| row.ended.is_some());
     patiently(is_over, || {
         let mut reasons = reasons(server);
@@ -122,7 +133,7 @@ fn until_over(server: &TestServer, id: u64) -> BatchRow {
 }
 
 /// An account's messages, once there are so many.
-fn mail(server: &TestServer, account: &str, count: u64) -> Vec<String> {
+pub fn mail(server: &TestServer, account: &str, count: u64) -> Vec<String> {
     patiently(
         || numbers(server, account).0 >= count,
         || format!("{:?}", numbers(server, account)),
@@ -141,7 +152,7 @@ fn mail(server: &TestServer, account: &str, count: u64) -> Vec<String> {
 }
 
 /// The value of a field that stands in one line.
-fn field<'m>(message: &'m str, name: &str) -> &'m str {
+pub fn field<'m>(message: &'m str, name: &str) -> &'m str {
     let start = format!("\r\n{name}: ");
     let at = message.find(&start).unwrap_or_else(|| panic!("{message}"));
     message[at + start.len()..].split("\r\n").next().unwrap()
@@ -406,8 +417,12 @@ fn batch_child() {
     };
     let (directory, port) = arguments.rsplit_once(' ').unwrap();
     let server = server(Path::new(directory), port.parse().unwrap(), "");
-    if std::env::var("RINGMAIL_TEST_BATCH_SUBMIT").is_ok() {
-        let accepted = submit(&server, request(at_one(KILLED), 0)).unwrap();
+    if let Ok(which) = std::env::var("RINGMAIL_TEST_BATCH_SUBMIT") {
+        let (request, uploads) = match which.strip_prefix("files ") {
+            Some(length) => crate::batch_files::killed(length),
+            None => (request(at_one(KILLED), 0), Vec::new()),
+        };
+        let accepted = submit_with(&server, request, uploads).unwrap();
         println!("\naccepted {}", accepted.id);
     }
     loop {
@@ -417,8 +432,8 @@ fn batch_child() {
 
 const KILLED: usize = 600;
 
-/// Runs the server until a fault kills it; whether it accepted the batch.
-fn run_until_killed(directory: &Path, port: u16, faults: &str) -> bool {
+/// Runs the server with a batch until a fault kills it; whether it accepted the batch.
+pub fn run_until_killed(directory: &Path, port: u16, which: &str, faults: &str) -> bool {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
@@ -431,7 +446,7 @@ fn run_until_killed(directory: &Path, port: u16, faults: &str) -> bool {
             "RINGMAIL_TEST_BATCH_CHILD",
             format!("{} {port}", directory.display()),
         )
-        .env("RINGMAIL_TEST_BATCH_SUBMIT", "1")
+        .env("RINGMAIL_TEST_BATCH_SUBMIT", which)
         .env("RINGMAIL_FAULTS", faults)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -455,7 +470,7 @@ fn a_kill_leaves_all_of_a_batch_or_nothing_and_sends_nothing_else_twice() {
         let directory = tempfile::tempdir().unwrap();
         let port = free_port();
         let receiver = Receiver::start([127, 0, 0, 11], port, None, |_| None);
-        run_until_killed(directory.path(), port, faults);
+        run_until_killed(directory.path(), port, "texts", faults);
         let before = receiver.messages().len();
         let server = server(directory.path(), port, "");
         patiently(

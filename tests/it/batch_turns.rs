@@ -39,6 +39,7 @@ fn submit(
         login: format!("{account}@example.test"),
         id: "test".into(),
         request,
+        uploads: Vec::new(),
         once: None,
     };
     match server

@@ -3,6 +3,7 @@
 
 mod account_removed;
 mod batch;
+mod batch_files;
 mod batch_turns;
 mod blame;
 mod check;

@@ -401,7 +401,7 @@ fn what_is_wrong_with_a_message_is_named_and_nothing_is_sent() {
         (
             with("attachments", json!([{"content": "?"}])),
             422,
-            "/attachments",
+            "/attachments/0/content",
         ),
         (
             with("send_at", json!("2999-01-01T00:00:00Z")),

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use smtp::Address;
 
 use crate::template::{Data, Defaults, Effort, Parts, Problem, Rendered, Template};
-use crate::types::NameAddress;
+use crate::types::{File, NameAddress};
 
 /// What to send to whom.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,6 +34,10 @@ pub struct BatchRequest {
     pub extra: BTreeMap<String, String>,
     /// Each recipient gets a link by which to unsubscribe.
     pub unsubscribe: bool,
+    /// What the HTML of each shows.
+    pub inline_files: Vec<File>,
+    /// What goes with each.
+    pub attached_files: Vec<File>,
 }
 
 /// A recipient, and what is put into the template for it.

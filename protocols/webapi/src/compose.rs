@@ -4,8 +4,6 @@
 
 use std::borrow::Cow;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use mail_builder::MessageBuilder;
 use mail_builder::headers::address::Address as AddressField;
 use mail_builder::headers::content_type::ContentType;
@@ -142,6 +140,73 @@ pub struct Composed {
     pub octets: Vec<u8>,
     /// With its angle brackets.
     pub message_id: String,
+}
+
+/// Which files a message has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileKinds {
+    /// Some that the HTML shows.
+    pub inline: bool,
+    /// Some that go with it.
+    pub attached: bool,
+}
+
+impl FileKinds {
+    /// None at all.
+    pub const NONE: FileKinds = FileKinds {
+        inline: false,
+        attached: false,
+    };
+
+    /// Of a request, and of what came beside it.
+    pub fn of(request: &SendRequest, uploads: &Uploads<'_>) -> FileKinds {
+        let has = |kind| uploads.iter().any(|upload| upload.kind == kind);
+        FileKinds {
+            inline: !request.inline_files.is_empty() || has(UploadKind::Inline),
+            attached: !request.attached_files.is_empty() || has(UploadKind::Attached),
+        }
+    }
+}
+
+/// A message up to its files, for many that have the same ones: what [`split_files`] left of another goes behind it. The request names none itself.
+pub fn compose_before_files(
+    request: &SendRequest,
+    kinds: FileKinds,
+    maker: &Maker<'_>,
+) -> Result<Vec<u8>, ApiError> {
+    let stands_for = |kind| Upload {
+        kind,
+        name: String::new(),
+        content_type: String::new(),
+        content_id: String::new(),
+        content: b"",
+    };
+    let inline = kinds.inline.then(|| stands_for(UploadKind::Inline));
+    let attached = kinds.attached.then(|| stands_for(UploadKind::Attached));
+    let uploads: Vec<Upload<'_>> = inline.into_iter().chain(attached).collect();
+    let mut octets = compose(request, &uploads, maker)?.octets;
+    split_files(&mut octets, kinds, maker);
+    Ok(octets)
+}
+
+/// Takes from a message what begins with its first file, to its end: the same for all messages with these files and this boundary. It has one that is
+/// given, and no alternative files.
+pub fn split_files(octets: &mut Vec<u8>, kinds: FileKinds, maker: &Maker<'_>) -> Vec<u8> {
+    // The innermost parts that have both the texts and a file: the texts are the first of them. Nothing else has this line, for nobody could foresee it.
+    let kind = match kinds {
+        FileKinds::NONE => return Vec::new(),
+        FileKinds { inline: true, .. } => "related",
+        FileKinds { inline: false, .. } => "mixed",
+    };
+    let line = format!("\r\n--{}-{kind}\r\n", maker.boundary.unwrap_or_default());
+    let Some(at) = memchr::memmem::find_iter(octets, &line).nth(1) else {
+        return Vec::new();
+    };
+    // The files are the large part: they stay where they are.
+    let own = octets[..at].to_vec();
+    let mut files = std::mem::replace(octets, own);
+    files.drain(..at);
+    files
 }
 
 /// Makes the message.
@@ -309,14 +374,9 @@ fn files<'r>(
 ) -> Result<Vec<MimePart<'r>>, ApiError> {
     let mut parts = Vec::new();
     for file in of_request {
-        // Some write it in lines.
-        let data = match file.data.contains(['\r', '\n']) {
-            true => Cow::Owned(file.data.replace(['\r', '\n'], "")),
-            false => Cow::Borrowed(file.data.as_str()),
-        };
-        let content = STANDARD.decode(data.as_bytes());
+        let content = file.data.octets();
         let content = content.map_err(|e| user(format!("file {:?}: Data: {e}", file.name)))?;
-        let content_type = content_type(&file.content_type, &content);
+        let content_type = content_type(&file.content_type, content);
         let part = part(
             content_type,
             content.into(),

@@ -384,6 +384,59 @@ fn with_the_same_boundary_a_request_comes_to_the_same_octets() {
 }
 
 #[test]
+fn what_ends_a_message_of_many_is_the_same_for_all() {
+    let maker = Maker {
+        boundary: Some("b17"),
+        ..maker()
+    };
+    let file = |name: &str| File {
+        name: name.into(),
+        data: "eA==".into(),
+        ..File::default()
+    };
+    let inline = [vec![], vec![file("i")], vec![file("i"), file("j")]];
+    let attached = [vec![], vec![file("a")], vec![file("a"), file("b")]];
+    let texts = [("Hi", ""), ("", "<p>Hi"), ("Hi\n", "<p>Hi"), ("", "")];
+    for (inline, attached) in inline
+        .iter()
+        .flat_map(|i| attached.iter().map(move |a| (i, a)))
+    {
+        let whole = |(text, html): (&str, &str)| SendRequest {
+            text: text.into(),
+            html: html.into(),
+            inline_files: inline.clone(),
+            attached_files: attached.clone(),
+            ..SendRequest::default()
+        };
+        let first = whole(("the first", "<b>--b17"));
+        let kinds = FileKinds::of(&first, &[]);
+        let mut first = compose(&first, &[], &maker).unwrap().octets;
+        let end = split_files(&mut first, kinds, &maker);
+        assert_eq!(end.is_empty(), kinds == FileKinds::NONE);
+        for text in texts {
+            let whole = whole(text);
+            let own = SendRequest {
+                inline_files: Vec::new(),
+                attached_files: Vec::new(),
+                ..whole.clone()
+            };
+            let own = compose_before_files(&own, kinds, &maker).unwrap();
+            let made = [own, end.clone()].concat();
+            let whole = compose(&whole, &[], &maker).unwrap().octets;
+            assert_eq!(made, whole, "{text:?} {}", String::from_utf8_lossy(&whole));
+        }
+    }
+    let upload = Upload {
+        kind: UploadKind::Inline,
+        name: String::new(),
+        content_type: String::new(),
+        content_id: String::new(),
+        content: b"",
+    };
+    assert!(FileKinds::of(&SendRequest::default(), &[upload]).inline);
+}
+
+#[test]
 fn messages_within_are_not_encoded() {
     let made = |kind: &str, content: &[u8]| {
         let upload = Upload {

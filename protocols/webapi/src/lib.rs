@@ -11,6 +11,7 @@
 //! assert_eq!(request.to[0].address, "ann@example.net");
 //! ```
 
+mod base64;
 pub mod batch;
 mod code;
 pub mod compose;
@@ -22,6 +23,7 @@ mod time;
 mod types;
 pub mod v1;
 
+pub use base64::Base64;
 pub use code::{ApiError, Code};
 pub use compose::{Composed, Maker, Upload, UploadKind, Uploads};
 pub use json::read;

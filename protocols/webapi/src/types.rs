@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::base64::Base64;
 use crate::json::{object, plain};
 use crate::time::Time;
 
@@ -11,6 +12,7 @@ plain!(
     i64,
     Option<bool>,
     Option<Time>,
+    Base64,
     Message,
     Structure,
     MessageMeta
@@ -36,7 +38,7 @@ object! {
         /// By which other parts name it (`cid:`); empty: they don't.
         content_id: String = "ContentID",
         /// The content, in base64.
-        data: String = "Data",
+        data: Base64 = "Data",
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use shards::rt::Turns;
 use shards::segments::BodyId;
-use shards::storage::{External, Shard};
+use shards::storage::{External, Shard, StorageError};
 
 use super::Queue;
 use super::coming::Promise;
@@ -15,7 +15,7 @@ use crate::queue::batch::BatchRow;
 use crate::queue::events::OwedEvent;
 use crate::queue::from_id::FromIds;
 use crate::queue::id::QueueId;
-use crate::queue::recipe::Recipe;
+use crate::queue::recipe::{InFile, Recipe};
 use crate::queue::rows::{MessageRow, RecipientRow, Stored};
 use crate::store::StoreError;
 
@@ -82,6 +82,20 @@ pub struct Content {
     pub bytes: Arc<Vec<u8>>,
     /// Those that follow, in a file.
     pub external: Option<External>,
+    /// Of a batch: those that follow, in its recipe.
+    pub files: Option<InFile>,
+}
+
+impl Content {
+    /// Octets of it.
+    pub fn length(&self) -> u64 {
+        let external = self.external.as_ref().map_or(0, |external| external.length);
+        let files = self
+            .files
+            .as_ref()
+            .map_or(0, |files| files.place.end - files.place.start);
+        self.bytes.len() as u64 + external + files
+    }
 }
 
 impl Message {
@@ -143,7 +157,20 @@ impl Message {
         Ok(Rc::new(Content {
             bytes: Arc::new(body.bytes().to_vec()),
             external,
+            files: None,
         }))
+    }
+
+    /// Where its octets lie that are in no memory.
+    pub async fn in_file(&self, content: &Content) -> Result<Option<InFile>, StorageError> {
+        Ok(match (&content.files, &content.external) {
+            (Some(files), _) => Some(files.clone()),
+            (None, Some(external)) => Some(InFile {
+                place: 0..external.length,
+                location: self.shard.read_body(self.body, None).await?.location(),
+            }),
+            (None, None) => None,
+        })
     }
 
     /// What the messages of a batch are made from. Whoever has asked for it is kept for a while with its message: the next recipient needs both.

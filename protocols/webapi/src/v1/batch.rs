@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::message::{Attachment, files, wrong_files};
+use super::problem::Fault;
 use super::read;
 use crate::batch::{BatchRecipient, BatchRequest};
 use crate::template::Parts;
@@ -51,6 +53,14 @@ pub struct NewBatch {
     /// Whether each recipient gets a link by which to unsubscribe with one click (RFC 8058): whoever uses it is put on the suppression list.
     #[serde(default)]
     pub unsubscribe: bool,
+    /// Files that go with each message, the same for all. They are kept once.
+    #[serde(
+        default,
+        deserialize_with = "read::list::<1_000, _, _>",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    #[schemars(length(max = 1_000))]
+    pub attachments: Vec<Attachment>,
 }
 
 /// A name and an address.
@@ -120,6 +130,11 @@ pub struct Recipient {
 }
 
 impl NewBatch {
+    /// What is wrong with its files. The rest is looked at with all it needs ([`BatchRequest::check`]).
+    pub fn check(&self) -> Vec<Fault> {
+        wrong_files(&self.attachments).collect()
+    }
+
     /// As it is accepted; a template that is named has still to be put in.
     pub fn into_request(self) -> BatchRequest {
         let named = |named: Named| NameAddress {
@@ -128,7 +143,7 @@ impl NewBatch {
         };
         // `null` is none, as if it were left out.
         let json = |json: Option<Box<RawValue>>| match json {
-            Some(json) if json.get() != "null" => json.get().to_owned(),
+            Some(json) if json.get() != "null" => Box::<str>::from(json).into(),
             _ => String::new(),
         };
         let recipient = |recipient: Recipient| BatchRecipient {
@@ -136,6 +151,7 @@ impl NewBatch {
             name: recipient.name,
             data: json(recipient.data),
         };
+        let (inline_files, attached_files) = files(self.attachments);
         let texts = self.template.unwrap_or_default();
         let headers = texts.headers.into_iter();
         BatchRequest {
@@ -155,6 +171,8 @@ impl NewBatch {
             require_tls: self.require_tls,
             extra: self.metadata,
             unsubscribe: self.unsubscribe,
+            inline_files,
+            attached_files,
         }
     }
 }

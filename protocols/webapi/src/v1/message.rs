@@ -8,6 +8,7 @@ use smtp::Address;
 
 use super::problem::{Fault, Kind, Problem};
 use super::read::{list, texts};
+use crate::base64::Base64;
 use crate::code::{ApiError, Code};
 use crate::time::Time;
 use crate::types::{File, NameAddress, SendRequest};
@@ -40,8 +41,8 @@ pub struct Header {
 #[serde(deny_unknown_fields)]
 pub struct Attachment {
     /// Its octets, in base64.
-    #[schemars(extend("contentEncoding" = "base64"))]
-    pub content: String,
+    #[schemars(with = "String", extend("contentEncoding" = "base64"))]
+    pub content: Base64,
     /// Its name; left out: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filename: Option<String>,
@@ -150,6 +151,7 @@ impl NewMessage {
                 "there is no recipient: to, cc and bcc are empty",
             ));
         }
+        faults.extend(wrong_files(&self.attachments));
         let is_empty = |text: &Option<String>| text.as_ref().is_none_or(String::is_empty);
         if is_empty(&self.text) && is_empty(&self.html) {
             faults.push(Fault::at("/text", "text or html must be there"));
@@ -160,19 +162,7 @@ impl NewMessage {
     /// As the one request that messages are made from.
     pub fn into_request(self) -> SendRequest {
         let all = |list: Vec<Mailbox>| list.into_iter().map(named).collect();
-        let (mut inline_files, mut attached_files) = (Vec::new(), Vec::new());
-        for attachment in self.attachments {
-            let list = match attachment.content_id.is_some() {
-                true => &mut inline_files,
-                false => &mut attached_files,
-            };
-            list.push(File {
-                name: attachment.filename.unwrap_or_default(),
-                content_type: attachment.content_type.unwrap_or_default(),
-                content_id: attachment.content_id.unwrap_or_default(),
-                data: attachment.content,
-            });
-        }
+        let (inline_files, attached_files) = files(self.attachments);
         let headers = self.headers.into_iter();
         SendRequest {
             from: vec![named(self.from)],
@@ -196,6 +186,34 @@ impl NewMessage {
             save_sent: self.save_sent,
         }
     }
+}
+
+/// Files whose content is no base64: the first ones.
+pub(super) fn wrong_files(attachments: &[Attachment]) -> impl Iterator<Item = Fault> {
+    let wrong = attachments.iter().enumerate().filter_map(|(at, file)| {
+        let error = file.content.octets().err()?;
+        let pointer = format!("/attachments/{at}/content");
+        Some(Fault::at(pointer, format!("no base64: {error}")))
+    });
+    wrong.take(FAULTS_MAX)
+}
+
+/// Those that the HTML shows, and the others.
+pub(super) fn files(attachments: Vec<Attachment>) -> (Vec<File>, Vec<File>) {
+    let (mut inline_files, mut attached_files) = (Vec::new(), Vec::new());
+    for attachment in attachments {
+        let list = match attachment.content_id.is_some() {
+            true => &mut inline_files,
+            false => &mut attached_files,
+        };
+        list.push(File {
+            name: attachment.filename.unwrap_or_default(),
+            content_type: attachment.content_type.unwrap_or_default(),
+            content_id: attachment.content_id.unwrap_or_default(),
+            data: attachment.content,
+        });
+    }
+    (inline_files, attached_files)
 }
 
 fn named(mailbox: Mailbox) -> NameAddress {
@@ -236,7 +254,7 @@ pub fn problem(error: &ApiError) -> Problem {
                 "FutureRelease" => "/send_at",
                 "Extra" => "/metadata",
                 "To, CC, BCC and ReplyTo" => "/to",
-                file if file.starts_with("file") => "/attachments",
+                file if file.starts_with("file") || file.starts_with("upload") => "/attachments",
                 _ => return Fault::at("", words).into(),
             };
             Fault::at(pointer, detail).into()
@@ -318,11 +336,19 @@ mod tests {
         );
         assert_eq!(request.extra["k"], "v");
         assert!(request.future_release.is_some());
-        let json = r#"{"from":{"address":"a"},"cc":[{"address":"b@y.example"},{"address":"@"}],"html":""}"#;
+        let json = r#"{"from":{"address":"a"},"cc":[{"address":"b@y.example"},{"address":"@"}],"html":"","attachments":[{"content":"aGk="},{"content":"aGk"}]}"#;
         let message: NewMessage = body(json.as_bytes()).unwrap();
         let faults = message.check();
         let named: Vec<&str> = faults.iter().filter_map(|f| f.pointer.as_deref()).collect();
-        assert_eq!(named, ["/from/address", "/cc/1/address", "/text"]);
+        assert_eq!(
+            named,
+            [
+                "/from/address",
+                "/cc/1/address",
+                "/attachments/1/content",
+                "/text"
+            ]
+        );
         // Not even with all fields in their order.
         let json = r#"{"from":["a@x.example",null],"to":[{"address":"b@y.example"}],"text":"Hi"}"#;
         let problem = body::<NewMessage>(json.as_bytes()).unwrap_err();

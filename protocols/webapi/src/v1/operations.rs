@@ -215,13 +215,25 @@ const KEYS: &[Operation] = &[
 ];
 
 /// The parts of a message's form.
-pub const MESSAGE_FORM: Files = Files {
+const MESSAGE_FORM: Files = Files {
     json: "message",
     files: &[
         ("attachment", "Files that go with the message."),
         (
             "inline",
             "Files that its HTML shows, by the Content-ID of their parts.",
+        ),
+    ],
+};
+
+/// Those of a batch's.
+const BATCH_FORM: Files = Files {
+    json: "batch",
+    files: &[
+        ("attachment", "Files that go with each message."),
+        (
+            "inline",
+            "Files that the HTML of each shows, by the Content-ID of their parts.",
         ),
     ],
 };
@@ -372,11 +384,11 @@ const BATCH: Operation = Operation {
 const BATCHES: &[Operation] = &[
     Operation {
         summary: "Send one template to many recipients",
-        about: "Each recipient gets a message of its own, made from the template and the recipient's data, and signed, when it is due. All of it is on disk when this is answered; a template that can't be read, or does not fit the data, is told with its field. What is wrong for a recipient alone fails that one later. A repeat with the same `Idempotency-Key` has `data` and `defaults` octet for octet as they were.",
+        about: "Each recipient gets a message of its own, made from the template and the recipient's data, and signed, when it is due. All of it is on disk when this is answered; a template that can't be read, or does not fit the data, is told with its field. What is wrong for a recipient alone fails that one later. Files go with each message, and are kept once; as `multipart/form-data` they need no base64. A repeat with the same `Idempotency-Key` has `data` and `defaults` octet for octet as they were.",
         access: Access::Scope(Scope::Send),
         path_parameters: &[],
         headers: IDEMPOTENCY_KEY,
-        takes: Takes::Json(of::<NewBatch>),
+        takes: Takes::JsonOrFiles(of::<NewBatch>, BATCH_FORM),
         answers: &[Answer::created("It is on disk.", of::<BatchAccepted>)],
         problems: &[
             Kind::SenderNotAllowed,

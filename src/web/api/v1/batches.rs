@@ -1,7 +1,9 @@
 //! Batches: accepted on a shard core, in turn; asked for where they are.
 
 use hyper::StatusCode;
+use hyper::body::Bytes;
 use shards::CoreId;
+use webapi::batch::BatchRequest;
 use webapi::v1::batch::{BatchAccepted, BatchCancelled, BatchState, Batches, NewBatch};
 use webapi::v1::message::limit_problem;
 use webapi::v1::suppression::Page;
@@ -9,36 +11,32 @@ use webapi::v1::{Fault, Kind, Problem, read};
 use webapi::{Code, Time};
 
 use super::auth::may_write_as;
-use super::messages::{hash_of, idempotency_key, mark_repeat, once_of, told_once};
+use super::messages::{
+    hash_of, hash_with_uploads, idempotency_key, mark_repeat, once_of, told_once,
+};
 use super::paging::Cursors;
 use super::{Asked, Said, ask, other_answer, paging, reply, senders, templates, unavailable};
-use crate::calls::{Answer, BatchError, Call, ControlAnswer, ControlCall, SubmitBatch};
+use crate::calls::{
+    Answer, BatchError, Call, ControlAnswer, ControlCall, SubmitBatch, UploadedFile,
+};
 use crate::queue::QueueId;
 use crate::queue::batch::{BatchRow, Cancelled, merge};
 
 /// Durable when it is answered.
-pub(super) async fn post(asked: &Asked) -> Said {
+pub(super) async fn post(mut asked: Asked) -> Said {
+    let (body, uploads) = (
+        std::mem::take(&mut asked.body),
+        std::mem::take(&mut asked.uploads),
+    );
+    let asked = &asked;
     let login = asked.login()?;
     let core = &asked.core;
     let key = idempotency_key(asked)?;
-    let body = asked.body.clone();
     let has_key = key.is_some();
-    // Megabytes, perhaps.
-    let parsed = core.composing.run(login.account.as_str(), move || {
-        let mut batch: NewBatch = read::body(&body)?;
-        // Not the octets as they came: the order of fields says nothing.
-        let fingerprint = match has_key {
-            true => Some(hash_of(&batch)?),
-            false => None,
-        };
-        let name = batch.template_name.take();
-        if name.is_some() == batch.template.is_some() {
-            let detail = "either template or template_name must be there";
-            return Err(Problem::from(Fault::at("/template", detail)));
-        }
-        Ok((batch.into_request(), name, fingerprint))
-    });
-    let (mut request, name, fingerprint) = parsed.await.map_err(unavailable)??;
+    // Megabytes, perhaps. The octets come back: who took the memory gives it back at once.
+    let job = move || (take(&body, uploads, has_key), body);
+    let parsed = core.composing.run(login.account.as_str(), job);
+    let (mut request, uploads, name, fingerprint) = parsed.await.map_err(unavailable)?.0?;
     let is_stored = name.is_some();
     // A repeat is answered whatever has become of its template; without one nothing else is accepted.
     let mut no_template = None;
@@ -85,6 +83,7 @@ pub(super) async fn post(asked: &Asked) -> Said {
         login: address,
         id: asked.request_id.clone(),
         request,
+        uploads,
         once,
     };
     let call = Call::SubmitBatch(Box::new(submit));
@@ -108,6 +107,33 @@ pub(super) async fn post(asked: &Asked) -> Said {
             Err(Problem::new(Kind::OutcomeUnknown, detail))
         }
     }
+}
+
+/// A batch, the files beside it, the template that it names, and its fingerprint if it is wanted.
+type Taken = (
+    BatchRequest,
+    Vec<UploadedFile>,
+    Option<String>,
+    Option<[u8; 32]>,
+);
+
+fn take(body: &Bytes, uploads: Vec<UploadedFile>, has_key: bool) -> Result<Taken, Problem> {
+    let mut batch: NewBatch = read::body(body)?;
+    let faults = batch.check();
+    if !faults.is_empty() {
+        return Err(Problem::of_faults(Kind::Invalid, faults));
+    }
+    // Not the octets as they came: the order of fields says nothing.
+    let fingerprint = match has_key {
+        true => Some(with_uploads(hash_of(&batch)?, &uploads)),
+        false => None,
+    };
+    let name = batch.template_name.take();
+    if name.is_some() == batch.template.is_some() {
+        let detail = "either template or template_name must be there";
+        return Err(Problem::from(Fault::at("/template", detail)));
+    }
+    Ok((batch.into_request(), uploads, name, fingerprint))
 }
 
 /// A page of the account's, the latest first.
@@ -181,6 +207,14 @@ fn place(asked: &Asked) -> Result<(CoreId, QueueId), Problem> {
             Ok((core.owner_of_shard(place.shard()), place))
         }
         _ => Err(not_there()),
+    }
+}
+
+/// The fingerprint of a request with files beside it; without any it is that of its JSON alone.
+fn with_uploads(said: [u8; 32], uploads: &[UploadedFile]) -> [u8; 32] {
+    match uploads {
+        [] => said,
+        uploads => hash_with_uploads(&said, uploads),
     }
 }
 

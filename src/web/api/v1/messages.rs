@@ -22,13 +22,17 @@ use crate::web::api::form::ON_CORE_MAX;
 pub(super) async fn send(mut asked: Asked) -> Said {
     let core = asked.core.clone();
     let key = idempotency_key(&asked)?;
-    let (octets, uploads) = (asked.body.clone(), std::mem::take(&mut asked.uploads));
+    let (octets, uploads) = (
+        std::mem::take(&mut asked.body),
+        std::mem::take(&mut asked.uploads),
+    );
     let has_key = key.is_some();
     let (message, uploads, fingerprint) = if octets.len() > ON_CORE_MAX {
         let account = asked.login()?.account;
-        let job = move || take(&octets, uploads, has_key);
+        // The octets come back: who took the memory gives it back at once.
+        let job = move || (take(&octets, uploads, has_key), octets);
         let taken = core.composing.run(account.as_str(), job);
-        taken.await.map_err(unavailable)??
+        taken.await.map_err(unavailable)?.0?
     } else {
         take(&octets, uploads, has_key)?
     };
@@ -133,24 +137,29 @@ fn take(
         true => {
             // Not the octets as they came: boundaries of forms and the order of fields say nothing.
             let json = serde_json::to_vec(&message).map_err(unavailable)?;
-            let mut parts: Vec<&[u8]> = vec![&json];
-            for file in &uploads {
-                let kind: &[u8] = match file.kind {
-                    webapi::UploadKind::Inline => b"inline",
-                    _ => b"attachment",
-                };
-                parts.extend([
-                    kind,
-                    file.name.as_bytes(),
-                    file.content_type.as_bytes(),
-                    file.content_id.as_bytes(),
-                    &file.content,
-                ]);
-            }
-            Some(hash(&parts))
+            Some(hash_with_uploads(&json, &uploads))
         }
     };
     Ok((message, uploads, fingerprint))
+}
+
+/// SHA-256 of what is said, and of the files beside it.
+pub(super) fn hash_with_uploads(said: &[u8], uploads: &[UploadedFile]) -> [u8; 32] {
+    let mut parts: Vec<&[u8]> = vec![said];
+    for file in uploads {
+        let kind: &[u8] = match file.kind {
+            webapi::UploadKind::Inline => b"inline",
+            _ => b"attachment",
+        };
+        parts.extend([
+            kind,
+            file.name.as_bytes(),
+            file.content_type.as_bytes(),
+            file.content_id.as_bytes(),
+            &file.content,
+        ]);
+    }
+    hash(&parts)
 }
 
 /// SHA-256, with the length of each part before it.

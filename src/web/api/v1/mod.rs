@@ -24,7 +24,6 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, HeaderValue};
 use hyper::{HeaderMap, Request, Response};
 use shards::CoreId;
-use webapi::v1::operations::MESSAGE_FORM;
 use webapi::v1::recipient::Action;
 use webapi::v1::{Access, Kind, Op, Operation, Problem, Route, Takes, find};
 use webapi::{ApiError, Code, UploadKind};
@@ -154,12 +153,12 @@ async fn run(
             .await
             .map_err(body_problem)?;
         (octets, held) = (read, Some(counted));
-        if let Some(content_type) = form {
+        if let Some((content_type, json)) = form {
             let of = (&**core, login.account);
-            let parts = form::multipart(of, octets, content_type, MESSAGE_NAMES).await;
-            let (json, files) = parts.map_err(form_problem)?;
-            let lacks = || Problem::new(Kind::Malformed, "the form has no part \"message\"");
-            (octets, uploads) = (json.ok_or_else(lacks)?, files);
+            let parts = form::multipart(of, octets, content_type, names(json)).await;
+            let (said, files) = parts.map_err(form_problem)?;
+            let lacks = || Problem::new(Kind::Malformed, format!("the form has no part {json:?}"));
+            (octets, uploads) = (said.ok_or_else(lacks)?, files);
         }
     }
     let asked = Asked {
@@ -194,7 +193,7 @@ async fn dispatch(op: Op, asked: Asked) -> Said {
         Op::Release => recipients::change(&asked, Action::Release).await,
         Op::Kick => recipients::change(&asked, Action::Kick).await,
         Op::Drop => recipients::change(&asked, Action::Drop).await,
-        Op::PostBatch => batches::post(&asked).await,
+        Op::PostBatch => batches::post(asked).await,
         Op::Batches => batches::list(&asked).await,
         Op::Batch => batches::get(&asked).await,
         Op::CancelBatch => batches::cancel(&asked).await,
@@ -263,14 +262,15 @@ fn other_answer() -> Problem {
     unavailable("the account's core gave another answer than was asked for")
 }
 
-/// The type of a form, with its boundary; none: the body is JSON. RFC 8259 11: no parameter of that means anything.
-fn form_type(headers: &HeaderMap, takes: Takes) -> Result<Option<&str>, Problem> {
+/// The type of a form, with its boundary, and the name of its part with the JSON; none: the body is JSON. RFC 8259 11: no parameter of that means
+/// anything.
+fn form_type(headers: &HeaderMap, takes: Takes) -> Result<Option<(&str, &'static str)>, Problem> {
     let given = content_type(headers).unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default().trim();
     let is = |wanted: &str| essence.eq_ignore_ascii_case(wanted);
     match takes {
         _ if is("application/json") => Ok(None),
-        Takes::JsonOrFiles(..) if is("multipart/form-data") => Ok(Some(given)),
+        Takes::JsonOrFiles(_, form) if is("multipart/form-data") => Ok(Some((given, form.json))),
         _ => Err(Problem::new(
             Kind::UnsupportedMediaType,
             format!("the body has to be application/json; it says {given:?}"),
@@ -278,16 +278,18 @@ fn form_type(headers: &HeaderMap, takes: Takes) -> Result<Option<&str>, Problem>
     }
 }
 
-/// The parts of a message's form, as the table of operations has them.
-const MESSAGE_NAMES: Names = Names {
-    json: MESSAGE_FORM.json,
-    kind_of: |name| match name {
-        "attachment" => Some(UploadKind::Attached),
-        "inline" => Some(UploadKind::Inline),
-        _ => None,
-    },
-    is_strict: true,
-};
+/// The parts of a form, as the table of operations has them.
+fn names(json: &'static str) -> Names {
+    Names {
+        json,
+        kind_of: |name| match name {
+            "attachment" => Some(UploadKind::Attached),
+            "inline" => Some(UploadKind::Inline),
+            _ => None,
+        },
+        is_strict: true,
+    }
+}
 
 fn form_problem(error: ApiError) -> Problem {
     let kind = match error.code {
