@@ -109,6 +109,12 @@ pub(super) async fn make(
     } else {
         job.run()?
     };
+    // It is in the message now, and may be most of the memory that the request takes.
+    let mut request = Arc::unwrap_or_clone(request);
+    request.attached_files.clear();
+    request.inline_files.clear();
+    request.alternative_files.clear();
+    (request.text, request.html) = (String::new(), String::new());
     let most = live
         .settings
         .server

@@ -197,7 +197,7 @@ pub struct HttpLimits {
     pub header_max_bytes: Bytes,
     /// Largest body of a request.
     pub request_max_bytes: Bytes,
-    /// Bodies of requests in memory, all together.
+    /// Memory for all requests together: their bodies, and what is made of them while they are answered, three times as much as the bodies.
     pub requests_memory_max_bytes: Bytes,
     /// How long the answer to a request of the API is kept that names a key of its own.
     pub idempotency_secs: Secs,
@@ -222,7 +222,7 @@ impl Default for HttpLimits {
             body_timeout_secs: Secs::new(30),
             header_max_bytes: Bytes::kib(64),
             request_max_bytes: Bytes::mib(64),
-            requests_memory_max_bytes: Bytes::mib(256),
+            requests_memory_max_bytes: Bytes::mib(768),
             idempotency_secs: Secs::minutes(24 * 60),
             requests_per_minute_max: PerNetwork::new(1000, 3000, 9000),
             requests_per_hour_max: PerNetwork::new(5000, 15_000, 45_000),

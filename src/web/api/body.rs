@@ -1,4 +1,4 @@
-//! A request's body, whole in memory: within `limits.http.request_max_bytes`, and all of the core within
+//! A request's body, whole in memory: within `limits.http.request_max_bytes`, and all of the core, with what is made of them, within
 //! `limits.http.requests_memory_max_bytes`: who sends more then is put off, by the rule of `percore/request_memory`. Who sends slowly keeps it from
 //! others: each piece has `limits.http.body_timeout_secs`.
 
@@ -13,7 +13,7 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 use shards::rt;
 
-use crate::percore::{MemoryBounds, PerCore, monotonic};
+use crate::percore::{MADE_OF_BODY, MemoryBounds, PerCore, monotonic};
 use crate::settings::{AccountName, Secs};
 use crate::web::connection::left_of;
 
@@ -47,7 +47,8 @@ pub(super) async fn read(
         return Err(BodyFault::TooLarge(most));
     }
     let mut held = Held::new(core, account);
-    let octets = collect(body, most, Pace::new(limit), &mut held).await?;
+    let bounds = (length as usize, most);
+    let octets = collect(body, bounds, Pace::new(limit), &mut held).await?;
     Ok((octets, held))
 }
 
@@ -69,7 +70,7 @@ pub(super) fn is_coded(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Octets of bodies that a core holds, counted as they come (who only announces many takes nothing from others), and of responses that are
+/// Memory of a core for bodies and what is made of them, counted as they come (who only announces many takes nothing from others), and of responses that are
 /// longer.
 pub(super) struct Held {
     core: Rc<PerCore>,
@@ -120,7 +121,7 @@ impl Drop for Held {
 
 async fn collect(
     mut body: Incoming,
-    most: usize,
+    (announced, most): (usize, usize),
     mut pace: Pace,
     held: &mut Held,
 ) -> Result<Bytes, BodyFault> {
@@ -138,8 +139,12 @@ async fn collect(
             if octets.len() + data.len() > most {
                 return Err(BodyFault::TooLarge(most));
             }
-            held.add(data.len())?;
+            held.add(data.len().saturating_mul(MADE_OF_BODY))?;
             pace.came(data.len(), monotonic());
+            // Once it is no small one, at its whole length: growing it would have it twice. What is not filled takes no memory yet.
+            if octets.len() + data.len() > octets.capacity() && octets.len() > SMALL_MAX {
+                octets.reserve_exact(announced.saturating_sub(octets.len()));
+            }
             octets.extend_from_slice(&data);
         }
     }
@@ -182,6 +187,8 @@ impl Pace {
     }
 }
 
+/// Octets of a body that grows as it comes.
+const SMALL_MAX: usize = 64 << 10;
 /// Octets of a body that have to come in time.
 const PIECE: usize = 128 << 10;
 

@@ -1,15 +1,15 @@
 //! A request's body, taken apart: the JSON of one field, and files beside it. RFC 7578 (multipart/form-data), WHATWG URL 5 (urlencoded).
 
-use std::convert::Infallible;
 use std::rc::Rc;
 
-use futures_lite::future::block_on;
 use hyper::Request;
 use hyper::body::{Bytes, Incoming};
+use message::ContentType;
 use shards::pool::PoolError;
 use webapi::{ApiError, Code, UploadKind};
 
 use super::body::{self, BodyFault, Held, content_type};
+use super::multipart::{self, Broken, Part};
 use crate::calls::UploadedFile;
 use crate::percore::PerCore;
 use crate::settings::AccountName;
@@ -58,11 +58,11 @@ pub(super) async fn read(
             BodyFault::Busy(words) => super::ours(words),
         })?;
     let (request, uploads) = if octets.len() > ON_CORE_MAX {
-        let job = move || block_on(take_apart(octets, &content_type));
+        let job = move || take_apart(octets, &content_type);
         let taken = core.composing.run(account.as_str(), job);
         taken.await.map_err(busy)??
     } else {
-        take_apart(octets, &content_type).await?
+        take_apart(octets, &content_type)?
     };
     let request = request
         .filter(|json| !json.is_empty())
@@ -74,12 +74,21 @@ pub(super) async fn read(
     })
 }
 
-async fn take_apart(octets: Bytes, content_type: &str) -> Result<Parts, ApiError> {
-    match multer::parse_boundary(content_type) {
-        Ok(boundary) => parts(octets, boundary, NAMES).await,
-        Err(multer::Error::NoMultipart) => Ok((urlencoded(&octets)?, Vec::new())),
-        Err(error) => Err(wrong(error.to_string())),
+fn take_apart(octets: Bytes, content_type: &str) -> Result<Parts, ApiError> {
+    let kind = ContentType::parse(content_type.as_bytes());
+    let kind = kind.ok_or_else(|| wrong("the Content-Type can't be read"))?;
+    match kind.is("multipart", "form-data") {
+        true => parts(octets, boundary(&kind)?, NAMES),
+        false => Ok((urlencoded(&octets)?, Vec::new())),
     }
+}
+
+/// RFC 2046 5.1.1.
+fn boundary(kind: &ContentType) -> Result<&[u8], ApiError> {
+    let given = kind.parameter("boundary");
+    given
+        .filter(|boundary| (1..=BOUNDARY_MAX).contains(&boundary.len()))
+        .ok_or_else(|| wrong("multipart/form-data: it has no boundary, or a long one"))
 }
 
 /// The pool has as much to do as it takes.
@@ -106,34 +115,33 @@ pub(super) async fn multipart(
     content_type: &str,
     names: Names,
 ) -> Result<Parts, ApiError> {
-    let boundary = multer::parse_boundary(content_type).map_err(|e| wrong(e.to_string()))?;
+    let kind = ContentType::parse(content_type.as_bytes());
+    let kind = kind.ok_or_else(|| wrong("the Content-Type can't be read"))?;
     if octets.len() > ON_CORE_MAX {
-        let job = move || block_on(parts(octets, boundary, names));
+        let job = move || parts(octets, boundary(&kind)?, names);
         let taken = core.composing.run(account.as_str(), job);
         return taken.await.map_err(busy)?;
     }
-    parts(octets, boundary, names).await
+    parts(octets, boundary(&kind)?, names)
 }
 
-async fn parts(octets: Bytes, boundary: String, names: Names) -> Result<Parts, ApiError> {
-    let whole = futures_lite::stream::once(Ok::<_, Infallible>(octets));
-    let mut parts = multer::Multipart::new(whole, boundary);
+fn parts(octets: Bytes, boundary: &[u8], names: Names) -> Result<Parts, ApiError> {
+    let broken = |why: Broken| wrong(format!("multipart/form-data: {why}"));
+    let mut parts = multipart::Parts::of(octets, boundary).map_err(broken)?;
     let (mut request, mut uploads, mut fields) = (None, Vec::new(), 0);
-    let broken = |error: multer::Error| wrong(format!("multipart/form-data: {error}"));
     let mut count = 0;
-    while let Some(part) = parts.next_field().await.map_err(broken)? {
+    while let Some(part) = parts.next().map_err(broken)? {
         count += 1;
         if count > PARTS_MAX {
             return Err(wrong(format!("more than {PARTS_MAX} parts")));
         }
-        let name = part.name().unwrap_or_default().to_string();
-        let file_name = part.file_name().map(str::to_string);
-        let header = |wanted: &str| {
-            let value = part.headers().get(wanted);
-            String::from_utf8_lossy(value.map_or(b"", |v| v.as_bytes())).into_owned()
-        };
-        let (content_type, content_id) = (header("Content-Type"), header("Content-ID"));
-        let content = part.bytes().await.map_err(broken)?;
+        let Part {
+            name,
+            file_name,
+            content_type,
+            content_id,
+            content,
+        } = part;
         let kind = (names.kind_of)(&name);
         // One without a name is a file by its part's name, where that says so.
         let file_name = match kind {
@@ -190,5 +198,7 @@ pub(super) const ON_CORE_MAX: usize = 64 << 10;
 const FIELDS_MAX: usize = 10 << 20;
 /// Parts of a form: files, fields, and those that nobody asked for.
 const PARTS_MAX: usize = 2_000;
+/// Octets of a boundary: RFC 2046 5.1.1 has 70, some programs write more.
+const BOUNDARY_MAX: usize = 200;
 /// Files of a request.
 const FILES_MAX: usize = 1000;

@@ -9,6 +9,7 @@ mod form;
 mod login;
 mod messages;
 mod methods;
+mod multipart;
 mod v1;
 
 use std::rc::Rc;
