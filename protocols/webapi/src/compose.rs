@@ -516,8 +516,7 @@ fn check(request: &SendRequest) -> Result<(), ApiError> {
     }
     let mut seen: Vec<&str> = Vec::new();
     for (name, value) in &request.headers {
-        let is_name = |octet: u8| octet.is_ascii_graphic() && octet != b':';
-        if name.is_empty() || name.len() > NAME_MAX || !name.bytes().all(is_name) {
+        if !is_field_name(name) {
             return Err(user(format!("Headers: {name:?} is no name of a field")));
         }
         check_text(name, value)?;
@@ -547,6 +546,12 @@ fn check(request: &SendRequest) -> Result<(), ApiError> {
         }
     }
     Ok(())
+}
+
+/// RFC 5322 2.2.
+pub(crate) fn is_field_name(name: &str) -> bool {
+    let is_fit = |octet: u8| octet.is_ascii_graphic() && octet != b':';
+    (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(is_fit)
 }
 
 fn check_text(what: &str, text: &str) -> Result<(), ApiError> {

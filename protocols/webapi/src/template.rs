@@ -16,6 +16,8 @@ use minijinja::value::merge_maps;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 use serde::{Deserialize, Serialize};
 
+use crate::compose::is_field_name;
+
 /// The texts of a template, as they were written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parts {
@@ -380,6 +382,12 @@ fn bounds(parts: &Parts) -> Vec<Problem> {
     }
     if parts.headers.len() > HEADERS_MAX {
         tell("/headers", format!("more than {HEADERS_MAX} fields"));
+    }
+    for (at, (name, _)) in parts.headers.iter().enumerate() {
+        if !is_field_name(name) {
+            let pointer = format!("/headers/{at}/name");
+            tell(&pointer, format!("{name:?} is no name of a field"));
+        }
     }
     problems
 }

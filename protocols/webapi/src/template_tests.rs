@@ -387,3 +387,27 @@ fn random_texts_do_not_break_the_engine() {
         let _ = rendered(&text, r#"{"a": "b", "i": [1, 2]}"#);
     }
 }
+
+#[test]
+fn names_of_fields_are_such() {
+    for (name, is_one) in [
+        ("X-A", true),
+        ("!", true),
+        ("", false),
+        ("X A", false),
+        ("X:", false),
+        ("X\u{e4}", false),
+        (&"x".repeat(76), true),
+        (&"x".repeat(77), false),
+    ] {
+        let parts = Parts {
+            text: "t".into(),
+            headers: vec![("X-B".into(), "b".into()), (name.into(), "a".into())],
+            ..Parts::default()
+        };
+        let wrong = Template::check(&parts).err().unwrap_or_default();
+        let pointers: Vec<&str> = wrong.iter().map(|p| p.pointer.as_str()).collect();
+        let expected: &[&str] = if is_one { &[] } else { &["/headers/1/name"] };
+        assert_eq!(pointers, expected, "{name:?}");
+    }
+}

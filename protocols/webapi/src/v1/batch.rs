@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::message::{Attachment, files, wrong_files};
 use super::problem::Fault;
-use super::read;
+use super::{read, schema};
 use crate::batch::{BatchRecipient, BatchRequest};
 use crate::template::Parts;
 use crate::time::Time;
@@ -17,21 +17,28 @@ use crate::types::NameAddress;
 /// What to send to whom.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [
+    {"required": ["template"], "properties": {"template": {"type": "object"}, "template_name": {"type": "null"}}},
+    {"required": ["template_name"], "properties": {"template_name": {"type": "string"}, "template": {"type": "null"}}},
+]))]
 pub struct NewBatch {
     /// What you call it. At most 500 octets, without control characters.
     #[serde(default)]
+    #[schemars(length(max = 500), regex(pattern = schema::ONE_LINE))]
     pub name: String,
     /// The author; left out or `null`: the account, with the address of the login.
     #[serde(default)]
     pub from: Option<Named>,
     /// Where answers go.
     #[serde(default, deserialize_with = "read::list::<100, _, _>")]
+    #[schemars(length(max = 100))]
     pub reply_to: Vec<Named>,
     /// The texts. These or `template_name` must be there.
     #[serde(default)]
     pub template: Option<Texts>,
     /// A template of the account, as it is now, in place of `template`.
     #[serde(default)]
+    #[schemars(length(max = 100), regex(pattern = schema::TEMPLATE_NAME))]
     pub template_name: Option<String>,
     /// Variables of recipients who have none of their own.
     #[serde(default)]
@@ -49,6 +56,7 @@ pub struct NewBatch {
     pub require_tls: Option<bool>,
     /// What is kept with each message for you, and told with its state and its events.
     #[serde(default, deserialize_with = "read::texts::<100, _>")]
+    #[schemars(schema_with = "schema::metadata")]
     pub metadata: BTreeMap<String, String>,
     /// Whether each recipient gets a link by which to unsubscribe with one click (RFC 8058): whoever uses it is put on the suppression list.
     #[serde(default)]
@@ -70,15 +78,20 @@ pub struct NewBatch {
 pub struct Named {
     /// Of a person; left out: none.
     #[serde(default)]
+    #[schemars(regex(pattern = schema::ONE_LINE))]
     pub name: String,
     /// The address.
+    #[schemars(schema_with = "schema::address")]
     pub address: String,
 }
 
 /// Templates: `{{ name }}` is replaced by a recipient's data; `{% if %}` and `{% for %}` work as in Jinja.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "TemplateTexts")]
+#[schemars(rename = "TemplateTexts", extend("anyOf" = [
+    {"required": ["text"], "properties": {"text": {"minLength": 1}}},
+    {"required": ["html"], "properties": {"html": {"minLength": 1}}},
+]))]
 pub struct Texts {
     /// The subject.
     #[serde(default)]
@@ -98,6 +111,7 @@ pub struct Texts {
     pub to_name: String,
     /// More header fields, in this order.
     #[serde(default, deserialize_with = "read::list::<20, _, _>")]
+    #[schemars(length(max = 20))]
     pub headers: Vec<HeaderField>,
 }
 
@@ -107,6 +121,7 @@ pub struct Texts {
 #[schemars(rename = "TemplateHeaderField")]
 pub struct HeaderField {
     /// Its name.
+    #[schemars(length(min = 1, max = 76), regex(pattern = schema::FIELD_NAME))]
     pub name: String,
     /// Its value.
     #[schemars(length(max = 4096))]
@@ -119,9 +134,11 @@ pub struct HeaderField {
 #[schemars(rename = "BatchRecipient")]
 pub struct Recipient {
     /// The address.
+    #[schemars(schema_with = "schema::address")]
     pub address: String,
-    /// The name; left out: as the template says.
+    /// The name; left out: as the template says. At most 500 octets.
     #[serde(default)]
+    #[schemars(length(max = 500), regex(pattern = schema::ONE_LINE))]
     pub name: String,
     /// Variables for the template. At most 64 KiB.
     #[serde(default)]

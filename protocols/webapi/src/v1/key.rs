@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::problem::Fault;
-use super::read::list;
+use super::read::{list, whole_or_none};
+use super::schema;
 use super::scope::Scope;
 use crate::time::Time;
 
@@ -13,7 +14,7 @@ use crate::time::Time;
 #[serde(deny_unknown_fields)]
 pub struct NewKey {
     /// A word for who has it: 1 to 100 octets, without control characters.
-    #[schemars(length(min = 1, max = 100))]
+    #[schemars(length(min = 1, max = 100), regex(pattern = schema::ONE_LINE))]
     pub name: String,
     /// What it may do. No more than whoever asks may.
     #[serde(deserialize_with = "list::<5, _, _>")]
@@ -22,10 +23,10 @@ pub struct NewKey {
     /// Addresses (`news@example.org`) and domains (`example.org`) that it may write as; empty: all that the account may. A key with such a list
     /// makes only keys with one that is part of its own.
     #[serde(default, deserialize_with = "list::<100, _, _>")]
-    #[schemars(length(max = 100))]
+    #[schemars(schema_with = "schema::senders")]
     pub from: Vec<String>,
     /// Requests in a minute; left out or `null`: no bound.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "whole_or_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub per_minute: Option<u32>,
     /// Until when it works; left out or `null`: until it is removed.

@@ -8,6 +8,7 @@ use smtp::Address;
 
 use super::problem::{Fault, Kind, Problem};
 use super::read::{list, texts};
+use super::schema;
 use crate::base64::Base64;
 use crate::code::{ApiError, Code};
 use crate::time::Time;
@@ -18,10 +19,11 @@ use crate::types::{File, NameAddress, SendRequest};
 #[serde(deny_unknown_fields)]
 pub struct Mailbox {
     /// The address.
-    #[schemars(extend("format" = "email"))]
+    #[schemars(schema_with = "schema::address")]
     pub address: String,
     /// Of a person; left out: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = schema::ONE_LINE))]
     pub name: Option<String>,
 }
 
@@ -30,9 +32,10 @@ pub struct Mailbox {
 #[serde(deny_unknown_fields)]
 pub struct Header {
     /// Its name.
-    #[schemars(length(min = 1, max = 76))]
+    #[schemars(length(min = 1, max = 76), regex(pattern = schema::FIELD_NAME))]
     pub name: String,
     /// Its value: text; what is beyond ASCII is encoded.
+    #[schemars(regex(pattern = schema::ONE_LINE))]
     pub value: String,
 }
 
@@ -41,22 +44,36 @@ pub struct Header {
 #[serde(deny_unknown_fields)]
 pub struct Attachment {
     /// Its octets, in base64.
-    #[schemars(with = "String", extend("contentEncoding" = "base64"))]
+    #[schemars(with = "String", regex(pattern = schema::BASE64), extend("contentEncoding" = "base64"))]
     pub content: Base64,
     /// Its name; left out: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = schema::ONE_LINE))]
     pub filename: Option<String>,
     /// Its type; left out: it is guessed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 900), regex(pattern = schema::ASCII))]
     pub content_type: Option<String>,
     /// By which the HTML shows it (`cid:`): it is part of the text then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 900), regex(pattern = schema::ASCII))]
     pub content_id: Option<String>,
 }
 
 /// A message that is to be sent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("allOf" = [
+    {"anyOf": [
+        {"required": ["to"], "properties": {"to": {"minItems": 1}}},
+        {"required": ["cc"], "properties": {"cc": {"minItems": 1}}},
+        {"required": ["bcc"], "properties": {"bcc": {"minItems": 1}}},
+    ]},
+    {"anyOf": [
+        {"required": ["text"], "properties": {"text": {"type": "string", "minLength": 1}}},
+        {"required": ["html"], "properties": {"html": {"type": "string", "minLength": 1}}},
+    ]},
+]))]
 pub struct NewMessage {
     /// Its author: an address of the account, and one that the key allows.
     pub from: Mailbox,
@@ -78,12 +95,15 @@ pub struct NewMessage {
     pub reply_to: Vec<Mailbox>,
     /// Its subject.
     #[serde(default)]
+    #[schemars(regex(pattern = schema::ONE_LINE))]
     pub subject: String,
     /// As plain text. This or `html` must be there.
     #[serde(default)]
+    #[schemars(regex(pattern = schema::NO_NUL))]
     pub text: Option<String>,
     /// As HTML.
     #[serde(default)]
+    #[schemars(regex(pattern = schema::NO_NUL))]
     pub html: Option<String>,
     /// More header fields, in this order.
     #[serde(default, deserialize_with = "list::<1_000, _, _>")]
@@ -95,10 +115,11 @@ pub struct NewMessage {
     pub attachments: Vec<Attachment>,
     /// Its Message-ID, with angle brackets; left out: it gets one.
     #[serde(default)]
+    #[schemars(length(max = 900), regex(pattern = schema::MESSAGE_ID))]
     pub message_id: Option<String>,
     /// Message-IDs of what it answers, the oldest first.
     #[serde(default, deserialize_with = "list::<1_000, _, _>")]
-    #[schemars(length(max = 1_000))]
+    #[schemars(length(max = 1_000), inner(length(max = 900), regex(pattern = schema::ASCII)))]
     pub references: Vec<String>,
     /// Its Date; left out: now.
     #[serde(default)]
@@ -108,6 +129,7 @@ pub struct NewMessage {
     pub send_at: Option<Time>,
     /// What is kept with it for you, and told with its state and its events.
     #[serde(default, deserialize_with = "texts::<1_000, _>")]
+    #[schemars(schema_with = "schema::metadata")]
     pub metadata: BTreeMap<String, String>,
     /// True: only by hosts that keep to REQUIRETLS (RFC 8689); false: whatever the receiver demands of TLS.
     #[serde(default)]

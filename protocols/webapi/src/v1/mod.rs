@@ -16,6 +16,7 @@ pub mod page;
 pub mod problem;
 pub mod read;
 pub mod recipient;
+mod schema;
 pub mod scope;
 pub mod suppression;
 pub mod template;

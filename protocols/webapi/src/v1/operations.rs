@@ -10,6 +10,7 @@ use super::message::{NewMessage, SentMessage};
 use super::operation::{Access, Answer, Files, Named, Operation, Takes, Verb, of, whole};
 use super::problem::Kind;
 use super::recipient::{ActionDone, QueueAction, Recipient, Recipients, Selection};
+use super::schema;
 use super::scope::Scope;
 use super::suppression::{Page, PutSuppression, Suppression, Suppressions};
 use super::template::{PutTemplate, Template, Templates};
@@ -151,7 +152,7 @@ const GENERAL: &[Operation] = &[
         path_parameters: &[Named {
             name: "kind",
             about: "The last segment of the problem's `type`.",
-            schema: of::<String>,
+            schema: problem_word,
         }],
         answers: &[Answer {
             status: 303,
@@ -170,6 +171,22 @@ const GENERAL: &[Operation] = &[
         ..Operation::new(Op::Account, Verb::Get, "/account", "getAccount")
     },
 ];
+
+fn problem_word(_: &mut SchemaGenerator) -> Schema {
+    let words: Vec<&str> = Kind::ALL.into_iter().map(Kind::word).collect();
+    json_schema!({"type": "string", "enum": words})
+}
+
+/// Of the queue's recipients: none can stand where these are over.
+fn queue_selection(generator: &mut SchemaGenerator) -> Schema {
+    let mut selection = whole::<Selection>(generator);
+    if let Some(state) = selection.pointer_mut("/properties/state") {
+        let about = state["description"].take();
+        *state = schema::queue_state(generator).into();
+        state["description"] = about;
+    }
+    selection
+}
 
 const KEY: Operation = Operation {
     group: "Keys",
@@ -203,7 +220,7 @@ const KEYS: &[Operation] = &[
         path_parameters: &[Named {
             name: "id",
             about: "The `id` of a key.",
-            schema: of::<String>,
+            schema: schema::key_id,
         }],
         answers: &[Answer::nothing("It is gone.")],
         op: Op::DeleteKey,
@@ -241,7 +258,7 @@ const BATCH_FORM: Files = Files {
 const RECIPIENT_ID: &[Named] = &[Named {
     name: "id",
     about: "The number of a recipient, as the answer to a sent message has it.",
-    schema: of::<u64>,
+    schema: schema::queue_id,
 }];
 
 const MESSAGE: Operation = Operation {
@@ -253,7 +270,7 @@ const MESSAGE: Operation = Operation {
 const IDEMPOTENCY_KEY: &[Named] = &[Named {
     name: "Idempotency-Key",
     about: "1 to 255 characters of ASCII, chosen anew for each message or batch.",
-    schema: idempotency_key,
+    schema: schema::idempotency_key,
 }];
 
 const MESSAGES: &[Operation] = &[
@@ -316,7 +333,7 @@ const QUEUE: &[Operation] = &[
         summary: "The recipients in the queue",
         access: Access::Scope(Scope::Read),
         path_parameters: &[],
-        query: Some(whole::<Selection>),
+        query: Some(queue_selection),
         answers: &[Answer::json("A page of them.", of::<Recipients>)],
         op: Op::Queue,
         verb: Verb::Get,
@@ -366,17 +383,13 @@ const QUEUE: &[Operation] = &[
     },
 ];
 
-fn idempotency_key(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"})
-}
-
 const BATCH: Operation = Operation {
     group: "Batches",
     access: Access::Scope(Scope::Read),
     path_parameters: &[Named {
         name: "id",
         about: "The number of a batch.",
-        schema: of::<String>,
+        schema: schema::queue_id,
     }],
     ..Operation::new(Op::Batch, Verb::Get, "/batches/{id}", "getBatch")
 };
@@ -447,7 +460,7 @@ const TEMPLATE: Operation = Operation {
     path_parameters: &[Named {
         name: "name",
         about: "1 to 100 letters of ASCII, digits, `-`, `_` and `.`.",
-        schema: template_name,
+        schema: schema::template_name,
     }],
     problems: &[Kind::Invalid],
     ..Operation::new(Op::Template, Verb::Get, "/templates/{name}", "getTemplate")
@@ -490,17 +503,13 @@ const TEMPLATES: &[Operation] = &[
     },
 ];
 
-fn template_name(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "minLength": 1, "maxLength": 100, "pattern": "^[A-Za-z0-9._-]+$"})
-}
-
 const SUPPRESSION: Operation = Operation {
     group: "Suppression list",
     access: Access::Scope(Scope::Suppression),
     path_parameters: &[Named {
         name: "address",
         about: "An e-mail address. All that stands for the same person is one: see `address` of a suppression.",
-        schema: of::<String>,
+        schema: schema::address,
     }],
     problems: &[Kind::Invalid],
     ..Operation::new(
@@ -554,7 +563,7 @@ const WEBHOOK: Operation = Operation {
     path_parameters: &[Named {
         name: "id",
         about: "The number of a webhook.",
-        schema: of::<u32>,
+        schema: schema::webhook_id,
     }],
     answers: &[Answer::json("As it is now.", of::<Webhook>)],
     ..Operation::new(Op::Webhook, Verb::Get, "/webhooks/{id}", "getWebhook")
@@ -665,7 +674,7 @@ const DELIVERY: Operation = Operation {
     path_parameters: &[Named {
         name: "id",
         about: "The number of a delivery.",
-        schema: of::<u64>,
+        schema: schema::delivery_id,
     }],
     ..Operation::new(Op::Delivery, Verb::Get, "/deliveries/{id}", "getDelivery")
 };

@@ -140,6 +140,60 @@ where
     deserializer.deserialize_map(Texts::<MOST>)
 }
 
+/// A text of at most so many characters, or none; for `deserialize_with`.
+pub fn short<'de, const MOST: usize, D>(deserializer: D) -> Result<Option<String>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let text = Option::<String>::deserialize(deserializer)?;
+    match text
+        .as_ref()
+        .is_some_and(|text| text.chars().count() > MOST)
+    {
+        true => Err(D::Error::custom(format_args!(
+            "more than {MOST} characters"
+        ))),
+        false => Ok(text),
+    }
+}
+
+/// A whole number, however it is written: JSON has one kind of numbers, and some programs write `5.0`. For `deserialize_with`.
+pub fn whole<'de, T: TryFrom<u64>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    struct Whole;
+    impl Visitor<'_> for Whole {
+        type Value = u64;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a whole number")
+        }
+        fn visit_u64<E: Error>(self, number: u64) -> Result<u64, E> {
+            Ok(number)
+        }
+        fn visit_f64<E: Error>(self, number: f64) -> Result<u64, E> {
+            // All of these are whole numbers of u64 too.
+            match number.fract() == 0.0 && (0.0..=u32::MAX.into()).contains(&number) {
+                true => Ok(number as u64),
+                false => Err(E::custom("it must be a whole number in its bounds")),
+            }
+        }
+    }
+    let number = deserializer.deserialize_u64(Whole)?;
+    T::try_from(number).map_err(|_| D::Error::custom("it must be a whole number in its bounds"))
+}
+
+/// The same, or none.
+pub fn whole_or_none<'de, T: TryFrom<u64>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    struct Number<T>(T);
+    impl<'de, T: TryFrom<u64>> Deserialize<'de> for Number<T> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            whole(deserializer).map(Number)
+        }
+    }
+    let number = Option::<Number<T>>::deserialize(deserializer)?;
+    Ok(number.map(|Number(number)| number))
+}
+
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
@@ -220,6 +274,51 @@ mod tests {
         assert_eq!((read.inner.len(), read.count, read.one), (1, None, None));
         let read = body::<Outer>(br#"{"one":{"name":"\u00e4"}}"#).unwrap();
         assert_eq!(read.one.unwrap().name, "\u{e4}");
+    }
+
+    #[test]
+    fn whole_numbers_are_read_however_they_are_written() {
+        #[derive(Debug, Deserialize)]
+        struct Asked {
+            #[serde(deserialize_with = "whole")]
+            number: u8,
+            #[serde(default, deserialize_with = "whole_or_none")]
+            more: Option<u32>,
+        }
+        let read = |json: &str| body::<Asked>(json.as_bytes()).map(|a| (a.number, a.more));
+        for (json, number) in [
+            (r#"{"number":7}"#, (7, None)),
+            (r#"{"number":7.0,"more":null}"#, (7, None)),
+            (
+                r#"{"number":0.7e1,"more":4294967295.0}"#,
+                (7, Some(u32::MAX)),
+            ),
+        ] {
+            assert_eq!(read(json).unwrap(), number, "{json}");
+        }
+        for wrong in ["256", "-1", "1.5", "-0.5", "1e30", "null", "\"7\""] {
+            let problem = read(&format!(r#"{{"number":{wrong}}}"#)).unwrap_err();
+            assert_eq!(
+                problem.errors[0].pointer.as_deref(),
+                Some("/number"),
+                "{wrong}"
+            );
+        }
+        assert!(read(r#"{"number":7,"more":1e10}"#).is_err());
+    }
+
+    #[test]
+    fn short_texts_are_counted_in_characters() {
+        #[derive(Debug, Deserialize)]
+        struct Asked {
+            #[serde(default, deserialize_with = "short::<3, _>")]
+            to: Option<String>,
+        }
+        let read = query::<Asked>("to=%C3%A4%C3%A4%C3%A4").unwrap();
+        assert_eq!(read.to.as_deref(), Some("\u{e4}\u{e4}\u{e4}"));
+        assert_eq!(query::<Asked>("").unwrap().to, None);
+        let problem = query::<Asked>("to=abcd").unwrap_err();
+        assert_eq!(problem.errors[0].parameter.as_deref(), Some("to"));
     }
 
     #[test]

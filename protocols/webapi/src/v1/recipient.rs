@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::read::short;
+use super::schema;
 use crate::time::Time;
 
 /// A recipient of a message, on its way or over.
@@ -118,20 +120,20 @@ pub struct Selection {
     #[serde(default)]
     pub state: Option<State>,
     /// A part of the recipient's address; with `@` and a domain, that domain.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "short::<320, _>")]
     #[schemars(length(max = 320))]
     pub to: Option<String>,
     /// A part of the sender's address; with `@` and a domain, that domain.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "short::<320, _>")]
     #[schemars(length(max = 320))]
     pub from: Option<String>,
     /// The recipient's domain.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "short::<255, _>")]
     #[schemars(length(max = 255))]
     pub domain: Option<String>,
     /// `next_cursor` of the page before; left out: the first.
     #[serde(default)]
-    #[schemars(length(max = 2000))]
+    #[schemars(length(max = 2000), regex(pattern = schema::CURSOR))]
     pub cursor: Option<String>,
     /// How many at most: 1 to 1000; 100 if it is left out.
     #[serde(default)]
@@ -165,18 +167,23 @@ pub struct QueueAction {
     pub ids: Vec<u64>,
     /// Only those that wait, or that are held.
     #[serde(default)]
+    #[schemars(schema_with = "schema::queue_state")]
     pub state: Option<State>,
     /// A part of the recipient's address; with `@` and a domain, that domain.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "short::<320, _>")]
+    #[schemars(length(max = 320))]
     pub to: Option<String>,
     /// A part of the sender's address; with `@` and a domain, that domain.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "short::<320, _>")]
+    #[schemars(length(max = 320))]
     pub from: Option<String>,
     /// The recipient's domain.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "short::<255, _>")]
+    #[schemars(length(max = 255))]
     pub domain: Option<String>,
     /// `next_cursor` of the answer before, to go on; left out: from the beginning.
     #[serde(default)]
+    #[schemars(length(max = 2000), regex(pattern = schema::CURSOR))]
     pub cursor: Option<String>,
 }
 

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::schema;
 use crate::time::Time;
 
 /// An address that gets nothing from the account.
@@ -29,7 +30,7 @@ pub struct Suppression {
 pub struct PutSuppression {
     /// In words, for whoever looks at the list. At most 200 octets, without control characters.
     #[serde(default)]
-    #[schemars(length(max = 200))]
+    #[schemars(length(max = 200), regex(pattern = schema::ONE_LINE))]
     pub reason: String,
     /// Whether a person asks for it.
     #[serde(default)]
@@ -54,7 +55,7 @@ pub struct Suppressions {
 pub struct Page {
     /// `next_cursor` of the page before; left out: the first.
     #[serde(default)]
-    #[schemars(length(max = 2000))]
+    #[schemars(length(max = 2000), regex(pattern = schema::CURSOR))]
     pub cursor: Option<String>,
     /// How many entries at most: 1 to 1000; 100 if it is left out.
     #[serde(default)]

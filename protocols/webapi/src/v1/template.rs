@@ -12,22 +12,30 @@ use crate::time::Time;
 /// What a template says. Its texts have places for data, `{{ name }}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("anyOf" = [
+    {"required": ["text"], "properties": {"text": {"type": "string", "minLength": 1}}},
+    {"required": ["html"], "properties": {"html": {"type": "string", "minLength": 1}}},
+]))]
 pub struct PutTemplate {
-    /// The subject.
+    /// The subject. At most 4 KiB.
     #[serde(default)]
+    #[schemars(length(max = 4096))]
     pub subject: String,
-    /// The plain text. This or `html` must be there.
+    /// The plain text. This or `html` must be there. At most 200 KiB.
     #[serde(default)]
+    #[schemars(length(max = 204800))]
     pub text: Option<String>,
-    /// The HTML.
+    /// The HTML. At most 200 KiB.
     #[serde(default)]
+    #[schemars(length(max = 204800))]
     pub html: Option<String>,
     /// The name of a recipient that has none of his own; empty: none.
     #[serde(default)]
+    #[schemars(length(max = 4096))]
     pub to_name: String,
     /// More header fields, in this order; their values have places too.
     #[serde(default, deserialize_with = "list::<100, _, _>")]
-    #[schemars(length(max = 100))]
+    #[schemars(length(max = 20))]
     pub headers: Vec<Header>,
 }
 

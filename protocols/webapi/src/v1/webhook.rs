@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::read::list;
+use super::read::{list, whole};
+use super::schema;
 use crate::hook::{HookEvent, HookEvents};
 use crate::time::Time;
 
@@ -12,7 +13,7 @@ use crate::time::Time;
 #[serde(deny_unknown_fields)]
 pub struct PutWebhook {
     /// Where calls go: `https://` or `http://`.
-    #[schemars(length(min = 8, max = 2000))]
+    #[schemars(length(min = 8, max = 2000), regex(pattern = schema::URL), extend("format" = "uri"))]
     pub url: String,
     /// Of what it is told; left out: the first eight of them.
     #[serde(default = "first", deserialize_with = "list::<20, _, _>")]
@@ -21,10 +22,10 @@ pub struct PutWebhook {
     /// The value of the header field Authorization of each call, in ASCII; empty: there is none. It is never shown. Left out or `null`: as it was,
     /// if the webhook was called at the same server before; else there is none.
     #[serde(default)]
-    #[schemars(length(max = 1000))]
+    #[schemars(length(max = 1000), regex(pattern = schema::ASCII))]
     pub authorization: Option<String>,
     /// Calls at once: 1 to 32. With 1 they come in the order of events.
-    #[serde(default = "one")]
+    #[serde(default = "one", deserialize_with = "whole")]
     #[schemars(range(min = 1, max = 32))]
     pub concurrency: u8,
 }
@@ -96,7 +97,7 @@ pub struct Webhooks {
 #[serde(deny_unknown_fields)]
 pub struct RotateSecret {
     /// For how many seconds the secret before signs, too, at most a year; left out: for a day.
-    #[serde(default = "day")]
+    #[serde(default = "day", deserialize_with = "whole")]
     #[schemars(range(min = 0, max = 31_536_000))]
     pub overlap_secs: u32,
 }
@@ -220,7 +221,7 @@ pub struct DeliverySelection {
     pub created_before: Option<Time>,
     /// `next_cursor` of the page before; left out: the first.
     #[serde(default)]
-    #[schemars(length(max = 2000))]
+    #[schemars(length(max = 2000), regex(pattern = schema::CURSOR))]
     pub cursor: Option<String>,
     /// How many at most: 1 to 1000; 100 if it is left out.
     #[serde(default)]
