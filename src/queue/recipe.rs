@@ -301,7 +301,90 @@ pub const RECIPIENTS_MAX: usize = 1 << 14;
 
 #[cfg(test)]
 mod tests {
+    use shards::storage::Batch;
+
     use super::*;
+    use crate::store::NewContent;
+    use crate::store::tests::store;
+
+    /// As version 1 has it, and as version 2 has it with files.
+    fn written(files: Option<&[u8]>) -> Vec<u8> {
+        let common = common().encode();
+        let length = (common.len() as u32).to_be_bytes();
+        let mut octets = vec![if files.is_some() { 2 } else { 1 }];
+        octets.extend([&length[..], &[0, 0, 0, 2]].concat());
+        if let Some(files) = files {
+            octets.push(0b10);
+            octets.extend((files.len() as u64).to_be_bytes());
+        }
+        octets.extend(common);
+        octets.extend([0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 15]);
+        octets.extend(b"\0\0\0\x03Ann{}\0\0\0\0{}");
+        octets.extend(files.unwrap_or_default());
+        octets
+    }
+
+    fn common() -> Common {
+        Common {
+            defaults: "{}".into(),
+            date: 7,
+            ..Common::none()
+        }
+    }
+
+    #[test]
+    fn recipes_of_both_versions_are_written_and_read() {
+        let kinds = FileKinds {
+            attached: true,
+            ..FileKinds::NONE
+        };
+        let recipients = || [("Ann", "{}"), ("", "{}")].into_iter();
+        for (files, described) in [
+            (None, Files::default()),
+            (Some(&b"the end"[..]), Files { kinds, length: 7 }),
+        ] {
+            let expected = written(files);
+            let end = files.unwrap_or_default();
+            let mut octets = encode(&common(), described, recipients()).unwrap();
+            octets.extend(end);
+            assert_eq!(octets, expected);
+            let (_directory, store) = store();
+            store.run(move |context| async move {
+                let shard = &context.shards[0];
+                for (octets, is_whole) in [
+                    (expected.clone(), true),
+                    (expected[..expected.len() - 1].to_vec(), false),
+                    ([&[3], &expected[1..]].concat(), false),
+                ] {
+                    let body = crate::queue::next_id(shard, 1);
+                    let content = NewContent {
+                        bytes: Arc::new(octets),
+                        external: None,
+                    };
+                    let mut batch = Batch::default();
+                    let mut row = crate::queue::tests::row(&["a@a.example"]);
+                    crate::queue::plan(&mut batch, body, &mut row, Vec::new(), &content);
+                    let permit = shard.permit(10_000, true, std::time::Duration::from_secs(10));
+                    shard.commit(permit.await.unwrap(), batch).await.unwrap();
+                    let read = Recipe::read(shard, body).await;
+                    let last = async |recipe: &Recipe| recipe.of(1).await.is_ok();
+                    if !is_whole {
+                        // Without files it is the last recipient's data that lack.
+                        assert!(read.is_err() || !last(&read.unwrap()).await);
+                        continue;
+                    }
+                    let recipe = read.unwrap();
+                    assert_eq!(*recipe.common, common());
+                    assert_eq!(recipe.files, described);
+                    assert_eq!(recipe.of(0).await.unwrap(), ("Ann".into(), "{}".into()));
+                    assert_eq!(recipe.of(1).await.unwrap(), ("".into(), "{}".into()));
+                    assert_eq!(recipe.files_in_memory().await.unwrap(), end);
+                    assert!(recipe.files_in_file().is_none());
+                }
+            });
+            store.close();
+        }
+    }
 
     #[test]
     fn what_is_common_reads_as_it_was_written_and_so_does_the_first_version() {

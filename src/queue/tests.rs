@@ -31,7 +31,7 @@ pub(crate) fn queue(context: &Context) -> Rc<Queue> {
     queue
 }
 
-fn row(addresses: &[&str]) -> MessageRow {
+pub(crate) fn row(addresses: &[&str]) -> MessageRow {
     MessageRow {
         size: 0,
         prefix_length: 0,
