@@ -487,6 +487,12 @@ impl Call<'_> {
                     Some(requirement) => format!("{text} ({})", requirement.ground),
                     None => text,
                 };
+                if self.require_tls == Some(true) {
+                    // RFC 8689 4.2.1: the sender hears of it. What the message demands says nothing of other mail to its domain.
+                    let mut ours = Unconnected::ours((5, 7, 10), text, remote);
+                    ours.verdict = Verdict::Permanent;
+                    return ours;
+                }
                 let mut ours = Unconnected::ours((4, 7, 5), text, remote);
                 ours.is_demanded = self.requirement.is_some();
                 ours

@@ -440,7 +440,10 @@ impl Dispatch {
         let mut strikes = self.strikes.borrow_mut();
         strikes.retain(|line, _| lines.contains_key(line));
         let sites = self.sites.borrow();
-        queue.forget_reasons(|name| lines.contains_key(name) || sites.contains_key(name));
+        queue.forget_reasons(
+            |line| lines.contains_key(line),
+            |site| sites.contains_key(site),
+        );
     }
 
     /// Finds out anew where lines lead that somebody stands in all the time, once DNS says that what was found no longer holds. Does not wait.

@@ -58,7 +58,9 @@ impl Dispatch {
             let lent = self.borrow(&site, report).await;
             let again = lent.again;
             let reason = self.apply(&site, lent);
-            self.core.queue.set_reason(&site.name, reason.clone());
+            self.core
+                .queue
+                .set_reason_of_site(&site.name, reason.clone());
             if let Some(place) = place.take() {
                 match self.wants(&site) {
                     true => self.begin(&site, place),
@@ -300,7 +302,7 @@ impl Dispatch {
             true => return,
         };
         let reason = Pause::because(reason);
-        self.core.queue.set_reason(&site.name, Some(reason));
+        self.core.queue.set_reason_of_site(&site.name, Some(reason));
     }
 
     /// A task of a site has ended, and given back its place.

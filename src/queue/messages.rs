@@ -53,8 +53,10 @@ pub struct Queue {
     /// They are others than they were when this was last asked.
     are_rerouted: Cell<bool>,
     waiting: RefCell<Waiting>,
-    /// Why those of a line or a site are left there.
-    reasons: RefCell<HashMap<Rc<str>, Pause>>,
+    /// Why those of a line are left there.
+    reasons: Reasons,
+    /// The same of sites, some of which have the name of a line.
+    reasons_of_sites: Reasons,
     /// Messages that somebody has in hand: there is one of each, so that its changes are made one after the other.
     open: RefCell<HashMap<(u16, u64), Weak<Message>>>,
     /// Whoever reads takes a turn: thousands of connections may want a message at once, and the threads that read turn away whom they have no
@@ -120,6 +122,7 @@ impl Queue {
             are_rerouted: Cell::new(false),
             waiting: RefCell::default(),
             reasons: RefCell::default(),
+            reasons_of_sites: RefCell::default(),
             open: RefCell::default(),
             readers: Rc::default(),
             reading: RefCell::default(),
@@ -411,6 +414,9 @@ struct Changed {
     /// Whoever changed it had taken it out of line.
     is_worked_on: bool,
 }
+
+/// Why mail waits, by the name of a line or of a site.
+type Reasons = RefCell<HashMap<Rc<str>, Pause>>;
 
 /// When something is to be done about a recipient; none: nothing any more.
 fn due(message: &MessageRow, row: &RecipientRow) -> Option<i64> {

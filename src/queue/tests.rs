@@ -984,7 +984,7 @@ fn what_is_told_of_lines_that_nobody_stands_in_is_forgotten() {
         for name in ["one.example", "two.example", "three.example"] {
             queue.set_reason(&name.into(), Some(super::Pause::because("why")));
         }
-        queue.forget_reasons(|name| name == "two.example");
+        queue.forget_reasons(|name| name == "two.example", |_| false);
         let told = |name| queue.reason(name).is_some();
         assert!(told("one.example") && told("two.example") && !told("three.example"));
     });

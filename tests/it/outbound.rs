@@ -127,12 +127,16 @@ pub fn until_sent(server: &TestServer) {
 
 /// Has all of them tried now.
 pub fn kick_all(server: &TestServer) {
+    change_all(server, &Deed::Kick {});
+}
+
+fn change_all(server: &TestServer, deed: &Deed) {
     for shard in 0..server.server().shards() {
         let owner = server.server().owner_of_shard(shard);
         let call = ControlCall::QueueChange {
             shard,
             filter: Box::default(),
-            deed: Box::new(Deed::Kick {}),
+            deed: Box::new(deed.clone()),
             after: None,
         };
         let answer = server.server().call(owner, Call::Control(Box::new(call)));
@@ -536,6 +540,48 @@ fn what_dane_demands_is_held_to() {
     assert_eq!(left[1].1.history[0].enhanced, Some((4, 7, 5)));
     // Others may use the same hosts: the domain waits, not the site.
     assert!(!without.commands().iter().any(|c| c.starts_with("MAIL")));
+}
+
+/// RFC 8689 4.2.1.
+#[test]
+fn who_demands_tls_in_vain_hears_so_and_holds_up_nobody_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let receiver = Receiver::start([127, 0, 0, 16], port, None, |_| None);
+    let server = server_with(directory.path(), port, "", |name, number| {
+        match (name, number) {
+            ("plain.test.", 15) => vec![mx(10, "plain.test")],
+            ("plain.test.", 1) => vec![vec![127, 0, 0, 16]],
+            _ => vec![],
+        }
+    });
+    let strict = ["<strict@plain.test>"];
+    send(
+        &server,
+        Door::Submission,
+        "<anna@example.test> HOLDFOR=3600",
+        &strict,
+    );
+    change_all(
+        &server,
+        &Deed::RequireTls {
+            require: Some(true),
+        },
+    );
+    kick_all(&server);
+    // Only its report is left, if that is not delivered yet.
+    until(|| {
+        !queue(&server)
+            .iter()
+            .any(|(to, _)| to == "strict@plain.test")
+    });
+    for number in 0..8 {
+        let to = format!("<r{number}@plain.test>");
+        send(&server, Door::Submission, "<anna@example.test>", &[&to]);
+    }
+    until(|| receiver.messages().len() == 8);
+    until_sent(&server);
+    assert!(!receiver.commands().iter().any(|c| c.contains("strict")));
 }
 
 /// A transaction with parameters, by port 25 or as anna.

@@ -9,7 +9,7 @@ use shards::rt;
 use shards::segments::BodyId;
 use shards::storage::Shard;
 
-use super::{LATE_MAX, LATER, Message, Queue, Work, due};
+use super::{LATE_MAX, LATER, Message, Queue, Reasons, Work, due};
 use crate::queue::phase::Phase;
 use crate::queue::reason::Pause;
 use crate::queue::rows::{MessageRow, RecipientRow, State, Stored};
@@ -110,29 +110,33 @@ impl Queue {
         self.waiting.borrow_mut().part(line);
     }
 
-    /// Says why nobody takes those of a line, or of a site, for the time being.
-    pub fn set_reason(&self, name: &Rc<str>, reason: Option<Pause>) {
-        match reason {
-            Some(reason) => self.reasons.borrow_mut().insert(name.clone(), reason),
-            None => self.reasons.borrow_mut().remove(name),
-        };
+    /// Says why nobody takes those of a line for the time being.
+    pub fn set_reason(&self, line: &Rc<str>, reason: Option<Pause>) {
+        set(&self.reasons, line, reason);
+    }
+
+    /// The same of a site, which may have the name of a line.
+    pub fn set_reason_of_site(&self, site: &Rc<str>, reason: Option<Pause>) {
+        set(&self.reasons_of_sites, site, reason);
     }
 
     /// Forgets why those of lines and sites wait where nobody does, and which nobody knows (`is_known`).
-    pub fn forget_reasons(&self, is_known: impl Fn(&str) -> bool) {
+    pub fn forget_reasons(&self, is_line: impl Fn(&str) -> bool, is_site: impl Fn(&str) -> bool) {
         let waiting = self.waiting.borrow();
-        let mut reasons = self.reasons.borrow_mut();
-        reasons.retain(|name, _| {
-            is_known(name) || waiting.ready_in(name) > 0 || waiting.ready_for(name) > 0
-        });
+        let mut of_lines = self.reasons.borrow_mut();
+        of_lines.retain(|name, _| is_line(name) || waiting.ready_in(name) > 0);
+        let mut of_sites = self.reasons_of_sites.borrow_mut();
+        of_sites.retain(|name, _| is_site(name) || waiting.ready_for(name) > 0);
     }
 
     /// Why those of a line wait though they are due.
     pub fn reason(&self, line: &str) -> Option<Pause> {
-        let reasons = self.reasons.borrow();
-        let site = self.waiting.borrow().site_of(line);
-        let of_site = || reasons.get(&site?);
-        reasons.get(line).or_else(of_site).cloned()
+        let of_line = self.reasons.borrow().get(line).cloned();
+        let of_site = || {
+            let site = self.waiting.borrow().site_of(line)?;
+            self.reasons_of_sites.borrow().get(&site).cloned()
+        };
+        of_line.or_else(of_site)
     }
 
     /// Joins a line to those of a site: see [`Queue::take`].
@@ -336,4 +340,11 @@ impl Queue {
         drop(waiting);
         self.changed.notify();
     }
+}
+
+fn set(reasons: &Reasons, name: &Rc<str>, reason: Option<Pause>) {
+    match reason {
+        Some(reason) => reasons.borrow_mut().insert(name.clone(), reason),
+        None => reasons.borrow_mut().remove(name),
+    };
 }
