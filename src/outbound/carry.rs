@@ -50,7 +50,7 @@ impl Dispatch {
                 let most = most.unwrap_or(outbound.recipients_per_transaction_max);
                 (most as usize, outbound.idle_secs.duration())
             };
-            if !self.sit(&site, &mut seat, &mut link).await {
+            if !self.sit(&task, &mut seat, &mut link).await {
                 break;
             }
             let Some(sitting) = &seat else { break };
@@ -107,13 +107,17 @@ impl Dispatch {
     }
 
     /// Sees to it that there is a place where a connection may begin, or go on; false: not now.
-    async fn sit(&self, site: &Site, seat: &mut Option<Seat>, link: &mut Option<Link>) -> bool {
+    async fn sit(&self, task: &Task<'_>, seat: &mut Option<Seat>, link: &mut Option<Link>) -> bool {
+        let site = task.site();
         let ready = self.core.queue.ready_for(&site.name);
         let most = self.messages_max(site);
         // The next connection is another address's turn.
         let is_good = link.as_ref().is_some_and(|link| !link.is_used_up(most));
         let goes_on = match seat {
-            Some(seat) => is_good && !seat.is_surplus() && seat.may_send(ready).await,
+            Some(seat) => {
+                let is_kept = !seat.is_surplus() && !seat.is_due_to_others();
+                is_good && is_kept && seat.may_send(ready).await
+            }
             None => false,
         };
         if goes_on {
@@ -124,7 +128,8 @@ impl Dispatch {
             leave(link).await;
             left.end().await;
         }
-        match self.pools.seat(&self.core, site).await {
+        let account = task.place.account();
+        match self.pools.seat(&self.core, site, account).await {
             Ok(found) => {
                 *seat = Some(found);
                 true

@@ -22,6 +22,7 @@ mod outcome;
 mod own;
 mod places;
 mod pool;
+mod pool_turns;
 mod remembered;
 mod resting;
 mod shaping;

@@ -12,6 +12,7 @@ use shards::rt::{self, Event};
 
 use super::ROOM;
 use super::outcome::Outcome;
+use super::pool_turns::PoolTurns;
 use super::site::Site;
 use super::start::Start;
 use crate::calls::{Answer, Call};
@@ -27,6 +28,8 @@ pub(super) struct Pools {
     members: RefCell<HashMap<String, Rc<Member>>>,
     /// A connection has ended, or more were lent.
     changed: Event,
+    /// Who waits for one.
+    turns: RefCell<PoolTurns>,
     /// Addresses that have sent to a site what they may for now, until when they are not asked about again; and whether that is known, or nobody
     /// could say what they may.
     spent: RefCell<HashMap<WarmUpKey, (Instant, bool)>>,
@@ -36,6 +39,8 @@ struct Member {
     key: String,
     /// See [`next`].
     turn: Cell<i64>,
+    /// Its number among those of the core.
+    number: u32,
     /// Connections of this core, or about to be made.
     open: Cell<u32>,
     /// Those it may have.
@@ -56,6 +61,9 @@ pub(super) struct Seat {
     /// None: not of a pool.
     member: Option<Rc<Member>>,
     is_limited: bool,
+    /// For whose mail it was given.
+    account: u32,
+    since: Instant,
     warm: Option<Warm>,
     pub start: Start,
 }
@@ -81,6 +89,12 @@ impl Seat {
     pub fn is_surplus(&self) -> bool {
         let member = self.member.as_ref().filter(|_| self.is_limited);
         member.is_some_and(|m| m.open.get() > m.lent.get())
+    }
+
+    /// Whether another has waited long enough for the connection, which goes to who is next.
+    pub fn is_due_to_others(&self) -> bool {
+        let member = self.member.as_ref().filter(|_| self.is_limited);
+        member.is_some_and(|m| m.waiting.get() > 0) && self.since.elapsed() >= TURN
     }
 
     /// Whether somebody may wait for its connection to end: of those there are so many and no more.
@@ -207,6 +221,9 @@ impl Drop for Seat {
             });
         }
         if let Some(member) = &self.member {
+            if self.is_limited {
+                self.pools.turns.borrow_mut().give_back(self.account);
+            }
             member.open.set(member.open.get() - 1);
             member.wake.notify();
             self.pools.changed.notify();
@@ -226,7 +243,12 @@ impl Member {
 
 impl Pools {
     /// Where the next connection to a site begins. None is to be had now: why.
-    pub async fn seat(self: &Rc<Self>, core: &Rc<PerCore>, site: &Site) -> Result<Seat, NoSeat> {
+    pub async fn seat(
+        self: &Rc<Self>,
+        core: &Rc<PerCore>,
+        site: &Site,
+        account: u32,
+    ) -> Result<Seat, NoSeat> {
         let live = core.live();
         let server = &live.settings.server;
         let transport = site.transport.as_ref();
@@ -237,6 +259,8 @@ impl Pools {
                 pools: self.clone(),
                 member: None,
                 is_limited: false,
+                account,
+                since: monotonic(),
                 warm: None,
                 start,
             });
@@ -290,9 +314,13 @@ impl Pools {
                 name,
                 member,
                 settings,
-            }) = choose(&candidates)
+            }) = self.choose(&candidates, account, waiting.as_ref())
             {
                 member.open.set(member.open.get() + 1);
+                let is_limited = settings.connections_max.is_some();
+                if is_limited {
+                    self.turns.borrow_mut().take(account);
+                }
                 let warm = settings.warm_up.then(|| Warm {
                     core: core.clone(),
                     key: key(name),
@@ -304,7 +332,9 @@ impl Pools {
                     pools: self.clone(),
                     start: start.of_member(settings),
                     member: Some(member.clone()),
-                    is_limited: settings.connections_max.is_some(),
+                    is_limited,
+                    account,
+                    since: monotonic(),
                     warm,
                 };
                 if seat.may_send(core.queue.ready_for(&site.name)).await {
@@ -317,10 +347,11 @@ impl Pools {
             if waiting.is_none() {
                 // Who waits has one of the core's connections, and others than the pool's need those.
                 let is_full = |c: &Candidate<'_>| c.member.waiting.get() >= WAITING_MAX;
-                if candidates.iter().all(is_full) {
+                if candidates.iter().all(is_full) && self.turns.borrow().waits(account) {
                     return Err(NoSeat::new(reason(), AGAIN));
                 }
-                waiting = Some(Waiting::new(candidates.iter().map(|c| &c.member)));
+                let members = candidates.iter().map(|c| c.member.clone()).collect();
+                waiting = Some(Waiting::new(self, site, account, members, reason()));
                 for candidate in &candidates {
                     let is_limited = candidate.settings.connections_max.is_some();
                     self.look_after(core, &candidate.member, is_limited);
@@ -354,8 +385,10 @@ impl Pools {
         }
         // What the settings do not name any more, and nobody uses.
         members.retain(|_, m| m.open.get() > 0 || m.is_managed.get() || Rc::strong_count(m) > 1);
+        let number = self.turns.borrow_mut().number();
         let member = Rc::new(Member {
             key: key.to_owned(),
+            number,
             turn: Cell::new(0),
             open: Cell::new(0),
             lent: Cell::new(0),
@@ -431,12 +464,27 @@ async fn borrow(core: &PerCore, member: &Member, report: SiteReport) -> Lent {
     }
 }
 
-/// The next in turn among those that may have one more.
-fn choose<'a, 'b>(candidates: &'b [Candidate<'a>]) -> Option<&'b Candidate<'a>> {
-    let has_room = |c: &&Candidate<'_>| {
-        c.settings.connections_max.is_none() || c.member.open.get() < c.member.lent.get()
-    };
-    let free: Vec<_> = candidates.iter().filter(has_room).collect();
+impl Pools {
+    /// The next in turn among those that may have one more, if it is this one's turn to have it.
+    fn choose<'a, 'b>(
+        &self,
+        candidates: &'b [Candidate<'a>],
+        account: u32,
+        waiting: Option<&Waiting<'_>>,
+    ) -> Option<&'b Candidate<'a>> {
+        let turns = self.turns.borrow();
+        let place = waiting.map(|waiting| waiting.place);
+        let has_room = |c: &&Candidate<'_>| {
+            c.settings.connections_max.is_none()
+                || c.member.open.get() < c.member.lent.get()
+                    && turns.is_next(c.member.number, account, place)
+        };
+        choose(candidates.iter().filter(has_room).collect())
+    }
+}
+
+/// The next in turn.
+fn choose<'a, 'b>(free: Vec<&'b Candidate<'a>>) -> Option<&'b Candidate<'a>> {
     let turn = |c: &&Candidate<'_>| (c.member.turn.get(), c.settings.weight);
     let mut turns: Vec<(i64, u32)> = free.iter().map(turn).collect();
     let chosen = next(&mut turns)?;
@@ -516,24 +564,46 @@ impl LeftOut {
 }
 
 /// Somebody waits for a connection from any of these.
-struct Waiting(Vec<Rc<Member>>);
+struct Waiting<'a> {
+    pools: &'a Pools,
+    site: &'a Site,
+    place: u64,
+    members: Vec<Rc<Member>>,
+}
 
-impl Waiting {
-    fn new<'a>(members: impl Iterator<Item = &'a Rc<Member>>) -> Waiting {
-        let members: Vec<Rc<Member>> = members.cloned().collect();
+impl<'a> Waiting<'a> {
+    fn new(
+        pools: &'a Pools,
+        site: &'a Site,
+        account: u32,
+        members: Vec<Rc<Member>>,
+        reason: String,
+    ) -> Waiting<'a> {
         for member in &members {
             member.waiting.set(member.waiting.get() + 1);
         }
-        Waiting(members)
+        let numbers = members.iter().map(|m| m.number).collect();
+        let place = pools.turns.borrow_mut().wait(account, numbers);
+        site.waits_for_address(reason);
+        Waiting {
+            pools,
+            site,
+            place,
+            members,
+        }
     }
 }
 
-impl Drop for Waiting {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        for member in &self.0 {
+        self.site.waits_no_more();
+        self.pools.turns.borrow_mut().leave(self.place);
+        for member in &self.members {
             member.waiting.set(member.waiting.get() - 1);
             member.wake.notify();
         }
+        // Whoever was behind may be the next now.
+        self.pools.changed.notify();
     }
 }
 
@@ -547,8 +617,10 @@ impl Drop for Managed<'_> {
     }
 }
 
-/// Tasks of a core that wait for a connection of an address.
+/// Tasks of a core that wait for a connection of an address; of an account that has none among them one more may.
 const WAITING_MAX: u32 = 32;
+/// How long a connection of an address is kept that others wait for.
+const TURN: Duration = Duration::from_secs(2);
 /// How long an address is left alone that this machine does not have.
 const REST: Duration = Duration::from_secs(60);
 /// How long a task waits for a connection to be lent.

@@ -42,6 +42,8 @@ pub(super) struct Site {
     pub wanted_by: RefCell<Vec<u32>>,
     /// No more connections are made until then, for want of an address of ours to begin at, and why.
     held: RefCell<Option<(Instant, String)>>,
+    /// Tasks that wait for a connection from an address of a pool, and why.
+    waits: RefCell<(u32, String)>,
     /// Somebody looks after it.
     pub is_managed: Cell<bool>,
     /// The owner of its limits counts this core among those who want connections.
@@ -70,6 +72,7 @@ impl Site {
             answers: Cell::new(is_local),
             wanted_by: RefCell::default(),
             held: RefCell::default(),
+            waits: RefCell::default(),
             is_managed: Cell::new(false),
             is_borrower: Cell::new(false),
             rests_until: Cell::new(None),
@@ -102,6 +105,25 @@ impl Site {
     /// Makes no more connections for a while; those that there are go on.
     pub fn hold(&self, wait: Duration, reason: String) {
         *self.held.borrow_mut() = Some((monotonic() + wait, reason));
+    }
+
+    /// A task waits for a connection from an address of a pool.
+    pub fn waits_for_address(&self, reason: String) {
+        let mut waits = self.waits.borrow_mut();
+        *waits = (waits.0 + 1, reason);
+        self.wake.notify();
+    }
+
+    /// It waits no more.
+    pub fn waits_no_more(&self) {
+        let mut waits = self.waits.borrow_mut();
+        waits.0 = waits.0.saturating_sub(1);
+    }
+
+    /// Why tasks have no connection, if they wait for an address.
+    pub fn waits(&self) -> Option<String> {
+        let waits = self.waits.borrow();
+        (waits.0 > 0).then(|| waits.1.clone())
     }
 
     /// Whether connections may be made now.

@@ -296,12 +296,12 @@ impl Dispatch {
     /// Says why a site has not more connections, if that is not its own doing.
     fn say_why_not(&self, site: &Site) {
         let is_tried = !site.answers.get() && site.tasks.get() > 0;
-        let reason = match site.wanted_by.borrow().is_empty() {
-            false => self.places.reason(self.connections_max()),
-            true if is_tried => "a first connection there is being tried",
-            true => return,
+        let reason = match (site.waits(), site.wanted_by.borrow().is_empty()) {
+            (Some(waits), _) => Pause::because(waits),
+            (None, false) => Pause::because(self.places.reason(self.connections_max())),
+            (None, true) if is_tried => Pause::because("a first connection there is being tried"),
+            (None, true) => return,
         };
-        let reason = Pause::because(reason);
         self.core.queue.set_reason_of_site(&site.name, Some(reason));
     }
 

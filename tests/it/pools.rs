@@ -100,6 +100,30 @@ fn take_turns(settings: impl Fn(&str, &Path) -> String) {
 }
 
 #[test]
+fn a_site_that_has_much_mail_does_not_keep_the_only_connection_of_an_address() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let slow = Receiver::start([127, 0, 0, 11], port, None, |line| {
+        if line.starts_with("MAIL") {
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        None
+    });
+    let other = Receiver::start([127, 0, 0, 12], port, None, |_| None);
+    let settings = pool(&member("only", 41, "connections_max = 1"));
+    let settings = settings.replace("messages_per_connection_max = 1\n", "");
+    let server = server(directory.path(), port, &settings);
+    for n in 0..60 {
+        assert!(submit(&server, &["a@one.test"], &format!("s{n}")).starts_with("250"));
+    }
+    patiently(|| slow.messages().len() > 1, || "nothing came".into());
+    assert!(submit(&server, &["a@alone.test"], "x").starts_with("250"));
+    let why = || format!("{:?}", reasons(&server));
+    patiently(|| other.messages().len() == 1, why);
+    assert!(slow.messages().len() < 60);
+}
+
+#[test]
 fn an_address_has_no_more_connections_than_it_may() {
     let directory = tempfile::tempdir().unwrap();
     let port = free_port();
