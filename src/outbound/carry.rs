@@ -266,6 +266,7 @@ impl Dispatch {
                     phase: &work.phase,
                 };
                 task.place.prove(false);
+                task.counted.is_let_in(false);
                 match connect(&self.core, destination, &wanted, &seat.start).await {
                     Ok(made) => {
                         task.is_let_in();
@@ -497,6 +498,7 @@ impl<'a> Task<'a> {
             dispatch,
             site,
             is_coming: Cell::new(true),
+            is_let_in: Cell::new(false),
         };
         Task { place, counted }
     }
@@ -512,6 +514,7 @@ impl<'a> Task<'a> {
 
     /// A server has let it in: the site may have more connections, and others may be tried.
     fn is_let_in(&self) {
+        self.counted.is_let_in(true);
         let is_first = !self.site().answers.replace(true);
         if self.place.prove(true) {
             self.counted.dispatch.serve();
@@ -527,9 +530,20 @@ struct Counted<'a> {
     dispatch: &'a Rc<Dispatch>,
     site: &'a Rc<Site>,
     is_coming: Cell<bool>,
+    is_let_in: Cell<bool>,
 }
 
 impl Counted<'_> {
+    /// It has a connection that a server has let in, or it has not.
+    fn is_let_in(&self, is_let_in: bool) {
+        let links = &self.site.links;
+        match (self.is_let_in.replace(is_let_in), is_let_in) {
+            (false, true) => links.set(links.get() + 1),
+            (true, false) => links.set(links.get() - 1),
+            _ => (),
+        }
+    }
+
     /// It has looked for a message.
     fn has_come(&self) {
         if self.is_coming.replace(false) {
@@ -541,6 +555,7 @@ impl Counted<'_> {
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.has_come();
+        self.is_let_in(false);
         self.dispatch.task_ended(self.site);
     }
 }

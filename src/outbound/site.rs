@@ -27,6 +27,8 @@ pub(super) struct Site {
     full_until: Cell<Option<Instant>>,
     /// Tasks that have one or are about to make it.
     pub tasks: Cell<u32>,
+    /// Those of them whose connection a server has let in.
+    pub links: Cell<u32>,
     /// Those of them that wait for a message.
     idle: RefCell<VecDeque<oneshot::Sender<()>>>,
     report: RefCell<SiteReport>,
@@ -64,6 +66,7 @@ impl Site {
             gets_through: Cell::new(false),
             full_until: Cell::new(None),
             tasks: Cell::new(0),
+            links: Cell::new(0),
             idle: RefCell::default(),
             report: RefCell::default(),
             messages: Cell::new(None),
@@ -230,6 +233,9 @@ impl Site {
             // Whether the others get through the owner of the site knows.
             false => self.unreachable(reason),
         }
+        // How many it bears, too.
+        self.report.borrow_mut().refused = Some(reason.to_owned());
+        self.wake.notify();
         true
     }
 
@@ -253,6 +259,7 @@ impl Site {
         SiteReport {
             ready: u32::try_from(ready).unwrap_or(u32::MAX),
             open: self.tasks.get(),
+            links: self.links.get(),
             idle: self.idle_count(),
             unused,
             ..self.report.take()

@@ -74,7 +74,8 @@ impl Dispatch {
             if is_idle() && (stands_in_line || self.core.queue.ready_for(&site.name) == 0) {
                 continue;
             }
-            if let Some(rest) = site.rest().filter(|_| is_idle()) {
+            let is_asked_anew = self.core.sites_changed.count() != changes;
+            if let Some(rest) = site.rest().filter(|_| is_idle() && !is_asked_anew) {
                 return self.rest(&site, rest);
             }
             self.staff(&site);

@@ -97,9 +97,11 @@ pub fn after(
         Verdict::Delivered | Verdict::Expanded | Verdict::Relayed | Verdict::HandedOver => {
             row.state = State::Delivered;
             // It was given up by hand meanwhile, and nobody has been told: that was too late.
-            row.owes = row.owes.filter(|owed| owed.notice != Notice::Failed);
+            // And a delay that was not told yet is none any more.
+            row.owes = row
+                .owes
+                .filter(|owed| !matches!(owed.notice, Notice::Failed | Notice::Delayed));
             row.given_up = None;
-            // Instead of a delay that was not told yet.
             let notice = verdict.success().flatten();
             let owed = notice.and_then(|notice| owed(message, index, notice));
             row.owes = owed.or(row.owes);

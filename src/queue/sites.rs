@@ -30,6 +30,8 @@ pub struct SiteReport {
     pub ready: u32,
     /// Connections that it has, or is about to make.
     pub open: u32,
+    /// Those of them that the site has let in.
+    pub links: u32,
     /// Those of them that have nothing to do: they are given up for another core.
     pub idle: u32,
     /// Messages the site has taken since the last report.
@@ -40,6 +42,8 @@ pub struct SiteReport {
     pub unreachable: Option<String>,
     /// What it said when it said that there is too much.
     pub overload: Option<String>,
+    /// What it said when it let in no other connection beside those that it has; it is among the overloads, or else `unreachable` says so too.
+    pub refused: Option<String>,
     /// What its replies ask for by the rules.
     pub asked: Vec<Asked>,
     /// Messages that were lent and not begun.
@@ -122,6 +126,8 @@ struct Site {
     /// It has said once that there is too much: from then on the window grows slowly.
     has_slowed: bool,
     slowed: Option<Instant>,
+    /// Connections that it bore when it let in no other, until that is tried again.
+    bears: Option<(u32, Instant)>,
     accepted: Option<Instant>,
     failures: u32,
     pause: Option<Measure>,
@@ -158,6 +164,8 @@ struct Borrower {
     wants: u32,
     idle: u32,
     has: u32,
+    /// Those of them that the site has let in.
+    links: u32,
     /// Messages that wait there.
     ready: u32,
     asked: Instant,
@@ -326,6 +334,7 @@ impl Site {
             window: f64::from(limits.at_first.min(limits.most)),
             has_slowed: false,
             slowed: None,
+            bears: None,
             accepted: None,
             failures: 0,
             pause: None,
@@ -342,7 +351,7 @@ impl Site {
     fn lend(&mut self, core: CoreId, report: SiteReport, limits: SiteLimits, now: Instant) -> Lent {
         self.asked = now;
         self.rate = limits.rate;
-        self.learn(&report, limits, now);
+        self.learn(core, &report, limits, now);
         let before = self.borrowers.iter().find(|b| b.core == core);
         let got = before.and_then(|b| b.got);
         self.borrowers
@@ -353,6 +362,7 @@ impl Site {
                 wants: (report.ready).saturating_add(report.open.saturating_sub(report.idle)),
                 idle: report.idle,
                 has: report.open,
+                links: report.links,
                 ready: report.ready,
                 asked: now,
                 got,
@@ -445,7 +455,7 @@ impl Site {
         Some(Messages { count, reason })
     }
 
-    fn learn(&mut self, report: &SiteReport, limits: SiteLimits, now: Instant) {
+    fn learn(&mut self, core: CoreId, report: &SiteReport, limits: SiteLimits, now: Instant) {
         let most = f64::from(limits.most.max(1));
         if report.accepted > 0 {
             self.accepted = Some(now);
@@ -466,7 +476,13 @@ impl Site {
             }
         }
         let said = report.overload.as_deref().unwrap_or_default();
+        let others = self.heard_of(now).filter(|b| b.core != core);
+        let links = report.links + others.map(|b| b.links).sum::<u32>();
         match &report.unreachable {
+            _ if links > 0 && report.refused.is_some() => {
+                let cause = report.refused.as_deref().unwrap_or_default();
+                self.is_full(links, cause, now);
+            }
             // Others get through: it is too much for it.
             Some(reason) if report.accepted > 0 || is_alive(self.accepted, now) => {
                 self.slow_down(reason, now);
@@ -483,7 +499,12 @@ impl Site {
             _ => (),
         }
         let slow = self.slow.as_ref().filter(|slow| slow.measure.until > now);
-        let most = slow.map_or(most, |slow| most.min(slow.most));
+        let mut most = slow.map_or(most, |slow| most.min(slow.most));
+        if let Some((bears, until)) = self.bears
+            && until > now
+        {
+            most = most.min(f64::from(bears));
+        }
         self.window = self.window.clamp(1.0, most.max(1.0));
     }
 
@@ -507,6 +528,18 @@ impl Site {
                 self.actions.add(Kind::Overload, None, cause, now);
             }
             self.window /= 2.0;
+        }
+    }
+
+    /// It bears so many and no more, for a while; then one more is tried.
+    fn is_full(&mut self, links: u32, cause: &str, now: Instant) {
+        self.has_slowed = true;
+        self.bears = Some((links, now + BEARS_FOR));
+        if self.slowed.is_none_or(|at| now.duration_since(at) >= SLOWS) {
+            self.slowed = Some(now);
+            if self.window > f64::from(links) {
+                self.actions.add(Kind::Overload, None, cause, now);
+            }
         }
     }
 
@@ -673,6 +706,8 @@ const AGAIN_MAX: Duration = Duration::from_secs(5);
 const ALIVE: Duration = Duration::from_secs(10);
 /// Between two times that a window is halved: the first must have had its effect.
 const SLOWS: Duration = Duration::from_secs(5);
+/// How long a site gets no more connections than it had when it let in no other.
+const BEARS_FOR: Duration = Duration::from_secs(15);
 /// Of its rate a site keeps at least this.
 const PART_MIN: f64 = 1.0 / 64.0;
 /// How long one core may have what is not enough for all.

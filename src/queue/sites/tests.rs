@@ -122,6 +122,42 @@ fn too_much_halves_the_connections_once_and_they_grow_slowly_then() {
 }
 
 #[test]
+fn a_site_that_lets_in_one_connection_has_that_and_all_cores_have_it_in_turn() {
+    let mut owner = Owner::new();
+    owner.lend(A, report(100, 0, 0));
+    owner.lend(A, report(100, 9, 100));
+    // The other core has mail for it too, and is let in by none.
+    let refused = || SiteReport {
+        unreachable: Some("421".into()),
+        refused: Some("421".into()),
+        ..report(9, 0, 0)
+    };
+    let busy = |has| SiteReport {
+        links: has,
+        ..report(100, has, 5)
+    };
+    owner.lend(A, busy(1));
+    owner.lend(B, refused());
+    let mut held = [1, 0];
+    let mut turns = [0, 0];
+    for _ in 0..100 {
+        held[0] = owner.lend(A, busy(held[0]));
+        held[1] = owner.lend(B, report(9, held[1], 0));
+        assert!(held[0] + held[1] <= 1, "{held:?}");
+        (turns[0], turns[1]) = (turns[0] + held[0], turns[1] + held[1]);
+        owner.1 += Duration::from_millis(100);
+    }
+    assert!(turns[0] > 20 && turns[1] > 20, "{turns:?}");
+    // Later one more is tried.
+    owner.after(6);
+    let lent: u32 = (0..9)
+        .map(|_| owner.after(1).lend(A, busy(1)))
+        .max()
+        .unwrap();
+    assert!(lent > 1);
+}
+
+#[test]
 fn a_site_that_is_not_there_is_left_alone_longer_each_time() {
     let mut owner = Owner::new();
     owner.lend(A, report(9, 0, 0));
