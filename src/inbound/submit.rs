@@ -399,7 +399,7 @@ async fn offer_unsubscribing(
     let named = request.to.iter().chain(&request.cc).chain(&request.bcc);
     let addresses: Vec<&str> = named.map(|named| named.address.as_str()).collect();
     let [address] = addresses[..] else {
-        let message = "a link to unsubscribe is one recipient's: send to each of them by itself";
+        let message = "Unsubscribe: a link is one recipient's: send to each of them by itself";
         return Err(ApiError::new(Code::User, message));
     };
     let mut fields = request.headers.iter();
@@ -462,7 +462,11 @@ pub(super) fn refused(error: &StoreError) -> ApiError {
             let message = format!("{error}; nothing was sent, try again later");
             ApiError::new(Code::QueueFull, message)
         }
-        error => ours(format!("{error}; nothing was sent, try again later")),
+        error if error.is_certain() => ours(format!("{error}; nothing was sent, try again later")),
+        error => {
+            let message = format!("{error}; whether it was accepted is not known");
+            ApiError::new(Code::OutcomeUnknown, message)
+        }
     }
 }
 

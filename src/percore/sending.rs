@@ -5,7 +5,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use shards::storage::{Shard, StorageError};
+use shards::storage::Shard;
 use shards::{rt, shard_of};
 use webapi::{ApiError, Code};
 
@@ -73,17 +73,7 @@ impl PerCore {
 
     /// The same, if what went wrong says that it was not accepted; else it counts.
     pub fn not_accepted(self: &Rc<Self>, reserved: Reserved, error: &StoreError) {
-        // Others leave open what came of it: an answer was lost, or a commit failed, and the next start may find it durable.
-        let is_certain = matches!(
-            error,
-            StoreError::OverQuota
-                | StoreError::Limit(_)
-                | StoreError::QueueFull
-                | StoreError::NotAllowed(_)
-                | StoreError::AccountGone
-                | StoreError::Storage(StorageError::DiskFull)
-        );
-        if is_certain {
+        if error.is_certain() {
             self.give_back(reserved);
         }
     }

@@ -76,6 +76,22 @@ pub use unreadable::{readable, unreadable_rows};
 
 use shards::storage::StorageError;
 
+impl StoreError {
+    /// Whether what was asked for was not done, and will not have been. Others leave that open: an answer was lost, or a commit failed, and the next
+    /// start may find it durable.
+    pub fn is_certain(&self) -> bool {
+        matches!(
+            self,
+            StoreError::OverQuota
+                | StoreError::Limit(_)
+                | StoreError::QueueFull
+                | StoreError::NotAllowed(_)
+                | StoreError::AccountGone
+                | StoreError::Storage(StorageError::DiskFull)
+        )
+    }
+}
+
 /// Why the store did not do what was asked.
 #[derive(Debug, thiserror::Error, Clone)]
 pub enum StoreError {

@@ -82,7 +82,7 @@ fn one_message_is_sent_beside_two_thousand_heavy_ones() {
         None
     });
     let count = || came.lock().unwrap().len();
-    let connections = "connections_at_first = 150\nconnections_per_site_max = 150\n";
+    let connections = "connections_at_first = 600\nconnections_per_site_max = 600\n";
     let server = server(directory.path(), port, connections);
     // Nearly all that a message may take; twice that is too much.
     let heavy = |rounds| format!("{{% for i in range({rounds}) %}}{{% endfor %}}x");
@@ -95,9 +95,10 @@ fn one_message_is_sent_beside_two_thousand_heavy_ones() {
     submit(&server, "bert", "{{ recipient.address }}", one()).unwrap();
     let place = || came.lock().unwrap().iter().position(|name| *name == "bert");
     until(|| place().is_some());
-    // It waited twice, while it was accepted and for its template, each time for one of the others. In one line it waited for as many as there are connections.
+    // It waited twice, while it was accepted and for its template, each time for one of the others; those that were made before arrive meanwhile. In one line it
+    // waited for as many as there are connections.
     let meanwhile = place().unwrap() - before;
-    assert!(meanwhile < 75, "{meanwhile}");
+    assert!(meanwhile < 300, "{meanwhile}");
     // A light one is not even ahead of them all.
     let cancelled = cancel(&server, "anna", batch.id);
     assert!(

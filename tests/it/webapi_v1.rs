@@ -324,6 +324,13 @@ fn message(subject: &str) -> Value {
     })
 }
 
+/// Not while the test runs, and within the 60 days that a message may be held.
+fn tomorrow() -> Value {
+    let at = std::time::SystemTime::now() + std::time::Duration::from_secs(86_400);
+    let secs = at.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    json!(webapi::Time::of_unix(secs as i64).unwrap())
+}
+
 #[test]
 fn a_message_is_sent_and_asked_for() {
     let dir = tempfile::tempdir().unwrap();
@@ -466,6 +473,48 @@ fn what_is_wrong_with_a_message_is_named_and_nothing_is_sent() {
 }
 
 #[test]
+fn a_key_that_may_write_as_some_changes_nothing_of_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let wanted = json!({"name": "n", "scopes": ["send"], "from": ["news@localhost"]});
+    let made = ask(&server, "POST", "/keys", &wanted);
+    let key = made.body["secret"].as_str().unwrap();
+    let template = json!({"text": "Hi"});
+    assert_eq!(ask(&server, "PUT", "/templates/t", &template).status, 200);
+    // What others wrote, and what anybody may send, is not such a key's to change.
+    let mut later = message("later");
+    later["send_at"] = tomorrow();
+    let sent = ask(&server, "POST", "/messages", &later);
+    assert_eq!(sent.status, 200, "{}", sent.body);
+    let waits = format!("/queue/{}", sent.body["recipients"][0]["id"]);
+    let all = json!({
+        "recipients": [{"address": "ann@a.example"}], "template": template, "send_at": tomorrow(),
+    });
+    let others = ask(&server, "POST", "/batches", &all);
+    assert_eq!(others.status, 201, "{}", others.body);
+    let cancel = format!("/batches/{}/cancel", others.body["id"]);
+    let actions = json!({"action": "drop"});
+    for (verb, path, body) in [
+        ("PUT", "/templates/t", &template),
+        ("DELETE", "/templates/t", &Value::Null),
+        ("DELETE", waits.as_str(), &Value::Null),
+        ("POST", cancel.as_str(), &Value::Null),
+        ("POST", "/queue/actions", &actions),
+    ] {
+        let said = ask_by(&server, key, verb, path, body);
+        assert_eq!(said.status, 403, "{verb} {path}: {}", said.body);
+    }
+    for (verb, path) in [("POST", cancel.as_str()), ("DELETE", waits.as_str())] {
+        let said = ask(&server, verb, path, &Value::Null);
+        assert!(said.status < 300, "{verb} {path}: {}", said.body);
+    }
+    let said = ask(&server, "POST", "/messages?dry_run=true", &message("x"));
+    assert_eq!(said.status, 422, "{}", said.body);
+    assert_eq!(said.body["errors"][0]["parameter"], "dry_run");
+    stop(server);
+}
+
+#[test]
 fn bodies_are_read_as_they_are() {
     let dir = tempfile::tempdir().unwrap();
     let server = Localserve::start(dir.path(), &[]);
@@ -496,10 +545,7 @@ fn what_waits_is_held_released_and_dropped() {
     let later = |subject: &str, to: &str| {
         let mut later = message(subject);
         later["to"] = json!([{"address": to}]);
-        // Not due while the test runs, within the 60 days that a message may be held.
-        let at = std::time::SystemTime::now() + std::time::Duration::from_secs(86_400);
-        let secs = at.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-        later["send_at"] = json!(webapi::Time::of_unix(secs as i64).unwrap());
+        later["send_at"] = tomorrow();
         let sent = ask(&server, "POST", "/messages", &later);
         assert_eq!(sent.status, 200, "{}", sent.body);
         sent.body["recipients"][0]["id"].as_u64().unwrap()

@@ -134,10 +134,11 @@ impl BatchRequest {
             let reason = format!("more than {NAME_MAX} octets, or a control character in it");
             wrong.tell("/name".into(), reason);
         }
-        if self.defaults.len() > DATA_MAX {
-            wrong.tell("/defaults".into(), format!("more than {DATA_MAX} octets"));
-        }
-        let defaults = Defaults::read(&self.defaults);
+        // Its length first: what is read of it may take thirty times as much memory.
+        let defaults = match self.defaults.len() > DATA_MAX {
+            true => Err(format!("more than {DATA_MAX} octets")),
+            false => Defaults::read(&self.defaults),
+        };
         if let Err(reason) = &defaults {
             wrong.tell("/defaults".into(), reason.clone());
         }

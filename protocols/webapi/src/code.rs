@@ -34,6 +34,8 @@ pub enum Code {
     /// As many recipients of the account wait as may: later there is room again. Clients know it as the limit of messages, which says the same: nothing was
     /// sent, and waiting helps.
     QueueFull,
+    /// Something went wrong when it may have been accepted already. Clients know it as a fault of the server.
+    OutcomeUnknown,
     /// The message is larger than may be sent.
     MessageTooLarge,
     /// A Message-ID without its angle brackets.
@@ -52,7 +54,7 @@ impl Code {
         match self {
             Code::Protocol => "protocol",
             Code::User => "user",
-            Code::Server => "server",
+            Code::Server | Code::OutcomeUnknown => "server",
             Code::Error => "error",
             Code::BadAddress => "badAddress",
             Code::MissingBody => "missingBody",

@@ -554,8 +554,13 @@ pub(crate) fn is_field_name(name: &str) -> bool {
     (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(is_fit)
 }
 
+/// Control characters of ASCII. Others are text by mistake (that of Windows taken for Latin-1, say), and go encoded as that does.
+fn is_control(character: char) -> bool {
+    character.is_ascii_control()
+}
+
 fn check_text(what: &str, text: &str) -> Result<(), ApiError> {
-    match text.chars().any(char::is_control) {
+    match text.contains(is_control) {
         true => Err(user(format!("{what}: it has a control character in it"))),
         false => Ok(()),
     }

@@ -173,7 +173,13 @@ pub(super) async fn plan(
         .collect();
     let mut sharing = Sharing::default();
     for endpoint in endpoints {
-        if let Some(why) = book.no_room(interest, hook.payload.len() as u64) {
+        // What takes the place of another needs no room: what is stale would be told in its place.
+        let before = before(writing, hook, endpoint).await?;
+        let no_room = match before {
+            Some(_) => None,
+            None => book.no_room(interest, hook.payload.len() as u64),
+        };
+        if let Some(why) = no_room {
             if book.row.dropped.is_power_of_two() || book.row.dropped == 0 {
                 tracing::warn!(
                     account = writing.account,
@@ -185,11 +191,27 @@ pub(super) async fn plan(
             book.row.dropped += 1;
             continue;
         }
-        let id = enter(writing, &mut book, interest, hook, endpoint).await?;
+        let id = enter(writing, &mut book, interest, hook, (endpoint, before)).await?;
         sharing.add(writing, id, &hook.payload);
     }
     book.close(writing);
     Ok(())
+}
+
+/// The hook that waits about the same recipient, if this one makes it needless.
+async fn before(
+    writing: &mut Writing<'_>,
+    hook: &OutgoingHook,
+    endpoint: u32,
+) -> Result<Option<HookRow>, StoreError> {
+    if !hook.event.supersedes() || hook.recipient == 0 {
+        return Ok(None);
+    }
+    let key = recipient_key(writing.account, hook.recipient, endpoint);
+    match writing.get(&key).await? {
+        Some(before) => readable_hook(writing, rows::decode(&before, what)?).await,
+        None => Ok(None),
+    }
 }
 
 async fn enter(
@@ -197,7 +219,7 @@ async fn enter(
     book: &mut Book,
     interest: Interest,
     hook: &OutgoingHook,
-    endpoint: u32,
+    (endpoint, before): (u32, Option<HookRow>),
 ) -> Result<u64, StoreError> {
     let (account, now) = (writing.account, writing.now);
     let row = HookRow {
@@ -215,15 +237,12 @@ async fn enter(
         results: Vec::new(),
     };
     if hook.event.supersedes() && hook.recipient != 0 {
-        let key = recipient_key(account, hook.recipient, endpoint);
-        if let Some(before) = writing.get(&key).await? {
-            let before: u64 = rows::decode(&before, what)?;
-            if let Some(before) = readable_hook(writing, before).await? {
-                let end = (false, Some(row.id));
-                let kept = interest.keeps_webhooks_secs;
-                book.retire(writing, before, kept, end).await?;
-            }
+        if let Some(before) = before {
+            let end = (false, Some(row.id));
+            let kept = interest.keeps_webhooks_secs;
+            book.retire(writing, before, kept, end).await?;
         }
+        let key = recipient_key(account, hook.recipient, endpoint);
         writing.put(key, rows::encode(&row.id));
     }
     book.enter(writing, &row);

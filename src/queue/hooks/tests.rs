@@ -438,6 +438,17 @@ fn no_more_wait_than_may_and_what_is_old_goes() {
         }
         let (all, dropped, _) = endpoints(shard, "anna").await.unwrap();
         assert_eq!((all[0].1, dropped), (5, 2));
+        // What takes the place of another needs no room, or what is stale would be told.
+        let first = waiting(shard).await[0].id;
+        tell(shard, HookEvent::Failed, 1, 1_000).await;
+        let left = waiting(shard).await;
+        assert_eq!(left.len(), 5);
+        assert!(left.iter().all(|hook| hook.id != first));
+        let failed = left.iter().position(|hook| hook.recipient == 1).unwrap();
+        assert_eq!(left[failed].event, "failed");
+        tell(shard, HookEvent::Delivered, 1, 1_000).await;
+        let (all, dropped, _) = endpoints(shard, "anna").await.unwrap();
+        assert_eq!((all[0].1, dropped), (5, 2));
         let ids: Vec<u64> = waiting(shard).await.iter().map(|hook| hook.id).collect();
         assert_eq!(
             cancel(shard, &turn().await, KEEPS, &ids[..2], 1_100)
@@ -451,7 +462,7 @@ fn no_more_wait_than_may_and_what_is_old_goes() {
                 .unwrap(),
             3
         );
-        assert_eq!(over(shard).await.len(), 5);
+        assert_eq!(over(shard).await.len(), 7);
         assert!(
             !prune(shard, &turn().await, (1_150, 100), 1_300)
                 .await
@@ -464,7 +475,7 @@ fn no_more_wait_than_may_and_what_is_old_goes() {
         let kept = over(shard).await;
         assert_eq!(kept.len(), 1);
         let said = payload(shard, "anna", kept[0].hook.id).await.unwrap();
-        assert_eq!(said.as_deref(), Some(&b"delivered 5"[..]));
+        assert_eq!(said.as_deref(), Some(&b"delivered 1"[..]));
         assert_eq!(payload(shard, "anna", ids[0]).await.unwrap(), None);
         let _ = endpoint;
     });

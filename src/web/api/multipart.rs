@@ -4,6 +4,7 @@
 use httparse::{EMPTY_HEADER, Status, parse_headers};
 use hyper::body::Bytes;
 use memchr::memmem::{Finder, find};
+use percent_encoding::percent_decode_str;
 
 /// A part.
 #[derive(Debug, PartialEq)]
@@ -86,11 +87,23 @@ fn part(head: &[u8], content: Bytes) -> Result<Part, Broken> {
     let disposition = value("Content-Disposition");
     Ok(Part {
         name: attribute(disposition, "name").unwrap_or_default(),
-        file_name: attribute(disposition, "filename"),
+        file_name: extended(disposition).or_else(|| attribute(disposition, "filename")),
         content_type: text("Content-Type"),
         content_id: text("Content-ID"),
         content,
     })
+}
+
+/// A file's name in the other form of attributes, which RFC 7578 4.2 forbids and widespread clients use for names beyond ASCII. RFC 8187 3.2.1.
+fn extended(disposition: &[u8]) -> Option<String> {
+    let value = attribute(disposition, "filename*")?;
+    let (charset, rest) = value.split_once('\'')?;
+    let (_language, encoded) = rest.split_once('\'')?;
+    let octets: Vec<u8> = percent_decode_str(encoded).collect();
+    match charset.to_ascii_lowercase().as_str() {
+        "iso-8859-1" => Some(octets.into_iter().map(char::from).collect()),
+        _ => Some(String::from_utf8_lossy(&octets).into_owned()),
+    }
 }
 
 /// An attribute of a Content-Disposition, as browsers and programs write them: in quotes, where a quote has a backslash before it and a backslash is one
@@ -209,7 +222,22 @@ mod tests {
             (
                 "form-data; filename*=UTF-8''x; xname=\"y\"; name=a",
                 Some("a"),
-                None,
+                Some("x"),
+            ),
+            (
+                "form-data; name=\"a\"; filename=\"r.pdf\"; filename*=utf-8'en'r%C3%A9sum%C3%A9%20.pdf",
+                Some("a"),
+                Some("r\u{e9}sum\u{e9} .pdf"),
+            ),
+            (
+                "form-data; name=a; filename*=iso-8859-1''%E9; filename=b",
+                Some("a"),
+                Some("\u{e9}"),
+            ),
+            (
+                "form-data; name=a; filename*=x; filename=b",
+                Some("a"),
+                Some("b"),
             ),
             (
                 "form-data; flag; filename=\"; name=\\\"no\\\"\"",
@@ -220,7 +248,12 @@ mod tests {
             ("form-data; name", None, None),
             ("", None, None),
         ] {
-            let found = |wanted| attribute(value.as_bytes(), wanted);
+            let found = |wanted| match wanted {
+                "filename" => {
+                    extended(value.as_bytes()).or_else(|| attribute(value.as_bytes(), wanted))
+                }
+                _ => attribute(value.as_bytes(), wanted),
+            };
             assert_eq!(found("name").as_deref(), name, "{value}");
             assert_eq!(found("filename").as_deref(), file_name, "{value}");
         }

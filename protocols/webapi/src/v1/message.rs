@@ -250,6 +250,7 @@ pub fn problem(error: &ApiError) -> Problem {
     let words = error.message.as_str();
     match error.code {
         Code::Server => Problem::new(Kind::Unavailable, words),
+        Code::OutcomeUnknown => Problem::new(Kind::OutcomeUnknown, words),
         Code::BadFrom | Code::DomainDisabled => {
             let fault = Fault::at("/from/address", words);
             Problem::of_faults(Kind::SenderNotAllowed, vec![fault])
@@ -275,6 +276,7 @@ pub fn problem(error: &ApiError) -> Problem {
                 "Date" => "/date",
                 "FutureRelease" => "/send_at",
                 "Extra" => "/metadata",
+                "Unsubscribe" => "/unsubscribe",
                 "To, CC, BCC and ReplyTo" => "/to",
                 file if file.starts_with("file") || file.starts_with("upload") => "/attachments",
                 _ => return Fault::at("", words).into(),

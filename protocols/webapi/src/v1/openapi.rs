@@ -302,7 +302,7 @@ mod tests {
             ("PutWebhook", "url", "format", json!("uri")),
             ("PutWebhook", "concurrency", "maximum", json!(32)),
             ("NewMessage", "message_id", "maxLength", json!(900)),
-            ("NewMessage", "metadata", "maxProperties", json!(20)),
+            ("NewMessage", "metadata", "maxProperties", json!(1000)),
             ("PutTemplate", "headers", "maxItems", json!(20)),
             ("PutSuppression", "expires", "format", json!("date-time")),
         ] {

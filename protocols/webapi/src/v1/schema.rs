@@ -74,9 +74,10 @@ pub(super) fn template_name(_: &mut SchemaGenerator) -> Schema {
 /// What is kept with a message.
 pub(super) fn metadata(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
-        "type": "object", "maxProperties": 20,
-        "propertyNames": {"pattern": "^[!-~]{1,64}$"},
-        "additionalProperties": {"type": "string", "maxLength": 1024},
+        "type": "object", "maxProperties": 1000,
+        "propertyNames": {"maxLength": 16384},
+        "additionalProperties": {"type": "string", "maxLength": 16384},
+        "description": "Kept with the message and told with its events; names and texts together have 16 KiB at most.",
     })
 }
 

@@ -46,6 +46,26 @@ impl Login {
     }
 }
 
+impl Login {
+    /// Whether it may write as all addresses of the account.
+    pub(super) fn may_write_as_all(&self) -> bool {
+        self.key.as_ref().is_none_or(|key| key.from.is_empty())
+    }
+
+    /// A key that may write as some alone changes nothing of what others wrote. `author`: who did; none: anybody may have.
+    pub(super) fn must_be_of(&self, author: Option<&str>) -> Result<(), Problem> {
+        let own = self.key.as_ref().map_or(&[][..], |key| &key.from);
+        let is_own = |author: &str| !author.is_empty() && may_write_as(own, author);
+        match own.is_empty() || author.is_some_and(is_own) {
+            true => Ok(()),
+            false => Err(Problem::new(
+                Kind::SenderNotAllowed,
+                "the key may write as some addresses alone, and this is not theirs alone",
+            )),
+        }
+    }
+}
+
 /// Whether a list of addresses and domains has an author; an empty one has all.
 pub(super) fn may_write_as(list: &[String], author: &str) -> bool {
     let (localpart, domain) = author.rsplit_once('@').unwrap_or(("", author));

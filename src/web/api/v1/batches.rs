@@ -15,6 +15,7 @@ use super::messages::{
     hash_of, hash_with_uploads, idempotency_key, mark_repeat, once_of, told_once,
 };
 use super::paging::Cursors;
+use super::recipients::first_queued;
 use super::{Asked, Said, ask, other_answer, paging, reply, senders, templates, unavailable};
 use crate::calls::{
     Answer, BatchError, Call, ControlAnswer, ControlCall, SubmitBatch, UploadedFile,
@@ -166,6 +167,12 @@ pub(super) async fn list(asked: &Asked) -> Said {
 
 /// One of them.
 pub(super) async fn get(asked: &Asked) -> Said {
+    let (_, place) = place(asked)?;
+    let row = find(asked).await?;
+    reply::json(StatusCode::OK, &describe(place.get(), &row))
+}
+
+async fn find(asked: &Asked) -> Result<BatchRow, Problem> {
     let (core, place) = place(asked)?;
     let call = ControlCall::Batch {
         shard: place.shard(),
@@ -173,9 +180,7 @@ pub(super) async fn get(asked: &Asked) -> Said {
         number: place.number(),
     };
     match ask(&asked.core, core, call).await? {
-        ControlAnswer::Batch(Some(row)) => {
-            reply::json(StatusCode::OK, &describe(place.get(), &row))
-        }
+        ControlAnswer::Batch(Some(row)) => Ok(row),
         ControlAnswer::Batch(None) => Err(not_there()),
         _ => Err(other_answer()),
     }
@@ -184,6 +189,14 @@ pub(super) async fn get(asked: &Asked) -> Said {
 /// What still waits of it goes.
 pub(super) async fn cancel(asked: &Asked) -> Said {
     let (core, place) = place(asked)?;
+    if !asked.login()?.may_write_as_all() {
+        let row = find(asked).await?;
+        let ids = (place.get()..).take(row.recipients as usize).collect();
+        // What has left the queue is not cancelled, whoever wrote it.
+        if let Some(left) = first_queued(asked, place.shard(), ids).await? {
+            asked.login()?.must_be_of(Some(&left.sender))?;
+        }
+    }
     let call = ControlCall::CancelBatch {
         shard: place.shard(),
         account: asked.login()?.account,
@@ -243,6 +256,7 @@ fn refused(error: BatchError) -> Problem {
         Code::MessageTooLarge => Kind::TooLarge,
         Code::QueueFull => Kind::QueueFull,
         Code::Server => Kind::Unavailable,
+        Code::OutcomeUnknown => Kind::OutcomeUnknown,
         _ => Kind::Invalid,
     };
     Problem::new(kind, error.message)

@@ -25,7 +25,7 @@ use hyper::header::{ALLOW, HeaderValue};
 use hyper::{HeaderMap, Request, Response};
 use shards::CoreId;
 use webapi::v1::recipient::Action;
-use webapi::v1::{Access, Kind, Op, Operation, Problem, Route, Takes, find};
+use webapi::v1::{Access, Fault, Kind, Op, Operation, Problem, Route, Takes, find};
 use webapi::{ApiError, Code, UploadKind};
 
 use super::body::{self, BodyFault, Held, content_type};
@@ -142,6 +142,11 @@ async fn run(
         facing.set_account(login.account);
     }
     let (head, incoming) = request.into_parts();
+    let query = head.uri.query().unwrap_or_default();
+    if login.is_some() && operation.query.is_none() && !query.is_empty() {
+        let name = query.split(['=', '&']).next().unwrap_or_default();
+        return Err(Fault::of_parameter(name, "this takes no parameter in its query").into());
+    }
     let (mut octets, mut uploads, mut held) = (Bytes::new(), Vec::new(), None);
     if let (Some(login), Takes::Json(_) | Takes::JsonOrFiles(..)) = (&login, operation.takes) {
         if body::is_coded(&head.headers) {

@@ -31,9 +31,8 @@ pub(super) async fn get(asked: &Asked) -> Said {
 /// One in the queue, to which something is done; answers what is there afterwards.
 pub(super) async fn change(asked: &Asked, action: Action) -> Said {
     let id = id(asked)?;
-    if queued(asked, id).await?.is_none() {
-        return Err(not_there());
-    }
+    let found = queued(asked, id).await?.ok_or_else(not_there)?;
+    asked.login()?.must_be_of(Some(&found.sender))?;
     let filter = Filter {
         ids: vec![id.get()],
         account: Some(asked.login()?.account.to_string()),
@@ -49,6 +48,7 @@ pub(super) async fn change(asked: &Asked, action: Action) -> Said {
 /// Something is done to all that fit.
 pub(super) async fn change_all(asked: &Asked) -> Said {
     let wanted: QueueAction = read::body(&asked.body)?;
+    asked.login()?.must_be_of(None)?;
     let filter = Filter {
         ids: wanted.ids,
         account: Some(asked.login()?.account.to_string()),
@@ -292,12 +292,21 @@ fn id(asked: &Asked) -> Result<QueueId, Problem> {
 }
 
 async fn queued(asked: &Asked, id: QueueId) -> Result<Option<Recipient>, Problem> {
+    first_queued(asked, id.shard(), vec![id.get()]).await
+}
+
+/// The first of some that is in the queue.
+pub(super) async fn first_queued(
+    asked: &Asked,
+    shard: u16,
+    ids: Vec<u64>,
+) -> Result<Option<Recipient>, Problem> {
     let filter = Filter {
-        ids: vec![id.get()],
+        ids,
         account: Some(asked.login()?.account.to_string()),
         ..Filter::default()
     };
-    let (found, _) = page(asked, id.shard(), &filter, None, 1).await?;
+    let (found, _) = page(asked, shard, &filter, None, 1).await?;
     Ok(found.into_iter().next().map(|one| one.recipient))
 }
 

@@ -62,6 +62,7 @@ pub(super) async fn parts(asked: &Asked, name: String) -> Result<Parts, Problem>
 /// It says this from now on.
 pub(super) async fn put(asked: &Asked) -> Said {
     let name = name(asked)?;
+    asked.login()?.must_be_of(None)?;
     let content: PutTemplate = read::body(&asked.body)?;
     let looked_at = content.clone();
     let look = move || looked_at.check();
@@ -89,7 +90,9 @@ pub(super) async fn put(asked: &Asked) -> Said {
 
 /// It is there no longer.
 pub(super) async fn delete(asked: &Asked) -> Said {
-    match change(asked, name(asked)?, None).await? {
+    let name = name(asked)?;
+    asked.login()?.must_be_of(None)?;
+    match change(asked, name, None).await? {
         true => Ok(reply::nothing()),
         false => Err(not_there()),
     }
