@@ -107,6 +107,7 @@ impl PerCore {
             HookAsk::Remove { id } => {
                 let removed = hooks::remove(&shard, &turn, id, now).await?;
                 self.queue.hooks.conduct.end_pause(name, id);
+                self.purge_later(account);
                 removed
             }
             HookAsk::Enable { id, enabled } => {
@@ -218,26 +219,46 @@ impl PerCore {
                 let what = (end, hooks::RETIRED_MAX);
                 goes_on = hooks::prune(shard, &turn, what, now).await?;
             }
-            let give_up = {
-                let live = self.live();
-                let webhooks = &live.settings.server.webhooks;
-                webhooks.give_up_after_secs.duration().as_secs()
-            };
-            let before = now.saturating_sub_unsigned(give_up);
-            for (endpoint, _) in hooks::lines(shard, account).await? {
-                let mut goes_on = endpoint.removed || endpoint.disabled.is_some();
-                while goes_on {
-                    let turn = self.queue.hooks.turn(account).await;
-                    if self.queue.interest(account).is_none() {
-                        break;
-                    }
-                    let what = (before, interest);
-                    goes_on = hooks::purge(shard, &turn, &endpoint, what, now).await?;
-                }
-            }
-            Ok(())
+            self.purge(shard, account).await
         })
         .await
+    }
+
+    /// What waits for an endpoint that is removed goes now, in slices; if that fails, within the hour.
+    fn purge_later(self: &Rc<Self>, account: AccountName) {
+        let core = self.clone();
+        rt::spawn(&ROOM, async move {
+            let purge = async {
+                let shard = core.shard_of_account(account)?;
+                core.purge(shard, account.as_str()).await
+            };
+            if let Err(error) = purge.await {
+                tracing::warn!(%account, %error, "webhooks of an endpoint that is removed stay for an hour");
+            }
+        });
+    }
+
+    /// Ends what waits for endpoints of an account that are removed, and what has waited too long for those that are off.
+    async fn purge(&self, shard: &Rc<Shard>, account: &str) -> Result<(), StoreError> {
+        let give_up = {
+            let live = self.live();
+            let webhooks = &live.settings.server.webhooks;
+            webhooks.give_up_after_secs.duration().as_secs()
+        };
+        let now = self.wall_clock();
+        let before = now.saturating_sub_unsigned(give_up);
+        for (endpoint, _) in hooks::lines(shard, account).await? {
+            let mut goes_on = endpoint.removed || endpoint.disabled.is_some();
+            while goes_on {
+                let turn = self.queue.hooks.turn(account).await;
+                let Some(interest) = self.queue.interest(account) else {
+                    return Ok(());
+                };
+                let what = (before, interest);
+                goes_on = hooks::purge(shard, &turn, &endpoint, what, now).await?;
+            }
+        }
+        Ok(())
     }
 }
 

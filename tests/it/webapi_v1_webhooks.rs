@@ -264,3 +264,20 @@ fn deliveries_are_listed_sent_again_and_given_up() {
     assert_eq!(ask(&server, "GET", "/deliveries/x", &NONE).status, 404);
     stop(server);
 }
+
+#[test]
+fn what_waits_for_a_webhook_goes_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    // Nobody listens there.
+    let wanted = json!({"url": "http://127.0.0.1:9/", "events": ["delivered"]});
+    let made = ask(&server, "POST", "/webhooks", &wanted);
+    assert_eq!(made.status, 201, "{}", made.body);
+    send(&server, "one");
+    send(&server, "two");
+    deliveries(&server, "", 2);
+    let path = format!("/webhooks/{}", made.body["webhook"]["id"]);
+    assert_eq!(ask(&server, "DELETE", &path, &NONE).status, 204);
+    deliveries(&server, "", 0);
+    stop(server);
+}

@@ -184,7 +184,7 @@ pub async fn redeliver(
     if book.endpoint(endpoint).is_none_or(|e| e.removed) {
         return Ok(Redelivered::Missing);
     }
-    if let Some(why) = book.no_room(interest, retired.hook.size.into()) {
+    if let Some(why) = book.no_room(interest, endpoint, retired.hook.size.into()) {
         return Ok(Redelivered::NoRoom(why));
     }
     writing.delete(number_key(account, id));

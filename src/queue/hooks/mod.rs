@@ -446,7 +446,7 @@ impl Book {
     }
 
     /// Why no hook that says so many octets may wait beside the others; none: it may.
-    fn no_room(&self, interest: Interest, octets: u64) -> Option<NoRoom> {
+    fn no_room(&self, interest: Interest, endpoint: u32, octets: u64) -> Option<NoRoom> {
         let (hooks, most) = (
             interest.pending_webhooks_max,
             interest.pending_webhook_octets_max,
@@ -455,10 +455,23 @@ impl Book {
             0 => 0,
             _ => self.row.pending_octets.unwrap_or(0),
         };
-        if self.row.pending >= hooks {
+        // Of several endpoints one may have a few, and then as much as is left after all, so that what is broken leaves room to the others. How many octets of those that
+        // wait are its own is reckoned by their number.
+        let are_several = self.endpoints.iter().filter(|e| !e.removed).count() > 1;
+        let line = self.lines.get(&endpoint).filter(|_| are_several);
+        let own = line.map_or(0, |line| line.count);
+        let own = if own < ENDPOINT_LEAST { 0 } else { own };
+        let own_octets = match self.row.pending {
+            0 => 0,
+            all => (u128::from(waiting) * u128::from(own) / u128::from(all)) as u64,
+        };
+        let is_full = |waiting: u64, own: u64, more: u64, most: u64| {
+            waiting + more > most || own > 0 && waiting + own + more > most
+        };
+        if is_full(self.row.pending, own, 1, hooks) {
             return Some(NoRoom::Hooks(hooks));
         }
-        (waiting + octets > most).then_some(NoRoom::Octets(most))
+        is_full(waiting, own_octets, octets, most).then_some(NoRoom::Octets(most))
     }
 
     /// Gives a hook that stays in line another time.
@@ -723,6 +736,8 @@ const ENDPOINT_ROWS_MAX: usize = 100;
 const SHARED_FROM: usize = 2 << 10;
 const ACCOUNT_VERSION: u8 = 2;
 const ACCOUNT_FIRST: u8 = 1;
+/// Hooks that may wait for an endpoint though it has more than its share.
+const ENDPOINT_LEAST: u64 = 100;
 const LINE_VERSION: u8 = 2;
 /// Results that are kept of a hook.
 const RESULTS_MAX: usize = 24;

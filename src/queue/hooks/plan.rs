@@ -177,7 +177,7 @@ pub(super) async fn plan(
         let before = before(writing, hook, endpoint).await?;
         let no_room = match before {
             Some(_) => None,
-            None => book.no_room(interest, hook.payload.len() as u64),
+            None => book.no_room(interest, endpoint, hook.payload.len() as u64),
         };
         if let Some(why) = no_room {
             if book.row.dropped.is_power_of_two() || book.row.dropped == 0 {

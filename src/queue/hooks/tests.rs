@@ -51,6 +51,15 @@ async fn tell(shard: &Rc<Shard>, event: HookEvent, recipient: u64, now: i64) {
 }
 
 async fn tell_with(shard: &Rc<Shard>, event: HookEvent, recipient: u64, payload: String, now: i64) {
+    tell_of(shard, KEEPS, (event, recipient, payload), now).await;
+}
+
+async fn tell_of(
+    shard: &Rc<Shard>,
+    interest: Interest,
+    (event, recipient, payload): (HookEvent, u64, String),
+    now: i64,
+) {
     let turn = turn().await;
     let mut writing = Writing::new(shard, &turn, now);
     let hook = OutgoingHook {
@@ -61,7 +70,9 @@ async fn tell_with(shard: &Rc<Shard>, event: HookEvent, recipient: u64, payload:
         subject: "m".into(),
         payload,
     };
-    super::plan::plan(&mut writing, KEEPS, &hook).await.unwrap();
+    super::plan::plan(&mut writing, interest, &hook)
+        .await
+        .unwrap();
     writing.commit().await.unwrap();
 }
 
@@ -423,6 +434,42 @@ fn a_long_payload_is_stored_once_and_goes_with_the_last_that_has_it() {
             .await
             .unwrap();
         assert_eq!(rows().await, (3, 0, 0));
+    });
+    store.close();
+}
+
+#[test]
+fn an_endpoint_that_is_broken_leaves_room_to_the_others() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let shard = &context.shards[0];
+        let broken = endpoint_for(shard, HookEvents::NONE.with(HookEvent::Delivered)).await;
+        let other = endpoint_for(shard, HookEvents::NONE.with(HookEvent::Failed)).await;
+        let many = Interest {
+            pending_webhooks_max: 400,
+            ..KEEPS
+        };
+        let mut told = 0;
+        let mut tell_all = async |event, count| {
+            for _ in 0..count {
+                told += 1;
+                tell_of(shard, many, (event, told, "x".into()), 1_000).await;
+            }
+            let all = lines(shard, "anna").await.unwrap();
+            let of = |id| {
+                all.iter()
+                    .find(|(e, _)| e.id == id)
+                    .map_or(0, |(_, line)| line.count)
+            };
+            (of(broken), of(other))
+        };
+        assert_eq!(tell_all(HookEvent::Delivered, 300).await, (200, 0));
+        assert_eq!(tell_all(HookEvent::Failed, 90).await, (200, 90));
+        // They share what is left.
+        assert_eq!(tell_all(HookEvent::Failed, 300).await, (200, 100));
+        // Alone it may have all.
+        remove(shard, &turn().await, other, 1_100).await.unwrap();
+        assert_eq!(tell_all(HookEvent::Delivered, 300).await, (300, 100));
     });
     store.close();
 }
