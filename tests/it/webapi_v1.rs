@@ -508,6 +508,14 @@ fn a_key_that_may_write_as_some_changes_nothing_of_the_others() {
         let said = ask(&server, verb, path, &Value::Null);
         assert!(said.status < 300, "{verb} {path}: {}", said.body);
     }
+    // A list that came out empty does not mean all.
+    let said = ask(
+        &server,
+        "POST",
+        "/queue/actions",
+        &json!({"action": "drop", "ids": []}),
+    );
+    assert_eq!(said.body["errors"][0]["pointer"], "/ids", "{}", said.body);
     let said = ask(&server, "POST", "/messages?dry_run=true", &message("x"));
     assert_eq!(said.status, 422, "{}", said.body);
     assert_eq!(said.body["errors"][0]["parameter"], "dry_run");

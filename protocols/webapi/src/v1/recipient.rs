@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::read::short;
 use super::schema;
@@ -155,16 +155,28 @@ pub enum Action {
     Drop,
 }
 
+/// A list that has come out empty by mistake does not mean all.
+fn numbers<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<u64>>, D::Error> {
+    #[derive(Deserialize)]
+    struct List(#[serde(deserialize_with = "super::read::list::<1_000, _, _>")] Vec<u64>);
+    match Option::deserialize(from)? {
+        Some(List(list)) if list.is_empty() => Err(serde::de::Error::custom(
+            "there is none in it; leave it out to mean all",
+        )),
+        other => Ok(other.map(|List(list)| list)),
+    }
+}
+
 /// Something done to all recipients that fit.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QueueAction {
     /// What.
     pub action: Action,
-    /// Only those with these numbers, at most 1000; empty: all.
-    #[serde(default, deserialize_with = "super::read::list::<1_000, _, _>")]
-    #[schemars(length(max = 1_000))]
-    pub ids: Vec<u64>,
+    /// Only those with these numbers, at least one and at most 1000; left out: all.
+    #[serde(default, deserialize_with = "numbers")]
+    #[schemars(length(min = 1, max = 1_000))]
+    pub ids: Option<Vec<u64>>,
     /// Only those that wait, or that are held.
     #[serde(default)]
     #[schemars(schema_with = "schema::queue_state")]

@@ -50,7 +50,7 @@ pub(super) async fn change_all(asked: &Asked) -> Said {
     let wanted: QueueAction = read::body(&asked.body)?;
     asked.login()?.must_be_of(None)?;
     let filter = Filter {
-        ids: wanted.ids,
+        ids: wanted.ids.unwrap_or_default(),
         account: Some(asked.login()?.account.to_string()),
         from: wanted.from,
         to: wanted.to,
