@@ -1,6 +1,7 @@
 //! One call: a POST over HTTP/1.1, on a connection that is kept for the next one for a while. RFC 9110 15.4.8 and 15.4.9: 307 and 308 keep method
 //! and body, so they are followed, five times at most, each with the guard; other redirections ask for another request, and are failures.
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -45,6 +46,8 @@ pub(super) struct Kept {
 /// Sends requests on a connection. Dropped, the connection ends with all that it holds, whatever the other side does.
 struct Sender {
     requests: SendRequest<Whole>,
+    /// Octets that may be read.
+    left: Rc<Cell<usize>>,
     _held: oneshot::Sender<()>,
 }
 
@@ -190,6 +193,7 @@ impl Client {
         };
         let request = self.request(message, target, first)?;
         let broken = |words: String| Broken { words, was_kept };
+        sender.left.set(ANSWER_MAX);
         let response = sender.requests.send_request(request).await;
         let response = response.map_err(|e| broken(explain(&e)))?;
         let (answer, is_whole) = read(response).await.map_err(broken)?;
@@ -279,9 +283,10 @@ impl Client {
                     None => format!("{to}: {error}"),
                 })?;
             }
+            let left = Rc::new(Cell::new(ANSWER_MAX));
             let (requests, driver) = http1::Builder::new()
                 .max_buf_size(HEAD_MAX)
-                .handshake(ClientStream(connection))
+                .handshake(ClientStream(connection, left.clone()))
                 .await
                 .map_err(|e| format!("{to}: {}", explain(&e)))?;
             let (held, dropped) = oneshot::channel();
@@ -297,6 +302,7 @@ impl Client {
             });
             return Ok(Sender {
                 requests,
+                left,
                 _held: held,
             });
         }
@@ -391,6 +397,8 @@ const RESPONSE_MAX: usize = 512;
 const READ_MAX: usize = 64 << 10;
 /// Octets of an answer's head, and what hyper holds of a connection.
 const HEAD_MAX: usize = 32 << 10;
+/// Octets of an answer with all interim ones before it.
+const ANSWER_MAX: usize = READ_MAX + 2 * HEAD_MAX;
 /// How long an idle connection is used for the next call.
 const KEPT_FOR: Duration = Duration::from_secs(5);
 /// How long a connection lasts, whatever happens on it.

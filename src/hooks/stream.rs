@@ -1,7 +1,9 @@
 //! Our socket as hyper's client wants it, and the body of a request.
 
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use futures_lite::{AsyncRead, AsyncWrite};
@@ -10,8 +12,8 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use shards::net::Connection;
 use shards::rt::with_scratch;
 
-/// The adapter.
-pub(super) struct ClientStream(pub(super) Connection);
+/// The adapter, and how many octets may still be read: interim answers have no end.
+pub(super) struct ClientStream(pub(super) Connection, pub(super) Rc<Cell<usize>>);
 
 impl Read for ClientStream {
     fn poll_read(
@@ -21,8 +23,12 @@ impl Read for ClientStream {
     ) -> Poll<io::Result<()>> {
         // Through the core's one buffer: hyper's own memory may not be initialised, and ours is.
         with_scratch(|scratch| {
-            let room = buffer.remaining().min(scratch.len());
+            let room = buffer.remaining().min(scratch.len()).min(self.1.get());
+            if room == 0 {
+                return Poll::Ready(Err(io::Error::other("it answers too much")));
+            }
             let read = ready!(Pin::new(&mut self.0).poll_read(cx, &mut scratch[..room]))?;
+            self.1.set(self.1.get() - read);
             buffer.put_slice(&scratch[..read]);
             Poll::Ready(Ok(()))
         })

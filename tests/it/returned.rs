@@ -215,7 +215,7 @@ fn the_api_says_which_fromid_a_recipient_has() {
     assert_eq!(all[0]["id"], said["Submissions"][0]["QueueMsgID"]);
     assert_eq!(all[0]["extra"], serde_json::json!({"order": "17"}));
     let request = serde_json::json!({
-        "To": [{"Address": "a@c.example"}], "Text": "Hi\n", "Extra": {"an order": "17"},
+        "To": [{"Address": "a@c.example"}], "Text": "Hi\n", "Extra": {"an order": "7".repeat(16 << 10)},
     });
     let (status, said) = call(&server, "Send", &request);
     assert_eq!((status, &said["Code"]), (400, &"user".into()), "{said}");

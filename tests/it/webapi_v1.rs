@@ -111,6 +111,20 @@ fn documentation_logins_and_what_is_not_there() {
             "sending": {"messages": null, "new_recipients": null},
         })
     );
+    for (origin, status) in [
+        ("http://other.example", 403),
+        ("null", 403),
+        ("http://LOCALHOST", 200),
+    ] {
+        let fields = by_password() + &format!("Origin: {origin}\r\n");
+        let said = ask_with(
+            &server,
+            ("POST", "/messages"),
+            &fields,
+            &message("of a page"),
+        );
+        assert_eq!(said.status, status, "{origin}: {}", said.body);
+    }
     let fields = by_password() + "Sec-Fetch-Site: cross-site\r\n";
     let foreign = ask_with(
         &server,

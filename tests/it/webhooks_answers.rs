@@ -253,3 +253,25 @@ fn nothing_is_sent_once_more_where_as_much_waits_as_may() {
     assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
     assert_eq!(history(&server, 1)[0].hook.id, second);
 }
+
+#[test]
+fn interim_answers_without_end_are_an_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let extra = format!("[webhooks]\nretry_secs = [\"1h\"]\n{OPEN}");
+    let server = TestServer::sending_with(dir.path(), &extra);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let hints = "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n".repeat(100);
+            // Until the other side has had enough.
+            while stream.write_all(hints.as_bytes()).is_ok() {}
+        }
+    });
+    put(&server, &url);
+    outbound::submit(&server, &["ann@a.example"], "one");
+    let hook = waiting_hooks(&server, 1).remove(0);
+    let error = &hook.results[0].error;
+    assert!(error.contains("answers too much"), "{error}");
+}

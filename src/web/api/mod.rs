@@ -17,8 +17,8 @@ use std::time::Instant;
 
 use hyper::body::Incoming;
 use hyper::header::{
-    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
-    HeaderValue, LOCATION, REFERRER_POLICY, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST,
+    HeaderValue, LOCATION, ORIGIN, REFERRER_POLICY, TRANSFER_ENCODING, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode};
@@ -52,10 +52,7 @@ pub(super) async fn answer(
     let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
     let path = request.uri().path().strip_prefix(MOUNT).unwrap_or_default();
     // A page of another site can have a browser send a form, with the login that the browser remembers.
-    let is_foreign = request
-        .headers()
-        .get("sec-fetch-site")
-        .is_some_and(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"));
+    let is_foreign = is_foreign(&request);
     let of_v1 = path
         .strip_prefix("/v1")
         .filter(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -109,6 +106,23 @@ pub(super) async fn answer(
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// Whether a page of another site has the browser send it. Browsers say so, but for pages that came without TLS: of these they say the origin.
+fn is_foreign<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return !matches!(site.as_bytes(), b"same-origin" | b"none");
+    }
+    let Some(origin) = headers.get(ORIGIN) else {
+        return false;
+    };
+    let authority = request.uri().authority();
+    let host = authority
+        .map(|a| a.as_str().as_bytes())
+        .or(headers.get(HOST).map(|host| host.as_bytes()));
+    let of_origin = origin.to_str().unwrap_or_default().split_once("://");
+    !matches!((of_origin, host), (Some((_, named)), Some(host)) if named.as_bytes().eq_ignore_ascii_case(host))
 }
 
 fn is_read(method: &Method) -> bool {
