@@ -8,7 +8,7 @@
 //! | three digits, 400 to 599 | that code |
 //!
 //! It is played at the end of the message; a localpart that begins with `mailfrom`, `rcptto` or `queue` moves it to that command, or to the
-//! attempt to deliver from the queue.
+//! attempt to deliver from the queue. What comes by the API, which has no commands, is played at that attempt, but for `mailfrom`.
 
 /// Where it is played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -266,6 +266,32 @@ fn deliveries_are_listed_sent_again_and_given_up() {
 }
 
 #[test]
+fn failures_that_addresses_ask_for_have_their_events() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let hears = Hears::start(|_, _| "200 OK".into());
+    let wanted = json!({"url": hears.url(), "events": ["failed", "delayed"]});
+    assert_eq!(ask(&server, "POST", "/webhooks", &wanted).status, 201);
+    // There is no door that plays them at a command.
+    for to in [
+        "permerror@a.example",
+        "rcptto-552@a.example",
+        "queue-temperror@a.example",
+        "temperror@a.example",
+    ] {
+        let message = json!({
+            "from": {"address": "ringmail@localhost"}, "to": [{"address": to}], "subject": to, "text": "Hi\n",
+        });
+        let sent = ask(&server, "POST", "/messages", &message);
+        assert_eq!(sent.status, 200, "{}", sent.body);
+    }
+    let told = hears.wait(4);
+    let count = |word: &str| told.iter().filter(|call| call.body.contains(word)).count();
+    assert_eq!((count("\"failed\""), count("\"delayed\"")), (2, 2));
+    stop(server);
+}
+
+#[test]
 fn what_waits_for_a_webhook_goes_with_it() {
     let dir = tempfile::tempdir().unwrap();
     let server = Localserve::start(dir.path(), &[]);
