@@ -155,7 +155,8 @@ impl FanOut {
         if let Some(row) = &self.remote {
             // Others may have come in line while this waited.
             let bounds = core.live().settings.server.queue.bounds();
-            core.queue.has_room(&row.account, wanted, bounds)?;
+            core.queue
+                .has_room(&row.account, (wanted, self.content.length()), bounds)?;
         }
         let mut batch = Batch::default();
         let queued = self.remote.take().map(|mut row| {

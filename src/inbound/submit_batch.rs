@@ -341,7 +341,8 @@ async fn commit(
     let permit = shard.permit(octets, true, PATIENCE).await?;
     // Others may have come in line while this waited.
     let bounds = core.live().settings.server.queue.bounds();
-    core.queue.has_room(&row.account, count, bounds)?;
+    core.queue
+        .has_room(&row.account, (count, content.length()), bounds)?;
     let mut batch = Batch::default();
     let body = queue::next_id(&shard, count);
     queue::plan(&mut batch, body, &mut row, Vec::new(), &content);

@@ -203,7 +203,7 @@ async fn send(
         let lifetime = queue.give_up_after_secs.duration().as_secs();
         (lifetime, queue.bounds())
     };
-    core.queue.has_room("", 1, bounds)?;
+    core.queue.has_room("", (1, 0), bounds)?;
     let now = core.wall_clock();
     let mut row = MessageRow {
         size: 0,

@@ -1,4 +1,4 @@
-//! Which messages of a core's queue are whose, and how many of their recipients still wait: in memory, beside the lines. So an account finds its own without
+//! Which messages of a core's queue are whose, how large they are, and how many of their recipients still wait: in memory, beside the lines. So an account finds its own without
 //! a walk over everybody's, and no account fills the queue alone. It is whole once all that was stored at the start stands in line.
 
 use std::collections::{BTreeMap, HashMap};
@@ -28,29 +28,48 @@ pub(super) struct ByAccount {
 
 #[derive(Default)]
 struct Own {
-    /// With how many of its recipients are left.
-    messages: BTreeMap<Key, u32>,
+    messages: BTreeMap<Key, Left>,
     recipients: usize,
+    octets: u64,
+}
+
+/// What is left of a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Left {
+    pub recipients: u32,
+    /// Of its content, which is stored once, as long as a recipient is left.
+    pub octets: u64,
+}
+
+impl Left {
+    pub fn new(recipients: u32, octets: u64) -> Left {
+        match recipients {
+            0 => Left::default(),
+            recipients => Left { recipients, octets },
+        }
+    }
 }
 
 impl ByAccount {
-    /// So many recipients of a message are left; with the last one it goes. `are_found`: all stored ones are known.
-    pub(super) fn set(&mut self, account: &str, key: Key, left: u32, are_found: bool) {
+    /// So much of a message is left; with the last recipient it goes. `are_found`: all stored ones are known.
+    pub(super) fn set(&mut self, account: &str, key: Key, left: Left, are_found: bool) {
         if account.is_empty() {
             return;
         }
         let name: Rc<str> = match self.accounts.get_key_value(account) {
             Some((name, _)) => name.clone(),
-            None if left == 0 && are_found => return,
+            None if left.recipients == 0 && are_found => return,
             None => account.into(),
         };
         let own = self.accounts.entry(name.clone()).or_default();
-        let before = match left == 0 && are_found {
+        let before = match left.recipients == 0 && are_found {
             true => own.messages.remove(&key),
             false => own.messages.insert(key, left),
         };
-        own.recipients = own.recipients + left as usize - before.unwrap_or(0) as usize;
-        if left == 0 && !are_found {
+        let before = before.unwrap_or_default();
+        own.recipients = own.recipients + left.recipients as usize - before.recipients as usize;
+        own.octets = own.octets + left.octets - before.octets;
+        if left.recipients == 0 && !are_found {
             self.ended.push((name, key));
         } else if own.messages.is_empty() {
             self.accounts.remove(account);
@@ -58,17 +77,17 @@ impl ByAccount {
     }
 
     /// A stored message was found: what is known of it already is newer.
-    pub(super) fn found(&mut self, account: &str, key: Key, left: u32) {
+    pub(super) fn found(&mut self, account: &str, key: Key, left: Left) {
         let own = self.accounts.get(account);
         if own.is_none_or(|own| !own.messages.contains_key(&key)) {
-            self.set(account, key, left, left > 0);
+            self.set(account, key, left, left.recipients > 0);
         }
     }
 
     /// All stored messages are known now.
     pub(super) fn all_found(&mut self) {
         for (account, key) in std::mem::take(&mut self.ended) {
-            self.set(&account, key, 0, true);
+            self.set(&account, key, Left::default(), true);
         }
     }
 
@@ -77,13 +96,18 @@ impl ByAccount {
         self.accounts.get(account).map_or(0, |own| own.recipients)
     }
 
+    /// Octets of the messages that they are of.
+    pub(super) fn octets(&self, account: &str) -> u64 {
+        self.accounts.get(account).map_or(0, |own| own.octets)
+    }
+
     /// Those of them in a shard.
     pub(super) fn recipients_in(&self, account: &str, shard: u16) -> u64 {
         let own = self.accounts.get(account);
         let left = own.map(|own| own.messages.range((shard, 0)..=(shard, u64::MAX)));
         left.into_iter()
             .flatten()
-            .map(|(_, left)| u64::from(*left))
+            .map(|(_, left)| u64::from(left.recipients))
             .sum()
     }
 
@@ -100,7 +124,7 @@ impl ByAccount {
         let messages = messages
             .into_iter()
             .flatten()
-            .filter(|(_, left)| **left > 0);
+            .filter(|(_, left)| left.recipients > 0);
         messages.take(most).map(|(key, _)| BodyId(key.1)).collect()
     }
 }
@@ -125,9 +149,10 @@ mod tests {
             ("ben", (0, 6), 2),
             ("", (0, 8), 2),
         ] {
-            own.set(account, key, left, true);
+            own.set(account, key, Left::new(left, 10), true);
         }
         assert_eq!((own.recipients("anna"), own.recipients("ben")), (15, 2));
+        assert_eq!((own.octets("anna"), own.octets("ben")), (40, 10));
         assert_eq!(own.recipients(""), 0);
         assert_eq!(
             (own.recipients_in("anna", 0), own.recipients_in("anna", 1)),
@@ -136,10 +161,11 @@ mod tests {
         assert_eq!(of(&own, "anna", 0, 0), [5, 7]);
         assert_eq!(of(&own, "anna", 0, 8), [9]);
         assert_eq!(of(&own, "anna", 1, 0), [2]);
-        own.set("anna", (0, 5), 1, true);
-        own.set("ben", (0, 6), 0, true);
-        own.set("ben", (0, 6), 0, true);
+        own.set("anna", (0, 5), Left::new(1, 10), true);
+        own.set("ben", (0, 6), Left::new(0, 10), true);
+        own.set("ben", (0, 6), Left::new(0, 10), true);
         assert_eq!((own.recipients("anna"), own.recipients("ben")), (13, 0));
+        assert_eq!((own.octets("anna"), own.octets("ben")), (40, 0));
         assert!(of(&own, "ben", 0, 0).is_empty());
         // Nothing is kept of who has nothing.
         assert_eq!(own.accounts.len(), 1);
@@ -148,18 +174,18 @@ mod tests {
     #[test]
     fn what_ended_while_others_were_found_does_not_come_back() {
         let mut own = ByAccount::default();
-        own.set("anna", (0, 5), 0, false);
-        own.set("anna", (0, 7), 2, false);
-        own.found("anna", (0, 5), 1);
-        own.found("anna", (0, 7), 3);
-        own.found("anna", (0, 9), 4);
-        own.found("anna", (0, 11), 0);
+        own.set("anna", (0, 5), Left::new(0, 10), false);
+        own.set("anna", (0, 7), Left::new(2, 10), false);
+        own.found("anna", (0, 5), Left::new(1, 10));
+        own.found("anna", (0, 7), Left::new(3, 10));
+        own.found("anna", (0, 9), Left::new(4, 10));
+        own.found("anna", (0, 11), Left::new(0, 10));
         assert_eq!(own.recipients("anna"), 6);
         assert_eq!(of(&own, "anna", 0, 0), [7, 9]);
         own.all_found();
         assert_eq!(of(&own, "anna", 0, 0), [7, 9]);
-        own.set("anna", (0, 7), 0, true);
-        own.set("anna", (0, 9), 0, true);
+        own.set("anna", (0, 7), Left::new(0, 10), true);
+        own.set("anna", (0, 9), Left::new(0, 10), true);
         assert!(own.accounts.is_empty() && own.ended.is_empty());
     }
 }

@@ -21,7 +21,7 @@ use shards::segments::BodyId;
 use shards::storage::{Batch, Shard};
 
 use super::batch::{self, BatchRow};
-use super::by_account::ByAccount;
+use super::by_account::{ByAccount, Left};
 use super::events::Interest;
 use super::hold_rules::HoldRules;
 use super::hooks::Hooks;
@@ -323,7 +323,9 @@ impl Queue {
         let done = stored.changed.iter().filter(|(_, row)| row.is_done());
         let left = count.saturating_sub(done.count() as u32);
         let (account, key) = (&stored.message.account, (shard.id().0, stored.body.0));
-        self.by_account.borrow_mut().found(account, key, left);
+        self.by_account
+            .borrow_mut()
+            .found(account, key, Left::new(left, stored.message.size));
         if is_over {
             // A stop came between the end of its last recipient and its removal: whoever takes it sees to that.
             self.add(

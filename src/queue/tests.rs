@@ -514,6 +514,7 @@ fn an_account_finds_its_own_and_has_a_share() {
         let anna = |most: usize| Bounds {
             all: 1_000,
             of_account: most,
+            octets_of_account: u64::MAX,
         };
         let mut own = Vec::new();
         for n in 0..20 {
@@ -550,8 +551,15 @@ fn an_account_finds_its_own_and_has_a_share() {
                 assert_eq!(pages(queue, most).await, (own.clone(), 10), "{most}");
             }
         }
-        let room = |queue: &Queue, account: &str, most| queue.has_room(account, 1, anna(most));
+        let room = |queue: &Queue, account: &str, most| queue.has_room(account, (1, 1), anna(most));
         assert!(room(&queue, "ben", 11).is_ok() && room(&queue, "ben", 10).is_err());
+        // Nor does it fill the disk; one that has nothing there may have a large one.
+        let few = Bounds {
+            octets_of_account: 3,
+            ..anna(100)
+        };
+        let large = |account: &str| queue.has_room(account, (1, 9), few);
+        assert!(large("ben").is_err() && large("carl").is_ok() && large("").is_ok());
         // One that comes takes room, until it is not accepted after all.
         let more = MessageRow {
             account: "ben".into(),

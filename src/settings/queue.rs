@@ -21,6 +21,8 @@ pub struct Queue {
     pub recipients_per_core_max: u32,
     /// Those of one account, on a core.
     pub account_recipients_per_core_max: u32,
+    /// Octets of messages of one account that wait, on a core.
+    pub account_messages_per_core_max_bytes: super::units::Bytes,
     /// Octets of messages a core keeps in memory from their acceptance to their first attempt; others are read again.
     pub fresh_memory_bytes: super::units::Bytes,
     /// Whether addresses that fail for good are put on the suppression list of the account that wrote to them.
@@ -35,6 +37,7 @@ impl Queue {
         Bounds {
             all: self.recipients_per_core_max as usize,
             of_account: self.account_recipients_per_core_max as usize,
+            octets_of_account: self.account_messages_per_core_max_bytes.0,
         }
     }
 }
@@ -46,6 +49,8 @@ pub struct Bounds {
     pub all: usize,
     /// Of one account.
     pub of_account: usize,
+    /// Octets of the messages of one account.
+    pub octets_of_account: u64,
 }
 
 impl Default for Queue {
@@ -57,6 +62,7 @@ impl Default for Queue {
             hold_max_secs: Secs::minutes(60 * 24 * 60),
             recipients_per_core_max: 2_000_000,
             account_recipients_per_core_max: 1_000_000,
+            account_messages_per_core_max_bytes: super::units::Bytes::mib(16 << 10),
             fresh_memory_bytes: super::units::Bytes::mib(32),
             suppress_on_failure: true,
             keep_retired_secs: Secs::new(0),

@@ -6,7 +6,7 @@ use shards::rt;
 use shards::segments::BodyId;
 
 use super::{Message, Queue};
-use crate::queue::by_account::OfAccount;
+use crate::queue::by_account::{Left, OfAccount};
 use crate::settings::Bounds;
 use crate::store::StoreError;
 
@@ -23,14 +23,25 @@ impl Queue {
         self.held.get()
     }
 
-    /// Whether so many recipients more of an account (empty: the server's own) fit into the queue, beside those that come. Whoever asks before he
+    /// Whether so many recipients and octets more of an account (empty: the server's own) fit into the queue, beside those that come. Whoever asks before he
     /// waits for something asks again afterwards.
-    pub fn has_room(&self, account: &str, more: usize, bounds: Bounds) -> Result<(), StoreError> {
+    pub fn has_room(
+        &self,
+        account: &str,
+        (more, octets): (usize, u64),
+        bounds: Bounds,
+    ) -> Result<(), StoreError> {
         if self.count() + self.coming.all() + more > bounds.all {
             return Err(StoreError::Limit("the queue is full"));
         }
-        let own = self.by_account.borrow().recipients(account) + self.coming.of(account);
-        match account.is_empty() || own + more <= bounds.of_account {
+        let of_account = self.by_account.borrow();
+        let own = of_account.recipients(account) + self.coming.of(account);
+        // Who has nothing there may have a message of any size.
+        let fits = match of_account.octets(account) {
+            0 => true,
+            own => own.saturating_add(octets) <= bounds.octets_of_account,
+        };
+        match account.is_empty() || own + more <= bounds.of_account && fits {
             true => Ok(()),
             false => Err(StoreError::QueueFull),
         }
@@ -56,6 +67,7 @@ impl Queue {
         };
         let are_found = self.resuming.get() == 0;
         let mut own = self.by_account.borrow_mut();
+        let left = Left::new(left, message.row.size);
         own.set(&message.row.account, message.key(), left, are_found);
     }
 

@@ -456,6 +456,7 @@ fn ranges(server: &Server) -> Vec<(&'static str, u64, u64, u64)> {
         // RFC 4865 3: nine digits.
         ("queue.hold_max_secs", queue.hold_max_secs.0.as_secs(), 0, 999_999_999),
         ("queue.fresh_memory_bytes", queue.fresh_memory_bytes.0, 0, ANY),
+        ("queue.account_messages_per_core_max_bytes", queue.account_messages_per_core_max_bytes.0, 1 << 20, ANY),
         ("queue.keep_retired_secs", queue.keep_retired_secs.0.as_secs(), 0, 3660 * 86_400),
         ("webhooks.timeout_secs", hooks.timeout_secs.0.as_secs(), 1, 600),
         ("webhooks.connect_timeout_secs", hooks.connect_timeout_secs.0.as_secs(), 1, 600),
