@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::filled::stop;
-use crate::patience::patiently;
+use crate::patience::{found, patiently};
 use crate::program::Localserve;
 use crate::webapi_v1::{ask, ask_with, by_password};
 
@@ -192,5 +192,51 @@ fn an_action_that_takes_long_is_done_in_parts() {
     );
     let held = ask(&server, "GET", "/queue?state=held&limit=1", &Value::Null);
     assert_eq!(held.body["recipients"].as_array().unwrap().len(), 1);
+    stop(server);
+}
+
+#[test]
+fn what_happened_to_a_message_is_told_as_it_happens() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let id = send(&server, &["queue451@d.example"])[0];
+    let path = format!("/messages/{id}/events");
+    let words = |said: &Value| -> Vec<String> {
+        let events = said["events"].as_array().unwrap().iter();
+        events
+            .map(|event| event["event"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let asked = |path: &str| {
+        let said = ask(&server, "GET", path, &Value::Null);
+        assert_eq!(said.status, 200, "{}", said.body);
+        said.body
+    };
+    let all = found(|| asked(&path), |said| words(said).len() == 2);
+    assert_eq!(words(&all), ["accepted", "attempt"]);
+    assert_eq!(
+        (&all["events"][1]["code"], &all["is_over"]),
+        (&json!(451), &json!(false))
+    );
+    let first = asked(&format!("{path}?limit=1"));
+    assert_eq!(words(&first), ["accepted"]);
+    let next = |said: &Value| {
+        asked(&format!(
+            "{path}?cursor={}",
+            said["next_cursor"].as_str().unwrap()
+        ))
+    };
+    let rest = next(&first);
+    assert_eq!(words(&rest), ["attempt"]);
+    // Nothing yet, and then its end.
+    let none = next(&rest);
+    assert_eq!(words(&none), [""; 0]);
+    let said = ask(&server, "DELETE", &format!("/queue/{id}"), &Value::Null);
+    assert_eq!(said.status, 204, "{}", said.body);
+    let end = found(|| next(&none), |said| !words(said).is_empty());
+    assert_eq!(
+        (words(&end), &end["is_over"]),
+        (vec!["dropped".to_owned()], &json!(true))
+    );
     stop(server);
 }

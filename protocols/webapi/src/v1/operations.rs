@@ -9,7 +9,7 @@ use super::key::{Keys, MadeKey, NewKey};
 use super::message::{NewMessage, SentMessage};
 use super::operation::{Access, Answer, Files, Named, Operation, Takes, Verb, of, whole};
 use super::problem::Kind;
-use super::recipient::{ActionDone, QueueAction, Recipient, Recipients, Selection};
+use super::recipient::{ActionDone, Happenings, QueueAction, Recipient, Recipients, Selection};
 use super::schema;
 use super::scope::Scope;
 use super::suppression::{Page, PutSuppression, Suppression, Suppressions};
@@ -42,6 +42,8 @@ pub enum Op {
     Messages,
     /// One of them.
     Message,
+    /// What happened to one, in order.
+    Happenings,
     /// Those in the queue.
     Queue,
     /// Something is done to all of those that fit.
@@ -316,6 +318,17 @@ const MESSAGES: &[Operation] = &[
         summary: "What became of a message at one of its recipients",
         path_parameters: RECIPIENT_ID,
         answers: &[Answer::json("In the queue, or over.", of::<Recipient>)],
+        ..MESSAGE
+    },
+    Operation {
+        summary: "What happened to a message at one of its recipients",
+        about: "Its acceptance, attempts (the latest; of one that is over, the first too), its end, and reports that came back. With `next_cursor` of the last page it is asked for what is new.",
+        path_parameters: RECIPIENT_ID,
+        query: Some(whole::<Page>),
+        answers: &[Answer::json("In the order of time.", of::<Happenings>)],
+        op: Op::Happenings,
+        path: "/messages/{id}/events",
+        id: "listMessageEvents",
         ..MESSAGE
     },
 ];

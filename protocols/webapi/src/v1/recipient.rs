@@ -81,7 +81,7 @@ pub struct Attempt {
     pub enhanced: Option<String>,
     /// Its words, or ours.
     pub text: String,
-    /// To what it said so: `connect`, `hello` (EHLO, STARTTLS, AUTH), `mail`, `recipient`, `data` (DATA or the message); `null`: it said nothing, or
+    /// To what it said so: `connect`, `hello` (EHLO, STARTTLS, AUTH), `mail`, `recipient`, `data` (DATA or the message); `line`: nobody was asked; `null`: it said nothing, or
     /// that was not noted.
     pub stage: Option<String>,
 }
@@ -101,6 +101,38 @@ pub struct Report {
     pub text: String,
     /// Why it failed, in one word of docs/bounces.md.
     pub class: Option<String>,
+}
+
+/// Something that happened to a message at one of its recipients.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Happening {
+    /// When.
+    pub at: Option<Time>,
+    /// What: `accepted`, `attempt`, `report` (one came back), or how it ended: `delivered`, `relayed`, `failed`, `dropped`, `suppressed`.
+    pub event: String,
+    /// Which attempt, from 1 on.
+    pub attempt: Option<u32>,
+    /// What a report says; `null`: it is none.
+    pub report: Option<String>,
+    /// The server that answered; `null`: none did.
+    pub remote: Option<String>,
+    /// Its reply code, or that which a report tells; `null`: none.
+    pub code: Option<u16>,
+    /// The enhanced status code of either (RFC 3463).
+    pub enhanced: Option<String>,
+    /// The server's words, or ours.
+    pub text: String,
+}
+
+/// A page of what happened, in the order of time.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Happenings {
+    /// What happened.
+    pub events: Vec<Happening>,
+    /// For what comes after these, also if that has not happened yet: a page without events is no last one.
+    pub next_cursor: String,
+    /// Whether nothing follows any more, but reports.
+    pub is_over: bool,
 }
 
 /// A page of recipients.

@@ -8,6 +8,7 @@ mod auth;
 mod batches;
 mod deliveries;
 mod general;
+mod happenings;
 mod keys;
 mod messages;
 mod paging;
@@ -192,6 +193,7 @@ async fn dispatch(op: Op, asked: Asked) -> Said {
         Op::Send => messages::send(asked).await,
         Op::Messages => recipients::list(&asked).await,
         Op::Message => recipients::get(&asked).await,
+        Op::Happenings => happenings::list(&asked).await,
         Op::Queue => recipients::list_queue(&asked).await,
         Op::ChangeQueue => recipients::change_all(&asked).await,
         Op::Hold => recipients::change(&asked, Action::Hold).await,

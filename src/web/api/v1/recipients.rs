@@ -265,7 +265,7 @@ struct InQueue {
     is_ending: bool,
 }
 
-async fn find(asked: &Asked) -> Result<Recipient, Problem> {
+pub(super) async fn find(asked: &Asked) -> Result<Recipient, Problem> {
     let id = id(asked)?;
     if let Some(recipient) = queued(asked, id).await? {
         return Ok(recipient);
