@@ -314,12 +314,12 @@ impl Pools {
                 name,
                 member,
                 settings,
-            }) = self.choose(&candidates, account, waiting.as_ref())
+            }) = self.choose(&candidates, (account, &site.name), waiting.as_ref())
             {
                 member.open.set(member.open.get() + 1);
                 let is_limited = settings.connections_max.is_some();
                 if is_limited {
-                    self.turns.borrow_mut().take(account);
+                    self.turns.borrow_mut().take(account, &site.name);
                 }
                 let warm = settings.warm_up.then(|| Warm {
                     core: core.clone(),
@@ -469,7 +469,7 @@ impl Pools {
     fn choose<'a, 'b>(
         &self,
         candidates: &'b [Candidate<'a>],
-        account: u32,
+        who: (u32, &str),
         waiting: Option<&Waiting<'_>>,
     ) -> Option<&'b Candidate<'a>> {
         let turns = self.turns.borrow();
@@ -477,7 +477,7 @@ impl Pools {
         let has_room = |c: &&Candidate<'_>| {
             c.settings.connections_max.is_none()
                 || c.member.open.get() < c.member.lent.get()
-                    && turns.is_next(c.member.number, account, place)
+                    && turns.is_next(c.member.number, who, place)
         };
         choose(candidates.iter().filter(has_room).collect())
     }
@@ -583,7 +583,9 @@ impl<'a> Waiting<'a> {
             member.waiting.set(member.waiting.get() + 1);
         }
         let numbers = members.iter().map(|m| m.number).collect();
-        let place = pools.turns.borrow_mut().wait(account, numbers);
+        let mut turns = pools.turns.borrow_mut();
+        let place = turns.wait((account, &site.name), numbers);
+        drop(turns);
         site.waits_for_address(reason);
         Waiting {
             pools,
