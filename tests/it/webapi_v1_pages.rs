@@ -238,5 +238,10 @@ fn what_happened_to_a_message_is_told_as_it_happens() {
         (words(&end), &end["is_over"]),
         (vec!["dropped".to_owned()], &json!(true))
     );
+    // Nor is that told again once it is kept with those that are over.
+    let kept = || asked(&format!("/messages/{id}"));
+    found(kept, |said| !said["ended"].is_null());
+    assert_eq!(words(&next(&none)), ["dropped"]);
+    assert_eq!(words(&next(&end)), [""; 0]);
     stop(server);
 }

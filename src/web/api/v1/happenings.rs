@@ -72,16 +72,9 @@ fn happenings(recipient: &Recipient) -> Vec<(Place, Happening)> {
         all.push((Place(unix(&attempt.at), 2, number), happening));
     }
     if is_over(recipient.state) {
-        let last = recipient
-            .history
-            .last()
-            .and_then(|attempt| attempt.at.as_ref());
-        let ended = recipient
-            .ended
-            .as_ref()
-            .or(last)
-            .or(accepted.as_ref())
-            .cloned();
+        // Its place is behind the last attempt, whenever that is put on record: it is told once.
+        let last = recipient.history.last().map_or(accepted, |last| &last.at);
+        let ended = recipient.ended.or(*last);
         let event = match recipient.state {
             State::Delivered => "delivered",
             State::Relayed => "relayed",
@@ -93,7 +86,7 @@ fn happenings(recipient: &Recipient) -> Vec<(Place, Happening)> {
             text: recipient.reason.clone(),
             ..nothing(&ended, event)
         };
-        all.push((Place(unix(&ended), 3, 0), happening));
+        all.push((Place(unix(last), 3, 0), happening));
     }
     for (number, report) in (0u32..).zip(&recipient.reports) {
         let happening = Happening {
