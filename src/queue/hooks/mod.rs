@@ -229,9 +229,9 @@ impl AccountRow {
 /// Why no more of an account's hooks may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoRoom {
-    /// So many wait, or more.
+    /// So many may wait in all; one of several endpoints may have no more than are left.
     Hooks(u64),
-    /// With it they would say more than so many octets.
+    /// The same of the octets that they say.
     Octets(u64),
 }
 
@@ -241,11 +241,11 @@ impl std::fmt::Display for NoRoom {
         match self {
             NoRoom::Hooks(most) => write!(
                 f,
-                "{most} webhooks of the account wait, and that is the most (pending_per_account_max)"
+                "as many webhooks wait as may: {most} of the account, and for one of several endpoints no more than are left (pending_per_account_max)"
             ),
             NoRoom::Octets(most) => write!(
                 f,
-                "webhooks of the account that wait would say more than {most} octets, and that is the most (pending_per_account_max_bytes)"
+                "webhooks that wait say as much as they may: {most} octets of the account, and for one of several endpoints no more than are left (pending_per_account_max_bytes)"
             ),
         }
     }
