@@ -176,6 +176,13 @@ impl Index {
         Ok(self.rows.get(key)?.map(|v| v.to_vec()))
     }
 
+    /// One row as the last whole change left it. `get` may see a row of a change whose others are not there yet, so what compares it with
+    /// other rows reads this.
+    pub fn get_whole(&self, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+        let found = self.database.snapshot().get(&self.rows, key)?;
+        Ok(found.map(|v| v.to_vec()))
+    }
+
     /// Rows with `prefix` from key `from` on, at most `limit` of them.
     pub fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<Row>, IndexError> {
         let start = from.max(prefix);

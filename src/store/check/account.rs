@@ -24,7 +24,7 @@ pub(super) fn names(
 ) -> Result<Stage, IndexError> {
     let prefix = keys::account_name("");
     if from == prefix {
-        let next = index.get(keys::NEXT_ACCOUNT)?;
+        let next = index.get_whole(keys::NEXT_ACCOUNT)?;
         position.next_account = next.and_then(|b| decode(&b, String::new).ok()).unwrap_or(1);
     }
     let rows = index.scan(&prefix, &from, SLICE)?;
@@ -38,8 +38,7 @@ pub(super) fn names(
         };
         position.name(id);
         report.names.push(name.clone());
-        if snapshot_of(index, &keys::account(id))?.is_none() && snapshot_of(index, &key)?.is_some()
-        {
+        if index.get_whole(&keys::account(id))?.is_none() && index.get_whole(&key)?.is_some() {
             position.tell(Kind::Name, || format!("the name {name} leads to account {}, which is not there; `ringmail salvage` makes it anew from the stored bodies", id.0), report);
         }
     }
@@ -77,12 +76,6 @@ fn next_account(index: &Index, from: AccountId) -> Result<Option<AccountId>, Ind
         .map(AccountId))
 }
 
-/// A row as a snapshot has it: `get` may see one of a change whose others are not there yet.
-fn snapshot_of(index: &Index, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
-    let first = index.scan(key, key, 1)?.into_iter().next();
-    Ok(first.filter(|(found, _)| found == key).map(|(_, row)| row))
-}
-
 /// The account's own row and its mailboxes.
 fn start(
     index: &Index,
@@ -91,14 +84,14 @@ fn start(
     report: &mut Seen,
 ) -> Result<Step, IndexError> {
     let next = Step::Start(AccountId(id.0 + 1));
-    if index.get(&keys::removal(id))?.is_some() {
+    if index.get_whole(&keys::removal(id))?.is_some() {
         return Ok(next);
     }
     if !position.is_named(id) {
         position.tell(Kind::Orphan, || format!("account {}: no name leads to its rows; `ringmail salvage` brings its mail back under its name", id.0), report);
         return Ok(next);
     }
-    let Some(before) = snapshot_of(index, &keys::account(id))? else {
+    let Some(before) = index.get_whole(&keys::account(id))? else {
         return Ok(next);
     };
     let what = format!("account {}", id.0);
@@ -129,7 +122,7 @@ fn start(
         }
     }
     // The account's row goes along with every change; if it is the same, so was all the rest.
-    if snapshot_of(index, &keys::account(id))?.as_ref() == Some(&before) {
+    if index.get_whole(&keys::account(id))?.as_ref() == Some(&before) {
         let live: u64 = mailboxes.values().map(|m| m.counts.size).sum();
         if row.used_bytes != live + erasing {
             position.tell(Kind::Used, || format!("{what}: says {} octets are used, but its mailboxes have {live} and {erasing} wait to be erased; the quota is off by that, `ringmail salvage` counts anew", row.used_bytes), report);
@@ -223,7 +216,7 @@ fn messages(
     let prefix = keys::messages(account, mailbox);
     let rows = index.scan(&prefix, &at.from, SLICE)?;
     // Read after the messages: it is at least as new as they are.
-    let now = index.get(&keys::mailbox(account, mailbox))?;
+    let now = index.get_whole(&keys::mailbox(account, mailbox))?;
     let next_mailbox = Step::Mailbox(account, MailboxId(mailbox.0 + 1));
     let Some(now) = now.filter(|_| !position_is_over(&at)) else {
         return Ok(next_mailbox);
@@ -254,7 +247,7 @@ fn messages(
         }
         if let Some(problem) = message_problem(index, (account, mailbox, uid), &message, &row)?
             // It may have been changed or removed meanwhile.
-            && index.get(&key)?.as_ref() == Some(&value)
+            && index.get_whole(&key)?.as_ref() == Some(&value)
         {
             position.tell(Kind::Message, || format!("{what}: {problem}"), report);
         }
@@ -398,7 +391,7 @@ fn others(
             _ => link_problem(index, account, kind, rest)?,
         };
         if let Some(problem) = problem
-            && index.get(key)?.as_ref() == Some(value)
+            && index.get_whole(key)?.as_ref() == Some(value)
         {
             position.tell(
                 Kind::Link,
@@ -448,9 +441,9 @@ fn mailbox_is_missing(
     rest: &[u8],
 ) -> Result<Option<String>, IndexError> {
     let mailbox = MailboxId(number32(rest, 0));
-    let row = match snapshot_of(index, &keys::mailbox(account, mailbox))? {
+    let row = match index.get_whole(&keys::mailbox(account, mailbox))? {
         // Deleted, and its messages are on their way out.
-        None => snapshot_of(index, &keys::cleared(account, mailbox))?,
+        None => index.get_whole(&keys::cleared(account, mailbox))?,
         row => row,
     };
     Ok(row.is_none().then(|| {
@@ -482,7 +475,10 @@ fn tombstone_problem(
         Err(error) => return Ok(Some(error.to_string())),
     };
     for uid in tombstone.uids {
-        if index.get(&keys::message(account, mailbox, uid))?.is_some() {
+        if index
+            .get_whole(&keys::message(account, mailbox, uid))?
+            .is_some()
+        {
             return Ok(Some(format!(
                 "message {uid} of mailbox {} was expunged at MODSEQ {modseq} and is there",
                 mailbox.0
@@ -504,7 +500,7 @@ fn link_problem(
         MailboxId(number32(rest, 8)),
         number32(rest, 12),
     );
-    let message = index.get(&keys::message(account, mailbox, uid))?;
+    let message = index.get_whole(&keys::message(account, mailbox, uid))?;
     let message = message.and_then(|row| decode::<MessageRow>(&row, String::new).ok());
     Ok(match kind {
         b'r' if message

@@ -22,9 +22,9 @@ pub(super) fn damaged(
         if damaged.named || index.location(BodyId(body))?.is_none() {
             continue;
         }
-        let whose = if index.get(&keys::fan_out(body))?.is_some() {
+        let whose = if index.get_whole(&keys::fan_out(body))?.is_some() {
             "it is a message for several accounts that not all have yet"
-        } else if index.get(&keys::queue(body))?.is_some() {
+        } else if index.get_whole(&keys::queue(body))?.is_some() {
             "it is a message in the queue"
         } else {
             "it is no message of an account any more; one that was expunged goes by itself"
