@@ -59,7 +59,7 @@ pub(super) async fn record_of(
             (index, row)
         };
         let mut rows: Vec<_> = outcomes.iter().map(row).collect();
-        group(&message.row, &mut rows);
+        group(&message.row, |index| message.recipient(index), &mut rows);
         rows
     });
     follow(core, &message, recorded.await).await;
@@ -84,7 +84,7 @@ pub(super) async fn expire(core: &Rc<PerCore>, work: Work) {
             (index, row)
         };
         let mut rows: Vec<_> = recipients.iter().copied().map(look).collect();
-        group(&message.row, &mut rows);
+        group(&message.row, |index| message.recipient(index), &mut rows);
         rows
     });
     follow(core, &message, recorded.await).await;
@@ -135,7 +135,7 @@ pub(super) async fn suppress(core: &Rc<PerCore>, work: Work, reasons: HashMap<u3
             (index, row)
         };
         let mut rows: Vec<_> = outcomes.iter().map(row).collect();
-        group(&message.row, &mut rows);
+        group(&message.row, |index| message.recipient(index), &mut rows);
         rows
     });
     follow(core, &message, recorded.await).await;

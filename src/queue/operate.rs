@@ -315,7 +315,7 @@ impl Queue {
             };
             let mut rows: Vec<_> = indexes.iter().filter_map(on).collect();
             if let Deed::Fail { .. } = deed {
-                group(&message.row, &mut rows);
+                group(&message.row, |index| message.recipient(index), &mut rows);
             }
             count = rows.len() as u64;
             owes = rows.iter().any(|(_, row)| row.state.is_over());

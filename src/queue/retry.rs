@@ -179,14 +179,22 @@ pub fn wants(message: &MessageRow, index: u32, notice: Notice) -> bool {
     }
 }
 
-/// Has those that owe the same now told in one report. One about a batch is about one recipient, for it returns what that one was sent.
-pub fn group(message: &MessageRow, rows: &mut [(u32, RecipientRow)]) {
+/// Has those that come to owe the same by one change told in one report. Who owed it `before` is left out: his report may be on its way, under
+/// a number that is taken once. One about a batch is about one recipient, for it returns what that one was sent.
+pub fn group(
+    message: &MessageRow,
+    before: impl Fn(u32) -> RecipientRow,
+    rows: &mut [(u32, RecipientRow)],
+) {
     if message.batch.is_some() {
         return;
     }
     let mut first: HashMap<Notice, u32> = HashMap::new();
     for (index, row) in rows {
-        if let Some(owed) = &mut row.owes {
+        let owed_before = row.owes.and_then(|_| before(*index).owes);
+        if let Some(owed) = &mut row.owes
+            && owed_before != Some(*owed)
+        {
             owed.group = *first.entry(owed.notice).or_insert(*index);
         }
     }

@@ -138,7 +138,7 @@ async fn record(work: Work, verdict: Verdict) {
             (*index, row)
         };
         let mut rows: Vec<_> = indexes.iter().map(outcome).collect();
-        group(&message.row, &mut rows);
+        group(&message.row, |index| message.recipient(index), &mut rows);
         rows
     });
     recorded.await.unwrap();
@@ -163,6 +163,45 @@ fn hold() -> Deed {
 
 fn fail() -> Deed {
     Deed::Fail { why: String::new() }
+}
+
+#[test]
+fn a_report_goes_out_once_about_all_that_it_is_about() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let (queue, shard) = (queue(&context), &context.shards[0]);
+        let told = |message: &Message| {
+            let reports = message.owing().into_values();
+            let indexes =
+                reports.map(|(_, about)| about.into_iter().map(|(index, _)| index).collect());
+            indexes.collect::<Vec<Vec<u32>>>()
+        };
+        // One of those who are given up is under way; that comes to nothing, and nobody records it.
+        accept(&queue, shard, &["a@one.example", "b@two.example"]).await;
+        let work = queue.take_line("one.example", 10).await.unwrap();
+        let message = work.message.clone();
+        assert_eq!(operate(&queue, shard, Filter::default(), fail()).await, 2);
+        let telling = queue.take_owing(10, |_| 0).unwrap();
+        assert!(told(&message).is_empty());
+        drop(telling);
+        drop(work);
+        assert_eq!(told(&message), [[0, 1]]);
+        let telling = queue.take_owing(10, |_| 0).unwrap();
+        assert!(Rc::ptr_eq(&telling.message().await.unwrap(), &message));
+        drop(telling);
+        // Who is refused after somebody was given up by hand has a report of his own: that one's may be on its way.
+        accept(&queue, shard, &["c@three.example", "d@three.example"]).await;
+        let work = queue.take_line("three.example", 10).await.unwrap();
+        let message = work.message.clone();
+        let c = Filter {
+            to: Some("c@".into()),
+            ..Filter::default()
+        };
+        assert_eq!(operate(&queue, shard, c, fail()).await, 1);
+        record(work, Verdict::Permanent).await;
+        assert_eq!(told(&message), [[0], [1]]);
+    });
+    store.close();
 }
 
 #[test]
@@ -206,7 +245,7 @@ fn what_is_done_during_an_attempt_is_kept_by_its_outcome() {
             let left: Vec<_> = expected.into_iter().collect();
             assert_eq!(stored(shard).await, left, "{what}");
             let owing = message.owing();
-            let owed = owing.first().and_then(|(_, row)| row.owes);
+            let owed = owing.into_values().next().map(|(owed, _)| owed);
             let is_failed = expected.is_some_and(|(state, _)| state == State::Failed);
             assert_eq!(
                 owed.is_some_and(|o| o.notice == Notice::Failed),

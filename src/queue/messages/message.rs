@@ -9,13 +9,14 @@ use shards::rt::Turns;
 use shards::segments::BodyId;
 use shards::storage::{External, Shard, StorageError};
 
-use super::Queue;
 use super::coming::Promise;
+use super::{OwedReport, Queue};
 use crate::queue::batch::BatchRow;
 use crate::queue::events::OwedEvent;
 use crate::queue::from_id::FromIds;
 use crate::queue::id::QueueId;
 use crate::queue::recipe::{InFile, Recipe};
+use crate::queue::report::transaction_number;
 use crate::queue::rows::{MessageRow, RecipientRow, Stored};
 use crate::store::StoreError;
 
@@ -209,21 +210,31 @@ impl Message {
         self.batch.borrow().clone()
     }
 
-    /// Recipients of whom the sender has still to be told something, and whose attempts are over: what comes of one may be better than
-    /// what is owed.
-    pub(in crate::queue) fn owing(&self) -> Vec<(u32, RecipientRow)> {
+    /// Recipients of whom the sender has still to be told something, by the report they share, and whose attempts are over: what comes of one
+    /// may be better than what is owed. A report waits for all that it is about, for it goes out once.
+    pub(in crate::queue) fn owing(&self) -> BTreeMap<(u32, u32), OwedReport> {
         let (changed, queue) = (self.changed.borrow(), self.queue.upgrade());
-        let owing = self.owing.borrow();
-        let owing = owing.iter().filter_map(|index| {
+        let mut reports: BTreeMap<_, OwedReport> = BTreeMap::new();
+        let mut later = BTreeSet::new();
+        for index in self.owing.borrow().iter() {
             #[cfg(test)]
             LOOKS.set(LOOKS.get() + 1);
-            let row = changed.get(index)?;
+            let Some((row, owed)) = changed.get(index).and_then(|row| Some((row, row.owes?)))
+            else {
+                continue;
+            };
+            let report = (transaction_number(owed.notice, 0), owed.group);
             let under_way =
                 |queue: &Rc<Queue>| queue.is_under_way(self.shard.id().0, self.body, *index);
-            let is_told = row.owes.is_some() && !queue.as_ref().is_some_and(under_way);
-            is_told.then(|| (*index, row.clone()))
-        });
-        owing.collect()
+            if queue.as_ref().is_some_and(under_way) {
+                later.insert(report);
+                continue;
+            }
+            let report = reports.entry(report).or_insert((owed, Vec::new()));
+            report.1.push((*index, row.clone()));
+        }
+        reports.retain(|report, _| !later.contains(report));
+        reports
     }
 
     /// Events that have still to reach the account's shard, of recipients whose attempts are over: the first ones, so many at most.

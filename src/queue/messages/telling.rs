@@ -1,12 +1,10 @@
 //! Whose sender has still to be told something, and whose turn that is.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use shards::segments::BodyId;
 
-use super::{Message, OwedReport, Queue};
-use crate::queue::report::transaction_number;
+use super::{Message, Queue};
 use crate::queue::rows::{MessageRow, Owed, RecipientRow};
 use crate::store::StoreError;
 
@@ -40,15 +38,7 @@ impl Queue {
         if is_resting {
             return;
         }
-        let mut reports: BTreeMap<(u32, u32), OwedReport> = BTreeMap::new();
-        for (index, row) in message.owing() {
-            if let Some(owed) = row.owes {
-                let key = (transaction_number(owed.notice, 0), owed.group);
-                let report = reports.entry(key).or_insert((owed, Vec::new()));
-                report.1.push((index, row));
-            }
-        }
-        for (owed, recipients) in reports.into_values() {
+        for (owed, recipients) in message.owing().into_values() {
             if let Err(error) = tell(owed, &recipients).await {
                 tracing::warn!(shard = %message.shard.id(), message = message.body.0, %error, "a sender can't be told now what became of his message; it is tried again");
                 // Whatever it was, the next report would meet it too.

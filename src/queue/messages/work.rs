@@ -99,7 +99,10 @@ impl Work {
 impl Drop for Work {
     fn drop(&mut self) {
         let (shard, body) = self.message.key();
+        let mut owes = false;
         for index in &self.recipients {
+            // By hand, meanwhile: what is told of it waited for this attempt.
+            owes |= self.message.recipient(*index).is_owing();
             self.queue
                 .under_way
                 .borrow_mut()
@@ -108,6 +111,9 @@ impl Drop for Work {
             self.message.recorded.borrow_mut().remove(index);
             let due = (self.queue.clock)() + self.later;
             self.queue.again(&self.message, *index, due);
+        }
+        if owes {
+            self.queue.owe(&self.message.row, (shard, body));
         }
         self.queue.let_go_if_tried(&self.message);
         self.queue.changed.notify();
