@@ -249,10 +249,16 @@ impl Dispatch {
                 leave(link).await;
             }
             let whose = (&work.line, work.message.row.account.as_str());
-            if let Some(open) = link
-                && !will_do(&self.core, open, destination, whose, require_tls).await
-            {
-                leave(link).await;
+            // RFC 8689 5: a bounce goes on even where REQUIRETLS is not offered.
+            let needs_promise =
+                require_tls == Some(true) && !work.message.row.reverse_path.is_empty();
+            if let Some(open) = link {
+                let promises = open.session.extensions().require_tls;
+                if needs_promise && !promises
+                    || !will_do(&self.core, open, destination, whose, require_tls).await
+                {
+                    leave(link).await;
+                }
             }
             let fresh = link.is_none();
             if fresh {
@@ -262,6 +268,7 @@ impl Dispatch {
                     line: &work.line,
                     account: &work.message.row.account,
                     require_tls,
+                    needs_promise,
                     before: &before,
                     phase: &work.phase,
                 };

@@ -107,6 +107,8 @@ pub(super) struct For<'a> {
     /// Whose mail it is.
     pub account: &'a str,
     pub require_tls: Option<bool>,
+    /// The server has to offer REQUIRETLS.
+    pub needs_promise: bool,
     /// Servers that answered earlier attempts.
     pub before: &'a [Answered],
     /// How far that is.
@@ -124,6 +126,7 @@ pub(super) async fn connect(
         line,
         account,
         require_tls,
+        needs_promise,
         before,
         phase,
     } = *wanted;
@@ -185,6 +188,7 @@ pub(super) async fn connect(
                 to,
                 requirement: requirement.as_ref(),
                 require_tls,
+                needs_promise,
                 needs_tls,
                 stage: Cell::new(ReplyStage::Connect),
                 phase,
@@ -385,6 +389,7 @@ struct Call<'a> {
     to: SocketAddr,
     requirement: Option<&'a Requirement>,
     require_tls: Option<bool>,
+    needs_promise: bool,
     /// A rule says so, whoever the server is.
     needs_tls: bool,
     /// How far it came.
@@ -453,6 +458,10 @@ impl Call<'_> {
                 }
             }
         }
+        if self.needs_promise && !link.session.extensions().require_tls {
+            link.quit().await;
+            return Err(self.judge(Trouble::NotPromised));
+        }
         Ok(link)
     }
 
@@ -501,6 +510,13 @@ impl Call<'_> {
             Trouble::Login(text) => Unconnected::ours((4, 3, 5), text, remote),
             Trouble::Unproved => {
                 let text = "nothing proves who the server is, and the message must go to nobody else (REQUIRETLS)";
+                let mut ours = Unconnected::ours((5, 7, 30), text.to_owned(), remote);
+                ours.verdict = Verdict::Permanent;
+                ours
+            }
+            // RFC 8689 4.2.1: another host may offer it.
+            Trouble::NotPromised => {
+                let text = "the message must not go without TLS all the way, which the server does not promise (REQUIRETLS)";
                 let mut ours = Unconnected::ours((5, 7, 30), text.to_owned(), remote);
                 ours.verdict = Verdict::Permanent;
                 ours
@@ -694,6 +710,8 @@ enum Trouble {
     Tls(String, (ResultType, String)),
     /// REQUIRETLS, and the host's name is not proved.
     Unproved,
+    /// REQUIRETLS, and the server does not offer it.
+    NotPromised,
     Login(String),
     Loop,
 }

@@ -169,7 +169,6 @@ pub(super) async fn transact(
     recipients: &[u32],
     terms: Terms,
 ) -> Transacted {
-    let require_tls = terms.require_tls;
     let mut transacted = Transacted {
         results: Vec::new(),
         left: Vec::new(),
@@ -185,14 +184,6 @@ pub(super) async fn transact(
         true => Verdict::HandedOver,
         false => Verdict::Relayed,
     };
-    if require_tls == Some(true) && !offers.require_tls && !message.row.reverse_path.is_empty() {
-        // RFC 8689 4.2.1.
-        let text = "the message must not go without TLS all the way, which the server does not promise (REQUIRETLS)";
-        let refuse =
-            |index: &u32| RecipientResult::ours(*index, Verdict::Permanent, (5, 7, 30), text);
-        transacted.results.extend(recipients.iter().map(refuse));
-        return transacted;
-    }
     let eight_bit = !offers.eight_bit_mime && message.row.eight_bit && !message.row.binary;
     let lacks = match lacks(message, content, offers, recipients) {
         None if eight_bit && is_eight_bit(message, content).await => {
@@ -213,7 +204,7 @@ pub(super) async fn transact(
     let Some(mut envelope) = envelope else {
         return transacted;
     };
-    envelope.0.require_tls = require_tls == Some(true);
+    envelope.0.require_tls = terms.require_tls == Some(true);
     envelope.0.reverse_path = reverse_path(&terms.mail_from, envelope.0.smtputf8);
     let is_smarthost = link.is_smarthost;
     let recipients: Vec<u32> = envelope.1;

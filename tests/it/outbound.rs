@@ -584,6 +584,56 @@ fn who_demands_tls_in_vain_hears_so_and_holds_up_nobody_else() {
     assert!(!receiver.commands().iter().any(|c| c.contains("strict")));
 }
 
+/// RFC 8689 4.2.1: each host is asked, whatever connections there are.
+#[test]
+fn who_demands_tls_all_the_way_is_sent_by_the_host_that_promises_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let der = certificate(directory.path());
+    let pair = (
+        directory.path().join("cert.pem"),
+        directory.path().join("key.pem"),
+    );
+    let tls = load_tls(&[pair], OldestTls::V1_2).unwrap().anonymous;
+    let port = free_port();
+    let first = Receiver::start([127, 0, 0, 14], port, Some(tls.clone()), |_| None);
+    let offers = "250-receiver.test\r\n250-STARTTLS\r\n250 REQUIRETLS";
+    let second = Receiver::start([127, 0, 0, 15], port, Some(tls), |command| {
+        command.starts_with("EHLO").then(|| offers.to_owned())
+    });
+    let digest = ring::digest::digest(&ring::digest::SHA256, &der);
+    let tlsa = [&[3, 0, 1], digest.as_ref()].concat();
+    let zone = move |name: &str, number: u8| match (name, number) {
+        ("right.test.", 15) => vec![mx(10, "mx1.right.test"), mx(20, "mx2.right.test")],
+        ("mx1.right.test.", 1) => vec![vec![127, 0, 0, 14]],
+        ("mx2.right.test.", 1) => vec![vec![127, 0, 0, 15]],
+        (_, 52) => vec![tlsa.clone()],
+        _ => vec![],
+    };
+    let server = server_with(directory.path(), port, "", zone);
+    let strict = "<anna@example.test> HOLDFOR=3600";
+    for n in 0..4 {
+        let to = format!("<strict{n}@right.test>");
+        send(&server, Door::Submission, strict, &[&to]);
+    }
+    let must = Deed::RequireTls {
+        require: Some(true),
+    };
+    change_all(&server, &must);
+    // There are connections now.
+    for n in 0..4 {
+        let to = format!("<any{n}@right.test>");
+        send(&server, Door::Submission, "<anna@example.test>", &[&to]);
+    }
+    until(|| first.messages().len() == 4);
+    kick_all(&server);
+    until(|| second.messages().len() == 4);
+    until_sent(&server);
+    assert_eq!(first.messages().len(), 4);
+    let mut mails = second.commands().into_iter();
+    assert!(mails.any(|c| c.starts_with("MAIL") && c.ends_with(" REQUIRETLS")));
+    assert_eq!(numbers(&server, "anna").0, 0);
+}
+
 /// A transaction with parameters, by port 25 or as anna.
 fn send(server: &TestServer, door: Door, mail: &str, recipients: &[&str]) {
     let mut talk = BufReader::new(server.connect(door));
