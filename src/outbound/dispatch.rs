@@ -49,6 +49,7 @@ pub fn start(core: &Rc<PerCore>) {
         core: core.clone(),
         sites: RefCell::default(),
         lines: RefCell::default(),
+        reroutings: Cell::new(0),
         places: Rc::default(),
         strikes: RefCell::default(),
         memory: Rc::default(),
@@ -69,7 +70,9 @@ pub(super) struct Dispatch {
     pub sites: RefCell<HashMap<Rc<str>, Rc<Site>>>,
     /// Those of them that nobody looks after for a while.
     pub resting: Resting,
-    lines: RefCell<HashMap<Rc<str>, Known>>,
+    pub lines: RefCell<HashMap<Rc<str>, Known>>,
+    /// How often routes have changed.
+    pub reroutings: Cell<u64>,
     /// Connections of all sites, on this core.
     pub places: Rc<Places>,
     /// How often in a row a line had to be left alone, though its site is there.
@@ -90,7 +93,7 @@ pub(super) struct Dispatch {
 }
 
 /// What is known of a line.
-enum Known {
+pub(super) enum Known {
     /// It waits to be looked for, after so many failures.
     Waiting(u32),
     /// It is being looked for.
@@ -116,7 +119,7 @@ impl Dispatch {
                 self.rouse(line);
             }
             if queue.take_rerouted() {
-                self.reroute_later();
+                self.reroute();
             }
             for line in queue.take_kicked() {
                 self.resume(line.into());
@@ -466,31 +469,6 @@ impl Dispatch {
                 dispatch.find_anew(&line).await;
             }
         });
-    }
-
-    /// Holds those against new routes whom nobody takes out of their lines, which would do that.
-    fn reroute_later(self: &Rc<Self>) {
-        let dispatch = self.clone();
-        rt::spawn(&ROOM, async move {
-            let queue = &dispatch.core.queue;
-            for line in queue.lines_in_use() {
-                if dispatch.is_left_alone(&line) {
-                    queue.reroute(&line).await;
-                }
-                rt::yield_if_needed().await;
-            }
-        });
-    }
-
-    /// Whether nobody takes mail of a line.
-    fn is_left_alone(&self, line: &Rc<str>) -> bool {
-        let site = match self.lines.borrow().get(line) {
-            Some(Known::Failed { .. }) => return true,
-            Some(Known::Found(Hop::Server(destination), _)) => destination.site.clone(),
-            _ => return false,
-        };
-        let site = self.sites.borrow().get(&site).cloned();
-        site.is_none_or(|site| site.tasks.get() == 0)
     }
 
     fn is_stale(&self, line: &Rc<str>) -> bool {

@@ -24,6 +24,7 @@ mod places;
 mod pool;
 mod pool_turns;
 mod remembered;
+mod rerouting;
 mod resting;
 mod shaping;
 mod site;

@@ -119,13 +119,50 @@ fn mail_that_waits_for_a_site_that_is_left_alone_takes_the_way_of_a_new_route() 
         }
     });
     submit_six(&server, &["a@closed.test", "a@odd.test"]);
+    reload_to_relay(&server);
+    until_all_were_tried(&server, &receiver, 12);
+}
+
+/// Who is being tried at the old site stays there until that is over.
+#[test]
+fn mail_behind_a_connection_that_is_being_made_takes_the_way_of_a_new_route() {
+    let directory = tempfile::tempdir().unwrap();
+    let (port, smarthost) = (free_port(), free_port());
+    let receiver = Receiver::start([127, 0, 0, 1], smarthost, None, |_| None);
+    // It lets everybody in, and never says anything.
+    let tarpit = std::net::TcpListener::bind(("127.0.0.13", port)).unwrap();
+    let more = format!("{LONG}port = {smarthost}\n");
+    let server = server(directory.path(), port, &more);
+    for number in 0..6 {
+        submit(&server, &["a@closed.test"], &format!("message {number}"));
+    }
+    let _held = tarpit.accept().unwrap();
+    reload_to_relay(&server);
+    // One on each core may be at the tarpit.
+    until(|| receiver.messages().len() >= 4);
+}
+
+/// What was tried, and comes back after the routes have changed, while its old site is left alone.
+#[test]
+fn mail_that_is_tried_again_while_its_site_is_left_alone_takes_the_way_of_a_new_route() {
+    let directory = tempfile::tempdir().unwrap();
+    let (port, smarthost) = (free_port(), free_port());
+    let receiver = Receiver::start([127, 0, 0, 1], smarthost, None, |_| None);
+    let more = format!("{LONG}port = {smarthost}\n[queue]\nretry_secs = [\"3s\"]\n");
+    let server = server(directory.path(), port, &more);
+    submit(&server, &["a@closed.test"], "x");
+    until(|| queue(&server).iter().all(|(_, row)| tried(row)));
+    reload_to_relay(&server);
+    until(|| receiver.messages().len() == 1);
+}
+
+fn reload_to_relay(server: &TestServer) {
     let mut settings = server.server().live().settings.clone();
     settings.server.route = vec![ringmail::settings::Route {
         transport: "relay".into(),
         ..Default::default()
     }];
     server.server().reload(settings).unwrap();
-    until_all_were_tried(&server, &receiver, 12);
 }
 
 #[test]

@@ -213,14 +213,14 @@ impl Queue {
         others.any(|index| !recorded.contains(index))
     }
 
-    pub(super) fn again(&self, message: &Message, index: u32, due: i64) {
-        let Some(recipient) = message.row.recipients.get(index as usize) else {
-            return;
-        };
+    /// Puts a recipient in line for then; answers in which one.
+    pub(super) fn again(&self, message: &Message, index: u32, due: i64) -> Option<String> {
+        let recipient = message.row.recipients.get(index as usize)?;
         let routes = self.routes.borrow().clone();
         let row = message.recipient(index);
+        let line = routes.line(&message.row, recipient, &row);
         let new = New {
-            line: &routes.line(&message.row, recipient, &row),
+            line: &line,
             account: &message.row.account,
             shard: message.shard.id().0,
             body: message.body.0,
@@ -232,6 +232,7 @@ impl Queue {
         let key = (new.shard, new.body, index);
         self.moved.borrow_mut().again(key, clamp(due));
         self.waiting.borrow_mut().add(new, i64::MIN);
+        Some(line)
     }
 
     /// A message that was tried is no longer kept for its first attempt.

@@ -230,9 +230,9 @@ impl Queue {
         self.are_rerouted.take()
     }
 
-    /// Holds those who stand in a line against the routes: who goes another way now stands in another line. For one whose mail nobody takes; what
-    /// cannot be read now comes back in a minute.
-    pub async fn reroute(self: &Rc<Self>, line: &Rc<str>) {
+    /// Holds those who stand in a line against the routes: who goes another way now stands in another line. Answers how many stay. For one whose
+    /// mail nobody takes; what cannot be read now comes back in a minute.
+    pub async fn reroute(self: &Rc<Self>, line: &Rc<str>) -> usize {
         let mut entries = Vec::new();
         let mut walk = self.waiting.borrow().walk(line);
         while !walk.is_over() {
@@ -246,6 +246,7 @@ impl Queue {
             rt::yield_if_needed().await;
         }
         let mut last: Option<Rc<Message>> = None;
+        let mut stay = 0;
         for entry in entries {
             let same = last.take();
             let same = same.filter(|message| message.key() == (entry.shard, entry.body));
@@ -258,7 +259,8 @@ impl Queue {
                     let row = message.recipient(entry.index);
                     let due = due(&message.row, &row);
                     if let Some(due) = due.filter(|_| !self.moved.borrow_mut().passes(&entry)) {
-                        self.again(&message, entry.index, due);
+                        let way = self.again(&message, entry.index, due);
+                        stay += usize::from(way.as_deref() == Some(&**line));
                     }
                     last = Some(message);
                 }
@@ -268,6 +270,7 @@ impl Queue {
             rt::yield_if_needed().await;
         }
         self.changed.notify();
+        stay
     }
 
     /// Entries of one message held against its rows.

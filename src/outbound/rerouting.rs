@@ -1,0 +1,78 @@
+//! New routes for mail that waits: who is taken out of a line is held against the routes then, but a line whose host can't be had, or is left alone, gives
+//! nobody up for as long as that lasts. So those who stand there are looked at when routes change, and who comes to stand there later, for a while.
+//! Called by `dispatch`. Not here: which way a recipient goes (`queue::route`).
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use futures_lite::future::or;
+use shards::rt;
+
+use super::ROOM;
+use super::destination::Hop;
+use super::dispatch::{Dispatch, Known};
+use crate::percore::monotonic;
+
+/// A line that was looked at.
+struct Looked {
+    /// So many stood there, who go this way still.
+    left: usize,
+    /// Not again before then.
+    next: Instant,
+}
+
+impl Dispatch {
+    /// Holds all who wait in vain against the routes, which have changed.
+    pub fn reroute(self: &Rc<Self>) {
+        let mine = self.reroutings.get() + 1;
+        self.reroutings.set(mine);
+        let dispatch = self.clone();
+        rt::spawn(&ROOM, async move {
+            let queue = &dispatch.core.queue;
+            let began = monotonic();
+            let mut looked: HashMap<Rc<str>, Looked> = HashMap::new();
+            let mut pause = PAUSE_FIRST;
+            let is_over = || {
+                let is_old = dispatch.reroutings.get() != mine || began.elapsed() > LOOKS_FOR;
+                is_old || dispatch.core.draining.get()
+            };
+            while !is_over() {
+                for line in queue.lines_in_use() {
+                    rt::yield_if_needed().await;
+                    let ready = queue.ready_in(&line);
+                    let now = monotonic();
+                    let is_known = |l: &Looked| l.left == ready || l.next > now;
+                    if looked.get(&line).is_some_and(is_known) || !dispatch.is_left_alone(&line) {
+                        continue;
+                    }
+                    let left = queue.reroute(&line).await;
+                    let next = monotonic() + now.elapsed() * RESTS_TIMES;
+                    looked.insert(line, Looked { left, next });
+                }
+                or(async { rt::sleep(pause).await }, dispatch.core.drained()).await;
+                pause = (pause * 2).min(PAUSE_MOST);
+                looked.retain(|line, _| queue.ready_in(line) > 0);
+            }
+        });
+    }
+
+    /// Whether nobody takes mail of a line: its site has no connection that a server has let in.
+    fn is_left_alone(&self, line: &Rc<str>) -> bool {
+        let site = match self.lines.borrow().get(line) {
+            Some(Known::Failed { .. }) => return true,
+            Some(Known::Found(Hop::Server(destination), _)) => destination.site.clone(),
+            _ => return false,
+        };
+        let site = self.sites.borrow().get(&site).cloned();
+        site.is_none_or(|site| site.links.get() == 0)
+    }
+}
+
+/// Between two looks at all lines: the first, and the most.
+const PAUSE_FIRST: Duration = Duration::from_secs(1);
+const PAUSE_MOST: Duration = Duration::from_secs(32);
+/// How long a line rests, compared with what it took to look at it.
+const RESTS_TIMES: u32 = 32;
+/// How long those are looked at who come to stand in line: by then all have been tried.
+const LOOKS_FOR: Duration = Duration::from_secs(86_400);
