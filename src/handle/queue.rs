@@ -21,22 +21,17 @@ impl PerCore {
         after: Option<Place>,
         limit: usize,
     ) -> Result<ControlAnswer, StoreError> {
-        let page = queue::select(
-            Some(&self.queue),
-            self.own_shard(shard)?,
-            filter,
-            after,
-            limit,
-        )
-        .await?;
+        let own = self.own_shard(shard)?;
+        let page = queue::select(Some(&self.queue), own, filter, after, limit).await?;
         let now = self.wall_clock();
         let found = page.found.into_iter().map(|(stored, indexes)| {
             let why = |index| {
                 let row = stored.recipient(index);
-                let pause = match self.serving.get() {
-                    true => self.queue.pause(&stored, index, &row),
+                let pause = match own.cannot_record() {
+                    Some(why) => Some(Pause::because(why)),
+                    None if self.serving.get() => self.queue.pause(&stored, index, &row),
                     // A command that opened a stopped directory.
-                    false => Some(Pause::because("the server is not running")),
+                    None => Some(Pause::because("the server is not running")),
                 };
                 let phase = self.queue.phase(shard, stored.body, index);
                 let beside = Beside {

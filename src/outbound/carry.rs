@@ -356,6 +356,11 @@ impl Dispatch {
                     }
                 }
             }
+            if work.message.shard().cannot_record().is_some() {
+                // Since it was taken.
+                site.give_back();
+                return (outcomes, true);
+            }
             let terms = Terms {
                 // Of several there is no fromid: see `queue::waiting`.
                 mail_from: work.message.mail_from(&self.core.from_ids, left[0]),

@@ -32,6 +32,8 @@ use crate::segments::{BodyId, Location, NewRecord, SegmentWriter, external_name}
 pub(crate) struct Shared {
     pub poison: OnceLock<Arc<str>>,
     pub low_space: AtomicBool,
+    /// Most of the reserve is gone, too.
+    pub no_space: AtomicBool,
     pub groups: AtomicU64,
     pub batches: AtomicU64,
     pub syncs: AtomicU64,
@@ -423,6 +425,8 @@ impl CommitThread {
             Err(_) => return,
         };
         self.free = free;
+        let none = free < self.options.disk_reserve_bytes / 4;
+        self.shared.no_space.store(none, Ordering::Relaxed);
         let low = free < self.options.disk_reserve_bytes;
         if low != self.shared.low_space.swap(low, Ordering::Relaxed) {
             if low {

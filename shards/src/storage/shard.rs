@@ -225,6 +225,17 @@ impl Shard {
         status(&self.shared)
     }
 
+    /// Why what happens now could not be written down, if so: nothing should be begun that must not happen twice.
+    pub fn cannot_record(&self) -> Option<&'static str> {
+        if self.shared.poison.get().is_some() {
+            return Some(
+                "a write of its shard failed, which is out of service: check the disk, then restart",
+            );
+        }
+        let is_full = self.shared.no_space.load(Ordering::Relaxed);
+        is_full.then_some("the disk is full, and what comes of an attempt could not be written down: free some space")
+    }
+
     /// The last of so many numbers that follow each other, for a new body and what else is numbered with it; none is given twice, also not
     /// after a restart, once the body is durable.
     pub fn next_bodies(&self, count: u64) -> BodyId {

@@ -200,6 +200,7 @@ impl Queue {
             if let Some(work) = self.look_at(&line.into(), entries, now).await {
                 return Some(work);
             }
+            rt::yield_if_needed().await;
         }
     }
 
@@ -283,6 +284,11 @@ impl Queue {
         entries.retain(|entry| !self.moved.borrow_mut().passes(entry));
         let first = entries.first()?;
         let (shard, body) = (first.shard, BodyId(first.body));
+        if self.cannot_record(shard).is_some() {
+            // It would be sent again after the next start.
+            self.put_back(line, entries, now + LATER);
+            return None;
+        }
         let message = match self.message(shard, body).await {
             Ok(found) => found?,
             Err(error) => {
@@ -332,6 +338,12 @@ impl Queue {
             phase,
             later: LATER,
         })
+    }
+
+    /// Why nothing of a shard may be sent now: what comes of it could not be recorded.
+    fn cannot_record(&self, shard: u16) -> Option<&'static str> {
+        let shard = self.shards.iter().find(|s| s.id().0 == shard);
+        shard.and_then(|shard| shard.cannot_record())
     }
 
     pub(super) fn put_back(&self, line: &str, entries: Vec<Entry>, due: i64) {
