@@ -61,8 +61,9 @@ pub(super) struct Seat {
     /// None: not of a pool.
     member: Option<Rc<Member>>,
     is_limited: bool,
-    /// For whose mail it was given.
+    /// For whose mail it was given, and where that goes.
     account: u32,
+    site: Rc<str>,
     since: Instant,
     warm: Option<Warm>,
     pub start: Start,
@@ -91,10 +92,14 @@ impl Seat {
         member.is_some_and(|m| m.open.get() > m.lent.get())
     }
 
-    /// Whether another has waited long enough for the connection, which goes to who is next.
+    /// Whether another site has waited long enough for the connection, which goes to who is next. Mail of the same one has its turns on it.
     pub fn is_due_to_others(&self) -> bool {
         let member = self.member.as_ref().filter(|_| self.is_limited);
-        member.is_some_and(|m| m.waiting.get() > 0) && self.since.elapsed() >= TURN
+        let wait = |m: &Rc<Member>| {
+            let turns = self.pools.turns.borrow();
+            m.waiting.get() > 0 && turns.others_wait(m.number, &self.site)
+        };
+        self.since.elapsed() >= TURN && member.is_some_and(wait)
     }
 
     /// Whether somebody may wait for its connection to end: of those there are so many and no more.
@@ -260,6 +265,7 @@ impl Pools {
                 member: None,
                 is_limited: false,
                 account,
+                site: site.name.clone(),
                 since: monotonic(),
                 warm: None,
                 start,
@@ -334,6 +340,7 @@ impl Pools {
                     member: Some(member.clone()),
                     is_limited,
                     account,
+                    site: site.name.clone(),
                     since: monotonic(),
                     warm,
                 };

@@ -59,6 +59,12 @@ impl PoolTurns {
         self.waiting.iter().any(|waiter| waiter.account == account)
     }
 
+    /// Whether somebody waits for an address for another site.
+    pub fn others_wait(&self, member: u32, site: &str) -> bool {
+        let others = |w: &Waiter| *w.site != *site && w.members.contains(&member);
+        self.waiting.iter().any(others)
+    }
+
     /// Whether one who waits at a place, or comes just now, is the next for a connection of an address.
     pub fn is_next(&self, member: u32, who: (u32, &str), place: Option<u64>) -> bool {
         let weight = |(account, site): (u32, &str), place: u64| {
@@ -153,7 +159,9 @@ mod tests {
         let (busy, other): (Rc<str>, Rc<str>) = ("busy".into(), "other".into());
         turns.take(1, &busy);
         let many: Vec<u64> = (0..3).map(|_| turns.wait((1, &busy), vec![one])).collect();
+        assert!(!turns.others_wait(one, "busy"));
         let last = turns.wait((1, &other), vec![one]);
+        assert!(turns.others_wait(one, "busy") && !turns.others_wait(one + 1, "busy"));
         turns.give_back(1);
         assert!(turns.is_next(one, (1, "other"), Some(last)));
         assert!(!turns.is_next(one, (1, "busy"), Some(many[0])));
