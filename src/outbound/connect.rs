@@ -268,16 +268,18 @@ async fn demand(
         port,
         require_tls,
     };
-    let refusal = match core.requirement(&target, account).await {
+    let mut decided = core.requirement(&target, account).await;
+    if matches!(&decided, Err(refusal) if refusal.cause == RefusalCause::StsMismatch) {
+        // RFC 8461 5.1: a policy may have changed with the hosts.
+        core.sts_anew(domain, account).await;
+        decided = core.requirement(&target, account).await;
+    }
+    let refusal = match decided {
         Ok(requirement) => return Ok(Some(requirement)),
         Err(refusal) => refusal,
     };
     for result in refusal.results {
         core.note_tls(result);
-    }
-    if refusal.cause == RefusalCause::StsMismatch {
-        // RFC 8461 5.1: a policy may have changed with the hosts; looked at before the next attempt.
-        core.sts_anew(domain, account).await;
     }
     let text = format!("{} is not used: {}", name.as_str(), refusal.words);
     let mut refused = Unconnected::ours((4, 7, 5), text, String::new());

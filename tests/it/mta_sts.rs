@@ -1,8 +1,12 @@
 //! Policies of MTA-STS: shown, kept, used, forgotten. RFC 8461. With a DNS server and a policy host of the test's own.
 
 use crate::folder::{Folder, Serving};
+use crate::outbound::{free_port, kick_all, queue, submit, until_sent};
+use crate::patience::until;
 use crate::policy_host::{Authority, PolicyHost};
 use crate::program::{Ran, port_offset};
+use crate::receiver::Receiver;
+use crate::server::TestServer;
 use crate::zone::Zone;
 
 const DOMAINS: &str = "
@@ -329,4 +333,38 @@ fn dane_comes_before_a_policy() {
     let asked = zone.asked("_25._tcp.plain.mail.test");
     setup.run(&["dns", "tls", "mail.test"]);
     assert_eq!(zone.asked("_25._tcp.plain.mail.test"), asked);
+}
+
+/// RFC 8461 5.1: the policy may have changed with the hosts, so it is looked at again before a message is put off, and holds for that message.
+#[test]
+fn mail_goes_out_at_once_if_the_policy_has_changed_with_the_hosts() {
+    let authority = Authority::new();
+    let host = PolicyHost::start(authority.server(&["mta-sts.mail.test"]));
+    let (zone, dns) = Zone::serve();
+    zone.unsigned("test");
+    zone.a("mta-sts.mail.test", "127.0.0.1");
+    zone.mx("mail.test", 10, "mx.mail.test");
+    zone.a("mx.mail.test", "127.0.0.14");
+    zone.txt("_mta-sts.mail.test", "v=STSv1; id=1;");
+    host.policy(&POLICY.replace("*.mail.test", "mx.other.test"));
+    let port = free_port();
+    let tls = authority.server(&["mx.mail.test"]);
+    let receiver = Receiver::start([127, 0, 0, 14], port, Some(tls), |_| None);
+    let directory = tempfile::tempdir().unwrap();
+    authority.write(&directory.path().join("ca.pem"));
+    let server = TestServer::on(
+        directory.path(),
+        &format!(
+            "[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[tls_policy]\nca_file = \"ca.pem\"\nmta_sts_port = {}\n[outbound]\nport = {port}\n",
+            host.port
+        ),
+    );
+    submit(&server, &["friend@mail.test"], "x");
+    until(|| queue(&server).iter().all(|(_, row)| row.attempts == 1));
+    assert_eq!(receiver.messages().len(), 0);
+    zone.txt("_mta-sts.mail.test", "v=STSv1; id=2;");
+    host.policy(POLICY);
+    kick_all(&server);
+    until_sent(&server);
+    assert_eq!(receiver.messages().len(), 1);
 }
