@@ -1,7 +1,7 @@
 //! Requests that a proxy before us could take for other ones than we do, where hyper lets them pass. It refuses the rest itself: lines
 //! that go on, a space before the colon, lengths that differ, a last coding that is not chunked.
 
-use hyper::header::{HOST, TRANSFER_ENCODING};
+use hyper::header::{HOST, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::uri::Authority;
 use hyper::{Request, StatusCode, Version};
 
@@ -20,6 +20,11 @@ pub(super) fn fault<B>(
             "There are too many header fields.\n",
         )),
         Version::HTTP_2 => authority_fault(request).map(bad),
+        // RFC 9112 6.1.
+        _ if takes_body && has_other_codings(request) => Some((
+            StatusCode::NOT_IMPLEMENTED,
+            "The only Transfer-Encoding that is understood is chunked.\n",
+        )),
         _ => fault_of_1(request, takes_body).map(bad),
     }
 }
@@ -64,6 +69,12 @@ fn fault_of_1<B>(request: &Request<B>, takes_body: bool) -> Option<&'static str>
     }
 }
 
+fn has_other_codings<B>(request: &Request<B>) -> bool {
+    let mut codings = request.headers().get_all(TRANSFER_ENCODING).iter();
+    let is_chunked = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    codings.next().is_some_and(|first| !is_chunked(first)) || codings.next().is_some()
+}
+
 /// RFC 9110 7.2: `Host = uri-host [ ":" port ]`; empty where the target has none.
 fn is_host(value: &[u8]) -> bool {
     value.is_empty() || !value.contains(&b'@') && Authority::try_from(value).is_ok()
@@ -96,6 +107,27 @@ mod tests {
             ("https://user@a.example/", &["user@a.example"]),
         ] {
             assert_eq!(status(uri, hosts), Some(400), "{uri} {hosts:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_in_another_coding_is_not_taken_for_what_it_says() {
+        let status = |codings: &[&str]| {
+            let request = Request::builder().uri("/").header(HOST, "a");
+            let request = codings.iter().fold(request, |request, coding| {
+                request.header(TRANSFER_ENCODING, *coding)
+            });
+            fault(&request.body(()).unwrap(), true).map(|(status, _)| status.as_u16())
+        };
+        assert_eq!(status(&[]), None);
+        assert_eq!(status(&["Chunked"]), None);
+        for codings in [
+            &["gzip, chunked"][..],
+            &["gzip", "chunked"],
+            &["gzip"],
+            &["chunked", "chunked"],
+        ] {
+            assert_eq!(status(codings), Some(501), "{codings:?}");
         }
     }
 
