@@ -155,7 +155,7 @@ impl Queue {
     /// Puts other routes in force: whoever stands in line is held against them when it is taken, or by [`Queue::reroute`].
     pub fn configure(&self, routes: Routes) {
         let before = self.routes.replace(Rc::new(routes));
-        if before != *self.routes.borrow() {
+        if before != *self.routes.borrow() && self.waiting.borrow().count() > 0 {
             self.are_rerouted.set(true);
             self.changed.notify();
         }

@@ -16,21 +16,21 @@ pub use sweep::Late;
 use sweep::Sweep;
 use turns::{Place, Places, Turns};
 
-/// A recipient that waits. 32 octets: there may be millions.
+/// A recipient that waits. 32 octets: there may be millions. In the order in which they come in line: recipients of a message together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
     /// When it is due.
     due: u32,
     /// When it is to be given up.
     expires: u32,
+    /// The shard of the message.
+    pub shard: u16,
     /// The message's body.
     pub body: u64,
     /// Which recipient of the message.
     pub index: u32,
     account: u32,
     line: u32,
-    /// The shard of the message.
-    pub shard: u16,
     /// It shares no transaction: its reverse-path is its own.
     alone: bool,
 }
@@ -698,6 +698,27 @@ mod tests {
         assert_eq!(indexes(take()), [3, 4]);
         assert_eq!(take()[0].body, 2);
         assert!(is_empty(&waiting));
+    }
+
+    #[test]
+    fn recipients_of_messages_of_one_number_come_back_together() {
+        let mut waiting = Waiting::default();
+        for shard in [0, 4] {
+            for index in [0, 1] {
+                let entry = New {
+                    shard,
+                    index,
+                    ..new("one.example", "a", 7, 10)
+                };
+                waiting.add(entry, 0);
+            }
+        }
+        waiting.advance(10);
+        for shard in [0, 4] {
+            let taken = waiting.take_line("one.example", 10).unwrap();
+            let keys: Vec<_> = taken.iter().map(Entry::key).collect();
+            assert_eq!(keys, [(shard, 7, 0), (shard, 7, 1)]);
+        }
     }
 
     #[test]

@@ -246,27 +246,31 @@ impl Queue {
             entries.extend(some);
             rt::yield_if_needed().await;
         }
-        let mut last: Option<Rc<Message>> = None;
+        entries.sort_unstable();
         let mut stay = 0;
-        for entry in entries {
-            let same = last.take();
-            let same = same.filter(|message| message.key() == (entry.shard, entry.body));
-            let found = match same {
-                Some(message) => Ok(Some(message)),
-                None => self.message(entry.shard, BodyId(entry.body)).await,
+        // Those of a message together: they share a transaction.
+        for same in entries.chunk_by(|a, b| (a.shard, a.body) == (b.shard, b.body)) {
+            let Some(Entry { shard, body, .. }) = same.first().copied() else {
+                continue;
             };
-            match found {
+            match self.message(shard, BodyId(body)).await {
                 Ok(Some(message)) => {
-                    let row = message.recipient(entry.index);
-                    let due = due(&message.row, &row);
-                    if let Some(due) = due.filter(|_| !self.moved.borrow_mut().passes(&entry)) {
-                        let way = self.again(&message, entry.index, due);
-                        stay += usize::from(way.as_deref() == Some(&**line));
+                    for entry in same {
+                        let row = message.recipient(entry.index);
+                        let due = due(&message.row, &row);
+                        if let Some(due) = due.filter(|_| !self.moved.borrow_mut().passes(entry)) {
+                            let way = self.again(&message, entry.index, due);
+                            stay += usize::from(way.as_deref() == Some(&**line));
+                        }
+                        rt::yield_if_needed().await;
                     }
-                    last = Some(message);
                 }
-                Ok(None) => drop(self.moved.borrow_mut().passes(&entry)),
-                Err(_) => self.put_back(line, vec![entry], (self.clock)() + LATER),
+                Ok(None) => {
+                    for entry in same {
+                        self.moved.borrow_mut().passes(entry);
+                    }
+                }
+                Err(_) => self.put_back(line, same.to_vec(), (self.clock)() + LATER),
             }
             rt::yield_if_needed().await;
         }
