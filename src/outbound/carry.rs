@@ -14,6 +14,7 @@ use shards::rt;
 use super::connect::{For, Unconnected, connect, will_do};
 use super::destination::{Destination, Hop};
 use super::dispatch::Dispatch;
+use super::lack::Wanted;
 use super::link::Link;
 use super::octets::Octets;
 use super::outcome::Outcome;
@@ -249,14 +250,16 @@ impl Dispatch {
                 leave(link).await;
             }
             let whose = (&work.line, work.message.row.account.as_str());
-            // RFC 8689 5: a bounce goes on even where REQUIRETLS is not offered.
-            let needs_promise =
-                require_tls == Some(true) && !work.message.row.reverse_path.is_empty();
+            let to_send = Wanted {
+                message: &work.message,
+                octets: &octets,
+                recipients: &left,
+                require_tls: require_tls == Some(true),
+            };
             if let Some(open) = link {
-                let promises = open.session.extensions().require_tls;
-                if needs_promise && !promises
-                    || !will_do(&self.core, open, destination, whose, require_tls).await
-                {
+                let offers = open.session.extensions();
+                let is_unfit = destination.hosts.len() > 1 && to_send.lack(offers).await.is_some();
+                if is_unfit || !will_do(&self.core, open, destination, whose, require_tls).await {
                     leave(link).await;
                 }
             }
@@ -268,7 +271,7 @@ impl Dispatch {
                     line: &work.line,
                     account: &work.message.row.account,
                     require_tls,
-                    needs_promise,
+                    wanted: &to_send,
                     before: &before,
                     phase: &work.phase,
                 };
@@ -310,7 +313,7 @@ impl Dispatch {
                         let all = left.iter().map(|index| failed(*index, &error, at, began));
                         outcomes.extend(all);
                         left.clear();
-                        if error.verdict == Verdict::Permanent {
+                        if error.verdict == Verdict::Permanent || error.is_messages {
                             continue;
                         }
                         if error.is_demanded {

@@ -18,6 +18,7 @@ use smtp::{HelloKind, Reply};
 use tls_rpt::ResultType;
 
 use super::destination::{Destination, Host, is_own_name};
+use super::lack::{Lack, Wanted};
 use super::link::{Link, Lost, Times, remote, said, words};
 use super::login::{Refused, log_in};
 use super::remembered::{self, Answered};
@@ -42,6 +43,8 @@ pub(super) struct Unconnected {
     pub overload: bool,
     /// What the recipients' domain or the message demands of TLS is not met: another's mail may go.
     pub is_demanded: bool,
+    /// The message asks for more than some host offers: another's mail may go there.
+    pub is_messages: bool,
     /// For want of an address of ours: no server was asked.
     pub is_ours: bool,
     /// To what it was said.
@@ -58,6 +61,7 @@ impl Unconnected {
             remote,
             overload: false,
             is_demanded: false,
+            is_messages: false,
             is_ours: false,
             stage: ReplyStage::Connect,
         }
@@ -77,6 +81,7 @@ impl Unconnected {
             remote,
             overload: reply.code.is_transient(),
             is_demanded: false,
+            is_messages: false,
             is_ours: false,
             stage: ReplyStage::Connect,
         }
@@ -107,8 +112,8 @@ pub(super) struct For<'a> {
     /// Whose mail it is.
     pub account: &'a str,
     pub require_tls: Option<bool>,
-    /// The server has to offer REQUIRETLS.
-    pub needs_promise: bool,
+    /// What the server has to offer.
+    pub wanted: &'a Wanted<'a>,
     /// Servers that answered earlier attempts.
     pub before: &'a [Answered],
     /// How far that is.
@@ -126,10 +131,13 @@ pub(super) async fn connect(
         line,
         account,
         require_tls,
-        needs_promise,
+        wanted,
         before,
         phase,
     } = *wanted;
+    // If there is one host alone, it is told as it is of a connection that there is.
+    let wanted = Some(wanted).filter(|_| destination.hosts.len() > 1);
+    let mut is_messages = false;
     let live = core.live();
     let server = &live.settings.server;
     let transport = destination.way.as_ref().map(|files| &files.transport);
@@ -161,6 +169,7 @@ pub(super) async fn connect(
         {
             Ok(requirement) => requirement,
             Err(refused) => {
+                is_messages |= refused.is_messages;
                 failed = worse(failed, refused);
                 continue;
             }
@@ -188,7 +197,7 @@ pub(super) async fn connect(
                 to,
                 requirement: requirement.as_ref(),
                 require_tls,
-                needs_promise,
+                wanted,
                 needs_tls,
                 stage: Cell::new(ReplyStage::Connect),
                 phase,
@@ -207,6 +216,7 @@ pub(super) async fn connect(
                         "no connection"
                     );
                     is_ours &= error.is_ours;
+                    is_messages |= error.is_messages;
                     let error = Unconnected {
                         stage: call.stage.get(),
                         ..error
@@ -221,6 +231,7 @@ pub(super) async fn connect(
         Unconnected::ours((4, 4, 4), text, String::new())
     });
     failed.is_ours &= is_ours;
+    failed.is_messages = is_messages;
     if is_left {
         // Nothing is known of the others.
         failed.make_temporary();
@@ -287,6 +298,7 @@ async fn demand(
     if !refusal.cause.is_temporary() {
         refused.verdict = Verdict::Permanent;
         refused.enhanced = Some((5, 7, 30));
+        refused.is_messages = true;
     }
     Err(refused)
 }
@@ -391,7 +403,7 @@ struct Call<'a> {
     to: SocketAddr,
     requirement: Option<&'a Requirement>,
     require_tls: Option<bool>,
-    needs_promise: bool,
+    wanted: Option<&'a Wanted<'a>>,
     /// A rule says so, whoever the server is.
     needs_tls: bool,
     /// How far it came.
@@ -460,9 +472,13 @@ impl Call<'_> {
                 }
             }
         }
-        if self.needs_promise && !link.session.extensions().require_tls {
+        if let Some(wanted) = self.wanted
+            && let Some(lack) = wanted.lack(link.session.extensions()).await
+        {
+            // Nothing is kept in memory for it while others are asked.
+            wanted.octets.let_go();
             link.quit().await;
-            return Err(self.judge(Trouble::NotPromised));
+            return Err(self.judge(Trouble::Lacks(lack)));
         }
         Ok(link)
     }
@@ -502,6 +518,7 @@ impl Call<'_> {
                     // RFC 8689 4.2.1: the sender hears of it. What the message demands says nothing of other mail to its domain.
                     let mut ours = Unconnected::ours((5, 7, 10), text, remote);
                     ours.verdict = Verdict::Permanent;
+                    ours.is_messages = true;
                     return ours;
                 }
                 let mut ours = Unconnected::ours((4, 7, 5), text, remote);
@@ -514,13 +531,13 @@ impl Call<'_> {
                 let text = "nothing proves who the server is, and the message must go to nobody else (REQUIRETLS)";
                 let mut ours = Unconnected::ours((5, 7, 30), text.to_owned(), remote);
                 ours.verdict = Verdict::Permanent;
+                ours.is_messages = true;
                 ours
             }
-            // RFC 8689 4.2.1: another host may offer it.
-            Trouble::NotPromised => {
-                let text = "the message must not go without TLS all the way, which the server does not promise (REQUIRETLS)";
-                let mut ours = Unconnected::ours((5, 7, 30), text.to_owned(), remote);
+            Trouble::Lacks(lack) => {
+                let mut ours = Unconnected::ours(lack.status, lack.text, remote);
                 ours.verdict = Verdict::Permanent;
+                ours.is_messages = true;
                 ours
             }
             Trouble::Loop => {
@@ -712,8 +729,7 @@ enum Trouble {
     Tls(String, (ResultType, String)),
     /// REQUIRETLS, and the host's name is not proved.
     Unproved,
-    /// REQUIRETLS, and the server does not offer it.
-    NotPromised,
+    Lacks(Lack),
     Login(String),
     Loop,
 }

@@ -12,6 +12,7 @@ mod crowded;
 mod destination;
 mod dispatch;
 mod events;
+mod lack;
 mod link;
 mod local;
 mod login;

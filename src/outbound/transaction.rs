@@ -8,6 +8,7 @@ use smtp::client::{Envelope, Event, Extensions, Transfer};
 use smtp::{Address, BodyKind, Notify, Reply, Return, ReversePath};
 
 use super::carry::NoContent;
+use super::lack::{lack, needs_smtputf8, size};
 use super::link::{Link, Lost, clean};
 use super::octets::Octets;
 use crate::queue::recipe::InFile;
@@ -79,80 +80,6 @@ pub(super) struct Transacted {
     pub untouched: bool,
 }
 
-/// Why a message cannot go to this server at all.
-fn lacks(
-    message: &Message,
-    content: Option<&Content>,
-    offers: &Extensions,
-    recipients: &[u32],
-) -> Option<(u8, u16, u16, String)> {
-    let row = &message.row;
-    let size = size(message, content);
-    if let Some(most) = offers.size.filter(|most| *most > 0 && size > *most) {
-        let text = format!("the message has {size} octets, the server takes {most}");
-        return Some((5, 3, 4, text));
-    }
-    if row.binary && !(offers.binarymime && offers.chunking) {
-        let text = "the message has binary parts, and the server takes none (BINARYMIME)";
-        return Some((5, 6, 1, text.into()));
-    }
-    if row.smtputf8 && !offers.smtputf8 && needs_smtputf8(message, content, recipients) {
-        let text = "addresses or header fields beyond ASCII, and the server takes none (SMTPUTF8)";
-        return Some((5, 6, 7, text.into()));
-    }
-    None
-}
-
-/// Octets of what is sent. Of a batch the row says only about how many that is.
-fn size(message: &Message, content: Option<&Content>) -> u64 {
-    match (&message.row.batch, content) {
-        (Some(_), Some(content)) => content.length(),
-        _ => message.row.size,
-    }
-}
-
-/// Whether it is so: of large messages it was not known when they were accepted.
-async fn is_eight_bit(message: &Rc<Message>, content: Option<&Content>) -> bool {
-    let Some(content) = content else { return true };
-    if !content.bytes.is_ascii() {
-        return true;
-    }
-    let InFile { place, location } = match message.in_file(content).await {
-        Ok(Some(in_file)) => in_file,
-        Ok(None) => return false,
-        Err(_) => return true,
-    };
-    let shard = message.shard();
-    let mut at = place.start;
-    while at < place.end {
-        let now = (place.end - at).min(PIECE as u64) as usize;
-        let piece = shard.read_external(message.body, location, at, now).await;
-        match piece {
-            Ok(piece) if piece.is_ascii() => at += piece.len() as u64,
-            _ => return true,
-        }
-        shards::rt::yield_if_needed().await;
-    }
-    false
-}
-
-/// Whether SMTPUTF8 was not only asked for but is needed for these recipients. RFC 6531 3.2: what is ASCII can go without, and a domain in
-/// A-labels is.
-fn needs_smtputf8(message: &Message, content: Option<&Content>, recipients: &[u32]) -> bool {
-    let Some(content) = content else { return true };
-    let header = message::Header::of_message(&content.bytes);
-    let addresses = recipients
-        .iter()
-        .filter_map(|index| message.row.recipients.get(*index as usize))
-        .map(|recipient| &recipient.address);
-    let mut addresses = addresses.chain([&message.row.reverse_path]);
-    let has_no_other_form = |address: &String| {
-        let parsed = || address.parse::<Address>().ok();
-        !address.is_ascii() && parsed().as_ref().and_then(with_a_labels).is_none()
-    };
-    !header.octets().is_ascii() || addresses.any(has_no_other_form)
-}
-
 /// What a transaction begins with.
 pub(super) struct Terms {
     /// Without brackets; empty for the null path.
@@ -184,18 +111,11 @@ pub(super) async fn transact(
         true => Verdict::HandedOver,
         false => Verdict::Relayed,
     };
-    let eight_bit = !offers.eight_bit_mime && message.row.eight_bit && !message.row.binary;
-    let lacks = match lacks(message, content, offers, recipients) {
-        None if eight_bit && is_eight_bit(message, content).await => {
-            let text = "the message has octets beyond ASCII, and the server takes none (8BITMIME)";
-            Some((5, 6, 3, text.to_owned()))
-        }
-        lacks => lacks,
-    };
-    if let Some((class, subject, detail, text)) = lacks {
+    let must = terms.require_tls == Some(true);
+    if let Some(lack) = lack(message, content, offers, recipients, must).await {
         for &index in recipients {
-            let status = (class, subject, detail);
-            let result = RecipientResult::ours(index, Verdict::Permanent, status, text.clone());
+            let (status, text) = (lack.status, lack.text.clone());
+            let result = RecipientResult::ours(index, Verdict::Permanent, status, text);
             transacted.results.push(result);
         }
         return transacted;

@@ -634,6 +634,47 @@ fn who_demands_tls_all_the_way_is_sent_by_the_host_that_promises_it() {
     assert_eq!(numbers(&server, "anna").0, 0);
 }
 
+/// RFC 1870: what the host of a lower preference takes, and what the one that is down may take later.
+#[test]
+fn what_one_host_cannot_take_another_may() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let small = |command: &str| {
+        let offers = "250-receiver.test\r\n250 SIZE 100";
+        command.starts_with("EHLO").then(|| offers.to_owned())
+    };
+    let first = Receiver::start([127, 0, 0, 14], port, None, small);
+    let second = Receiver::start([127, 0, 0, 15], port, None, |_| None);
+    let server = server_with(directory.path(), port, "", |name, number| {
+        match (name, number) {
+            ("mixed.test.", 15) => vec![mx(10, "mx1.test"), mx(20, "mx2.test")],
+            ("small.test.", 15) => vec![mx(10, "mx1.test")],
+            ("down.test.", 15) => vec![mx(10, "mx3.test"), mx(20, "mx1.test")],
+            ("mx1.test.", 1) => vec![vec![127, 0, 0, 14]],
+            ("mx2.test.", 1) => vec![vec![127, 0, 0, 15]],
+            ("mx3.test.", 1) => vec![vec![127, 0, 0, 16]],
+            _ => vec![],
+        }
+    });
+    submit(&server, &["a@mixed.test"], "more than a hundred octets");
+    until_sent(&server);
+    assert_eq!((first.messages().len(), second.messages().len()), (0, 1));
+    assert_eq!(numbers(&server, "anna").0, 0);
+    submit(&server, &["a@small.test"], "more than a hundred octets");
+    until_sent(&server);
+    assert_eq!(numbers(&server, "anna").0, 1);
+    submit(&server, &["a@down.test"], "more than a hundred octets");
+    until(|| queue(&server).iter().all(|(_, row)| row.attempts == 1));
+    let left = queue(&server);
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].1.history[0].code, 0);
+    assert!(first.messages().is_empty());
+    let _third = Receiver::start([127, 0, 0, 16], port, None, |_| None);
+    kick_all(&server);
+    until_sent(&server);
+    assert_eq!(numbers(&server, "anna").0, 1);
+}
+
 /// A transaction with parameters, by port 25 or as anna.
 fn send(server: &TestServer, door: Door, mail: &str, recipients: &[&str]) {
     let mut talk = BufReader::new(server.connect(door));
