@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 use std::task::{Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use atomic_waker::AtomicWaker;
 use crossbeam_queue::ArrayQueue;
@@ -129,13 +129,21 @@ impl<C: Send + 'static, A: Send + 'static> Network<C, A> {
     pub fn call_blocking(&self, to: CoreId, call: C, limit: Duration) -> Result<A, CallError> {
         let (sender, receiver) = crossbeam_channel::bounded(1);
         let target = &self.post.boxes[usize::from(to.0)];
-        let incoming = Incoming {
+        let mut incoming = Incoming {
             call,
             responder: Responder(Some(ReplyTo::Thread(sender))),
         };
-        target.calls.push(incoming).map_err(|_| CallError::Full)?;
+        let deadline = Instant::now() + limit;
+        // Cores among themselves wait for a place, too.
+        while let Err(back) = target.calls.push(incoming) {
+            if Instant::now() >= deadline {
+                return Err(CallError::Full);
+            }
+            incoming = back;
+            std::thread::sleep(PLACE_LOOK);
+        }
         target.waker.wake();
-        receiver.recv_timeout(limit).map_err(|e| {
+        receiver.recv_deadline(deadline).map_err(|e| {
             if e.is_timeout() {
                 CallError::TimedOut
             } else {
@@ -426,10 +434,12 @@ const BATCH: usize = 256;
 const FIRST_PAUSE: Duration = Duration::from_micros(200);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
+/// Between two looks of a plain thread for a place in a lane.
+const PLACE_LOOK: Duration = Duration::from_millis(1);
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
 
     fn options(name: &str) -> rt::ExecutorOptions {
         rt::ExecutorOptions {
@@ -531,6 +541,36 @@ mod tests {
             assert_eq!(lanes.waiting.borrow().slots.len(), 1);
         })
         .unwrap();
+    }
+
+    #[test]
+    fn threads_wait_for_a_place_in_a_lane() {
+        let network: Network<u8, u8> = Network::new(1, 1);
+        let limit = Duration::from_secs(60);
+        let threads: Vec<_> = (0..4)
+            .map(|n| {
+                let network = network.clone();
+                std::thread::spawn(move || network.call_blocking(CoreId(0), n, limit))
+            })
+            .collect();
+        while !network.post.boxes[0].calls.is_full() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(
+            network.call_blocking(CoreId(0), 9, Duration::ZERO),
+            Err(CallError::Full)
+        );
+        rt::block_on(async {
+            let lanes = Lanes::new(network, CoreId(0));
+            let serve = lanes.serve(|incoming| incoming.responder.answer(incoming.call + 1));
+            rt::spawn(&ROOM, serve);
+            while !threads.iter().all(std::thread::JoinHandle::is_finished) {
+                rt::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .unwrap();
+        let answers = threads.into_iter().map(|thread| thread.join().unwrap());
+        assert_eq!(answers.collect::<Vec<_>>(), [Ok(1), Ok(2), Ok(3), Ok(4)]);
     }
 
     static ROOM: rt::Room = rt::Room::new("lanes-test");
