@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_lite::future::or;
 use shards::rt;
@@ -13,14 +13,6 @@ use super::ROOM;
 use super::destination::Hop;
 use super::dispatch::{Dispatch, Known};
 use crate::percore::monotonic;
-
-/// A line that was looked at.
-struct Looked {
-    /// So many stood there, who go this way still.
-    left: usize,
-    /// Not again before then.
-    next: Instant,
-}
 
 impl Dispatch {
     /// Holds all who wait in vain against the routes, which have changed.
@@ -31,26 +23,28 @@ impl Dispatch {
         rt::spawn(&ROOM, async move {
             let queue = &dispatch.core.queue;
             let began = monotonic();
-            let mut looked: HashMap<Rc<str>, Looked> = HashMap::new();
+            // How many stood in a line that was looked at who go this way still.
+            let mut looked: HashMap<Rc<str>, usize> = HashMap::new();
             let mut pause = PAUSE_FIRST;
             let is_over = || {
                 let is_old = dispatch.reroutings.get() != mine || began.elapsed() > LOOKS_FOR;
                 is_old || dispatch.core.draining.get()
             };
             while !is_over() {
+                let mut took = Duration::ZERO;
                 for line in queue.lines_in_use() {
                     rt::yield_if_needed().await;
-                    let ready = queue.ready_in(&line);
-                    let now = monotonic();
-                    let is_known = |l: &Looked| l.left == ready || l.next > now;
-                    if looked.get(&line).is_some_and(is_known) || !dispatch.is_left_alone(&line) {
+                    let is_known = looked.get(&line) == Some(&queue.ready_in(&line));
+                    if is_known || !dispatch.is_left_alone(&line) {
                         continue;
                     }
+                    let now = monotonic();
                     let left = queue.reroute(&line).await;
-                    let next = monotonic() + now.elapsed() * RESTS_TIMES;
-                    looked.insert(line, Looked { left, next });
+                    took += now.elapsed();
+                    looked.insert(line, left);
                 }
-                or(async { rt::sleep(pause).await }, dispatch.core.drained()).await;
+                let rest = pause.max(took * RESTS_TIMES);
+                or(async { rt::sleep(rest).await }, dispatch.core.drained()).await;
                 pause = (pause * 2).min(PAUSE_MOST);
                 looked.retain(|line, _| queue.ready_in(line) > 0);
             }
@@ -72,7 +66,7 @@ impl Dispatch {
 /// Between two looks at all lines: the first, and the most.
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_MOST: Duration = Duration::from_secs(32);
-/// How long a line rests, compared with what it took to look at it.
+/// How long all rest, compared with what it took to look at them.
 const RESTS_TIMES: u32 = 32;
 /// How long those are looked at who come to stand in line: by then all have been tried.
 const LOOKS_FOR: Duration = Duration::from_secs(86_400);
