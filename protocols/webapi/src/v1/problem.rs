@@ -149,7 +149,7 @@ impl Kind {
             Kind::TooMany => "Too many requests",
             Kind::MessageLimit => "The account has sent as many messages as it may",
             Kind::RecipientLimit => "The account has written to as many new recipients as it may",
-            Kind::QueueFull => "As many recipients of the account wait in the queue as may",
+            Kind::QueueFull => "The queue has no room for more of this account",
             Kind::AboveLimit => "It is more than the account may send at all",
             Kind::Unavailable => "The server can't do it now",
             Kind::OutcomeUnknown => "It is not known whether it was done",
