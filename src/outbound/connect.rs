@@ -451,7 +451,11 @@ impl Call<'_> {
                     error = text,
                     "TLS does not come about, once more without"
                 );
-                self.open(Security::None, &cell).await
+                let mut opened = self.open(Security::None, &cell).await;
+                if let Ok(link) = &mut opened {
+                    link.without_tls = Some(text);
+                }
+                opened
             }
             other => other,
         }

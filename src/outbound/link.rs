@@ -37,6 +37,8 @@ pub(super) struct Link {
     pub messages: u32,
     /// Its TLS, for the log: `TLSv1.3`; empty without.
     pub tls: &'static str,
+    /// It goes in clear since TLS, which was offered, did not come about: why.
+    pub without_tls: Option<String>,
     /// What was found out about its certificate, and the name it was looked for.
     pub verdict: Option<(Verdict, String)>,
     /// For which lines, and for messages that ask for what, it was found to do, and when.
@@ -125,6 +127,7 @@ impl Link {
             times,
             messages: 0,
             tls: "",
+            without_tls: None,
             verdict: None,
             cleared: Vec::new(),
             made: monotonic(),

@@ -208,6 +208,11 @@ pub(super) async fn transact(
             }
         }
     }
+    if let Some(why) = &link.without_tls {
+        for result in &mut transacted.results {
+            wants_tls(result, why);
+        }
+    }
     transacted.untouched = lost.is_some() && !has_answered;
     transacted.overload |= lost.as_ref().is_some_and(Lost::is_overload);
     let broken_off = || Lost::Protocol("refuses a message before its end".into());
@@ -232,6 +237,16 @@ fn not_logged_in(index: u32, reply: &Reply) -> RecipientResult {
         super::link::said(reply)
     );
     RecipientResult::ours(index, Verdict::Temporary, (4, 3, 5), text)
+}
+
+/// A server that had offered TLS refuses what comes without: it may take that once TLS comes about again. RFC 3207 4 (530), RFC 3463 3.8 (X.7.Y).
+fn wants_tls(result: &mut RecipientResult, why: &str) {
+    let is_security = result.enhanced.is_some_and(|(_, subject, _)| subject == 7);
+    let is_for_want = matches!(result.code, 523 | 530 | 538) || result.code >= 500 && is_security;
+    if is_for_want && result.verdict == Verdict::Permanent {
+        result.verdict = Verdict::Temporary;
+        result.text = format!("{} (said without TLS, which failed: {why})", result.text);
+    }
 }
 
 /// RFC 3463 3.6: X.5.3; a bare 452 to RCPT says the same.

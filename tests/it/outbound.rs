@@ -675,6 +675,57 @@ fn what_one_host_cannot_take_another_may() {
     assert_eq!(numbers(&server, "anna").0, 1);
 }
 
+/// RFC 3207 4: 454, TLS is not to be had now.
+#[test]
+fn a_server_that_insists_on_tls_and_has_none_now_gets_its_mail_later() {
+    let directory = tempfile::tempdir().unwrap();
+    let der = certificate(directory.path());
+    assert!(!der.is_empty());
+    let pair = (
+        directory.path().join("cert.pem"),
+        directory.path().join("key.pem"),
+    );
+    let tls = load_tls(&[pair], OldestTls::V1_2).unwrap().anonymous;
+    let port = free_port();
+    let fails = Arc::new(AtomicBool::new(true));
+    let is_failing = fails.clone();
+    let receiver = Receiver::start([127, 0, 0, 14], port, Some(tls), move |command| {
+        let is_failing = is_failing.load(Ordering::SeqCst);
+        let refused = match command {
+            _ if !is_failing => return None,
+            "STARTTLS" => "454 4.7.0 TLS not available due to temporary reason",
+            command
+                if ["MAIL", "RCPT", "DATA"]
+                    .iter()
+                    .any(|v| command.starts_with(v)) =>
+            {
+                "530 5.7.0 Must issue a STARTTLS command first"
+            }
+            _ => return None,
+        };
+        Some(refused.to_owned())
+    });
+    let server = server_with(directory.path(), port, "", |name, number| {
+        match (name, number) {
+            ("strict.test.", 1) => vec![vec![127, 0, 0, 14]],
+            _ => vec![],
+        }
+    });
+    submit(&server, &["a@strict.test"], "x");
+    until(|| queue(&server).iter().all(|(_, row)| row.attempts == 1));
+    let left = queue(&server);
+    assert_eq!(
+        (left.len(), left[0].1.history[0].code),
+        (1, 530),
+        "{left:?}"
+    );
+    fails.store(false, Ordering::SeqCst);
+    kick_all(&server);
+    until_sent(&server);
+    assert_eq!(receiver.messages().len(), 1);
+    assert_eq!(numbers(&server, "anna").0, 0);
+}
+
 /// A transaction with parameters, by port 25 or as anna.
 fn send(server: &TestServer, door: Door, mail: &str, recipients: &[&str]) {
     let mut talk = BufReader::new(server.connect(door));
