@@ -292,6 +292,13 @@ impl Dispatch {
                             site.give_back();
                             return (outcomes, true);
                         }
+                        if error.is_policy_old {
+                            // Not while a connection is held for it.
+                            work.later = 0;
+                            self.look_for_policy(&work.line);
+                            site.give_back();
+                            return (outcomes, true);
+                        }
                         let facts = (error.code, error.enhanced, error.text.as_str());
                         let reason = match error.code {
                             0 => error.text.clone(),

@@ -43,6 +43,8 @@ pub(super) struct Unconnected {
     pub overload: bool,
     /// What the recipients' domain or the message demands of TLS is not met: another's mail may go.
     pub is_demanded: bool,
+    /// It is a policy that has to be looked at again first.
+    pub is_policy_old: bool,
     /// The message asks for more than some host offers: another's mail may go there.
     pub is_messages: bool,
     /// For want of an address of ours: no server was asked.
@@ -60,6 +62,7 @@ impl Unconnected {
             text,
             remote,
             overload: false,
+            is_policy_old: false,
             is_demanded: false,
             is_messages: false,
             is_ours: false,
@@ -80,6 +83,7 @@ impl Unconnected {
             text: format!("{what}{}", result.text),
             remote,
             overload: reply.code.is_transient(),
+            is_policy_old: false,
             is_demanded: false,
             is_messages: false,
             is_ours: false,
@@ -137,7 +141,7 @@ pub(super) async fn connect(
     } = *wanted;
     // If there is one host alone, it is told as it is of a connection that there is.
     let wanted = Some(wanted).filter(|_| destination.hosts.len() > 1);
-    let mut is_messages = false;
+    let (mut is_messages, mut is_policy_old) = (false, false);
     let live = core.live();
     let server = &live.settings.server;
     let transport = destination.way.as_ref().map(|files| &files.transport);
@@ -170,6 +174,7 @@ pub(super) async fn connect(
             Ok(requirement) => requirement,
             Err(refused) => {
                 is_messages |= refused.is_messages;
+                is_policy_old |= refused.is_policy_old;
                 failed = worse(failed, refused);
                 continue;
             }
@@ -232,6 +237,7 @@ pub(super) async fn connect(
     });
     failed.is_ours &= is_ours;
     failed.is_messages = is_messages;
+    failed.is_policy_old = is_policy_old;
     if is_left {
         // Nothing is known of the others.
         failed.make_temporary();
@@ -279,22 +285,21 @@ async fn demand(
         port,
         require_tls,
     };
-    let mut decided = core.requirement(&target, account).await;
-    if matches!(&decided, Err(refusal) if refusal.cause == RefusalCause::StsMismatch) {
-        // RFC 8461 5.1: a policy may have changed with the hosts.
-        core.sts_anew(domain, account).await;
-        decided = core.requirement(&target, account).await;
-    }
-    let refusal = match decided {
+    let refusal = match core.requirement(&target, account).await {
         Ok(requirement) => return Ok(Some(requirement)),
         Err(refusal) => refusal,
     };
-    for result in refusal.results {
-        core.note_tls(result);
+    // RFC 8461 5.1: a policy may have changed with the hosts.
+    let may_have_changed = refusal.cause == RefusalCause::StsMismatch && !core.is_sts_anew(domain);
+    if !may_have_changed {
+        for result in refusal.results {
+            core.note_tls(result);
+        }
     }
     let text = format!("{} is not used: {}", name.as_str(), refusal.words);
     let mut refused = Unconnected::ours((4, 7, 5), text, String::new());
     refused.is_demanded = true;
+    refused.is_policy_old = may_have_changed;
     if !refusal.cause.is_temporary() {
         refused.verdict = Verdict::Permanent;
         refused.enhanced = Some((5, 7, 30));

@@ -49,6 +49,7 @@ pub fn start(core: &Rc<PerCore>) {
         core: core.clone(),
         sites: RefCell::default(),
         lines: RefCell::default(),
+        policies_anew: RefCell::default(),
         reroutings: Cell::new(0),
         places: Rc::default(),
         strikes: RefCell::default(),
@@ -71,6 +72,8 @@ pub(super) struct Dispatch {
     /// Those of them that nobody looks after for a while.
     pub resting: Resting,
     pub lines: RefCell<HashMap<Rc<str>, Known>>,
+    /// Lines whose domain's policy of MTA-STS has to be looked at again before their mail is failed because of it. RFC 8461 5.1.
+    policies_anew: RefCell<HashSet<Rc<str>>>,
     /// How often routes have changed.
     pub reroutings: Cell<u64>,
     /// Connections of all sites, on this core.
@@ -177,6 +180,7 @@ impl Dispatch {
             self.lines.borrow_mut().remove(&line);
             self.strikes.borrow_mut().remove(&line);
             self.core.queue.set_reason(&line, None);
+            self.policies_anew.borrow_mut().insert(line.clone());
             self.rouse(line);
         }
     }
@@ -195,6 +199,12 @@ impl Dispatch {
             .set_reason(&line, Some(Pause::because(reason)));
         self.enlist_line(&line);
         self.serve_lookups();
+    }
+
+    /// Has a line looked for, and its domain's policy of MTA-STS.
+    pub fn look_for_policy(self: &Rc<Self>, line: &Rc<str>) {
+        self.policies_anew.borrow_mut().insert(line.clone());
+        self.look_for(line.clone());
     }
 
     /// Puts a line in line to be looked for.
@@ -237,7 +247,18 @@ impl Dispatch {
     /// the others wait in line.
     async fn find_out(self: Rc<Self>, line: Rc<str>, failures: u32, lookup: Lookup) {
         let _looking = Looking(&self, &line);
+        let is_anew = self.policies_anew.borrow_mut().remove(&line);
         let found = find(&self.core, &line).await;
+        if let Ok(Hop::Server(destination)) = &found
+            && let Some(domain) = &destination.domain
+        {
+            // Whoever sends has it at hand then: a connection that others share is not there to wait for one domain's servers.
+            let account = self.core.queue.account_name(lookup.account());
+            match is_anew {
+                true => drop(self.core.sts_anew(domain, &account).await),
+                false => drop(self.core.sts(domain, &account).await),
+            }
+        }
         drop(lookup);
         self.serve_lookups();
         let end = match found {
@@ -442,6 +463,8 @@ impl Dispatch {
         lines.retain(|line, known| is_used(line, known));
         let mut strikes = self.strikes.borrow_mut();
         strikes.retain(|line, _| lines.contains_key(line));
+        let mut anew = self.policies_anew.borrow_mut();
+        anew.retain(|line| lines.contains_key(line));
         let sites = self.sites.borrow();
         queue.forget_reasons(
             |line| lines.contains_key(line),

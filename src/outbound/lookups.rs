@@ -38,6 +38,13 @@ impl Lookups {
     }
 }
 
+impl Lookup {
+    /// For whose mail.
+    pub fn account(&self) -> u32 {
+        self.account
+    }
+}
+
 impl Drop for Lookup {
     fn drop(&mut self) {
         let mut shares = self.all.shares.borrow_mut();

@@ -33,6 +33,8 @@ pub struct TlsPolicies {
     asked_anew: Rc<Flights<StsAnswer>>,
     /// Accounts share them: an answer may wait for a policy host.
     calls: Rc<FairTurns<String>>,
+    /// When a policy was looked at again since it would fail mail.
+    looked_anew: RefCell<HashMap<Name, Instant>>,
 }
 
 impl TlsPolicies {
@@ -41,7 +43,7 @@ impl TlsPolicies {
         let octets = match answer {
             // It keeps the policy, whose owner may have forgotten it.
             StsAnswer::Policy(policy, _) => 4 * policy.text().len() + 128 * policy.mx().len(),
-            StsAnswer::None(_) => 0,
+            StsAnswer::None(_) | StsAnswer::Unknown(..) => 0,
             StsAnswer::Wait(_) => return drop(near.remove(domain)),
         };
         let bytes = self.near_bytes.get() + octets;
@@ -69,7 +71,19 @@ impl PerCore {
     /// The same, and its record is looked at again whatever is known: RFC 8461 5.1 has this done before mail is failed for good because of a
     /// policy.
     pub async fn sts_anew(self: &Rc<Self>, domain: &Name, account: &str) -> StsAnswer {
-        self.ask_sts(domain, account, Purpose::Anew).await
+        let answer = self.ask_sts(domain, account, Purpose::Anew).await;
+        let mut looked = self.tls_policies.looked_anew.borrow_mut();
+        if looked.len() >= NEAR_MAX {
+            looked.clear();
+        }
+        looked.insert(domain.clone(), monotonic());
+        answer
+    }
+
+    /// Whether that was done just now.
+    pub fn is_sts_anew(&self, domain: &Name) -> bool {
+        let looked = self.tls_policies.looked_anew.borrow();
+        looked.get(domain).is_some_and(|at| at.elapsed() < NEAR)
     }
 
     /// What a connection to a mail host must hold to, or why the host must not be used now.

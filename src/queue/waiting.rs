@@ -78,7 +78,8 @@ pub struct Waiting {
     site_numbers: HashMap<Rc<str>, u32>,
     sites: Vec<Site>,
     free_sites: Vec<u32>,
-    accounts: HashMap<Box<str>, u32>,
+    accounts: HashMap<Rc<str>, u32>,
+    account_names: Vec<Rc<str>>,
     later: BinaryHeap<Reverse<Entry>>,
     /// One that is under way.
     sweep: Option<Sweep>,
@@ -412,11 +413,20 @@ impl Waiting {
 
     /// The number of an account.
     pub fn account(&mut self, name: &str) -> u32 {
-        let next = self.accounts.len() as u32;
-        match self.accounts.get(name) {
-            Some(number) => *number,
-            None => *self.accounts.entry(name.into()).or_insert(next),
+        if let Some(number) = self.accounts.get(name) {
+            return *number;
         }
+        let number = self.account_names.len() as u32;
+        let name: Rc<str> = name.into();
+        self.account_names.push(name.clone());
+        self.accounts.insert(name, number);
+        number
+    }
+
+    /// Its name.
+    pub fn account_name(&self, number: u32) -> Rc<str> {
+        let name = self.account_names.get(number as usize);
+        name.cloned().unwrap_or_default()
     }
 
     fn forget_if_empty(&mut self, number: u32) {

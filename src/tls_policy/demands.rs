@@ -86,6 +86,9 @@ pub async fn demands(
                 (policy.mode().as_str(), wrong.as_ref().map(problem));
             told.mta_sts_mx = policy.mx().iter().map(ToString::to_string).collect();
         }
+        StsAnswer::Unknown(_, wrong) => {
+            (told.mta_sts, told.mta_sts_problem) = ("unknown", wrong.as_ref().map(problem));
+        }
         StsAnswer::Wait(words) => {
             (told.mta_sts, told.mta_sts_problem) = ("unknown", Some(words.clone()))
         }

@@ -400,7 +400,12 @@ impl Sts {
             )
         };
         let (policy, problem) = match answer {
-            StsAnswer::None(problem) => return Sts::None(detail(problem)),
+            StsAnswer::Unknown(words, _) if target.is_strict() => {
+                return Sts::Unknown(words.clone());
+            }
+            StsAnswer::None(problem) | StsAnswer::Unknown(_, problem) => {
+                return Sts::None(detail(problem));
+            }
             StsAnswer::Wait(words) => return Sts::Unknown(words.clone()),
             StsAnswer::Policy(policy, problem) => (policy, problem),
         };

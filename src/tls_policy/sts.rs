@@ -30,7 +30,10 @@ pub enum StsAnswer {
     None(Option<Problem>),
     /// This policy, in mode enforce or testing; if the newest could not be had, reports say it.
     Policy(Arc<Policy>, Option<Problem>),
-    /// Nobody can say now: mail must wait (RFC 8461 5.1). In words.
+    /// None is in force, and whether there is one cannot be found out now, in words; reports say it. RFC 8461 10.2: nothing binds, but a message that
+    /// needs a policy waits.
+    Unknown(String, Option<Problem>),
+    /// One may be in force, and nobody can say now: mail must wait. In words.
     Wait(String),
 }
 
@@ -111,9 +114,11 @@ impl Known {
                 StsAnswer::Policy(policy.clone(), self.problem.clone())
             }
             (Step::NoPolicy, _) => StsAnswer::None(self.problem.clone()),
-            _ => StsAnswer::Wait(format!(
-                "whether {domain} has a policy of MTA-STS cannot be found out now"
-            )),
+            _ => {
+                let words =
+                    format!("whether {domain} has a policy of MTA-STS cannot be found out now");
+                StsAnswer::Unknown(words, self.problem.clone())
+            }
         }
     }
 
@@ -133,6 +138,11 @@ impl StsOwner {
             self.0
                 .metrics
                 .count("ringmail_mta_sts_remembered_total", NONE);
+            return answer;
+        }
+        if purpose == Purpose::Use
+            && let Some(answer) = self.lately(&ways, domain)
+        {
             return answer;
         }
         let has_room = self.0.flights.has(domain) || self.has_room(&ways.account);
@@ -163,9 +173,24 @@ impl StsOwner {
         let mut known = self.0.known.borrow_mut();
         let known = known.get_mut(domain)?;
         match known.entry.begin(now_secs) {
-            step @ (Step::Apply { .. } | Step::NoPolicy) => Some(known.answer(&step, domain)),
+            step @ (Step::Apply { .. } | Step::NoPolicy | Step::Unknown) => {
+                Some(known.answer(&step, domain))
+            }
             _ => None,
         }
+    }
+
+    /// What was there lately; it is looked at again, and nobody waits for that.
+    fn lately(&self, ways: &Ways, domain: &Name) -> Option<StsAnswer> {
+        let step = {
+            let known = self.0.known.borrow();
+            let known = known.get(domain)?;
+            known.answer(&known.entry.lately(now(ways))?, domain)
+        };
+        if !self.0.flights.has(domain) {
+            self.refresh_later(ways.clone(), domain.clone());
+        }
+        Some(step)
     }
 
     async fn look(&self, ways: Ways, domain: Name, purpose: Purpose) -> StsAnswer {
@@ -210,7 +235,9 @@ impl StsOwner {
         }
         self.save(&ways, &domain, &mut known, changed).await;
         let told = match (known.answer(&answer.step, &domain), why) {
-            (StsAnswer::Wait(words), Some(why)) => StsAnswer::Wait(format!("{words}: {why}")),
+            (StsAnswer::Unknown(words, problem), Some(why)) => {
+                StsAnswer::Unknown(format!("{words}: {why}"), problem)
+            }
             (answer, _) => answer,
         };
         self.remember(domain.clone(), known);
@@ -526,7 +553,10 @@ pub async fn fresh(
     match look_up(resolver, domain).await {
         (Ok(_), _) => (),
         (Err(RecordError::NotFound), _) => return StsAnswer::None(None),
-        (Err(RecordError::Lookup), why) => return StsAnswer::Wait(why.unwrap_or_default()),
+        (Err(error @ RecordError::Lookup), why) => {
+            let problem = Some(Problem::from(error));
+            return StsAnswer::Unknown(why.unwrap_or_default(), problem);
+        }
         (Err(error), _) => return StsAnswer::None(Some(Problem::from(error))),
     }
     let way = Way {

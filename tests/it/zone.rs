@@ -16,6 +16,7 @@ pub struct Zone(Arc<Mutex<Inner>>);
 struct Inner {
     records: Records,
     failing: Vec<String>,
+    silent: Vec<String>,
     unsigned: Vec<String>,
     asked: Vec<String>,
 }
@@ -30,8 +31,9 @@ impl Zone {
         thread::spawn(move || {
             let mut buffer = [0; 600];
             while let Ok((length, peer)) = socket.recv_from(&mut buffer) {
-                let answer = served.answer(&buffer[..length]);
-                socket.send_to(&answer, peer).unwrap();
+                if let Some(answer) = served.answer(&buffer[..length]) {
+                    socket.send_to(&answer, peer).unwrap();
+                }
             }
         });
         (zone, port)
@@ -70,6 +72,11 @@ impl Zone {
         self.0.lock().unwrap().failing.push(name.to_string());
     }
 
+    /// Who asks about the name hears nothing.
+    pub fn silent(&self, name: &str) {
+        self.0.lock().unwrap().silent.push(name.to_string());
+    }
+
     /// DNSSEC proves nothing of the name, nor of what is below it.
     pub fn unsigned(&self, name: &str) {
         self.0.lock().unwrap().unsigned.push(name.to_string());
@@ -89,7 +96,7 @@ impl Zone {
             .push(data);
     }
 
-    fn answer(&self, query: &[u8]) -> Vec<u8> {
+    fn answer(&self, query: &[u8]) -> Option<Vec<u8>> {
         let mut labels = Vec::new();
         let mut at = 12;
         while query[at] != 0 {
@@ -100,6 +107,9 @@ impl Zone {
         let (name, number) = (labels.join("."), query[at + 2]);
         let mut inner = self.0.lock().unwrap();
         inner.asked.push(name.clone());
+        if inner.silent.contains(&name) {
+            return None;
+        }
         let is_there = inner
             .records
             .keys()
@@ -139,7 +149,7 @@ impl Zone {
             message.extend([0xc0, 12, 0, number, 0, 1, 0, 0, 0, TTL, 0, data.len() as u8]);
             message.extend(data);
         }
-        message
+        Some(message)
     }
 }
 

@@ -6,7 +6,10 @@
 
 use crate::error::Problem;
 use crate::fetch::FetchError;
-use crate::limits::{FETCH_RETRY_SECS, RECORD_FRESH_SECS, REFRESH_SECS, UNUSED_SECS};
+use crate::limits::{
+    FETCH_RETRY_SECS, LOOKUP_RETRY_SECS, RECORD_FRESH_SECS, RECORD_STALE_SECS, REFRESH_SECS,
+    UNUSED_SECS,
+};
 use crate::policy::{Mode, Policy};
 use crate::record::{Record, RecordError, RecordId};
 
@@ -19,6 +22,8 @@ pub struct Entry {
     pub failed: Option<Failed>,
     /// When the record was last looked at, and the policy fetched if need be; a lookup that failed does not count.
     pub looked_up_secs: Option<u64>,
+    /// When the record was last looked at in vain: nobody can say what it is.
+    pub lookup_failed_secs: Option<u64>,
     /// When a message last asked.
     pub used_secs: u64,
 }
@@ -64,8 +69,9 @@ pub enum Step {
     },
     /// Deliver as if the domain had no MTA-STS.
     NoPolicy,
-    /// Whether there is a policy cannot be known now. The attempt fails for a while (unless the message forgoes TLS, RFC 8689 5).
-    Defer,
+    /// None is in force, and whether there is a new one cannot be known now. RFC 8461 10.2: that makes the domain appear not to have one. A message that
+    /// needs one (RFC 8689) waits.
+    Unknown,
 }
 
 /// The next step, and what a TLS report should say of how it came to that.
@@ -92,7 +98,24 @@ impl Entry {
             Some(at) if now_secs.abs_diff(at) < RECORD_FRESH_SECS && !self.is_expired(now_secs) => {
                 self.use_what_is_there(now_secs, false)
             }
-            _ => Step::LookUp,
+            _ => match self.lookup_failed_secs {
+                Some(at) if now_secs.abs_diff(at) < LOOKUP_RETRY_SECS => self.use_unseen(now_secs),
+                _ => Step::LookUp,
+            },
+        }
+    }
+
+    /// What held when the record was last looked at, if that is not long ago: it is to be looked at again, and a message that would hold up others
+    /// need not wait for it. A policy that has expired is waited for.
+    pub fn lately(&self, now_secs: u64) -> Option<Step> {
+        let is_lately = |at: u64| now_secs.abs_diff(at) < RECORD_STALE_SECS;
+        if self.is_expired(now_secs) {
+            return None;
+        }
+        match (self.looked_up_secs, self.lookup_failed_secs) {
+            (Some(at), _) if is_lately(at) => Some(self.use_what_is_there(now_secs, false)),
+            (_, Some(at)) if is_lately(at) => Some(self.use_unseen(now_secs)),
+            _ => None,
         }
     }
 
@@ -109,6 +132,7 @@ impl Entry {
             Ok(record) => self.known_version(record.id, now_secs),
             Err(error) => self.no_version(error, now_secs),
         };
+        self.lookup_failed_secs = (!was_found_out).then_some(now_secs);
         // While a fetch is under way other messages must not take what is there for the present state.
         if was_found_out && !matches!(answer.step, Step::Fetch(_)) {
             self.looked_up_secs = Some(now_secs);
@@ -202,11 +226,19 @@ impl Entry {
             None => error != RecordError::NotFound,
         };
         let step = match (mode, error) {
-            (None, RecordError::Lookup) => Step::Defer,
+            (None, RecordError::Lookup) => Step::Unknown,
             _ => self.use_what_is_there(now_secs, false),
         };
         let problem = is_worth_telling.then(|| self.problem(Problem::from(error), now_secs));
         Answer { step, problem }
+    }
+
+    /// The record could not be looked at.
+    fn use_unseen(&self, now_secs: u64) -> Step {
+        match self.valid(now_secs) {
+            Some(_) => self.use_what_is_there(now_secs, false),
+            None => Step::Unknown,
+        }
     }
 
     fn use_what_is_there(&self, now_secs: u64, refresh: bool) -> Step {
@@ -339,10 +371,39 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_known_defers_and_is_asked_again() {
-        let mut entry = Entry::default();
-        assert_eq!(entry.record(Err(RecordError::Lookup), 5).step, Step::Defer);
-        assert_eq!(entry.begin(6), Step::LookUp);
+    fn what_cannot_be_known_is_asked_again_after_a_while() {
+        let mut unknown = Entry::default();
+        let step = unknown.record(Err(RecordError::Lookup), 5).step;
+        assert_eq!(step, Step::Unknown);
+        assert_eq!(unknown.begin(4 + LOOKUP_RETRY_SECS), Step::Unknown);
+        assert_eq!(unknown.begin(5 + LOOKUP_RETRY_SECS), Step::LookUp);
+        assert_eq!(
+            unknown.record(Err(RecordError::NotFound), 90).step,
+            Step::NoPolicy
+        );
+        assert_eq!(unknown.begin(91), Step::NoPolicy);
+        // What is in force stays so.
+        let mut entry = entry("enforce");
+        entry.record(Err(RecordError::Lookup), DAY);
+        assert_eq!(entry.begin(DAY + 1), APPLY);
+        assert_eq!(entry.begin(DAY + LOOKUP_RETRY_SECS), Step::LookUp);
+    }
+
+    #[test]
+    fn what_held_lately_is_at_hand_until_a_policy_expires() {
+        let mut known = entry("enforce");
+        assert_eq!(known.lately(RECORD_STALE_SECS - 1), Some(APPLY));
+        assert_eq!(known.lately(RECORD_STALE_SECS), None);
+        known.record(record("v1"), 7 * DAY);
+        assert_eq!(known.lately(7 * DAY), Some(APPLY));
+        assert_eq!(known.lately(7 * DAY + 1), None);
+        let mut none = Entry::default();
+        assert_eq!(none.lately(0), None);
+        none.record(Err(RecordError::NotFound), 5);
+        assert_eq!(none.lately(RECORD_STALE_SECS), Some(Step::NoPolicy));
+        let mut unknown = Entry::default();
+        unknown.record(Err(RecordError::Lookup), 5);
+        assert_eq!(unknown.lately(RECORD_STALE_SECS), Some(Step::Unknown));
     }
 
     #[test]

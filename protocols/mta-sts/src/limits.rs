@@ -26,5 +26,9 @@ pub const REFRESH_SECS: u64 = 86_400;
 /// How long a record that was looked at counts as the present one, in seconds. A domain that changes its policy while mail flows is
 /// noticed within this time; in between nobody asks its name servers.
 pub const RECORD_FRESH_SECS: u64 = 300;
+/// So long what was found then may still be used while it is looked at again, in seconds.
+pub const RECORD_STALE_SECS: u64 = 3600;
+/// After a lookup of the record that failed none is made for so long, in seconds.
+pub const LOOKUP_RETRY_SECS: u64 = 60;
 /// What no message used for this time is forgotten, in seconds (180 days), though its policy may live for a year.
 pub const UNUSED_SECS: u64 = 180 * 86_400;

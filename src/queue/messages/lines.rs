@@ -164,6 +164,11 @@ impl Queue {
         self.waiting.borrow_mut().account(name)
     }
 
+    /// The name of an account, by its number on this core.
+    pub fn account_name(&self, number: u32) -> Rc<str> {
+        self.waiting.borrow().account_name(number)
+    }
+
     /// How many stand in the lines of a site.
     pub fn ready_for(&self, site: &str) -> usize {
         self.waiting.borrow().ready_for(site)
