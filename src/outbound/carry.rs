@@ -11,7 +11,7 @@ use futures_channel::oneshot;
 use shards::faults::point;
 use shards::rt;
 
-use super::connect::{For, Unconnected, connect, will_do};
+use super::connect::{Fit, For, Unconnected, connect, fit};
 use super::destination::{Destination, Hop};
 use super::dispatch::Dispatch;
 use super::lack::Wanted;
@@ -256,15 +256,22 @@ impl Dispatch {
                 recipients: &left,
                 require_tls: require_tls == Some(true),
             };
+            let mut refused = None;
             if let Some(open) = link {
                 let offers = open.session.extensions();
                 let is_unfit = destination.hosts.len() > 1 && to_send.lack(offers).await.is_some();
-                if is_unfit || !will_do(&self.core, open, destination, whose, require_tls).await {
-                    leave(link).await;
+                let fit = match is_unfit {
+                    true => Fit::Other,
+                    false => fit(&self.core, open, destination, whose, require_tls).await,
+                };
+                match fit {
+                    Fit::Does => (),
+                    Fit::Other => leave(link).await,
+                    Fit::Never(error) => refused = Some(error),
                 }
             }
             let fresh = link.is_none();
-            if fresh {
+            if fresh || refused.is_some() {
                 let first = left.first().map(|index| work.message.recipient(*index));
                 let before = first.as_ref().map(answered).unwrap_or_default();
                 let wanted = For {
@@ -275,17 +282,23 @@ impl Dispatch {
                     before: &before,
                     phase: &work.phase,
                 };
-                task.place.prove(false);
-                task.counted.is_let_in(false);
-                match connect(&self.core, destination, &wanted, &seat.start).await {
+                let made = match refused {
+                    Some(error) => Err(error),
+                    None => {
+                        task.place.prove(false);
+                        task.counted.is_let_in(false);
+                        let made = connect(&self.core, destination, &wanted, &seat.start).await;
+                        let kind = if made.is_ok() { "ok" } else { "failed" };
+                        self.core.count("ringmail_outbound_connections_total", kind);
+                        made
+                    }
+                };
+                match made {
                     Ok(made) => {
                         task.is_let_in();
-                        self.core.count("ringmail_outbound_connections_total", "ok");
                         *link = Some(made);
                     }
                     Err(mut error) => {
-                        self.core
-                            .count("ringmail_outbound_connections_total", "failed");
                         if error.is_ours && seat.rest(&self.core, &error.text) {
                             // Nobody was asked: the next address of ours has its turn.
                             work.later = 0;

@@ -308,48 +308,79 @@ async fn demand(
     Err(refused)
 }
 
+/// Whether a connection that there is will do.
+pub(super) enum Fit {
+    Does,
+    /// Another may.
+    Other,
+    /// Nor would another: none of the hosts may be used. This one is good for others still.
+    Never(Unconnected),
+}
+
 /// Whether a connection that there is will do for messages of another line, or that ask for something else.
-pub(super) async fn will_do(
+pub(super) async fn fit(
     core: &Rc<PerCore>,
     link: &mut Link,
     destination: &Destination,
     (line, account): (&Rc<str>, &str),
     require_tls: Option<bool>,
-) -> bool {
+) -> Fit {
     let is_same = match (&link.way, &destination.way) {
         (None, None) => true,
         (Some(old), Some(new)) => Arc::ptr_eq(old, new),
         _ => false,
     };
     if !is_same || !destination.takes_more(&link.host, link.made.elapsed()) {
-        return false;
+        return Fit::Other;
     }
     if link.tls.is_empty() && needs_tls(core, destination) {
         // A rule that came since.
-        return false;
+        return Fit::Other;
     }
     let is_known = |(known, asked, at): &(Rc<str>, Option<bool>, Instant)| {
         known == line && *asked == require_tls && at.elapsed() < CLEARED_FOR
     };
     if link.cleared.iter().any(is_known) {
-        return true;
+        return Fit::Does;
     }
     // No domain demands anything of one that the settings name, or of an address.
     if destination.domain.is_none() && require_tls != Some(true) {
-        return true;
+        return Fit::Does;
     }
     let live = core.live();
-    let Some(host) = destination.hosts.iter().find(|h| h.words() == link.host) else {
-        return false;
-    };
-    let Ok(found) = addresses(core, host).await else {
-        return false;
-    };
     let port = live.settings.server.outbound.port;
-    let requirement = match demand(core, destination, found, (port, require_tls), account).await {
-        Ok(Some(requirement)) => requirement,
-        Ok(None) => return require_tls != Some(true),
-        Err(_) => return false,
+    let is_its = |host: &&Host| host.words() == link.host;
+    let (its, others): (Vec<&Host>, Vec<&Host>) = destination.hosts.iter().partition(is_its);
+    let (mut requirement, mut refused) = (None, None);
+    let (mut is_messages, mut is_policy_old) = (false, false);
+    for host in its.into_iter().chain(others) {
+        let Ok(found) = addresses(core, host).await else {
+            return Fit::Other;
+        };
+        match demand(core, destination, found, (port, require_tls), account).await {
+            Ok(found) if is_its(&host) => {
+                requirement = Some(found);
+                break;
+            }
+            Ok(_) => return Fit::Other,
+            Err(error) => {
+                is_messages |= error.is_messages;
+                is_policy_old |= error.is_policy_old;
+                refused = worse(refused, error);
+            }
+        }
+    }
+    let requirement = match (requirement, refused) {
+        (Some(Some(requirement)), _) => requirement,
+        (Some(None), _) if require_tls != Some(true) => return Fit::Does,
+        (None, Some(refused)) => {
+            return Fit::Never(Unconnected {
+                is_messages,
+                is_policy_old,
+                ..refused
+            });
+        }
+        _ => return Fit::Other,
     };
     let chain = link.connection.server_certificates().unwrap_or_default();
     let held = link.verdict.as_ref().map(|(verdict, name)| Held {
@@ -366,8 +397,9 @@ pub(super) async fn will_do(
         }
         link.cleared.retain(|(.., at)| at.elapsed() < CLEARED_FOR);
         link.cleared.push((line.clone(), require_tls, monotonic()));
+        return Fit::Does;
     }
-    does
+    Fit::Other
 }
 
 fn facts(link: &Link, verdict: Option<dane::tls::Verdict>) -> SessionFacts {

@@ -405,3 +405,52 @@ fn a_domain_that_says_nothing_of_its_policy_holds_up_no_other() {
     until_sent(&server);
     assert_eq!(receiver.messages().len(), 20 + SILENT);
 }
+
+/// RFC 8461 5: its mail waits; the connection to the host that it shares with others is theirs still.
+#[test]
+fn a_policy_that_lists_other_hosts_ends_no_connection_of_others() {
+    let authority = Authority::new();
+    let names: Vec<String> = (0..10).map(|n| format!("mta-sts.bad{n}.test")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let host = PolicyHost::start(authority.server(&names));
+    host.policy(&POLICY.replace("*.mail.test", "mx.other.test"));
+    let (zone, dns) = Zone::serve();
+    zone.unsigned("test");
+    zone.a("mx.test", "127.0.0.14");
+    zone.mx("good.test", 10, "mx.test");
+    for (n, name) in names.iter().enumerate() {
+        zone.a(name, "127.0.0.1");
+        zone.mx(&format!("bad{n}.test"), 10, "mx.test");
+        zone.txt(&format!("_mta-sts.bad{n}.test"), "v=STSv1; id=1;");
+    }
+    let port = free_port();
+    let receiver = Receiver::start([127, 0, 0, 14], port, None, |_| None);
+    let directory = tempfile::tempdir().unwrap();
+    authority.write(&directory.path().join("ca.pem"));
+    let server = TestServer::on(
+        directory.path(),
+        &format!(
+            "[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[tls_policy]\nca_file = \"ca.pem\"\nmta_sts_port = {}\n[outbound]\nport = {port}\nidle_secs = \"60s\"\n",
+            host.port
+        ),
+    );
+    // So that each core has a connection.
+    for n in 0..8 {
+        submit(&server, &["a@good.test"], &format!("y{n}"));
+    }
+    until(|| receiver.messages().len() == 8);
+    let before = receiver.connections();
+    for n in 0..names.len() {
+        submit(&server, &[&format!("a@bad{n}.test")], "x");
+        submit(&server, &["a@good.test"], "y");
+    }
+    let good = |(to, _): &(String, _)| to == "a@good.test";
+    until(|| {
+        let left = queue(&server);
+        !left.iter().any(good) && left.iter().all(|(_, row)| row.attempts == 1)
+    });
+    assert_eq!(queue(&server).len(), names.len());
+    assert_eq!(receiver.messages().len(), 8 + names.len());
+    // A core that had none has one now.
+    assert!(receiver.connections() <= before + 2);
+}
