@@ -23,10 +23,14 @@ pub(super) fn list(arguments: &Arguments) -> Result<(), Failure> {
             false => told(&item),
         })
     })?;
-    match any || arguments.json {
-        true => Ok(()),
-        false => print("There is no such site; those are known that mail went to.\n"),
+    if any || arguments.json {
+        return Ok(());
     }
+    print(match (&arguments.rest[..], arguments.paused) {
+        ([_, ..], _) => "There is no such site; those are known that mail went to.\n",
+        ([], true) => "No site is held back.\n",
+        ([], false) => "No site is known: no mail has gone out of late.\n",
+    })
 }
 
 pub(super) fn pause(arguments: &Arguments) -> Result<(), Failure> {

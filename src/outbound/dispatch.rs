@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use futures_lite::future::or;
 use message::MessageDate;
-use shards::rt::{self, FairMemory, Turns};
+use shards::rt::{self, FairMemory, FairTurns};
 
 use super::crowded::Crowded;
 use super::destination::{Ended, Hop, find};
@@ -90,7 +90,8 @@ pub(super) struct Dispatch {
     is_sweeping: Cell<bool>,
     /// Lines that are found out about anew while their mail goes where it went.
     looking_again: RefCell<HashSet<Rc<str>>>,
-    again: Rc<Turns>,
+    /// Accounts share that: names that nobody answers for keep others waiting for long.
+    again: Rc<FairTurns<u32>>,
     /// Lines that wait to be found out about.
     lookups: Rc<Lookups>,
 }
@@ -487,7 +488,8 @@ impl Dispatch {
         let (dispatch, line) = (self.clone(), line.clone());
         rt::spawn(&ROOM, async move {
             let _again = LookingAgain(&dispatch, &line);
-            let _turn = dispatch.again.take(STALE_AT_ONCE).await;
+            let account = dispatch.core.queue.accounts_in(&line, 1).pop().unwrap_or(0);
+            let _turn = dispatch.again.take(&account, STALE_AT_ONCE).await;
             if !dispatch.core.draining.get() {
                 dispatch.find_anew(&line).await;
             }

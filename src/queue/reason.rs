@@ -117,9 +117,16 @@ fn told(attempt: &Attempt) -> String {
     if let Some((class, subject, detail)) = attempt.enhanced {
         words.push(format!("{class}.{subject}.{detail}"));
     }
-    // A server's words: without control characters when they were stored.
-    if !attempt.text.is_empty() {
-        words.push(attempt.text.clone());
+    // A server's words: without control characters when they were stored. Of a report they begin with the code.
+    let mut text = attempt.text.as_str();
+    for word in &words {
+        text = text
+            .strip_prefix(word.as_str())
+            .unwrap_or(text)
+            .trim_start_matches([' ', '-']);
+    }
+    if !text.is_empty() {
+        words.push(text.to_owned());
     }
     if !attempt.remote.is_empty() {
         words.push(format!("({})", attempt.remote));
@@ -167,6 +174,19 @@ mod tests {
             stage: None,
         });
         row.attempts += 1;
+    }
+
+    #[test]
+    fn a_code_is_said_once() {
+        let mut row = RecipientRow::fresh(&message());
+        tried(&mut row);
+        for text in ["come later", "451 4.7.1 come later", "451-4.7.1 come later"] {
+            row.history[0].text = text.into();
+            assert_eq!(
+                told(&row.history[0]),
+                "451 4.7.1 come later (mx.one.example)"
+            );
+        }
     }
 
     #[test]

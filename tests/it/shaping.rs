@@ -347,11 +347,7 @@ fn commands_about_sites_say_what_there_is() {
         ringmail(&[&["queue", "sites"], words, &dir[..]].concat())
     };
     let none = run(&[]);
-    assert!(
-        none.out.starts_with("There is no such site"),
-        "{}",
-        none.out
-    );
+    assert!(none.out.starts_with("No site is known"), "{}", none.out);
     assert_eq!(run(&["--paused", "--json"]).out, "");
     assert_eq!(run(&["resume", "--all"]).out, "0 sites are resumed.\n");
     for (words, why) in [

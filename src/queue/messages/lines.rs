@@ -239,7 +239,11 @@ impl Queue {
     /// Holds those who stand in a line against the routes: who goes another way now stands in another line. Answers how many stay. For one whose
     /// mail nobody takes; what cannot be read now comes back in a minute.
     pub async fn reroute(self: &Rc<Self>, line: &Rc<str>) -> usize {
-        let mut entries = Vec::new();
+        let mut taken = Taken {
+            queue: self,
+            line,
+            entries: Vec::new(),
+        };
         let mut walk = self.waiting.borrow().walk(line);
         while !walk.is_over() {
             let all = Late {
@@ -248,36 +252,29 @@ impl Queue {
                 most: usize::MAX,
             };
             let some = self.waiting.borrow_mut().take_late(line, &mut walk, all);
-            entries.extend(some);
+            taken.entries.extend(some);
             rt::yield_if_needed().await;
         }
-        entries.sort_unstable();
+        // Those of a message together: they share a transaction. The last ones first.
+        taken.entries.sort_unstable_by(|a, b| b.cmp(a));
         let mut stay = 0;
-        // Those of a message together: they share a transaction.
-        for same in entries.chunk_by(|a, b| (a.shard, a.body) == (b.shard, b.body)) {
-            let Some(Entry { shard, body, .. }) = same.first().copied() else {
-                continue;
-            };
-            match self.message(shard, BodyId(body)).await {
-                Ok(Some(message)) => {
-                    for entry in same {
-                        let row = message.recipient(entry.index);
-                        let due = due(&message.row, &row);
-                        if let Some(due) = due.filter(|_| !self.moved.borrow_mut().passes(entry)) {
-                            let way = self.again(&message, entry.index, due);
+        while let Some(Entry { shard, body, .. }) = taken.entries.last().copied() {
+            let message = self.message(shard, BodyId(body)).await;
+            while let Some(entry) = taken.entries.pop_if(|e| (e.shard, e.body) == (shard, body)) {
+                match &message {
+                    Ok(message) => {
+                        let is_passed = self.moved.borrow_mut().passes(&entry);
+                        let of = message.as_ref().filter(|_| !is_passed);
+                        let due = of.and_then(|m| due(&m.row, &m.recipient(entry.index)));
+                        if let Some((message, due)) = of.zip(due) {
+                            let way = self.again(message, entry.index, due);
                             stay += usize::from(way.as_deref() == Some(&**line));
                         }
-                        rt::yield_if_needed().await;
                     }
+                    Err(_) => self.put_back(line, vec![entry], (self.clock)() + LATER),
                 }
-                Ok(None) => {
-                    for entry in same {
-                        self.moved.borrow_mut().passes(entry);
-                    }
-                }
-                Err(_) => self.put_back(line, same.to_vec(), (self.clock)() + LATER),
+                rt::yield_if_needed().await;
             }
-            rt::yield_if_needed().await;
         }
         self.changed.notify();
         stay
@@ -363,6 +360,23 @@ impl Queue {
         }
         drop(waiting);
         self.changed.notify();
+    }
+}
+
+/// Entries that were taken out of a line to be looked at; the rest goes back, after a panic too.
+struct Taken<'a> {
+    queue: &'a Rc<Queue>,
+    line: &'a Rc<str>,
+    entries: Vec<Entry>,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let rest = std::mem::take(&mut self.entries);
+        if !rest.is_empty() {
+            let due = (self.queue.clock)() + LATER;
+            self.queue.put_back(self.line, rest, due);
+        }
     }
 }
 
