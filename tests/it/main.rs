@@ -65,6 +65,7 @@ mod tls_results;
 mod unsubscribe;
 mod ways_out;
 mod webapi;
+mod webapi_forms;
 mod webapi_memory;
 mod webapi_messages;
 mod webapi_v1;

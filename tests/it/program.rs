@@ -144,9 +144,9 @@ impl Localserve {
     }
 
     /// A request as written: status, head and body.
-    pub fn http(&self, request: &str) -> (u16, String, String) {
+    pub fn http(&self, request: &(impl AsRef<[u8]> + ?Sized)) -> (u16, String, String) {
         let mut stream = self.connect(80);
-        stream.write_all(request.as_bytes()).unwrap();
+        stream.write_all(request.as_ref()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head");

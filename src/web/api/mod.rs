@@ -5,6 +5,7 @@
 //! Not here: the objects (`protocols/webapi`), what a call does to mail (the rooms below).
 
 mod body;
+mod disposition;
 mod form;
 mod login;
 mod messages;
