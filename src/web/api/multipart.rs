@@ -1,9 +1,13 @@
-//! The parts of a form: slices of the body that came, so that a large file is not in memory twice. RFC 7578 (multipart/form-data), RFC 2046 5.1.1.
+//! The parts of a form: slices of the body that came, so that a large file is not in memory twice. RFC 7578 (multipart/form-data), RFC 2046 5.1.1; lines that
+//! end with LF alone, and headers as mail has them (RFC 5322 2.2.3), are read too.
 //! Not here: how a part says what it is called (`disposition`), what the parts are called, and how many there may be (`form`).
 
-use httparse::{EMPTY_HEADER, Status, parse_headers};
+use std::borrow::Cow;
+
 use hyper::body::Bytes;
-use memchr::memmem::{Finder, find};
+use memchr::memmem::Finder;
+use message::Header;
+use message::header::has_separator;
 
 use super::disposition::Disposition;
 
@@ -26,28 +30,57 @@ pub(super) struct Part {
 pub(super) struct Parts {
     /// Behind a delimiter.
     rest: Bytes,
-    delimiter: Finder<'static>,
+    delimiter: Delimiter,
 }
 
 /// Why it can't be read.
 pub(super) type Broken = &'static str;
 
+/// What stands between parts: a line's end, hyphens, the boundary.
+struct Delimiter(Finder<'static>);
+
+impl Delimiter {
+    fn new(line_end: &str, boundary: &[u8]) -> Delimiter {
+        let needle = [line_end.as_bytes(), b"--", boundary].concat();
+        Delimiter(Finder::new(&needle).into_owned())
+    }
+
+    /// Where the first one begins, and ends.
+    fn find(&self, octets: &[u8]) -> Option<(usize, usize)> {
+        let length = self.0.needle().len();
+        let mut found = self.0.find_iter(octets).map(|at| (at, at + length));
+        found.find(|(_, end)| is_whole(&octets[*end..]))
+    }
+
+    /// Its length without the line's end, if one stands at the front.
+    fn at_front(&self, octets: &[u8]) -> Option<usize> {
+        let line = self.0.needle().trim_ascii_start();
+        let rest = octets.strip_prefix(line)?;
+        is_whole(rest).then_some(line.len())
+    }
+}
+
+/// Whether a boundary ends before it. RFC 2046 5.1.1: it may be the beginning of another one.
+fn is_whole(rest: &[u8]) -> bool {
+    matches!(rest.first(), None | Some(b' ' | b'\t' | b'\r' | b'\n')) || rest.starts_with(b"--")
+}
+
 impl Parts {
     /// Of a body.
     pub fn of(octets: Bytes, boundary: &[u8]) -> Result<Parts, Broken> {
-        let delimiter = [b"\r\n--", boundary].concat();
-        let finder = Finder::new(&delimiter).into_owned();
+        let with_lf = Delimiter::new("\n", boundary);
         // A line, maybe the first.
-        let first = match octets.starts_with(&delimiter[2..]) {
-            true => delimiter.len() - 2,
-            false => {
-                let at = finder.find(&octets).ok_or("no part begins")?;
-                at + delimiter.len()
-            }
-        };
+        let first = with_lf.at_front(&octets);
+        let first = first.or_else(|| Some(with_lf.find(&octets)?.1));
+        let rest = octets.slice(first.ok_or("no part begins")?..);
+        // As the first line ends, so do all delimiters: an LF within a file is its own.
+        let is_lf = matches!(after_padding(&rest), [b'\n', ..]);
         Ok(Parts {
-            rest: octets.slice(first..),
-            delimiter: finder,
+            rest,
+            delimiter: match is_lf {
+                true => with_lf,
+                false => Delimiter::new("\r\n", boundary),
+            },
         })
     }
 
@@ -56,36 +89,45 @@ impl Parts {
         if self.rest.starts_with(b"--") {
             return Ok(None);
         }
-        let is_padding = |octet: &&u8| matches!(octet, b' ' | b'\t');
-        let padding = self.rest.iter().take_while(is_padding).count();
-        let line = self.rest.slice(padding..);
-        if !line.starts_with(b"\r\n") {
-            return Err("a delimiter does not end its line");
+        let line = after_padding(&self.rest);
+        let line = line.strip_prefix(b"\r").unwrap_or(line);
+        let lines = line.strip_prefix(b"\n");
+        let lines = lines.ok_or("a delimiter does not end its line")?;
+        let lines = self.rest.slice_ref(lines);
+        let header = Header::of_message(&lines[..lines.len().min(HEADER_MAX)]).octets();
+        if !has_separator(header) {
+            return Err("a header has no end, or more than 16384 octets");
         }
-        let lines = line.slice(2..);
-        let head_length = match lines.starts_with(b"\r\n") {
-            true => 0,
-            false => 2 + find(&lines, b"\r\n\r\n").ok_or("a header has no end")?,
+        let content = lines.slice(header.len()..);
+        // Without content the empty line may be the delimiter's.
+        let (length, end) = match self.delimiter.at_front(&content) {
+            Some(end) => (0, end),
+            None => self.delimiter.find(&content).ok_or("a part has no end")?,
         };
-        let head = lines.slice(..head_length + 2);
-        let content = lines.slice(head_length + 2..);
-        let end = self.delimiter.find(&content).ok_or("a part has no end")?;
-        self.rest = content.slice(end + self.delimiter.needle().len()..);
-        part(&head, content.slice(..end)).map(Some)
+        self.rest = content.slice(end..);
+        part(header, content.slice(..length)).map(Some)
     }
 }
 
-fn part(head: &[u8], content: Bytes) -> Result<Part, Broken> {
-    let mut fields = [EMPTY_HEADER; FIELDS_MAX];
-    let Ok(Status::Complete((_, fields))) = parse_headers(head, &mut fields) else {
+/// RFC 2046 5.1.1: transport-padding.
+fn after_padding(rest: &[u8]) -> &[u8] {
+    let padding = rest.iter().take_while(|o| matches!(o, b' ' | b'\t'));
+    &rest[padding.count()..]
+}
+
+fn part(octets: &[u8], content: Bytes) -> Result<Part, Broken> {
+    let header = Header::of_section(octets);
+    let read: usize = header.fields().map(|field| field.raw.len()).sum();
+    let is_all = matches!(octets.get(read..), Some(b"\n" | b"\r\n"));
+    if !is_all || has_rubbish(octets) {
         return Err("a header can't be read");
-    };
+    }
     let value = |wanted: &str| {
-        let field = fields.iter().find(|f| f.name.eq_ignore_ascii_case(wanted));
-        field.map_or(&b""[..], |field| field.value)
+        let field = header.first(wanted);
+        field.map_or(Cow::Borrowed(&b""[..]), |field| field.unfolded())
     };
-    let text = |wanted: &str| String::from_utf8_lossy(value(wanted)).into_owned();
-    let disposition = Disposition::parse(value("Content-Disposition"))?;
+    let text = |wanted: &str| String::from_utf8_lossy(&value(wanted)).into_owned();
+    let disposition = Disposition::parse(&value("Content-Disposition"))?;
     Ok(Part {
         name: disposition.name,
         file_name: disposition.file_name,
@@ -95,54 +137,20 @@ fn part(head: &[u8], content: Bytes) -> Result<Part, Broken> {
     })
 }
 
-/// Fields of a part's header.
-const FIELDS_MAX: usize = 32;
+/// NUL, or a CR that ends no line: unfolding would drop them without a word.
+fn has_rubbish(header: &[u8]) -> bool {
+    let is_rubbish = |(octet, next): (&u8, Option<&u8>)| match octet {
+        0 => true,
+        b'\r' => next != Some(&b'\n'),
+        _ => false,
+    };
+    let next = header.iter().skip(1).map(Some).chain([None]);
+    header.iter().zip(next).any(is_rubbish)
+}
+
+/// Octets of a part's header: what is made of it is up to three times as long, for each of the parts.
+const HEADER_MAX: usize = 16 << 10;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn all(body: &str) -> Result<Vec<Part>, Broken> {
-        let mut parts = Parts::of(Bytes::copy_from_slice(body.as_bytes()), b"b")?;
-        let mut all = Vec::new();
-        while let Some(part) = parts.next()? {
-            all.push(part);
-        }
-        Ok(all)
-    }
-
-    #[test]
-    fn parts_are_what_stands_between_delimiters() {
-        let body = "before\r\n--b \t\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\none\r\n--\r\ntwo\r\n--b\r\n\r\nno header\r\n--b\r\n\
-            content-disposition: form-data; filename=\"x\\\"y\\z;\u{e4}\" ; name = f\r\nContent-Type: text/x\r\nCONTENT-ID: <1>\r\n\r\n\r\n--b--\r\n--b\r\nafter";
-        let parts = all(body).unwrap();
-        let contents: Vec<&[u8]> = parts.iter().map(|part| &part.content[..]).collect();
-        assert_eq!(contents, [&b"one\r\n--\r\ntwo"[..], b"no header", b""]);
-        assert_eq!((parts[0].name.as_str(), &parts[0].file_name), ("a", &None));
-        assert_eq!((parts[1].name.as_str(), &parts[1].file_name), ("", &None));
-        let last = &parts[2];
-        assert_eq!(last.file_name.as_deref(), Some("x\"y\\z;\u{e4}"));
-        let said = (&*last.name, &*last.content_type, &*last.content_id);
-        assert_eq!(said, ("f", "text/x", "<1>"));
-        assert_eq!(all("--b--").unwrap(), []);
-        assert_eq!(all("--b\r\n\r\nx\r\n--b--").unwrap().len(), 1);
-    }
-
-    #[test]
-    fn what_breaks_off_is_no_form() {
-        for body in [
-            "",
-            "--c\r\n\r\nx\r\n--c--",
-            "--b",
-            "--b\r\n",
-            "--b\r\n\r\n",
-            "--b\r\n\r\nx",
-            "--b\r\nA: b\r\nx\r\n--b--",
-            "--b x\r\n\r\nx\r\n--b--",
-            "--b\r\n\r\nx\r\n--b",
-            "--b\r\nno field\r\n\r\nx\r\n--b--",
-        ] {
-            assert!(all(body).is_err(), "{body:?}");
-        }
-    }
-}
+#[path = "multipart_tests.rs"]
+mod tests;
