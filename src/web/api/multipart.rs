@@ -6,8 +6,8 @@ use std::borrow::Cow;
 
 use hyper::body::Bytes;
 use memchr::memmem::Finder;
-use message::Header;
 use message::header::has_separator;
+use message::{Header, TransferEncoding};
 
 use super::disposition::Disposition;
 
@@ -128,6 +128,15 @@ fn part(octets: &[u8], content: Bytes) -> Result<Part, Broken> {
     };
     let text = |wanted: &str| String::from_utf8_lossy(&value(wanted)).into_owned();
     let disposition = Disposition::parse(&value("Content-Disposition"))?;
+    // RFC 7578 4.7: nobody should write it, other values say nothing about octets in HTTP, and base64 was never undone by the first such API.
+    let encoding = value("Content-Transfer-Encoding");
+    let content = match encoding.eq_ignore_ascii_case(b"quoted-printable") {
+        true => TransferEncoding::QuotedPrintable
+            .decode(&content)
+            .into_owned()
+            .into(),
+        false => content,
+    };
     Ok(Part {
         name: disposition.name,
         file_name: disposition.file_name,

@@ -99,6 +99,19 @@ fn a_longer_boundary_is_another_one_and_parts_may_be_empty() {
     assert_eq!(contents("--b\r\n\r\n--bc\r\n--b--"), [b"--bc"]);
 }
 
+#[test]
+fn quoted_printable_is_undone() {
+    let with = |encoding: &str| {
+        let body =
+            format!("--b\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n=41=\r\nB \r\n--b--");
+        contents(&body).remove(0)
+    };
+    assert_eq!(with("Quoted-Printable"), b"AB");
+    for encoding in ["", "base64", "binary"] {
+        assert_eq!(with(encoding), b"=41=\r\nB ", "{encoding}");
+    }
+}
+
 /// What takes long if anything is looked at again and again; quadratic work on a megabyte takes hours.
 #[test]
 fn hostile_bodies_take_no_time() {
