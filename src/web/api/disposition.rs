@@ -22,8 +22,18 @@ impl Disposition {
         let attributes = attributes(value)?;
         Ok(Disposition {
             name: text(&attributes, b"name").unwrap_or_default(),
-            file_name: text(&attributes, b"filename"),
+            file_name: text(&attributes, b"filename").map(|path| last_component(&path).to_string()),
         })
+    }
+}
+
+/// RFC 7578 4.2, RFC 2183 2.3: of a path only that counts, on whichever system it is one; browsers of old send all of it. What leads elsewhere is no name.
+fn last_component(path: &str) -> &str {
+    const SEPARATORS: [char; 2] = ['/', '\\'];
+    let path = path.trim_end_matches(SEPARATORS);
+    match path.rsplit(SEPARATORS).next().unwrap_or_default() {
+        "." | ".." => "",
+        last => last,
     }
 }
 
@@ -225,7 +235,7 @@ mod tests {
         check(
             b"form-data; filename=\"\x83\x65\x95\x5c\"; name=\"a\"",
             "a",
-            Some("\u{192}e\u{2022}\\"),
+            Some("\u{192}e\u{2022}"),
         );
     }
 
@@ -288,12 +298,12 @@ mod tests {
         );
         for name in [&b"name=\"a\""[..], b"name=a"] {
             let value = [b"form-data; filename=\"C:\\dir\\\" ; ", name].concat();
-            check(&value, "a", Some("C:\\dir\\"));
+            check(&value, "a", Some("dir"));
         }
         check(
             b"form-data; name=\"a\"; filename=\"C:\\dir\\\"",
             "a",
-            Some("C:\\dir\\"),
+            Some("dir"),
         );
         check(
             b"form-data; filename=\"the \"best\".pdf\"; name=\"a\"",
@@ -308,5 +318,29 @@ mod tests {
         ] {
             assert!(Disposition::parse(open).is_err(), "{}", open.escape_ascii());
         }
+    }
+
+    #[test]
+    fn of_a_path_the_last_component_counts() {
+        for (path, name) in [
+            ("../../etc/passwd", "passwd"),
+            ("a/b/", "b"),
+            (r"C:\dir\x.txt", "x.txt"),
+            (r"\\host\share\\", "share"),
+            (r"..\x/y\z", "z"),
+            ("/", ""),
+            ("..", ""),
+            ("a/.", ""),
+            ("...", "..."),
+            (".profile", ".profile"),
+            ("", ""),
+        ] {
+            assert_eq!(last_component(path), name, "{path}");
+        }
+        check(
+            b"form-data; name=\"../a/b\"; filename*=utf-8''..%2F..%5C%C3%A9",
+            "../a/b",
+            Some("\u{e9}"),
+        );
     }
 }
