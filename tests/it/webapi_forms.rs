@@ -88,3 +88,54 @@ fn a_file_with_any_name_is_sent() {
     assert_eq!(attached(&server, expected.len()), expected);
     stop(server);
 }
+
+#[test]
+fn parts_are_read_as_programs_write_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let [v0, _] = requests();
+    let send = |header: &[u8], line_end: &str| {
+        let (status, said) = post(
+            &server,
+            "v0/Send",
+            &form(("request", &v0), header, line_end),
+        );
+        let code = said["Code"].as_str().unwrap_or_default().to_string();
+        (status, code)
+    };
+    let field = "Content-Disposition: form-data; name=attachedfile; filename=x";
+    let more = "\r\nX-More: 1".repeat(100);
+    let headers = [
+        (field.replace("; ", ";\r\n "), "\r\n"),
+        (field.replace(": ", " : "), "\r\n"),
+        (field.replace("; ", ";\n\t"), "\n"),
+        (format!("{field}{more}"), "\r\n"),
+        (field.replace("filename=x", "filename=\"../../x\""), "\r\n"),
+        (
+            field.replace("name=", "filename=\"C:\\dir\\x\\\"; name="),
+            "\r\n",
+        ),
+        (
+            format!("{field}\r\nContent-Transfer-Encoding: quoted-printable"),
+            "\r\n",
+        ),
+    ];
+    for (header, line_end) in &headers {
+        let said = send(header.as_bytes(), line_end);
+        assert_eq!(said, (200, String::new()), "{header}");
+    }
+    let expected = ("x".to_string(), STANDARD.encode("DATA"));
+    assert_eq!(
+        attached(&server, headers.len()),
+        vec![expected; headers.len()]
+    );
+    for header in [
+        field.replace("attachedfile", "attachment"),
+        field.replace("name=attachedfile; ", ""),
+        field.replace("=x", "=\"x"),
+    ] {
+        let said = send(header.as_bytes(), "\r\n");
+        assert_eq!(said, (400, "protocol".to_string()), "{header}");
+    }
+    stop(server);
+}

@@ -21,7 +21,7 @@ pub(super) struct Names {
     pub json: &'static str,
     /// What a file is for.
     pub kind_of: fn(&str) -> Option<UploadKind>,
-    /// Any other part is an error.
+    /// Any other part is an error, not a file alone, and one without octets is something.
     pub is_strict: bool,
 }
 
@@ -142,43 +142,43 @@ fn parts(octets: Bytes, boundary: &[u8], names: Names) -> Result<Parts, ApiError
             content_id,
             content,
         } = part;
-        let kind = (names.kind_of)(&name);
-        // One without a name is a file by its part's name, where that says so.
-        let file_name = match kind {
-            Some(_) if names.is_strict => file_name.or(Some(String::new())),
-            _ => file_name,
-        };
-        match (file_name, kind) {
-            (Some(file_name), Some(kind)) if uploads.len() < FILES_MAX => {
-                uploads.push(UploadedFile {
-                    kind,
-                    name: file_name,
-                    content_type,
-                    content_id,
-                    content,
-                })
+        let is_named = file_name.as_ref().is_some_and(|name| !name.is_empty());
+        // WHATWG HTML, "constructing the entry list": where nobody chose a file a browser sends an empty one without a name.
+        if !names.is_strict && !is_named && content.is_empty() {
+            continue;
+        }
+        if let Some(kind) = (names.kind_of)(&name) {
+            if uploads.len() == FILES_MAX {
+                return Err(wrong(format!("more than {FILES_MAX} files")));
             }
-            (Some(_), Some(_)) => return Err(wrong(format!("more than {FILES_MAX} files"))),
-            (None, _) => {
-                fields += content.len();
-                if fields > FIELDS_MAX {
-                    return Err(too_large(FIELDS_MAX));
-                }
-                if name == names.json && request.is_none() {
-                    request = Some(content);
-                } else if names.is_strict {
-                    return Err(wrong(format!("nobody asked for the part {name:?}")));
-                }
+            uploads.push(UploadedFile {
+                kind,
+                // One without a name is a file by its part's name.
+                name: file_name.unwrap_or_default(),
+                content_type,
+                content_id,
+                content,
+            });
+            continue;
+        }
+        let is_json = name == names.json && request.is_none();
+        // Version 1 takes the JSON in a file, as some programs send parts that have a type.
+        let is_file = is_named && !(names.is_strict && is_json);
+        if is_file || names.is_strict && !is_json {
+            let what = if is_file { "file" } else { "part" };
+            return Err(wrong(format!("nobody asked for the {what} {name:?}")));
+        }
+        if name.is_empty() {
+            return Err(wrong("a part has no name"));
+        }
+        if file_name.is_none() || !names.is_strict {
+            fields += content.len();
+            if fields > FIELDS_MAX {
+                return Err(too_large(FIELDS_MAX));
             }
-            // The JSON in a file, as some programs send parts that have a type.
-            (Some(_), None) if names.is_strict && name == names.json && request.is_none() => {
-                request = Some(content);
-            }
-            (Some(_), None) if names.is_strict => {
-                return Err(wrong(format!("nobody asked for the part {name:?}")));
-            }
-            // A file that nobody asked for.
-            (Some(_), None) => (),
+        }
+        if is_json {
+            request = Some(content);
         }
     }
     Ok((request, uploads))
@@ -196,9 +196,13 @@ fn too_large(most: usize) -> ApiError {
 pub(super) const ON_CORE_MAX: usize = 64 << 10;
 /// Octets of what is no file.
 const FIELDS_MAX: usize = 10 << 20;
-/// Parts of a form: files, fields, and those that nobody asked for.
+/// Parts of a form: files, fields, and those that nobody asked for or filled in.
 const PARTS_MAX: usize = 2_000;
 /// Octets of a boundary: RFC 2046 5.1.1 has 70, some programs write more.
 const BOUNDARY_MAX: usize = 200;
 /// Files of a request.
 const FILES_MAX: usize = 1000;
+
+#[cfg(test)]
+#[path = "form_tests.rs"]
+mod tests;
