@@ -421,7 +421,7 @@ async fn offer_unsubscribing(
     let fields = unsubscribe_fields(core, public_url, &link).ok_or_else(|| {
         ApiError::new(
             Code::User,
-            "the address or MessageID is too long for a link",
+            "Unsubscribe: the address or MessageID is too long for a link",
         )
     })?;
     for (name, value) in fields {

@@ -106,7 +106,15 @@ fn one_click_puts_the_reader_on_the_suppression_list() {
     assert_eq!(page(&server, "PUT", &path).0, 405);
     // A link is one reader's.
     message["cc"] = json!([{"address": "ben@b.example"}]);
-    assert_eq!(ask(&server, "POST", "/messages", &message).status, 422);
+    let several = ask(&server, "POST", "/messages", &message);
+    // And holds the Message-ID.
+    message["cc"] = json!([]);
+    message["message_id"] = json!(format!("<{}@x.example>", "x".repeat(880)));
+    let long = ask(&server, "POST", "/messages", &message);
+    for said in [several, long] {
+        let pointer = &said.body["errors"][0]["pointer"];
+        assert_eq!((said.status, pointer), (422, &json!("/unsubscribe")));
+    }
     stop(server);
 }
 

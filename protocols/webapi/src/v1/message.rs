@@ -386,6 +386,8 @@ mod tests {
         let told = of(Code::User, "Headers: \"a b\" is no name of a field");
         assert_eq!(told.errors[0].pointer.as_deref(), Some("/headers"));
         assert_eq!(told.errors[0].detail, "\"a b\" is no name of a field");
+        let told = of(Code::User, "Unsubscribe: a link is one recipient's");
+        assert_eq!(told.errors[0].pointer.as_deref(), Some("/unsubscribe"));
         assert_eq!(
             of(Code::User, "DKIM: no").errors[0].pointer.as_deref(),
             Some("")
