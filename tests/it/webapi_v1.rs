@@ -792,6 +792,14 @@ fn templates_are_kept_and_what_is_wrong_with_one_is_named() {
         assert_eq!(said.status, 422, "{}", said.body);
         assert_eq!(said.body["errors"][0]["pointer"], pointer, "{}", said.body);
     }
+    for path in ["/templates/%2e", "/templates/%2E%2e"] {
+        // Clients take them for steps of the path.
+        let said = ask(&server, "PUT", path, &content);
+        assert_eq!(said.status, 422, "{path}: {}", said.body);
+        assert_eq!(said.body["errors"][0]["parameter"], "name");
+        assert_eq!(ask(&server, "GET", path, &none).status, 404);
+        assert_eq!(ask(&server, "DELETE", path, &none).status, 404);
+    }
     let said = ask(&server, "PUT", "/templates/a%20b", &content);
     assert_eq!(said.body["errors"][0]["parameter"], "name");
     assert_eq!(

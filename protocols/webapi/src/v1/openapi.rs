@@ -319,6 +319,10 @@ mod tests {
             parameter("/suppressions/{address}", "get", "address")["format"],
             "email"
         );
+        // What can be made can be addressed; what was made before can be read and removed all the same.
+        let name = |verb| parameter("/templates/{name}", verb, "name")["pattern"].clone();
+        assert_ne!(name("put"), name("get"));
+        assert_eq!(name("delete"), name("get"));
         let states = |path| {
             parameter(path, "get", "state")["enum"]
                 .as_array()

@@ -498,6 +498,11 @@ const TEMPLATES: &[Operation] = &[
     Operation {
         summary: "Write a template",
         about: "What is wrong with one of its texts is told by field and line. An account has 100 templates at most.",
+        path_parameters: &[Named {
+            name: "name",
+            about: "1 to 100 letters of ASCII, digits, `-`, `_` and `.`, but neither `.` nor `..`.",
+            schema: schema::new_template_name,
+        }],
         takes: Takes::Json(of::<PutTemplate>),
         answers: &[Answer::json("As it is kept.", of::<Template>)],
         problems: &[Kind::LimitReached],

@@ -20,6 +20,8 @@ pub(super) const BASE64: &str = r"^([A-Za-z0-9+/]{4}|\r|\n)*([A-Za-z0-9+/][AQgw]
 pub(super) const CURSOR: &str = "^[A-Za-z0-9_-]{43,}$";
 /// The name of a template.
 pub(super) const TEMPLATE_NAME: &str = "^[A-Za-z0-9._-]+$";
+/// The same without `.` and `..`.
+const NEW_TEMPLATE_NAME: &str = r"^([A-Za-z0-9._-]*[A-Za-z0-9_-][A-Za-z0-9._-]*|\.{3,})$";
 /// With a host.
 pub(super) const URL: &str = "^https?://[!-.0-~]";
 /// The number of a key.
@@ -64,6 +66,11 @@ pub(super) fn key_id(_: &mut SchemaGenerator) -> Schema {
 /// A request's key of its own.
 pub(super) fn idempotency_key(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"})
+}
+
+/// The name of a template that is written.
+pub(super) fn new_template_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "minLength": 1, "maxLength": 100, "pattern": NEW_TEMPLATE_NAME})
 }
 
 /// The name of a template.

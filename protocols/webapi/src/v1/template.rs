@@ -124,6 +124,11 @@ pub fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= 100 && text.bytes().all(is_fit)
 }
 
+/// Whether a template may be written by a name: `.` and `..` are steps of a path to clients, however they are coded. RFC 3986 6.2.2.3.
+pub fn is_new_name(text: &str) -> bool {
+    is_name(text) && !matches!(text, "." | "..")
+}
+
 /// Octets of all that a template says.
 const OCTETS_MAX: usize = 256 << 10;
 
@@ -144,5 +149,14 @@ mod tests {
         let wrong = with("Hi\n{{ name").check();
         assert_eq!(wrong[0].pointer.as_deref(), Some("/text"), "{wrong:?}");
         assert!(is_name("order-1.v2_x") && !is_name("") && !is_name("a/b") && !is_name("é"));
+        for (name, is_new) in [
+            ("a", true),
+            ("a..", true),
+            ("...", true),
+            (".", false),
+            ("..", false),
+        ] {
+            assert!(is_name(name) && is_new_name(name) == is_new, "{name}");
+        }
     }
 }

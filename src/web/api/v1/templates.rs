@@ -4,7 +4,7 @@ use hyper::StatusCode;
 use webapi::Time;
 use webapi::template::Parts;
 use webapi::v1::message::Header;
-use webapi::v1::template::{PutTemplate, Template, TemplateName, Templates, is_name};
+use webapi::v1::template::{PutTemplate, Template, TemplateName, Templates, is_name, is_new_name};
 use webapi::v1::{Fault, Kind, Problem, read};
 
 use super::{Asked, Said, other_answer, reply, unavailable};
@@ -62,6 +62,10 @@ pub(super) async fn parts(asked: &Asked, name: String) -> Result<Parts, Problem>
 /// It says this from now on.
 pub(super) async fn put(asked: &Asked) -> Said {
     let name = name(asked)?;
+    if !is_new_name(&name) {
+        let detail = "clients take it for a step of the path";
+        return Err(Fault::of_parameter("name", detail).into());
+    }
     asked.login()?.must_be_of(None)?;
     let content: PutTemplate = read::body(&asked.body)?;
     let looked_at = content.clone();
