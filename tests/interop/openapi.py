@@ -2,11 +2,13 @@
 says, and nothing of it is a fault of the server. OpenAPI 3.1, RFC 9457.
 """
 
+import json
+import re
 import sys
 import tempfile
 from pathlib import Path
 
-from server import HOST, PASSWORD, USER, command, expect, run
+from server import HOST, PASSWORD, USER, command, expect, run, same, succeed
 
 SECS = 75
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
@@ -34,5 +36,24 @@ def what_does_not_fit_is_refused(server):
     tested(server, "negative_data_rejection", 30, "--exclude-operation-id", "sendMessage", "--exclude-operation-id", "sendBatch")
 
 
+def what_is_taken_fits(server):
+    """Files in base64 and dates, where the document says it by a pattern."""
+    base = f"http://{HOST}:{server.http}/webapi/v1"
+    schemas = json.loads(succeed("curl", "-sS", f"{base}/openapi.json"))["components"]["schemas"]
+    content = schemas["Attachment"]["properties"]["content"]["pattern"]
+    date = schemas["NewMessage"]["properties"]["date"]["pattern"]
+
+    def holds(pattern, text, more):
+        message = {"from": {"address": USER}, "to": [{"address": "用户@例え.jp"}], "text": "x", **more}
+        out = succeed("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "-u", f"{USER}:{PASSWORD}", f"{base}/messages", "--json", "@-", stdin=json.dumps(message))
+        same(bool(re.search(pattern, text)), out == "200", f"{text!r}, which is answered {out}")
+
+    for text in ["aGk=", "Y\nWJj", "\r\naG\r\nk\n=\n", "YQ=\n=", "", "aGk", "a k=", "aGl=", "aGk=aGk=", "=="]:
+        holds(content, text, {"attachments": [{"content": text}]})
+    for year in ["0000", "0001", "1899", "1900", "1999", "2000", "9999"]:
+        time = f"{year}-01-01T00:00:00+01:00"
+        holds(date, time, {"date": time})
+
+
 if __name__ == "__main__":
-    run(the_document_holds, what_does_not_fit_is_refused)
+    run(the_document_holds, what_does_not_fit_is_refused, what_is_taken_fits)

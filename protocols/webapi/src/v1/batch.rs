@@ -54,8 +54,9 @@ pub struct NewBatch {
     /// `true`: only by hosts that keep to REQUIRETLS (RFC 8689); `false`: whatever the receiver demands of TLS.
     #[serde(default)]
     pub require_tls: Option<bool>,
-    /// What is kept with each message for you, and told with its state and its events.
-    #[serde(default, deserialize_with = "read::texts::<100, _>")]
+    /// What is kept with each message for you, and told with its state and its events: 1,000 names at most, and with their texts together 16 KiB,
+    /// counted in octets of UTF-8.
+    #[serde(default, deserialize_with = "read::texts::<1_000, _>")]
     #[schemars(schema_with = "schema::metadata")]
     pub metadata: BTreeMap<String, String>,
     /// Whether each recipient gets a link by which to unsubscribe with one click (RFC 8058): whoever uses it is put on the suppression list.

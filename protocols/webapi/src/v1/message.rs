@@ -121,13 +121,15 @@ pub struct NewMessage {
     #[serde(default, deserialize_with = "list::<1_000, _, _>")]
     #[schemars(length(max = 1_000), inner(length(max = 900), regex(pattern = schema::ASCII)))]
     pub references: Vec<String>,
-    /// Its Date; left out: now.
+    /// Its Date, of a year from 1900 on; left out: now.
     #[serde(default)]
+    #[schemars(schema_with = "schema::date")]
     pub date: Option<Time>,
     /// It is sent then, and not before; up to 60 days ahead.
     #[serde(default)]
     pub send_at: Option<Time>,
-    /// What is kept with it for you, and told with its state and its events.
+    /// What is kept with it for you, and told with its state and its events: 1,000 names at most, and with their texts together 16 KiB, counted in
+    /// octets of UTF-8.
     #[serde(default, deserialize_with = "texts::<1_000, _>")]
     #[schemars(schema_with = "schema::metadata")]
     pub metadata: BTreeMap<String, String>,

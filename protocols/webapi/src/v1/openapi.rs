@@ -184,6 +184,9 @@ fn without_description(mut schema: Value) -> (Value, Value) {
         .and_then(|map| map.remove("description"));
     let about = about.unwrap_or_else(|| "".into());
     // What is not said is left out; nothing in a query is null.
+    if let Some(map) = schema.as_object_mut() {
+        map.retain(|key, value| key != "default" || !value.is_null());
+    }
     if let Some(Value::Array(types)) = schema.get("type").cloned() {
         let mut types = types.into_iter().filter(|t| t != "null");
         schema["type"] = types.next().unwrap_or_default();
@@ -290,8 +293,8 @@ mod tests {
             document["components"]["schemas"][name]["properties"][field].clone()
         };
         for (name, field, key, value) in [
-            ("Mailbox", "address", "format", json!("email")),
-            ("Named", "address", "format", json!("email")),
+            ("Mailbox", "address", "format", json!("idn-email")),
+            ("Named", "address", "format", json!("idn-email")),
             ("BatchRecipient", "address", "maxLength", json!(320)),
             (
                 "TemplateHeaderField",
@@ -317,8 +320,13 @@ mod tests {
         assert!(parameter("/messages", "get", "cursor")["pattern"].is_string());
         assert_eq!(
             parameter("/suppressions/{address}", "get", "address")["format"],
-            "email"
+            "idn-email"
         );
+        // Nothing in a query is null.
+        let page = parameter("/messages", "get", "limit");
+        assert!(page["type"] == "integer" && page.get("default").is_none());
+        let about = schema("NewMessage", "metadata")["description"].clone();
+        assert!(about.as_str().unwrap().contains("octets"), "{about}");
         // What can be made can be addressed; what was made before can be read and removed all the same.
         let name = |verb| parameter("/templates/{name}", verb, "name")["pattern"].clone();
         assert_ne!(name("put"), name("get"));

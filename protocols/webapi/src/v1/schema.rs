@@ -14,8 +14,8 @@ pub(super) const ASCII: &str = "^[ -~]*$";
 pub(super) const FIELD_NAME: &str = "^[!-9;-~]+$";
 /// With its angle brackets.
 pub(super) const MESSAGE_ID: &str = "^<[ -~]+>$";
-/// RFC 4648 4; lines are taken too.
-pub(super) const BASE64: &str = r"^([A-Za-z0-9+/]{4}|\r|\n)*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?[\r\n]*$";
+/// RFC 4648 4; breaks of lines are taken too, wherever they stand.
+pub(super) const BASE64: &str = r"^[\r\n]*(([A-Za-z0-9+/][\r\n]*){4})*([A-Za-z0-9+/][\r\n]*[AQgw][\r\n]*=[\r\n]*=[\r\n]*|([A-Za-z0-9+/][\r\n]*){2}[AEIMQUYcgkosw048][\r\n]*=[\r\n]*)?$";
 /// RFC 4648 5: a signature of 32 octets, and a place.
 pub(super) const CURSOR: &str = "^[A-Za-z0-9_-]{43,}$";
 /// The name of a template.
@@ -29,16 +29,16 @@ const KEY_ID: &str = "^[0-9a-f]{16}$";
 /// The largest number of the queue: 53 bits, which every program can read from JSON.
 const QUEUE_ID_MAX: u64 = (1 << 53) - 1;
 
-/// An e-mail address.
+/// An e-mail address, of any letters. RFC 6531, 5890.
 pub(super) fn address(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "format": "email", "maxLength": 320})
+    json_schema!({"type": "string", "format": "idn-email", "maxLength": 320})
 }
 
 /// Addresses and domains.
 pub(super) fn senders(_: &mut SchemaGenerator) -> Schema {
     let sender = json_schema!({
         "type": "string", "minLength": 1, "maxLength": 320,
-        "anyOf": [{"format": "email"}, {"format": "hostname"}],
+        "anyOf": [{"format": "idn-email"}, {"format": "idn-hostname"}],
     });
     json_schema!({"type": "array", "maxItems": 100, "items": sender, "default": []})
 }
@@ -78,13 +78,17 @@ pub(super) fn template_name(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "minLength": 1, "maxLength": 100, "pattern": TEMPLATE_NAME})
 }
 
-/// What is kept with a message.
+/// The Date of a message: from 1900 on, which no zone moves into the year before. RFC 5322 3.3.
+pub(super) fn date(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": ["string", "null"], "format": "date-time", "pattern": "^(19|[2-9][0-9])[0-9]{2}-"})
+}
+
+/// What is kept with a message. The server counts octets, of which there may be more than characters.
 pub(super) fn metadata(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object", "maxProperties": 1000,
         "propertyNames": {"maxLength": 16384},
         "additionalProperties": {"type": "string", "maxLength": 16384},
-        "description": "Kept with the message and told with its events; names and texts together have 16 KiB at most.",
     })
 }
 
