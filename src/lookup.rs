@@ -8,6 +8,7 @@
 
 mod hosts;
 mod mail_hosts;
+mod own;
 mod resolv_conf;
 
 use std::cell::{Cell, RefCell};
@@ -25,8 +26,9 @@ use shards::rt::{self, Event, Turns};
 
 use crate::metrics::{Durations, Metrics, label, labels};
 use crate::settings::Dns;
-pub use hosts::{Hosts, is_localhost};
+pub use hosts::{Hosts, LOCALHOST, is_localhost};
 pub use mail_hosts::{MailHost, MailHosts, mail_hosts};
+pub use own::is_own;
 use resolv_conf::ResolvConf;
 
 /// What `[dns]` and /etc/resolv.conf come to.

@@ -786,8 +786,8 @@ otherwise.",
 EVENT is delivered, suppressed, delayed, failed, relayed, expanded, canceled,
 unrecognized, complaint, unsubscribed or incoming; the last three only where they
 are named. Prints the secret that calls are signed with (Standard Webhooks); it is
-not shown again. Only addresses of the public internet are called, unless
-allow_networks of the static file says otherwise.",
+not shown again. Only addresses of the public internet are called, and none of this
+machine's own, unless allow_networks of the static file says otherwise.",
     },
     Row {
         command: Command::WebhookSet,

@@ -23,7 +23,7 @@ use super::ROOM;
 use super::stream::{ClientStream, Whole};
 use super::tls;
 use crate::live::Live;
-use crate::lookup::is_localhost;
+use crate::lookup::{is_localhost, is_own};
 use crate::percore::{PerCore, monotonic};
 use crate::queue::hooks::{EndpointRow, Follows, HookResult, Outcome, Target, not_allowed};
 
@@ -260,7 +260,7 @@ impl Client {
         let limit = settings.connect_timeout_secs.duration();
         let (mut failed, mut refused) = (None, None);
         for address in self.addresses(&live, target).await? {
-            if !settings.may_be_called(address) {
+            if !settings.may_be_called(address, is_own) {
                 refused.get_or_insert_with(|| not_allowed(address));
                 continue;
             }

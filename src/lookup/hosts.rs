@@ -59,7 +59,8 @@ pub fn is_localhost(name: &str) -> bool {
 }
 
 const HOSTS: &str = "/etc/hosts";
-const LOCALHOST: [IpAddr; 2] = [
+/// What localhost and all names below it are.
+pub const LOCALHOST: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::LOCALHOST),
     IpAddr::V6(Ipv6Addr::LOCALHOST),
 ];

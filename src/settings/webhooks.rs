@@ -35,7 +35,7 @@ pub struct Webhooks {
     pub disable_after_secs: Secs,
     /// How long those of an endpoint that is switched off wait for it.
     pub give_up_after_secs: Secs,
-    /// Networks beside the public ones that may be called.
+    /// Networks that may be called beside the public ones, and of this machine's own addresses.
     pub allow_networks: Vec<AllowedNetwork>,
 }
 
@@ -59,10 +59,10 @@ impl Default for Webhooks {
 }
 
 impl Webhooks {
-    /// Whether an address may be called: of the public internet, or of a network that the operator allows. It is asked of the very address that is
-    /// connected to, so what a name says a moment later does not matter.
-    pub fn may_be_called(&self, address: IpAddr) -> bool {
-        hook::is_public(address) || self.is_opened(address)
+    /// Whether an address may be called: of the public internet and not this machine's own, or of a network that the operator allows. It is asked of
+    /// the very address that is connected to, so what a name says a moment later does not matter.
+    pub fn may_be_called(&self, address: IpAddr, is_own: impl FnOnce(IpAddr) -> bool) -> bool {
+        self.is_opened(address) || hook::is_public(address) && !is_own(address)
     }
 
     /// Whether it is of a network that the operator allows.
@@ -108,12 +108,19 @@ mod tests {
         let mapped = "::ffff:127.0.0.1".parse().unwrap();
         let metadata = "169.254.169.254".parse().unwrap();
         for address in [loopback, mapped, metadata] {
-            assert!(!settings.may_be_called(address), "{address}");
+            assert!(!settings.may_be_called(address, |_| false), "{address}");
         }
-        assert!(settings.may_be_called("8.8.8.8".parse().unwrap()));
+        let public = "8.8.8.8".parse().unwrap();
+        assert!(settings.may_be_called(public, |_| false));
+        assert!(!settings.may_be_called(public, |address| address == public));
         let network = "127.0.0.0/8".to_string().try_into().unwrap();
         settings.allow_networks.push(network);
-        assert!(settings.may_be_called(loopback) && settings.may_be_called(mapped));
-        assert!(!settings.may_be_called(metadata));
+        assert!(settings.may_be_called(loopback, |_| true));
+        assert!(settings.may_be_called(mapped, |_| true));
+        assert!(!settings.may_be_called(metadata, |_| false));
+        settings
+            .allow_networks
+            .push("8.8.8.8/32".to_string().try_into().unwrap());
+        assert!(settings.may_be_called(public, |_| true));
     }
 }

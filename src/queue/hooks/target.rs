@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use dns::Name;
 use hyper::Uri;
+use webapi::hook::is_public;
 
+use crate::lookup::{LOCALHOST, is_localhost, is_own};
 use crate::settings::Webhooks;
 
 /// Where a call goes.
@@ -77,10 +79,15 @@ impl Target {
             return Err("there is no port 0".into());
         }
         if let Ok(address) = target.host.parse() {
-            return match settings.may_be_called(address) {
+            return match settings.may_be_called(address, is_own) {
                 true => Ok(target),
                 false => Err(not_allowed(address)),
             };
+        }
+        // RFC 6761 6.3: these are loopback, whatever anybody says.
+        if is_localhost(&target.host) && !LOCALHOST.iter().any(|own| settings.is_opened(*own)) {
+            let [address, _] = LOCALHOST;
+            return Err(format!("{}: {}", target.host, not_allowed(address)));
         }
         if let Err(error) = Name::parse(&target.host) {
             return Err(format!("{:?} is no name of a host: {error}", target.host));
@@ -164,7 +171,10 @@ fn in_brackets(literal: &str) -> Result<&str, String> {
 
 /// Why an address is not called.
 pub fn not_allowed(address: IpAddr) -> String {
-    format!("{address} is no address of the public internet, and not allowed")
+    match is_public(address) {
+        true => format!("{address} is an address of this server itself, and not allowed"),
+        false => format!("{address} is no address of the public internet, and not allowed"),
+    }
 }
 
 const URL_MAX: usize = 2000;
@@ -214,8 +224,8 @@ mod tests {
         for fine in [
             "https://a.example:8443/x?y",
             "http://8.8.8.8/",
-            "https://localhost/",
             "https://a.example:/",
+            "https://localhost.example/",
         ] {
             let found = Target::of_endpoint(fine, &settings);
             assert!(found.is_ok(), "{fine}: {found:?}");
@@ -225,9 +235,18 @@ mod tests {
             ("http://[::1]:8080/", "public internet"),
             ("http://[::ffff:10.0.0.1]/", "public internet"),
             ("http://192.168.1.1/", "public internet"),
+            ("http://[0:0:0:0:0:0:7f00:1]/", "public internet"),
+            ("http://localhost/", "public internet"),
+            ("https://LocalHost.:8080/x", "public internet"),
+            ("http://foo.localhost/", "public internet"),
             ("http://127.1/", "neither"),
             ("http://2130706433/", "neither"),
             ("http://0x7f.0.0.0x1/", "neither"),
+            ("http://0X7F000001/", "neither"),
+            ("http://017700000001/", "neither"),
+            ("http://127.0.0.1./", "neither"),
+            ("http://%31%32%37.0.0.1/", "no URL"),
+            ("http://127.0.0.%31/", "no URL"),
             ("https://a.example:0/", "port 0"),
             ("https://a.example/#x", "fragment"),
             ("https://u:p@a.example/", "no user"),
@@ -239,7 +258,13 @@ mod tests {
         }
         let network = "127.0.0.0/8".to_string().try_into().unwrap();
         settings.allow_networks.push(network);
-        assert!(Target::of_endpoint("http://127.0.0.1/", &settings).is_ok());
+        for opened in [
+            "http://127.0.0.1/",
+            "http://localhost/",
+            "http://a.localhost./",
+        ] {
+            assert!(Target::of_endpoint(opened, &settings).is_ok(), "{opened}");
+        }
     }
 
     #[test]
