@@ -1,11 +1,11 @@
-//! One call: a POST over HTTP/1.1, on a connection that is kept for the next one for a while. RFC 9110 15.4.8 and 15.4.9: 307 and 308 keep method
+//! One call: a POST over HTTP/1.1, on a connection that is kept for the next one for a while (`connections`). RFC 9110 15.4.8 and 15.4.9: 307 and 308 keep method
 //! and body, so they are followed, five times at most, each with the guard; other redirections ask for another request, and are failures.
 
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dns::{Name, host_addresses};
 use futures_channel::oneshot;
@@ -20,6 +20,7 @@ use shards::rt;
 use webapi::hook::{retry_after, signatures};
 
 use super::ROOM;
+use super::connections::{Connections, Line, Most};
 use super::stream::{ClientStream, Whole};
 use super::tls;
 use crate::live::Live;
@@ -36,19 +37,18 @@ pub(super) struct Message<'a> {
     pub payload: Bytes,
 }
 
-/// A connection that is kept, and where it leads.
-pub(super) struct Kept {
-    to: Target,
-    sender: Sender,
-    since: Instant,
-}
-
 /// Sends requests on a connection. Dropped, the connection ends with all that it holds, whatever the other side does.
-struct Sender {
+pub(super) struct Sender {
     requests: SendRequest<Whole>,
     /// Octets that may be read.
     left: Rc<Cell<usize>>,
     _held: oneshot::Sender<()>,
+}
+
+impl Line for Sender {
+    fn is_closed(&self) -> bool {
+        self.requests.is_closed()
+    }
 }
 
 /// What an answer says.
@@ -100,22 +100,24 @@ impl From<String> for Broken {
     }
 }
 
-/// Makes calls for one endpoint, one after the other.
+/// Makes calls for an account, one after the other.
 pub(super) struct Client {
     core: Rc<PerCore>,
-    kept: Option<Kept>,
+    account: String,
+    connections: Rc<Connections<Sender>>,
 }
 
 impl Client {
-    pub fn new(core: &Rc<PerCore>) -> Client {
+    pub fn new(core: &Rc<PerCore>, account: &str, connections: &Rc<Connections<Sender>>) -> Client {
         Client {
             core: core.clone(),
-            kept: None,
+            account: account.to_string(),
+            connections: connections.clone(),
         }
     }
 
     /// Calls the endpoint, within the time that settings give.
-    pub async fn call(&mut self, message: &Message<'_>, limit: Duration) -> Outcome {
+    pub async fn call(&self, message: &Message<'_>, limit: Duration) -> Outcome {
         let (began, at) = (monotonic(), self.core.wall_clock());
         let answered = rt::timeout(limit, self.follow(message)).await;
         let mut follows = Follows::Another;
@@ -137,21 +139,20 @@ impl Client {
             }
             Ok(Err(words)) => result.error = words,
             Err(rt::Elapsed) => {
-                self.kept = None;
                 result.error = format!("no whole answer within {} s", limit.as_secs());
             }
         }
         Outcome { result, follows }
     }
 
-    async fn follow(&mut self, message: &Message<'_>) -> Result<(Target, Answer), String> {
+    async fn follow(&self, message: &Message<'_>) -> Result<(Target, Answer), String> {
         let mut target = Target::parse(&message.endpoint.url)?;
         let first = target.clone();
         for _ in 0..=REDIRECTIONS_MAX {
-            let mut answer = self.exchange(message, &target, &first).await;
+            let mut answer = self.exchange(message, (&target, &first), true).await;
             if answer.as_ref().is_err_and(|broken| broken.was_kept) {
                 // Whoever closes an idle connection may do so while we write. RFC 9112 9.5.
-                answer = self.exchange(message, &target, &first).await;
+                answer = self.exchange(message, (&target, &first), false).await;
             }
             let answer = answer.map_err(|broken| broken.words)?;
             let is_followed = matches!(
@@ -175,20 +176,18 @@ impl Client {
     }
 
     async fn exchange(
-        &mut self,
+        &self,
         message: &Message<'_>,
-        target: &Target,
-        first: &Target,
+        (target, first): (&Target, &Target),
+        reuses: bool,
     ) -> Result<Answer, Broken> {
-        let kept = self.kept.take().filter(|kept| {
-            let to = &kept.to;
-            let is_same =
-                (to.is_tls, &to.host, to.port) == (target.is_tls, &target.host, target.port);
-            is_same && kept.since.elapsed() < KEPT_FOR && kept.sender.requests.is_ready()
-        });
+        let (used, kept) =
+            self.connections
+                .take(&self.account, (target, reuses), self.connections_max());
+        let kept = kept.filter(|sender| sender.requests.is_ready());
         let was_kept = kept.is_some();
         let mut sender = match kept {
-            Some(kept) => kept.sender,
+            Some(sender) => sender,
             None => self.connect(target).await?,
         };
         let request = self.request(message, target, first)?;
@@ -198,13 +197,18 @@ impl Client {
         let response = response.map_err(|e| broken(explain(&e)))?;
         let (answer, is_whole) = read(response).await.map_err(broken)?;
         if is_whole {
-            self.kept = Some(Kept {
-                to: target.clone(),
-                sender,
-                since: monotonic(),
-            });
+            used.keep((target.clone(), sender), self.connections_max());
         }
         Ok(answer)
+    }
+
+    fn connections_max(&self) -> Most {
+        let live = self.core.live();
+        let settings = &live.settings.server.webhooks;
+        Most {
+            of_account: settings.calls_per_account_max as usize,
+            of_core: settings.calls_per_core_max as usize,
+        }
     }
 
     fn request(
@@ -399,7 +403,5 @@ const READ_MAX: usize = 64 << 10;
 const HEAD_MAX: usize = 32 << 10;
 /// Octets of an answer with all interim ones before it.
 const ANSWER_MAX: usize = READ_MAX + 2 * HEAD_MAX;
-/// How long an idle connection is used for the next call.
-const KEPT_FOR: Duration = Duration::from_secs(5);
 /// How long a connection lasts, whatever happens on it.
 const CONNECTION_MAX: Duration = Duration::from_secs(3600);

@@ -22,7 +22,8 @@ use shards::rt::{self, FairMemory, FairShare, FairTurn, FairTurns, Turn, Turns};
 use shards::shard_of;
 use shards::storage::Shard;
 
-use super::client::{Client, Message};
+use super::client::{Client, Message, Sender};
+use super::connections::Connections;
 use super::desk::{Desks, Unwritten};
 use super::timers::Timers;
 use super::{ROOM, notice};
@@ -46,6 +47,7 @@ pub(super) struct Dispatch {
     memory_of_failing: Rc<FairMemory<String>>,
     /// The calls of each account.
     accounts: RefCell<HashMap<String, Rc<Turns>>>,
+    connections: Rc<Connections<Sender>>,
     /// What is to be written of accounts, of each in one commit.
     pub(super) desks: Desks,
 }
@@ -75,6 +77,7 @@ pub fn start(core: &Rc<PerCore>) {
         memory: Rc::default(),
         memory_of_failing: Rc::default(),
         accounts: RefCell::default(),
+        connections: Rc::default(),
         desks: Desks::default(),
     });
     rt::spawn(&ROOM, async move {
@@ -319,7 +322,8 @@ impl Worker {
     }
 
     async fn run(mut self) {
-        let mut client = Client::new(&self.dispatch.core);
+        let dispatch = &self.dispatch;
+        let client = Client::new(&dispatch.core, &self.key.0, &dispatch.connections);
         let mut finished = None;
         while let Some(place) = self.place(&mut finished).await {
             let Some(step) = self.step(finished.take(), true).await else {
@@ -329,7 +333,7 @@ impl Worker {
                 return;
             };
             let _ = point("hooks.claimed");
-            finished = self.call(&mut client, claimed).await;
+            finished = self.call(&client, claimed).await;
             drop(place);
             if finished.is_none() {
                 return;
@@ -389,7 +393,7 @@ impl Worker {
     }
 
     /// Calls the endpoint. None: the server stops before there is an answer; the call is made again later.
-    async fn call(&mut self, client: &mut Client, claimed: Claimed) -> Option<(u64, Outcome)> {
+    async fn call(&mut self, client: &Client, claimed: Claimed) -> Option<(u64, Outcome)> {
         let core = self.dispatch.core.clone();
         let id = claimed.hook.id;
         let size = usize::try_from(claimed.hook.size).unwrap_or(usize::MAX);

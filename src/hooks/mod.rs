@@ -5,6 +5,7 @@
 //! Not here: rows (`queue::hooks`), what is told of what (`queue::events`).
 
 mod client;
+mod connections;
 mod desk;
 mod dispatch;
 mod incoming;

@@ -44,7 +44,9 @@ pub async fn test(
     let limit = core.live().settings.server.webhooks.timeout_secs.duration();
     let testing = core.queue.hooks.begin_test(account.as_str());
     let _testing = testing.ok_or(StoreError::Limit("as many tests as may be are under way"))?;
-    let outcome = Client::new(core).call(&message, limit.min(TEST_MAX)).await;
+    let outcome = Client::new(core, account.as_str(), &Rc::default())
+        .call(&message, limit.min(TEST_MAX))
+        .await;
     Ok(HookAnswer::Tested(Some(Box::new(outcome.result))))
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -50,6 +50,8 @@ type Says = dyn Fn(&Request, usize) -> String + Send + Sync;
 pub struct Hears {
     got: Arc<(Mutex<Vec<Request>>, Condvar)>,
     handshakes: Arc<Mutex<Vec<HandshakeKind>>>,
+    /// Connections now, and the most that there were.
+    open: Arc<(AtomicUsize, AtomicUsize)>,
     port: u16,
 }
 
@@ -73,6 +75,7 @@ impl Hears {
         let hears = Hears {
             got: Arc::default(),
             handshakes: Arc::default(),
+            open: Arc::default(),
             port,
         };
         let all = hears.clone();
@@ -80,9 +83,17 @@ impl Hears {
             for stream in listener.incoming().flatten() {
                 let (all, says, tls) = (all.clone(), says.clone(), tls.clone());
                 let stream = Steady(stream);
-                std::thread::spawn(move || match tls {
-                    Some(config) => all.serve(all.secure(stream, config)?, &*says),
-                    None => all.serve(stream, &*says),
+                std::thread::spawn(move || {
+                    let (open, most) = &*all.open;
+                    most.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    let served = match tls {
+                        Some(config) => all
+                            .secure(stream, config)
+                            .and_then(|stream| all.serve(stream, &*says)),
+                        None => all.serve(stream, &*says),
+                    };
+                    open.fetch_sub(1, Ordering::SeqCst);
+                    served
                 });
             }
         });
@@ -153,6 +164,11 @@ impl Hears {
     /// How TLS began, connection by connection.
     pub fn handshakes(&self) -> Vec<HandshakeKind> {
         self.handshakes.lock().unwrap().clone()
+    }
+
+    /// Connections that were open at once, at most.
+    pub fn most_open(&self) -> usize {
+        self.open.1.load(Ordering::SeqCst)
     }
 
     pub fn so_far(&self) -> Vec<Request> {

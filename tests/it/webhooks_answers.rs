@@ -200,6 +200,32 @@ fn calls_wait_for_room_for_what_they_say() {
     assert_eq!(most.load(Ordering::SeqCst), 1);
 }
 
+/// Those of all workers together, wherever they are led.
+#[test]
+fn connections_of_an_account_have_a_bound() {
+    let dir = tempfile::tempdir().unwrap();
+    let waits = ["\"1s\""; 60].join(", ");
+    let extra = format!("[webhooks]\nretry_secs = [{waits}]\ncalls_per_account_max = 2\n{OPEN}");
+    let server = TestServer::sending_with(dir.path(), &extra);
+    let hears = Hears::start(|_, _| "307 Again\r\nLocation: /hook".into());
+    for _ in 0..2 {
+        let spec = EndpointSpec {
+            url: hears.url(),
+            authorization: None,
+            events: HookEvents::FIRST,
+            concurrency: 32,
+        };
+        put_spec(&server, spec);
+    }
+    for n in 0..40 {
+        outbound::submit(&server, &["ann@a.example"], &format!("n{n}"));
+    }
+    hears.wait(1_500);
+    // Four calls at once; of those that are closed the receiver hears a little later.
+    let most = hears.most_open();
+    assert!(most <= 16, "{most} connections");
+}
+
 #[test]
 fn nothing_is_sent_once_more_where_as_much_waits_as_may() {
     let dir = tempfile::tempdir().unwrap();

@@ -38,11 +38,8 @@ impl std::fmt::Debug for EndpointSpec {
 impl EndpointSpec {
     /// Whether a URL leads to the same server: what it authorizes with is not for others.
     pub fn is_same_server(&self, url: &str) -> bool {
-        let server = |url: &str| {
-            let target = Target::parse(url).ok()?;
-            Some((target.is_tls, target.host, target.port))
-        };
-        server(&self.url).is_some_and(|own| server(url) == Some(own))
+        let (own, other) = (Target::parse(&self.url), Target::parse(url));
+        matches!((own, other), (Ok(own), Ok(other)) if own.is_same_server(&other))
     }
 
     /// What is wrong with it, in words for its owner.

@@ -107,6 +107,11 @@ impl Target {
         }
     }
 
+    /// Whether another leads to the same server.
+    pub fn is_same_server(&self, other: &Target) -> bool {
+        (self.is_tls, &self.host, self.port) == (other.is_tls, &other.host, other.port)
+    }
+
     /// Where a redirection from here leads. RFC 9110 10.2.2.
     pub fn redirected(&self, location: &str) -> Result<Target, String> {
         let location = location.split('#').next().unwrap_or_default();
