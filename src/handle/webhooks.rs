@@ -161,6 +161,9 @@ impl PerCore {
         hooks::resume(shard, &turn, self.wall_clock()).await?;
         drop(turn);
         for (endpoint, line) in hooks::lines(shard, name).await? {
+            if let Some(until) = line.paused_until {
+                self.queue.hooks.conduct.pause(name, endpoint.id, until);
+            }
             if line.count > 0 || endpoint.removed {
                 self.queue.hooks.wake(name, endpoint.id);
             }

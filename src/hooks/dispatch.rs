@@ -115,6 +115,10 @@ impl Dispatch {
                 if endpoint.mail_owed.is_some() {
                     self.tell_owner(&key);
                 }
+                if let Some(until) = line.paused_until {
+                    let conduct = &self.core.queue.hooks.conduct;
+                    conduct.pause(account, endpoint.id, until);
+                }
                 let waits = line.count > 0 && endpoint.disabled.is_none();
                 if waits && !endpoint.removed {
                     self.timers.borrow_mut().set(&key, line.from.0);

@@ -104,6 +104,13 @@ fn a_pause_holds_all_that_is_for_the_endpoint() {
     assert_eq!(attempts, [("two", 0), ("one", 1)]);
     assert!(pauses[&id] >= waiting[1].results[0].at + 3600, "{pauses:?}");
     assert_eq!(hears.so_far().len(), 1);
+    // A start does not end it.
+    drop(server);
+    let server = TestServer::sending_with(dir.path(), &extra);
+    outbound::submit(&server, &["ann@a.example"], "three");
+    assert_eq!(other.wait(2)[1].json()["Subject"], "three");
+    history(&server, 2);
+    assert_eq!(hears.so_far().len(), 1);
     // Whoever switches it on again does not want to wait.
     let enabled = Enabled::Yes;
     ask(&server, HookAsk::Enable { id, enabled });

@@ -1,5 +1,5 @@
-//! How endpoints of this core's accounts behaved when they were called: which fail, and which have asked for a pause. In memory alone: after a start
-//! the first call tells it again.
+//! How endpoints of this core's accounts behaved when they were called: which fail, and which have asked for a pause. Pauses are read from the rows of
+//! lines at a start; which fail the first call tells again.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

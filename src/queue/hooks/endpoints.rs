@@ -156,6 +156,9 @@ pub async fn put(
                 book.row.last_endpoint
             }
         };
+        if of(book, id).is_some_and(|endpoint| endpoint.url != spec.url) {
+            book.end_pause(id);
+        }
         Ok(of(book, id).map(|endpoint| {
             endpoint.url.clone_from(&spec.url);
             endpoint.authorization.clone_from(&spec.authorization);
@@ -185,6 +188,9 @@ pub async fn set_enabled(
     now: i64,
 ) -> Result<(Option<EndpointRow>, Told), StoreError> {
     change(shard, turn, now, |book| {
+        if *enabled == Enabled::Yes {
+            book.end_pause(id);
+        }
         Ok(of(book, id).map(|endpoint| {
             match enabled {
                 Enabled::Yes => {

@@ -260,6 +260,8 @@ pub struct LineRow {
     pub from: (i64, u64),
     /// Those of which a call is under way: after a stop they are due at once.
     pub under_way: Vec<u64>,
+    /// The endpoint asks not to be called before then, seconds since 1970. It is read at a start; else `Conduct` has it.
+    pub paused_until: Option<i64>,
 }
 
 impl LineRow {
@@ -270,8 +272,13 @@ impl LineRow {
             from: i64,
             under_way: Vec<u64>,
         }
-        if bytes.first() == Some(&LINE_VERSION) {
-            return rows::decode_version(LINE_VERSION, bytes, what);
+        match bytes.split_first() {
+            Some((&LINE_SECOND, rest)) => {
+                let whole = [&[LINE_VERSION], rest, &[0]].concat();
+                return rows::decode_version(LINE_VERSION, &whole, what);
+            }
+            Some((&LINE_VERSION, _)) => return rows::decode_version(LINE_VERSION, bytes, what),
+            _ => (),
         }
         let First {
             count,
@@ -282,6 +289,7 @@ impl LineRow {
             count,
             from: (from, 0),
             under_way,
+            paused_until: None,
         })
     }
 
@@ -296,6 +304,11 @@ impl LineRow {
     /// Where its first row lies. Erased rows of a busy line lie before it, and a scan would walk over them.
     fn first_key(&self, account: &str, endpoint: u32) -> Vec<u8> {
         due_key(account, endpoint, self.from.0, self.from.1)
+    }
+
+    /// The endpoint asks not to be called before then; a shorter pause does not end a longer one.
+    fn pause(&mut self, until: i64) {
+        self.paused_until = self.paused_until.max(Some(until));
     }
 
     /// A hook is due then.
@@ -401,6 +414,13 @@ impl Book {
             ..self.clone()
         }));
         writing.hooks = Some(self);
+    }
+
+    /// An endpoint is another, or is to be called all the same.
+    fn end_pause(&mut self, id: u32) {
+        if let Some(line) = self.lines.get_mut(&id) {
+            line.paused_until = None;
+        }
     }
 
     fn endpoint(&self, id: u32) -> Option<&EndpointRow> {
@@ -738,7 +758,9 @@ const ACCOUNT_VERSION: u8 = 2;
 const ACCOUNT_FIRST: u8 = 1;
 /// Hooks that may wait for an endpoint though it has more than its share.
 const ENDPOINT_LEAST: u64 = 100;
-const LINE_VERSION: u8 = 2;
+const LINE_VERSION: u8 = 3;
+/// Without pauses.
+const LINE_SECOND: u8 = 2;
 /// Results that are kept of a hook.
 const RESULTS_MAX: usize = 24;
 /// Bits of a hook's number below the second in which it was made: so 2^53, from where on numbers of JSON have gaps, is reached in the year 2242.

@@ -241,6 +241,9 @@ async fn finish(
     let (success, at) = (result.success, result.at);
     if let Some(line) = book.lines.get_mut(&endpoint) {
         line.under_way.retain(|other| *other != id);
+        if let Follows::NotBefore(secs) = follows {
+            line.pause(writing.now.saturating_add_unsigned(secs));
+        }
     }
     match hook_of(writing, id).await? {
         Some(mut hook) => {
@@ -385,6 +388,7 @@ async fn claim(
         None => {
             *line = LineRow {
                 from: (writing.now, 0),
+                paused_until: line.paused_until,
                 ..LineRow::default()
             }
         }

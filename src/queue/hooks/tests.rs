@@ -335,6 +335,61 @@ fn who_fails_for_long_is_switched_off_and_what_waits_goes_after_a_time() {
 }
 
 #[test]
+fn a_pause_lasts_until_the_endpoint_is_another_or_begins_anew() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let shard = &context.shards[0];
+        let endpoint = endpoint_for(shard, HookEvents::FIRST).await;
+        let until = async || lines(shard, "anna").await.unwrap().remove(0).1.paused_until;
+        let mut recipient = 0;
+        let mut pause = async |now, secs| {
+            recipient += 1;
+            tell(shard, HookEvent::Delivered, recipient, now).await;
+            let step = next(shard, endpoint, None, now).await;
+            let outcome = Outcome {
+                result: HookResult {
+                    at: now,
+                    ..HookResult::default()
+                },
+                follows: Follows::NotBefore(secs),
+            };
+            let wish = Wish {
+                endpoint,
+                finished: Some((step.claimed.unwrap().hook.id, outcome)),
+                claims: false,
+            };
+            together(shard, &[wish], now).await;
+        };
+        pause(1_000, 300).await;
+        assert_eq!(until().await, Some(1_300));
+        pause(1_001, 100).await;
+        assert_eq!(until().await, Some(1_300));
+        let named = async |url: &str| {
+            let spec = EndpointSpec {
+                url: url.into(),
+                authorization: None,
+                events: HookEvents::FIRST,
+                concurrency: 2,
+            };
+            let put = put(shard, &turn().await, (Some(endpoint), &spec), vec![], 1_002).await;
+            put.unwrap();
+        };
+        named("https://a.example/hook").await;
+        assert_eq!(until().await, Some(1_300));
+        named("https://a.example/other").await;
+        assert_eq!(until().await, None);
+        pause(1_003, 300).await;
+        let off = Enabled::No("no".into());
+        for (enabled, expected) in [(off, Some(1_303)), (Enabled::Yes, None)] {
+            let set = set_enabled(shard, &turn().await, endpoint, &enabled, 1_004).await;
+            set.unwrap();
+            assert_eq!(until().await, expected);
+        }
+    });
+    store.close();
+}
+
+#[test]
 fn a_line_begins_with_its_first_hook() {
     let earlier = rows::encode(&(5_u64, 77_i64, vec![1_u64, 2]));
     let row = LineRow::decode(&earlier).unwrap();
@@ -342,6 +397,9 @@ fn a_line_begins_with_its_first_hook() {
         (row.count, row.from, row.under_way),
         (5, (77, 0), vec![1, 2])
     );
+    let earlier = rows::encode_version(2, &(5_u64, (77_i64, 3_u64), vec![1_u64, 2]));
+    let row = LineRow::decode(&earlier).unwrap();
+    assert_eq!((row.count, row.from, row.paused_until), (5, (77, 3), None));
     let (_directory, store) = store();
     store.run(|context| async move {
         let shard = &context.shards[0];
