@@ -15,6 +15,7 @@ use shards::tls::HTTP_2;
 
 use super::payload::Sent;
 use super::stream::{HttpStream, Phase, Progress};
+use super::unread::{self, HEADERS_MAX};
 use super::{Endpoint, http, http2};
 use crate::login::limiter::Networks;
 use crate::percore::{Ends, PerCore, monotonic};
@@ -129,17 +130,23 @@ pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endp
         }
     });
     let is_framed = connection.application_protocol() == Some(HTTP_2);
-    let stream = HttpStream::new(connection, progress.clone(), is_framed);
+    let mut stream = HttpStream::new(connection, progress.clone(), is_framed);
     if is_framed {
         return http2::serve(&core, stream, service, (&progress, &facing.id)).await;
     }
+    let head_max = limits.header_max_bytes.as_usize();
+    let asked = facing.clone();
+    stream.words_for_unread(move |written| {
+        let id = || asked.of_request(None).request_id();
+        unread::in_words(written, (head_max, endpoint.webapi), id)
+    });
     let mut builder = http1::Builder::new();
     builder
         // Needs a clock that is Send; ours is `too_slow`.
         .header_read_timeout(None)
         .max_headers(HEADERS_MAX)
-        .max_header_size(limits.header_max_bytes.as_usize())
-        .max_buf_size(limits.header_max_bytes.as_usize().max(BUFFER_MIN));
+        .max_header_size(head_max)
+        .max_buf_size(head_max.max(BUFFER_MIN));
     let mut connection = pin!(builder.serve_connection(stream, service));
     let ended = or(
         async {
@@ -163,6 +170,12 @@ pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endp
         connection.as_mut().graceful_shutdown();
         let _ = rt::timeout(GOODBYE, connection.as_mut()).await;
     }
+}
+
+/// Octets of the head of a request, at most.
+pub(super) fn head_max(core: &PerCore) -> usize {
+    let live = core.live();
+    live.settings.server.limits.http.header_max_bytes.as_usize()
 }
 
 /// An open connection of its networks.
@@ -212,8 +225,6 @@ pub(super) fn left_of(limit: Secs, since: Instant) -> Duration {
     limit.duration().saturating_sub(gone)
 }
 
-/// Header fields of a request, at most.
-pub(super) const HEADERS_MAX: usize = 100;
 /// hyper asks for no less.
 const BUFFER_MIN: usize = 8 << 10;
 /// A phase may end and a shorter one begin while the watch sleeps: so long at most.

@@ -5,7 +5,7 @@ use hyper::header::{HOST, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::uri::Authority;
 use hyper::{Request, StatusCode, Version};
 
-use super::connection::HEADERS_MAX;
+use super::unread::HEADERS_MAX;
 
 /// Why a request is refused, and its connection closed if that can't tell one request from the next.
 pub(super) fn fault<B>(

@@ -42,7 +42,10 @@ pub(super) async fn answer(
         // Limits and records would take the proxy for everybody.
         told(no_client(), facing)
     } else if let Some((status, why)) = framing::fault(&request, takes_posts) {
-        told(refused(status, why), facing)
+        match api::is_v1(request.uri().path()) && is_api {
+            true => closed(api::refused(core, (status, why), facing)),
+            false => told(closed(text(status, why.into())), facing),
+        }
     } else if is_api {
         api::answer(core, request, facing).await
     } else if matches!(page, Page::Unsubscribe) {
@@ -165,10 +168,9 @@ pub(super) fn too_many() -> Response<String> {
     response
 }
 
-fn refused(status: StatusCode, why: &str) -> Response<String> {
-    let mut response = text(status, why.into());
+/// What follows may be no request.
+fn closed<B>(mut response: Response<B>) -> Response<B> {
     let headers = response.headers_mut();
-    // What follows may be no request.
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }
@@ -274,4 +276,4 @@ const PROCESS_LIMIT: Duration = Duration::from_secs(1);
 const PLAIN: &str = "text/plain; charset=utf-8";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// In each response: by it a request is found in the log.
-const REQUEST_ID: &str = "ringmail-request-id";
+pub(super) const REQUEST_ID: &str = "ringmail-request-id";

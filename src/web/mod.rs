@@ -3,7 +3,7 @@
 //! Not here: rows of the storage, decisions about mail.
 //!
 //! `connection` runs one connection within its limits, `http2` one of several streams, `stream` fits our socket to hyper, `http` answers requests, `framing` refuses
-//! some, `forwarded` reads whom a proxy speaks for, `access` is the line in the log, `payload` is the body of a response, `api` is the sending API, `unsubscribe` the page behind links in mail, `scrape` collects the metrics of all cores, `process` those of
+//! some, `unread` gives words to what hyper can't read, `forwarded` reads whom a proxy speaks for, `access` is the line in the log, `payload` is the body of a response, `api` is the sending API, `unsubscribe` the page behind links in mail, `scrape` collects the metrics of all cores, `process` those of
 //! the process.
 
 mod access;
@@ -17,6 +17,7 @@ mod payload;
 mod process;
 mod scrape;
 mod stream;
+mod unread;
 mod unsubscribe;
 
 use shards::rt::Room;

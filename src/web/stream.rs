@@ -104,7 +104,15 @@ pub(super) struct HttpStream {
     /// Reads without a pause.
     reads: u8,
     pause: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    words: Option<Box<Words>>,
+    /// hyper has nothing else to write.
+    is_flushed: bool,
+    /// What is written in place of what hyper wrote, and how much of it is.
+    instead: Option<(Vec<u8>, usize)>,
 }
+
+/// What is to be said in place of what hyper says for itself; none: it is no such.
+type Words = dyn Fn(&[u8]) -> Option<Vec<u8>>;
 
 impl HttpStream {
     pub(super) fn new(stream: Connection, progress: Progress, is_framed: bool) -> HttpStream {
@@ -114,6 +122,26 @@ impl HttpStream {
             is_framed,
             reads: 0,
             pause: None,
+            words: None,
+            is_flushed: true,
+            instead: None,
+        }
+    }
+
+    /// Has `words` asked what is said of a head that hyper can't read.
+    pub(super) fn words_for_unread(&mut self, words: impl Fn(&[u8]) -> Option<Vec<u8>> + 'static) {
+        self.words = Some(Box::new(words));
+    }
+
+    /// hyper writes so of itself: the first octets behind what it has flushed, when a head has begun and is no request yet. What a response has comes while
+    /// that is under way, or, its last piece, before anything else is read.
+    fn look_for_unread(&mut self, bytes: &[u8]) {
+        let is_first = std::mem::replace(&mut self.is_flushed, false);
+        if is_first
+            && self.progress.phase().0 == Phase::Header
+            && let Some(words) = &self.words
+        {
+            self.instead = words(bytes).map(|text| (text, 0));
         }
     }
 
@@ -160,7 +188,22 @@ impl Write for HttpStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        self.look_for_unread(bytes);
+        let HttpStream {
+            stream, instead, ..
+        } = &mut *self;
+        if let Some((text, written)) = instead {
+            while *written < text.len() {
+                let more = ready!(Pin::new(&mut *stream).poll_write(cx, &text[*written..]))?;
+                if more == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                *written += more;
+            }
+            *instead = None;
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        Pin::new(stream).poll_write(cx, bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -177,6 +220,7 @@ impl Write for HttpStream {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.is_flushed = true;
         Poll::Ready(Ok(()))
     }
 

@@ -21,7 +21,7 @@ fn until_closed(server: &Localserve, request: &str) -> String {
 fn requests_that_others_could_read_otherwise_are_refused_and_the_connection_closed() {
     let dir = tempfile::tempdir().unwrap();
     let server = Localserve::start(dir.path(), &[]);
-    let many = format!("Host: a\r\n{}", "X: y\r\n".repeat(100));
+    let many = format!("Host: a\r\n{}", "X: y\r\n".repeat(1000));
     for (fields, status) in [
         // RFC 9112 3.2.
         ("", 400),
@@ -66,6 +66,11 @@ fn requests_that_others_could_read_otherwise_are_refused_and_the_connection_clos
         let answer = answer.to_lowercase();
         assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
     }
+    let fine = format!(
+        "{LINE}Host: a\r\nConnection: close\r\n{}\r\n",
+        "X: y\r\n".repeat(998)
+    );
+    assert!(until_closed(&server, &fine).starts_with("HTTP/1.1 200 "));
     for line in [
         "G@T /healthz HTTP/1.1",
         " GET /healthz HTTP/1.1",
@@ -84,6 +89,57 @@ fn requests_that_others_could_read_otherwise_are_refused_and_the_connection_clos
     let two_hosts = "GET /healthz HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n";
     assert!(until_closed(&server, two_hosts).starts_with("HTTP/1.0 400 "));
     assert_eq!(server.get("/healthz").0, 200);
+}
+
+/// Also where hyper can't read the head, first or later.
+#[test]
+fn what_can_not_be_read_is_told_with_a_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let fine = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+    let many = "X: y\r\n".repeat(1001);
+    let long = "x".repeat(70_000);
+    for (fields, status, kind) in [
+        (format!("Host: a\r\n{many}"), 431, "head-too-large"),
+        (format!("Host: a\r\nX: {long}\r\n"), 431, "head-too-large"),
+        ("Host: a\r\nX y\r\n".into(), 400, "malformed"),
+        ("Host: a\r\nHost: b\r\n".into(), 400, "malformed"),
+    ] {
+        for before in ["", fine] {
+            let mut stream = server.connect(80);
+            stream.write_all(before.as_bytes()).unwrap();
+            let mut said = String::new();
+            while !before.is_empty() && !said.ends_with("alive\n") {
+                let mut piece = [0; 1024];
+                let read = stream.read(&mut piece).unwrap();
+                said.push_str(std::str::from_utf8(&piece[..read]).unwrap());
+            }
+            let mut request = format!("GET /webapi/v1/account HTTP/1.1\r\n{fields}\r\n");
+            // What is not read before the connection is closed could take the answer with it.
+            request.truncate(64 << 10);
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status} ")),
+                "{answer}"
+            );
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            let head = head.to_lowercase();
+            assert!(
+                head.contains("content-type: application/problem+json"),
+                "{head}"
+            );
+            let body: serde_json::Value = serde_json::from_str(body).unwrap();
+            assert_eq!(body["type"], format!("/webapi/v1/problems/{kind}"));
+            assert_eq!(body["status"], status);
+            let id = body["request_id"].as_str().unwrap().to_lowercase();
+            assert!(
+                head.contains(&format!("ringmail-request-id: {id}")),
+                "{head}"
+            );
+        }
+    }
 }
 
 #[test]

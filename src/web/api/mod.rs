@@ -23,11 +23,13 @@ use hyper::header::{
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode};
+use webapi::v1::{Kind, Problem};
 use webapi::{ApiError, Code};
 
-use super::connection::Facing;
+use super::connection::{Facing, head_max};
 use super::http::{has_room, too_many};
 use super::payload::Payload;
+use super::unread;
 use crate::metrics;
 use crate::percore::{PerCore, monotonic};
 pub(super) use login::Caller;
@@ -54,10 +56,7 @@ pub(super) async fn answer(
     let path = request.uri().path().strip_prefix(MOUNT).unwrap_or_default();
     // A page of another site can have a browser send a form, with the login that the browser remembers.
     let is_foreign = is_foreign(&request);
-    let of_v1 = path
-        .strip_prefix("/v1")
-        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
-        .map(str::to_string);
+    let of_v1 = below_v1(path).map(str::to_string);
     let known = path
         .strip_prefix("/v0/")
         .and_then(|name| methods::names().find(|known| *known == name));
@@ -107,6 +106,29 @@ pub(super) async fn answer(
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// Whether a path is one of version 1.
+pub(super) fn is_v1(path: &str) -> bool {
+    below_v1(path.strip_prefix(MOUNT).unwrap_or_default()).is_some()
+}
+
+fn below_v1(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix("/v1")?;
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+}
+
+/// A request of version 1 that others could read otherwise is refused.
+pub(super) fn refused(
+    core: &PerCore,
+    (status, why): (StatusCode, &str),
+    facing: &Facing,
+) -> Response<Payload> {
+    let problem = match status {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => unread::too_large(head_max(core)),
+        _ => Problem::new(Kind::Malformed, why.trim_end()),
+    };
+    v1::problem(problem, &facing.request_id()).map(Payload::from)
 }
 
 /// Whether a page of another site has the browser send it. Browsers say so, but for pages that came without TLS: of these they say the origin.

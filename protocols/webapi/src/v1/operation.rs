@@ -62,7 +62,7 @@ impl Operation {
 
     /// What can be wrong with a request for it.
     pub fn all_problems(&self) -> Vec<Kind> {
-        let mut all = vec![Kind::TooMany, Kind::Unavailable];
+        let mut all = vec![Kind::TooMany, Kind::HeadTooLarge, Kind::Unavailable];
         if self.verb != Verb::Get {
             all.push(Kind::OtherSite);
         }

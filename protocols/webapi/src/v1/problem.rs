@@ -40,6 +40,8 @@ pub enum Kind {
     NoRoom,
     /// Too many requests.
     TooMany,
+    /// Longer than the head of a request may be, or more fields in it.
+    HeadTooLarge,
     /// The account has sent as many messages as it may.
     MessageLimit,
     /// It has written to as many new recipients as it may.
@@ -56,7 +58,7 @@ pub enum Kind {
 
 impl Kind {
     /// All there are.
-    pub const ALL: [Kind; 22] = [
+    pub const ALL: [Kind; 23] = [
         Kind::Malformed,
         Kind::Unauthorized,
         Kind::MissingScope,
@@ -76,6 +78,7 @@ impl Kind {
         Kind::MessageLimit,
         Kind::RecipientLimit,
         Kind::QueueFull,
+        Kind::HeadTooLarge,
         Kind::AboveLimit,
         Kind::Unavailable,
         Kind::OutcomeUnknown,
@@ -96,6 +99,8 @@ impl Kind {
             Kind::Invalid | Kind::NoRoom => 422,
             // RFC 6585 4.
             Kind::TooMany | Kind::MessageLimit | Kind::RecipientLimit | Kind::QueueFull => 429,
+            // RFC 6585 5.
+            Kind::HeadTooLarge => 431,
             Kind::Unavailable | Kind::OutcomeUnknown => 503,
         }
     }
@@ -119,6 +124,7 @@ impl Kind {
             Kind::Invalid => "invalid",
             Kind::NoRoom => "no-room",
             Kind::TooMany => "too-many-requests",
+            Kind::HeadTooLarge => "head-too-large",
             Kind::MessageLimit => "message-limit-reached",
             Kind::RecipientLimit => "recipient-limit-reached",
             Kind::QueueFull => "queue-full",
@@ -147,6 +153,7 @@ impl Kind {
             Kind::Invalid => "The request says what can't be done",
             Kind::NoRoom => "There is no room for the copy",
             Kind::TooMany => "Too many requests",
+            Kind::HeadTooLarge => "The head of the request is too large",
             Kind::MessageLimit => "The account has sent as many messages as it may",
             Kind::RecipientLimit => "The account has written to as many new recipients as it may",
             Kind::QueueFull => "The queue has no room for more of this account",
@@ -187,6 +194,9 @@ impl Kind {
             Kind::Invalid => "The list of errors names the fields.",
             Kind::NoRoom => "Nothing was sent. Make room, or send without save_sent.",
             Kind::TooMany => "Wait as long as the field Retry-After says.",
+            Kind::HeadTooLarge => {
+                "Send fewer or shorter header fields: the detail names the bounds."
+            }
             Kind::MessageLimit | Kind::RecipientLimit => {
                 "Nothing was sent, and nothing was counted. There is room again after as long as the field Retry-After says; GET /account tells what is left."
             }

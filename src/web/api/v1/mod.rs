@@ -38,6 +38,7 @@ use crate::web::connection::Facing;
 use crate::web::http::has_room;
 use crate::web::payload::Payload;
 use auth::Login;
+pub(super) use reply::problem;
 
 /// What came, and who sent it.
 struct Asked {

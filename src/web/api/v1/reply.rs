@@ -50,7 +50,7 @@ pub(super) fn see_other(place: &str) -> Response<Bytes> {
 }
 
 /// What is wrong, with the fields that go with its status.
-pub(super) fn problem(mut problem: Problem, request_id: &str) -> Response<Bytes> {
+pub(in crate::web::api) fn problem(mut problem: Problem, request_id: &str) -> Response<Bytes> {
     problem.request_id = Some(request_id.to_string());
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::BAD_REQUEST);
     let octets = serde_json::to_vec(&problem).unwrap_or_else(|_| b"{}".to_vec());
