@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `a` | numbers given out, and how many rows of each kind there are: the first of the account's |
 //! | `e` endpoint | an endpoint |
-//! | `f` endpoint | how many hooks wait for it, and no earlier one than when |
+//! | `f` endpoint | how many hooks wait for it, how much they say, and no earlier one than when |
 //! | `d` endpoint time hook | when a hook is due |
 //! | `p` hook | a hook that waits: all but its payload |
 //! | `b` hook | its payload, which stays while it is kept, or one is that has the same |
@@ -262,9 +262,12 @@ pub struct LineRow {
     pub under_way: Vec<u64>,
     /// The endpoint asks not to be called before then, seconds since 1970. It is read at a start; else `Conduct` has it.
     pub paused_until: Option<i64>,
+    /// Octets of their payloads. None: some wait since before these were counted, until the next start.
+    octets: Option<u64>,
 }
 
 impl LineRow {
+    /// Reads it. The first version had no number beside the time, the second ended with what is under way.
     fn decode(bytes: &[u8]) -> Result<LineRow, StoreError> {
         #[derive(Deserialize)]
         struct First {
@@ -274,7 +277,7 @@ impl LineRow {
         }
         match bytes.split_first() {
             Some((&LINE_SECOND, rest)) => {
-                let whole = [&[LINE_VERSION], rest, &[0]].concat();
+                let whole = [&[LINE_VERSION], rest, &[0, 0]].concat();
                 return rows::decode_version(LINE_VERSION, &whole, what);
             }
             Some((&LINE_VERSION, _)) => return rows::decode_version(LINE_VERSION, bytes, what),
@@ -290,6 +293,7 @@ impl LineRow {
             from: (from, 0),
             under_way,
             paused_until: None,
+            octets: None,
         })
     }
 
@@ -298,6 +302,14 @@ impl LineRow {
         LineRow {
             count: 1,
             ..LineRow::default()
+        }
+    }
+
+    /// Octets of their payloads, as far as they are known.
+    fn octets(&self) -> Option<u64> {
+        match self.count {
+            0 => Some(0),
+            _ => self.octets,
         }
     }
 
@@ -451,7 +463,9 @@ impl Book {
         writing.put(hook_key(account, hook.id), rows::encode(hook));
         let due = due_key(account, hook.endpoint, hook.due, hook.id);
         writing.put(due, rows::encode(&()));
+        let size = u64::from(hook.size);
         let line = self.lines.entry(hook.endpoint).or_default();
+        line.octets = line.octets().map(|octets| octets + size);
         match line.count {
             0 => line.from = (hook.due, hook.id),
             _ => line.comes(hook.due, hook.id),
@@ -461,7 +475,7 @@ impl Book {
             0 => Some(0),
             _ => self.row.pending_octets,
         };
-        self.row.pending_octets = before.map(|octets| octets + u64::from(hook.size));
+        self.row.pending_octets = before.map(|octets| octets + size);
         self.row.pending += 1;
     }
 
@@ -475,16 +489,14 @@ impl Book {
             0 => 0,
             _ => self.row.pending_octets.unwrap_or(0),
         };
-        // Of several endpoints one may have a few, and then as much as is left after all, so that what is broken leaves room to the others. How many octets of those that
-        // wait are its own is reckoned by their number.
+        // Of several endpoints one may have a few, and then as much as is left after all, so that what is broken leaves room to the others.
         let are_several = self.endpoints.iter().filter(|e| !e.removed).count() > 1;
         let line = self.lines.get(&endpoint).filter(|_| are_several);
+        let beyond = |own: u64, least: u64| if own < least { 0 } else { own };
         let own = line.map_or(0, |line| line.count);
-        let own = if own < ENDPOINT_LEAST { 0 } else { own };
-        let own_octets = match self.row.pending {
-            0 => 0,
-            all => (u128::from(waiting) * u128::from(own) / u128::from(all)) as u64,
-        };
+        let own = beyond(own, ENDPOINT_LEAST);
+        let own_octets = line.and_then(LineRow::octets).unwrap_or(0);
+        let own_octets = beyond(own_octets, most / ENDPOINT_LEAST_PART);
         let is_full = |waiting: u64, own: u64, more: u64, most: u64| {
             waiting + more > most || own > 0 && waiting + own + more > most
         };
@@ -565,6 +577,7 @@ impl Book {
     /// A hook that says so many octets waits no more.
     fn leave(&mut self, endpoint: u32, octets: u64) {
         if let Some(line) = self.lines.get_mut(&endpoint) {
+            line.octets = line.octets.map(|before| before.saturating_sub(octets));
             line.count = line.count.saturating_sub(1);
         }
         self.row.pending = self.row.pending.saturating_sub(1);
@@ -758,8 +771,10 @@ const ACCOUNT_VERSION: u8 = 2;
 const ACCOUNT_FIRST: u8 = 1;
 /// Hooks that may wait for an endpoint though it has more than its share.
 const ENDPOINT_LEAST: u64 = 100;
+/// The same of the octets that may wait: a part of them.
+const ENDPOINT_LEAST_PART: u64 = 1_000;
 const LINE_VERSION: u8 = 3;
-/// Without pauses.
+/// Without pauses and octets.
 const LINE_SECOND: u8 = 2;
 /// Results that are kept of a hook.
 const RESULTS_MAX: usize = 24;

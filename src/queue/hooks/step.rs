@@ -195,9 +195,18 @@ async fn load(writing: &mut Writing<'_>, hooks: &[u64]) -> Result<(), StoreError
 pub async fn resume(shard: &Rc<Shard>, turn: &HooksTurn, now: i64) -> Result<(), StoreError> {
     let mut writing = Writing::new(shard, turn, now);
     let mut book = Book::open(&mut writing).await?;
-    if book.row.pending > 0 && book.row.pending_octets.is_none() {
-        // It was written before they were counted.
-        book.row.pending_octets = Some(pending_octets(shard, writing.account).await?);
+    let of_account = (book.row.pending > 0).then_some(book.row.pending_octets);
+    let mut counted = book.lines.values().map(LineRow::octets).chain(of_account);
+    if counted.any(|octets| octets.is_none()) {
+        // They were written before octets were counted, or the line can't be read.
+        let all = count(shard, writing.account).await?;
+        book.row.pending_octets = Some(all.values().map(|(_, octets)| octets).sum());
+        for (endpoint, line) in &mut book.lines {
+            let (hooks, octets) = all.get(endpoint).copied().unwrap_or_default();
+            // Those that can't be read are not among these.
+            line.count = line.count.max(hooks);
+            line.octets = Some(octets);
+        }
     }
     let lines = book.lines.iter_mut();
     let under_way: Vec<u64> = lines
@@ -212,19 +221,23 @@ pub async fn resume(shard: &Rc<Shard>, turn: &HooksTurn, now: i64) -> Result<(),
     writing.commit().await.map(|_| ())
 }
 
-/// What the hooks of an account that wait say, in octets.
-async fn pending_octets(shard: &Rc<Shard>, account: &str) -> Result<u64, StoreError> {
+/// How many hooks of an account wait for each endpoint, and what they say, in octets.
+async fn count(shard: &Rc<Shard>, account: &str) -> Result<BTreeMap<u32, (u64, u64)>, StoreError> {
     let prefix = key_of(account, b'p');
-    let (mut from, mut octets) = (prefix.clone(), 0);
+    let (mut from, mut all) = (prefix.clone(), BTreeMap::<u32, (u64, u64)>::new());
     loop {
         let found = shard.scan(prefix.clone(), from, SLICE).await?;
         let Some((last, _)) = found.last() else {
-            return Ok(octets);
+            return Ok(all);
         };
         from = [last.as_slice(), &[0]].concat();
         for (key, row) in found {
             let hook: Option<HookRow> = readable(shard, &key, rows::decode(&row, what))?;
-            octets += hook.map_or(0, |hook| u64::from(hook.size));
+            if let Some(hook) = hook {
+                let (hooks, octets) = all.entry(hook.endpoint).or_default();
+                *hooks += 1;
+                *octets += u64::from(hook.size);
+            }
         }
     }
 }

@@ -397,9 +397,10 @@ fn a_line_begins_with_its_first_hook() {
         (row.count, row.from, row.under_way),
         (5, (77, 0), vec![1, 2])
     );
-    let earlier = rows::encode_version(2, &(5_u64, (77_i64, 3_u64), vec![1_u64, 2]));
-    let row = LineRow::decode(&earlier).unwrap();
-    assert_eq!((row.count, row.from, row.paused_until), (5, (77, 3), None));
+    let second = rows::encode_version(2, &(5_u64, (77_i64, 3_u64), vec![1_u64, 2]));
+    let row = LineRow::decode(&second).unwrap();
+    assert_eq!((row.from, row.under_way), ((77, 3), vec![1, 2]));
+    assert_eq!((row.count, row.octets, row.paused_until), (5, None, None));
     let (_directory, store) = store();
     store.run(|context| async move {
         let shard = &context.shards[0];
@@ -448,7 +449,12 @@ fn a_long_payload_is_stored_once_and_goes_with_the_last_that_has_it() {
         }
         let long = |recipient: u64| format!("{recipient}{}", "x".repeat(SHARED_FROM));
         for recipient in [1, 2] {
-            tell_with(shard, HookEvent::Delayed, recipient, long(recipient), 1_000).await;
+            let room = Interest {
+                pending_webhook_octets_max: 20_000,
+                ..KEEPS
+            };
+            let event = (HookEvent::Delayed, recipient, long(recipient));
+            tell_of(shard, room, event, 1_000).await;
             let ids: Vec<u64> = waiting(shard).await.iter().map(|hook| hook.id).collect();
             // As many as may wait of an account: the second event has two.
             assert_eq!(ids.len(), [0, 3, 5][recipient as usize]);
@@ -528,6 +534,60 @@ fn an_endpoint_that_is_broken_leaves_room_to_the_others() {
         // Alone it may have all.
         remove(shard, &turn().await, other, 1_100).await.unwrap();
         assert_eq!(tell_all(HookEvent::Delivered, 300).await, (300, 100));
+    });
+    store.close();
+}
+
+/// What waits for an endpoint.
+async fn line_of(shard: &Rc<Shard>, endpoint: u32) -> LineRow {
+    let all = lines(shard, "anna").await.unwrap();
+    let own = all.into_iter().find(|(e, _)| e.id == endpoint);
+    own.unwrap().1
+}
+
+#[test]
+fn an_endpoint_that_is_broken_leaves_room_to_the_others_by_octets_too() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let shard = &context.shards[0];
+        let broken = endpoint_for(shard, HookEvents::NONE.with(HookEvent::Incoming)).await;
+        let other = endpoint_for(shard, HookEvents::NONE.with(HookEvent::Delivered)).await;
+        let room = Interest {
+            pending_webhooks_max: 10_000,
+            pending_webhook_octets_max: 1_600_000,
+            ..KEEPS
+        };
+        let mut told = 0;
+        let mut tell_all = async |event, octets, count| {
+            for _ in 0..count {
+                told += 1;
+                let hook = (event, told, "x".repeat(octets));
+                tell_of(shard, room, hook, 1_000).await;
+            }
+            let counts = async |id| {
+                let line = line_of(shard, id).await;
+                (line.count, line.octets())
+            };
+            (counts(broken).await, counts(other).await)
+        };
+        // Few that say much are not few.
+        let (own, _) = tell_all(HookEvent::Incoming, 100_000, 12).await;
+        assert_eq!(own, (8, Some(800_000)));
+        // Many that say little are not much, however much the others say.
+        let (_, own) = tell_all(HookEvent::Delivered, 300, 400).await;
+        assert_eq!(own, (400, Some(120_000)));
+        assert_eq!(Book::look(shard, "anna").await.unwrap().row.dropped, 4);
+        // What is over counts no more.
+        let first = next(shard, other, None, 1_000).await.claimed.unwrap();
+        next(shard, other, Some((first.hook.id, true)), 1_001).await;
+        let line = line_of(shard, other).await;
+        assert_eq!((line.count, line.octets()), (399, Some(119_700)));
+        let (row, _) = remove(shard, &turn().await, broken, 1_002).await.unwrap();
+        purge(shard, &turn().await, &row.unwrap(), (0, room), 1_003)
+            .await
+            .unwrap();
+        let row = Book::look(shard, "anna").await.unwrap().row;
+        assert_eq!((row.pending, row.pending_octets), (399, Some(119_700)));
     });
     store.close();
 }
@@ -639,7 +699,7 @@ fn what_waited_before_octets_were_counted_is_counted_at_the_start() {
     let (_directory, store) = store();
     store.run(|context| async move {
         let shard = &context.shards[0];
-        endpoint_for(shard, HookEvents::FIRST).await;
+        let endpoint = endpoint_for(shard, HookEvents::FIRST).await;
         let long = async |recipient| {
             let payload = "x".repeat(5_000);
             tell_with(shard, HookEvent::Delivered, recipient, payload, 1_000).await;
@@ -661,6 +721,19 @@ fn what_waited_before_octets_were_counted_is_counted_at_the_start() {
         assert_eq!(earlier, expected);
         resume(shard, &turn().await, 1_001).await.unwrap();
         assert_eq!(Book::look(shard, "anna").await.unwrap().row, row);
+        // The same of a line by itself, and of one that can't be read.
+        let line = line_of(shard, endpoint).await;
+        assert_eq!((line.count, line.octets), (2, Some(10_000)));
+        let second = (line.count, line.from, &line.under_way);
+        let second = rows::encode_version(2, &second);
+        for earlier in [second, vec![0xff, 1]] {
+            put_row(shard, line_key("anna", endpoint), earlier).await;
+            assert_eq!(line_of(shard, endpoint).await.octets, None);
+            resume(shard, &turn().await, 1_001).await.unwrap();
+            let counted = line_of(shard, endpoint).await;
+            assert_eq!((counted.count, counted.octets), (2, Some(10_000)));
+            assert_eq!(Book::look(shard, "anna").await.unwrap().row, row);
+        }
         long(3).await;
         assert_eq!(waiting(shard).await.len(), 2);
     });
