@@ -16,7 +16,7 @@ use crate::queue::sending::SendingUse;
 use crate::queue::sites::SiteState;
 use crate::queue::suppression::{AddressRow, Suppressed};
 use crate::queue::warm_up::WarmUpPage;
-use crate::queue::{Deed, Done, Filter, HoldRules, OfAccount, Place};
+use crate::queue::{Deed, Done, Filter, HoldRules, OfAccount, Place, Standing};
 use crate::settings::AccountName;
 use crate::store::{ApiKeyRow, CheckSlice, ClientKeyRow, Fingerprint, TemplateRow};
 use crate::tls_policy::{Demands, Shown, StoredPolicy, Wanted};
@@ -408,8 +408,8 @@ pub enum ControlAnswer {
     Lookup(Result<Found, dns::LookupError>),
     /// To `MailHosts`.
     MailHosts(Result<Box<MailHosts>, dns::LookupError>),
-    /// To `Queue`: messages with those of their recipients that fit, each with why it is where it is; and where to go on.
-    Queue(Vec<(Stored, Vec<(u32, String)>)>, Option<Place>),
+    /// To `Queue`: messages with those of their recipients that fit, each with how it stands; and where to go on.
+    Queue(Vec<(Stored, Vec<(u32, Standing)>)>, Option<Place>),
     /// To `QueueChange`.
     QueueDone(Done),
     /// To `Sites`, and where to go on.

@@ -40,8 +40,9 @@ pub(super) fn list(
         };
         for (stored, recipients) in &found {
             told += recipients.len();
-            for (index, reason) in recipients {
-                item(describe(control, position.shard, stored, (*index, reason)))?;
+            for (index, standing) in recipients {
+                let which = (*index, standing.why.as_str());
+                item(describe(control, position.shard, stored, which))?;
             }
         }
         position = position.next(next);

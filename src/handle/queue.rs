@@ -8,7 +8,7 @@ use shards::storage::StorageError;
 use super::MESSAGE_PIECE;
 use crate::calls::ControlAnswer;
 use crate::percore::PerCore;
-use crate::queue::{self, Beside, Deed, Filter, Pause, Place};
+use crate::queue::{self, Beside, Deed, Filter, Pause, Place, Standing};
 use crate::recipes::{self, NotMade, Signed};
 use crate::store::StoreError;
 
@@ -25,7 +25,7 @@ impl PerCore {
         let page = queue::select(Some(&self.queue), own, filter, after, limit).await?;
         let now = self.wall_clock();
         let found = page.found.into_iter().map(|(stored, indexes)| {
-            let why = |index| {
+            let standing = |index| {
                 let row = stored.recipient(index);
                 let pause = match own.cannot_record() {
                     Some(why) => Some(Pause::because(why)),
@@ -39,9 +39,13 @@ impl PerCore {
                     phase: phase.as_deref(),
                     pause: pause.as_ref(),
                 };
-                (index, queue::reason(&stored.message, &row, beside, now))
+                let standing = Standing {
+                    why: queue::reason(&stored.message, &row, beside, now),
+                    is_under_way: beside.is_under_way,
+                };
+                (index, standing)
             };
-            let recipients = indexes.into_iter().map(why).collect();
+            let recipients = indexes.into_iter().map(standing).collect();
             (stored, recipients)
         });
         Ok(ControlAnswer::Queue(found.collect(), page.next))

@@ -399,7 +399,7 @@ impl Subscriber {
     }
 }
 
-/// Adds what a change of a row tells to what it owes, if anybody wants it. What the change says by itself (`row.events`) goes before what
+/// Adds what a change of a row tells to what it owes, if anybody wants it; an end is noted in any case. What the change says by itself (`row.events`) goes before what
 /// can be seen.
 pub(super) fn owe(
     before: &RecipientRow,
@@ -417,6 +417,9 @@ pub(super) fn owe(
         if owed.kind.is_success() {
             // It was given up by hand during the attempt, and nobody has been told: that was too late.
             row.events.retain(|owed| !owed.kind.is_final());
+        }
+        if owed.kind.is_final() {
+            row.ended = Some(owed);
         }
         if wanted(owed.kind, row) {
             row.events.push(owed);

@@ -42,7 +42,7 @@ pub use load::{find_recipient, resume};
 pub use messages::{Content, Message, Queue, Telling, Work};
 pub use operate::{Deed, Done, Operation, Said, all};
 pub use phase::Phase;
-pub use reason::{Beside, Pause, reason};
+pub use reason::{Beside, Pause, Standing, reason};
 pub use select::{Filter, Page, Place, same_domain, select};
 
 use std::rc::Rc;

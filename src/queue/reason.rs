@@ -25,6 +25,15 @@ impl Pause {
     }
 }
 
+/// How a recipient stands, for whoever shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Why it is where it is.
+    pub why: String,
+    /// Somebody works on it: what was done by hand meanwhile may be too late.
+    pub is_under_way: bool,
+}
+
 /// What is known of a recipient beside its row.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Beside<'a> {

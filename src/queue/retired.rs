@@ -71,6 +71,34 @@ pub struct RetiredRow {
     pub from_id: String,
 }
 
+impl RetiredRow {
+    /// Of what became of a recipient in the end.
+    pub fn of(event: &Event) -> RetiredRow {
+        RetiredRow {
+            id: event.id.id,
+            result: event.id.kind,
+            at: event.at.max(0),
+            message_id: event.message_id.clone(),
+            subject: event.subject.clone(),
+            from_id: event.from_id.clone(),
+            envid: event.envid.clone(),
+            reverse_path: event.reverse_path.clone(),
+            recipient: event.recipient.clone(),
+            orcpt: event.orcpt.clone(),
+            recipients: event.recipients,
+            accepted: event.accepted,
+            size: event.size,
+            attempts: event.id.attempt,
+            text: event.text.clone(),
+            class: event.class.map_or_else(String::new, |c| c.to_string()),
+            history: event.history.clone(),
+            warm_up: event.warm_up.clone(),
+            returned: Vec::new(),
+            extra: event.extra.clone(),
+        }
+    }
+}
+
 /// A row as it was before attempts said to what the server answered.
 #[derive(Deserialize)]
 struct Second {
@@ -148,28 +176,7 @@ pub(super) async fn take(
     if !is_kept(event, interest) {
         return Ok(());
     }
-    let mut row = RetiredRow {
-        id: event.id.id,
-        result: event.id.kind,
-        at: event.at.max(0),
-        message_id: event.message_id.clone(),
-        subject: event.subject.clone(),
-        from_id: event.from_id.clone(),
-        envid: event.envid.clone(),
-        reverse_path: event.reverse_path.clone(),
-        recipient: event.recipient.clone(),
-        orcpt: event.orcpt.clone(),
-        recipients: event.recipients,
-        accepted: event.accepted,
-        size: event.size,
-        attempts: event.id.attempt,
-        text: event.text.clone(),
-        class: event.class.map_or_else(String::new, |c| c.to_string()),
-        history: event.history.clone(),
-        warm_up: event.warm_up.clone(),
-        returned: Vec::new(),
-        extra: event.extra.clone(),
-    };
+    let mut row = RetiredRow::of(event);
     let account = writing.account;
     let number = number_key(account, row.id);
     let mut kept = match writing.get(&kept_key(account)).await? {

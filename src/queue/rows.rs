@@ -176,6 +176,8 @@ pub struct RecipientRow {
     pub retries: Retries,
     /// From which address of a pool, to which site it was delivered, if the address counts what comes of it.
     pub warm_up: Option<WarmUpKey>,
+    /// How it ended, whoever is told of that. None: it has not, or that was before this was noted.
+    pub ended: Option<OwedEvent>,
 }
 
 /// What an operator said of a recipient's attempts. What is not there the settings and the message say.
@@ -215,6 +217,7 @@ impl RecipientRow {
             events: Vec::new(),
             retries: Retries::default(),
             warm_up: None,
+            ended: None,
         }
     }
 
@@ -501,7 +504,7 @@ pub fn encode_recipient(row: &RecipientRow) -> Vec<u8> {
 }
 
 /// Reads it. The first version ended with the history, the second knew no events, the third nothing of retries, the fourth not from
-/// where it was delivered, the fifth not to what servers answered.
+/// where it was delivered, the fifth not to what servers answered, the sixth not how it ended.
 pub fn decode_recipient(
     bytes: &[u8],
     name: impl FnOnce() -> String,
@@ -541,6 +544,12 @@ pub fn decode_recipient(
     let (mut events, mut retries, mut warm_up) = (Vec::new(), Retries::default(), None);
     let second = match bytes.first() {
         Some(&RECIPIENT_VERSION) => return rows::decode_version(RECIPIENT_VERSION, bytes, name),
+        Some(&RECIPIENT_SIXTH) => {
+            let rest = bytes.get(1..).unwrap_or_default();
+            let whole = [&[RECIPIENT_VERSION], rest, &[NOTHING]].concat();
+            let row = rows::decode_version(RECIPIENT_VERSION, &whole, name)?;
+            return Ok(with_end(row));
+        }
         Some(&RECIPIENT_FIFTH) => {
             let fifth: Fifth = rows::decode_version(RECIPIENT_FIFTH, bytes, name)?;
             warm_up = fifth.warm_up;
@@ -569,7 +578,7 @@ pub fn decode_recipient(
         },
     };
     let first = second.first;
-    Ok(RecipientRow {
+    Ok(with_end(RecipientRow {
         state: first.state,
         attempts: first.attempts,
         next: first.next,
@@ -583,7 +592,14 @@ pub fn decode_recipient(
         events,
         retries,
         warm_up,
-    })
+        ended: None,
+    }))
+}
+
+/// A row that does not say how it ended may owe that to somebody.
+fn with_end(mut row: RecipientRow) -> RecipientRow {
+    row.ended = row.events.iter().rfind(|e| e.kind.is_final()).copied();
+    row
 }
 
 /// Attempts kept of a recipient.
@@ -594,7 +610,8 @@ const MESSAGE_THIRD: u8 = 3;
 const MESSAGE_SECOND: u8 = 2;
 /// How a row says that there is none, of an option and of a map.
 const NOTHING: u8 = 0;
-const RECIPIENT_VERSION: u8 = 6;
+const RECIPIENT_VERSION: u8 = 7;
+const RECIPIENT_SIXTH: u8 = 6;
 const RECIPIENT_FIFTH: u8 = 5;
 const RECIPIENT_FOURTH: u8 = 4;
 const RECIPIENT_THIRD: u8 = 3;
@@ -688,6 +705,14 @@ pub(crate) mod tests {
         assert!(decode_message(&[9, 9], || "x".into()).is_err());
     }
 
+    fn ended(kind: EventKind) -> OwedEvent {
+        OwedEvent {
+            kind,
+            attempt: 2,
+            at: 7,
+        }
+    }
+
     #[test]
     fn recipients_read_as_they_were_written_and_those_of_the_first_version_too() {
         let attempt = Attempt {
@@ -731,9 +756,26 @@ pub(crate) mod tests {
                 member: "one".into(),
                 site: "mx.one.example".into(),
             }),
+            ended: None,
         };
-        let bytes = encode_recipient(&row);
-        assert_eq!(decode_recipient(&bytes, String::new).unwrap(), row);
+        let over = RecipientRow {
+            events: vec![ended(EventKind::Failed), ended(EventKind::Relayed)],
+            ended: Some(ended(EventKind::Relayed)),
+            ..row.clone()
+        };
+        let bytes = encode_recipient(&over);
+        assert_eq!(decode_recipient(&bytes, String::new).unwrap(), over);
+        // How it ended is not in the sixth, but what is owed of it.
+        let sixth = [
+            &[6],
+            &encode_recipient(&RecipientRow {
+                ended: None,
+                ..over.clone()
+            })[1..],
+        ];
+        let mut sixth = sixth.concat();
+        assert_eq!(sixth.pop(), Some(NOTHING));
+        assert_eq!(decode_recipient(&sixth, String::new).unwrap(), over);
         let mut row = row;
         row.history[0].stage = None;
         let before = &row.history[0];

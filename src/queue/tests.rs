@@ -10,6 +10,7 @@ use std::sync::Arc;
 use shards::segments::BodyId;
 use shards::storage::{Batch, Shard};
 
+use super::events::{EventKind, OwedEvent};
 use super::messages::LOOKS;
 use super::retired::RetiredFilter;
 use super::retry::{Schedule, Verdict, after, group};
@@ -94,6 +95,29 @@ async fn operate(queue: &Rc<Queue>, shard: &Rc<Shard>, filter: Filter, deed: Dee
     let done = queue.operate(shard, &filter, &deed, None).await.unwrap();
     assert_eq!(done.next, None);
     done.changed
+}
+
+#[test]
+fn how_a_recipient_ended_is_noted_though_nobody_is_told() {
+    let before = RecipientRow::fresh(&row(&["a@one.example"]));
+    let end = |row: &RecipientRow| row.ended.map(|end| (end.kind, end.at));
+    let mut failed = RecipientRow {
+        state: State::Failed,
+        ..before.clone()
+    };
+    events::owe(&before, &mut failed, 5, |_, _| false);
+    assert_eq!(end(&failed), Some((EventKind::Failed, 5)));
+    // By hand, during the attempt that delivered it.
+    let mut relayed = RecipientRow {
+        state: State::Delivered,
+        attempts: 1,
+        ..failed.clone()
+    };
+    let owed = OwedEvent::new(EventKind::Relayed, &relayed, 6);
+    relayed.events.push(owed);
+    events::owe(&failed, &mut relayed, 7, |_, _| false);
+    assert_eq!(end(&relayed), Some((EventKind::Relayed, 6)));
+    assert!(relayed.events.is_empty());
 }
 
 /// Adds a message of an account, whose recipient is given up by hand.

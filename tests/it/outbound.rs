@@ -160,7 +160,7 @@ pub fn reasons(server: &TestServer) -> Vec<String> {
             panic!("no queue");
         };
         let words = messages.into_iter().flat_map(|(_, why)| why);
-        all.extend(words.map(|(_, words)| words));
+        all.extend(words.map(|(_, standing)| standing.why));
     }
     all
 }

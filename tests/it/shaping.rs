@@ -55,9 +55,9 @@ fn waiting(server: &TestServer) -> Vec<(String, RecipientRow, String)> {
             panic!("no queue");
         };
         for (stored, recipients) in messages {
-            for (index, reason) in recipients {
+            for (index, standing) in recipients {
                 let address = stored.message.recipients[index as usize].address.clone();
-                all.push((address, stored.recipient(index), reason));
+                all.push((address, stored.recipient(index), standing.why));
             }
         }
     }

@@ -196,6 +196,74 @@ fn an_action_that_takes_long_is_done_in_parts() {
 }
 
 #[test]
+fn an_end_is_told_as_it_is_from_the_first_time_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("holds");
+    std::fs::write(&file, "").unwrap();
+    let faults = format!("outbound.event_told=fail:{}", file.display());
+    let data = dir.path().join("data");
+    let server = Localserve::with_faults(&data, &[], &faults);
+    let listed = ask(&server, "PUT", "/suppressions/s@s.example", &json!({}));
+    assert!(listed.status < 300, "{}", listed.body);
+    // The first keeps the message in the queue.
+    let ids = send(
+        &server,
+        &["queue451@d.example", "s@s.example", "d@d.example"],
+    );
+    let events = |id: u64| {
+        ask(
+            &server,
+            "GET",
+            &format!("/messages/{id}/events"),
+            &Value::Null,
+        )
+        .body
+    };
+    let message = |id: u64| ask(&server, "GET", &format!("/messages/{id}"), &Value::Null).body;
+    for (id, end) in [(ids[1], "suppressed"), (ids[2], "delivered")] {
+        let first = found(|| events(id), |said| said["is_over"] == true);
+        assert_eq!(first["events"][2]["event"], end, "{first}");
+        assert_eq!(message(id)["state"], end);
+        assert_eq!(message(id)["ended"], first["events"][2]["at"]);
+    }
+    assert_eq!(kept(&data), 0);
+    let before = [1, 2].map(|n| (events(ids[n]), message(ids[n])));
+    std::fs::remove_file(&file).unwrap();
+    patiently(|| kept(&data) == 2, || "not both are kept".into());
+    let after = [1, 2].map(|n| (events(ids[n]), message(ids[n])));
+    assert_eq!(before, after);
+    stop(server);
+}
+
+#[test]
+fn what_is_dropped_during_an_attempt_has_not_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let id = send(&server, &["queuetimeout@a.example"])[0];
+    let message = || ask(&server, "GET", &format!("/messages/{id}"), &Value::Null).body;
+    let is_under_way = |said: &Value| {
+        let reason = said["reason"].as_str().unwrap_or_default();
+        reason.contains("an attempt is under way")
+    };
+    found(message, is_under_way);
+    let said = ask(&server, "DELETE", &format!("/queue/{id}"), &Value::Null);
+    assert_eq!(said.status, 204, "{}", said.body);
+    assert_eq!(message()["state"], "dropped");
+    // It may be delivered all the same.
+    let path = format!("/messages/{id}/events");
+    let said = ask(&server, "GET", &path, &Value::Null).body;
+    assert_eq!(said["events"].as_array().unwrap().len(), 1, "{said}");
+    assert_eq!(said["is_over"], false);
+    drop(server);
+    // The attempt ended without success.
+    let server = Localserve::start(dir.path(), &[]);
+    let said = || ask(&server, "GET", &path, &Value::Null).body;
+    let said = found(said, |said| said["is_over"] == true);
+    assert_eq!(said["events"][1]["event"], "dropped", "{said}");
+    stop(server);
+}
+
+#[test]
 fn what_happened_to_a_message_is_told_as_it_happens() {
     let dir = tempfile::tempdir().unwrap();
     let server = Localserve::start(dir.path(), &[]);

@@ -8,7 +8,7 @@ use webapi::v1::recipient::{Happening, Happenings, Recipient, State};
 use webapi::v1::suppression::Page;
 
 use super::paging::{self, Cursors};
-use super::recipients::find;
+use super::recipients::{Found, find};
 use super::{Asked, Said, reply};
 
 /// A place in the list: time, kind, and which of that kind. It stays the same when what is older is forgotten.
@@ -19,27 +19,23 @@ struct Place(i64, u8, u32);
 pub(super) async fn list(asked: &Asked) -> Said {
     let page: Page = read::query(&asked.query)?;
     let limit = paging::limit(page.limit)?;
-    let recipient = find(asked).await?;
+    let Found { recipient, is_over } = find(asked).await?;
     let list = format!("events of {}", recipient.id);
     let cursors = Cursors::of(asked, &list)?;
     let after: Place = cursors.place(page.cursor.as_deref())?.unwrap_or_default();
-    let mut all = happenings(&recipient);
+    let mut all = happenings(&recipient, is_over);
     all.retain(|(place, _)| *place > after);
     all.truncate(limit);
     let last = all.last().map_or(after, |(place, _)| *place);
     let happenings = Happenings {
         events: all.into_iter().map(|(_, happening)| happening).collect(),
         next_cursor: cursors.written(&last),
-        is_over: is_over(recipient.state),
+        is_over,
     };
     reply::json(hyper::StatusCode::OK, &happenings)
 }
 
-fn is_over(state: State) -> bool {
-    !matches!(state, State::Waiting | State::Held)
-}
-
-fn happenings(recipient: &Recipient) -> Vec<(Place, Happening)> {
+fn happenings(recipient: &Recipient, is_over: bool) -> Vec<(Place, Happening)> {
     let mut all = Vec::new();
     let unix = |at: &Option<Time>| at.as_ref().map_or(0, |at| at.unix());
     let nothing = |at: &Option<Time>, event: &str| Happening {
@@ -58,7 +54,7 @@ fn happenings(recipient: &Recipient) -> Vec<(Place, Happening)> {
     let kept = recipient.history.len() as u32;
     for (at, attempt) in (0u32..).zip(&recipient.history) {
         let number = match at {
-            0 if is_over(recipient.state) => 1,
+            0 if is_over => 1,
             at => (recipient.attempts + at + 1).saturating_sub(kept),
         };
         let happening = Happening {
@@ -71,7 +67,7 @@ fn happenings(recipient: &Recipient) -> Vec<(Place, Happening)> {
         };
         all.push((Place(unix(&attempt.at), 2, number), happening));
     }
-    if is_over(recipient.state) {
+    if is_over {
         // Its place is behind the last attempt, whenever that is put on record: it is told once.
         let last = recipient.history.last().map_or(accepted, |last| &last.at);
         let ended = recipient.ended.or(*last);

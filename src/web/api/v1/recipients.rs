@@ -16,23 +16,23 @@ use super::paging::{Cursors, WRONG_CURSOR};
 use super::{Asked, Said, ask, other_answer, paging, reply};
 use crate::calls::{ControlAnswer, ControlCall};
 use crate::percore::monotonic;
-use crate::queue::events::EventKind;
+use crate::queue::events::{Event, EventKind};
 use crate::queue::id::QueueId;
 use crate::queue::retired::{RetiredFilter, RetiredRow};
 use crate::queue::rows::{Attempt as AttemptRow, State as StateRow, Stored};
-use crate::queue::{Deed, Filter, Place};
+use crate::queue::{Deed, Filter, Place, Standing};
 
 /// One, wherever it is.
 pub(super) async fn get(asked: &Asked) -> Said {
-    let recipient = find(asked).await?;
-    reply::json(hyper::StatusCode::OK, &recipient)
+    let found = find(asked).await?;
+    reply::json(hyper::StatusCode::OK, &found.recipient)
 }
 
 /// One in the queue, to which something is done; answers what is there afterwards.
 pub(super) async fn change(asked: &Asked, action: Action) -> Said {
     let id = id(asked)?;
     let found = queued(asked, id).await?.ok_or_else(not_there)?;
-    asked.login()?.must_be_of(Some(&found.sender))?;
+    asked.login()?.must_be_of(Some(&found.recipient.sender))?;
     let filter = Filter {
         ids: vec![id.get()],
         account: Some(asked.login()?.account.to_string()),
@@ -261,24 +261,54 @@ impl Default for Section {
 struct InQueue {
     recipient: Recipient,
     is_over: bool,
+    /// Of one that is over: as it will be kept, if its row says how it ended.
+    ended: Option<Box<Recipient>>,
+    /// Somebody works on it: what was dropped or given up by hand may be delivered all the same.
+    is_under_way: bool,
     /// Its account has still to hear that.
     is_ending: bool,
 }
 
-pub(super) async fn find(asked: &Asked) -> Result<Recipient, Problem> {
+/// One that was found.
+pub(super) struct Found {
+    pub recipient: Recipient,
+    /// Nothing will become of it any more.
+    pub is_over: bool,
+}
+
+/// One, wherever it is: told in the same words from when it is over on, though it stays in the queue with others of its message.
+pub(super) async fn find(asked: &Asked) -> Result<Found, Problem> {
     let id = id(asked)?;
-    if let Some(recipient) = queued(asked, id).await? {
-        return Ok(recipient);
+    let found = |recipient, is_over| Found { recipient, is_over };
+    let mut is_at_rest = false;
+    loop {
+        let queued = queued(asked, id).await?;
+        if let Some(one) = queued.as_ref().filter(|one| !one.is_over) {
+            return Ok(found(one.recipient.clone(), false));
+        }
+        if let Some(kept) = kept(asked, id).await? {
+            return Ok(found(kept, true));
+        }
+        let one = queued.ok_or_else(not_there)?;
+        if one.is_under_way {
+            return Ok(found(one.recipient, false));
+        }
+        if is_at_rest {
+            return Ok(found(one.ended.map_or(one.recipient, |end| *end), true));
+        }
+        // It was read before it was known that nobody works on it. Nobody begins to.
+        is_at_rest = true;
     }
+}
+
+async fn kept(asked: &Asked, id: QueueId) -> Result<Option<Recipient>, Problem> {
     let account = asked.login()?.account;
     let call = ControlCall::RetiredOne {
         account,
         id: id.get(),
     };
     match asked.ask_owner(call).await? {
-        ControlAnswer::Retired(rows, _) => {
-            rows.first().map(|(_, row)| over(row)).ok_or_else(not_there)
-        }
+        ControlAnswer::Retired(rows, _) => Ok(rows.first().map(|(_, row)| over(row))),
         _ => Err(other_answer()),
     }
 }
@@ -291,8 +321,8 @@ fn id(asked: &Asked) -> Result<QueueId, Problem> {
         .ok_or_else(not_there)
 }
 
-async fn queued(asked: &Asked, id: QueueId) -> Result<Option<Recipient>, Problem> {
-    first_queued(asked, id.shard(), vec![id.get()]).await
+async fn queued(asked: &Asked, id: QueueId) -> Result<Option<InQueue>, Problem> {
+    first_of(asked, id.shard(), vec![id.get()]).await
 }
 
 /// The first of some that is in the queue.
@@ -301,13 +331,18 @@ pub(super) async fn first_queued(
     shard: u16,
     ids: Vec<u64>,
 ) -> Result<Option<Recipient>, Problem> {
+    let first = first_of(asked, shard, ids).await?;
+    Ok(first.map(|one| one.recipient))
+}
+
+async fn first_of(asked: &Asked, shard: u16, ids: Vec<u64>) -> Result<Option<InQueue>, Problem> {
     let filter = Filter {
         ids,
         account: Some(asked.login()?.account.to_string()),
         ..Filter::default()
     };
     let (found, _) = page(asked, shard, &filter, None, 1).await?;
-    Ok(found.into_iter().next().map(|one| one.recipient))
+    Ok(found.into_iter().next())
 }
 
 /// Those of a selection in the queue, and where to go on.
@@ -349,7 +384,8 @@ async fn page(
         return Err(other_answer());
     };
     let recipients = found.iter().flat_map(|(stored, recipients)| {
-        let one = move |(index, why): &(u32, String)| on_its_way(shard, stored, *index, why);
+        let one =
+            move |(index, standing): &(u32, Standing)| on_its_way(shard, stored, *index, standing);
         recipients.iter().filter_map(one)
     });
     Ok((recipients.collect(), next))
@@ -430,12 +466,16 @@ fn results(state: Option<State>) -> Option<Option<EventKind>> {
     })
 }
 
-fn on_its_way(shard: u16, stored: &Stored, index: u32, why: &str) -> Option<InQueue> {
+fn on_its_way(shard: u16, stored: &Stored, index: u32, standing: &Standing) -> Option<InQueue> {
     let message = &stored.message;
     let row = stored.recipient(index);
     let recipient = message.recipients.get(index as usize)?;
     let is_over = row.state.is_over();
     let id = stored.id(shard, index)?.get();
+    let ended = row.ended.filter(|_| is_over).map(|ended| {
+        let event = Event::of(message, index, id, &row, ended);
+        Box::new(over(&RetiredRow::of(&event)))
+    });
     let recipient = Recipient {
         id,
         address: recipient.address.clone(),
@@ -448,7 +488,7 @@ fn on_its_way(shard: u16, stored: &Stored, index: u32, why: &str) -> Option<InQu
             StateRow::Failed => State::Failed,
             StateRow::Dropped => State::Dropped,
         },
-        reason: why.to_string(),
+        reason: standing.why.clone(),
         accepted: Time::of_unix(message.accepted),
         next_attempt: match row.state {
             StateRow::Waiting => Time::of_unix(row.next),
@@ -469,6 +509,8 @@ fn on_its_way(shard: u16, stored: &Stored, index: u32, why: &str) -> Option<InQu
     Some(InQueue {
         recipient,
         is_over,
+        ended,
+        is_under_way: standing.is_under_way,
         is_ending: row.events.iter().any(|owed| owed.kind.is_final()),
     })
 }
