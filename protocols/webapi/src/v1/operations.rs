@@ -322,10 +322,10 @@ const MESSAGES: &[Operation] = &[
     },
     Operation {
         summary: "What happened to a message at one of its recipients",
-        about: "Its acceptance, attempts (the latest; of one that is over, the first too), its end, and reports that came back. With `next_cursor` of the last page it is asked for what is new.",
+        about: "Its acceptance, attempts, end, and reports that came back, as long as it is in the queue or the account keeps it. Of many attempts and reports only some are kept: `not_kept` counts the others. With `next_cursor` of the last page it is asked for what is new.",
         path_parameters: RECIPIENT_ID,
         query: Some(whole::<Page>),
-        answers: &[Answer::json("In the order of time.", of::<Happenings>)],
+        answers: &[Answer::json("In their order.", of::<Happenings>)],
         op: Op::Happenings,
         path: "/messages/{id}/events",
         id: "listMessageEvents",

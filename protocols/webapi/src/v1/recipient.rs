@@ -36,7 +36,7 @@ pub struct Recipient {
     pub size: u64,
     /// Attempts that were made.
     pub attempts: u32,
-    /// The latest of them; of one that is over, the first too.
+    /// All of them up to 12; of more the first and the latest 11.
     pub history: Vec<Attempt>,
     /// Why it failed, in one word of docs/bounces.md; `null`: it did not.
     pub class: Option<String>,
@@ -112,6 +112,9 @@ pub struct Happening {
     pub event: String,
     /// Which attempt, from 1 on.
     pub attempt: Option<u32>,
+    /// How many attempts before this one, or reports before this one, were not told, for they are not kept: of more than 12 attempts the first and the latest 11 are, of
+    /// more than 8 reports the first and the latest.
+    pub not_kept: u32,
     /// What a report says; `null`: it is none.
     pub report: Option<String>,
     /// The server that answered; `null`: none did.
@@ -124,7 +127,7 @@ pub struct Happening {
     pub text: String,
 }
 
-/// A page of what happened, in the order of time.
+/// A page of what happened, in its order: acceptance, attempts, end, reports.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Happenings {
     /// What happened.
