@@ -311,5 +311,18 @@ fn what_happened_to_a_message_is_told_as_it_happens() {
     found(kept, |said| !said["ended"].is_null());
     assert_eq!(words(&next(&none)), ["dropped"]);
     assert_eq!(words(&next(&end)), [""; 0]);
+    assert_eq!(next(&end)["is_over"], true);
+    // Page by page, the one with its end says so.
+    let (mut told, mut from) = (Vec::new(), String::new());
+    for _ in 0..3 {
+        let page = asked(&format!("{path}?limit=1{from}"));
+        told.push((words(&page).join(" "), page["is_over"] == true));
+        from = format!("&cursor={}", page["next_cursor"].as_str().unwrap());
+    }
+    let expected = [("accepted", false), ("attempt", false), ("dropped", true)];
+    assert_eq!(
+        told,
+        expected.map(|(event, is_over)| (event.to_owned(), is_over))
+    );
     stop(server);
 }

@@ -134,7 +134,7 @@ pub struct Happenings {
     pub events: Vec<Happening>,
     /// For what comes after these, also if that has not happened yet: a page without events is no last one.
     pub next_cursor: String,
-    /// Whether nothing follows any more, but reports.
+    /// Whether nothing follows these any more, but reports.
     pub is_over: bool,
 }
 

@@ -54,7 +54,7 @@ pub(super) async fn list(asked: &Asked) -> Said {
     let happenings = Happenings {
         events,
         next_cursor: cursors.written(&last),
-        is_over,
+        is_over: is_over && last >= Place::END,
     };
     reply::json(hyper::StatusCode::OK, &happenings)
 }
