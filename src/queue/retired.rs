@@ -69,6 +69,8 @@ pub struct RetiredRow {
     pub subject: String,
     /// What made the recipient's MAIL FROM unique, if webhooks told it.
     pub from_id: String,
+    /// Which of all that came back each of `returned` is, from 1 on: as many.
+    pub returned_numbers: Vec<u32>,
 }
 
 impl RetiredRow {
@@ -95,7 +97,19 @@ impl RetiredRow {
             warm_up: event.warm_up.clone(),
             returned: Vec::new(),
             extra: event.extra.clone(),
+            returned_numbers: Vec::new(),
         }
+    }
+
+    /// Adds what came back, in place of one if that is said.
+    pub(super) fn add_returned(&mut self, result: ReturnedResult, replaced: Option<usize>) {
+        let last = self.returned_numbers.last().copied().unwrap_or(0);
+        if let Some(at) = replaced.filter(|at| *at < self.returned.len()) {
+            self.returned.remove(at);
+            self.returned_numbers.remove(at);
+        }
+        self.returned.push(result);
+        self.returned_numbers.push(last.saturating_add(1));
     }
 }
 
@@ -147,19 +161,27 @@ impl From<Second> for RetiredRow {
             extra: row.extra,
             subject: row.subject,
             from_id: row.from_id,
+            returned_numbers: Vec::new(),
         }
     }
 }
 
-/// Reads a row. The first version had neither subject nor fromid, the second not to what servers answered.
+/// Reads a row. The first version had neither subject nor fromid, the second not to what servers answered, the third no numbers of what came back.
 fn decode_row(bytes: &[u8]) -> Result<RetiredRow, StoreError> {
     let second = |bytes: &[u8]| rows::decode_version(SECOND, bytes, what).map(Second::into);
-    match bytes.split_first() {
+    let mut row: RetiredRow = match bytes.split_first() {
         // Two texts without octets.
         Some((&FIRST, rest)) => second(&[&[SECOND], rest, &[0, 0]].concat()),
         Some((&SECOND, _)) => second(bytes),
+        Some((&THIRD, rest)) => {
+            rows::decode_version(VERSION, &[&[VERSION], rest, &[0]].concat(), what)
+        }
         _ => rows::decode_version(VERSION, bytes, what),
+    }?;
+    if row.returned_numbers.len() != row.returned.len() {
+        row.returned_numbers = (1u32..).take(row.returned.len()).collect();
     }
+    Ok(row)
 }
 
 /// Whether a recipient is to be kept.
@@ -191,6 +213,7 @@ pub(super) async fn take(
                 writing.delete(key);
             }
             row.returned = before.returned;
+            row.returned_numbers = before.returned_numbers;
         }
         None => kept.count += 1,
     }
@@ -532,7 +555,8 @@ async fn erase(shard: &Rc<Shard>, account: &str, end: i64, most: u64) -> Result<
 
 /// Recipients of an account that are kept, about: more are there for an hour at most.
 pub const RETIRED_MAX: u64 = 1_000_000;
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
+const THIRD: u8 = 3;
 const SECOND: u8 = 2;
 const FIRST: u8 = 1;
 /// Accounts that a page looks at.

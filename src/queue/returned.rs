@@ -605,11 +605,10 @@ async fn apply(
     if first.is_some() {
         event.warm_up = None;
     }
-    if row.returned.len() >= RESULTS_MAX {
-        // The first complaint stays, so that this can be told.
-        row.returned.remove(if first == Some(1) { 2 } else { 1 });
-    }
-    row.returned.push(result);
+    // The first complaint stays, so that this can be told.
+    let oldest = if first == Some(1) { 2 } else { 1 };
+    let is_full = row.returned.len() >= RESULTS_MAX;
+    row.add_returned(result, is_full.then_some(oldest));
     retired::put(writing, &row);
     tell(&event, interest, writing).await?;
     Ok(true)

@@ -489,7 +489,10 @@ fn a_complaint_counts_once_at_the_address_that_delivered() {
             };
             assert_eq!(take(7, kind, digest).await, [], "{digest}");
         }
-        assert_eq!(sent.row(7).await.returned.len(), RESULTS_MAX);
+        // Each keeps its number.
+        let row = sent.row(7).await;
+        assert_eq!(row.returned.len(), RESULTS_MAX);
+        assert_eq!(row.returned_numbers, [1, 2, 24, 25, 26, 27, 28, 29]);
         // One that waits counts when its recipient ends.
         assert_eq!(take(8, ReturnedKind::Complaint, 1).await, []);
         let mut event = sent.event.clone();
@@ -703,11 +706,17 @@ fn rows_of_earlier_versions_are_read() {
             }];
         };
         sent.ends(told).await;
+        assert_eq!(sent.takes(&failed(Clue::Number(7))).await, FOUND);
         let now = sent.row(7).await;
+        assert_eq!(now.returned_numbers, [1]);
         let prefix = b"Hanna\0t".to_vec();
         let rows = sent.shard.scan(prefix.clone(), prefix, 2).await.unwrap();
         let (key, row) = &rows[0];
-        assert_eq!(row[0], 3);
+        assert_eq!(row[0], 4);
+        // The numbers of what came back were last.
+        let (row, numbers) = row.split_at(row.len() - 2);
+        assert_eq!(numbers, [1, 1]);
+        let third = [&[3], &row[1..]].concat();
         // The attempt ended with its text.
         let words = b"come again later";
         let at = row.windows(words.len()).position(|w| w == words).unwrap() + words.len();
@@ -717,7 +726,7 @@ fn rows_of_earlier_versions_are_read() {
         let (end, before) = second.split_at(second.len() - 2);
         assert_eq!(before, [0, 0]);
         let first = [&[1], &end[1..]].concat();
-        for row in [second, first] {
+        for row in [third, second, first] {
             let mut batch = Batch::default();
             batch.put(key.clone(), row);
             let permit = sent

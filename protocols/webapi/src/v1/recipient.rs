@@ -89,9 +89,11 @@ pub struct Attempt {
 /// A report that came back.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Report {
+    /// Which of all that came back about the recipient, from 1 on. Of more than 8 the first and the latest are kept.
+    pub number: u32,
     /// When.
     pub at: Option<Time>,
-    /// What it says: `delivered`, `relayed`, `delayed`, `failed`, `expanded`, `complaint`.
+    /// What it says: `delivered`, `relayed`, `delayed`, `failed`, `expanded`, `complaint`; `unrecognized`: it is no report that can be read.
     pub kind: String,
     /// The reply code it tells; `null`: none.
     pub code: Option<u16>,

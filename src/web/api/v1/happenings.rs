@@ -129,7 +129,7 @@ fn happenings(recipient: &Recipient, is_over: bool) -> Vec<(Place, Happening)> {
         };
         all.push((Place::END, happening));
     }
-    for (number, report) in (1u32..).zip(&recipient.reports) {
+    for report in &recipient.reports {
         let happening = Happening {
             report: Some(report.kind.clone()),
             code: report.code,
@@ -137,7 +137,7 @@ fn happenings(recipient: &Recipient, is_over: bool) -> Vec<(Place, Happening)> {
             text: report.text.clone(),
             ..nothing(&report.at, "report")
         };
-        all.push((Place::of_report(number), happening));
+        all.push((Place::of_report(report.number), happening));
     }
     all
 }
@@ -146,7 +146,7 @@ fn happenings(recipient: &Recipient, is_over: bool) -> Vec<(Place, Happening)> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use webapi::v1::recipient::Attempt;
+    use webapi::v1::recipient::{Attempt, Report};
 
     use super::*;
 
@@ -216,6 +216,33 @@ mod tests {
             assert_eq!(since(Place::of_attempt(6)), with(&[(7, 0)]));
             assert_eq!(since(Place::of_attempt(17)), []);
         }
+    }
+
+    #[test]
+    fn reports_that_come_in_one_second_are_told_though_others_are_not_kept_any_more() {
+        let with = |numbers: &[u32]| {
+            let report = |number: &u32| Report {
+                number: *number,
+                at: Time::of_unix(2_000),
+                kind: "failed".into(),
+                code: None,
+                enhanced: None,
+                text: String::new(),
+                class: None,
+            };
+            Recipient {
+                reports: numbers.iter().map(report).collect(),
+                ..recipient(State::Delivered, 1, &[1_500])
+            }
+        };
+        let (_, eighth) = told(&with(&[1, 2, 3, 4, 5, 6, 7, 8]), Place::default());
+        let (next, _) = told(&with(&[1, 3, 4, 5, 6, 7, 8, 9]), eighth);
+        assert_eq!(next, [("report".to_owned(), 0, 0)]);
+        let later = with(&[1, 14, 15, 16, 17, 18, 19, 20]);
+        let missing = |after| told(&later, after).0[0].2;
+        assert_eq!(missing(eighth), 5);
+        assert_eq!(missing(Place::of_report(1)), 12);
+        assert_eq!(missing(Place::END), 0);
     }
 
     #[test]

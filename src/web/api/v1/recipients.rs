@@ -540,7 +540,9 @@ fn over(row: &RetiredRow) -> Recipient {
         reports: row
             .returned
             .iter()
-            .map(|report| Report {
+            .zip(&row.returned_numbers)
+            .map(|(report, number)| Report {
+                number: *number,
                 at: Time::of_unix(report.at),
                 kind: report.kind.word().to_string(),
                 code: Some(report.code).filter(|code| *code > 0),
