@@ -57,8 +57,10 @@ impl Dispatch {
             let Some(sitting) = &seat else { break };
             let most = sitting.most(most);
             let may_begin = site.begin_message();
+            task.counted.works_for(None);
+            let has = |account| site.serving.borrow().get(&account).copied().unwrap_or(0);
             let work = match may_begin {
-                true => self.core.queue.take(&site.name, most).await,
+                true => self.core.queue.take(&site.name, most, has).await,
                 false => None,
             };
             task.counted.has_come();
@@ -81,6 +83,7 @@ impl Dispatch {
             };
             let account = self.core.queue.account(&work.message.row.account);
             task.serves(account);
+            task.counted.works_for(Some(account));
             // There may be more than one for all of us.
             if self.core.queue.ready_for(&site.name) > 0 && !site.wake_one() {
                 self.staff(&site);
@@ -534,6 +537,7 @@ impl<'a> Task<'a> {
             site,
             is_coming: Cell::new(true),
             is_let_in: Cell::new(false),
+            works_for: Cell::new(None),
         };
         Task { place, counted }
     }
@@ -566,6 +570,7 @@ struct Counted<'a> {
     site: &'a Rc<Site>,
     is_coming: Cell<bool>,
     is_let_in: Cell<bool>,
+    works_for: Cell<Option<u32>>,
 }
 
 impl Counted<'_> {
@@ -576,6 +581,22 @@ impl Counted<'_> {
             (false, true) => links.set(links.get() + 1),
             (true, false) => links.set(links.get() - 1),
             _ => (),
+        }
+    }
+
+    /// It has a message of an account, or none.
+    fn works_for(&self, account: Option<u32>) {
+        let mut serving = self.site.serving.borrow_mut();
+        if let Some(before) = self.works_for.replace(account)
+            && let Some(count) = serving.get_mut(&before)
+        {
+            *count -= 1;
+            if *count == 0 {
+                serving.remove(&before);
+            }
+        }
+        if let Some(account) = account {
+            *serving.entry(account).or_default() += 1;
         }
     }
 
@@ -590,6 +611,7 @@ impl Counted<'_> {
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.has_come();
+        self.works_for(None);
         self.is_let_in(false);
         self.dispatch.task_ended(self.site);
     }

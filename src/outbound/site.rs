@@ -2,7 +2,7 @@
 //! Called by `staffing` and `carry`. Not here: the limits (`queue::sites`), who waits (`queue`).
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,8 @@ pub(super) struct Site {
     pub tasks: Cell<u32>,
     /// Those of them whose connection a server has let in.
     pub links: Cell<u32>,
+    /// For how many messages of each account they work.
+    pub serving: RefCell<HashMap<u32, u32>>,
     /// Those of them that wait for a message.
     idle: RefCell<VecDeque<oneshot::Sender<()>>>,
     report: RefCell<SiteReport>,
@@ -67,6 +69,7 @@ impl Site {
             full_until: Cell::new(None),
             tasks: Cell::new(0),
             links: Cell::new(0),
+            serving: RefCell::default(),
             idle: RefCell::default(),
             report: RefCell::default(),
             messages: Cell::new(None),

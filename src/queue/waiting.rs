@@ -236,10 +236,21 @@ impl Waiting {
         self.forget_site_if_empty(old);
     }
 
-    /// The next message of a site: its line, and at most so many of its recipients that stand there one behind the other.
-    pub fn take(&mut self, site: &str, most: usize) -> Option<(Rc<str>, Vec<Entry>)> {
-        let site = *self.site_numbers.get(site)?;
-        self.take_of(site, most, false)
+    /// The next message of a site: its line, and at most so many of its recipients that stand there one behind the other. Of the next few accounts the
+    /// one has its turn that has least there now (`has`): who has mail that takes long does not come to have all connections.
+    pub fn take(
+        &mut self,
+        site: &str,
+        most: usize,
+        has: impl Fn(u32) -> u32,
+    ) -> Option<(Rc<str>, Vec<Entry>)> {
+        let number = *self.site_numbers.get(site)?;
+        let site = &self.sites[number as usize];
+        let account = site
+            .accounts()
+            .take(ACCOUNTS_LOOKED_AT)
+            .min_by_key(|a| has(*a))?;
+        self.take_of((number, account), most, false)
     }
 
     /// The same of a line, if it is joined to no site. Nobody is asked about them, so that those that share no transaction come together too.
@@ -249,17 +260,18 @@ impl Waiting {
         if self.sites[site as usize].name.is_some() {
             return None;
         }
-        self.take_of(site, most, true).map(|(_, entries)| entries)
+        let account = self.sites[site as usize].turns.first()?;
+        let taken = self.take_of((site, account), most, true);
+        taken.map(|(_, entries)| entries)
     }
 
     fn take_of(
         &mut self,
-        site_number: u32,
+        (site_number, account): (u32, u32),
         most: usize,
         together: bool,
     ) -> Option<(Rc<str>, Vec<Entry>)> {
         let site = &mut self.sites[site_number as usize];
-        let account = site.turns.first()?;
         let line_number = site.by_account.get(&account)?.turns.first()?;
         let line = &mut self.lines[line_number as usize];
         let entries = &mut line.by_account.get_mut(&account)?.entries;
@@ -293,9 +305,10 @@ impl Waiting {
     pub fn accounts_at(&self, site: &str, most: usize) -> Vec<u32> {
         let number = self.site_numbers.get(site);
         let site = number.map(|n| &self.sites[*n as usize]);
-        let behind = |account: &u32| site?.by_account.get(account)?.place.behind();
-        let first = site.and_then(|site| site.turns.first());
-        std::iter::successors(first, behind).take(most).collect()
+        site.into_iter()
+            .flat_map(Site::accounts)
+            .take(most)
+            .collect()
     }
 
     /// Accounts with somebody in a line, at most so many.
@@ -456,6 +469,12 @@ impl Waiting {
 }
 
 impl Site {
+    /// Accounts with entries, in turn.
+    fn accounts(&self) -> impl Iterator<Item = u32> {
+        let behind = |account: &u32| self.by_account.get(account)?.place.behind();
+        std::iter::successors(self.turns.first(), behind)
+    }
+
     /// An account has entries in a line.
     fn enter(&mut self, account: u32, line: u32, lines: &mut [Line]) {
         let own = self.by_account.entry(account).or_default();
@@ -521,6 +540,9 @@ pub fn clamp(secs: i64) -> u32 {
 /// Recipients that come in line at once.
 const ADVANCE_MAX: usize = 10_000;
 
+/// Accounts at a site of which the one with least is next.
+const ACCOUNTS_LOOKED_AT: usize = 16;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -542,8 +564,29 @@ mod tests {
         std::iter::from_fn(|| waiting.take_line(line, 1).map(|all| all[0].body)).collect()
     }
 
+    #[test]
+    fn who_has_least_at_a_site_is_next() {
+        let mut waiting = Waiting::default();
+        for body in 0..6 {
+            for account in ["slow", "quick"] {
+                waiting.add(new("one.example", account, body, 0), 0);
+            }
+        }
+        waiting.join("one.example", "mx");
+        let slow = waiting.account("slow");
+        let mut taken = Vec::new();
+        for has_slow in [1, 1, 1, 0, 0, 0] {
+            let has = |account| if account == slow { has_slow } else { 0 };
+            let (_, entries) = waiting.take("mx", 10, has).unwrap();
+            taken.push(entries[0].account == slow);
+        }
+        // Then in turn again.
+        assert_eq!(taken[..3], [false; 3]);
+        assert_eq!(taken[3..].iter().filter(|is_slow| **is_slow).count(), 2);
+    }
+
     fn of_site(waiting: &mut Waiting, site: &str) -> Vec<u64> {
-        std::iter::from_fn(|| waiting.take(site, 1).map(|(_, all)| all[0].body)).collect()
+        std::iter::from_fn(|| waiting.take(site, 1, |_| 0).map(|(_, all)| all[0].body)).collect()
     }
 
     fn is_empty(waiting: &Waiting) -> bool {
@@ -752,7 +795,7 @@ mod tests {
         add(&mut waiting);
         waiting.join("one.example", "mx.example");
         for index in 0..2 {
-            let (_, taken) = waiting.take("mx.example", 3).unwrap();
+            let (_, taken) = waiting.take("mx.example", 3, |_| 0).unwrap();
             assert_eq!(indexes(taken), [index]);
         }
         assert!(is_empty(&waiting));

@@ -185,10 +185,15 @@ impl Queue {
     }
 
     /// The next message of a site, with at most so many of its recipients in the line. None if nobody is there.
-    pub async fn take(self: &Rc<Self>, site: &str, most: usize) -> Option<Work> {
+    pub async fn take(
+        self: &Rc<Self>,
+        site: &str,
+        most: usize,
+        has: impl Fn(u32) -> u32,
+    ) -> Option<Work> {
         loop {
             let now = (self.clock)();
-            let (line, entries) = self.waiting.borrow_mut().take(site, most)?;
+            let (line, entries) = self.waiting.borrow_mut().take(site, most, &has)?;
             if let Some(work) = self.look_at(&line, entries, now).await {
                 return Some(work);
             }
