@@ -8,6 +8,8 @@ use shards::storage::shard_path;
 use super::arguments::Arguments;
 use super::which::Which;
 use super::{Failure, print};
+use crate::percore::wall_clock;
+use crate::queue::salvaged::hold;
 use crate::store::{Missing, Progress, Salvaged, Scope, salvage};
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -36,9 +38,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         told: 0,
         failed: None,
     };
-    let salvaged = salvage(&which.data_dir, (scope, missing), &mut |progress| {
-        teller.progress(&progress);
-    })?;
+    let now = wall_clock();
+    let unknown = |body, row: &[u8]| hold(body, row, now);
+    let salvaged = salvage(
+        &which.data_dir,
+        (scope, missing),
+        &unknown,
+        &mut |progress| {
+            teller.progress(&progress);
+        },
+    )?;
     if let Some(failure) = teller.failed {
         return Err(failure);
     }
@@ -127,6 +136,15 @@ impl Teller<'_> {
         let mut text = numbers(salvaged);
         for kept in &salvaged.kept {
             text += &format!("The old index is kept as {}\n", kept.display());
+        }
+        if salvaged.unknown > 0 {
+            text += &format!(
+                "{} recipients in the queue are held, for 30 days: nobody knows whether they had their message before. `ringmail queue list --state held` shows them; release or drop them.\n",
+                salvaged.unknown
+            );
+        }
+        if salvaged.without_index > 0 {
+            text += "No old index could be read: suppression lists, webhooks, templates, keys and what was kept of mail that went out are gone, and hold rules if no other shard has them.\n";
         }
         if salvaged.renumbered > 0 {
             text += &format!("{} messages have a new UID.\n", salvaged.renumbered);

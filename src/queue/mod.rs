@@ -25,6 +25,7 @@ pub mod retry;
 pub mod returned;
 pub mod route;
 pub mod rows;
+pub mod salvaged;
 mod select;
 pub mod sending;
 pub mod sites;

@@ -67,7 +67,7 @@ pub use login_records::{login_records, prune_logins, record_logins};
 pub use mailboxes::{INBOX, SENT_COPY, check_name};
 pub use numbers::{MessagePlace, Numbered};
 pub use rows::{AccountId, MailboxCounts, MailboxId, ModSeq, SpecialUse, ThreadRow};
-pub use salvage::{Missing, Progress, Salvaged, Scope, salvage};
+pub use salvage::{Missing, Progress, Salvaged, Scope, Unknown, salvage};
 pub use secrets::{drop_unused_secrets, secrets};
 pub use selected::Selected;
 pub use table::Entry;

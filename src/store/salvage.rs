@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use shards::ShardId;
-use shards::index::{Identity, Index, Progress as IndexProgress, RowChange};
+use shards::index::{Identity, Index, Progress as IndexProgress, Row, RowChange};
 use shards::segments::{BodyId, Location, RecordHeader, external_name, segment_name};
 use shards::storage::{
     DirectoryError, Findings, Format, IndexBuilder, Lock, check_locked, is_data_directory,
@@ -83,6 +83,10 @@ pub struct Salvaged {
     pub octets: u64,
     /// Entries of the queue and of fan-out.
     pub entries: u64,
+    /// Recipients in the queue of whom nobody knows whether they had their message.
+    pub unknown: u64,
+    /// Shards whose old index could not be read: what no body tells is lost.
+    pub without_index: u64,
     /// Large messages and entries whose content is not there: they were expunged or over, as far as can be told.
     pub without_content: u64,
     /// Messages given a new UID, as theirs was taken or its mailbox was made anew since.
@@ -122,6 +126,8 @@ impl Salvaged {
         self.messages += other.messages;
         self.octets += other.octets;
         self.entries += other.entries;
+        self.unknown += other.unknown;
+        self.without_index += other.without_index;
         self.without_content += other.without_content;
         self.renumbered += other.renumbered;
         self.without_password.extend(other.without_password);
@@ -132,10 +138,14 @@ impl Salvaged {
     }
 }
 
+/// Rows for the recipients of a message of the queue (its body, its row) of whom no index tells what became of them, and how many these are.
+pub type Unknown<'a> = &'a dyn Fn(BodyId, &[u8]) -> (Vec<Row>, u64);
+
 /// Rebuilds the shards of a stopped directory; mends what a salvage that was killed left.
 pub fn salvage(
     directory: &Path,
     (scope, about_missing): (Scope, Missing),
+    unknown: Unknown<'_>,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Salvaged, DirectoryError> {
     if !is_data_directory(directory) {
@@ -166,6 +176,7 @@ pub fn salvage(
         entries: HashSet::new(),
         delivered: None,
         given_out: HashMap::new(),
+        unknown,
     };
     let makes = about_missing == Missing::Make && !all.missing.is_empty();
     let mut salvaged = Salvaged {
@@ -207,6 +218,7 @@ struct Shards<'a> {
     delivered: Option<HashSet<[u8; TRANSACTION]>>,
     /// The highest entry of each shard that rows of deliveries in other shards tell of.
     given_out: HashMap<ShardId, u64>,
+    unknown: Unknown<'a>,
 }
 
 impl Shards<'_> {
@@ -305,6 +317,7 @@ impl Shards<'_> {
             self.records(shard, &mut builder, &mut salvaged, progress)?;
         let seed = self.format.seed;
         let old = OldIndex::read(&path.join("rows"), Identity { seed, shard });
+        salvaged.without_index = u64::from(old.is_none());
         if let Some(old) = &old {
             builder.continue_after(old.progress);
             last_group = last_group.max(old.progress.last_group);
@@ -334,7 +347,17 @@ impl Shards<'_> {
                     Entry::Row(key, value) => {
                         builder.put_body(body, record.location)?;
                         // What became of a queued message's recipients no body tells.
-                        for (key, value) in old.iter().flat_map(|old| old.below(&key)) {
+                        let is_known = |old: &OldIndex| old.entries.contains_key(&key);
+                        let below = match &old {
+                            Some(old) if is_known(old) => old.below(&key),
+                            _ if record.kind == BODY_QUEUE => {
+                                let (rows, recipients) = (self.unknown)(body, &value);
+                                salvaged.unknown += recipients;
+                                rows
+                            }
+                            _ => Vec::new(),
+                        };
+                        for (key, value) in below {
                             builder.row(RowChange::Put(key, value))?;
                         }
                         builder.row(RowChange::Put(key, value))?;

@@ -725,3 +725,41 @@ fn a_large_message_is_dumped_whole() {
     );
     stop(server);
 }
+
+/// What no index tells: whether somebody had his message. Whoever runs the server decides.
+#[test]
+fn what_comes_back_without_an_index_is_held() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    for (to, subject) in [
+        ("a@x.example", "sent"),
+        ("queuetemperror@x.example", "waits"),
+    ] {
+        assert!(submit(&server, &[to], subject).unwrap().starts_with("250"));
+    }
+    wait_for_inbox(&server, &["sent"]);
+    wait_for_queue(dir.path(), |queue| queue.len() == 1);
+    drop(server);
+    for shard in crate::filled::shards(dir.path()) {
+        std::fs::remove_dir_all(shard.join("rows")).unwrap();
+    }
+    let salvaged = crate::filled::on(&dir.path().join("data"), &["salvage"]);
+    assert_eq!(salvaged.code, 0, "{}{}", salvaged.out, salvaged.err);
+    for told in ["recipients in the queue are held", "suppression lists"] {
+        assert!(salvaged.out.contains(told), "{}", salvaged.out);
+    }
+    let server = Localserve::start(dir.path(), &[]);
+    let held = wait_for_queue(dir.path(), |queue| !queue.is_empty());
+    let why = |one: &Value| one["reason"].as_str().unwrap().contains("held by salvage");
+    assert!(held.iter().all(why), "{held:?}");
+    assert!(
+        held.iter()
+            .any(|one| one["recipient"] == "queuetemperror@x.example")
+    );
+    assert_eq!(inbox(&server), ["sent"]);
+    queue_does(dir.path(), &["drop", "--state", "held"]);
+    wait_for_queue(dir.path(), <[Value]>::is_empty);
+    assert_eq!(inbox(&server), ["sent"]);
+    stop(server);
+    assert_checked(dir.path());
+}
