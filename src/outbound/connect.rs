@@ -161,9 +161,15 @@ pub(super) async fn connect(
         phase.comes_to("looks up the addresses of", &host.words());
         let found = match addresses(core, host).await {
             Ok(found) => found,
-            Err(text) => {
+            Err(NoAddress { is_none, text }) => {
                 lookups -= 1;
-                failed = worse(failed, Unconnected::ours((4, 4, 4), text, String::new()));
+                let mut error = Unconnected::ours((4, 4, 4), text, String::new());
+                // RFC 5321 5.1: MX records of which none is usable are an error. What the settings name is the operator's.
+                if is_none && smarthost.is_none() {
+                    error.verdict = Verdict::Permanent;
+                    error.enhanced = Some((5, 4, 4));
+                }
+                failed = worse(failed, error);
                 continue;
             }
         };
@@ -415,7 +421,14 @@ fn facts(link: &Link, verdict: Option<dane::tls::Verdict>) -> SessionFacts {
     }
 }
 
-async fn addresses(core: &Rc<PerCore>, host: &Host) -> Result<HostAddresses, String> {
+/// Why there is no address of a host.
+struct NoAddress {
+    /// It has none; else nobody can say now.
+    is_none: bool,
+    text: String,
+}
+
+async fn addresses(core: &Rc<PerCore>, host: &Host) -> Result<HostAddresses, NoAddress> {
     let literal = |address| {
         let name = dns::Name::of_address(address);
         Ok(HostAddresses::literal(name, address))
@@ -425,7 +438,10 @@ async fn addresses(core: &Rc<PerCore>, host: &Host) -> Result<HostAddresses, Str
         Host::Name(name) if name.as_str() == "localhost" => literal(IpAddr::from([127, 0, 0, 1])),
         Host::Name(name) => match host_addresses(&core.resolver, name).await {
             Ok(found) => Ok(found),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(NoAddress {
+                is_none: error.is_not_found(),
+                text: error.to_string(),
+            }),
         },
     }
 }

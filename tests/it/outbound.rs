@@ -675,6 +675,30 @@ fn what_one_host_cannot_take_another_may() {
     assert_eq!(numbers(&server, "anna").0, 1);
 }
 
+/// RFC 5321 5.1.
+#[test]
+fn mx_records_of_hosts_without_an_address_are_an_error_and_one_that_is_silent_is_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let receiver = Receiver::start([127, 0, 0, 14], port, None, |_| None);
+    let server = server_with(directory.path(), port, "", |name, number| {
+        match (name, number) {
+            ("dead.test.", 15) => vec![mx(10, "gone.test")],
+            ("half.test.", 15) => vec![mx(10, "gone.test"), mx(20, "mx.test")],
+            ("down.test.", 15) => vec![mx(10, "gone.test"), mx(20, "closed.test")],
+            ("mx.test.", 1) => vec![vec![127, 0, 0, 14]],
+            ("closed.test.", 1) => vec![vec![127, 0, 0, 13]],
+            _ => vec![],
+        }
+    });
+    for to in ["a@half.test", "a@dead.test", "a@down.test"] {
+        submit(&server, &[to], "x");
+    }
+    until(|| receiver.messages().len() == 1 && numbers(&server, "anna").0 == 1);
+    until(|| queue(&server).len() == 1 && queue(&server)[0].1.attempts == 1);
+    assert_eq!(queue(&server)[0].0, "a@down.test");
+}
+
 /// RFC 3207 4: 454, TLS is not to be had now.
 #[test]
 fn a_server_that_insists_on_tls_and_has_none_now_gets_its_mail_later() {
