@@ -219,6 +219,33 @@ fn what_follows() {
         (Hardness::Soft, Suppression::Never)
     );
     // No reason given: the code alone speaks of the address.
-    assert_eq!(judged("550 no").suppression, Suppression::AtOnce);
+    for at_once in ["521 no", "550 no", "551 no", "553 no", "556 no"] {
+        assert_eq!(
+            judged(at_once).suppression,
+            Suppression::AtOnce,
+            "{at_once}"
+        );
+    }
     assert_eq!(judged("554 no").suppression, Suppression::AfterRepeats);
+}
+
+/// Whoever blocks our host says so to every recipient.
+#[test]
+fn what_is_said_of_us_suppresses_nobody() {
+    for text in [
+        "553 sorry, your envelope sender is in my badmailfrom list",
+        "550 Connection from your address is refused",
+        "550 no mail from dynamic addresses",
+        "550 Mail not accepted from your country",
+        "550 HELO name does not resolve",
+        "550 Verification failed for <us@here.example>",
+        "550 Absender unbekannt",
+        "550 Zugriff verweigert",
+        "550 Envoi refuse",
+        "550 JunkMail rejected",
+        "550 Denied by user's whitelist",
+        "550 RULE 7 hit",
+    ] {
+        assert_eq!(judged(text).suppression, Suppression::Never, "{text}");
+    }
 }
