@@ -554,6 +554,7 @@ impl<'a> Task<'a> {
     /// A server has let it in: the site may have more connections, and others may be tried.
     fn is_let_in(&self) {
         self.counted.is_let_in(true);
+        self.site().trouble.borrow_mut().take();
         let is_first = !self.site().answers.replace(true);
         if self.place.prove(true) {
             self.counted.dispatch.serve();

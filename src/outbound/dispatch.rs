@@ -519,14 +519,25 @@ impl Dispatch {
         }
     }
 
+    /// Why nobody was reached where a line leads.
+    fn trouble(&self, line: &Rc<str>) -> Option<String> {
+        let site = match self.lines.borrow().get(line) {
+            Some(Known::Found(Hop::Server(destination), _)) => destination.site.clone(),
+            _ => return None,
+        };
+        let site = self.sites.borrow().get(&site).cloned();
+        site?.trouble.borrow().clone()
+    }
+
     /// Gives up one who stood in line for too long, or puts on record that he waits there.
     async fn late(&self, line: &Rc<str>, work: Work) {
         let now = self.core.wall_clock();
         if work.message.are_late(&work.recipients, now) {
             return outcome::expire(&self.core, work).await;
         }
-        let reason = self.core.queue.reason(line);
-        let reason = reason.map_or_else(|| "many wait before it".into(), |p| p.words);
+        let reason = self.core.queue.reason(line).map(|pause| pause.words);
+        let reason = reason.or_else(|| Some(self.trouble(line)?.into()));
+        let reason = reason.unwrap_or_else(|| "many wait before it".into());
         let end = Ended {
             verdict: Verdict::Temporary,
             code: 0,

@@ -42,6 +42,8 @@ pub(super) struct Site {
     pub coming: Cell<u32>,
     /// A server has let in a connection of this core, and none has failed since.
     pub answers: Cell<bool>,
+    /// Why nobody was reached there at last, until somebody is.
+    pub trouble: RefCell<Option<String>>,
     /// Accounts for whose mail it stands in line for a connection of this core.
     pub wanted_by: RefCell<Vec<u32>>,
     /// No more connections are made until then, for want of an address of ours to begin at, and why.
@@ -76,6 +78,7 @@ impl Site {
             paused: RefCell::default(),
             coming: Cell::new(0),
             answers: Cell::new(is_local),
+            trouble: RefCell::default(),
             wanted_by: RefCell::default(),
             held: RefCell::default(),
             waits: RefCell::default(),
@@ -251,6 +254,7 @@ impl Site {
 
     /// It could not be reached; told at once.
     pub fn unreachable(&self, reason: &str) {
+        *self.trouble.borrow_mut() = Some(reason.to_owned());
         self.report.borrow_mut().unreachable = Some(reason.to_owned());
         self.wake.notify();
     }

@@ -54,7 +54,7 @@ impl Routes {
         let from = message.reverse_path.rsplit_once('@').map_or("", |(_, d)| d);
         let rule = || {
             let fits =
-                |r: &&crate::settings::Route| r.fits(&message.account, from, &domain, row.attempts);
+                |r: &&crate::settings::Route| r.fits(&message.account, from, &domain, row.tried());
             self.rules.iter().find(fits).map(|r| r.transport.as_str())
         };
         let by_hand = row.transport.as_deref();

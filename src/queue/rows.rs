@@ -178,6 +178,8 @@ pub struct RecipientRow {
     pub warm_up: Option<WarmUpKey>,
     /// How it ended, whoever is told of that. None: it has not, or that was before this was noted.
     pub ended: Option<OwedEvent>,
+    /// How many of the attempts are records of its standing in line: nobody was asked.
+    pub waited: u32,
 }
 
 /// What an operator said of a recipient's attempts. What is not there the settings and the message say.
@@ -218,7 +220,13 @@ impl RecipientRow {
             retries: Retries::default(),
             warm_up: None,
             ended: None,
+            waited: 0,
         }
+    }
+
+    /// Attempts at which a server was asked, or a host looked for.
+    pub fn tried(&self) -> u32 {
+        self.attempts.saturating_sub(self.waited)
     }
 
     /// When it is given up.
@@ -504,7 +512,8 @@ pub fn encode_recipient(row: &RecipientRow) -> Vec<u8> {
 }
 
 /// Reads it. The first version ended with the history, the second knew no events, the third nothing of retries, the fourth not from
-/// where it was delivered, the fifth not to what servers answered, the sixth not how it ended.
+/// where it was delivered, the fifth not to what servers answered, the sixth not how it ended,
+/// nor how often it stood in line.
 pub fn decode_recipient(
     bytes: &[u8],
     name: impl FnOnce() -> String,
@@ -546,7 +555,7 @@ pub fn decode_recipient(
         Some(&RECIPIENT_VERSION) => return rows::decode_version(RECIPIENT_VERSION, bytes, name),
         Some(&RECIPIENT_SIXTH) => {
             let rest = bytes.get(1..).unwrap_or_default();
-            let whole = [&[RECIPIENT_VERSION], rest, &[NOTHING]].concat();
+            let whole = [&[RECIPIENT_VERSION], rest, &[NOTHING; 2]].concat();
             let row = rows::decode_version(RECIPIENT_VERSION, &whole, name)?;
             return Ok(with_end(row));
         }
@@ -593,12 +602,15 @@ pub fn decode_recipient(
         retries,
         warm_up,
         ended: None,
+        waited: 0,
     }))
 }
 
-/// A row that does not say how it ended may owe that to somebody.
+/// A row that does not say how it ended may owe that to somebody; and how often it stood in line, as far as that is kept.
 fn with_end(mut row: RecipientRow) -> RecipientRow {
     row.ended = row.events.iter().rfind(|e| e.kind.is_final()).copied();
+    let in_line = |attempt: &&Attempt| attempt.stage == Some(AttemptStage::Line);
+    row.waited = row.history.iter().filter(in_line).count() as u32;
     row
 }
 
@@ -757,6 +769,7 @@ pub(crate) mod tests {
                 site: "mx.one.example".into(),
             }),
             ended: None,
+            waited: 0,
         };
         let over = RecipientRow {
             events: vec![ended(EventKind::Failed), ended(EventKind::Relayed)],
@@ -770,6 +783,7 @@ pub(crate) mod tests {
             &[6],
             &encode_recipient(&RecipientRow {
                 ended: None,
+                waited: 0,
                 ..over.clone()
             })[1..],
         ];
