@@ -551,11 +551,11 @@ of them, --all.",
         words: &["queue", "drop"],
         arguments: &["[ID...]"],
         options: with_filter!(All, Json),
-        summary: "Drops recipients; nobody is told",
+        summary: "Drops recipients; no report is sent",
         details: "\
-There is no way back. One that is being tried right now is delivered all the
-same if its server takes it. Which recipients: as ringmail queue list takes it;
-for all of them, --all.",
+There is no way back. Endpoints of webhooks that are told of canceled are told. One
+that is being tried right now is delivered all the same if its server takes it.
+Which recipients: as ringmail queue list takes it; for all of them, --all.",
     },
     Row {
         command: Command::QueueFail,
@@ -845,7 +845,9 @@ Calls are signed with both, the new one and the one before, for the given time
         arguments: &["ACCOUNT", "N"],
         options: &[Opt::Config, Opt::Dir, Opt::Json],
         summary: "Calls an endpoint with an event that did not happen",
-        details: "",
+        details: "\
+Once, also one that is switched off. The webhook-id is msg_test_ and a number,
+another one each time, so that a receiver which takes nothing twice takes it.",
     },
     Row {
         command: Command::WebhookQueue,
@@ -934,8 +936,8 @@ is kept for 30 days after its end, or keep_retired_secs, whichever is longer.",
         options: &[Opt::Config, Opt::Dir, Opt::Json],
         summary: "Drops all recipients of a batch that still wait",
         details: "\
-Nobody is told. Those that are being sent to may have their messages still; it says how
-many these are.",
+The sender gets no report; endpoints of webhooks that are told of canceled are told.
+Those that are being sent to may have their messages still; it says how many these are.",
     },
     Row {
         command: Command::DkimGen,

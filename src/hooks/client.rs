@@ -33,6 +33,8 @@ pub(super) struct Message<'a> {
     pub endpoint: &'a EndpointRow,
     /// Stays the same over attempts.
     pub id: u64,
+    /// By which a receiver knows what it has had.
+    pub webhook_id: String,
     pub attempt: u32,
     pub payload: Bytes,
 }
@@ -220,8 +222,8 @@ impl Client {
         let (id, now) = (message.id.to_string(), self.core.wall_clock());
         let endpoint = message.endpoint;
         let secrets = endpoint.secrets(now);
-        let webhook_id = format!("msg_{id}");
-        let signature = signatures(&secrets, &webhook_id, now, &message.payload);
+        let webhook_id = message.webhook_id.as_str();
+        let signature = signatures(&secrets, webhook_id, now, &message.payload);
         let attempt = message.attempt.to_string();
         let timestamp = now.to_string();
         let own: [(HeaderName, &str); 9] = [
@@ -234,7 +236,7 @@ impl Client {
                 HeaderName::from_static("ringmail-webhook-attempt"),
                 &attempt,
             ),
-            (HeaderName::from_static("webhook-id"), &webhook_id),
+            (HeaderName::from_static("webhook-id"), webhook_id),
             (HeaderName::from_static("webhook-timestamp"), &timestamp),
             (HeaderName::from_static("webhook-signature"), &signature),
         ];

@@ -415,6 +415,7 @@ impl Worker {
         let message = Message {
             endpoint: &claimed.endpoint,
             id,
+            webhook_id: format!("msg_{id}"),
             attempt: claimed.hook.attempts,
             payload,
         };

@@ -8,6 +8,7 @@ use webapi::Time;
 use webapi::hook::{Outgoing, to_json};
 
 use super::client::{Client, Message};
+use super::dispatch::random;
 use crate::percore::PerCore;
 use crate::queue::hooks::{self, HookAnswer};
 use crate::settings::AccountName;
@@ -35,9 +36,11 @@ pub async fn test(
         ..Outgoing::default()
     };
     let payload = to_json(&payload).map_err(|_| StoreError::Limit("no payload"))?;
+    let number = random() >> (u64::BITS - NUMBER_BITS);
     let message = Message {
         endpoint: &endpoint,
-        id: 1,
+        id: number,
+        webhook_id: format!("msg_test_{number}"),
         attempt: 1,
         payload: payload.into(),
     };
@@ -50,5 +53,7 @@ pub async fn test(
     Ok(HookAnswer::Tested(Some(Box::new(outcome.result))))
 }
 
+/// Bits of the number of a test: another one each time, for receivers that take nothing twice, and less than that of any hook, which is made from the time.
+const NUMBER_BITS: u32 = 40;
 /// A test is an answer that somebody waits for, by way of a call between cores.
 const TEST_MAX: Duration = Duration::from_secs(20);

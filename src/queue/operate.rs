@@ -49,7 +49,7 @@ pub enum Deed {
         /// Seconds; less than 0: sooner.
         by: i64,
     },
-    /// It goes. Nobody is told.
+    /// It goes. No report is sent.
     Drop {},
     /// It is given up, and its sender is told.
     Fail {

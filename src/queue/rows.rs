@@ -270,7 +270,7 @@ pub enum State {
     Delivered,
     /// Given up: refused for good, too late, or by hand. What has to follow from it may still be under way.
     Failed,
-    /// Taken out by hand; nobody is told.
+    /// Taken out by hand; no report is sent.
     Dropped,
 }
 

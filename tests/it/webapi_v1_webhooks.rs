@@ -73,7 +73,18 @@ fn webhooks_are_added_changed_tested_and_removed() {
     assert!(rotated.body["webhook"]["previous_secret_until"].is_string());
     let second = rotated.body["secret"].as_str().unwrap();
     ask(&server, "POST", &format!("{path}/test"), &NONE);
-    assert!(is_signed_by(&hears.wait(2)[1], &[second, secret]));
+    let calls = hears.wait(2);
+    assert!(is_signed_by(&calls[1], &[second, secret]));
+    // A receiver that takes nothing twice takes each test.
+    let ids = |name| [calls[0].header(name), calls[1].header(name)];
+    for [first, second] in [ids("webhook-id"), ids("x-mox-webhook-id")] {
+        assert_ne!(first, second);
+    }
+    assert!(
+        ids("webhook-id")
+            .iter()
+            .all(|id| id.starts_with("msg_test_"))
+    );
     // What it authorizes with stays for the same server, and is not for another one.
     let changed = json!({"url": format!("{}/2", hears.url()), "concurrency": 4});
     let said = ask(&server, "PUT", &path, &changed);

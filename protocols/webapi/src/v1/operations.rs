@@ -384,7 +384,7 @@ const QUEUE: &[Operation] = &[
         ..QUEUED
     },
     Operation {
-        summary: "Take a recipient out of the queue: nobody is told",
+        summary: "Take a recipient out of the queue: no report is sent, webhooks are told `canceled`",
         answers: &[Answer::nothing(
             "It is not sent; what was under way may have been.",
         )],
@@ -672,7 +672,7 @@ const WEBHOOKS: &[Operation] = &[
     },
     Operation {
         summary: "Call a webhook with an event that did not happen",
-        about: "At once, and once, whether it is on or not; two at a time. The number of the recipient in it is 1.",
+        about: "At once, and once, whether it is on or not; two at a time. The number of the recipient in it is 1; its `webhook-id` is `msg_test_` and a number, another one each time.",
         answers: &[Answer::json(
             "What came of it, success or not.",
             of::<CallResult>,

@@ -188,7 +188,7 @@ pub enum Action {
     Release,
     /// Those that wait are tried now.
     Kick,
-    /// They are taken out. Nobody is told.
+    /// They are taken out. No report is sent; webhooks are told `canceled`.
     Drop,
 }
 
