@@ -481,7 +481,12 @@ fn what_is_wrong_with_a_message_is_named_and_nothing_is_sent() {
         "/messages/x",
         "/messages/99999999999999999999",
     ] {
-        assert_eq!(ask(&server, "GET", path, &none).status, 404, "{path}");
+        for path in [path.to_string(), format!("{path}/events")] {
+            let said = ask(&server, "GET", &path, &none);
+            assert_eq!(said.status, 404, "{path}");
+            let detail = said.body["detail"].as_str().unwrap();
+            assert!(detail.contains("keep_retired_secs"), "{detail}");
+        }
     }
     stop(server);
 }

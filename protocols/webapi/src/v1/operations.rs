@@ -306,7 +306,7 @@ const MESSAGES: &[Operation] = &[
     },
     Operation {
         summary: "What became of messages",
-        about: "Their recipients, one by one: first those in the queue, in its order, then those that are over, the oldest first, as long as the account keeps them.",
+        about: "Their recipients, one by one: first those in the queue, in its order, then those that are over, the oldest first, as long as the account keeps them (`keep_retired_secs`; by default nothing is kept).",
         query: Some(whole::<Selection>),
         answers: &[Answer::json("A page of them.", of::<Recipients>)],
         op: Op::Messages,
@@ -316,13 +316,14 @@ const MESSAGES: &[Operation] = &[
     },
     Operation {
         summary: "What became of a message at one of its recipients",
+        about: "As long as it is in the queue or the account keeps it (`keep_retired_secs`; by default nothing is kept: 404).",
         path_parameters: RECIPIENT_ID,
         answers: &[Answer::json("In the queue, or over.", of::<Recipient>)],
         ..MESSAGE
     },
     Operation {
         summary: "What happened to a message at one of its recipients",
-        about: "Its acceptance, attempts, end, and reports that came back, as long as it is in the queue or the account keeps it. Of many attempts and reports only some are kept: `not_kept` counts the others. With `next_cursor` of the last page it is asked for what is new.",
+        about: "Its acceptance, attempts, end, and reports that came back, as long as it is in the queue or the account keeps it (`keep_retired_secs`; by default nothing is kept: 404). Of many attempts and reports only some are kept: `not_kept` counts the others. With `next_cursor` of the last page it is asked for what is new.",
         path_parameters: RECIPIENT_ID,
         query: Some(whole::<Page>),
         answers: &[Answer::json("In their order.", of::<Happenings>)],

@@ -31,7 +31,9 @@ pub(super) async fn get(asked: &Asked) -> Said {
 /// One in the queue, to which something is done; answers what is there afterwards.
 pub(super) async fn change(asked: &Asked, action: Action) -> Said {
     let id = id(asked)?;
-    let found = queued(asked, id).await?.ok_or_else(not_there)?;
+    let found = queued(asked, id).await?;
+    let not_queued = || Problem::new(Kind::NotFound, "there is no such recipient in the queue");
+    let found = found.ok_or_else(not_queued)?;
     asked.login()?.must_be_of(Some(&found.recipient.sender))?;
     let filter = Filter {
         ids: vec![id.get()],
@@ -578,7 +580,7 @@ fn said(text: &str) -> Option<String> {
 fn not_there() -> Problem {
     Problem::new(
         Kind::NotFound,
-        "there is no such recipient: not in the queue, and not among those that are kept",
+        "there is no such recipient, or it is over and not kept (keep_retired_secs)",
     )
 }
 
