@@ -403,19 +403,23 @@ impl PerCore {
         format!("{:x}-{}-{number:x}", self.epoch, self.id.0)
     }
 
-    /// The core whose turn it is to take a message.
+    /// The core whose turn it is to take a message, of those with a shard that can store it.
     pub fn next_core(&self) -> CoreId {
         let turn = self.round.get();
         self.round.set(turn.wrapping_add(1));
-        CoreId((turn % usize::from(self.shard_cores.max(1))) as u16)
+        let count = usize::from(self.shard_cores.max(1));
+        let core = |ahead: usize| CoreId(((turn % count + ahead) % count) as u16);
+        let is_sound = |core: &CoreId| {
+            let mut watches = self.watches.iter();
+            watches.any(|watch| self.owner_of_shard(watch.id.0) == *core && watch.takes_new())
+        };
+        // If none is sound, any says why not.
+        (0..count).map(core).find(is_sound).unwrap_or(core(0))
     }
 
     /// A shard of this core for work that belongs to no account; they take turns. None on the HTTP core.
     pub fn next_shard(&self) -> Option<Rc<Shard>> {
-        let sound = |shard: &&Rc<Shard>| {
-            let status = shard.status();
-            status.poisoned.is_none() && !status.disk_low
-        };
+        let sound = |shard: &&Rc<Shard>| shard.takes_new();
         let turn = self.round.get();
         self.round.set(turn.wrapping_add(1));
         let count = self.shards.len().max(1);

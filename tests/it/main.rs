@@ -6,6 +6,7 @@ mod batch;
 mod batch_files;
 mod batch_turns;
 mod blame;
+mod broken_shard;
 mod check;
 mod cli;
 mod client_keys;

@@ -42,7 +42,7 @@ fn said(stream: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
-fn status(port: u16, name: &str, length: usize) -> String {
+pub fn status(port: u16, name: &str, length: usize) -> String {
     let head = said(&mut begin(port, name, length, length));
     head.get(9..12).unwrap_or_default().to_string()
 }

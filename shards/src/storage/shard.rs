@@ -102,6 +102,11 @@ impl Watch {
         status(&self.shared)
     }
 
+    /// Whether what is new can be stored there: it is in service, and free space is not below the reserve.
+    pub fn takes_new(&self) -> bool {
+        takes_new(&self.shared)
+    }
+
     /// Whether free space is below the reserve: whatever writes should wait.
     pub fn is_disk_low(&self) -> bool {
         self.shared.low_space.load(Ordering::Relaxed)
@@ -112,6 +117,10 @@ impl Watch {
     pub fn is_committing(&self) -> bool {
         self.shared.committing.load(Ordering::SeqCst)
     }
+}
+
+fn takes_new(shared: &Shared) -> bool {
+    shared.poison.get().is_none() && !shared.low_space.load(Ordering::Relaxed)
 }
 
 fn status(shared: &Shared) -> ShardStatus {
@@ -223,6 +232,11 @@ impl Shard {
     /// How it is doing.
     pub fn status(&self) -> ShardStatus {
         status(&self.shared)
+    }
+
+    /// Whether what is new can be stored: see [`Watch::takes_new`].
+    pub fn takes_new(&self) -> bool {
+        takes_new(&self.shared)
     }
 
     /// Why what happens now could not be written down, if so: nothing should be begun that must not happen twice.
