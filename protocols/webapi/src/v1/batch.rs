@@ -44,7 +44,7 @@ pub struct NewBatch {
     #[serde(default)]
     #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
     pub defaults: Option<Box<RawValue>>,
-    /// To whom, each with a text of its own.
+    /// To whom, each with a text of its own. At most `limits.http.batch_recipients_max` (10,000).
     #[serde(deserialize_with = "read::list::<16384, _, _>")]
     #[schemars(length(min = 1, max = 16384))]
     pub recipients: Vec<Recipient>,

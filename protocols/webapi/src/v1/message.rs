@@ -50,11 +50,12 @@ pub struct Attachment {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = schema::ONE_LINE))]
     pub filename: Option<String>,
-    /// Its type; left out: it is guessed.
+    /// Its media type (`application/pdf`); left out: it is guessed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 900), regex(pattern = schema::ASCII))]
     pub content_type: Option<String>,
-    /// By which the HTML shows it (`cid:`): it is part of the text then.
+    /// With its angle brackets (`<logo@example.org>`): by which the HTML shows it (`cid:logo@example.org`). It is part of the text then; left out: it is
+    /// attached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 900), regex(pattern = schema::ASCII))]
     pub content_id: Option<String>,
@@ -77,7 +78,7 @@ pub struct Attachment {
 pub struct NewMessage {
     /// Its author: an address of the account, and one that the key allows.
     pub from: Mailbox,
-    /// Recipients.
+    /// Recipients. Of `to`, `cc` and `bcc` one at least has an entry; all of them, with `reply_to`, have `limits.smtp.recipients_max` (1,000) at most.
     #[serde(default, deserialize_with = "list::<10_000, _, _>")]
     #[schemars(length(max = 10_000))]
     pub to: Vec<Mailbox>,
@@ -105,7 +106,8 @@ pub struct NewMessage {
     #[serde(default)]
     #[schemars(regex(pattern = schema::NO_NUL))]
     pub html: Option<String>,
-    /// More header fields, in this order.
+    /// More header fields, in this order. None that the server writes (`Bcc`, `Received`, `DKIM-Signature`, `Content-Type` and so on), nor one a second time
+    /// of which there is one at most (RFC 5322 3.6).
     #[serde(default, deserialize_with = "list::<1_000, _, _>")]
     #[schemars(length(max = 1_000))]
     pub headers: Vec<Header>,
@@ -117,7 +119,7 @@ pub struct NewMessage {
     #[serde(default)]
     #[schemars(length(max = 900), regex(pattern = schema::MESSAGE_ID))]
     pub message_id: Option<String>,
-    /// Message-IDs of what it answers, the oldest first.
+    /// Message-IDs of what it answers, with their angle brackets, the oldest first.
     #[serde(default, deserialize_with = "list::<1_000, _, _>")]
     #[schemars(length(max = 1_000), inner(length(max = 900), regex(pattern = schema::ASCII)))]
     pub references: Vec<String>,

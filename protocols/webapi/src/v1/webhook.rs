@@ -175,7 +175,7 @@ pub struct CallResult {
     pub code: Option<u16>,
     /// Why it was no success.
     pub error: String,
-    /// The beginning of the answer.
+    /// The beginning of the answer: 512 octets at most.
     pub response: String,
 }
 
