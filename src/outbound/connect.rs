@@ -174,6 +174,20 @@ pub(super) async fn connect(
             }
         };
         let addresses = remembered::addresses(host, &found.addresses, before);
+        let is_refused =
+            |address: &IpAddr| smarthost.is_none() && server.outbound.refuses(*address);
+        let (refused, addresses): (Vec<IpAddr>, Vec<IpAddr>) =
+            addresses.into_iter().partition(is_refused);
+        if let (Some(address), true) = (refused.first(), addresses.is_empty()) {
+            let text = format!(
+                "{} has the address {address}, where nothing is sent (outbound.refuse_networks)",
+                host.words()
+            );
+            let mut error = Unconnected::ours((5, 4, 4), text, String::new());
+            error.verdict = Verdict::Permanent;
+            failed = worse(failed, error);
+            continue;
+        }
         phase.goes_on("finds out what is demanded of TLS with");
         let requirement = match demand(core, destination, found, (port, require_tls), account).await
         {

@@ -24,6 +24,7 @@ pub mod local;
 pub mod machine;
 pub mod model;
 pub mod names;
+pub mod network;
 pub mod oauth;
 pub mod outbound;
 pub mod parse;

@@ -9,6 +9,7 @@ use sasl::Mechanism;
 use serde::{Deserialize, Serialize};
 
 use super::names::{DomainName, canonical_domain};
+use super::network::IpNetwork;
 use super::remote::{CertificateFingerprint, HostName, MechanismName};
 use super::units::{Bytes, Secs};
 
@@ -48,6 +49,8 @@ pub struct Outbound {
     pub pause_max_secs: Secs,
     /// Octets of messages that a core has in memory while it sends them.
     pub memory_max_bytes: Bytes,
+    /// No mail goes to addresses of these networks that a domain's records or a recipient names. Those of `[transport]` are the operator's own.
+    pub refuse_networks: Vec<IpNetwork>,
     /// Rules by host and by reply, before the built-in ones. `None`: those alone.
     pub shaping_file: Option<PathBuf>,
 }
@@ -71,8 +74,31 @@ impl Default for Outbound {
             pause_first_secs: Secs::new(30),
             pause_max_secs: Secs::minutes(15),
             memory_max_bytes: Bytes::mib(64),
+            refuse_networks: NOWHERE.iter().filter_map(|n| network(n)).collect(),
             shaping_file: None,
         }
+    }
+}
+
+fn network(text: &str) -> Option<IpNetwork> {
+    text.to_owned().try_into().ok()
+}
+
+/// This machine itself (RFC 1122 3.2.1.3, RFC 4291 2.5), and groups (RFC 5771, RFC 4291 2.7). What listens there may trust whoever comes from there.
+const NOWHERE: [&str; 7] = [
+    "0.0.0.0/8",
+    "127.0.0.0/8",
+    "224.0.0.0/4",
+    "255.255.255.255/32",
+    "::/128",
+    "::1/128",
+    "ff00::/8",
+];
+
+impl Outbound {
+    /// Whether nothing is sent to an address that somebody else has named.
+    pub fn refuses(&self, address: IpAddr) -> bool {
+        self.refuse_networks.iter().any(|n| n.0.has(address))
     }
 }
 
@@ -311,6 +337,25 @@ mod tests {
 
     fn pattern(text: &str) -> DomainPattern {
         DomainPattern::try_from(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn this_machine_is_nowhere_to_send_to() {
+        let outbound = Outbound::default();
+        assert_eq!(outbound.refuse_networks.len(), NOWHERE.len());
+        for (address, is_refused) in [
+            ("127.0.0.1", true),
+            ("::ffff:127.0.0.1", true),
+            ("::1", true),
+            ("0.0.0.0", true),
+            ("239.1.1.1", true),
+            ("ff02::1", true),
+            ("192.168.1.1", false),
+            ("2001:db8::1", false),
+        ] {
+            let refused = outbound.refuses(address.parse().unwrap());
+            assert_eq!(refused, is_refused, "{address}");
+        }
     }
 
     #[test]

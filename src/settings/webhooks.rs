@@ -1,12 +1,11 @@
 //! The table `[webhooks]` of the static file: how receivers of webhooks are called. Takes effect at reload. docs/WEBHOOKS.md.
 
-use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use webapi::hook;
 
+use super::network::IpNetwork;
 use super::units::{Bytes, Secs};
 
 /// How receivers are called, and what is kept of it.
@@ -36,7 +35,7 @@ pub struct Webhooks {
     /// How long those of an endpoint that is switched off wait for it.
     pub give_up_after_secs: Secs,
     /// Networks that may be called beside the public ones, and of this machine's own addresses.
-    pub allow_networks: Vec<AllowedNetwork>,
+    pub allow_networks: Vec<IpNetwork>,
 }
 
 impl Default for Webhooks {
@@ -69,31 +68,6 @@ impl Webhooks {
     pub fn is_opened(&self, address: IpAddr) -> bool {
         let mut networks = self.allow_networks.iter();
         networks.any(|network| network.0.has(address))
-    }
-}
-
-/// A network, written `127.0.0.0/8`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct AllowedNetwork(pub hook::Network);
-
-impl TryFrom<String> for AllowedNetwork {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        hook::Network::from_str(&text).map(AllowedNetwork)
-    }
-}
-
-impl From<AllowedNetwork> for String {
-    fn from(network: AllowedNetwork) -> String {
-        network.to_string()
-    }
-}
-
-impl fmt::Display for AllowedNetwork {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

@@ -356,7 +356,7 @@ fn mail_goes_out_at_once_if_the_policy_has_changed_with_the_hosts() {
     let server = TestServer::on(
         directory.path(),
         &format!(
-            "[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[tls_policy]\nca_file = \"ca.pem\"\nmta_sts_port = {}\n[outbound]\nport = {port}\n",
+            "[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[tls_policy]\nca_file = \"ca.pem\"\nmta_sts_port = {}\n[outbound]\nrefuse_networks = []\nport = {port}\n",
             host.port
         ),
     );
@@ -386,7 +386,9 @@ fn a_domain_that_says_nothing_of_its_policy_holds_up_no_other() {
     let directory = tempfile::tempdir().unwrap();
     let server = TestServer::on(
         directory.path(),
-        &format!("[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[outbound]\nport = {port}\n"),
+        &format!(
+            "[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[outbound]\nrefuse_networks = []\nport = {port}\n"
+        ),
     );
     for n in 0..SILENT {
         submit(&server, &[&format!("a@bad{n}.test")], "x");
@@ -430,7 +432,7 @@ fn a_policy_that_lists_other_hosts_ends_no_connection_of_others() {
     let server = TestServer::on(
         directory.path(),
         &format!(
-            "[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[tls_policy]\nca_file = \"ca.pem\"\nmta_sts_port = {}\n[outbound]\nport = {port}\nidle_secs = \"60s\"\n",
+            "[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[tls_policy]\nca_file = \"ca.pem\"\nmta_sts_port = {}\n[outbound]\nrefuse_networks = []\nport = {port}\nidle_secs = \"60s\"\n",
             host.port
         ),
     );

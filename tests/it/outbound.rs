@@ -54,7 +54,7 @@ pub fn server_with(
 ) -> TestServer {
     let dns = serve_zone(zone);
     let extra = format!(
-        "[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[outbound]\nport = {port}\nreply_timeout_secs = \"60s\"\nfinal_reply_timeout_secs = \"60s\"\n{more}"
+        "[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[outbound]\nrefuse_networks = []\nport = {port}\nreply_timeout_secs = \"60s\"\nfinal_reply_timeout_secs = \"60s\"\n{more}"
     );
     TestServer::on(directory, &extra)
 }
@@ -697,6 +697,26 @@ fn mx_records_of_hosts_without_an_address_are_an_error_and_one_that_is_silent_is
     until(|| receiver.messages().len() == 1 && numbers(&server, "anna").0 == 1);
     until(|| queue(&server).len() == 1 && queue(&server)[0].1.attempts == 1);
     assert_eq!(queue(&server)[0].0, "a@down.test");
+}
+
+/// Who has his domain's mail go to this machine would have it taken from here by whatever trusts this machine.
+#[test]
+fn nothing_goes_to_this_machine_because_a_strangers_domain_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let receiver = Receiver::start([127, 0, 0, 14], port, None, |_| None);
+    let dns = serve_zone(|name, number| match (name, number) {
+        ("inside.test.", 15) => vec![mx(10, "mx.inside.test")],
+        ("mx.inside.test.", 1) => vec![vec![127, 0, 0, 14]],
+        _ => vec![],
+    });
+    let extra = format!("[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[outbound]\nport = {port}\n");
+    let server = TestServer::on(directory.path(), &extra);
+    submit(&server, &["a@inside.test"], "x");
+    submit(&server, &["a@[127.0.0.14]"], "y");
+    until(|| numbers(&server, "anna").0 == 2);
+    until_sent(&server);
+    assert_eq!(receiver.connections(), 0);
 }
 
 /// RFC 3207 4: 454, TLS is not to be had now.

@@ -35,7 +35,7 @@ fn server(directory: &Path, port: u16, rules: &str) -> TestServer {
     TestServer::on(
         directory,
         &format!(
-            "[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[outbound]\nport = {port}\nshaping_file = \"shaping.toml\"\n"
+            "[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[outbound]\nrefuse_networks = []\nport = {port}\nshaping_file = \"shaping.toml\"\n"
         ),
     )
 }
@@ -383,7 +383,7 @@ fn a_site_is_shown_and_resumed_by_commands() {
     let folder = Folder::new(
         "[postmaster]\naccount = \"anna\"\n[domain.\"example.test\"]\n",
         &format!(
-            "submission = {{ port = {{port}}, allow_plain_auth = true }}\n[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[outbound]\nport = {port}\nshaping_file = \"shaping.toml\"\n"
+            "submission = {{ port = {{port}}, allow_plain_auth = true }}\n[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[outbound]\nrefuse_networks = []\nport = {port}\nshaping_file = \"shaping.toml\"\n"
         ),
     );
     let rules =

@@ -58,7 +58,7 @@ fn mail_goes_where_it_went_while_that_is_found_out_anew() {
     let port = free_port();
     let receiver = Receiver::start([127, 0, 0, 14], port, None, |_| None);
     let more = format!(
-        "[dns]\nservers = [\"127.0.0.1:{dns}\"]\nttl_max_secs = 0\n[outbound]\nport = {port}\n"
+        "[dns]\nservers = [\"127.0.0.1:{dns}\"]\nttl_max_secs = 0\n[outbound]\nrefuse_networks = []\nport = {port}\n"
     );
     let mut child = child(
         directory.path(),
@@ -93,7 +93,7 @@ fn a_shard_that_can_write_nothing_down_sends_nothing() {
     zone.a("mx.one.test", "127.0.0.14");
     let port = free_port();
     let more = format!(
-        "[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[queue]\nretry_secs = [\"1s\"]\n[outbound]\nport = {port}\npause_first_secs = \"1s\"\npause_max_secs = \"1s\"\n"
+        "[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[queue]\nretry_secs = [\"1s\"]\n[outbound]\nrefuse_networks = []\nport = {port}\npause_first_secs = \"1s\"\npause_max_secs = \"1s\"\n"
     );
     let faults = format!("rows.commit=fail:{}", broken.display());
     let mut first = child(directory.path(), &more, &faults);

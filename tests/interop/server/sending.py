@@ -108,6 +108,7 @@ argon2_passes = 1
 [queue]
 retry_secs = ["{retry}"]
 [outbound]
+refuse_networks = []
 port = {port}
 {outbound}{more}
 [[listener]]
