@@ -30,7 +30,7 @@ use shards::lanes::{CallError, Lanes};
 use shards::net::Connection;
 use shards::pool::{Bounds, Gather, Pool, Shares};
 use shards::rt::{self, Budget, Event, Share, Turn, Turns};
-use shards::storage::{Shard, StorageError, Watch};
+use shards::storage::{Shard, Watch};
 use shards::tls::ServerConfig;
 use shards::{CoreId, ShardId, owner_of, shard_of};
 
@@ -604,7 +604,8 @@ impl PerCore {
             .await
         {
             Ok(Answer::Delivered(result)) => result,
-            _ => Err(StoreError::Storage(StorageError::Busy)),
+            Ok(_) => Err(StoreError::Open("another answer came".into())),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -145,7 +145,12 @@ fn a_full_disk_freed_again_takes_mail_again() {
             }
             match write(&core, key(0, n)).await {
                 Ok(_) => acknowledged.push(n),
-                Err(StorageError::Poisoned(..)) => return acknowledged,
+                Err(StorageError::Poisoned(..)) => {
+                    // What comes later is not begun.
+                    let later = write(&core, key(0, 401)).await.err().unwrap();
+                    assert!(matches!(later, StorageError::OutOfService(..)), "{later}");
+                    return acknowledged;
+                }
                 Err(other) => panic!("{other}"),
             }
         }

@@ -65,7 +65,8 @@ impl PerCore {
         };
         self.put_api_key(id, None).await?;
         let silent = self.forget_api_key(id).await;
-        store::disown_api_key(shard, account.as_str(), &id).await?;
+        let disowned = store::disown_api_key(shard, account.as_str(), &id).await;
+        disowned.map_err(StoreError::in_part)?;
         Ok(ControlAnswer::ApiKeyRemoved(Some(row), silent))
     }
 
@@ -81,7 +82,8 @@ impl PerCore {
         let owner = self.owner_of_shard(shard_of(&id, self.shard_count).0);
         match self.call(owner, Call::PutApiKey { id, row }).await {
             Ok(Answer::Done(done)) => done,
-            _ => Err(StoreError::Storage(StorageError::Busy)),
+            Ok(_) => Err(StoreError::Open("another answer came".into())),
+            Err(error) => Err(error.into()),
         }
     }
 }

@@ -150,6 +150,7 @@ impl From<StoreError> for Trouble {
                     "stored data can not be read by this version".into(),
                 )
             }
+            StoreError::Open(text) => (Some(Code::Unavailable), text.into()),
             StoreError::Storage(error) => storage(&error),
         };
         Trouble::Refused(Refusal::no(code, text))
@@ -169,7 +170,7 @@ fn storage(error: &StorageError) -> (Option<Code<'static>>, Cow<'static, str>) {
             (Some(Code::Corruption), "the message is damaged".into())
         }
         StorageError::Gone(..) => (Some(Code::ExpungeIssued), "the message is gone".into()),
-        StorageError::Poisoned(..) | StorageError::Index(..) => {
+        StorageError::Poisoned(..) | StorageError::OutOfService(..) | StorageError::Index(..) => {
             tracing::debug!(%error, "storage does not answer");
             (
                 Some(Code::Unavailable),

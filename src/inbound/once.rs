@@ -97,7 +97,11 @@ async fn before(core: &PerCore, account: AccountName, once: Once) -> Result<Know
     let shard = core.shards.iter().find(|s| s.id().0 == once.shard);
     let shard = shard.ok_or_else(|| ours("another core has the shard"))?;
     let found = store::answered(shard, account.as_str(), &once.hash).await;
-    let found = found.map_err(|e| ours(format!("{e}; nothing was sent, try again later")))?;
+    let found = found.map_err(|e| {
+        ours(format!(
+            "{e}; nothing was sent now (whether by an earlier request with the key can't be told), try again later"
+        ))
+    })?;
     Ok(match found {
         Some(row) if row.fingerprint != once.fingerprint => Known::OtherRequest,
         Some(row) => Known::Answered(row),

@@ -14,7 +14,6 @@ use message::Header;
 use shards::faults::point;
 use shards::rt;
 use shards::segments::BodyId;
-use shards::storage::StorageError;
 
 use super::ROOM;
 use crate::calls::{Answer, Call};
@@ -150,7 +149,7 @@ impl Line<'_> {
             let message = match self.core.queue.message(shard, BodyId(body)).await {
                 Ok(Some(message)) => message,
                 Ok(None) => continue,
-                Err(StoreError::Storage(error)) if !is_out_of_service(&error) => {
+                Err(StoreError::Storage(error)) if !error.is_out_of_service() => {
                     tracing::warn!(shard, body, %error, "a queued message can't be read now; what became of it is told to its account later");
                     self.put((shard, body));
                     load.is_held_up = true;
@@ -234,7 +233,7 @@ impl Line<'_> {
                         attempt: event.attempt,
                         kind: event.kind,
                     })),
-                    Err(StoreError::Storage(error)) if !is_out_of_service(&error) => {
+                    Err(StoreError::Storage(error)) if !error.is_out_of_service() => {
                         tracing::warn!(shard = %message.shard().id(), message = message.body.0, %error, "an event that was told can't be crossed out now; it is tried again");
                         failed.borrow_mut().push((message.shard().id().0, message.body.0));
                     }
@@ -267,10 +266,6 @@ impl Drop for Line<'_> {
     fn drop(&mut self) {
         self.core.queue.telling.borrow_mut().remove(self.account);
     }
-}
-
-fn is_out_of_service(error: &StorageError) -> bool {
-    matches!(error, StorageError::Poisoned(..))
 }
 
 /// Between two tries, at first and in the end.

@@ -277,7 +277,11 @@ impl Queue {
             if some.is_empty() {
                 break;
             }
-            all(some).await?;
+            let result = all(some).await;
+            result.map_err(|error| match changed.get() {
+                0 => error,
+                _ => error.in_part(),
+            })?;
         }
         Ok(Done {
             looked_at,
@@ -364,7 +368,11 @@ impl Queue {
         let result = self.drop_all(&message, &mut cancelled).await;
         // What was dropped before an error is durable, and told.
         self.owe(&stored.message, (id, stored.body.0));
-        result.map(|()| Some(cancelled))
+        match result {
+            Ok(()) => Ok(Some(cancelled)),
+            Err(error) if cancelled == Cancelled::default() => Err(error),
+            Err(error) => Err(error.in_part()),
+        }
     }
 
     /// Page by page, so that no commit is long.

@@ -265,8 +265,11 @@ impl Account {
             let _ = sender.send(result);
             then();
         });
-        let result = receiver.await.unwrap_or(Err(StorageError::Busy));
-        Ok(result?)
+        let stopped = |_| {
+            let reason = "the commit thread has stopped".into();
+            Err(StorageError::Poisoned(self.shard.id(), reason))
+        };
+        Ok(receiver.await.unwrap_or_else(stopped)?)
     }
 
     /// Submits a change; `then` runs when it is durable and visible. The account's own row goes along with every change.

@@ -74,21 +74,35 @@ pub use table::Entry;
 pub use templates::{TemplateRow, put_template, template, templates};
 pub use unreadable::{readable, unreadable_rows};
 
+use shards::lanes::CallError;
 use shards::storage::StorageError;
 
 impl StoreError {
     /// Whether what was asked for was not done, and will not have been. Others leave that open: an answer was lost, or a commit failed, and the next
     /// start may find it durable.
     pub fn is_certain(&self) -> bool {
-        matches!(
+        !matches!(
             self,
-            StoreError::OverQuota
-                | StoreError::Limit(_)
-                | StoreError::QueueFull
-                | StoreError::NotAllowed(_)
-                | StoreError::AccountGone
-                | StoreError::Storage(StorageError::DiskFull)
+            StoreError::Open(_) | StoreError::Storage(StorageError::Poisoned(..))
         )
+    }
+
+    /// Of something whose first part is done: that no more is certain.
+    pub fn in_part(self) -> StoreError {
+        match self.is_certain() {
+            true => StoreError::Open(self.to_string()),
+            false => self,
+        }
+    }
+}
+
+/// Who asks a core and gets no answer does not know whether it was done, unless the question was never sent.
+impl From<CallError> for StoreError {
+    fn from(error: CallError) -> StoreError {
+        match error {
+            CallError::Full => StoreError::Storage(StorageError::Busy),
+            error => StoreError::Open(error.to_string()),
+        }
     }
 }
 
@@ -127,7 +141,41 @@ pub enum StoreError {
     /// The message is no longer there.
     #[error("the message is gone")]
     MessageGone,
+    /// Whether it was done, or how much of it, is open.
+    #[error("{0}")]
+    Open(String),
     /// Below the store.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+#[cfg(test)]
+mod certainty {
+    use shards::ShardId;
+
+    use super::*;
+
+    #[test]
+    fn only_what_was_begun_leaves_the_outcome_open() {
+        let shard = |error: fn(ShardId, std::sync::Arc<str>) -> StorageError| {
+            StoreError::Storage(error(ShardId(1), "full".into()))
+        };
+        let busy = || StoreError::Storage(StorageError::Busy);
+        for certain in [
+            busy(),
+            shard(StorageError::OutOfService),
+            StoreError::QueueFull,
+            CallError::Full.into(),
+        ] {
+            assert!(certain.is_certain(), "{certain}");
+            assert!(!certain.in_part().is_certain());
+        }
+        for open in [
+            shard(StorageError::Poisoned),
+            CallError::TimedOut.into(),
+            CallError::Dropped.into(),
+        ] {
+            assert!(!open.is_certain(), "{open}");
+        }
+    }
 }

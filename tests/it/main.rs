@@ -70,6 +70,7 @@ mod webapi_forms;
 mod webapi_memory;
 mod webapi_messages;
 mod webapi_v1;
+mod webapi_v1_outcomes;
 mod webapi_v1_pages;
 mod webapi_v1_webhooks;
 mod webhooks;

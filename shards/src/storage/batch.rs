@@ -95,9 +95,12 @@ pub struct Committed {
 /// Why storage did not do what was asked.
 #[derive(Debug, thiserror::Error, Clone)]
 pub enum StorageError {
-    /// The shard failed earlier and answers nothing until the next start. Whether the batch is durable is unknown.
+    /// The shard failed while the commit thread had the batch. Whether it is durable the next start finds out.
     #[error("{0} is out of service until the next start: {1}")]
     Poisoned(crate::ShardId, Arc<str>),
+    /// The shard failed earlier and answers nothing until the next start. The commit thread was given nothing.
+    #[error("{0} is out of service until the next start: {1}")]
+    OutOfService(crate::ShardId, Arc<str>),
     /// Little space is left on the disk: bodies are refused, rows (and so deleting) still work.
     #[error("the disk is nearly full: free some space or lower storage.disk_reserve_bytes")]
     DiskFull,
@@ -120,4 +123,14 @@ pub enum StorageError {
     /// No location row names the body.
     #[error("{0}: body {1} is not there")]
     Gone(crate::ShardId, u64),
+}
+
+impl StorageError {
+    /// Whether the shard does nothing more until the next start.
+    pub fn is_out_of_service(&self) -> bool {
+        matches!(
+            self,
+            StorageError::Poisoned(..) | StorageError::OutOfService(..)
+        )
+    }
 }

@@ -308,7 +308,7 @@ impl Shard {
 
     fn check_poison(&self) -> Result<(), StorageError> {
         match self.shared.poison.get() {
-            Some(reason) => Err(StorageError::Poisoned(self.id, reason.clone())),
+            Some(reason) => Err(StorageError::OutOfService(self.id, reason.clone())),
             None => Ok(()),
         }
     }
@@ -455,7 +455,7 @@ impl Shard {
         self.check_poison()?;
         let index = self.index.borrow().clone();
         let index = index
-            .ok_or_else(|| StorageError::Poisoned(self.id, "the server is stopping".into()))?;
+            .ok_or_else(|| StorageError::OutOfService(self.id, "the server is stopping".into()))?;
         match self.pool.run(move || job(&index)).await {
             Ok(result) => result.map_err(|e| StorageError::Index(self.id, e)),
             Err(PoolError::Full) => Err(StorageError::Busy),

@@ -4,7 +4,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use shards::rt;
-use shards::storage::StorageError;
 
 use super::{Message, Queue};
 use crate::queue::phase::Phase;
@@ -73,9 +72,9 @@ impl Work {
             let result = queue.change_as(&message, &self.recipients, change, 0, |_| ());
             match result.await {
                 Ok(()) => break,
-                Err(error @ StoreError::Storage(StorageError::Poisoned(..))) => {
+                Err(StoreError::Storage(error)) if error.is_out_of_service() => {
                     self.recipients.clear();
-                    return Err(error);
+                    return Err(error.into());
                 }
                 Err(error) => {
                     tracing::warn!(shard = %message.shard.id(), message = message.body.0, %error, "what came of a queued message can't be recorded yet");

@@ -6,6 +6,7 @@ use hyper::body::Bytes;
 use hyper::header::HeaderValue;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use shards::lanes::CallError;
 use webapi::{
     ApiError, Code, Empty, NameAddress, Present, SendRequest, SendResult, Submission, Suppression,
     SuppressionAdd, SuppressionAddress, Suppressions, Time, read,
@@ -96,6 +97,9 @@ async fn send(
             Submitted::OtherRequest => Err(ours(OTHER_ANSWER)),
         },
         Ok(_) => Err(ours(OTHER_ANSWER)),
+        Err(CallError::Full) => Err(ours(
+            "the core is too busy; nothing was sent, try again later",
+        )),
         Err(error) => Err(ours(format!(
             "{error}; whether the message was accepted is not known"
         ))),

@@ -64,7 +64,7 @@ impl Operation {
     pub fn all_problems(&self) -> Vec<Kind> {
         let mut all = vec![Kind::TooMany, Kind::HeadTooLarge, Kind::Unavailable];
         if self.verb != Verb::Get {
-            all.push(Kind::OtherSite);
+            all.extend([Kind::OtherSite, Kind::OutcomeUnknown]);
         }
         if self.query.is_some() || !self.headers.is_empty() {
             all.push(Kind::Invalid);

@@ -16,7 +16,9 @@ use super::messages::{
 };
 use super::paging::Cursors;
 use super::recipients::first_queued;
-use super::{Asked, Said, ask, other_answer, paging, reply, senders, templates, unavailable};
+use super::{
+    Asked, Said, other_answer, paging, reply, senders, templates, unanswered, unavailable,
+};
 use crate::calls::{
     Answer, BatchError, Call, ControlAnswer, ControlCall, SubmitBatch, UploadedFile,
 };
@@ -103,10 +105,7 @@ pub(super) async fn post(mut asked: Asked) -> Said {
             Err(no_template.unwrap_or_else(|| refused(error)))
         }
         Ok(_) => Err(other_answer()),
-        Err(error) => {
-            let detail = format!("{error}; whether the batch was accepted is not known");
-            Err(Problem::new(Kind::OutcomeUnknown, detail))
-        }
+        Err(error) => Err(unanswered(error)),
     }
 }
 
@@ -152,7 +151,7 @@ pub(super) async fn list(asked: &Asked) -> Said {
             after,
             limit,
         };
-        match ask(core, core.owner_of_shard(shard), call).await? {
+        match asked.ask(core.owner_of_shard(shard), call).await? {
             ControlAnswer::Batches(page) => pages.push(page),
             _ => return Err(other_answer()),
         }
@@ -179,7 +178,7 @@ async fn find(asked: &Asked) -> Result<BatchRow, Problem> {
         account: asked.login()?.account,
         number: place.number(),
     };
-    match ask(&asked.core, core, call).await? {
+    match asked.ask(core, call).await? {
         ControlAnswer::Batch(Some(row)) => Ok(row),
         ControlAnswer::Batch(None) => Err(not_there()),
         _ => Err(other_answer()),
@@ -202,7 +201,7 @@ pub(super) async fn cancel(asked: &Asked) -> Said {
         account: asked.login()?.account,
         number: place.number(),
     };
-    match ask(&asked.core, core, call).await? {
+    match asked.ask(core, call).await? {
         ControlAnswer::BatchCancelled(Some(Cancelled { dropped, under_way })) => {
             reply::json(StatusCode::OK, &BatchCancelled { dropped, under_way })
         }

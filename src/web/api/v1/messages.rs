@@ -12,7 +12,7 @@ use webapi::v1::message::{NewMessage, SentMessage, SentTo, problem};
 use webapi::v1::{Fault, Kind, Problem, read};
 
 use super::auth::{Login, may_write_as};
-use super::{Asked, Said, other_answer, reply, senders, unavailable};
+use super::{Asked, Said, other_answer, reply, senders, unanswered, unavailable};
 use crate::calls::{Answer, Call, Once, Submit, Submitted, UploadedFile};
 use crate::percore::PerCore;
 use crate::settings::AccountName;
@@ -58,13 +58,7 @@ pub(super) async fn send(mut asked: Asked) -> Said {
     let submitted = match core.call(to, Call::Submit(Box::new(submit))).await {
         Ok(Answer::Submitted(submitted)) => submitted.map_err(|error| problem(&error))?,
         Ok(_) => return Err(other_answer()),
-        Err(error) => {
-            let detail = format!("{error}; whether the message was accepted is not known");
-            return Err(Problem {
-                retry_after: Some(5),
-                ..Problem::new(Kind::OutcomeUnknown, detail)
-            });
-        }
+        Err(error) => return Err(unanswered(error)),
     };
     let (sent, is_repeat) = told_once(submitted)?;
     let sent = SentMessage {

@@ -19,12 +19,14 @@ mod suppressions;
 mod templates;
 mod webhooks;
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, HeaderValue};
 use hyper::{HeaderMap, Request, Response};
 use shards::CoreId;
+use shards::lanes::CallError;
 use webapi::v1::recipient::Action;
 use webapi::v1::{Access, Fault, Kind, Op, Operation, Problem, Route, Takes, find};
 use webapi::{ApiError, Code, UploadKind};
@@ -33,6 +35,7 @@ use super::body::{self, BodyFault, Held, content_type};
 use super::form::{self, Names};
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall, UploadedFile};
 use crate::percore::{PerCore, monotonic};
+use crate::queue::hooks::HookAsk;
 use crate::store::StoreError;
 use crate::web::connection::Facing;
 use crate::web::http::has_room;
@@ -55,6 +58,8 @@ struct Asked {
     body: Bytes,
     /// Files that came beside it.
     uploads: Vec<UploadedFile>,
+    /// Something was done: what fails later is not all of it.
+    has_changed: Rc<Cell<bool>>,
     _held: Option<Held>,
 }
 
@@ -177,9 +182,18 @@ async fn run(
         request_id,
         body: octets,
         uploads,
+        has_changed: Rc::default(),
         _held: held,
     };
-    dispatch(operation.op, asked).await
+    let has_changed = asked.has_changed.clone();
+    let said = dispatch(operation.op, asked).await;
+    said.map_err(|problem| match problem.kind {
+        Kind::Unavailable if has_changed.get() => {
+            let words = problem.detail.strip_suffix(NOTHING_DONE);
+            outcome_unknown(words.unwrap_or(&problem.detail))
+        }
+        _ => problem,
+    })
 }
 
 async fn dispatch(op: Op, asked: Asked) -> Said {
@@ -245,23 +259,54 @@ impl Asked {
     /// Asks the owner of the caller's account.
     async fn ask_owner(&self, call: ControlCall) -> Result<ControlAnswer, Problem> {
         let owner = self.core.owner_of(self.login()?.account.as_str());
-        ask(&self.core, owner, call).await
+        self.ask(owner, call).await
+    }
+
+    /// Asks a core.
+    async fn ask(&self, to: CoreId, call: ControlCall) -> Result<ControlAnswer, Problem> {
+        let changes = changes(&call);
+        let error = match self.core.call(to, Call::Control(Box::new(call))).await {
+            Ok(Answer::Control(Ok(answer))) => {
+                self.has_changed.set(self.has_changed.get() || changes);
+                return Ok(answer);
+            }
+            Ok(Answer::Control(Err(error))) => error,
+            Ok(_) => return Err(other_answer()),
+            Err(error) => error.into(),
+        };
+        Err(match error {
+            StoreError::Limit(_) => Problem::new(Kind::LimitReached, error.to_string()),
+            error if changes && !error.is_certain() => outcome_unknown(error),
+            error => unavailable(error),
+        })
     }
 }
 
-/// Asks a core.
-async fn ask(core: &PerCore, to: CoreId, call: ControlCall) -> Result<ControlAnswer, Problem> {
-    match core.call(to, Call::Control(Box::new(call))).await {
-        Ok(Answer::Control(Ok(answer))) => Ok(answer),
-        Ok(Answer::Control(Err(error @ StoreError::Limit(_)))) => {
-            Err(Problem::new(Kind::LimitReached, error.to_string()))
-        }
-        Ok(Answer::Control(Err(error))) => Err(unavailable(error)),
-        Ok(_) => Err(other_answer()),
-        Err(error) => Err(Problem {
-            retry_after: Some(5),
-            ..Problem::new(Kind::OutcomeUnknown, format!("{error}; try again later"))
-        }),
+/// Whether it asks for anything but words.
+fn changes(call: &ControlCall) -> bool {
+    match call {
+        ControlCall::AddApiKey { .. }
+        | ControlCall::RemoveApiKey { .. }
+        | ControlCall::PutTemplate { .. }
+        | ControlCall::QueueChange { .. }
+        | ControlCall::CancelBatch { .. }
+        | ControlCall::ChangeSuppression { .. } => true,
+        ControlCall::Webhooks { ask, .. } => !matches!(
+            **ask,
+            HookAsk::List
+                | HookAsk::Pending { .. }
+                | HookAsk::Retired { .. }
+                | HookAsk::Payload { .. }
+        ),
+        _ => false,
+    }
+}
+
+/// Why a call that was to send something has no answer.
+fn unanswered(error: CallError) -> Problem {
+    match StoreError::from(error) {
+        error if error.is_certain() => unavailable(error),
+        error => outcome_unknown(error),
     }
 }
 
@@ -328,8 +373,16 @@ fn too_many() -> Problem {
 
 /// What the server answers for itself when it can't be asked now.
 fn unavailable(error: impl std::fmt::Display) -> Problem {
-    Problem::new(
-        Kind::Unavailable,
-        format!("{error}; nothing was done, try again later"),
-    )
+    Problem::new(Kind::Unavailable, format!("{error}{NOTHING_DONE}"))
 }
+
+/// The same, once it may have been done, or a part of it.
+fn outcome_unknown(error: impl std::fmt::Display) -> Problem {
+    let detail = format!("{error}; whether it was done, or all of it, is not known");
+    Problem {
+        retry_after: Some(5),
+        ..Problem::new(Kind::OutcomeUnknown, detail)
+    }
+}
+
+const NOTHING_DONE: &str = "; nothing was done, try again later";

@@ -13,7 +13,7 @@ use webapi::v1::recipient::{
 use webapi::v1::{Fault, Kind, Problem, read};
 
 use super::paging::{Cursors, WRONG_CURSOR};
-use super::{Asked, Said, ask, other_answer, paging, reply};
+use super::{Asked, Said, other_answer, paging, reply};
 use crate::calls::{ControlAnswer, ControlCall};
 use crate::percore::monotonic;
 use crate::queue::events::{Event, EventKind};
@@ -382,7 +382,7 @@ async fn page(
         limit,
     };
     let owner = asked.core.owner_of_shard(shard);
-    let ControlAnswer::Queue(found, next) = ask(&asked.core, owner, call).await? else {
+    let ControlAnswer::Queue(found, next) = asked.ask(owner, call).await? else {
         return Err(other_answer());
     };
     let recipients = found.iter().flat_map(|(stored, recipients)| {
@@ -415,7 +415,7 @@ async fn operate(
         after,
     };
     let owner = asked.core.owner_of_shard(shard);
-    match ask(&asked.core, owner, call).await? {
+    match asked.ask(owner, call).await? {
         ControlAnswer::QueueDone(done) => Ok(done),
         _ => Err(other_answer()),
     }
