@@ -189,7 +189,7 @@ pub struct HttpLimits {
     pub header_timeout_secs: Secs,
     /// Wait for the next request on a connection.
     pub idle_timeout_secs: Secs,
-    /// From the head of a request to the end of its response.
+    /// From the end of a request, with its body, to the end of its response, or the next piece of that.
     pub request_timeout_secs: Secs,
     /// Wait for the next 128 KiB of a request's body, or for its end.
     pub body_timeout_secs: Secs,

@@ -14,12 +14,12 @@ use shards::rt;
 use shards::tls::HTTP_2;
 
 use super::payload::Sent;
-use super::stream::{HttpStream, Phase, Progress};
+use super::stream::{Clock, HttpStream, Phase, Progress};
 use super::unread::{self, HEADERS_MAX};
 use super::{Endpoint, http, http2};
 use crate::login::limiter::Networks;
 use crate::percore::{Ends, PerCore, monotonic};
-use crate::settings::{AccountName, HttpLimits, Secs};
+use crate::settings::{AccountName, HttpLimits};
 
 /// What is known of who asks: of a connection, and of each request.
 #[derive(Clone)]
@@ -34,16 +34,18 @@ pub(super) struct Facing {
     requests: Rc<Cell<u64>>,
     request: u64,
     account: Cell<Option<AccountName>>,
+    clock: Clock,
 }
 
 impl Facing {
     /// The same, for the next request; `client`: for whom a proxy speaks.
-    pub(super) fn of_request(&self, client: Option<IpAddr>) -> Facing {
+    pub(super) fn of_request(&self, client: Option<IpAddr>, clock: &Clock) -> Facing {
         let number = self.requests.get() + 1;
         self.requests.set(number);
         let mut facing = Facing {
             request: number,
             account: Cell::new(None),
+            clock: clock.clone(),
             ..self.clone()
         };
         if let Some(client) = client {
@@ -57,6 +59,11 @@ impl Facing {
     /// The request's number, as clients and the log name it: the connection's, and a counter.
     pub(super) fn request_id(&self) -> String {
         format!("{}-{}", self.id, self.request)
+    }
+
+    /// The request's time.
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Who asks, once it is known.
@@ -120,12 +127,13 @@ pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endp
         requests: Rc::default(),
         request: 0,
         account: Cell::new(None),
+        clock: Clock::new(),
     });
     let progress = Progress::new();
     let service = service_fn(|request| {
         let (core, facing, asked) = (core.clone(), facing.clone(), progress.begin());
         async move {
-            let response = http::answer(&core, request, &facing, endpoint).await;
+            let response = http::answer(&core, request, (&facing, &asked), endpoint).await;
             Ok::<_, std::convert::Infallible>(response.map(|body| Sent::new(body, asked)))
         }
     });
@@ -137,7 +145,7 @@ pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endp
     let head_max = limits.header_max_bytes.as_usize();
     let asked = facing.clone();
     stream.words_for_unread(move |written| {
-        let id = || asked.of_request(None).request_id();
+        let id = || asked.of_request(None, &Clock::new()).request_id();
         unread::in_words(written, (head_max, endpoint.webapi), id)
     });
     let mut builder = http1::Builder::new();
@@ -207,9 +215,9 @@ pub(super) async fn too_slow(progress: &Progress, limits: &HttpLimits) {
     loop {
         let (phase, since) = progress.phase();
         let limit = match phase {
-            Phase::Idle => limits.idle_timeout_secs,
-            Phase::Header => limits.header_timeout_secs,
-            Phase::Response => limits.request_timeout_secs,
+            Phase::Idle => limits.idle_timeout_secs.duration(),
+            Phase::Header => limits.header_timeout_secs.duration(),
+            Phase::Response => limits.request_timeout_secs.duration() + ANSWERED_WITHIN,
         };
         let left = left_of(limit, since);
         if left.is_zero() {
@@ -220,14 +228,16 @@ pub(super) async fn too_slow(progress: &Progress, limits: &HttpLimits) {
 }
 
 /// What is left of a time that began then.
-pub(super) fn left_of(limit: Secs, since: Instant) -> Duration {
+pub(super) fn left_of(limit: Duration, since: Instant) -> Duration {
     let gone = monotonic().saturating_duration_since(since);
-    limit.duration().saturating_sub(gone)
+    limit.saturating_sub(gone)
 }
 
 /// hyper asks for no less.
 const BUFFER_MIN: usize = 8 << 10;
 /// A phase may end and a shorter one begin while the watch sleeps: so long at most.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
+/// For the answer to a request that took too long; then it is cut off.
+pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 /// For a response under way when the core stops.
 pub(super) const GOODBYE: Duration = Duration::from_secs(2);

@@ -13,6 +13,7 @@ use super::access::Line;
 use super::connection::Facing;
 use super::payload::Payload;
 use super::scrape::{self, Scrape};
+use super::stream::Asked;
 use super::{Endpoint, api, forwarded, framing, process, unsubscribe};
 use crate::login::limiter::Networks;
 use crate::login::oauth;
@@ -23,7 +24,7 @@ use crate::percore::PerCore;
 pub(super) async fn answer(
     core: &Rc<PerCore>,
     request: Request<Incoming>,
-    facing: &Rc<Facing>,
+    (facing, asked): (&Rc<Facing>, &Asked),
     endpoint: Endpoint,
 ) -> Response<Payload> {
     let _ = point("http.request");
@@ -35,7 +36,7 @@ pub(super) async fn answer(
         true => forwarded::client(request.headers()),
         false => None,
     };
-    let facing = &Rc::new(facing.of_request(client));
+    let facing = &Rc::new(facing.of_request(client, &asked.clock));
     let is_access = core.live().settings.server.http.access_log;
     let line = Line::of(&request, page.word(), facing, is_access);
     let mut response = if is_api && endpoint.forwarded && client.is_none() {

@@ -10,7 +10,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::Duration;
 
 use futures_lite::future::or;
 use hyper::body::Incoming;
@@ -19,11 +19,11 @@ use hyper::server::conn::http2;
 use hyper::service::HttpService;
 use shards::rt::{self, Event};
 
-use super::connection::{GOODBYE, LOOK, left_of, too_slow};
+use super::connection::{ANSWERED_WITHIN, GOODBYE, LOOK, too_slow};
 use super::payload::Sent;
-use super::stream::{HttpStream, Phase, Progress};
-use crate::percore::{PerCore, monotonic};
-use crate::settings::{HttpLimits, Secs};
+use super::stream::{Clock, HttpStream, Phase, Progress};
+use crate::percore::PerCore;
+use crate::settings::HttpLimits;
 
 /// Serves it until it ends, is idle for too long, or the core stops and its time is up.
 pub(super) async fn serve<S>(
@@ -40,7 +40,7 @@ pub(super) async fn serve<S>(
     let streams = Streams {
         ended: ended.0.clone(),
         progress: progress.clone(),
-        limit: limits.request_timeout_secs,
+        limit: limits.request_timeout_secs.duration() + ANSWERED_WITHIN,
         label: id.into(),
     };
     let mut builder = http2::Builder::new(streams);
@@ -122,7 +122,7 @@ async fn nobody_asks(progress: &Progress) {
 struct Streams {
     ended: Rc<Over>,
     progress: Progress,
-    limit: Secs,
+    limit: Duration,
     label: Rc<str>,
 }
 
@@ -131,24 +131,12 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
         let Streams { ended, limit, .. } = self.clone();
         let label = self.label.clone();
-        let since = self.progress.newest();
-        let since = since.unwrap_or_else(|| Rc::new(Cell::new(monotonic())));
+        let clock = self.progress.newest().unwrap_or_else(Clock::new);
         rt::spawn(&super::ROOM, async move {
             rt::label_task(&label);
             // When it is dropped before its end, h2 resets the stream.
-            or(stream, or(ended.wait(), overdue(&since, limit))).await;
+            or(stream, or(ended.wait(), clock.over(limit))).await;
         });
-    }
-}
-
-/// Ready once the response, or the next piece of it, has taken too long.
-async fn overdue(since: &Cell<Instant>, limit: Secs) {
-    loop {
-        let left = left_of(limit, since.get());
-        if left.is_zero() {
-            return;
-        }
-        rt::sleep(left).await;
     }
 }
 

@@ -127,7 +127,7 @@ impl Body for Sent {
         }
         if payload.pieces.is_some() {
             // Each piece has the time that a response has.
-            self.asked.go_on();
+            self.asked.clock.go_on();
         }
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }

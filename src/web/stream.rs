@@ -6,13 +6,14 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_lite::{AsyncRead, AsyncWrite};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use shards::net::Connection;
-use shards::rt::{with_scratch, yield_if_needed};
+use shards::rt::{sleep, with_scratch, yield_if_needed};
 
+use super::connection::left_of;
 use crate::percore::monotonic;
 
 /// What a connection is waiting for.
@@ -34,7 +35,7 @@ struct State {
     /// Between requests.
     between: Cell<(Phase, Instant)>,
     /// Requests under way, in the order in which they came: one at most in HTTP/1.
-    asked: RefCell<Vec<Rc<Cell<Instant>>>>,
+    asked: RefCell<Vec<Clock>>,
 }
 
 impl Progress {
@@ -48,47 +49,73 @@ impl Progress {
 
     /// A request is there.
     pub(super) fn begin(&self) -> Asked {
-        let since = Rc::new(Cell::new(monotonic()));
-        self.0.asked.borrow_mut().push(since.clone());
+        let clock = Clock::new();
+        self.0.asked.borrow_mut().push(clock.clone());
         Asked {
             progress: self.clone(),
-            since,
+            clock,
         }
     }
 
     /// Of all that are under way the one that waits longest counts.
     pub(super) fn phase(&self) -> (Phase, Instant) {
         let asked = self.0.asked.borrow();
-        match asked.iter().map(|since| since.get()).min() {
+        match asked.iter().map(|clock| clock.0.get()).min() {
             Some(since) => (Phase::Response, since),
             None => self.0.between.get(),
         }
     }
 
-    /// Since when the request is waited for that came last.
-    pub(super) fn newest(&self) -> Option<Rc<Cell<Instant>>> {
+    /// The time of the request that came last.
+    pub(super) fn newest(&self) -> Option<Clock> {
         self.0.asked.borrow().last().cloned()
+    }
+}
+
+/// The time of a request under way: since when it is waited for.
+#[derive(Clone)]
+pub(super) struct Clock(Rc<Cell<Instant>>);
+
+impl Clock {
+    /// It begins now.
+    pub(super) fn new() -> Clock {
+        Clock(Rc::new(Cell::new(monotonic())))
+    }
+
+    /// It begins anew.
+    pub(super) fn go_on(&self) {
+        self.0.set(monotonic());
+    }
+
+    /// It begins anew in so long: until then another limit holds.
+    pub(super) fn go_on_in(&self, time: Duration) {
+        self.0.set(monotonic() + time);
+    }
+
+    /// Ready once it has taken longer than that.
+    pub(super) async fn over(&self, limit: Duration) {
+        loop {
+            let left = left_of(limit, self.0.get());
+            if left.is_zero() {
+                return;
+            }
+            sleep(left).await;
+        }
     }
 }
 
 /// A request under way, until it is dropped.
 pub(super) struct Asked {
     progress: Progress,
-    since: Rc<Cell<Instant>>,
-}
-
-impl Asked {
-    /// Its time begins anew.
-    pub(super) fn go_on(&self) {
-        self.since.set(monotonic());
-    }
+    /// Its time.
+    pub(super) clock: Clock,
 }
 
 impl Drop for Asked {
     fn drop(&mut self) {
         let State { between, asked } = &*self.progress.0;
         let mut asked = asked.borrow_mut();
-        asked.retain(|since| !Rc::ptr_eq(since, &self.since));
+        asked.retain(|clock| !Rc::ptr_eq(&clock.0, &self.clock.0));
         if asked.is_empty() {
             between.set((Phase::Idle, monotonic()));
         }
@@ -234,8 +261,6 @@ const READS_MAX: u8 = 16;
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -244,15 +269,16 @@ mod tests {
         assert_eq!(progress.phase().0, Phase::Header);
         let ago = |secs| monotonic() - Duration::from_secs(secs);
         let (first, second) = (progress.begin(), progress.begin());
-        first.since.set(ago(20));
-        second.since.set(ago(10));
-        assert_eq!(progress.phase(), (Phase::Response, first.since.get()));
-        assert!(Rc::ptr_eq(&progress.newest().unwrap(), &second.since));
+        first.clock.0.set(ago(20));
+        second.clock.0.set(ago(10));
+        let of = |asked: &Asked| (Phase::Response, asked.clock.0.get());
+        assert_eq!(progress.phase(), of(&first));
+        assert!(Rc::ptr_eq(&progress.newest().unwrap().0, &second.clock.0));
         // The other's time goes on.
-        first.go_on();
-        assert_eq!(progress.phase(), (Phase::Response, second.since.get()));
+        first.clock.go_on_in(Duration::from_secs(60));
+        assert_eq!(progress.phase(), of(&second));
         drop(second);
-        assert_eq!(progress.phase(), (Phase::Response, first.since.get()));
+        assert_eq!(progress.phase(), of(&first));
         drop(first);
         assert_eq!(progress.phase().0, Phase::Idle);
     }

@@ -309,14 +309,18 @@ fn who_resets_what_it_asks_for_is_sent_away() {
 }
 
 #[test]
-fn a_request_that_takes_too_long_ends_alone() {
+fn a_request_whose_body_does_not_come_is_told_so_and_ends_alone() {
     let dir = tempfile::tempdir().unwrap();
-    let limits = "[limits.http]\nrequest_timeout_secs = \"5s\"\n";
+    let limits = "[limits.http]\nbody_timeout_secs = \"1s\"\n";
     let server = with_https(dir.path(), limits);
     let mut peer = Peer::new(server.connect(Door::Https));
     peer.write(&send_head(1, "anna@example.test:anna-password"));
-    // CANCEL.
-    assert_eq!(number(&peer.until(RST_STREAM, 1).payload), 8);
+    assert_eq!(peer.status(1), BAD_REQUEST);
+    let said = peer.until(DATA, 1).payload;
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("of the body 0 octets came in 1 s"), "{said}");
+    // NO_ERROR.
+    assert_eq!(number(&peer.until(RST_STREAM, 1).payload), 0);
     peer.write(&get(3, &[]));
     assert_eq!(peer.status(3), OK);
 }

@@ -17,9 +17,7 @@ const KIB: usize = 1 << 10;
 /// A request of `length` octets of which `sent` come: spaces, then what fits of the JSON.
 fn begin(port: u16, name: &str, length: usize, sent: usize) -> TcpStream {
     let login = STANDARD.encode(format!("{name}@example.test:{name}-password"));
-    let json = format!(
-        r#"{{"from":{{"address":"{name}@example.test"}},"to":[{{"address":"a@a.example"}}],"text":"Hi"}}"#
-    );
+    let json = json(name);
     let mut request = format!(
         "POST /webapi/v1/messages HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {login}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
     );
@@ -30,6 +28,12 @@ fn begin(port: u16, name: &str, length: usize, sent: usize) -> TcpStream {
     // One that is refused before its end may be closed before it has sent all.
     let _ = stream.write_all(request.as_bytes());
     stream
+}
+
+fn json(name: &str) -> String {
+    format!(
+        r#"{{"from":{{"address":"{name}@example.test"}},"to":[{{"address":"a@a.example"}}],"text":"Hi"}}"#
+    )
 }
 
 /// The head of what is said.
@@ -114,4 +118,26 @@ fn a_body_that_comes_too_slowly_is_told_so_and_gives_its_memory_back() {
         text.contains("\nringmail_http_requests_memory_bytes 0\n"),
         "{text}"
     );
+}
+
+/// Neither its pieces nor what comes of it has less time for it.
+#[test]
+fn a_body_that_keeps_the_pace_takes_longer_than_a_request_may() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = ports::port();
+    let limits = "[limits.http]\nrequest_timeout_secs = \"4s\"\n";
+    let _server = TestServer::with_api(directory.path(), port, (limits, &[]));
+    let (piece, pieces) = (140 * KIB, 9);
+    let mut stream = begin(port, "anna", pieces * piece, piece);
+    for left in (0..pieces - 1).rev() {
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        let mut octets = vec![b' '; piece];
+        if left == 0 {
+            let json = json("anna");
+            octets[piece - json.len()..].copy_from_slice(json.as_bytes());
+        }
+        stream.write_all(&octets).unwrap();
+    }
+    let head = said(&mut stream);
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
 }

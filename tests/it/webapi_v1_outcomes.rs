@@ -1,10 +1,14 @@
 //! Version 1 of the API: what is said when nothing was done, and when that is not known.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use crate::filled::stop;
+use crate::folder::Folder;
+use crate::patience::PATIENCE;
 use crate::program::Localserve;
 use crate::webapi_v1::{Said, ask, ask_by};
 
@@ -70,4 +74,40 @@ fn only_of_what_was_begun_the_outcome_is_unknown() {
         stop(server);
         return;
     }
+}
+
+/// Whether what waits for the disk is done, nobody knows when the time of its request is over.
+#[test]
+fn who_waits_too_long_is_told_so() {
+    let domains = "postmaster = { account = \"anna\" }\n[domain.\"example.test\"]\n";
+    let listener = "http = { port = {port}, webapi = true, allow_plain_auth = true }\n[limits.http]\nrequest_timeout_secs = \"3s\"\n";
+    let folder = Folder::new(domains, listener);
+    let added = folder.run(&["account", "add", "anna", "anna@example.test"]);
+    assert_eq!(added.code, 0, "{}", added.err);
+    let hold = folder.at("hold");
+    let _serving = folder.serve_with_faults(&format!("rows.commit=stall:{}", hold.display()));
+    let key = folder.run(&["apikey", "add", "anna", "all", "--scope", "send,read"]);
+    assert_eq!(key.code, 0, "{}", key.err);
+    let key = key.out.lines().next().unwrap();
+    let ask = |method: &str, path: &str, body: &str| {
+        let request = format!(
+            "{method} /webapi/v1{path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut stream = TcpStream::connect(("127.0.0.1", folder.port + 1)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).unwrap();
+        said
+    };
+    assert!(ask("GET", "/account", "").starts_with("HTTP/1.1 200 "));
+    std::fs::write(&hold, "").unwrap();
+    let message =
+        r#"{"from":{"address":"anna@example.test"},"to":[{"address":"a@a.example"}],"text":"t"}"#;
+    let said = ask("POST", "/messages", message);
+    std::fs::remove_file(&hold).unwrap();
+    assert!(said.starts_with("HTTP/1.1 503 "), "{said}");
+    assert!(said.contains("problems/outcome-unknown"), "{said}");
+    assert!(said.contains("too long"), "{said}");
 }

@@ -14,8 +14,9 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use shards::rt;
 
 use crate::percore::{MADE_OF_BODY, MemoryBounds, PerCore, monotonic};
-use crate::settings::{AccountName, Secs};
+use crate::settings::AccountName;
 use crate::web::connection::left_of;
+use crate::web::stream::Clock;
 
 /// Why there is none.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ pub(super) enum BodyFault {
 pub(super) async fn read(
     core: &Rc<PerCore>,
     body: Incoming,
-    account: AccountName,
+    (account, clock): (AccountName, &Clock),
 ) -> Result<(Bytes, Held), BodyFault> {
     let (most, limit) = {
         let live = core.live();
@@ -48,8 +49,10 @@ pub(super) async fn read(
     }
     let mut held = Held::new(core, account);
     let bounds = (length as usize, most);
-    let octets = collect(body, bounds, Pace::new(limit), &mut held).await?;
-    Ok((octets, held))
+    let octets = collect(body, bounds, Pace::new(limit.duration(), clock), &mut held).await;
+    // What comes of it has the time of a request.
+    clock.go_on();
+    Ok((octets?, held))
 }
 
 /// As the request has it; none: empty too.
@@ -122,7 +125,7 @@ impl Drop for Held {
 async fn collect(
     mut body: Incoming,
     (announced, most): (usize, usize),
-    mut pace: Pace,
+    mut pace: Pace<'_>,
     held: &mut Held,
 ) -> Result<Bytes, BodyFault> {
     let mut octets = Vec::new();
@@ -151,18 +154,22 @@ async fn collect(
 }
 
 /// How fast a body comes: a piece within the limit. RFC 9110 15.5.9.
-struct Pace {
-    limit: Secs,
+struct Pace<'a> {
+    limit: Duration,
+    /// The request's time, which does not pass meanwhile.
+    clock: &'a Clock,
     /// The piece's beginning.
     since: Instant,
     /// What has come of it.
     octets: usize,
 }
 
-impl Pace {
-    fn new(limit: Secs) -> Pace {
+impl Pace<'_> {
+    fn new(limit: Duration, clock: &Clock) -> Pace<'_> {
+        clock.go_on_in(limit);
         Pace {
             limit,
+            clock,
             since: monotonic(),
             octets: 0,
         }
@@ -176,11 +183,12 @@ impl Pace {
         self.octets += octets;
         if self.octets >= PIECE {
             (self.since, self.octets) = (now, 0);
+            self.clock.go_on_in(self.limit);
         }
     }
 
     fn too_slow(&self) -> BodyFault {
-        let (secs, octets) = (self.limit.duration().as_secs(), self.octets);
+        let (secs, octets) = (self.limit.as_secs(), self.octets);
         BodyFault::TooSlow(format!(
             "of the body {octets} octets came in {secs} s; {PIECE} have to, or its end"
         ))

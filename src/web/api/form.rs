@@ -13,6 +13,7 @@ use super::multipart::{self, Broken, Part};
 use crate::calls::UploadedFile;
 use crate::percore::PerCore;
 use crate::settings::AccountName;
+use crate::web::stream::Clock;
 
 /// How the parts of a form are called.
 #[derive(Clone, Copy)]
@@ -45,12 +46,12 @@ pub(super) struct Form {
 pub(super) async fn read(
     core: &Rc<PerCore>,
     request: Request<Incoming>,
-    account: AccountName,
+    (account, clock): (AccountName, &Clock),
 ) -> Result<Form, ApiError> {
     let content_type = content_type(request.headers())
         .ok_or_else(|| wrong("the request has no Content-Type"))?
         .to_string();
-    let (octets, held) = body::read(core, request.into_body(), account)
+    let (octets, held) = body::read(core, request.into_body(), (account, clock))
         .await
         .map_err(|fault| match fault {
             BodyFault::TooLarge(most) => too_large(most),

@@ -16,6 +16,7 @@ mod v1;
 use std::rc::Rc;
 use std::time::Instant;
 
+use futures_lite::future::or;
 use hyper::body::Incoming;
 use hyper::header::{
     ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST,
@@ -167,7 +168,12 @@ async fn call(
         }
         Ok(caller) => {
             facing.set_account(caller.account);
-            match run(core, name, request, (&caller, &facing.id)).await {
+            let said = in_time(core, facing, run(core, name, request, (&caller, facing)));
+            let said = said.await.unwrap_or_else(|| {
+                let message = format!("{TOO_LONG}; whether it was done is not known");
+                Err(ours(message))
+            });
+            match said {
                 Ok(said) => (said_response(said), "ok"),
                 Err(error) => (error_response(&error), error.code.as_str()),
             }
@@ -181,10 +187,20 @@ async fn run(
     core: &Rc<PerCore>,
     name: &'static str,
     request: Request<Incoming>,
-    caller: (&Caller, &str),
+    (caller, facing): (&Caller, &Facing),
 ) -> Result<Said, ApiError> {
-    let form = form::read(core, request, caller.0.account).await?;
-    methods::run(core, name, form, caller).await
+    let form = form::read(core, request, (caller.account, facing.clock())).await?;
+    methods::run(core, name, form, (caller, &facing.id)).await
+}
+
+/// What comes of a request in the time that one has; none: it is to be told so, or is cut off.
+async fn in_time<T>(core: &PerCore, facing: &Facing, run: impl Future<Output = T>) -> Option<T> {
+    let limit = core.live().settings.server.limits.http.request_timeout_secs;
+    let over = async {
+        facing.clock().over(limit.duration()).await;
+        None
+    };
+    or(async { Some(run.await) }, over).await
 }
 
 fn count(core: &PerCore, method: &'static str, result: &'static str, began: Instant) {
@@ -282,6 +298,8 @@ fn unauthorized(words: &str) -> Response<Payload> {
     response
 }
 
+/// Of a request that has no answer in time.
+const TOO_LONG: &str = "the server took too long for it";
 /// Codings of a request's body that are read: none.
 const PLAIN_BODIES: &str = "identity";
 const NO_LABEL: (&str, &str) = ("", "");

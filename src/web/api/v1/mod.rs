@@ -100,14 +100,21 @@ pub(super) async fn answer(
         }
         Route::To(operation, parameters) => {
             id = operation.id;
-            match is_foreign && !super::is_read(request.method()) {
+            let is_read = super::is_read(request.method());
+            match is_foreign && !is_read {
                 true => Err(Problem::new(
                     Kind::OtherSite,
                     "pages of other sites may not do this",
                 )),
                 false => {
                     let came = (request, parameters, request_id.clone());
-                    run(core, operation, came, facing).await
+                    let said = super::in_time(core, facing, run(core, operation, came, facing));
+                    said.await.unwrap_or_else(|| {
+                        Err(match is_read {
+                            true => unavailable(super::TOO_LONG),
+                            false => outcome_unknown(super::TOO_LONG),
+                        })
+                    })
                 }
             }
         }
@@ -161,7 +168,7 @@ async fn run(
             return Err(Problem::new(Kind::UnsupportedCoding, detail));
         }
         let form = form_type(&head.headers, operation.takes)?;
-        let (read, counted) = body::read(core, incoming, login.account)
+        let (read, counted) = body::read(core, incoming, (login.account, facing.clock()))
             .await
             .map_err(body_problem)?;
         (octets, held) = (read, Some(counted));
