@@ -12,6 +12,7 @@ use shards::rt;
 use super::access::Line;
 use super::connection::Facing;
 use super::payload::Payload;
+use super::posted::posted;
 use super::scrape::{self, Scrape};
 use super::stream::Asked;
 use super::{Endpoint, api, forwarded, framing, process, unsubscribe};
@@ -28,6 +29,7 @@ pub(super) async fn answer(
     endpoint: Endpoint,
 ) -> Response<Payload> {
     let _ = point("http.request");
+    let (request, rest) = posted(request);
     let page = Page::of(request.uri().path(), endpoint);
     let (method, version) = (request.method().clone(), request.version());
     let is_api = matches!(page, Page::Api);
@@ -75,6 +77,7 @@ pub(super) async fn answer(
         line.answered(response.status().as_u16());
         response.body_mut().logged(line);
     }
+    rest.throw_away((version != Version::HTTP_2).then(|| asked.another()));
     response
 }
 

@@ -3,7 +3,7 @@
 //! Not here: rows of the storage, decisions about mail.
 //!
 //! `connection` runs one connection within its limits, `http2` one of several streams, `stream` fits our socket to hyper, `http` answers requests, `framing` refuses
-//! some, `unread` gives words to what hyper can't read, `forwarded` reads whom a proxy speaks for, `access` is the line in the log, `payload` is the body of a response, `api` is the sending API, `unsubscribe` the page behind links in mail, `scrape` collects the metrics of all cores, `process` those of
+//! some, `unread` gives words to what hyper can't read, `forwarded` reads whom a proxy speaks for, `access` is the line in the log, `payload` is the body of a response, `posted` that of a request, `api` is the sending API, `unsubscribe` the page behind links in mail, `scrape` collects the metrics of all cores, `process` those of
 //! the process.
 
 mod access;
@@ -14,6 +14,7 @@ mod framing;
 mod http;
 mod http2;
 mod payload;
+mod posted;
 mod process;
 mod scrape;
 mod stream;

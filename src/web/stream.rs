@@ -111,6 +111,13 @@ pub(super) struct Asked {
     pub(super) clock: Clock,
 }
 
+impl Asked {
+    /// What is still done for the same connection once this is over.
+    pub(super) fn another(&self) -> Asked {
+        self.progress.begin()
+    }
+}
+
 impl Drop for Asked {
     fn drop(&mut self) {
         let State { between, asked } = &*self.progress.0;

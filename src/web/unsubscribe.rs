@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Bytes;
 use hyper::header::{
     ALLOW, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY,
 };
@@ -12,6 +12,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::connection::Facing;
 use super::http::{has_room, too_many};
+use super::posted::Posted;
 use crate::calls::{Answer, Call};
 use crate::percore::PerCore;
 use crate::queue::unsubscribe::Link;
@@ -21,7 +22,7 @@ use crate::store::StoreError;
 /// The response to a request below [`MOUNT`]. The body of a POST says nothing that the link does not, and is not read.
 pub(super) async fn answer(
     core: &Rc<PerCore>,
-    request: &Request<Incoming>,
+    request: &Request<Posted>,
     facing: &Facing,
 ) -> Response<Bytes> {
     if !has_room(core, &facing.networks) {

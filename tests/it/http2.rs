@@ -92,6 +92,28 @@ fn the_api_is_the_same() {
     assert!(said.ends_with('}') || said.ends_with("}\n"), "not whole");
 }
 
+/// curl 7.88 gives up on a stream that is reset while it sends.
+#[test]
+fn who_is_refused_with_a_long_body_is_told_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let port = server.offset + 443;
+    let file = dir.path().join("large");
+    std::fs::write(&file, vec![b'x'; 3 << 20]).unwrap();
+    let data = format!("@{}", file.to_str().unwrap());
+    for (login, path, status) in [
+        ("a@b.example:wrong", "/webapi/v1/messages", 401),
+        (LOGIN, "/webapi/v1/messages", 415),
+        (LOGIN, "/webapi/v1/nowhere", 404),
+        (LOGIN, "/webapi/v0/Nothing", 404),
+        (LOGIN, "/healthz", 405),
+    ] {
+        let arguments = ["--http2", "--user", login, "--data-binary", &data];
+        let (last, said) = curl(port, path, &arguments);
+        assert_eq!(last, format!("2 {status}"), "{path}: {said}");
+    }
+}
+
 #[test]
 fn heads_that_are_too_large_are_refused() {
     let dir = tempfile::tempdir().unwrap();

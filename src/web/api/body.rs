@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use hyper::HeaderMap;
-use hyper::body::{Body, Bytes, Incoming};
+use hyper::body::{Body, Bytes};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 use shards::rt;
@@ -16,6 +16,7 @@ use shards::rt;
 use crate::percore::{MADE_OF_BODY, MemoryBounds, PerCore, monotonic};
 use crate::settings::AccountName;
 use crate::web::connection::left_of;
+use crate::web::posted::Posted;
 use crate::web::stream::Clock;
 
 /// Why there is none.
@@ -34,7 +35,7 @@ pub(super) enum BodyFault {
 /// Reads it; its octets count as long as what comes with them lives.
 pub(super) async fn read(
     core: &Rc<PerCore>,
-    body: Incoming,
+    body: Posted,
     (account, clock): (AccountName, &Clock),
 ) -> Result<(Bytes, Held), BodyFault> {
     let (most, limit) = {
@@ -123,7 +124,7 @@ impl Drop for Held {
 }
 
 async fn collect(
-    mut body: Incoming,
+    mut body: Posted,
     (announced, most): (usize, usize),
     mut pace: Pace<'_>,
     held: &mut Held,
@@ -132,6 +133,7 @@ async fn collect(
     loop {
         let frame = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx));
         let Ok(frame) = rt::timeout(pace.left(), frame).await else {
+            body.give_up();
             return Err(pace.too_slow());
         };
         let Some(frame) = frame else {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use hyper::Request;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Bytes;
 use message::ContentType;
 use shards::pool::PoolError;
 use webapi::{ApiError, Code, UploadKind};
@@ -13,6 +13,7 @@ use super::multipart::{self, Broken, Part};
 use crate::calls::UploadedFile;
 use crate::percore::PerCore;
 use crate::settings::AccountName;
+use crate::web::posted::Posted;
 use crate::web::stream::Clock;
 
 /// How the parts of a form are called.
@@ -45,7 +46,7 @@ pub(super) struct Form {
 /// Reads it.
 pub(super) async fn read(
     core: &Rc<PerCore>,
-    request: Request<Incoming>,
+    request: Request<Posted>,
     (account, clock): (AccountName, &Clock),
 ) -> Result<Form, ApiError> {
     let content_type = content_type(request.headers())

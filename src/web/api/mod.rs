@@ -17,7 +17,6 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use futures_lite::future::or;
-use hyper::body::Incoming;
 use hyper::header::{
     ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST,
     HeaderValue, LOCATION, ORIGIN, REFERRER_POLICY, TRANSFER_ENCODING, WWW_AUTHENTICATE,
@@ -30,6 +29,7 @@ use webapi::{ApiError, Code};
 use super::connection::{Facing, head_max};
 use super::http::{has_room, too_many};
 use super::payload::Payload;
+use super::posted::Posted;
 use super::unread;
 use crate::metrics;
 use crate::percore::{PerCore, monotonic};
@@ -49,7 +49,7 @@ pub(super) enum Said {
 /// The response to a request below [`MOUNT`].
 pub(super) async fn answer(
     core: &Rc<PerCore>,
-    request: Request<Incoming>,
+    request: Request<Posted>,
     facing: &Rc<Facing>,
 ) -> Response<Payload> {
     // RFC 9112 6.1: whoever is before us may have taken the length for the truth.
@@ -156,7 +156,7 @@ fn is_read(method: &Method) -> bool {
 async fn call(
     core: &Rc<PerCore>,
     name: &'static str,
-    request: Request<Incoming>,
+    request: Request<Posted>,
     facing: &Rc<Facing>,
 ) -> Response<Payload> {
     let began = monotonic();
@@ -186,7 +186,7 @@ async fn call(
 async fn run(
     core: &Rc<PerCore>,
     name: &'static str,
-    request: Request<Incoming>,
+    request: Request<Posted>,
     (caller, facing): (&Caller, &Facing),
 ) -> Result<Said, ApiError> {
     let form = form::read(core, request, (caller.account, facing.clock())).await?;

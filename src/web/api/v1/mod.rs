@@ -22,7 +22,7 @@ mod webhooks;
 use std::cell::Cell;
 use std::rc::Rc;
 
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Bytes;
 use hyper::header::{ALLOW, HeaderValue};
 use hyper::{HeaderMap, Request, Response};
 use shards::CoreId;
@@ -40,6 +40,7 @@ use crate::store::StoreError;
 use crate::web::connection::Facing;
 use crate::web::http::has_room;
 use crate::web::payload::Payload;
+use crate::web::posted::Posted;
 use auth::Login;
 pub(super) use reply::problem;
 
@@ -68,7 +69,7 @@ type Said = Result<Response<Bytes>, Problem>;
 /// The response to a request; `path` is below the mount.
 pub(super) async fn answer(
     core: &Rc<PerCore>,
-    request: Request<Incoming>,
+    request: Request<Posted>,
     path: &str,
     (facing, is_foreign): (&Rc<Facing>, bool),
 ) -> Response<Payload> {
@@ -139,7 +140,7 @@ pub(super) async fn answer(
 async fn run(
     core: &Rc<PerCore>,
     operation: &'static Operation,
-    (request, parameters, request_id): (Request<Incoming>, Vec<String>, String),
+    (request, parameters, request_id): (Request<Posted>, Vec<String>, String),
     facing: &Rc<Facing>,
 ) -> Said {
     let login = match operation.access {
