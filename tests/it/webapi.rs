@@ -233,7 +233,16 @@ fn mistakes_are_told_in_the_words_of_the_api_and_send_nothing() {
     );
     assert_eq!(post(&server, "Nothing", LOGIN, form, "request={}").0, 404);
     assert_eq!(server.get("/webapi/v0/send").0, 404);
-    assert_eq!(server.get("/webapi/v0/Send").0, 200);
+    let help = |name: &str| server.get(&format!("/webapi/v0/{name}"));
+    assert_eq!(help("Send").0, 200);
+    assert!(help("Send").2.contains("\"AttachedFiles\": [\n    {"));
+    // Octets are the browser's to show or keep, what is JSON the page's.
+    for (name, is_octets) in [("MessageRawGet", true), ("MessageGet", false)] {
+        let page = help(name).2;
+        let form = format!("<form method=post action=\"{name}\" enctype=multipart/form-data>");
+        assert_eq!(page.contains(&form), is_octets, "{page}");
+        assert_eq!(page.contains("<script>"), !is_octets, "{page}");
+    }
     assert_eq!(server.get("/webapi/v2").0, 404);
     let put = "PUT /webapi/v0/Send HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     assert_eq!(server.http(put).0, 405);

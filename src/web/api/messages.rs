@@ -5,7 +5,6 @@ use std::rc::Rc;
 use hyper::body::Bytes;
 use hyper::header::HeaderValue;
 use message::{Decoder, TransferEncoding};
-use serde::Serialize;
 use webapi::{ApiError, Empty, MsgFlags, MsgId, MsgMove, MsgPart};
 
 use super::body::{BodyFault, Held};
@@ -211,39 +210,6 @@ impl Source for Reading {
         }
         Ok(None)
     }
-}
-
-/// What those methods take and answer; None for what is no object.
-pub(super) fn examples(name: &str) -> Option<(String, Option<String>)> {
-    fn shown<T: Serialize + Default>() -> String {
-        serde_json::to_string_pretty(&T::default()).unwrap_or_default()
-    }
-    let empty = Some(shown::<Empty>());
-    Some(match name {
-        "MessageGet" => (shown::<MsgId>(), Some(got())),
-        "MessageRawGet" => (shown::<MsgId>(), None),
-        "MessagePartGet" => (shown::<MsgPart>(), None),
-        "MessageDelete" => (shown::<MsgId>(), empty),
-        "MessageFlagsAdd" | "MessageFlagsRemove" => (shown::<MsgFlags>(), empty),
-        "MessageMove" => (shown::<MsgMove>(), empty),
-        _ => return None,
-    })
-}
-
-fn got() -> String {
-    let octets = b"From: <ann@example.net>\r\nTo: <app@example.org>\r\nSubject: Hello\r\nMessage-ID: <1@example.net>\r\n\r\nHi\r\n";
-    let taken = webapi::TakenApart::new(octets);
-    let example = webapi::MsgGetResult {
-        message: taken.message(),
-        structure: taken.structure(),
-        meta: webapi::MessageMeta {
-            size: octets.len() as i64,
-            flags: vec!["\\seen".into()],
-            mailbox_name: "Inbox".into(),
-            ..Default::default()
-        },
-    };
-    serde_json::to_string_pretty(&example).unwrap_or_default()
 }
 
 const AGAIN: &str = "try again later";

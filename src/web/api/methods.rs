@@ -8,12 +8,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shards::lanes::CallError;
 use webapi::{
-    ApiError, Code, Empty, NameAddress, Present, SendRequest, SendResult, Submission, Suppression,
-    SuppressionAdd, SuppressionAddress, Suppressions, Time, read,
+    ApiError, Code, Empty, Present, SendResult, Suppression, SuppressionAdd, SuppressionAddress,
+    Time, read,
 };
 
 use super::form::{Form, ON_CORE_MAX, busy};
-use super::{Caller, Said, json, messages, ours};
+use super::{Caller, Said, examples, json, messages, ours};
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall, Submit, Submitted};
 use crate::percore::PerCore;
 use crate::queue::suppression::{AddressRow, Suppressed, base};
@@ -294,66 +294,34 @@ pub(super) fn introduction() -> String {
     )
 }
 
-/// What a method takes and answers, with a form that calls it.
+/// What a method takes and answers, with a form that calls it. What answers octets is a form of the browser's own, which keeps or shows them by their type.
 pub(super) fn help(name: &str) -> String {
-    let (takes, answers) = match messages::examples(name) {
-        Some((takes, answers)) => (takes, answers.unwrap_or("octets".into())),
-        None => examples(name),
+    let (takes, answers) = examples::of(name);
+    let (takes, is_octets) = (escaped(&takes), answers.is_none());
+    let answers = escaped(&answers.unwrap_or("octets".into()));
+    let (form, button, script) = match is_octets {
+        true => (
+            format!("<form method=post action=\"{name}\" enctype=multipart/form-data>"),
+            "<button>Call</button>",
+            String::new(),
+        ),
+        false => (
+            "<form>".to_string(),
+            "<button type=button id=call>Call</button>",
+            format!(
+                "<script>document.getElementById('call').onclick=async()=>{{const form=new FormData();form.append('request',document.getElementById('request').value);\
+                 const said=await fetch('{name}',{{method:'POST',body:form}});const text=await said.text();let shown=text;try{{shown=JSON.stringify(JSON.parse(text),null,'\\t')}}catch{{}}\
+                 document.getElementById('said').textContent=said.status+'\\n'+shown}}</script>"
+            ),
+        ),
     };
     page(
         name,
         &format!(
-            "<form><p>Request</p><textarea id=request rows=24 cols=80>{}</textarea><p><button type=button id=call>Call</button></p></form>\
-             <pre id=said></pre><p>Response</p><pre>{}</pre>\
-             <script>document.getElementById('call').onclick=async()=>{{const form=new FormData();form.append('request',document.getElementById('request').value);\
-             const said=await fetch('{name}',{{method:'POST',body:form}});const text=await said.text();let shown=text;try{{shown=JSON.stringify(JSON.parse(text),null,'\\t')}}catch{{}}\
-             document.getElementById('said').textContent=said.status+'\\n'+shown}}</script>",
-            escaped(&takes),
-            escaped(&answers)
+            "{form}<p>Request</p><textarea id=request name=request rows=24 cols=80>{takes}</textarea><p>{button}</p></form>\
+             <pre id=said></pre><p>Response</p><pre>{answers}</pre>{script}"
         ),
     )
-}
-
-fn examples(name: &str) -> (String, String) {
-    let one = Suppression {
-        id: 1,
-        created: Time::of_unix(0),
-        ..Suppression::default()
-    };
-    let shown = |value: Result<String, serde_json::Error>| value.unwrap_or_default();
-    let empty = serde_json::to_string_pretty(&Empty {});
-    let (takes, answers) = match name {
-        "Send" => (
-            serde_json::to_string_pretty(&SendRequest {
-                to: vec![NameAddress::default()],
-                text: "Hello\n".into(),
-                ..SendRequest::default()
-            }),
-            serde_json::to_string_pretty(&SendResult {
-                submissions: vec![Submission::default()],
-                ..SendResult::default()
-            }),
-        ),
-        "SuppressionList" => (
-            empty,
-            serde_json::to_string_pretty(&Suppressions {
-                suppressions: vec![one],
-            }),
-        ),
-        "SuppressionAdd" => (
-            serde_json::to_string_pretty(&SuppressionAdd::default()),
-            empty,
-        ),
-        "SuppressionRemove" => (
-            serde_json::to_string_pretty(&SuppressionAddress::default()),
-            empty,
-        ),
-        _ => (
-            serde_json::to_string_pretty(&SuppressionAddress::default()),
-            serde_json::to_string_pretty(&Present::default()),
-        ),
-    };
-    (shown(takes), shown(answers))
 }
 
 fn page(title: &str, body: &str) -> String {

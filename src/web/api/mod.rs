@@ -1,11 +1,12 @@
 //! The sending API: `/webapi/v0/METHOD`, as HTTP has it. Checks come in the order in which clients of the first such API know them. Resources below
 //! `/webapi/v1/` are in `v1`.
 //!
-//! `login` says who asks, `body` reads what is sent, `form` takes it apart, `methods` answers it, `messages` where it is about stored messages. RFC 9110, 7617 (Basic), 7578 and WHATWG URL (forms).
+//! `login` says who asks, `body` reads what is sent, `form` takes it apart, `methods` answers it, `messages` where it is about stored messages; `examples` are shown by the help pages. RFC 9110, 7617 (Basic), 7578 and WHATWG URL (forms).
 //! Not here: the objects (`protocols/webapi`), what a call does to mail (the rooms below).
 
 mod body;
 mod disposition;
+mod examples;
 mod form;
 mod login;
 mod messages;
