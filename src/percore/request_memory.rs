@@ -1,4 +1,4 @@
-//! Octets that requests, and longer responses, take of a core's memory, and whose they are. Called by `web/api/body`; what is counted is what
+//! Octets that requests, and their responses, take of a core's memory, and whose they are. Called by `web/api/body`; what is counted is what
 //! has come, however much was announced, and what is made of it ([`MADE_OF_BODY`]). Pure.
 //!
 //! How much one account may have depends on how much is free, so that those who come find some, however many have taken theirs: as much as is left
@@ -71,6 +71,12 @@ impl RequestMemory {
         let size = if fits { to } else { from };
         self.class(size).add(account, size);
         fits
+    }
+
+    /// The same of what is there already, and can't be refused any more.
+    pub fn resize_anyway(&mut self, account: AccountName, (from, to): (usize, usize)) {
+        self.class(from).remove(account, from);
+        self.class(to).add(account, to);
     }
 
     fn class(&mut self, octets: usize) -> &mut Class {
@@ -201,6 +207,11 @@ mod tests {
         for (who, size) in [(0, large), (0, SMALL_MAX), (1, SMALL_MAX)] {
             assert!(memory.resize(account(who), (size, 0), bounds));
         }
+        assert_eq!(memory.taken(), 0);
+        // What can't be refused counts too, and leaves nothing to others.
+        memory.resize_anyway(account(0), (0, 10 * MIB));
+        assert!(!memory.resize(account(1), (0, KIB), bounds));
+        memory.resize_anyway(account(0), (10 * MIB, 0));
         assert_eq!(memory.taken(), 0);
         assert!(memory.small.accounts.is_empty() && memory.large.accounts.is_empty());
         let mut who = 0;

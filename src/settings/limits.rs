@@ -189,15 +189,18 @@ pub struct HttpLimits {
     pub header_timeout_secs: Secs,
     /// Wait for the next request on a connection.
     pub idle_timeout_secs: Secs,
-    /// From the end of a request, with its body, to the end of its response, or the next piece of that.
+    /// From the end of a request, with its body, to the beginning of its response, and for each piece of one that is made in pieces.
     pub request_timeout_secs: Secs,
     /// Wait for the next 128 KiB of a request's body, or for its end.
     pub body_timeout_secs: Secs,
+    /// Wait until the client takes the next 64 KiB of a response, or its end.
+    pub response_timeout_secs: Secs,
     /// Largest head of a request.
     pub header_max_bytes: Bytes,
     /// Largest body of a request.
     pub request_max_bytes: Bytes,
-    /// Memory for all requests together: their bodies, and what is made of them while they are answered, three times as much as the bodies.
+    /// Memory for all requests together: their bodies, and what is made of them while they are answered, three times as much as the bodies; twice their
+    /// heads; responses that clients have not taken.
     pub requests_memory_max_bytes: Bytes,
     /// How long the answer to a request of the API is kept that names a key of its own.
     pub idempotency_secs: Secs,
@@ -220,6 +223,7 @@ impl Default for HttpLimits {
             idle_timeout_secs: Secs::new(65),
             request_timeout_secs: Secs::minutes(5),
             body_timeout_secs: Secs::new(30),
+            response_timeout_secs: Secs::new(30),
             header_max_bytes: Bytes::kib(64),
             request_max_bytes: Bytes::mib(64),
             requests_memory_max_bytes: Bytes::mib(768),

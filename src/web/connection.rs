@@ -13,7 +13,7 @@ use shards::net::Connection;
 use shards::rt;
 use shards::tls::HTTP_2;
 
-use super::payload::Sent;
+use super::payload::{Limits, Sent};
 use super::stream::{Clock, HttpStream, Phase, Progress};
 use super::unread::{self, HEADERS_MAX};
 use super::{Endpoint, http, http2};
@@ -130,11 +130,15 @@ pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endp
         clock: Clock::new(),
     });
     let progress = Progress::new();
+    let times = Limits {
+        taken: limits.response_timeout_secs.duration(),
+        request: limits.request_timeout_secs.duration() + ANSWERED_WITHIN,
+    };
     let service = service_fn(|request| {
         let (core, facing, asked) = (core.clone(), facing.clone(), progress.begin());
         async move {
             let response = http::answer(&core, request, (&facing, &asked), endpoint).await;
-            Ok::<_, std::convert::Infallible>(response.map(|body| Sent::new(body, asked)))
+            Ok::<_, std::convert::Infallible>(response.map(|body| Sent::new(body, asked, times)))
         }
     });
     let is_framed = connection.application_protocol() == Some(HTTP_2);
@@ -164,7 +168,7 @@ pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endp
         },
         or(
             async {
-                too_slow(&progress, &limits).await;
+                or(too_slow(&progress, &limits), progress.stuck(times.taken)).await;
                 true
             },
             async {

@@ -55,8 +55,10 @@ pub(super) async fn serve<S>(
     let mut connection = pin!(builder.serve_connection(stream, service));
     let ended = or(
         async {
+            let stuck = progress.stuck(limits.response_timeout_secs.duration());
             // What went wrong was said to the peer, if it could be said.
-            let _ = connection.as_mut().await;
+            let served = async { drop(connection.as_mut().await) };
+            or(served, stuck).await;
             End::Over
         },
         or(
@@ -170,8 +172,8 @@ impl Drop for Ended {
 const STREAMS_MAX: u32 = 100;
 /// The head of a request, with 32 octets more for each field: RFC 9113 6.5.2. Less if `limits.http.header_max_bytes` says so.
 const HEADER_LIST_MAX: usize = 64 << 10;
-/// Octets of a response that wait for the peer.
-const SEND_BUFFER: usize = 64 << 10;
+/// Octets of a response that wait to be written.
+const SEND_BUFFER: usize = 16 << 10;
 /// Octets of a request that nobody has read yet: that of the standard, RFC 9113 6.9.2.
 const STREAM_WINDOW: u32 = (64 << 10) - 1;
 /// The same of all requests of a connection.

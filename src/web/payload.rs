@@ -1,14 +1,16 @@
-//! The body of a response: all of it at once, or piece by piece as the client takes it.
+//! The body of a response: all of it at once, or made piece by piece. Either goes out in small pieces, as the client takes it, and what is not taken in time is
+//! cut off.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures_lite::{Stream, stream};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 
 use super::access::Line;
-use super::stream::Asked;
+use super::stream::{Asked, TAKEN_IN_TIME};
 
 /// Pieces of a body.
 pub(super) type Pieces = Pin<Box<dyn Stream<Item = io::Result<Bytes>>>>;
@@ -91,12 +93,58 @@ impl<T: Into<Bytes>> From<T> for Payload {
 pub(super) struct Sent {
     payload: Payload,
     asked: Asked,
+    limits: Limits,
+    /// Octets that the client took since its time began.
+    taken: usize,
+    /// The next piece is being made.
+    is_made: bool,
+}
+
+/// How long it may take.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// For the client, to take the next [`TAKEN_IN_TIME`] octets.
+    pub taken: Duration,
+    /// For a request.
+    pub request: Duration,
 }
 
 impl Sent {
     /// The request is under way until this is dropped, sent or not.
-    pub(super) fn new(payload: Payload, asked: Asked) -> Sent {
-        Sent { payload, asked }
+    pub(super) fn new(payload: Payload, asked: Asked, limits: Limits) -> Sent {
+        let sent = Sent {
+            payload,
+            asked,
+            limits,
+            taken: 0,
+            is_made: false,
+        };
+        sent.time_begins();
+        sent
+    }
+
+    fn time_begins(&self) {
+        let Limits { taken, request } = self.limits;
+        self.asked.clock.leave(taken, request);
+    }
+
+    /// There are some octets, or None is the end.
+    fn poll_octets(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<()>>> {
+        if !self.payload.octets.is_empty() {
+            return Poll::Ready(Some(Ok(())));
+        }
+        let Some(pieces) = &mut self.payload.pieces else {
+            return Poll::Ready(None);
+        };
+        if !std::mem::replace(&mut self.is_made, true) {
+            // Each has the time that a response has.
+            self.asked.clock.go_on();
+        }
+        let piece = ready!(pieces.as_mut().poll_next(cx));
+        self.is_made = false;
+        self.taken = 0;
+        self.time_begins();
+        Poll::Ready(piece.map(|piece| piece.map(|octets| self.payload.octets = octets)))
     }
 }
 
@@ -108,26 +156,27 @@ impl Body for Sent {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let payload = &mut self.payload;
-        let piece = match std::mem::take(&mut payload.octets) {
-            octets if !octets.is_empty() => octets,
-            _ => match &mut payload.pieces {
-                None => return Poll::Ready(None),
-                Some(pieces) => match ready!(pieces.as_mut().poll_next(cx)) {
-                    Some(Ok(piece)) => piece,
-                    other => return Poll::Ready(other.map(|error| error.map(Frame::data))),
-                },
-            },
-        };
-        payload.left = payload
-            .left
-            .map(|left| left.saturating_sub(piece.len() as u64));
-        if let Some(line) = &mut payload.line {
-            line.sent(piece.len());
+        match ready!(self.poll_octets(cx)) {
+            Some(Ok(())) => (),
+            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            None => return Poll::Ready(None),
         }
-        if payload.pieces.is_some() {
-            // Each piece has the time that a response has.
-            self.asked.clock.go_on();
+        let Sent { payload, taken, .. } = &mut *self;
+        let mut length = payload.octets.len().min(PIECE);
+        // h2 takes a piece for one octet of a client's window, and keeps the rest for as long as that likes. Of what is longer it gets the last
+        // octet once it has been rid of all others: until then their time is counted, and the memory.
+        if payload.left == Some(length as u64) && length > AT_ONCE_MAX {
+            length -= 1;
+        }
+        let piece = payload.octets.split_to(length);
+        payload.left = payload.left.map(|left| left.saturating_sub(length as u64));
+        if let Some(line) = &mut payload.line {
+            line.sent(length);
+        }
+        *taken += length;
+        if *taken >= TAKEN_IN_TIME {
+            *taken = 0;
+            self.time_begins();
         }
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
@@ -142,3 +191,8 @@ impl Body for Sent {
             .map_or(SizeHint::new(), SizeHint::with_exact)
     }
 }
+
+/// Octets of a piece: of a frame, where nobody has said another size (RFC 9113 6.5.2).
+const PIECE: usize = 16 << 10;
+/// What is no longer than this goes out at once: as much is kept of it as of the head.
+const AT_ONCE_MAX: usize = 1 << 10;

@@ -13,7 +13,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use shards::net::Connection;
 use shards::rt::{sleep, with_scratch, yield_if_needed};
 
-use super::connection::left_of;
+use super::connection::{LOOK, left_of};
 use crate::percore::monotonic;
 
 /// What a connection is waiting for.
@@ -36,6 +36,8 @@ struct State {
     between: Cell<(Phase, Instant)>,
     /// Requests under way, in the order in which they came: one at most in HTTP/1.
     asked: RefCell<Vec<Clock>>,
+    /// Since when the peer has to take the next [`TAKEN_IN_TIME`] octets that wait to be written, and how many of them it took. None: none wait.
+    waits: Cell<Option<(Instant, usize)>>,
 }
 
 impl Progress {
@@ -44,6 +46,7 @@ impl Progress {
         Progress(Rc::new(State {
             between: Cell::new((Phase::Header, monotonic())),
             asked: RefCell::default(),
+            waits: Cell::default(),
         }))
     }
 
@@ -63,6 +66,30 @@ impl Progress {
         match asked.iter().map(|clock| clock.0.get()).min() {
             Some(since) => (Phase::Response, since),
             None => self.0.between.get(),
+        }
+    }
+
+    /// What was written of what there is to write.
+    fn written<T>(&self, done: &Poll<io::Result<T>>, octets: usize) {
+        let waits = match (done, self.0.waits.get()) {
+            (Poll::Pending, None) => Some((monotonic(), 0)),
+            (Poll::Ready(_), Some((since, before))) if before + octets < TAKEN_IN_TIME => {
+                Some((since, before + octets))
+            }
+            (Poll::Ready(_), _) => None,
+            (Poll::Pending, waits) => waits,
+        };
+        self.0.waits.set(waits);
+    }
+
+    /// Ready once the peer has taken too little of what there is to write for so long.
+    pub(super) async fn stuck(&self, limit: Duration) {
+        loop {
+            let since = self.0.waits.get().map(|(since, _)| since);
+            if since.is_some_and(|since| left_of(limit, since).is_zero()) {
+                return;
+            }
+            sleep(limit.min(LOOK)).await;
         }
     }
 
@@ -92,6 +119,13 @@ impl Clock {
         self.0.set(monotonic() + time);
     }
 
+    /// So much is left of the limit.
+    pub(super) fn leave(&self, time: Duration, limit: Duration) {
+        let now = monotonic();
+        // The machine was started a moment ago: it has longer.
+        self.0.set((now + time).checked_sub(limit).unwrap_or(now));
+    }
+
     /// Ready once it has taken longer than that.
     pub(super) async fn over(&self, limit: Duration) {
         loop {
@@ -99,7 +133,8 @@ impl Clock {
             if left.is_zero() {
                 return;
             }
-            sleep(left).await;
+            // Less may be left of it meanwhile.
+            sleep(left.min(LOOK)).await;
         }
     }
 }
@@ -120,7 +155,7 @@ impl Asked {
 
 impl Drop for Asked {
     fn drop(&mut self) {
-        let State { between, asked } = &*self.progress.0;
+        let State { between, asked, .. } = &*self.progress.0;
         let mut asked = asked.borrow_mut();
         asked.retain(|clock| !Rc::ptr_eq(&clock.0, &self.clock.0));
         if asked.is_empty() {
@@ -177,6 +212,15 @@ impl HttpStream {
         {
             self.instead = words(bytes).map(|text| (text, 0));
         }
+    }
+
+    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let octets = match &written {
+            Poll::Ready(Ok(octets)) => *octets,
+            _ => 0,
+        };
+        self.progress.written(&written, octets);
+        written
     }
 
     /// hyper reads as long as there is something to read, and asks nobody: others have their turn here.
@@ -237,7 +281,8 @@ impl Write for HttpStream {
             *instead = None;
             return Poll::Ready(Ok(bytes.len()));
         }
-        Pin::new(stream).poll_write(cx, bytes)
+        let written = Pin::new(stream).poll_write(cx, bytes);
+        self.wrote(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -249,11 +294,15 @@ impl Write for HttpStream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.wrote(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        // All of it is written then.
+        self.progress.written(&flushed, TAKEN_IN_TIME);
+        ready!(flushed)?;
         self.is_flushed = true;
         Poll::Ready(Ok(()))
     }
@@ -263,6 +312,8 @@ impl Write for HttpStream {
     }
 }
 
+/// Octets that a client has to take in `limits.http.response_timeout_secs`.
+pub(super) const TAKEN_IN_TIME: usize = 64 << 10;
 /// Of 64 KiB at most.
 const READS_MAX: u8 = 16;
 

@@ -265,6 +265,21 @@ pub fn send_head(stream: u32, login: &str) -> Vec<u8> {
     head(stream, 0, &fields)
 }
 
+/// A request of anna's to the API.
+pub fn api_head(stream: u32, (method, path): (&str, &str), flags: u8) -> Vec<u8> {
+    let login = STANDARD.encode("anna@example.test:anna-password");
+    let basic = format!("Basic {login}");
+    let fields = [
+        (":method", method),
+        (":scheme", "https"),
+        (":path", path),
+        (":authority", "mail.example.test"),
+        ("authorization", basic.as_str()),
+        ("content-type", "application/json"),
+    ];
+    head(stream, flags, &fields)
+}
+
 pub fn with_https(directory: &Path, extra: &str) -> TestServer {
     certificate(directory);
     TestServer::with_https(directory, extra)

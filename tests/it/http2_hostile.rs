@@ -97,9 +97,9 @@ fn a_response_goes_out_through_a_window_of_one_octet() {
 }
 
 #[test]
-fn who_opens_no_window_has_the_time_of_a_request_and_is_closed() {
+fn who_opens_no_window_has_the_time_for_a_response_and_is_closed() {
     let dir = tempfile::tempdir().unwrap();
-    let limits = "[limits.http]\nrequest_timeout_secs = \"5s\"\nidle_timeout_secs = \"5s\"\n";
+    let limits = "[limits.http]\nresponse_timeout_secs = \"5s\"\nidle_timeout_secs = \"5s\"\n";
     let server = with_https(dir.path(), limits);
     let settings = [(INITIAL_WINDOW_SIZE, 0)];
     let mut peer = Peer::with(server.connect(Door::Https), &settings);

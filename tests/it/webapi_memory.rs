@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ringmail::settings::Door;
 
+use crate::http2::{DATA, END_STREAM, OK, Peer, RST_STREAM, api_head, frame, number, with_https};
 use crate::patience::{PATIENCE, found};
 use crate::ports;
 use crate::server::TestServer;
@@ -193,4 +194,62 @@ fn skip_body(stream: &mut TcpStream, head: &str) {
         .find_map(|line| line.strip_prefix("content-length: "));
     let length: usize = length.unwrap().parse().unwrap();
     stream.read_exact(&mut vec![0; length]).unwrap();
+}
+
+/// One who has asked for a long answer so often and takes no octet of any; and how many of them there are.
+fn who_reads_nothing(server: &TestServer, asks: u32) -> (Peer, Vec<u32>) {
+    // RFC 9113 6.5.2: INITIAL_WINDOW_SIZE.
+    let mut peer = Peer::with(server.connect(Door::Https), &[(4, 0)]);
+    let template = format!(r#"{{"subject":"a","text":"{}"}}"#, "a".repeat(60 * KIB));
+    peer.write(&api_head(1, ("PUT", "/webapi/v1/templates/long"), 0));
+    for piece in template.as_bytes().chunks(16 * KIB) {
+        peer.write(&frame(DATA, 0, 1, piece));
+    }
+    peer.write(&frame(DATA, END_STREAM, 1, b""));
+    peer.status(1);
+    let streams: Vec<u32> = (1..=asks).map(|n| 2 * n + 1).collect();
+    for stream in &streams {
+        let of = ("GET", "/webapi/v1/templates/long");
+        peer.write(&api_head(*stream, of, END_STREAM));
+    }
+    let mut there = Vec::new();
+    for stream in streams {
+        if peer.status(stream) == OK {
+            there.push(stream);
+        }
+    }
+    (peer, there)
+}
+
+fn memory(server: &TestServer) -> usize {
+    let text = get(server.address(Door::Http), "/metrics");
+    let mut lines = text.lines();
+    let value = lines.find_map(|l| l.strip_prefix("ringmail_http_requests_memory_bytes "));
+    value.unwrap_or_else(|| panic!("{text}")).parse().unwrap()
+}
+
+#[test]
+fn answers_that_nobody_takes_count_and_have_a_bound() {
+    let directory = tempfile::tempdir().unwrap();
+    // 3 MiB, and an eighth: half of it for one account.
+    let limits = "[limits.http]\nrequest_max_bytes = \"1MiB\"\nrequests_memory_max_bytes = \"1MiB\"\nresponse_timeout_secs = \"1h\"\n";
+    let server = with_https(directory.path(), limits);
+    let (peer, there) = who_reads_nothing(&server, 60);
+    assert!((15..=30).contains(&there.len()), "{there:?}");
+    let held = memory(&server);
+    assert!(held >= there.len() * 60 * KIB, "{held}");
+    drop(peer);
+    found(|| memory(&server), |octets| *octets == 0);
+}
+
+#[test]
+fn who_takes_nothing_of_an_answer_is_cut_off_and_its_memory_is_free() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = "[limits.http]\nresponse_timeout_secs = \"1s\"\n";
+    let server = with_https(directory.path(), limits);
+    let (mut peer, there) = who_reads_nothing(&server, 1);
+    assert_eq!(there, [3]);
+    // CANCEL.
+    assert_eq!(number(&peer.until(RST_STREAM, 3).payload), 8);
+    found(|| memory(&server), |octets| *octets == 0);
 }

@@ -479,7 +479,7 @@ fn ranges(server: &Server) -> Vec<(&'static str, u64, u64, u64)> {
 
 /// Times in which a peer has to do something.
 #[rustfmt::skip] // a table
-fn timeouts(server: &Server) -> [(&'static str, Secs); 16] {
+fn timeouts(server: &Server) -> [(&'static str, Secs); 17] {
     let limits = &server.limits;
     let (smtp, imap, http) = (&limits.smtp, &limits.imap, &limits.http);
     [
@@ -497,6 +497,7 @@ fn timeouts(server: &Server) -> [(&'static str, Secs); 16] {
         ("limits.http.idle_timeout_secs", http.idle_timeout_secs),
         ("limits.http.request_timeout_secs", http.request_timeout_secs),
         ("limits.http.body_timeout_secs", http.body_timeout_secs),
+        ("limits.http.response_timeout_secs", http.response_timeout_secs),
         ("dns.try_timeout_secs", server.dns.try_timeout_secs),
         ("limits.tls.handshake_timeout_secs", limits.tls.handshake_timeout_secs),
     ]

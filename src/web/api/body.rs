@@ -74,8 +74,8 @@ pub(super) fn is_coded(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Memory of a core for bodies and what is made of them, counted as they come (who only announces many takes nothing from others), and of responses that are
-/// longer.
+/// Memory of a core for bodies and what is made of them, counted as they come (who only announces many takes nothing from others), and for responses until
+/// their clients have them.
 pub(super) struct Held {
     core: Rc<PerCore>,
     account: AccountName,
@@ -100,6 +100,19 @@ impl Held {
                 "too much is under way at once; nothing was done, try again later",
             )),
         }
+    }
+
+    /// It is an answer of so many octets from now on. One of what was done can't be refused any more.
+    pub(super) fn answer(&mut self, octets: usize, is_done: bool) -> Result<(), BodyFault> {
+        if is_done {
+            let mut memory = self.core.request_memory.borrow_mut();
+            memory.resize_anyway(self.account, (self.octets, octets));
+            self.octets = octets;
+            return Ok(());
+        }
+        self.add(octets.saturating_sub(self.octets))?;
+        self.shrink_to(octets);
+        Ok(())
     }
 
     /// Gives back what is beyond so many.

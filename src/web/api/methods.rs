@@ -12,6 +12,7 @@ use webapi::{
     Time, read,
 };
 
+use super::body::{BodyFault, Held};
 use super::form::{Form, ON_CORE_MAX, busy};
 use super::{Caller, Said, examples, json, messages, ours};
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall, Submit, Submitted};
@@ -114,8 +115,12 @@ async fn list(core: &Rc<PerCore>, caller: &Caller, _: Empty) -> Result<Said, Api
         next: Some(None),
         count: 0,
     };
+    let mut held = Held::new(core, caller.account);
+    if let Err(BodyFault::Busy(words)) = held.add(PAGE * ENTRY) {
+        return Err(ours(words));
+    }
     let pieces = listing.pieces().await?;
-    let payload = Payload::of_pieces(None, pieces);
+    let payload = Payload::of_pieces(None, pieces).counted(held);
     Ok(Said::Raw(
         Box::new(payload),
         HeaderValue::from_static(super::JSON),
@@ -338,6 +343,8 @@ fn escaped(text: &str) -> String {
 
 /// Rows that are asked for at a time.
 const PAGE: usize = 1000;
+/// Octets of memory that one comes to.
+const ENTRY: usize = 512;
 /// Octets of a reason.
 const REASON_MAX: usize = 200;
 pub(super) const OTHER_ANSWER: &str = "the account's core gave another answer than was asked for";

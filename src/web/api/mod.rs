@@ -34,6 +34,7 @@ use super::posted::Posted;
 use super::unread;
 use crate::metrics;
 use crate::percore::{PerCore, monotonic};
+use body::Held;
 pub(super) use login::Caller;
 
 /// Where it is.
@@ -175,7 +176,7 @@ async fn call(
                 Err(ours(message))
             });
             match said {
-                Ok(said) => (said_response(said), "ok"),
+                Ok(said) => (said_response(counted(core, &caller, said)), "ok"),
                 Err(error) => (error_response(&error), error.code.as_str()),
             }
         }
@@ -202,6 +203,18 @@ async fn in_time<T>(core: &PerCore, facing: &Facing, run: impl Future<Output = T
         None
     };
     or(async { Some(run.await) }, over).await
+}
+
+/// An object takes memory until its client has it; what is more counts for itself.
+fn counted(core: &Rc<PerCore>, caller: &Caller, said: Said) -> Said {
+    let Said::Json(json) = said else {
+        return said;
+    };
+    let mut held = Held::new(core, caller.account);
+    // What was done is told in any case.
+    let _ = held.answer(json.len(), true);
+    let payload = Payload::from(json).counted(held);
+    Said::Raw(Box::new(payload), HeaderValue::from_static(JSON))
 }
 
 fn count(core: &PerCore, method: &'static str, result: &'static str, began: Instant) {

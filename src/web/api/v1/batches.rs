@@ -139,7 +139,7 @@ fn take(body: &Bytes, uploads: Vec<UploadedFile>, has_key: bool) -> Result<Taken
 /// A page of the account's, the latest first.
 pub(super) async fn list(asked: &Asked) -> Said {
     let page: Page = read::query(&asked.query)?;
-    let limit = paging::limit(page.limit)?;
+    let limit = paging::limit(asked, page.limit)?;
     let cursors = Cursors::of(asked, "batches")?;
     let after = cursors.place(page.cursor.as_deref())?;
     let core = &asked.core;

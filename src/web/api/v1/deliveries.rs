@@ -18,7 +18,7 @@ use crate::queue::hooks::{
 /// A page of all: first those that wait, then those that are over.
 pub(super) async fn list(asked: &Asked) -> Said {
     let selection: DeliverySelection = read::query(&asked.query)?;
-    let limit = paging::limit(selection.limit)?;
+    let limit = paging::limit(asked, selection.limit)?;
     let cursors = Cursors::of(asked, "deliveries")?;
     let place = cursors.place(selection.cursor.as_deref())?;
     let mut place = match selection.state {
@@ -51,6 +51,7 @@ pub(super) async fn list(asked: &Asked) -> Said {
 pub(super) async fn get(asked: &Asked) -> Said {
     let id = id(asked)?;
     let delivery = found(asked, id).await?;
+    asked.reserve(MADE_OF_PAYLOAD * delivery.size as usize)?;
     let payload = match ask_hooks(asked, HookAsk::Payload { id }).await? {
         HookAnswer::Payload(Some(octets)) => String::from_utf8_lossy(&octets).into_owned(),
         HookAnswer::Payload(None) => return Err(not_there()),
@@ -239,5 +240,7 @@ fn not_there() -> Problem {
     )
 }
 
+/// So many octets of memory an octet of a payload comes to while it is told: as it is, as text, and as JSON with its quotes escaped.
+const MADE_OF_PAYLOAD: usize = 4;
 /// Pages of rows that one request looks at, at most: each is a call to a core.
 const PAGES_MAX: usize = 32;

@@ -19,7 +19,7 @@ mod suppressions;
 mod templates;
 mod webhooks;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use hyper::body::Bytes;
@@ -36,6 +36,7 @@ use super::form::{self, Names};
 use crate::calls::{Answer, Call, ControlAnswer, ControlCall, UploadedFile};
 use crate::percore::{PerCore, monotonic};
 use crate::queue::hooks::HookAsk;
+use crate::settings::AccountName;
 use crate::store::StoreError;
 use crate::web::connection::Facing;
 use crate::web::http::has_room;
@@ -62,6 +63,8 @@ struct Asked {
     /// Something was done: what fails later is not all of it.
     has_changed: Rc<Cell<bool>>,
     _held: Option<Held>,
+    /// Of a list, or of what is long: the answer, until it is there.
+    answer: RefCell<Option<Held>>,
 }
 
 type Said = Result<Response<Bytes>, Problem>;
@@ -80,6 +83,7 @@ pub(super) async fn answer(
         path => find(request.method().as_str(), path),
     };
     let mut id = "none";
+    let mut is_read = true;
     let said = match route {
         // Like what is asked of the pages: it takes no login.
         Route::Nowhere | Route::OtherVerbs(_) if !has_room(core, &facing.networks) => {
@@ -101,7 +105,7 @@ pub(super) async fn answer(
         }
         Route::To(operation, parameters) => {
             id = operation.id;
-            let is_read = super::is_read(request.method());
+            is_read = super::is_read(request.method());
             match is_foreign && !is_read {
                 true => Err(Problem::new(
                     Kind::OtherSite,
@@ -120,11 +124,16 @@ pub(super) async fn answer(
             }
         }
     };
+    let said = said.and_then(|response| match facing.account() {
+        Some(account) => counted((core, account), response, !is_read),
+        None => Ok(response.map(Payload::from)),
+    });
     let (response, result) = match said {
         Ok(response) => (response, "ok"),
         Err(problem) => {
             let word = problem.kind.word();
-            (reply::problem(problem, &request_id), word)
+            let told = reply::problem(problem, &request_id);
+            (told.map(Payload::from), word)
         }
     };
     tracing::debug!(
@@ -134,7 +143,19 @@ pub(super) async fn answer(
         "API request"
     );
     super::count(core, id, result, began);
-    response.map(Payload::from)
+    response
+}
+
+/// An answer takes memory until its client has it.
+fn counted(
+    (core, account): (&Rc<PerCore>, AccountName),
+    response: Response<Bytes>,
+    is_done: bool,
+) -> Result<Response<Payload>, Problem> {
+    let mut held = Held::new(core, account);
+    held.answer(response.body().len(), is_done)
+        .map_err(body_problem)?;
+    Ok(response.map(|octets| Payload::from(octets).counted(held)))
 }
 
 async fn run(
@@ -192,6 +213,7 @@ async fn run(
         uploads,
         has_changed: Rc::default(),
         _held: held,
+        answer: RefCell::default(),
     };
     let has_changed = asked.has_changed.clone();
     let said = dispatch(operation.op, asked).await;
@@ -257,6 +279,14 @@ impl Asked {
         self.login
             .as_ref()
             .ok_or_else(|| Problem::new(Kind::Unauthorized, "this needs a login"))
+    }
+
+    /// Memory for an answer of so many octets, while it is made: what is too much is put off before that.
+    fn reserve(&self, octets: usize) -> Result<(), Problem> {
+        let mut held = Held::new(&self.core, self.login()?.account);
+        held.add(octets).map_err(body_problem)?;
+        self.answer.replace(Some(held));
+        Ok(())
     }
 
     /// The first parameter of the path.

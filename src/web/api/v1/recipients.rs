@@ -96,7 +96,7 @@ pub(super) async fn change_all(asked: &Asked) -> Said {
 /// A page of those in the queue.
 pub(super) async fn list_queue(asked: &Asked) -> Said {
     let selection: Selection = read::query(&asked.query)?;
-    let limit = paging::limit(selection.limit)?;
+    let limit = paging::limit(asked, selection.limit)?;
     let cursors = Cursors::of(asked, "queue")?;
     let position = cursors.place(selection.cursor.as_deref())?;
     let filter = filter(asked, &selection)?;
@@ -115,7 +115,7 @@ pub(super) async fn list_queue(asked: &Asked) -> Said {
 /// that are kept; one that is about to be kept is told of from the queue, and remembered until the others have been told of.
 pub(super) async fn list(asked: &Asked) -> Said {
     let selection: Selection = read::query(&asked.query)?;
-    let limit = paging::limit(selection.limit)?;
+    let limit = paging::limit(asked, selection.limit)?;
     let cursors = Cursors::of(asked, "messages")?;
     let place = cursors.place(selection.cursor.as_deref())?;
     let AnyPlace {

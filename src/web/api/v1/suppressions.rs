@@ -13,7 +13,7 @@ use crate::queue::suppression::{AddressRow, Suppressed, base};
 /// A page of it.
 pub(super) async fn list(asked: &Asked) -> Said {
     let page: Page = read::query(&asked.query)?;
-    let limit = paging::limit(page.limit)?;
+    let limit = paging::limit(asked, page.limit)?;
     let account = asked.login()?.account;
     let cursors = Cursors::of(asked, "suppressions")?;
     let core = &asked.core;
