@@ -29,7 +29,7 @@ pub(super) async fn answer(
     endpoint: Endpoint,
 ) -> Response<Payload> {
     let _ = point("http.request");
-    let (request, rest) = posted(request);
+    let (request, rest) = posted(request, asked);
     let page = Page::of(request.uri().path(), endpoint);
     let (method, version) = (request.method().clone(), request.version());
     let is_api = matches!(page, Page::Api);

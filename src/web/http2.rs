@@ -1,7 +1,7 @@
 //! One connection of HTTP/2: several requests at once, each in a task of its own, so that a panic or a response that is too slow ends its
 //! stream alone. Called by `connection`. Input is untrusted. RFC 9113 (hyper and h2 speak it).
 //!
-//! Bounds: streams, and with them what each may hold; resets, for a stream that is reset at once costs its peer nothing and leaves its place
+//! Bounds: streams, and with them what each may hold; frames that are small (`frames`); resets, for a stream that is reset at once costs its peer nothing and leaves its place
 //! to the next (CVE-2023-44487, RFC 9113 10.5).
 //! Not here: what requests are answered (`http`), the check of their hosts (`framing`).
 
@@ -176,7 +176,7 @@ const HEADER_LIST_MAX: usize = 64 << 10;
 const SEND_BUFFER: usize = 16 << 10;
 /// Octets of a request that nobody has read yet: that of the standard, RFC 9113 6.9.2.
 const STREAM_WINDOW: u32 = (64 << 10) - 1;
-/// The same of all requests of a connection.
+/// The same of all requests of a connection. Half of it is what small frames may cost (`frames`).
 const CONNECTION_WINDOW: u32 = 128 << 10;
 /// Streams that the peer has reset before we looked at them.
 const RESETS_WAITING_MAX: usize = 20;

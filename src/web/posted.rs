@@ -16,7 +16,7 @@ use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::header::EXPECT;
 use shards::rt;
 
-use super::stream::Asked;
+use super::stream::{Asked, Unread};
 
 /// The body.
 pub(super) struct Posted(Rc<RefCell<Place>>);
@@ -29,14 +29,18 @@ struct Place {
     body: Option<Incoming>,
     /// The client sends none before it is told to go on (RFC 9110 10.1.1), which is done by reading.
     is_asked_for: bool,
+    /// None: somebody reads it.
+    unread: Option<Unread>,
 }
 
 /// A request whose body may be read, and what will be left of it.
-pub(super) fn posted(request: Request<Incoming>) -> (Request<Posted>, Rest) {
+pub(super) fn posted(request: Request<Incoming>, asked: &Asked) -> (Request<Posted>, Rest) {
     let (head, body) = request.into_parts();
+    let unread = (!body.is_end_stream()).then(|| asked.unread());
     let place = Rc::new(RefCell::new(Place {
         body: Some(body),
         is_asked_for: !head.headers.contains_key(EXPECT),
+        unread,
     }));
     let rest = Rest(place.clone());
     (Request::from_parts(head, Posted(place)), rest)
@@ -59,6 +63,7 @@ impl Body for Posted {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let mut place = self.0.borrow_mut();
         place.is_asked_for = true;
+        place.unread = None;
         let Some(body) = &mut place.body else {
             return Poll::Ready(None);
         };
@@ -85,6 +90,7 @@ impl Rest {
     /// Reads on; does not wait. A connection of HTTP/1 has something to do meanwhile, and is idle afterwards.
     pub(super) fn throw_away(self, busy: Option<Asked>) {
         let mut place = self.0.borrow_mut();
+        place.unread = None;
         let body = place.body.take().filter(|_| place.is_asked_for);
         let Some(body) = body.filter(|body| !body.is_end_stream()) else {
             return;

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use futures_lite::{AsyncRead, AsyncWrite};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use shards::net::Connection;
-use shards::rt::{sleep, with_scratch, yield_if_needed};
+use shards::rt::{Event, sleep, with_scratch, yield_if_needed};
 
 use super::connection::{LOOK, left_of};
+use super::frames::{Frames, WAITING_MAX};
 use crate::percore::monotonic;
 
 /// What a connection is waiting for.
@@ -38,6 +39,10 @@ struct State {
     asked: RefCell<Vec<Clock>>,
     /// Since when the peer has to take the next [`TAKEN_IN_TIME`] octets that wait to be written, and how many of them it took. None: none wait.
     waits: Cell<Option<(Instant, usize)>>,
+    /// Requests whose bodies nobody reads yet.
+    unread: Cell<usize>,
+    /// There are none any more.
+    is_read: Event,
 }
 
 impl Progress {
@@ -47,6 +52,8 @@ impl Progress {
             between: Cell::new((Phase::Header, monotonic())),
             asked: RefCell::default(),
             waits: Cell::default(),
+            unread: Cell::default(),
+            is_read: Event::new(),
         }))
     }
 
@@ -90,6 +97,21 @@ impl Progress {
                 return;
             }
             sleep(limit.min(LOOK)).await;
+        }
+    }
+
+    /// Waits until somebody reads each body, and has read what is there.
+    async fn all_read(self) {
+        let State {
+            unread, is_read, ..
+        } = &*self.0;
+        loop {
+            // A request that came with them begins now; whoever reads has his turn.
+            sleep(TURN).await;
+            if unread.get() == 0 {
+                return;
+            }
+            is_read.wait(is_read.count()).await;
         }
     }
 
@@ -151,6 +173,28 @@ impl Asked {
     pub(super) fn another(&self) -> Asked {
         self.progress.begin()
     }
+
+    /// Its body is to be read.
+    pub(super) fn unread(&self) -> Unread {
+        let unread = &self.progress.0.unread;
+        unread.set(unread.get() + 1);
+        Unread(self.progress.clone())
+    }
+}
+
+/// A body that nobody reads yet, until it is dropped.
+pub(super) struct Unread(Progress);
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        let State {
+            unread, is_read, ..
+        } = &*self.0.0;
+        unread.set(unread.get() - 1);
+        if unread.get() == 0 {
+            is_read.notify();
+        }
+    }
 }
 
 impl Drop for Asked {
@@ -170,6 +214,9 @@ pub(super) struct HttpStream {
     progress: Progress,
     /// The peer speaks HTTP/2: what it sends may be anything, and what we send are pieces.
     is_framed: bool,
+    frames: Frames,
+    /// What small frames cost that may not have been read yet.
+    small: usize,
     /// Reads without a pause.
     reads: u8,
     pause: Option<Pin<Box<dyn Future<Output = ()>>>>,
@@ -189,6 +236,8 @@ impl HttpStream {
             stream,
             progress,
             is_framed,
+            frames: Frames::default(),
+            small: 0,
             reads: 0,
             pause: None,
             words: None,
@@ -225,13 +274,18 @@ impl HttpStream {
 
     /// hyper reads as long as there is something to read, and asks nobody: others have their turn here.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.pause.is_none() && self.reads >= READS_MAX {
+        if self.pause.is_none() && self.small >= WAITING_MAX {
+            self.pause = Some(Box::pin(self.progress.clone().all_read()));
+        } else if self.pause.is_none() && self.reads >= READS_MAX {
             self.pause = Some(Box::pin(yield_if_needed()));
         }
         if let Some(pause) = &mut self.pause {
             ready!(pause.as_mut().poll(cx));
             self.pause = None;
             self.reads = 0;
+            if self.small >= WAITING_MAX {
+                self.small = 0;
+            }
         }
         Poll::Ready(())
     }
@@ -246,10 +300,17 @@ impl Read for HttpStream {
         ready!(self.poll_turn(cx));
         // Through the core's one buffer: hyper's own memory may not be initialised, and ours is.
         with_scratch(|scratch| {
-            let room = buffer.remaining().min(scratch.len());
+            let most = match self.is_framed {
+                true => self.frames.room(),
+                false => scratch.len(),
+            };
+            let room = buffer.remaining().min(scratch.len()).min(most);
             let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut scratch[..room]))?;
             buffer.put_slice(&scratch[..read]);
             self.reads += 1;
+            if self.is_framed {
+                self.small += self.frames.take(&scratch[..read]);
+            }
             // A frame need not be a request; who sends others alone is idle.
             if read > 0 && !self.is_framed && self.progress.phase().0 == Phase::Idle {
                 let between = &self.progress.0.between;
@@ -314,6 +375,8 @@ impl Write for HttpStream {
 
 /// Octets that a client has to take in `limits.http.response_timeout_secs`.
 pub(super) const TAKEN_IN_TIME: usize = 64 << 10;
+/// For others to have their turn: what waits for a timer lets all go first that can.
+const TURN: Duration = Duration::from_micros(20);
 /// Of 64 KiB at most.
 const READS_MAX: u8 = 16;
 

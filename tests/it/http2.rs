@@ -326,6 +326,38 @@ fn many_requests_of_one_connection_are_answered_and_wrong_ones_end_alone() {
 }
 
 #[test]
+fn a_body_in_small_pieces_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = with_https(dir.path(), "");
+    let json = format!(
+        r#"{{"from":{{"address":"anna@example.test"}},"to":[{{"address":"bert@example.test"}}],"text":"{}"}}"#,
+        "a".repeat(30_000)
+    );
+    let pieces = |stream, size| -> Vec<u8> {
+        let mut pieces = api_head(stream, ("POST", "/webapi/v1/messages"), 0);
+        for piece in json.as_bytes().chunks(size) {
+            pieces.extend(frame(DATA, 0, stream, piece));
+        }
+        pieces.extend(frame(DATA, END_STREAM, stream, b""));
+        pieces
+    };
+    let mut peer = Peer::new(server.connect(Door::Https));
+    // They wait while the login is looked at; all of them are within the windows.
+    peer.write(&[pieces(1, 50), pieces(3, 20)].concat());
+    // Whichever is answered first.
+    let mut answered = 0;
+    while answered < 2 {
+        let frame = peer.next().expect("the connection is kept");
+        if frame.kind == HEADERS {
+            assert_eq!(frame.payload[0], OK);
+            answered += 1;
+        }
+    }
+    peer.write(&pieces(5, 1));
+    assert_eq!(peer.status(5), OK);
+}
+
+#[test]
 fn who_resets_what_it_asks_for_is_sent_away() {
     let dir = tempfile::tempdir().unwrap();
     let server = with_https(dir.path(), "");
