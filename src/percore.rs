@@ -52,7 +52,7 @@ use crate::settings::{AccountName, SiteShape};
 use crate::store::{Accounts, BodyKey, StoreError, StoreOptions, Structures};
 pub use login::{Attempt, Ends, KeyHolder, Later, Login, LoginFlow, Next, Offer};
 use promised::Promised;
-pub use request_memory::{MADE_OF_BODY, MemoryBounds, RequestMemory};
+pub use request_memory::{Holder, MADE_OF_BODY, MemoryBounds, RequestMemory};
 pub use sending::{MayNotSend, Reserved};
 use smarthost_keys::SmarthostKeys;
 pub use tls_policy::TlsPolicies;

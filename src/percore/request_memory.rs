@@ -1,4 +1,5 @@
-//! Octets that requests, and their responses, take of a core's memory, and whose they are. Called by `web/api/body`; what is counted is what
+//! Octets that requests, and their responses, take of a core's memory, and whose they are. Called by `web/api/body`, and by `web/heads` for the network of a
+//! client, before its account is known; what is counted is what
 //! has come, however much was announced, and what is made of it ([`MADE_OF_BODY`]). Pure.
 //!
 //! How much one account may have depends on how much is free, so that those who come find some, however many have taken theirs: as much as is left
@@ -20,7 +21,22 @@ pub struct RequestMemory {
 #[derive(Default)]
 struct Class {
     taken: usize,
-    accounts: HashMap<AccountName, usize>,
+    holders: HashMap<Holder, usize>,
+}
+
+/// Who has some. What is said of accounts holds for each.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Holder {
+    /// An account.
+    Account(AccountName),
+    /// The network of a client whose account is not known yet.
+    Network((u8, u128)),
+}
+
+impl From<AccountName> for Holder {
+    fn from(account: AccountName) -> Holder {
+        Holder::Account(account)
+    }
 }
 
 /// How much there is.
@@ -59,24 +75,26 @@ impl RequestMemory {
         self.small.taken + self.large.taken
     }
 
-    /// Something of the account has another size from now on, if that is not more than it may have.
+    /// Something of a holder has another size from now on, if that is not more than that may have.
     pub fn resize(
         &mut self,
-        account: AccountName,
+        holder: impl Into<Holder>,
         (from, to): (usize, usize),
         bounds: MemoryBounds,
     ) -> bool {
-        self.class(from).remove(account, from);
-        let fits = to <= from || self.fits(account, to, bounds);
+        let holder = holder.into();
+        self.class(from).remove(holder, from);
+        let fits = to <= from || self.fits(holder, to, bounds);
         let size = if fits { to } else { from };
-        self.class(size).add(account, size);
+        self.class(size).add(holder, size);
         fits
     }
 
     /// The same of what is there already, and can't be refused any more.
-    pub fn resize_anyway(&mut self, account: AccountName, (from, to): (usize, usize)) {
-        self.class(from).remove(account, from);
-        self.class(to).add(account, to);
+    pub fn resize_anyway(&mut self, holder: impl Into<Holder>, (from, to): (usize, usize)) {
+        let holder = holder.into();
+        self.class(from).remove(holder, from);
+        self.class(to).add(holder, to);
     }
 
     fn class(&mut self, octets: usize) -> &mut Class {
@@ -86,7 +104,7 @@ impl RequestMemory {
         }
     }
 
-    fn fits(&self, account: AccountName, octets: usize, bounds: MemoryBounds) -> bool {
+    fn fits(&self, holder: Holder, octets: usize, bounds: MemoryBounds) -> bool {
         let is_large = octets > SMALL_MAX;
         let mut free = bounds.all.saturating_sub(self.taken());
         if is_large {
@@ -97,7 +115,7 @@ impl RequestMemory {
             return false;
         };
         let class = if is_large { &self.large } else { &self.small };
-        let held = class.accounts.get(&account).copied().unwrap_or(0);
+        let held = class.holders.get(&holder).copied().unwrap_or(0);
         let own = held + octets;
         let is_alone = is_large && held == class.taken;
         own <= left || (is_alone && own <= bounds.largest)
@@ -105,19 +123,19 @@ impl RequestMemory {
 }
 
 impl Class {
-    fn add(&mut self, account: AccountName, octets: usize) {
+    fn add(&mut self, holder: Holder, octets: usize) {
         if octets > 0 {
             self.taken += octets;
-            *self.accounts.entry(account).or_default() += octets;
+            *self.holders.entry(holder).or_default() += octets;
         }
     }
 
-    fn remove(&mut self, account: AccountName, octets: usize) {
+    fn remove(&mut self, holder: Holder, octets: usize) {
         self.taken -= octets;
-        if let Some(own) = self.accounts.get_mut(&account) {
+        if let Some(own) = self.holders.get_mut(&holder) {
             *own -= octets;
             if *own == 0 {
-                self.accounts.remove(&account);
+                self.holders.remove(&holder);
             }
         }
     }
@@ -208,12 +226,17 @@ mod tests {
             assert!(memory.resize(account(who), (size, 0), bounds));
         }
         assert_eq!(memory.taken(), 0);
+        // Networks have shares as accounts do.
+        let network = Holder::Network((0, 1));
+        assert!(memory.resize(network, (0, 3 * MIB), bounds));
+        assert!(!memory.resize(account(0), (0, 4 * MIB), bounds));
+        assert!(memory.resize(network, (3 * MIB, 0), bounds));
         // What can't be refused counts too, and leaves nothing to others.
         memory.resize_anyway(account(0), (0, 10 * MIB));
         assert!(!memory.resize(account(1), (0, KIB), bounds));
         memory.resize_anyway(account(0), (10 * MIB, 0));
         assert_eq!(memory.taken(), 0);
-        assert!(memory.small.accounts.is_empty() && memory.large.accounts.is_empty());
+        assert!(memory.small.holders.is_empty() && memory.large.holders.is_empty());
         let mut who = 0;
         while memory.resize(account(who), (0, SMALL_MAX), bounds) {
             who += 1;

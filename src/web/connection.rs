@@ -13,6 +13,7 @@ use shards::net::Connection;
 use shards::rt;
 use shards::tls::HTTP_2;
 
+use super::heads::Heads;
 use super::payload::{Limits, Sent};
 use super::stream::{Clock, HttpStream, Phase, Progress};
 use super::unread::{self, HEADERS_MAX};
@@ -35,6 +36,7 @@ pub(super) struct Facing {
     request: u64,
     account: Cell<Option<AccountName>>,
     clock: Clock,
+    heads: Heads,
 }
 
 impl Facing {
@@ -64,6 +66,11 @@ impl Facing {
     /// The request's time.
     pub(super) fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// The heads of its connection's requests.
+    pub(super) fn heads(&self) -> &Heads {
+        &self.heads
     }
 
     /// Who asks, once it is known.
@@ -128,6 +135,7 @@ pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endp
         request: 0,
         account: Cell::new(None),
         clock: Clock::new(),
+        heads: Heads::default(),
     });
     let progress = Progress::new();
     let times = Limits {

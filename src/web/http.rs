@@ -41,10 +41,16 @@ pub(super) async fn answer(
     let facing = &Rc::new(facing.of_request(client, &asked.clock));
     let is_access = core.live().settings.server.http.access_log;
     let line = Line::of(&request, page.word(), facing, is_access);
+    // Other pages are answered at once.
+    let head = takes_posts.then(|| facing.heads().add(core, &request, &facing.networks));
+    let fault = match head {
+        Some(None) => Some((StatusCode::SERVICE_UNAVAILABLE, HEADS_TOO_LARGE)),
+        _ => framing::fault(&request, takes_posts),
+    };
     let mut response = if is_api && endpoint.forwarded && client.is_none() {
         // Limits and records would take the proxy for everybody.
         told(no_client(), facing)
-    } else if let Some((status, why)) = framing::fault(&request, takes_posts) {
+    } else if let Some((status, why)) = fault {
         match api::is_v1(request.uri().path()) && is_api {
             true => closed(api::refused(core, (status, why), facing)),
             false => told(closed(text(status, why.into())), facing),
@@ -275,6 +281,8 @@ fn class(status: StatusCode) -> &'static str {
     }
 }
 
+/// More heads at once than there is memory for.
+const HEADS_TOO_LARGE: &str = "The heads of the requests that are under way are too large together; nothing was done, try again later.\n";
 /// How long `/metrics` waits for the numbers of the process.
 const PROCESS_LIMIT: Duration = Duration::from_secs(1);
 const PLAIN: &str = "text/plain; charset=utf-8";

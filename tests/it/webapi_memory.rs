@@ -7,7 +7,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ringmail::settings::Door;
 
-use crate::http2::{DATA, END_STREAM, OK, Peer, RST_STREAM, api_head, frame, number, with_https};
+use crate::http2::{
+    BAD_REQUEST, DATA, END_HEADERS, END_STREAM, HEADERS, OK, Peer, RST_STREAM, api_head, frame,
+    number, with_https,
+};
 use crate::patience::{PATIENCE, found};
 use crate::ports;
 use crate::server::TestServer;
@@ -63,7 +66,7 @@ fn who_holds_what_it_may_and_says_no_more_keeps_nobody_else_from_sending() {
     // Enough for bodies of 4 MiB. A quarter was all that an account could have; four had all.
     let limits = "[limits.http]\nrequest_max_bytes = \"1MiB\"\nrequests_memory_max_bytes = \"12MiB\"\nbody_timeout_secs = \"1h\"\nrequest_timeout_secs = \"1h\"\n";
     let server = TestServer::with_api(directory.path(), port, (limits, &["erik", "fred"]));
-    // Octets of bodies: what is counted is what they come to.
+    // Octets of bodies: what is counted is what they come to, and some hundred for each head.
     let held = || -> usize {
         let text = get(server.address(Door::Http), "/metrics");
         let mut lines = text.lines();
@@ -71,6 +74,7 @@ fn who_holds_what_it_may_and_says_no_more_keeps_nobody_else_from_sending() {
         let octets: usize = value.unwrap_or_else(|| panic!("{text}")).parse().unwrap();
         octets / 3
     };
+    let is_there = |octets| move |held: &usize| (octets..octets + 2 * KIB).contains(held);
     let whole = 1024 * KIB;
     assert_eq!(status(port, "fred", whole), "200");
     let mut stalled = Vec::new();
@@ -86,10 +90,10 @@ fn who_holds_what_it_may_and_says_no_more_keeps_nobody_else_from_sending() {
         if octets < whole - 1 {
             assert!(is_put_off(port, name, whole), "{name}");
         }
-        found(&held, |octets| *octets == all);
+        found(&held, is_there(all));
         stalled.push(begin(port, name, whole, octets));
         all += octets;
-        found(&held, |octets| *octets == all);
+        found(&held, is_there(all));
         for length in [KIB, 64 * KIB, 128 * KIB] {
             assert_eq!(status(port, "fred", length), "200", "{name}, {length}");
         }
@@ -251,5 +255,47 @@ fn who_takes_nothing_of_an_answer_is_cut_off_and_its_memory_is_free() {
     assert_eq!(there, [3]);
     // CANCEL.
     assert_eq!(number(&peer.until(RST_STREAM, 3).payload), 8);
+    found(|| memory(&server), |octets| *octets == 0);
+}
+
+/// RFC 7541 6.2.2, 5.1: a head of a call to come, with a field of 15,000 octets.
+fn long_head(stream: u32) -> Vec<u8> {
+    let mut all = api_head(stream, ("POST", "/webapi/v1/messages"), 0);
+    let mut block = all.split_off(9);
+    block.extend([0, 1, b'x', 127]);
+    let more = 15_000 - 127;
+    block.extend([(more % 128 + 128) as u8, (more / 128) as u8]);
+    block.extend([b'a'; 15_000]);
+    frame(HEADERS, END_HEADERS, stream, &block)
+}
+
+#[test]
+fn heads_of_requests_count_and_have_a_bound() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = "[limits.http]\nbody_timeout_secs = \"1h\"\nheader_timeout_secs = \"1h\"\n";
+    let server = with_https(directory.path(), limits);
+    let mut peer = Peer::new(server.connect(Door::Https));
+    let streams: Vec<u32> = (0..60).map(|n| 2 * n + 1).collect();
+    for stream in &streams {
+        peer.write(&long_head(*stream));
+    }
+    // 512 KiB are 34 of them; more are refused at once, the others wait for their bodies.
+    let mut refused = 0;
+    while refused < 60 - 34 {
+        let frame = peer.next().expect("the connection is kept");
+        if frame.kind == HEADERS {
+            assert!(frame.stream > 67 && frame.payload[0] != OK);
+            refused += 1;
+        }
+    }
+    let held = memory(&server);
+    assert!((2 * 34 * 15_000..=1 << 20).contains(&held), "{held}");
+    peer.write(&frame(DATA, END_STREAM, 1, b"{"));
+    assert_eq!(peer.status(1), BAD_REQUEST);
+    let held = found(|| memory(&server), |now| *now < held);
+    // There is room for one again.
+    peer.write(&long_head(121));
+    found(|| memory(&server), |now| *now > held);
+    drop(peer);
     found(|| memory(&server), |octets| *octets == 0);
 }

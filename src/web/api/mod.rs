@@ -129,6 +129,7 @@ pub(super) fn refused(
 ) -> Response<Payload> {
     let problem = match status {
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => unread::too_large(head_max(core)),
+        StatusCode::SERVICE_UNAVAILABLE => Problem::new(Kind::Unavailable, why.trim_end()),
         _ => Problem::new(Kind::Malformed, why.trim_end()),
     };
     v1::problem(problem, &facing.request_id()).map(Payload::from)
