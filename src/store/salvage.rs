@@ -2,7 +2,8 @@
 //! stopped directory; blocking. Bodies are not copied: the new index names them where they lie.
 //!
 //! What comes back: each sound body as the message it was when it came, in its mailbox under its UID and UIDVALIDITY; entries of the
-//! queue and of fan-out, these for the recipients of whom no body says that it was delivered. What does not: later flags and moves, expunges (those not yet compacted come back), threads. From an old index
+//! queue and of fan-out, these for the recipients of whom no body says that it was delivered, those as the caller says where no old index
+//! tells what became of them ([`Unknown`]). What does not: later flags and moves, expunges (those not yet compacted come back), threads. From an old index
 //! that still opens, passwords, the names and numbers of mailboxes and subscriptions are taken; else passwords must be set anew.
 //! A crash leaves each shard with its old index or the new one; salvage may be repeated.
 

@@ -1,4 +1,6 @@
-//! Our socket as hyper wants it, and what its owner must know to limit it: since when the connection is in which phase.
+//! Our socket as hyper wants it, and what its owner must know to limit it: since when the connection is in which phase, and whether its client takes what it is
+//! sent. What hyper can't be told is seen to here: no more small frames are read than h2 may keep (`frames`), and a status that hyper says by itself gets words
+//! (`unread`).
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;

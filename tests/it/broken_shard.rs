@@ -1,14 +1,21 @@
-//! A shard that is out of service: what the others can do goes on. A fault is the process's, so the server runs in one of its own.
+//! A shard that is out of service: what the others can do goes on, and what it could not write down is not begun. A fault is the process's, so the server runs in one of its own.
 
+use std::collections::HashSet;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use shards::{ShardId, owner_of, shard_of};
 
+use crate::outbound::free_port;
 use crate::patience::until;
 use crate::ports;
+use crate::receiver::Receiver;
 use crate::server::TestServer;
+use crate::stale::child;
 use crate::webapi_memory::status;
+use crate::zone::Zone;
 
 /// The test server's: two of the shards are of each core.
 const CORES: u16 = 2;
@@ -58,4 +65,55 @@ fn what_the_api_accepts_goes_to_cores_with_a_shard_in_service() {
         .unwrap();
     let said = String::from_utf8_lossy(&child.stderr);
     assert!(child.status.success(), "{said}");
+}
+
+/// Messages that wait when the disk writes no more.
+const ALL: usize = 200;
+
+/// What is sent then is sent again after the next start.
+#[test]
+fn a_shard_that_can_write_nothing_down_sends_nothing() {
+    let (directory, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let broken = other.path().join("broken");
+    let (zone, dns) = Zone::serve();
+    zone.mx("one.test", 10, "mx.one.test");
+    zone.a("mx.one.test", "127.0.0.14");
+    let port = free_port();
+    let more = format!(
+        "[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[queue]\nretry_secs = [\"1s\"]\n[outbound]\nrefuse_networks = []\nport = {port}\npause_first_secs = \"1s\"\npause_max_secs = \"1s\"\n"
+    );
+    let faults = format!("rows.commit=fail:{}", broken.display());
+    let mut first = child(directory.path(), &more, &faults);
+    let mut recipients = first.stdin.take().unwrap();
+    for number in 0..ALL {
+        writeln!(recipients, "r{number}@one.test").unwrap();
+    }
+    let said = BufReader::new(first.stdout.take().unwrap()).lines();
+    let accepted = said.filter(|line| line.as_ref().unwrap().starts_with("accepted "));
+    assert_eq!(accepted.take(ALL).count(), ALL);
+    std::fs::write(&broken, "").unwrap();
+    let receiver = Receiver::start([127, 0, 0, 14], port, None, |_| None);
+    std::thread::sleep(Duration::from_secs(4));
+    // What was on its way when the first write failed.
+    let doubled = receiver.messages().len();
+    assert!(doubled < ALL / 2, "{doubled}");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let mut next = child(directory.path(), &more, "");
+    let subjects = || {
+        let messages = receiver.messages();
+        let subject = |m: &String| {
+            m.lines()
+                .find(|l| l.starts_with("Subject"))
+                .map(str::to_owned)
+        };
+        messages
+            .iter()
+            .filter_map(subject)
+            .collect::<HashSet<_>>()
+            .len()
+    };
+    until(|| subjects() == ALL);
+    drop(next.stdin.take());
+    assert!(next.wait().unwrap().success());
 }

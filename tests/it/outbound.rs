@@ -42,6 +42,14 @@ fn zone(name: &str, number: u8) -> Vec<Vec<u8>> {
     }
 }
 
+/// A certificate, as DER, and a server's side of TLS with it.
+fn with_certificate(directory: &Path) -> (Vec<u8>, Arc<rustls::ServerConfig>) {
+    let der = certificate(directory);
+    let pair = (directory.join("cert.pem"), directory.join("key.pem"));
+    let tls = load_tls(&[pair], OldestTls::V1_2).unwrap();
+    (der, tls.anonymous)
+}
+
 pub fn server(directory: &Path, port: u16, more: &str) -> TestServer {
     server_with(directory, port, more, zone)
 }
@@ -418,12 +426,7 @@ fn a_smarthost_is_logged_in_to_with_a_key_or_a_password() {
 #[test]
 fn a_smarthost_that_is_not_the_right_one_gets_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    certificate(directory.path());
-    let pair = (
-        directory.path().join("cert.pem"),
-        directory.path().join("key.pem"),
-    );
-    let tls = load_tls(&[pair], OldestTls::V1_2).unwrap().anonymous;
+    let (_der, tls) = with_certificate(directory.path());
     let port = free_port();
     let smarthost = Receiver::start([127, 0, 0, 1], port, Some(tls), |_| None);
     std::fs::write(directory.path().join("password"), "secret\n").unwrap();
@@ -499,12 +502,7 @@ fn the_keys_of_a_login_at_a_smarthost_are_derived_once_for_each_reload() {
 #[test]
 fn what_dane_demands_is_held_to() {
     let directory = tempfile::tempdir().unwrap();
-    let der = certificate(directory.path());
-    let pair = (
-        directory.path().join("cert.pem"),
-        directory.path().join("key.pem"),
-    );
-    let tls = load_tls(&[pair], OldestTls::V1_2).unwrap().anonymous;
+    let (der, tls) = with_certificate(directory.path());
     let port = free_port();
     let with_tls = Receiver::start([127, 0, 0, 14], port, Some(tls.clone()), |_| None);
     let other = Receiver::start([127, 0, 0, 15], port, Some(tls), |_| None);
@@ -588,12 +586,7 @@ fn who_demands_tls_in_vain_hears_so_and_holds_up_nobody_else() {
 #[test]
 fn who_demands_tls_all_the_way_is_sent_by_the_host_that_promises_it() {
     let directory = tempfile::tempdir().unwrap();
-    let der = certificate(directory.path());
-    let pair = (
-        directory.path().join("cert.pem"),
-        directory.path().join("key.pem"),
-    );
-    let tls = load_tls(&[pair], OldestTls::V1_2).unwrap().anonymous;
+    let (der, tls) = with_certificate(directory.path());
     let port = free_port();
     let first = Receiver::start([127, 0, 0, 14], port, Some(tls.clone()), |_| None);
     let offers = "250-receiver.test\r\n250-STARTTLS\r\n250 REQUIRETLS";
@@ -723,13 +716,7 @@ fn nothing_goes_to_this_machine_because_a_strangers_domain_says_so() {
 #[test]
 fn a_server_that_insists_on_tls_and_has_none_now_gets_its_mail_later() {
     let directory = tempfile::tempdir().unwrap();
-    let der = certificate(directory.path());
-    assert!(!der.is_empty());
-    let pair = (
-        directory.path().join("cert.pem"),
-        directory.path().join("key.pem"),
-    );
-    let tls = load_tls(&[pair], OldestTls::V1_2).unwrap().anonymous;
+    let (_der, tls) = with_certificate(directory.path());
     let port = free_port();
     let fails = Arc::new(AtomicBool::new(true));
     let is_failing = fails.clone();

@@ -1,11 +1,9 @@
-//! What goes on sending meets that tests bring about by a fault: what DNS said is over at once, a disk that writes no more. A fault is the process's, so the server
+//! Where a domain's mail goes is known for as long as DNS says, and then found out anew; a fault lets that time be over at once. It is the process's, so the server
 //! runs in one of its own.
 
-use std::collections::HashSet;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use crate::outbound::{free_port, submit};
 use crate::patience::until;
@@ -13,7 +11,7 @@ use crate::receiver::Receiver;
 use crate::server::TestServer;
 use crate::zone::Zone;
 
-/// The child's side of the test below: writes to whom it reads on standard input.
+/// The child's side of [`child`]: writes to whom it reads on standard input, and says which message was accepted.
 #[test]
 fn stale_child() {
     let Ok(arguments) = std::env::var("RINGMAIL_TEST_STALE_CHILD") else {
@@ -31,7 +29,8 @@ fn stale_child() {
     }
 }
 
-fn child(directory: &Path, more: &str, faults: &str) -> Child {
+/// A server in a process of its own, with faults.
+pub fn child(directory: &Path, more: &str, faults: &str) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "stale::stale_child", "--nocapture"])
         .env(
@@ -79,54 +78,4 @@ fn mail_goes_where_it_went_while_that_is_found_out_anew() {
     until(|| receiver.messages().len() == FIRST + 1 && zone.asked("one.test") > asked);
     drop(recipients);
     assert!(child.wait().unwrap().success());
-}
-
-const ALL: usize = 200;
-
-/// What is sent then is sent again after the next start.
-#[test]
-fn a_shard_that_can_write_nothing_down_sends_nothing() {
-    let (directory, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let broken = other.path().join("broken");
-    let (zone, dns) = Zone::serve();
-    zone.mx("one.test", 10, "mx.one.test");
-    zone.a("mx.one.test", "127.0.0.14");
-    let port = free_port();
-    let more = format!(
-        "[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[queue]\nretry_secs = [\"1s\"]\n[outbound]\nrefuse_networks = []\nport = {port}\npause_first_secs = \"1s\"\npause_max_secs = \"1s\"\n"
-    );
-    let faults = format!("rows.commit=fail:{}", broken.display());
-    let mut first = child(directory.path(), &more, &faults);
-    let mut recipients = first.stdin.take().unwrap();
-    for number in 0..ALL {
-        writeln!(recipients, "r{number}@one.test").unwrap();
-    }
-    let said = BufReader::new(first.stdout.take().unwrap()).lines();
-    let accepted = said.filter(|line| line.as_ref().unwrap().starts_with("accepted "));
-    assert_eq!(accepted.take(ALL).count(), ALL);
-    std::fs::write(&broken, "").unwrap();
-    let receiver = Receiver::start([127, 0, 0, 14], port, None, |_| None);
-    std::thread::sleep(Duration::from_secs(4));
-    // What was on its way when the first write failed.
-    let doubled = receiver.messages().len();
-    assert!(doubled < ALL / 2, "{doubled}");
-    first.kill().unwrap();
-    first.wait().unwrap();
-    let mut next = child(directory.path(), &more, "");
-    let subjects = || {
-        let messages = receiver.messages();
-        let subject = |m: &String| {
-            m.lines()
-                .find(|l| l.starts_with("Subject"))
-                .map(str::to_owned)
-        };
-        messages
-            .iter()
-            .filter_map(subject)
-            .collect::<HashSet<_>>()
-            .len()
-    };
-    until(|| subjects() == ALL);
-    drop(next.stdin.take());
-    assert!(next.wait().unwrap().success());
 }

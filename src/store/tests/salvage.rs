@@ -106,13 +106,7 @@ fn an_index_that_is_gone_is_built_from_the_bodies() {
         fs::remove_dir_all(directory.path().join(format!("shard-{shard:03}/rows"))).unwrap();
     }
     assert_eq!(findings(directory.path()).len(), usize::from(SHARDS));
-    let salvaged = salvage(
-        directory.path(),
-        (Scope::Damaged, Missing::Leave),
-        &nobody,
-        &mut |_| (),
-    )
-    .unwrap();
+    let salvaged = rebuilt(&directory, Scope::Damaged);
     assert_eq!((salvaged.accounts, salvaged.shards), (3, u64::from(SHARDS)));
     assert_eq!(salvaged.without_password, ["u", "v", "w"]);
     assert_eq!(salvaged.lost, Vec::<String>::new());
@@ -124,13 +118,7 @@ fn an_index_that_is_gone_is_built_from_the_bodies() {
 #[test]
 fn a_sound_index_gives_passwords_names_and_numbers_and_stays_unless_all_is_asked() {
     let directory = filled();
-    let none = salvage(
-        directory.path(),
-        (Scope::Damaged, Missing::Leave),
-        &nobody,
-        &mut |_| (),
-    )
-    .unwrap();
+    let none = rebuilt(&directory, Scope::Damaged);
     assert_eq!(none, Salvaged::default());
     let (mut steps, mut told) = (0, 0);
     let first = salvage(
@@ -150,24 +138,12 @@ fn a_sound_index_gives_passwords_names_and_numbers_and_stays_unless_all_is_asked
     assert_eq!(first.without_password, ["empty"]);
     assert_eq!(first.accounts, 4);
     // A stop in between, or a second thought: it may be repeated.
-    let second = salvage(
-        directory.path(),
-        (Scope::All, Missing::Leave),
-        &nobody,
-        &mut |_| (),
-    )
-    .unwrap();
+    let second = rebuilt(&directory, Scope::All);
     assert_eq!((first.kept.len(), second.kept.len()), (2, 2));
     let kept = first.kept.clone();
     assert_eq!(first, Salvaged { kept, ..second });
     judge(directory.path());
-    let third = salvage(
-        directory.path(),
-        (Scope::All, Missing::Leave),
-        &nobody,
-        &mut |_| (),
-    )
-    .unwrap();
+    let third = rebuilt(&directory, Scope::All);
     assert_eq!(third.messages, first.messages + 3);
     judge(directory.path());
 }
@@ -183,13 +159,7 @@ fn indexes_in_each_others_place_are_rebuilt_and_tell_nothing() {
     let found = findings(directory.path());
     assert_eq!(found.len(), usize::from(SHARDS), "{found:?}");
     for scope in [Scope::Damaged, Scope::All] {
-        let salvaged = salvage(
-            directory.path(),
-            (scope, Missing::Leave),
-            &nobody,
-            &mut |_| (),
-        )
-        .unwrap();
+        let salvaged = rebuilt(&directory, scope);
         // An account without a message is nowhere but in the index.
         assert_eq!((salvaged.accounts, salvaged.shards), (3, u64::from(SHARDS)));
         assert_eq!(salvaged.without_password, ["u", "v", "w"]);
@@ -216,13 +186,7 @@ fn a_damaged_record_is_listed_and_costs_that_message_alone() {
     bytes[at] ^= 1;
     fs::write(path, bytes).unwrap();
     assert_eq!(findings(directory.path()).len(), 1);
-    let salvaged = salvage(
-        directory.path(),
-        (Scope::All, Missing::Leave),
-        &nobody,
-        &mut |_| (),
-    )
-    .unwrap();
+    let salvaged = rebuilt(&directory, Scope::All);
     assert_eq!(
         (salvaged.lost.len(), salvaged.messages),
         (1, 3 * 7 - 1),
@@ -240,8 +204,7 @@ fn a_missing_segment_is_listed() {
             fs::remove_file(file.unwrap().path()).unwrap();
         }
     }
-    let all = (Scope::All, Missing::Leave);
-    let salvaged = salvage(directory.path(), all, &nobody, &mut |_| ()).unwrap();
+    let salvaged = rebuilt(&directory, Scope::All);
     assert!(
         salvaged.lost.iter().any(|l| l.contains(".seg is missing")),
         "{:?}",
@@ -309,16 +272,20 @@ fn an_entry_that_is_over_is_not_told_as_lost() {
         alive.0
     });
     store.close();
-    let all = (Scope::All, Missing::Leave);
-    let salvaged = salvage(directory.path(), all, &nobody, &mut |_| ()).unwrap();
+    let salvaged = rebuilt(&directory, Scope::All);
     assert_eq!(salvaged.lost, Vec::<String>::new());
     assert_eq!((salvaged.entries, salvaged.without_content), (1, 1));
     assert_eq!(findings(directory.path()), Vec::<String>::new());
     // One whose content is gone before it was over is lost.
     let large = format!("shard-000/large/{}", shards::segments::external_name(large));
     fs::remove_file(directory.path().join(large)).unwrap();
-    let salvaged = salvage(directory.path(), all, &nobody, &mut |_| ()).unwrap();
+    let salvaged = rebuilt(&directory, Scope::All);
     assert_eq!(salvaged.lost_total, 1, "{:?}", salvaged.lost);
+}
+
+fn rebuilt(directory: &tempfile::TempDir, scope: Scope) -> Salvaged {
+    let about = (scope, Missing::Leave);
+    salvage(directory.path(), about, &nobody, &mut |_| ()).unwrap()
 }
 
 /// What the queue holds its own tests look at.
