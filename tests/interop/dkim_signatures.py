@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from server import attempt, binary, expect, same
+from server import attempt, binary, end, expect, same
 from server.dkim_verifiers import dkim, mail_dkim, passes, pipe, signable
 
 try:
@@ -100,6 +100,7 @@ RECORDS = records()
 # Half of them take ten seconds; protocols/dkim/tests/corpora.rs takes all.
 MESSAGES = signable()[::2]
 CASES = (ours_for_dkimpy, dkimpys_for_us, ours_for_mail_dkim, internationalized)
-FAILED = [case.__name__ for case in CASES if not attempt(case)]
-print(f"{Path(__file__).name}: {len(CASES)} cases over {len(MESSAGES)} messages, failed: {FAILED or 'none'}", flush=True)
-sys.exit(1 if FAILED else 0)
+START = time.monotonic()
+for CASE in CASES:
+    attempt(CASE)
+end(f"{len(CASES)} cases over {len(MESSAGES)} messages", START)

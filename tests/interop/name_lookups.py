@@ -6,11 +6,9 @@ RFC 1035, RFC 2308, RFC 4035, RFC 7505, RFC 8914.
 import json
 import shutil
 import socket
-import sys
 import tempfile
 import threading
 import time
-import traceback
 from pathlib import Path
 
 import server as interop
@@ -302,7 +300,6 @@ def main():
     start = time.monotonic()
     scratch = Path(tempfile.mkdtemp(prefix="ringmail-dns-"))
     daemons = Daemons(scratch, ZONES, SIGNED, WRONG)
-    failed = []
     cases = (signed_and_not, wrong_signatures, large_answers, aliases, what_is_not_there, where_mail_goes, who_is_not_trusted, dead_and_silent_servers,
              forged_answers, a_server_that_remembers, wrong_words)  # fmt: skip
     try:
@@ -310,18 +307,16 @@ def main():
         settings = Settings(scratch, free_port(), daemons.unbound)
         for case in cases:
             settings.write()
-            interop.attempt(case, settings) or failed.append(case.__name__)
+            interop.attempt(case, settings)
     except Exception:
-        traceback.print_exc()
-        failed.append("start")
+        interop.fail("start")
     finally:
         daemons.stop()
-        if failed:
+        if interop.FAILED:
             for log in scratch.glob("*.log"):
                 print(f"---- {log.name}", log.read_text(errors="replace")[-5000:], sep="\n")
         shutil.rmtree(scratch, ignore_errors=True)
-    print(f"{Path(sys.argv[0]).name}: {len(cases)} cases in {time.monotonic() - start:.1f} s, failed: {failed or 'none'}", flush=True)
-    sys.exit(1 if failed else 0)
+    interop.end(f"{len(cases)} cases", start)
 
 
 main()

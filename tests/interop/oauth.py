@@ -10,7 +10,6 @@ import os
 import shutil
 import ssl
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.parse
@@ -273,7 +272,7 @@ def log_keeps_secrets(server, provider):
 
 
 def main():
-    start, failed = time.monotonic(), []
+    start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ringmail-interop-") as scratch:
         scratch = Path(scratch)
         server = None
@@ -285,20 +284,19 @@ def main():
                 # It lasts for a second of a clock without fractions.
                 time.sleep(max(0.0, made + 2.1 - time.monotonic()))
                 cases = [(curl,), (curl_refused, short), (msmtp,), (mutt,), (node,), (untrusted,), (introspection,)]
-                failed += [case.__name__ for case, *more in cases if not attempt(case, server, provider, *more)]
+                for case, *more in cases:
+                    attempt(case, server, provider, *more)
             for case in (without_provider, recorded, log_keeps_secrets):
-                attempt(case, server, provider) or failed.append(case.__name__)
-            attempt(interop.Process.stop, server) or failed.append("stop")
-        except Exception as error:
-            print("FAILED start:", error)
-            failed.append("start")
+                attempt(case, server, provider)
+            attempt(interop.Process.stop, server)
+        except Exception:
+            interop.fail("start")
         finally:
             if server:
                 server.kill()
-                if failed:
+                if interop.FAILED:
                     print("---- what the server wrote", server.log.read_text(errors="replace")[-20_000:], sep="\n")
-    print(f"{Path(sys.argv[0]).name}: {time.monotonic() - start:.1f} s, failed: {failed or 'none'}", flush=True)
-    sys.exit(1 if failed else 0)
+    interop.end("cases", start)
 
 
 main()

@@ -7,10 +7,8 @@ RFC 7672 2, RFC 8461 3, 4, 5.
 import json
 import shutil
 import socket
-import sys
 import tempfile
 import time
-import traceback
 from pathlib import Path
 
 import server as interop
@@ -207,25 +205,22 @@ def main():
     start = time.monotonic()
     scratch = Path(tempfile.mkdtemp(prefix="ringmail-tls-"))
     daemons = Daemons(scratch, ZONES, ("signed.test", "bogus.test"), ("bogus.test",))
-    failed = []
     cases = (dane, what_is_not_signed, policies, kept_over_a_kill)
     try:
         daemons.start()
         setup = Setup(scratch, daemons, policy_host(scratch))
         for case in cases:
-            interop.attempt(case, setup) or failed.append(case.__name__)
+            interop.attempt(case, setup)
     except Exception:
-        traceback.print_exc()
-        failed.append("start")
+        interop.fail("start")
     finally:
         daemons.stop()
-        if failed:
+        if interop.FAILED:
             for log in [*scratch.glob("*.log"), scratch / "log"]:
                 if log.exists():
                     print(f"---- {log.name}", log.read_text(errors="replace")[-5000:], sep="\n")
         shutil.rmtree(scratch, ignore_errors=True)
-    print(f"{Path(sys.argv[0]).name}: {len(cases)} cases in {time.monotonic() - start:.1f} s, failed: {failed or 'none'}", flush=True)
-    sys.exit(1 if failed else 0)
+    interop.end(f"{len(cases)} cases", start)
 
 
 main()

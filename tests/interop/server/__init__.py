@@ -33,6 +33,8 @@ USER = "ringmail@localhost"
 STANDARD_PORTS = {"smtp": 25, "submission": 587, "submissions": 465, "imap": 143, "imaps": 993, "http": 80}
 READY_SECS = 30
 STOP_SECS = 20
+# Cases that failed, and why.
+FAILED = {}
 
 
 class Failed(Exception):
@@ -248,36 +250,46 @@ class counted:
 def run(*cases, options=()):
     """Runs the cases one after the other against one server and ends the script with 0 or 1."""
     start = time.monotonic()
-    failed = []
     server = Localserve(*options)
     try:
         server.start()
         for case in cases:
-            if not attempt(case, server):
-                failed.append(case.__name__)
-        attempt(Process.stop, server) or failed.append("stop")
+            attempt(case, server)
+        attempt(Process.stop, server)
     except Exception:
-        traceback.print_exc()
-        failed.append("start")
+        fail("start")
     finally:
         server.kill()
-        if failed:
+        if FAILED:
             print(f"---- what the server of {sys.argv[0]} wrote", server.log.read_text(errors="replace")[-20_000:], sep="\n")
         server.temp.cleanup()
-    print(f"{Path(sys.argv[0]).name}: {len(cases)} cases in {time.monotonic() - start:.1f} s, failed: {failed or 'none'}", flush=True)
-    sys.exit(1 if failed else 0)
+    end(f"{len(cases)} cases", start)
 
 
 def attempt(case, *arguments):
+    """Runs a case; one that fails is in `FAILED`."""
     start = time.monotonic()
     try:
         case(*arguments)
     except Exception:
-        print(f"FAILED {case.__name__}", flush=True)
-        traceback.print_exc()
-        return False
-    print(f"ok {case.__name__} ({time.monotonic() - start:.1f} s)", flush=True)
-    return True
+        fail(case.__name__)
+    else:
+        print(f"ok {case.__name__} ({time.monotonic() - start:.1f} s)", flush=True)
+
+
+def fail(name):
+    """The exception that is being handled made this fail."""
+    print(f"FAILED {name}", flush=True)
+    traceback.print_exc()
+    FAILED[name] = str(sys.exc_info()[1]) or traceback.format_exc()
+
+
+def end(what, start):
+    """Says how it went, why it failed last, as of a long log often only the end is kept, and ends the script with 0 or 1."""
+    for name, why in FAILED.items():
+        print(f"---- {name} failed:", why if len(why) <= 1_600 else f"{why[:1_200]}\n[...]\n{why[-400:]}", sep="\n")
+    print(f"{Path(sys.argv[0]).name}: {what} in {time.monotonic() - start:.1f} s, failed: {list(FAILED) or 'none'}", flush=True)
+    sys.exit(1 if FAILED else 0)
 
 
 def ok(answer):

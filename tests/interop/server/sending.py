@@ -11,10 +11,9 @@ import socket
 import sys
 import tempfile
 import time
-import traceback
 from pathlib import Path
 
-from . import HOST, PASSWORD, Process, attempt, binary, command, draft, expect, ok, same, succeed
+from . import FAILED, HOST, PASSWORD, Process, attempt, binary, command, draft, end, expect, fail, ok, same, succeed
 from .zones import APEX, Daemons, free_port
 
 SENDER = "anna@example.org"
@@ -262,25 +261,22 @@ class Stage:
 def run(stage, prepare, *cases):
     """Prepares the stage, runs the cases with it, and ends the script with 0 or 1."""
     start = time.monotonic()
-    failed = []
     try:
         stage.daemons.start()
         prepare(stage)
         for case in cases:
-            attempt(case, stage) or failed.append(case.__name__)
-        attempt(Process.stop, stage.sender) or failed.append("stop")
+            attempt(case, stage)
+        attempt(Process.stop, stage.sender)
     except Exception:
-        traceback.print_exc()
-        failed.append("start")
+        fail("start")
     finally:
         stage.end()
-        if failed:
+        if FAILED:
             for log in stage.scratch.rglob("*log"):
                 if log.is_file():
                     print(f"---- {log.name}", log.read_text(errors="replace")[-8000:], sep="\n")
         shutil.rmtree(stage.scratch, ignore_errors=True)
-    print(f"{Path(sys.argv[0]).name}: {len(cases)} cases in {time.monotonic() - start:.1f} s, failed: {failed or 'none'}", flush=True)
-    sys.exit(1 if failed else 0)
+    end(f"{len(cases)} cases", start)
 
 
 def as_root():
