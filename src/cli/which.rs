@@ -303,13 +303,14 @@ impl Open {
     }
 
     /// Asks for a list page by page and prints it; answers how many items there were. Where the next page begins is the server's to say: it is
-    /// handed back as it came.
+    /// handed back as it came. What it has to leave out is a failure, once all else is printed.
     pub(super) fn pages<P: DeserializeOwned>(
         &mut self,
         page_after: impl Fn(Option<P>) -> Request,
         line: impl Fn(&Value) -> String,
     ) -> Result<usize, Failure> {
         let (mut after, mut count) = (None, 0);
+        let mut missing = Vec::new();
         loop {
             let mut page = String::new();
             let done = self.request(&page_after(after), &mut |item| {
@@ -318,9 +319,15 @@ impl Open {
                 Ok(())
             })?;
             print(&page)?;
+            let whys = done["missing"].as_array().into_iter().flatten();
+            missing.extend(whys.filter_map(|why| why.as_str().map(str::to_owned)));
             after = serde_json::from_value(done["next"].clone()).unwrap_or(None);
-            if after.is_none() {
+            if after.is_none() && missing.is_empty() {
                 return Ok(count);
+            }
+            if after.is_none() {
+                let whys = missing.join("; ");
+                return Err(Failure::Failed(format!("this is not all: {whys}")));
             }
         }
     }

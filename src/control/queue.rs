@@ -15,7 +15,7 @@ use crate::queue::{Deed, Done, Filter, Place};
 
 type Item<'a> = &'a mut dyn FnMut(Value) -> Result<(), String>;
 
-/// One item for each recipient that fits.
+/// One item for each recipient that fits. Shards that can't be looked at keep none from being told that are in others.
 pub(super) fn list(
     control: &Control,
     after: Option<QueuePosition>,
@@ -26,6 +26,7 @@ pub(super) fn list(
     let limit = limit.clamp(1, PAGE_MAX);
     let mut position = after.unwrap_or_default();
     let mut told = 0;
+    let mut missing = Vec::new();
     while position.shard < control.server.shards() {
         control.goes_on()?;
         let call = ControlCall::Queue {
@@ -35,8 +36,13 @@ pub(super) fn list(
             limit: limit - told,
         };
         let owner = control.server.owner_of_shard(position.shard);
-        let ControlAnswer::Queue(found, next) = control.ask(owner, call)? else {
-            return Err(OTHER_ANSWER.into());
+        let (found, next) = match control.ask(owner, call) {
+            Ok(ControlAnswer::Queue(found, next)) => (found, next),
+            Ok(_) => return Err(OTHER_ANSWER.into()),
+            Err(why) => {
+                missing.push(why);
+                (Vec::new(), None)
+            }
         };
         for (stored, recipients) in &found {
             told += recipients.len();
@@ -47,13 +53,13 @@ pub(super) fn list(
         }
         position = position.next(next);
         if told >= limit {
-            return Ok(json!({"next": position}));
+            return Ok(json!({"next": position, "missing": missing}));
         }
     }
-    Ok(json!({"next": null}))
+    Ok(json!({"next": null, "missing": missing}))
 }
 
-/// Does something to all recipients that fit. Items tell how far it is, now and then.
+/// Does something to all recipients that fit, as far as their shards can do it. Items tell how far it is, now and then.
 pub(super) fn change(
     control: &Control,
     filter: &Filter,
@@ -66,37 +72,40 @@ pub(super) fn change(
     }
     let mut position = QueuePosition::default();
     let mut all = Done::default();
+    let mut missing = Vec::new();
     let mut told = Instant::now();
-    let result = loop {
-        if position.shard >= control.server.shards() {
-            break Ok(());
-        }
-        match page(control, filter, deed, position) {
-            Ok(done) => {
-                all.looked_at += done.looked_at;
-                all.fit += done.fit;
-                all.changed += done.changed;
-                position = position.next(done.next);
+    while position.shard < control.server.shards() {
+        let done = page(control, filter, deed, position).unwrap_or_else(|why| {
+            missing.push(why);
+            Done::default()
+        });
+        all.looked_at += done.looked_at;
+        all.fit += done.fit;
+        all.changed += done.changed;
+        position = position.next(done.next);
+        let heard = match told.elapsed() >= PROGRESS_EVERY {
+            true => {
+                told = Instant::now();
+                item(numbers(&all))
             }
-            Err(error) => break Err(error),
+            false => Ok(()),
+        };
+        if let Err(why) = control.goes_on().and(heard) {
+            missing.push(why);
+            break;
         }
-        if told.elapsed() >= PROGRESS_EVERY {
-            told = Instant::now();
-            if let Err(error) = item(numbers(&all)) {
-                break Err(error);
-            }
-        }
-    };
+    }
     tracing::info!(
         ?deed,
         %filter,
         changed = all.changed,
         "an operator changed the queue"
     );
-    match result {
-        Ok(()) => Ok(numbers(&all)),
-        Err(error) => Err(format!(
-            "{error}; {} recipients were changed before that",
+    match missing[..] {
+        [] => Ok(numbers(&all)),
+        _ => Err(format!(
+            "{}; {} recipients were changed elsewhere",
+            missing.join("; "),
             all.changed
         )),
     }
@@ -122,7 +131,6 @@ fn page(
     deed: &Deed,
     position: QueuePosition,
 ) -> Result<Done, String> {
-    control.goes_on()?;
     let call = ControlCall::QueueChange {
         shard: position.shard,
         filter: Box::new(filter.clone()),

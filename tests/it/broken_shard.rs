@@ -11,6 +11,8 @@ use shards::{ShardId, owner_of, shard_of};
 use crate::outbound::free_port;
 use crate::patience::until;
 use crate::ports;
+use crate::program::{Localserve, ringmail};
+use crate::queue::submit;
 use crate::receiver::Receiver;
 use crate::server::TestServer;
 use crate::stale::child;
@@ -116,4 +118,44 @@ fn a_shard_that_can_write_nothing_down_sends_nothing() {
     until(|| subjects() == ALL);
     drop(next.stdin.take());
     assert!(next.wait().unwrap().success());
+}
+
+/// What operators see and do reaches the shards that are in service, and says which are not.
+#[test]
+fn operators_reach_what_is_in_service() {
+    let (directory, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let broken = other.path().join("broken");
+    let faults = format!("shard-000/rows.commit=fail:{}", broken.display());
+    let server = Localserve::with_faults(directory.path(), &["--accounts", "1"], &faults);
+    const MESSAGES: usize = 40;
+    for number in 0..MESSAGES {
+        let said = submit(&server, &["queue451@a.example"], &number.to_string());
+        assert!(
+            said.as_ref().is_ok_and(|said| said.starts_with("250")),
+            "{said:?}"
+        );
+    }
+    let run = |words: &[&str]| ringmail(&[&["queue"], words, &["--dir", server.dir()]].concat());
+    let whole = run(&["list", "--json"]);
+    assert_eq!((whole.code, whole.out.lines().count()), (0, MESSAGES));
+    std::fs::write(&broken, "").unwrap();
+    let missing = "shard-000 is out of service";
+    let held = run(&["hold", "--all"]);
+    assert!(held.code == 1 && held.err.contains(missing), "{}", held.err);
+    let listed = run(&["list", "--json"]);
+    let said = format!("{}{}", listed.out, listed.err);
+    assert_eq!(
+        (listed.code, listed.err.matches(missing).count()),
+        (1, 1),
+        "{said}"
+    );
+    let there = listed.out.lines().count();
+    assert!((1..MESSAGES).contains(&there), "{said}");
+    assert_eq!(
+        listed.out.matches("\"state\":\"held\"").count(),
+        there,
+        "{said}"
+    );
+    let changed = format!("{there} recipients were changed elsewhere");
+    assert!(held.err.contains(&changed), "{} {said}", held.err);
 }
