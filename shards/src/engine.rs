@@ -201,10 +201,11 @@ impl<C: Send + 'static, A: Send + 'static> Engine<C, A> {
             shard_cores,
         };
         for _ in 0..all {
-            let result = reports
-                .recv_timeout(START_LIMIT)
-                .map_err(|_| "an executor did not start in time".to_string());
-            if let Err(e) = result.and_then(|r| r) {
+            let Ok(result) = reports.recv_timeout(START_LIMIT) else {
+                // Not joined: what does not begin may not end either. The process does.
+                return Err("an executor did not start in time".into());
+            };
+            if let Err(e) = result {
                 // What an executor died of is known when it is joined.
                 let causes = engine.end(Duration::ZERO);
                 return Err(causes.into_iter().next().unwrap_or(e));

@@ -4,7 +4,7 @@
 //! database, hashing) is not here: it goes to [`crate::pool`].
 //!
 //! Traps of the runtime handled here: a panicking task would kill its executor's thread ([`spawn`] catches and counts it); an
-//! executor may park while tasks are runnable, for good if no timer is set (`ticker` sets some that are); the first sleep in a process is
+//! executor may park while tasks are runnable, for good if nothing happens then (`nudge` makes something happen); the first sleep in a process is
 //! late (a throw-away executor runs first, [`warm_up`]); a task's reference count has 16 bits (one task for each connection, no wide
 //! select).
 
@@ -14,9 +14,9 @@ mod file;
 mod lines;
 mod memory;
 mod net;
+mod nudge;
 mod shares;
 mod task;
-mod ticker;
 mod turns;
 
 pub use budget::{Budget, Share};
@@ -34,6 +34,7 @@ pub use turns::{Turn, Turns};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures_lite::FutureExt;
@@ -59,12 +60,13 @@ pub struct ExecutorOptions {
 pub struct Elapsed;
 
 /// A running executor; joined when it stops.
-pub struct ExecutorHandle(glommio::ExecutorJoinHandle<()>);
+pub struct ExecutorHandle(JoinHandle<Result<(), String>>);
 
 impl ExecutorHandle {
     /// Waits for the executor's main future to end. An error names why the executor could not start or how it died.
     pub fn join(self) -> Result<(), String> {
-        self.0.join().map_err(|e| {
+        let ended = self.0.join();
+        ended.unwrap_or_else(|panic| Err(task::panic_text(&*panic).to_string())).map_err(|e| {
             format!("executor failed: {e}; when memory could not be locked, raise LimitMEMLOCK (ulimit -l)")
         })
     }
@@ -82,16 +84,20 @@ where
     };
     // Who spins has its core for itself.
     let batch = options.spin_before_park.is_zero();
-    glommio::LocalExecutorBuilder::new(placement)
-        .name(&options.name)
+    let builder = glommio::LocalExecutorBuilder::new(placement)
         .ring_depth(options.ring_depth)
         .io_memory(options.io_memory)
-        .spin_before_park(options.spin_before_park)
-        .spawn(move || async move {
+        .spin_before_park(options.spin_before_park);
+    let thread = std::thread::Builder::new().name(options.name.clone());
+    thread
+        .spawn(move || {
+            let executor = builder.make().map_err(|e| e.to_string())?;
+            // Not the threads that the executor has for itself: they have their scheduling from this one.
             if batch {
                 schedule_as_batch();
             }
-            ticker::beside(main()).await;
+            nudge::run(&executor, async move { main().await });
+            Ok(())
         })
         .map(ExecutorHandle)
         .map_err(|e| e.to_string())
@@ -127,9 +133,7 @@ pub fn warm_up() {
         .io_memory(64 << 10)
         .make()
     {
-        executor.run(ticker::beside(glommio::timer::sleep(
-            Duration::from_millis(1),
-        )));
+        nudge::run(&executor, glommio::timer::sleep(Duration::from_millis(1)));
     }
 }
 
@@ -139,7 +143,7 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T, String> {
         .io_memory(64 << 10)
         .make()
         .map_err(|e| e.to_string())?;
-    Ok(executor.run(ticker::beside(future)))
+    Ok(nudge::run(&executor, future))
 }
 
 /// Starts a task on this executor that nobody waits for. A panic inside is caught and counted under `room`; it harms this task alone.
