@@ -1,16 +1,16 @@
 //! How fast one shard makes messages of 10 KiB with three rows durable, with 1 and with 100 writers. Prints, judges nothing:
-//! `cargo bench -p ringmail-shards --bench commit`. docs/STORAGE.md has figures.
+//! `cargo bench --bench commit`. docs/STORAGE.md has figures.
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ringmail_shards::engine::{Core, Engine, EngineOptions, Service};
-use ringmail_shards::lanes::Incoming;
-use ringmail_shards::pool::Pool;
-use ringmail_shards::rt::{self, Room};
-use ringmail_shards::storage::{Batch, NewBody, Shard, StorageOptions, open};
+use shards::engine::{Core, Engine, EngineOptions, Service};
+use shards::lanes::Incoming;
+use shards::pool::Pool;
+use shards::rt::{self, Room};
+use shards::storage::{Batch, NewBody, Shard, StorageOptions, open};
 
 struct Bench(Option<Rc<Shard>>);
 
@@ -108,7 +108,7 @@ fn main() {
         let run = Run { writers, each };
         let took = engine
             .network()
-            .call_blocking(ringmail_shards::CoreId(0), run, Duration::from_secs(600))
+            .call_blocking(shards::CoreId(0), run, Duration::from_secs(600))
             .expect("answered");
         let (after, spent) = (watch.status(), cpu() - cpu_before);
         let messages = f64::from(writers * each);
