@@ -15,6 +15,7 @@ use shards::tls::HTTP_2;
 
 use super::heads::Heads;
 use super::payload::{Limits, Sent};
+use super::posted::posted;
 use super::stream::{Clock, HttpStream, Phase, Progress};
 use super::unread::{self, HEADERS_MAX};
 use super::{Endpoint, http, http2};
@@ -144,8 +145,10 @@ pub async fn serve(core: Rc<PerCore>, mut connection: Connection, endpoint: Endp
     };
     let service = service_fn(|request| {
         let (core, facing, asked) = (core.clone(), facing.clone(), progress.begin());
+        // Before its task has a turn: what more may be read depends on it.
+        let came = posted(request, &asked);
         async move {
-            let response = http::answer(&core, request, (&facing, &asked), endpoint).await;
+            let response = http::answer(&core, came, (&facing, &asked), endpoint).await;
             Ok::<_, std::convert::Infallible>(response.map(|body| Sent::new(body, asked, times)))
         }
     });

@@ -43,10 +43,12 @@ impl Frames {
             self.length += 1;
             if self.length == HEAD {
                 self.length = 0;
-                let [a, b, c, kind, ..] = self.begun;
+                let [a, b, c, kind, flags, ..] = self.begun;
                 self.left = u32::from_be_bytes([0, a, b, c]) as usize;
                 if kind == DATA {
-                    cost += SMALL.saturating_sub(self.left);
+                    // What a padded one has in it is not known yet.
+                    let is_padded = flags & PADDED != 0;
+                    cost += SMALL.saturating_sub(if is_padded { 0 } else { self.left });
                 }
             }
         }
@@ -59,6 +61,7 @@ const HEAD: usize = 9;
 const PREFACE: usize = 24;
 /// RFC 9113 6.1.
 const DATA: u8 = 0;
+const PADDED: u8 = 8;
 /// Below so many octets h2 counts what a frame lacks of them.
 const SMALL: usize = 256;
 /// Octets that are read at once where frames are small: they cost 26 KiB at most.
@@ -70,9 +73,9 @@ pub(super) const WAITING_MAX: usize = 32 << 10;
 mod tests {
     use super::*;
 
-    fn frame(kind: u8, length: usize) -> Vec<u8> {
+    fn frame(kind: u8, flags: u8, length: usize) -> Vec<u8> {
         let mut octets = (length as u32).to_be_bytes()[1..].to_vec();
-        octets.extend([kind, 0, 0, 0, 0, 1]);
+        octets.extend([kind, flags, 0, 0, 0, 1]);
         octets.extend(std::iter::repeat_n(0, length));
         octets
     }
@@ -81,12 +84,13 @@ mod tests {
     fn small_frames_of_data_cost_what_they_lack() {
         let mut octets = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         for (kind, length) in [(4, 0), (1, 30), (0, 50), (0, 16_384), (0, 0), (0, 255)] {
-            octets.extend(frame(kind, length));
+            octets.extend(frame(kind, 0, length));
         }
+        octets.extend(frame(DATA, PADDED, 257));
         for size in [1, 7, 1000, octets.len()] {
             let mut frames = Frames::default();
             let cost: usize = octets.chunks(size).map(|some| frames.take(some)).sum();
-            assert_eq!(cost, 206 + 256 + 1, "{size}");
+            assert_eq!(cost, 206 + 256 + 1 + 256, "{size}");
             assert_eq!(frames.room(), SMALL_AT_ONCE);
         }
     }
@@ -97,7 +101,7 @@ mod tests {
             is_past_preface: true,
             ..Frames::default()
         };
-        assert_eq!(frames.take(&frame(0, 16_384)[..1009]), 0);
+        assert_eq!(frames.take(&frame(0, 0, 16_384)[..1009]), 0);
         assert_eq!(frames.room(), 15_384 + SMALL_AT_ONCE);
     }
 }

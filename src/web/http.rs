@@ -3,7 +3,6 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode, Version};
 use shards::faults::point;
@@ -12,7 +11,7 @@ use shards::rt;
 use super::access::Line;
 use super::connection::Facing;
 use super::payload::Payload;
-use super::posted::posted;
+use super::posted::{Posted, Rest};
 use super::scrape::{self, Scrape};
 use super::stream::Asked;
 use super::{Endpoint, api, forwarded, framing, process, unsubscribe};
@@ -24,12 +23,11 @@ use crate::percore::PerCore;
 /// The response to a request, and the counting of both.
 pub(super) async fn answer(
     core: &Rc<PerCore>,
-    request: Request<Incoming>,
+    (request, rest): (Request<Posted>, Rest),
     (facing, asked): (&Rc<Facing>, &Asked),
     endpoint: Endpoint,
 ) -> Response<Payload> {
     let _ = point("http.request");
-    let (request, rest) = posted(request, asked);
     let page = Page::of(request.uri().path(), endpoint);
     let (method, version) = (request.method().clone(), request.version());
     let is_api = matches!(page, Page::Api);

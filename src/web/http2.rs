@@ -57,7 +57,7 @@ pub(super) async fn serve<S>(
         async {
             let stuck = progress.stuck(limits.response_timeout_secs.duration());
             // What went wrong was said to the peer, if it could be said.
-            let served = async { drop(connection.as_mut().await) };
+            let served = async { drop(progress.served(connection.as_mut()).await) };
             or(served, stuck).await;
             End::Over
         },
@@ -79,7 +79,7 @@ pub(super) async fn serve<S>(
     // RFC 9113 6.8, 9.1: GOAWAY says which requests were taken.
     connection.as_mut().graceful_shutdown();
     let goodbye = async {
-        let _ = connection.as_mut().await;
+        let _ = progress.served(connection.as_mut()).await;
     };
     match ended {
         End::Drain => or(goodbye, or(core.drain_ends(), nobody_asks(progress))).await,

@@ -3,7 +3,7 @@
 //! (`unread`).
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -45,6 +45,8 @@ struct State {
     unread: Cell<usize>,
     /// There are none any more.
     is_read: Event,
+    /// Turns that hyper had.
+    turns: Cell<u64>,
 }
 
 impl Progress {
@@ -56,6 +58,7 @@ impl Progress {
             waits: Cell::default(),
             unread: Cell::default(),
             is_read: Event::new(),
+            turns: Cell::default(),
         }))
     }
 
@@ -102,14 +105,32 @@ impl Progress {
         }
     }
 
+    /// hyper's side of a connection, whose turns are counted.
+    pub(super) async fn served<T>(&self, mut connection: Pin<&mut impl Future<Output = T>>) -> T {
+        poll_fn(|cx| {
+            let turns = &self.0.turns;
+            turns.set(turns.get() + 1);
+            connection.as_mut().poll(cx)
+        })
+        .await
+    }
+
     /// Waits until somebody reads each body, and has read what is there.
     async fn all_read(self) {
         let State {
-            unread, is_read, ..
+            unread,
+            is_read,
+            turns,
+            ..
         } = &*self.0;
+        // Of what it has read hyper begins the requests before this turn of it is over, and not before it has nothing to read.
+        let turn = turns.get();
         loop {
-            // A request that came with them begins now; whoever reads has his turn.
+            // Whoever reads has his turn.
             sleep(TURN).await;
+            if turns.get() == turn {
+                continue;
+            }
             if unread.get() == 0 {
                 return;
             }

@@ -148,6 +148,7 @@ pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
+const PADDED: u8 = 8;
 pub const END_STREAM: u8 = 1;
 pub const ACK: u8 = 1;
 pub const END_HEADERS: u8 = 4;
@@ -355,6 +356,49 @@ fn a_body_in_small_pieces_is_taken() {
     }
     peer.write(&pieces(5, 1));
     assert_eq!(peer.status(5), OK);
+}
+
+/// Those of several requests in turn, all of which began before anybody could read any.
+#[test]
+fn bodies_in_small_pieces_side_by_side_are_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = with_https(dir.path(), "");
+    let json = format!(
+        r#"{{"from":{{"address":"anna@example.test"}},"to":[{{"address":"bert@example.test"}}],"text":"{}"}}"#,
+        "a".repeat(1_000)
+    );
+    // All of them are within the windows, with octets of padding in each piece.
+    for (requests, size, padding) in [(90, 50, 0), (40, 5, 0), (10, 20, 100)] {
+        let streams = (0..requests).map(|n| 2 * n + 1);
+        let head = |stream| api_head(stream, ("POST", "/webapi/v1/messages"), 0);
+        let mut octets: Vec<u8> = streams.clone().flat_map(head).collect();
+        let piece = |stream, piece: &[u8]| match padding {
+            0 => frame(DATA, 0, stream, piece),
+            _ => {
+                let padded = [&[padding][..], piece, &vec![0; padding.into()]].concat();
+                frame(DATA, PADDED, stream, &padded)
+            }
+        };
+        for some in json.as_bytes().chunks(size) {
+            octets.extend(streams.clone().flat_map(|stream| piece(stream, some)));
+        }
+        octets.extend(streams.flat_map(|stream| frame(DATA, END_STREAM, stream, b"")));
+        let mut peer = Peer::new(server.connect(Door::Https));
+        peer.write(&octets);
+        let mut answered = 0;
+        while answered < requests {
+            let frame = peer.next().expect("the connection is kept");
+            let said = String::from_utf8_lossy(&frame.payload);
+            assert_ne!(
+                frame.kind, GOAWAY,
+                "{requests} of {size}, {answered}: {said}"
+            );
+            if frame.kind == HEADERS {
+                assert_eq!(frame.payload[0], OK);
+                answered += 1;
+            }
+        }
+    }
 }
 
 #[test]
