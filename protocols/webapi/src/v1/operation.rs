@@ -66,11 +66,9 @@ impl Operation {
         if self.verb != Verb::Get {
             all.extend([Kind::OtherSite, Kind::OutcomeUnknown]);
         }
-        if self.query.is_some() || !self.headers.is_empty() {
-            all.push(Kind::Invalid);
-        }
         if self.access != Access::Anybody {
-            all.push(Kind::Unauthorized);
+            // A parameter that is not known is one, too.
+            all.extend([Kind::Unauthorized, Kind::Invalid]);
         }
         if matches!(self.access, Access::Scope(_)) {
             all.push(Kind::MissingScope);
