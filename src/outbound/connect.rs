@@ -265,12 +265,15 @@ pub(super) async fn connect(
     Err(failed)
 }
 
-/// What is told of hosts that failed: the last, but a refusal for good only if all of them refuse. RFC 5321 5.1, RFC 8689 4.2.1: one that
-/// could not be had now may take it later.
+/// What is told of hosts that failed: the last, but a refusal for good only if all of them refuse (RFC 5321 5.1, RFC 8689 4.2.1: one that
+/// could not be had now may take it later), and first of all what is demanded of one that may be there for other mail.
 fn worse(before: Option<Unconnected>, last: Unconnected) -> Option<Unconnected> {
-    let is_temporary = |failed: &Unconnected| failed.verdict == Verdict::Temporary;
+    let weight = |failed: &Unconnected| match failed.verdict {
+        Verdict::Temporary => 1 + u8::from(failed.is_demanded),
+        _ => 0,
+    };
     Some(match before {
-        Some(before) if is_temporary(&before) && !is_temporary(&last) => before,
+        Some(before) if weight(&before) > weight(&last) => before,
         _ => last,
     })
 }
@@ -320,10 +323,10 @@ async fn demand(
     let mut refused = Unconnected::ours((4, 7, 5), text, String::new());
     refused.is_demanded = true;
     refused.is_policy_old = may_have_changed;
+    refused.is_messages = refusal.cause.is_messages();
     if !refusal.cause.is_temporary() {
         refused.verdict = Verdict::Permanent;
         refused.enhanced = Some((5, 7, 30));
-        refused.is_messages = true;
     }
     Err(refused)
 }
@@ -851,5 +854,12 @@ mod tests {
         assert_eq!(told(vec![permanent(), permanent()]), refused);
         assert_eq!(told(vec![temporary(), permanent()]), taken_later);
         assert_eq!(told(vec![permanent(), temporary()]), taken_later);
+        let demanded = || Unconnected {
+            is_demanded: true,
+            ..Unconnected::ours((4, 7, 5), "no TLS".to_owned(), String::new())
+        };
+        let not_met = (Verdict::Temporary, "no TLS".to_owned());
+        assert_eq!(told(vec![demanded(), temporary(), permanent()]), not_met);
+        assert_eq!(told(vec![permanent(), temporary(), demanded()]), not_met);
     }
 }

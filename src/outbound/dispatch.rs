@@ -7,6 +7,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use dns::Name;
 use futures_lite::future::or;
 use message::MessageDate;
 use shards::rt::{self, FairMemory, FairTurns};
@@ -25,6 +26,7 @@ use crate::percore::{PerCore, monotonic};
 use crate::queue::retry::Verdict;
 use crate::queue::rows::{Attempt, AttemptStage};
 use crate::queue::{self, Operation, Pause, Work, all};
+use crate::tls_policy::StsAnswer;
 
 /// Begins to send what is in the queue of this core.
 pub fn start(core: &Rc<PerCore>) {
@@ -249,15 +251,23 @@ impl Dispatch {
     async fn find_out(self: Rc<Self>, line: Rc<str>, failures: u32, lookup: Lookup) {
         let _looking = Looking(&self, &line);
         let is_anew = self.policies_anew.borrow_mut().remove(&line);
-        let found = find(&self.core, &line).await;
-        if let Ok(Hop::Server(destination)) = &found
-            && let Some(domain) = &destination.domain
-        {
+        let mut found = find(&self.core, &line).await;
+        let domain = match &found {
+            Ok(Hop::Server(destination)) => destination.domain.clone(),
+            _ => None,
+        };
+        if let Some(domain) = domain {
             // Whoever sends has it at hand then: a connection that others share is not there to wait for one domain's servers.
             let account = self.core.queue.account_name(lookup.account());
-            match is_anew {
-                true => drop(self.core.sts_anew(domain, &account).await),
-                false => drop(self.core.sts(domain, &account).await),
+            let reason = Pause::because("what its domain demands of TLS is being looked up");
+            self.core.queue.set_reason(&line, Some(reason));
+            if let Some(words) = self.policy_is_missing(&domain, &account, is_anew).await {
+                found = Err(Ended {
+                    verdict: Verdict::Temporary,
+                    code: 0,
+                    enhanced: (4, 7, 5),
+                    text: words,
+                });
             }
         }
         drop(lookup);
@@ -287,6 +297,26 @@ impl Dispatch {
             if self.core.draining.get() {
                 return;
             }
+        }
+    }
+
+    /// Finds out what a domain says by MTA-STS; answers in words why that is not known. A fetch may take longer than a core answers.
+    async fn policy_is_missing(
+        &self,
+        domain: &Name,
+        account: &str,
+        is_anew: bool,
+    ) -> Option<String> {
+        let mut answer = match is_anew {
+            true => self.core.sts_anew(domain, account).await,
+            false => self.core.sts(domain, account).await,
+        };
+        if matches!(answer, StsAnswer::Wait(_)) {
+            answer = self.core.sts(domain, account).await;
+        }
+        match answer {
+            StsAnswer::Wait(words) => Some(words),
+            _ => None,
         }
     }
 

@@ -149,6 +149,8 @@ pub enum RefusalCause {
     TlsaUnknown,
     /// Whether there is a policy of MTA-STS cannot be known now. Of the domain, so of all its hosts. Temporary.
     StsUnknown,
+    /// REQUIRETLS, and whether a policy proves the host's name cannot be known now. Temporary.
+    ProofUnknown,
     /// The policy does not list the host. RFC 8461 5: temporary, and the policy is looked for anew (`sts_anew`) before it is not.
     StsMismatch,
     /// REQUIRETLS, and nothing proves the host's name. RFC 8689 4.2.1. Permanent, unless another host will do.
@@ -161,11 +163,17 @@ impl RefusalCause {
         self != RefusalCause::NotProved
     }
 
+    /// Whether the message asks for it: other mail may go there.
+    pub fn is_messages(self) -> bool {
+        matches!(self, RefusalCause::ProofUnknown | RefusalCause::NotProved)
+    }
+
     /// For metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             RefusalCause::TlsaUnknown => "tlsa-unknown",
             RefusalCause::StsUnknown => "sts-unknown",
+            RefusalCause::ProofUnknown => "proof-unknown",
             RefusalCause::StsMismatch => "sts-mismatch",
             RefusalCause::NotProved => "not-proved",
         }
@@ -223,8 +231,10 @@ pub fn decide(
             ..requirement(target, policy, !lenient, Ground::Dane, &applied)
         });
     }
-    if let (Sts::Unknown(words), false) = (&sts, lenient) {
-        return refuse(RefusalCause::StsUnknown, words.clone());
+    match &sts {
+        Sts::Unknown(words) if !lenient => return refuse(RefusalCause::StsUnknown, words.clone()),
+        Sts::Unproved(words) => return refuse(RefusalCause::ProofUnknown, words.clone()),
+        _ => (),
     }
     let is_unusable = matches!(dane, Dane::Unusable(_));
     let (name, ground, must_hold) = match &sts {
@@ -379,6 +389,8 @@ fn dns_name(name: &Name) -> Option<DnsName<'static>> {
 enum Sts {
     None(Option<FailureDetail>),
     Unknown(String),
+    /// Nothing binds, but for a message that needs its proof.
+    Unproved(String),
     Policy(StsPolicy),
 }
 
@@ -400,8 +412,8 @@ impl Sts {
             )
         };
         let (policy, problem) = match answer {
-            StsAnswer::Unknown(words, _) if target.is_strict() => {
-                return Sts::Unknown(words.clone());
+            StsAnswer::Unknown(words, _) if target.is_strict() && proved(target).is_none() => {
+                return Sts::Unproved(words.clone());
             }
             StsAnswer::None(problem) | StsAnswer::Unknown(_, problem) => {
                 return Sts::None(detail(problem));
@@ -448,7 +460,7 @@ fn applied(target: &Target, dane: &Dane, sts: &Sts) -> Vec<Applied> {
             by: JudgedBy::Nothing,
             details: vec![(problem.clone(), true)],
         }),
-        Sts::None(None) | Sts::Unknown(_) => (),
+        Sts::None(None) | Sts::Unknown(_) | Sts::Unproved(_) => (),
     }
     match dane {
         Dane::Usable { policy, .. } => all.push(Applied {

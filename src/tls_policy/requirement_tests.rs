@@ -41,6 +41,10 @@ fn wait() -> StsAnswer {
     StsAnswer::Wait("nobody knows".into())
 }
 
+fn unknown() -> StsAnswer {
+    StsAnswer::Unknown("nobody says".into(), None)
+}
+
 type Tlsa = Result<Option<TlsaRecords>, LookupError>;
 
 fn tlsa(usages: &[u8]) -> Tlsa {
@@ -207,6 +211,13 @@ fn what_follows_from_what() {
         ),
         (
             &none,
+            unknown(),
+            "any may opportunistic",
+            "pkix mx.mail.example must requiretls",
+            "any may reported opportunistic",
+        ),
+        (
+            &none,
             StsAnswer::None(Some(problem())),
             "any may opportunistic",
             "pkix mx.mail.example must requiretls",
@@ -248,6 +259,11 @@ fn a_way_that_anybody_could_have_shown() {
     // RFC 8689 4.2.1 step 2.
     let strict = target(Some(true));
     assert_eq!(told(&strict, &none, &NO_STS), "refused not-proved");
+    assert_eq!(told(&strict, &none, &unknown()), "refused proof-unknown");
+    assert_eq!(
+        told(&target(None), &none, &unknown()),
+        "any may opportunistic"
+    );
     assert_eq!(
         told(&strict, &none, &sts("testing", "x.example")),
         "refused not-proved"
@@ -256,7 +272,16 @@ fn a_way_that_anybody_could_have_shown() {
         told(&strict, &none, &sts("testing", "mx.mail.example")),
         "pkix mx.mail.example must requiretls"
     );
-    assert!(!RefusalCause::NotProved.is_temporary() && RefusalCause::StsMismatch.is_temporary());
+    for (cause, temporary, messages) in [
+        (RefusalCause::StsMismatch, true, false),
+        (RefusalCause::ProofUnknown, true, true),
+        (RefusalCause::NotProved, false, true),
+    ] {
+        assert_eq!(
+            (cause.is_temporary(), cause.is_messages()),
+            (temporary, messages)
+        );
+    }
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! Policies of MTA-STS: shown, kept, used, forgotten. RFC 8461. With a DNS server and a policy host of the test's own.
 
 use crate::folder::{Folder, Serving};
-use crate::outbound::{free_port, kick_all, queue, submit, until_sent};
+use ringmail::queue::Deed;
+use ringmail::settings::Door;
+
+use crate::outbound::{change_all, free_port, kick_all, queue, send, submit, until_sent};
 use crate::patience::until;
 use crate::policy_host::{Authority, PolicyHost};
 use crate::program::{Ran, port_offset};
@@ -455,4 +458,72 @@ fn a_policy_that_lists_other_hosts_ends_no_connection_of_others() {
     assert_eq!(receiver.messages().len(), 8 + names.len());
     // A core that had none has one now.
     assert!(receiver.connections() <= before + 2);
+}
+
+/// RFC 8689 4.2.1, RFC 8461 10.2: what needs a policy's proof waits while nobody can say whether there is one; nothing binds what doesn't.
+#[test]
+fn a_message_that_needs_a_policy_holds_up_no_other_of_its_domain() {
+    let (zone, dns) = Zone::serve();
+    zone.unsigned("test");
+    zone.mx("mail.test", 10, "mx.mail.test");
+    zone.a("mx.mail.test", "127.0.0.14");
+    zone.fail("_mta-sts.mail.test");
+    let port = free_port();
+    let receiver = Receiver::start([127, 0, 0, 14], port, None, |_| None);
+    let directory = tempfile::tempdir().unwrap();
+    let server = TestServer::on(
+        directory.path(),
+        &format!(
+            "[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[outbound]\nrefuse_networks = []\nport = {port}\npause_first_secs = \"1h\"\npause_max_secs = \"1h\"\n"
+        ),
+    );
+    let strict = "<anna@example.test> HOLDFOR=3600";
+    for n in 0..8 {
+        let to = format!("<strict{n}@mail.test>");
+        send(&server, Door::Submission, strict, &[&to]);
+    }
+    let must = Deed::RequireTls {
+        require: Some(true),
+    };
+    change_all(&server, &must);
+    kick_all(&server);
+    until(|| queue(&server).iter().all(|(_, row)| row.attempts == 1));
+    for n in 0..8 {
+        submit(&server, &["a@mail.test"], &format!("{n}"));
+    }
+    until(|| receiver.messages().len() == 8 && queue(&server).len() == 8);
+}
+
+/// While a policy is fetched nobody takes a connection for the domain's mail, and that is all it hears.
+#[test]
+fn a_policy_that_is_being_fetched_is_waited_for_in_line() {
+    let authority = Authority::new();
+    // Takes connections, and says nothing.
+    let silent = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let (zone, dns) = Zone::serve();
+    zone.unsigned("test");
+    zone.mx("mail.test", 10, "mx.mail.test");
+    zone.a("mx.mail.test", "127.0.0.14");
+    zone.a("mta-sts.mail.test", "127.0.0.1");
+    zone.txt("_mta-sts.mail.test", "v=STSv1; id=1;");
+    let directory = tempfile::tempdir().unwrap();
+    authority.write(&directory.path().join("ca.pem"));
+    let (port, policies) = (free_port(), silent.local_addr().unwrap().port());
+    let server = TestServer::with_call_timeout(
+        directory.path(),
+        "1s",
+        &format!(
+            "[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[tls_policy]\nca_file = \"ca.pem\"\nmta_sts_port = {policies}\n[outbound]\nrefuse_networks = []\nport = {port}\n"
+        ),
+    );
+    submit(&server, &["a@mail.test"], "x");
+    let mut why = Vec::new();
+    until(|| {
+        let waits = queue(&server);
+        why = waits.into_iter().flat_map(|(_, row)| row.history).collect();
+        !why.is_empty()
+    });
+    // Not that of a host.
+    let text = "the policy of MTA-STS of mail.test is being looked for";
+    assert_eq!(why[0].text, text);
 }

@@ -138,7 +138,7 @@ pub fn kick_all(server: &TestServer) {
     change_all(server, &Deed::Kick {});
 }
 
-fn change_all(server: &TestServer, deed: &Deed) {
+pub fn change_all(server: &TestServer, deed: &Deed) {
     for shard in 0..server.server().shards() {
         let owner = server.server().owner_of_shard(shard);
         let call = ControlCall::QueueChange {
@@ -758,7 +758,7 @@ fn a_server_that_insists_on_tls_and_has_none_now_gets_its_mail_later() {
 }
 
 /// A transaction with parameters, by port 25 or as anna.
-fn send(server: &TestServer, door: Door, mail: &str, recipients: &[&str]) {
+pub fn send(server: &TestServer, door: Door, mail: &str, recipients: &[&str]) {
     let mut talk = BufReader::new(server.connect(door));
     reply(&mut talk).unwrap();
     command(&mut talk, "EHLO client.example\r\n").unwrap();

@@ -42,6 +42,19 @@ impl TestServer {
         ))
     }
 
+    /// The same, and a core waits for another's answer for so long.
+    pub fn with_call_timeout(directory: &Path, limit: &str, extra: &str) -> TestServer {
+        let cores = format!("call_timeout_secs = \"{limit}\"");
+        TestServer::with(&texts(
+            directory,
+            &Extra {
+                top: extra,
+                cores: &cores,
+                ..Extra::default()
+            },
+        ))
+    }
+
     /// Starts with its queue at work, as in `localserve`: what goes elsewhere comes back to anna.
     pub fn sending(directory: &Path) -> TestServer {
         TestServer::sending_with(directory, "")
@@ -276,6 +289,7 @@ struct Extra<'a> {
     grace: &'a str,
     imap_limits: &'a str,
     listener: &'a str,
+    cores: &'a str,
 }
 
 impl Default for Extra<'_> {
@@ -288,6 +302,7 @@ impl Default for Extra<'_> {
             grace: "1s",
             imap_limits: "",
             listener: "",
+            cores: "",
         }
     }
 }
@@ -301,6 +316,7 @@ fn texts(directory: &Path, extra: &Extra<'_>) -> Texts {
         grace,
         imap_limits,
         listener,
+        cores,
     } = extra;
     let [smtp, submission, imap, http] = ports();
     let static_text = format!(
@@ -311,6 +327,7 @@ shutdown_grace_secs = "{grace}"
 {top}
 [cores]
 shards = 2
+{cores}
 [storage]
 segment_size_bytes = "4MiB"
 body_in_memory_max_bytes = "256KiB"
