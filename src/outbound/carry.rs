@@ -14,7 +14,7 @@ use shards::rt;
 use super::connect::{Fit, For, Unconnected, connect, fit};
 use super::destination::{Destination, Hop};
 use super::dispatch::Dispatch;
-use super::lack::Wanted;
+use super::lack::{Wanted, is_beyond_ascii};
 use super::link::Link;
 use super::octets::Octets;
 use super::outcome::Outcome;
@@ -229,10 +229,20 @@ impl Dispatch {
         let messages_max = self.messages_max(site);
         let mut outcomes = Vec::new();
         let octets = Octets::of(self, work);
-        // Those who ask for the same of TLS go together.
+        // Those go together who ask for the same of TLS, and of SMTPUTF8: others can do without (RFC 6531 3.2).
         let wanted = |index: u32| {
             let row = work.message.recipient(index);
-            row.require_tls.or(work.message.row.require_tls)
+            let beyond_ascii = work.message.row.smtputf8
+                && work
+                    .message
+                    .row
+                    .recipients
+                    .get(index as usize)
+                    .is_some_and(|to| is_beyond_ascii(&to.address));
+            (
+                row.require_tls.or(work.message.row.require_tls),
+                beyond_ascii,
+            )
         };
         let mut rest = work.recipients.clone();
         let mut left: Vec<u32> = Vec::new();
@@ -245,8 +255,9 @@ impl Dispatch {
                 let Some(first) = rest.first() else {
                     return (outcomes, true);
                 };
-                require_tls = wanted(*first);
-                (left, rest) = rest.iter().partition(|i| wanted(**i) == require_tls);
+                let of_first = wanted(*first);
+                require_tls = of_first.0;
+                (left, rest) = rest.iter().partition(|i| wanted(**i) == of_first);
                 again = true;
             }
             if link.as_ref().is_some_and(|l| l.is_used_up(messages_max)) {

@@ -127,9 +127,11 @@ pub(super) fn needs_smtputf8(
         .filter_map(|index| message.row.recipients.get(*index as usize))
         .map(|recipient| &recipient.address);
     let mut addresses = addresses.chain([&message.row.reverse_path]);
-    let has_no_other_form = |address: &String| {
-        let parsed = || address.parse::<Address>().ok();
-        !address.is_ascii() && parsed().as_ref().and_then(with_a_labels).is_none()
-    };
-    !header.octets().is_ascii() || addresses.any(has_no_other_form)
+    !header.octets().is_ascii() || addresses.any(|address| is_beyond_ascii(address))
+}
+
+/// Whether an address has no form in ASCII: its domain has one, its local part may not.
+pub(super) fn is_beyond_ascii(address: &str) -> bool {
+    let parsed = || address.parse::<Address>().ok();
+    !address.is_ascii() && parsed().as_ref().and_then(with_a_labels).is_none()
 }

@@ -79,3 +79,23 @@ fn what_needs_it_is_given_up_and_no_more_than_that() {
     until(|| numbers(&server, "anna").0 == 2 && queue(&server).is_empty());
     assert!(receiver.messages().is_empty());
 }
+
+/// RFC 6531 3.2: the others of a message go without the extension.
+#[test]
+fn who_has_an_address_in_ascii_gets_what_another_can_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let receiver = Receiver::start([127, 0, 0, 11], port, None, |_| None);
+    let server = server_with(directory.path(), port, "", zone);
+    let to = "xn--bcher-kva.test";
+    let all = ["bob", "j\u{f6}rg", "ann"].map(|name| format!("{name}@{to}"));
+    submit(&server, &all.each_ref().map(String::as_str), "three");
+    until_sent(&server);
+    let rcpt = |c: &String| c.starts_with("RCPT");
+    let asked: Vec<String> = receiver.commands().into_iter().filter(rcpt).collect();
+    let expected = ["bob", "ann"].map(|name| format!("RCPT TO:<{name}@{to}>"));
+    assert_eq!(asked, expected);
+    assert_eq!(receiver.messages().len(), 1);
+    // The report.
+    assert_eq!(numbers(&server, "anna").0, 1);
+}
