@@ -3,6 +3,7 @@ says, and nothing of it is a fault of the server. OpenAPI 3.1, RFC 9457.
 """
 
 import json
+import os
 import re
 import sys
 import tempfile
@@ -22,7 +23,8 @@ def tested(server, checks, secs, *more):
     # Each run is another one; the seed of one that fails is in what it prints.
     words += ["--phases", "examples,coverage,fuzzing", "--max-examples", "40", "--max-time", str(secs), "--no-shrink", "--continue-on-failure"]
     words += ["--suppress-health-check", "all", "--request-timeout", "20"]
-    code, out, err = command(*words, timeout=secs + 60, cwd=tempfile.gettempdir())
+    hooks = {"PYTHONPATH": str(Path(__file__).parent / "server"), "SCHEMATHESIS_HOOKS": "openapi_hooks", "PYTHONDONTWRITEBYTECODE": "1"}
+    code, out, err = command(*words, timeout=secs + 60, cwd=tempfile.gettempdir(), env={**os.environ, **hooks})
     found = re.search(r"^=+ (ERRORS|FAILURES) =+$", out, re.M)
     expect(code == 0, "schemathesis found something:\n", out[found.start() if found else 0 :], err)
     expect("operations" in out.lower(), "nothing was tested\n", out)
@@ -30,6 +32,10 @@ def tested(server, checks, secs, *more):
 
 def the_document_holds(server):
     tested(server, CHECKS, SECS)
+    added = re.findall(r'msg="an endpoint of webhooks was added".* url=(\S+)', server.log.read_text(errors="replace"))
+    expect(added, "no endpoint of webhooks was made")
+    for url in added:
+        expect(re.match(r"https?://127\.0\.0\.1:9(/|$|\?|#)", url), "an endpoint somewhere else:", url)
 
 
 def what_does_not_fit_is_refused(server):
