@@ -170,7 +170,7 @@ fn welcome(local: &Local, settings: &Settings) -> String {
         text,
         "
 Login {LOCAL_ACCOUNT}@localhost{others}, password {LOCAL_PASSWORD}
-Mail to any other address goes to {LOCAL_ACCOUNT}@localhost; nothing leaves this machine.
+Mail to any other address goes to {LOCAL_ACCOUNT}@localhost; no mail leaves this machine.
 The certificate is {cert}
 
 Send a message:

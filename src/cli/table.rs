@@ -261,8 +261,9 @@ Every standard port plus the offset, on 127.0.0.1: SMTP 1025, submission 1587,
 submissions 1465, IMAP 1143, IMAPS 1993, HTTP 1080 (the sending API, metrics and
 health), HTTPS 1443.
 ringmail@localhost, password ringmailringmail, receives mail to any address
-that has no account of its own. Nothing leaves this machine: mail that an account
+that has no account of its own. No mail leaves this machine: what an account
 submits for such an address goes through the queue and comes to the account itself.
+Endpoints of webhooks are called wherever they are.
 Failures are played on request: a localpart that ends in temperror, permerror,
 timeout or a code (400 to 599) fails at the end of the message; with mailfrom,
 rcptto or queue before it at that command, or when the queue delivers.

@@ -58,6 +58,12 @@ impl PutTemplate {
             let detail = format!("all of it has {octets} octets, and {OCTETS_MAX} is the most");
             faults.push(Fault::at("", detail));
         }
+        for (at, field) in self.headers.iter().enumerate() {
+            if field.value.chars().any(char::is_control) {
+                let pointer = format!("/headers/{at}/value");
+                faults.push(Fault::at(pointer, "it has a control character in it"));
+            }
+        }
         if !faults.is_empty() {
             return faults;
         }
@@ -148,6 +154,13 @@ mod tests {
         assert_eq!(with(&long).check()[0].pointer.as_deref(), Some(""));
         let wrong = with("Hi\n{{ name").check();
         assert_eq!(wrong[0].pointer.as_deref(), Some("/text"), "{wrong:?}");
+        let mut with_field = with("Hi");
+        with_field.headers.push(Header {
+            name: "X-A".into(),
+            value: "a\u{13}".into(),
+        });
+        let faults = with_field.check();
+        assert_eq!(faults[0].pointer.as_deref(), Some("/headers/0/value"));
         assert!(is_name("order-1.v2_x") && !is_name("") && !is_name("a/b") && !is_name("é"));
         for (name, is_new) in [
             ("a", true),
