@@ -25,6 +25,7 @@ use super::remembered::{self, Answered};
 use super::start::{Start, Unopened};
 use super::transaction::RecipientResult;
 use crate::client_tls;
+use crate::lookup::is_own;
 use crate::percore::{PerCore, monotonic};
 use crate::queue::Phase;
 use crate::queue::retry::Verdict;
@@ -174,15 +175,18 @@ pub(super) async fn connect(
             }
         };
         let addresses = remembered::addresses(host, &found.addresses, before);
-        let is_refused =
-            |address: &IpAddr| smarthost.is_none() && server.outbound.refuses(*address);
-        let (refused, addresses): (Vec<IpAddr>, Vec<IpAddr>) =
-            addresses.into_iter().partition(is_refused);
-        if let (Some(address), true) = (refused.first(), addresses.is_empty()) {
-            let text = format!(
-                "{} has the address {address}, where nothing is sent (outbound.refuse_networks)",
-                host.words()
-            );
+        let mut refused = None;
+        let mut addresses = addresses;
+        addresses.retain(|address| {
+            let why = match smarthost {
+                Some(_) => None,
+                None => server.outbound.refuses(address.to_canonical(), is_own),
+            };
+            refused = why.map(|why| (*address, why)).or(refused);
+            why.is_none()
+        });
+        if let (Some((address, why)), true) = (refused, addresses.is_empty()) {
+            let text = format!("{} has the address {address}, {why}", host.words());
             let mut error = Unconnected::ours((5, 4, 4), text, String::new());
             error.verdict = Verdict::Permanent;
             failed = worse(failed, error);

@@ -51,6 +51,8 @@ pub struct Outbound {
     pub memory_max_bytes: Bytes,
     /// No mail goes to addresses of these networks that a domain's records or a recipient names. Those of `[transport]` are the operator's own.
     pub refuse_networks: Vec<IpNetwork>,
+    /// Nor to an address of this machine's own interfaces, loopback aside: what listens there may trust whoever comes from there, too.
+    pub refuse_own_addresses: bool,
     /// Rules by host and by reply, before the built-in ones. `None`: those alone.
     pub shaping_file: Option<PathBuf>,
 }
@@ -75,6 +77,7 @@ impl Default for Outbound {
             pause_max_secs: Secs::minutes(15),
             memory_max_bytes: Bytes::mib(64),
             refuse_networks: NOWHERE.iter().filter_map(|n| network(n)).collect(),
+            refuse_own_addresses: true,
             shaping_file: None,
         }
     }
@@ -96,9 +99,17 @@ const NOWHERE: [&str; 7] = [
 ];
 
 impl Outbound {
-    /// Whether nothing is sent to an address that somebody else has named.
-    pub fn refuses(&self, address: IpAddr) -> bool {
-        self.refuse_networks.iter().any(|n| n.0.has(address))
+    /// Why nothing is sent to an address that somebody else has named: the setting, and what it means. `is_own`: whether it is one of this machine's.
+    pub fn refuses(
+        &self,
+        address: IpAddr,
+        is_own: impl Fn(IpAddr) -> bool,
+    ) -> Option<&'static str> {
+        if self.refuse_networks.iter().any(|n| n.0.has(address)) {
+            return Some("where nothing is sent (outbound.refuse_networks)");
+        }
+        let is_refused = self.refuse_own_addresses && !address.is_loopback() && is_own(address);
+        is_refused.then_some("which is this machine's own (outbound.refuse_own_addresses)")
     }
 }
 
@@ -353,9 +364,24 @@ mod tests {
             ("192.168.1.1", false),
             ("2001:db8::1", false),
         ] {
-            let refused = outbound.refuses(address.parse().unwrap());
-            assert_eq!(refused, is_refused, "{address}");
+            let refused = outbound.refuses(address.parse().unwrap(), |_| false);
+            assert_eq!(refused.is_some(), is_refused, "{address}");
         }
+        let own = |outbound: &Outbound, address: &str| {
+            let refused = outbound.refuses(address.parse().unwrap(), |_| true);
+            refused.is_some()
+        };
+        assert!(own(&outbound, "192.168.1.1"));
+        let anywhere = Outbound {
+            refuse_networks: Vec::new(),
+            ..Outbound::default()
+        };
+        assert!(own(&anywhere, "192.168.1.1") && !own(&anywhere, "127.0.0.1"));
+        let all = Outbound {
+            refuse_own_addresses: false,
+            ..anywhere
+        };
+        assert!(!own(&all, "192.168.1.1"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Mail to other servers: by MX records, over connections that are used again, with what their answers come to.
 
 use std::io::{BufReader, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -21,6 +21,7 @@ use crate::receiver::Receiver;
 use crate::server::TestServer;
 use crate::smtp::{numbers, talk};
 use crate::tls::certificate;
+use crate::zone::Zone;
 
 /// A port that nobody has; receivers take it on their addresses.
 pub use crate::ports::port as free_port;
@@ -755,6 +756,34 @@ fn a_server_that_insists_on_tls_and_has_none_now_gets_its_mail_later() {
     until_sent(&server);
     assert_eq!(receiver.messages().len(), 1);
     assert_eq!(numbers(&server, "anna").0, 0);
+}
+
+/// What listens on this machine may trust whoever comes from it.
+#[test]
+fn records_of_strangers_lead_to_no_address_of_this_machine() {
+    let (zone, dns) = Zone::serve();
+    let mut domains = vec![("loop.test", "127.0.0.1".to_owned())];
+    // One beside loopback, if this machine has any. Nothing is sent there.
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    if socket.connect("192.0.2.1:9").is_ok() {
+        domains.push(("own.test", socket.local_addr().unwrap().ip().to_string()));
+    }
+    for (domain, address) in &domains {
+        zone.mx(domain, 10, domain);
+        zone.a(domain, address);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let server = TestServer::on(
+        directory.path(),
+        &format!("[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[outbound]\nport = {port}\n"),
+    );
+    for (domain, _) in &domains {
+        submit(&server, &[&format!("a@{domain}")], "x");
+    }
+    // What could not be connected to would be tried again.
+    until_sent(&server);
+    assert_eq!(numbers(&server, "anna").0, domains.len() as u64);
 }
 
 /// A transaction with parameters, by port 25 or as anna.
