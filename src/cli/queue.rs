@@ -49,7 +49,7 @@ pub(super) fn change(command: Command, arguments: &Arguments) -> Result<(), Fail
     let (deed, ids, what) = match command {
         Command::QueueHold => (Deed::Hold { why: why() }, None, "held"),
         Command::QueueRelease => (Deed::Release {}, None, "released"),
-        Command::QueueKick => (Deed::Kick {}, None, "tried now"),
+        Command::QueueKick => (Deed::Kick {}, None, "put to now"),
         Command::QueueDrop => (Deed::Drop {}, None, "dropped"),
         Command::QueueFail => (Deed::Fail { why: why() }, None, "given up"),
         Command::QueueSchedule => (

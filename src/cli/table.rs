@@ -530,9 +530,10 @@ ringmail queue list takes it; for all of them, --all.",
         options: with_filter!(All, Json),
         summary: "Has recipients tried now",
         details: "\
-Held ones stay held. One that is being tried right now is tried again after
-that, unless it is over then. Which recipients: as ringmail queue list takes it;
-for all of them, --all.",
+Held ones stay held, and those whose sender asked that they be sent later are
+left to that time unless they are named by their ID. One that is being tried right
+now is tried again after that, unless it is over then. Which recipients: as
+ringmail queue list takes it; for all of them, --all.",
     },
     Row {
         command: Command::QueueSchedule,

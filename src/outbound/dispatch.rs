@@ -112,6 +112,12 @@ pub(super) enum Known {
     },
 }
 
+impl Known {
+    fn is_left_alone(&self, now: Instant) -> bool {
+        matches!(self, Known::Failed { until, .. } if *until > now)
+    }
+}
+
 impl Dispatch {
     async fn run(self: Rc<Self>) {
         let queue = self.core.queue.clone();
@@ -161,7 +167,7 @@ impl Dispatch {
                     self.enlist_line(&line);
                     return self.serve_lookups();
                 }
-                Some(Known::Failed { until, .. }) if *until > monotonic() => return,
+                Some(known) if known.is_left_alone(monotonic()) => return,
                 Some(Known::Failed { .. }) => None,
                 Some(Known::Found(hop, _)) => Some(hop.clone()),
             }
@@ -354,8 +360,17 @@ impl Dispatch {
         }
     }
 
-    /// What a line's domain demands is not met, though others may send to the site.
+    /// What a line's domain demands is not met, though others may send to the site. All who find that out at once count as one.
     pub fn strike(self: &Rc<Self>, line: &Rc<str>, reason: &str) {
+        let is_known = {
+            let lines = self.lines.borrow();
+            lines
+                .get(line)
+                .is_some_and(|known| known.is_left_alone(monotonic()))
+        };
+        if is_known {
+            return;
+        }
         let strikes = self.strikes.borrow().get(line).copied().unwrap_or(0);
         self.strikes.borrow_mut().insert(line.clone(), strikes + 1);
         self.core.queue.part(line);
@@ -635,3 +650,17 @@ const STALE_AT_ONCE: usize = 32;
 const LEAST_WAIT: Duration = Duration::from_millis(200);
 /// How long something is known of a line that nobody stands in.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_left_alone_until_its_pause_is_over() {
+        let until = monotonic();
+        let failed = Known::Failed { until, failures: 1 };
+        assert!(!failed.is_left_alone(until) && !Known::Looking.is_left_alone(until));
+        // Whoever fails meanwhile makes no longer pause of it.
+        assert!(failed.is_left_alone(until - Duration::from_millis(1)));
+    }
+}

@@ -37,7 +37,7 @@ pub enum Deed {
     },
     /// What was held is tried again, at its time.
     Release {},
-    /// What waits is tried now.
+    /// What waits is tried now. What its sender asked to be sent later, if it is named by its number.
     Kick {},
     /// It is tried then, and not before.
     Schedule {
@@ -310,7 +310,9 @@ impl Queue {
                 let row = message.recipient(*index);
                 let recipient = message.row.recipients.get(*index as usize)?;
                 // It may be another by now.
-                let fits = filter.fits(&message.row, recipient, &row);
+                let is_later = *deed == Deed::Kick {} && message.row.not_before > now;
+                let fits = filter.fits(&message.row, recipient, &row)
+                    && (!is_later || !filter.ids.is_empty());
                 let new = deed.on(&message.row, *index, &row, now).filter(|_| fits)?;
                 if deed.is_about_time() && self.is_under_way(shard, body, *index) {
                     message.ask(*index, new.next);

@@ -4,7 +4,7 @@ use crate::folder::{Folder, Serving};
 use ringmail::queue::Deed;
 use ringmail::settings::Door;
 
-use crate::outbound::{change_all, free_port, kick_all, queue, send, submit, until_sent};
+use crate::outbound::{change_all, free_port, kick_all, let_go, queue, send, submit, until_sent};
 use crate::patience::until;
 use crate::policy_host::{Authority, PolicyHost};
 use crate::program::{Ran, port_offset};
@@ -486,7 +486,7 @@ fn a_message_that_needs_a_policy_holds_up_no_other_of_its_domain() {
         require: Some(true),
     };
     change_all(&server, &must);
-    kick_all(&server);
+    let_go(&server);
     until(|| queue(&server).iter().all(|(_, row)| row.attempts == 1));
     for n in 0..8 {
         submit(&server, &["a@mail.test"], &format!("{n}"));

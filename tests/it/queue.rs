@@ -295,7 +295,7 @@ fn what_operators_do_is_in_force_and_stays_so_after_a_kill() {
     // The held one is not tried; the other is.
     assert_eq!(
         queue_does(dir, &["kick", "--all"]),
-        "1 recipient was tried now.\n"
+        "1 recipient was put to now.\n"
     );
     wait_for_queue(dir, |q| q[1]["attempts"] == 2);
     let words = ["queue", "transport", "backup", "--from", "RINGMAIL@"];

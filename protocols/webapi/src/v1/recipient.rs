@@ -186,7 +186,7 @@ pub enum Action {
     Hold,
     /// Those that were held are tried again.
     Release,
-    /// Those that wait are tried now.
+    /// Those that wait are tried now; those with a `send_at` that is still to come only if they are named in `ids`.
     Kick,
     /// They are taken out. No report is sent; webhooks are told `canceled`.
     Drop,
