@@ -179,6 +179,15 @@ fn replies_of_common_servers() {
         ("550 5.6.7 SMTPUTF8 not supported", ProtocolError),
         ("421 too many concurrent SMTP connections", RateLimited),
         ("452 4.5.3 Too many recipients", RateLimited),
+        ("550 too many invalid recipients", RateLimited),
+        ("550 not accepting mail from you", Blocked),
+        ("550 Your domain has no MX", SenderRejected),
+        ("550 Please try again later", SystemFailure),
+        (
+            "550 5.1.1 no such user here, try again later",
+            InvalidMailbox,
+        ),
+        ("550 no such user, try again later", InvalidMailbox),
         (
             "554 Denied. Your server is on a community.mimecast.com list",
             Unknown,
