@@ -239,10 +239,20 @@ fn not_logged_in(index: u32, reply: &Reply) -> RecipientResult {
     RecipientResult::ours(index, Verdict::Temporary, (4, 3, 5), text)
 }
 
-/// A server that had offered TLS refuses what comes without: it may take that once TLS comes about again. RFC 3207 4 (530), RFC 3463 3.8 (X.7.Y).
+/// A server that had offered TLS refuses what comes without: it may take that once TLS comes about again. RFC 3207 4 (530), RFC 5248 (X.7.10, X.7.11); of
+/// other words about security (relaying, spam) those that name it.
 fn wants_tls(result: &mut RecipientResult, why: &str) {
-    let is_security = result.enhanced.is_some_and(|(_, subject, _)| subject == 7);
-    let is_for_want = matches!(result.code, 523 | 530 | 538) || result.code >= 500 && is_security;
+    let names_it = || {
+        let text = result.text.to_ascii_lowercase();
+        ["tls", "encrypt", "ssl"]
+            .iter()
+            .any(|word| text.contains(word))
+    };
+    let is_for_want = match (result.code, result.enhanced) {
+        (523 | 530 | 538, _) | (500.., Some((_, 7, 10 | 11))) => true,
+        (500.., Some((_, 7, _))) => names_it(),
+        _ => false,
+    };
     if is_for_want && result.verdict == Verdict::Permanent {
         result.verdict = Verdict::Temporary;
         result.text = format!("{} (said without TLS, which failed: {why})", result.text);
@@ -551,3 +561,34 @@ fn cannot_read(error: shards::storage::StorageError) -> Lost {
 
 /// Octets of a message that are written at once.
 pub(super) const PIECE: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_refused_for_want_of_tls_may_be_taken_with_it() {
+        let verdict = |code, enhanced, text: &str| {
+            let mut result = RecipientResult {
+                code,
+                ..RecipientResult::ours(0, Verdict::Permanent, enhanced, text)
+            };
+            wants_tls(&mut result, "a broken handshake");
+            result.verdict
+        };
+        for (code, enhanced, text, is_for_want) in [
+            (530, (5, 7, 0), "Must issue a STARTTLS command first", true),
+            (550, (5, 7, 10), "no", true),
+            (554, (5, 7, 1), "Session encryption is required", true),
+            (550, (5, 7, 1), "Relaying denied", false),
+            (550, (5, 7, 1), "blocked using a list", false),
+            (550, (5, 1, 1), "no such user, or TLS", false),
+        ] {
+            let expected = match is_for_want {
+                true => Verdict::Temporary,
+                false => Verdict::Permanent,
+            };
+            assert_eq!(verdict(code, enhanced, text), expected, "{code} {text}");
+        }
+    }
+}
