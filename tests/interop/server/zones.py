@@ -1,5 +1,6 @@
 """Zones served by knot and resolved by unbound, for scripts that need names as they are out there."""
 
+import random
 import socket
 import subprocess
 import time
@@ -15,16 +16,22 @@ ns A 127.0.0.1
 
 
 def free_port():
-    """A port of 127.0.0.1 that is free for UDP and TCP now."""
-    for _ in range(100):
+    """A port of 127.0.0.1 that is free for UDP and TCP now. It is given once; and it is below 32,768, where Linux begins to take ports of clients: whoever
+    listens there may do so later, and again after a restart."""
+    for port in PORTS:
         with socket.socket(type=socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-            udp.bind((HOST, 0))
+            # As servers bind: connections that linger do not matter.
+            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                tcp.bind(udp.getsockname())
+                udp.bind((HOST, port))
+                tcp.bind((HOST, port))
             except OSError:
                 continue
-            return udp.getsockname()[1]
+            return port
     raise Failed("no free port")
+
+
+PORTS = iter(random.sample(range(10_000, 32_000), 2_000))
 
 
 class Daemons:
