@@ -238,10 +238,11 @@ class counted:
         if kind is None:
             wanted = {(self.mechanism, self.result): self.times} if self.times else {}
             # The end of a connection is noticed a moment later.
-            for _ in range(100):
+            end = time.monotonic() + 20
+            while True:
                 new = {name: n - self.before.get(name, 0) for name, n in self.counts().items()}
                 new = {name: n for name, n in new.items() if n}
-                if new == wanted:
+                if new == wanted or time.monotonic() > end:
                     break
                 time.sleep(0.02)
             same(new, wanted, "logins counted")
