@@ -78,6 +78,18 @@ impl Receiver {
     }
 }
 
+/// Connections to an address and port of ours that their clients have not closed, as the kernel knows them: proc(5), tcp.
+pub fn open_connections(address: [u8; 4], port: u16) -> usize {
+    let local = format!("{:08X}:{port:04X}", u32::from_ne_bytes(address));
+    let all = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let words = all.lines().map(|line| line.split_whitespace());
+    let is_open = |mut words: std::str::SplitWhitespace<'_>| {
+        // sl, local_address, rem_address, st: 01 is ESTABLISHED.
+        words.nth(1) == Some(local.as_str()) && words.nth(1) == Some("01")
+    };
+    words.filter(|words| is_open(words.clone())).count()
+}
+
 struct Session {
     all: Arc<Mutex<Vec<Heard>>>,
     number: usize,

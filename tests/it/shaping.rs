@@ -16,7 +16,7 @@ use crate::folder::Folder;
 use crate::outbound::{free_port, submit, submit_on};
 use crate::patience::{patiently, until};
 use crate::program::{Localserve, ringmail, ringmail_with_input};
-use crate::receiver::Receiver;
+use crate::receiver::{Receiver, open_connections};
 use crate::server::TestServer;
 use crate::smtp::numbers;
 
@@ -242,18 +242,6 @@ fn the_next_connection_waits_until_the_one_before_is_closed() {
     let verbs: Vec<&str> = heard.iter().map(|(verb, _)| verb.as_str()).collect();
     assert_eq!(verbs[..5], ["EHLO", "QUIT", "EHLO", "QUIT", "EHLO"]);
     assert!(heard.iter().all(|(_, open)| *open <= 1), "{heard:?}");
-}
-
-/// Connections to an address and port of ours that their clients have not closed, as the kernel knows them: proc(5), tcp.
-fn open_connections(address: [u8; 4], port: u16) -> usize {
-    let local = format!("{:08X}:{port:04X}", u32::from_ne_bytes(address));
-    let all = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let words = all.lines().map(|line| line.split_whitespace());
-    let is_open = |mut words: std::str::SplitWhitespace<'_>| {
-        // sl, local_address, rem_address, st: 01 is ESTABLISHED.
-        words.nth(1) == Some(local.as_str()) && words.nth(1) == Some("01")
-    };
-    words.filter(|words| is_open(words.clone())).count()
 }
 
 #[test]

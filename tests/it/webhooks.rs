@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use crate::outbound;
 use crate::patience::{PATIENCE, found};
 use crate::program::{Localserve, ringmail};
 use crate::queue::{inbox, submit, wait_for_queue};
+use crate::receiver::open_connections;
 use crate::server::TestServer;
 use crate::tls::Steady;
 
@@ -50,8 +51,6 @@ type Says = dyn Fn(&Request, usize) -> String + Send + Sync;
 pub struct Hears {
     got: Arc<(Mutex<Vec<Request>>, Condvar)>,
     handshakes: Arc<Mutex<Vec<HandshakeKind>>>,
-    /// Connections now, and the most that there were.
-    open: Arc<(AtomicUsize, AtomicUsize)>,
     port: u16,
 }
 
@@ -75,7 +74,6 @@ impl Hears {
         let hears = Hears {
             got: Arc::default(),
             handshakes: Arc::default(),
-            open: Arc::default(),
             port,
         };
         let all = hears.clone();
@@ -83,17 +81,11 @@ impl Hears {
             for stream in listener.incoming().flatten() {
                 let (all, says, tls) = (all.clone(), says.clone(), tls.clone());
                 let stream = Steady(stream);
-                std::thread::spawn(move || {
-                    let (open, most) = &*all.open;
-                    most.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                    let served = match tls {
-                        Some(config) => all
-                            .secure(stream, config)
-                            .and_then(|stream| all.serve(stream, &*says)),
-                        None => all.serve(stream, &*says),
-                    };
-                    open.fetch_sub(1, Ordering::SeqCst);
-                    served
+                std::thread::spawn(move || match tls {
+                    Some(config) => all
+                        .secure(stream, config)
+                        .and_then(|stream| all.serve(stream, &*says)),
+                    None => all.serve(stream, &*says),
                 });
             }
         });
@@ -166,9 +158,9 @@ impl Hears {
         self.handshakes.lock().unwrap().clone()
     }
 
-    /// Connections that were open at once, at most.
-    pub fn most_open(&self) -> usize {
-        self.open.1.load(Ordering::SeqCst)
+    /// Connections that their clients have open now.
+    pub fn open(&self) -> usize {
+        open_connections([127, 0, 0, 1], self.port)
     }
 
     pub fn so_far(&self) -> Vec<Request> {
@@ -183,7 +175,11 @@ impl Hears {
             .1
             .wait_timeout_while(got, PATIENCE, |got| got.len() < count);
         let got = wait.unwrap().0.clone();
-        assert!(got.len() >= count, "{count} were to come: {got:?}");
+        let (came, last) = (got.len(), got.last());
+        assert!(
+            came >= count,
+            "{count} were to come, {came} did; the last: {last:?}"
+        );
         got
     }
 }
