@@ -235,7 +235,7 @@ fn mail_goes_where_mx_records_say_over_one_connection() {
 }
 
 /// Who calls the second waits until the first is dropped.
-fn hold() -> (Sender<()>, impl Fn() + Send + Sync) {
+pub fn hold() -> (Sender<()>, impl Fn() + Send + Sync) {
     let (sender, receiver) = channel();
     let receiver = Mutex::new(receiver);
     (sender, move || {

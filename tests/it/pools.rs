@@ -14,7 +14,7 @@ use ringmail::queue::warm_up::{State, WarmUpKey};
 use ringmail::settings::Door;
 use shards::CoreId;
 
-use crate::outbound::{free_port, queue, reasons, server, submit, submit_on, until_sent};
+use crate::outbound::{free_port, hold, queue, reasons, server, submit, submit_on, until_sent};
 use crate::patience::patiently;
 use crate::receiver::{Receiver, open_connections};
 use crate::server::TestServer;
@@ -103,8 +103,11 @@ fn take_turns(settings: impl Fn(&str, &Path) -> String) {
 fn a_site_that_has_much_mail_does_not_keep_the_only_connection_of_an_address() {
     let directory = tempfile::tempdir().unwrap();
     let port = free_port();
-    let slow = Receiver::start([127, 0, 0, 11], port, None, |line| {
+    // It takes its time from when all of its mail is in the queue.
+    let (held, begins) = hold();
+    let slow = Receiver::start([127, 0, 0, 11], port, None, move |line| {
         if line.starts_with("MAIL") {
+            begins();
             std::thread::sleep(Duration::from_millis(500));
         }
         None
@@ -116,6 +119,7 @@ fn a_site_that_has_much_mail_does_not_keep_the_only_connection_of_an_address() {
     for n in 0..60 {
         assert!(submit(&server, &["a@one.test"], &format!("s{n}")).starts_with("250"));
     }
+    drop(held);
     patiently(|| slow.messages().len() > 1, || "nothing came".into());
     assert!(submit(&server, &["a@alone.test"], "x").starts_with("250"));
     let why = || format!("{:?}", reasons(&server));
