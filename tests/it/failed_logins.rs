@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ringmail::settings::{Door, PerNetwork};
 
-use crate::patience::{found, until};
+use crate::patience::{early_in_the_hour, found, until};
 use crate::program::{Localserve, ringmail_with_input};
 use crate::server::TestServer;
 use crate::tls::{Client, ClientCertificate, pem};
@@ -131,6 +131,7 @@ fn last(talk: &mut BufReader<TcpStream>) -> String {
 
 #[test]
 fn attempts_at_once_are_no_more_guesses_than_one_after_the_other() {
+    early_in_the_hour();
     let server = TestServer::start();
     let mut settings = server.server().live().settings.clone();
     // Of 24 hours, so that no turn of the minute gets in the way.
@@ -147,6 +148,7 @@ fn attempts_at_once_are_no_more_guesses_than_one_after_the_other() {
 
 #[test]
 fn a_connection_that_is_open_already_may_not_go_on_guessing() {
+    early_in_the_hour();
     let server = TestServer::start();
     let mut settings = server.server().live().settings.clone();
     settings.server.limits.auth.failures_per_minute_max = PerNetwork::new(3, 9, 9);
@@ -197,6 +199,7 @@ fn a_connection_that_is_open_already_may_not_go_on_guessing() {
 
 #[test]
 fn an_account_is_not_guessed_at_without_end() {
+    early_in_the_hour();
     let server = TestServer::start();
     let mut settings = server.server().live().settings.clone();
     settings.server.limits.auth.account_failures_per_hour_max = 5;
@@ -219,6 +222,7 @@ fn an_account_is_not_guessed_at_without_end() {
 /// Each is a line of the log, and costs more than nothing.
 #[test]
 fn a_connection_does_not_go_on_for_ever_that_is_told_to_come_later_or_not_at_all() {
+    early_in_the_hour();
     let server = TestServer::start();
     let mut settings = server.server().live().settings.clone();
     settings.server.limits.auth.account_failures_per_hour_max = 1;
@@ -250,6 +254,7 @@ fn a_connection_does_not_go_on_for_ever_that_is_told_to_come_later_or_not_at_all
 /// An account's own name is no login: else it would tell that the account is there, and what it is called.
 #[test]
 fn a_name_that_is_no_address_shares_no_limit_with_the_account_of_that_name() {
+    early_in_the_hour();
     let server = TestServer::start();
     let mut settings = server.server().live().settings.clone();
     settings.server.limits.auth.account_failures_per_hour_max = 5;

@@ -12,6 +12,7 @@ use ringmail::store::ClientKeyRow;
 use sasl::client::{Action, Client, ClientError, Context};
 use sasl::{ChannelBindings, Credentials, Mechanism, Secret, base64};
 
+use crate::patience::early_in_the_hour;
 use crate::server::TestServer;
 use crate::tls::{self, Client as TlsClient, ClientCertificate, Steady};
 
@@ -487,6 +488,7 @@ fn an_account_that_may_no_longer_log_in_has_no_sessions() {
 /// RFC 5802 5.1, 7: a client that hears `e=invalid-proof` asks for another password.
 #[test]
 fn scram_calls_no_proof_wrong_that_is_right_or_was_not_looked_at() {
+    early_in_the_hour();
     let server = TestServer::start();
     let change = |change: &dyn Fn(&mut ringmail::settings::Settings)| {
         let mut settings = server.server().live().settings.clone();
@@ -609,6 +611,7 @@ fn drop_old_keys(server: &TestServer) {
 
 #[test]
 fn a_mechanism_without_keys_does_not_tell_which_names_there_are() {
+    early_in_the_hour();
     let answers = |name: &str, mechanism| {
         let server = TestServer::start();
         let mut settings = server.server().live().settings.clone();

@@ -11,7 +11,7 @@ use ringmail::settings::{Door, PerNetwork, Secs, Settings};
 use sasl::base64;
 use serde_json::{Value, json};
 
-use crate::patience::found;
+use crate::patience::{early_in_the_hour, found};
 use crate::server::TestServer;
 use crate::tls::Steady;
 
@@ -530,6 +530,7 @@ fn what_is_wrong_with_a_token_is_told_and_refused() {
 
 #[test]
 fn bad_tokens_count_as_wrong_passwords_do() {
+    early_in_the_hour();
     let run = Running::start("");
     run.succeeds(Door::Imap, &run.good());
     run.change(|settings| {

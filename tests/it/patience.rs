@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt::Debug;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Waits until it is so. If it never is, the test fails with what there is instead.
 #[track_caller]
@@ -36,6 +36,15 @@ pub fn found<T: Debug>(mut look: impl FnMut() -> T, fits: impl Fn(&T) -> bool) -
     };
     patiently(done, || format!("{:?}", there.borrow()));
     there.into_inner()
+}
+
+/// Waits for the next hour if this one (UTC) is nearly over, for counts of an hour or a day begin anew with it.
+pub fn early_in_the_hour() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let left = 3_600 - now.as_secs() % 3_600;
+    if left <= PATIENCE.as_secs() {
+        std::thread::sleep(Duration::from_secs(left));
+    }
 }
 
 /// For what a machine with nothing else to do has in a moment.

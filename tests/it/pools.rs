@@ -15,7 +15,7 @@ use ringmail::settings::Door;
 use shards::CoreId;
 
 use crate::outbound::{free_port, hold, queue, reasons, server, submit, submit_on, until_sent};
-use crate::patience::patiently;
+use crate::patience::{early_in_the_hour, patiently};
 use crate::receiver::{Receiver, open_connections};
 use crate::server::TestServer;
 
@@ -217,6 +217,7 @@ const TWO_A_DAY: &str = "[warm_up]\nfirst_per_day = 2\n";
 
 #[test]
 fn a_new_address_sends_what_it_may_and_the_others_the_rest() {
+    early_in_the_hour();
     let directory = tempfile::tempdir().unwrap();
     let port = free_port();
     let receiver = Receiver::start([127, 0, 0, 11], port, None, |_| None);
@@ -263,6 +264,7 @@ fn warm_up_child() {
 
 #[test]
 fn what_was_given_out_is_used_up_after_a_kill() {
+    early_in_the_hour();
     let directory = tempfile::tempdir().unwrap();
     let port = free_port();
     let receiver = Receiver::start([127, 0, 0, 11], port, None, |_| None);
