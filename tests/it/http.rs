@@ -110,9 +110,9 @@ fn what_can_not_be_read_is_told_with_a_number() {
             stream.write_all(before.as_bytes()).unwrap();
             let mut said = String::new();
             while !before.is_empty() && !said.ends_with("alive\n") {
-                let mut piece = [0; 1024];
-                let read = stream.read(&mut piece).unwrap();
-                said.push_str(std::str::from_utf8(&piece[..read]).unwrap());
+                let mut piece = [0; 1];
+                stream.read_exact(&mut piece).unwrap();
+                said.push_str(std::str::from_utf8(&piece).unwrap());
             }
             let mut request = format!("GET /webapi/v1/account HTTP/1.1\r\n{fields}\r\n");
             // What is not read before the connection is closed could take the answer with it.

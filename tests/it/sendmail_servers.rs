@@ -64,7 +64,7 @@ fn serve<S: Read + Write>(mut talk: BufReader<S>, steps: Steps) -> Vec<String> {
         loop {
             let start = text.len();
             let read = match *expected {
-                OCTET => talk.read(&mut [0]),
+                OCTET => talk.read_exact(&mut [0]).map(|()| 1),
                 _ => talk.read_line(&mut text),
             };
             if read.unwrap_or(0) == 0 {
