@@ -387,10 +387,11 @@ fn a_domain_that_says_nothing_of_its_policy_holds_up_no_other() {
         zone.silent(&format!("_mta-sts.bad{n}.test"));
     }
     let directory = tempfile::tempdir().unwrap();
+    // Two tries take half a minute, in which the others arrive.
     let server = TestServer::on(
         directory.path(),
         &format!(
-            "[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[outbound]\nrefuse_networks = []\nport = {port}\n"
+            "[dns]\nservers = [\"127.0.0.1:{dns}\"]\ntry_timeout_secs = \"15s\"\n[outbound]\nrefuse_networks = []\nport = {port}\n"
         ),
     );
     for n in 0..SILENT {
