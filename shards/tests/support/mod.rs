@@ -119,7 +119,7 @@ impl Store {
         let answer = self
             .engine
             .network()
-            .call_blocking(CoreId(core), job, Duration::from_secs(120))
+            .call_blocking(CoreId(core), job, LIMIT)
             .expect("the closure is answered");
         *answer.downcast().expect("it answers its own type")
     }
@@ -443,3 +443,6 @@ pub fn walk(path: &Path) -> Vec<PathBuf> {
     }
     found
 }
+
+/// For the longest of the closures on a disk that syncs a few times a second.
+const LIMIT: Duration = Duration::from_secs(600);

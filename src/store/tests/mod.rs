@@ -152,7 +152,7 @@ impl Store {
         });
         let network = self.engine.network();
         let answer = network
-            .call_blocking(CoreId(0), job, Duration::from_secs(120))
+            .call_blocking(CoreId(0), job, LIMIT)
             .expect("the closure did not panic");
         *answer.downcast().expect("it answers its own type")
     }
@@ -296,3 +296,6 @@ pub fn seed() -> u64 {
     println!("RINGMAIL_SEED={seed}");
     seed
 }
+
+/// For the longest of the closures on a disk that syncs a few times a second.
+const LIMIT: Duration = Duration::from_secs(600);

@@ -199,7 +199,7 @@ fn random_sessions(seed: u64) {
         let start = std::time::Instant::now();
         while ended.borrow().len() < 5 {
             assert!(
-                start.elapsed() < Duration::from_secs(60),
+                start.elapsed() < Duration::from_secs(300),
                 "a session ended badly"
             );
             shards::rt::sleep(Duration::from_millis(1)).await;
