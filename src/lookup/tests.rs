@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use dns::Lookup;
+use futures_lite::future::poll_once;
 
 use super::*;
 use crate::settings::{DnsServer, Secs};
@@ -187,8 +188,8 @@ fn who_asks_the_same_at_once_shares_the_answer() {
                 }
             });
         }
-        let given_up = rt::timeout(Duration::from_millis(1), resolver.a(&name("a.example"))).await;
-        assert!(given_up.is_err());
+        let given_up = poll_once(resolver.a(&name("a.example"))).await;
+        assert!(given_up.is_none());
         while answered.get() < 49 {
             rt::sleep(Duration::from_millis(5)).await;
         }
