@@ -464,7 +464,7 @@ mod tests {
                 incoming.responder.answer(incoming.call + 1);
             });
             let _ = rt::timeout(
-                Duration::from_secs(20),
+                Duration::from_secs(200),
                 futures_lite::future::or(serve, async {
                     while served.get() < 1000 {
                         rt::sleep(Duration::from_millis(1)).await;
@@ -482,11 +482,12 @@ mod tests {
             let start = Instant::now();
             for n in 0..1000 {
                 assert_eq!(
-                    lanes.call(CoreId(1), n, Duration::from_secs(5)).await,
+                    lanes.call(CoreId(1), n, Duration::from_secs(60)).await,
                     Ok(n + 1)
                 );
             }
-            assert!(start.elapsed() < Duration::from_secs(10));
+            // It would be 250 s for calls that are found at the next tick alone.
+            assert!(start.elapsed() < Duration::from_secs(125));
         })
         .unwrap();
         server.join().unwrap();
