@@ -207,6 +207,13 @@ fn a_bit_flipped_in_a_table_is_noticed_and_the_index_is_rebuilt() {
     let dir = tempfile::tempdir().unwrap();
     fill(dir.path(), 20);
     // Row-only batches until a memtable was flushed to a table.
+    let path = shard_path(dir.path(), ShardId(0)).join("rows");
+    let tables = move || -> Vec<PathBuf> {
+        let is_large = |p: &PathBuf| fs::metadata(p).is_ok_and(|m| m.len() > 1 << 20);
+        let is_table = |p: &PathBuf| p.to_string_lossy().contains("tables") && is_large(p);
+        walk(&path).into_iter().filter(is_table).collect()
+    };
+    let flushed = tables.clone();
     let store = Store::open(dir.path());
     store.run(|core| async move {
         let shard = &core.shards[0];
@@ -221,16 +228,18 @@ fn a_bit_flipped_in_a_table_is_noticed_and_the_index_is_rebuilt() {
             batch.put(format!("filler/{n}").into_bytes(), value.collect());
             shard.commit(permit, batch).await.unwrap();
         }
+        // A memtable is flushed beside them.
+        let is_flushed = async {
+            while flushed().is_empty() {
+                rt::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let limit = Duration::from_secs(60);
+        assert_eq!(rt::timeout(limit, is_flushed).await, Ok(()));
         rt::sleep(Duration::from_millis(600)).await;
     });
     store.close();
-    let tables: Vec<PathBuf> = walk(&shard_path(dir.path(), ShardId(0)).join("rows"))
-        .into_iter()
-        .filter(|p| {
-            p.to_string_lossy().contains("tables") && fs::metadata(p).unwrap().len() > 1 << 20
-        })
-        .collect();
-    assert!(!tables.is_empty(), "a memtable was flushed");
+    let tables = tables();
     for table in &tables {
         // The first block holds the first keys, which are ours: "a/..." and "b/...".
         flip(table, 300);
