@@ -78,6 +78,11 @@ impl Receiver {
     }
 }
 
+/// In one piece: what a test has said together is there together.
+fn say(stream: &mut impl Write, said: &str) -> Option<()> {
+    stream.write_all(format!("{said}\r\n").as_bytes()).ok()
+}
+
 /// Connections to an address and port of ours that their clients have not closed, as the kernel knows them: proc(5), tcp.
 pub fn open_connections(address: [u8; 4], port: u16) -> usize {
     let local = format!("{:08X}:{port:04X}", u32::from_ne_bytes(address));
@@ -109,7 +114,7 @@ impl Session {
         self.note(|h| h.peer = peer);
         let mut plain = BufReader::new(stream);
         let banner = (self.says)("").unwrap_or("220 receiver.test ESMTP".to_owned());
-        if write!(plain.get_mut(), "{banner}\r\n").is_err() {
+        if say(plain.get_mut(), &banner).is_none() {
             return;
         }
         if self.talk(&mut plain, tls.is_some()) != Some(true) {
@@ -164,7 +169,7 @@ impl Session {
                 std::thread::sleep(Duration::from_secs(60));
                 return None;
             }
-            write!(talk.get_mut(), "{said}\r\n").ok()?;
+            say(talk.get_mut(), &said)?;
             let is_fine = said.starts_with('2') || said.starts_with('3');
             match verb.as_str() {
                 "RCPT" if is_fine => recipients += 1,
@@ -186,7 +191,7 @@ impl Session {
                     if said == "close" {
                         return None;
                     }
-                    write!(talk.get_mut(), "{said}\r\n").ok()?;
+                    say(talk.get_mut(), &said)?;
                 }
                 _ => (),
             }
