@@ -1,12 +1,15 @@
 //! Version 1 of the API: resources, problems, and what the document says of them.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::filled::{imap, stop};
 use crate::patience::found;
-use crate::program::Localserve;
+use crate::program::{Localserve, ringmail_with_input};
 use crate::queue::{inbox, wait_for_inbox, wait_for_queue};
 
 const LOGIN: &str = "ringmail@localhost:ringmailringmail";
@@ -265,6 +268,66 @@ fn keys_do_what_their_scopes_say_until_they_are_removed() {
         assert!(said.head.contains(told), "{}", said.head);
     }
     stop(server);
+}
+
+/// A body may be hours on its way: who may do nothing any more when it is there does nothing with it.
+#[test]
+fn a_login_holds_until_the_body_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    let message =
+        json!({"from": {"address": "ringmail@localhost"}, "to": [{"address": "x@a.example"}], "subject": "new", "text": "x"})
+            .to_string();
+    let old = r#"request={"To":[{"Address":"x@a.example"}],"Subject":"old","Text":"x"}"#;
+    let status = |target: &str, field: &str, body: &str, meanwhile: &dyn Fn()| {
+        let mut talk = BufReader::new(server.connect(80));
+        let content_type = match body.starts_with('{') {
+            true => "application/json",
+            false => "application/x-www-form-urlencoded",
+        };
+        let head = format!(
+            "POST /webapi/{target} HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n{field}\r\n",
+            body.len()
+        );
+        talk.get_mut().write_all(head.as_bytes()).unwrap();
+        let line = |talk: &mut BufReader<TcpStream>| {
+            let mut line = String::new();
+            talk.read_line(&mut line).unwrap();
+            line
+        };
+        // The login is right.
+        assert_eq!(line(&mut talk), "HTTP/1.1 100 Continue\r\n");
+        assert_eq!(line(&mut talk), "\r\n");
+        meanwhile();
+        talk.get_mut().write_all(body.as_bytes()).unwrap();
+        line(&mut talk)[9..12].to_owned()
+    };
+    let wanted = json!({"name": "n", "scopes": ["send"]});
+    let made = ask(&server, "POST", "/keys", &wanted).body;
+    let by_key = format!(
+        "Authorization: Bearer {}\r\n",
+        made["secret"].as_str().unwrap()
+    );
+    assert_eq!(status("v1/messages", &by_key, &message, &|| ()), "200");
+    let remove = || {
+        let path = format!("/keys/{}", made["key"]["id"].as_str().unwrap());
+        let said = ask(&server, "DELETE", &path, &Value::Null);
+        assert_eq!(said.status, 204);
+    };
+    assert_eq!(status("v1/messages", &by_key, &message, &remove), "401");
+    let change_to = |password: &str| {
+        let words = ["account", "password", "ringmail", "--dir", server.dir()];
+        let ran = ringmail_with_input(&words, password);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+    };
+    let other = || change_to("another-one\n");
+    let field = by_password();
+    assert_eq!(status("v0/Send", &field, old, &|| ()), "200");
+    assert_eq!(status("v0/Send", &field, old, &other), "401");
+    change_to("ringmailringmail\n");
+    assert_eq!(status("v1/messages", &field, &message, &other), "401");
+    change_to("ringmailringmail\n");
+    wait_for_inbox(&server, &["new", "old"]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! (`login/recent.rs`), so that a request costs no hash. RFC 7617.
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -26,6 +27,18 @@ pub(in crate::web) struct Caller {
     pub account: AccountName,
     /// The address it logged in with.
     pub address: String,
+    /// Since when the password is known to be right.
+    since: Instant,
+}
+
+impl Caller {
+    /// Or it is told that it may not, any more: a body may be hours on its way.
+    pub(super) fn must_be_known_still(&self, core: &PerCore) -> Result<(), Refusal> {
+        match holds(core, &self.address, self.account, self.since) {
+            true => Ok(()),
+            false => Err(Refusal::Wrong),
+        }
+    }
 }
 
 /// Why nobody does.
@@ -77,10 +90,11 @@ pub(super) async fn caller(
         return Err(Refusal::TooMany);
     }
     let (name, password) = login.ok_or(Refusal::NoLogin)?;
-    if let Some(account) = of_known {
+    if let Some((account, since)) = of_known {
         return Ok(Caller {
             account,
             address: name,
+            since,
         });
     }
     let asked = monotonic();
@@ -96,6 +110,7 @@ pub(super) async fn caller(
             Ok(Caller {
                 account,
                 address: name,
+                since: asked,
             })
         }
         Login::Disabled(why) => Err(Refusal::Disabled(why)),
@@ -138,13 +153,15 @@ async fn check(
 }
 
 /// Remembered, and still so.
-fn known(core: &PerCore, name: &str, password: &[u8]) -> Option<AccountName> {
+fn known(core: &PerCore, name: &str, password: &[u8]) -> Option<(AccountName, Instant)> {
     let (_, kept) = patience(core);
     let recent = core.recent.borrow();
     let (account, since) = recent.as_ref()?.find(name, password, monotonic(), kept)?;
-    let holds = core.session_end(account, since).is_none()
-        && core.live().directory.login(name) == Some(account);
-    holds.then_some(account)
+    holds(core, name, account, since).then_some((account, since))
+}
+
+fn holds(core: &PerCore, name: &str, account: AccountName, since: Instant) -> bool {
+    core.session_end(account, since).is_none() && core.live().directory.login(name) == Some(account)
 }
 
 pub(super) fn patience(core: &PerCore) -> (usize, std::time::Duration) {

@@ -174,11 +174,12 @@ async fn call(
             let said = in_time(core, facing, run(core, name, request, (&caller, facing)));
             let said = said.await.unwrap_or_else(|| {
                 let message = format!("{TOO_LONG}; whether it was done is not known");
-                Err(ours(message))
+                Err(ours(message).into())
             });
             match said {
                 Ok(said) => (said_response(counted(core, &caller, said)), "ok"),
-                Err(error) => (error_response(&error), error.code.as_str()),
+                Err(Fault::Api(error)) => (error_response(&error), error.code.as_str()),
+                Err(Fault::Login(refused)) => (login::told(refused), "badauth"),
             }
         }
     };
@@ -191,9 +192,23 @@ async fn run(
     name: &'static str,
     request: Request<Posted>,
     (caller, facing): (&Caller, &Facing),
-) -> Result<Said, ApiError> {
+) -> Result<Said, Fault> {
     let form = form::read(core, request, (caller.account, facing.clock())).await?;
-    methods::run(core, name, form, (caller, &facing.id)).await
+    caller.must_be_known_still(core).map_err(Fault::Login)?;
+    Ok(methods::run(core, name, form, (caller, &facing.id)).await?)
+}
+
+/// Why nothing is done.
+enum Fault {
+    Api(ApiError),
+    /// It held when the request came, and no longer when all of it was there.
+    Login(login::Refusal),
+}
+
+impl From<ApiError> for Fault {
+    fn from(error: ApiError) -> Fault {
+        Fault::Api(error)
+    }
 }
 
 /// What comes of a request in the time that one has; none: it is to be told so, or is cut off.

@@ -14,7 +14,7 @@ use crate::login::api_key::ApiKey;
 use crate::percore::{Attempt, Login as Outcome, PerCore, monotonic};
 use crate::queue::same_domain;
 use crate::settings::AccountName;
-use crate::web::api::login::{Refusal, caller, client};
+use crate::web::api::login::{Caller, Refusal, caller, client};
 use crate::web::connection::Facing;
 use crate::web::http::has_room;
 
@@ -26,6 +26,8 @@ pub(super) struct Login {
     pub address: Option<String>,
     /// The key; none: a password did.
     pub key: Option<Rc<ApiKey>>,
+    /// Whose password it was.
+    caller: Option<Caller>,
     /// What it may do.
     pub scopes: Scopes,
 }
@@ -86,8 +88,9 @@ pub(super) async fn login(
         let caller = caller(core, headers, facing).await.map_err(told)?;
         return Ok(Login {
             account: caller.account,
-            address: Some(caller.address),
+            address: Some(caller.address.clone()),
             key: None,
+            caller: Some(caller),
             scopes: Scopes::all(),
         });
     };
@@ -116,7 +119,27 @@ pub(super) async fn login(
         address: None,
         scopes: Scopes::of_bits(key.scopes),
         key: Some(key),
+        caller: None,
     })
+}
+
+/// Whether it is so still, once the body is there: that may have been hours on its way, and the key was removed, or the password changed.
+pub(super) async fn holds(
+    core: &Rc<PerCore>,
+    login: &Login,
+    headers: &HeaderMap,
+    facing: &Rc<Facing>,
+) -> Result<(), Problem> {
+    if let Some(caller) = &login.caller {
+        return caller.must_be_known_still(core).map_err(told);
+    }
+    match bearer(headers) {
+        Some(text) if core.known_api_key(text).is_none() => {
+            let found = look_up(core, text, headers, facing).await;
+            found.map(drop).map_err(told_of_token)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Not less than it takes.

@@ -193,6 +193,7 @@ async fn run(
         let (read, counted) = body::read(core, incoming, (login.account, facing.clock()))
             .await
             .map_err(body_problem)?;
+        auth::holds(core, login, &head.headers, facing).await?;
         (octets, held) = (read, Some(counted));
         if let Some((content_type, json)) = form {
             let of = (&**core, login.account);
