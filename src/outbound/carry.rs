@@ -250,9 +250,14 @@ impl Dispatch {
         let mut again = true;
         // It ended a connection that it had taken messages on: the next one says nothing of this message.
         let mut is_anew = false;
+        // Whether the message that was begun came to the site.
+        let mut has_come = false;
         loop {
             if left.is_empty() {
                 let Some(first) = rest.first() else {
+                    if !has_come {
+                        site.give_back();
+                    }
                     return (outcomes, true);
                 };
                 let of_first = wanted(*first);
@@ -404,6 +409,7 @@ impl Dispatch {
                 require_tls,
             };
             let mut done = transact(open, &work.message, &octets, &left, terms).await;
+            has_come = true;
             octets.let_go();
             open.messages += 1;
             if done.lost.is_some() {
@@ -437,6 +443,7 @@ impl Dispatch {
             if goes_on && !site.begin_message() {
                 return (outcomes, true);
             }
+            has_come &= !goes_on;
         }
     }
 }

@@ -7,13 +7,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ringmail::calls::{Answer, Call, ControlAnswer, ControlCall, SiteDeed};
+use ringmail::queue::Deed;
 use ringmail::queue::rows::{RecipientRow, State};
 use ringmail::queue::sites::{Kind, SiteState};
+use ringmail::settings::Door;
 use shards::CoreId;
 
 use crate::dns::{mx, serve_zone};
 use crate::folder::Folder;
-use crate::outbound::{free_port, submit, submit_on};
+use crate::outbound::{change_all, free_port, let_go, send, submit, submit_on};
 use crate::patience::{patiently, until};
 use crate::program::{Localserve, ringmail, ringmail_with_input};
 use crate::receiver::{Receiver, open_connections};
@@ -427,4 +429,29 @@ fn a_site_is_shown_and_resumed_by_commands() {
         let log = folder.log();
         log.contains("kind=reply-pause") && log.contains("kind=by-hand")
     });
+}
+
+/// What can't be sent takes nothing of a site's rate from what can.
+#[test]
+fn a_message_that_does_not_come_to_the_site_is_none_of_its_rate() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = free_port();
+    // Without TLS.
+    let receiver = Receiver::start([127, 0, 0, 14], port, None, |_| None);
+    let rules = "[[site]]\nhosts = [\"mx.shared.test\"]\nrate = \"10/day\"\n";
+    let server = server(directory.path(), port, rules);
+    let strict = "<anna@example.test> HOLDFOR=3600";
+    for n in 0..4 {
+        let to = format!("<strict{n}@one.test>");
+        send(&server, Door::Submission, strict, &[&to]);
+    }
+    let must = Deed::RequireTls {
+        require: Some(true),
+    };
+    change_all(&server, &must);
+    let_go(&server);
+    // Those who wrote them were told.
+    until(|| numbers(&server, "anna").0 == 4);
+    submit(&server, &["a@one.test"], "x");
+    until(|| receiver.messages().len() == 1);
 }
