@@ -606,8 +606,8 @@ impl PerCore {
                 shard,
                 filter,
                 after,
-                limit,
-            } => self.queue_page(shard, &filter, after, limit).await,
+                most,
+            } => self.queue_page(shard, &filter, after, most).await,
             ControlCall::QueueChange {
                 shard,
                 filter,
@@ -674,10 +674,10 @@ impl PerCore {
                 shard,
                 filter,
                 after,
-                limit,
+                most,
             } => {
                 let shard = self.own_shard(shard)?;
-                let (found, next) = retired::page(shard, &filter, after, limit).await?;
+                let (found, next) = retired::page(shard, &filter, after, most).await?;
                 Ok(ControlAnswer::Retired(found, next))
             }
             ControlCall::RetiredOne { account, id } => {

@@ -185,16 +185,26 @@ impl Index {
 
     /// Rows with `prefix` from key `from` on, at most `limit` of them.
     pub fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<Row>, IndexError> {
+        Ok(self.scan_within(prefix, from, (limit, usize::MAX))?.0)
+    }
+
+    /// The same, and no more once they come to so many octets; whether a bound ended it.
+    pub fn scan_within(
+        &self,
+        prefix: &[u8],
+        from: &[u8],
+        (limit, octets_max): (usize, usize),
+    ) -> Result<(Vec<Row>, bool), IndexError> {
         let start = from.max(prefix);
         // Without an end it would go on over removed rows, which are there until fjall has merged them away: each scan that finds
         // nothing over all of them.
         let end = after(prefix);
         let end = match &end {
-            Some(end) if start >= end.as_slice() => return Ok(Vec::new()),
+            Some(end) if start >= end.as_slice() => return Ok((Vec::new(), limit == 0)),
             Some(end) => Bound::Excluded(end.as_slice()),
             None => Bound::Unbounded,
         };
-        let mut rows = Vec::new();
+        let (mut rows, mut octets) = (Vec::new(), 0);
         let range = (Bound::Included(start), end);
         for guard in self
             .database
@@ -203,9 +213,14 @@ impl Index {
             .take(limit)
         {
             let (key, value) = guard.into_inner()?;
+            octets += value.len();
             rows.push((key.to_vec(), value.to_vec()));
+            if octets >= octets_max {
+                return Ok((rows, true));
+            }
         }
-        Ok(rows)
+        let is_cut = rows.len() >= limit;
+        Ok((rows, is_cut))
     }
 
     /// Where a body lies.
@@ -427,6 +442,21 @@ mod tests {
                         found.eq(expected.clone().take(limit)),
                         "{prefix:?} {from:?}"
                     );
+                }
+                // The values are the keys.
+                for (limit, octets) in [(100, 1), (100, 4), (2, 100), (100, 100)] {
+                    let mut sum = 0;
+                    let expected = expected.clone().take(limit).take_while(|key| {
+                        let fits = sum < octets;
+                        sum += key.len();
+                        fits
+                    });
+                    let expected: Vec<&[u8]> = expected.collect();
+                    let (rows, is_cut) = index.scan_within(prefix, from, (limit, octets)).unwrap();
+                    let found: Vec<&[u8]> = rows.iter().map(|(key, _)| key.as_slice()).collect();
+                    assert_eq!(found, expected);
+                    let came: usize = found.iter().map(|key| key.len()).sum();
+                    assert_eq!(is_cut, found.len() == limit || came >= octets);
                 }
             }
         }

@@ -16,7 +16,7 @@ use crate::queue::sending::SendingUse;
 use crate::queue::sites::SiteState;
 use crate::queue::suppression::{AddressRow, Suppressed};
 use crate::queue::warm_up::WarmUpPage;
-use crate::queue::{Deed, Done, Filter, HoldRules, OfAccount, Place, Standing};
+use crate::queue::{Deed, Done, Filter, HoldRules, Most, OfAccount, Place, Standing};
 use crate::settings::AccountName;
 use crate::store::{ApiKeyRow, CheckSlice, ClientKeyRow, Fingerprint, TemplateRow};
 use crate::tls_policy::{Demands, Shown, StoredPolicy, Wanted};
@@ -196,7 +196,7 @@ pub enum ControlCall {
         /// Whose.
         domain: dns::Name,
     },
-    /// Recipients of the queue in one shard that fit, after a place, at most so many. Changes nothing; may be repeated.
+    /// Recipients of the queue in one shard that fit, after a place, up to the bounds of a page. Changes nothing; may be repeated.
     Queue {
         /// Which shard.
         shard: u16,
@@ -205,7 +205,7 @@ pub enum ControlCall {
         /// The last one that was looked at.
         after: Option<Place>,
         /// How many.
-        limit: usize,
+        most: Most,
     },
     /// Does something to a page of recipients of one shard. A repeat does nothing more, but where it puts them off by a duration.
     QueueChange {
@@ -286,7 +286,7 @@ pub enum ControlCall {
         /// How many.
         limit: usize,
     },
-    /// What fits of so many recipients that are over, in one shard after a key.
+    /// What fits of the recipients that are over, in one shard after a key, up to the bounds of a page.
     Retired {
         /// Which shard.
         shard: u16,
@@ -295,7 +295,7 @@ pub enum ControlCall {
         /// The last one that was looked at.
         after: Option<Vec<u8>>,
         /// How many.
-        limit: usize,
+        most: Most,
     },
     /// A recipient that is over, of an account of this core: `Retired` has it, if it is kept.
     RetiredOne {

@@ -11,7 +11,7 @@ use super::protocol::{PAGE_MAX, QueuePosition};
 use crate::calls::{ControlAnswer, ControlCall};
 use crate::queue::id::QueueId;
 use crate::queue::rows::{Attempt, AttemptStage, Stored};
-use crate::queue::{Deed, Done, Filter, Place};
+use crate::queue::{Deed, Done, Filter, Most, Place};
 
 type Item<'a> = &'a mut dyn FnMut(Value) -> Result<(), String>;
 
@@ -33,7 +33,7 @@ pub(super) fn list(
             shard: position.shard,
             filter: Box::new(filter.clone()),
             after: position.place(),
-            limit: limit - told,
+            most: Most::entries(limit - told),
         };
         let owner = control.server.owner_of_shard(position.shard);
         let (found, next) = match control.ask(owner, call) {

@@ -9,6 +9,7 @@ use super::protocol::{PAGE_MAX, RowPosition};
 use super::queue::attempt;
 use super::secrets::configured;
 use crate::calls::{ControlAnswer, ControlCall};
+use crate::queue::Most;
 use crate::queue::retired::{RetiredFilter, RetiredRow};
 use crate::queue::returned::ReturnedResult;
 
@@ -40,7 +41,7 @@ pub(super) fn list(
         shard: position.shard,
         filter: Box::new(filter.clone()),
         after,
-        limit: limit.clamp(1, PAGE_MAX),
+        most: Most::entries(limit.clamp(1, PAGE_MAX)),
     };
     let owner = control.server.owner_of_shard(position.shard);
     let ControlAnswer::Retired(rows, next) = control.ask(owner, call)? else {

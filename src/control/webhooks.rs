@@ -9,6 +9,7 @@ use super::commands::{Control, OTHER_ANSWER};
 use super::protocol::WebhookDeed;
 use super::secrets::configured;
 use crate::calls::{ControlAnswer, ControlCall};
+use crate::queue::Most;
 use crate::queue::hooks::{
     Enabled, EndpointRow, EndpointSpec, HookAnswer, HookAsk, HookFilter, HookResult, HookRow,
     PAGE_MAX, Redelivered, RetiredHook,
@@ -160,7 +161,7 @@ pub(super) fn queue(
     let wanted = HookAsk::Pending {
         filter: Box::new(filter),
         after: position(after)?,
-        limit: PAGE_MAX,
+        most: Most::entries(PAGE_MAX),
     };
     let HookAnswer::Pending((hooks, next), pauses) = ask(control, account, wanted)? else {
         return Err(OTHER_ANSWER.into());
@@ -188,7 +189,7 @@ pub(super) fn history(
     let wanted = HookAsk::Retired {
         filter: Box::new(filter),
         after: position(after)?,
-        limit: PAGE_MAX,
+        most: Most::entries(PAGE_MAX),
     };
     let HookAnswer::Retired((hooks, next)) = ask(control, account, wanted)? else {
         return Err(OTHER_ANSWER.into());

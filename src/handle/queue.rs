@@ -2,13 +2,14 @@
 
 use std::rc::Rc;
 
+use shards::rt::Lines;
 use shards::segments::BodyId;
 use shards::storage::StorageError;
 
 use super::MESSAGE_PIECE;
 use crate::calls::ControlAnswer;
 use crate::percore::PerCore;
-use crate::queue::{self, Beside, Deed, Filter, Pause, Place, Standing};
+use crate::queue::{self, Beside, Deed, Filter, Most, Pause, Place, Standing};
 use crate::recipes::{self, NotMade, Signed};
 use crate::store::StoreError;
 
@@ -19,12 +20,18 @@ impl PerCore {
         shard: u16,
         filter: &Filter,
         after: Option<Place>,
-        limit: usize,
+        most: Most,
     ) -> Result<ControlAnswer, StoreError> {
         let own = self.own_shard(shard)?;
-        let page = queue::select(Some(&self.queue), own, filter, after, limit).await?;
+        // Of a message with very many recipients all rows are in memory meanwhile.
+        let _turn = match filter.ids.is_empty() {
+            true => Some(LOOKING.with(Rc::clone).take(&filter.account, AT_ONCE).await),
+            false => None,
+        };
+        let page = queue::select(Some(&self.queue), own, filter, after, most).await?;
         let now = self.wall_clock();
-        let found = page.found.into_iter().map(|(stored, indexes)| {
+        let found = page.found.into_iter().map(|(mut stored, indexes)| {
+            stored.keep(&indexes);
             let standing = |index| {
                 let row = stored.recipient(index);
                 let pause = match own.cannot_record() {
@@ -135,3 +142,11 @@ impl PerCore {
         Ok(ControlAnswer::Octets(Some(octets)))
     }
 }
+
+thread_local! {
+    /// Who looks at the queue of this core: accounts in turn, and operators.
+    static LOOKING: Rc<Lines<Option<String>>> = Rc::default();
+}
+
+/// Pages that are looked for at once.
+const AT_ONCE: usize = 4;

@@ -43,18 +43,18 @@ impl PerCore {
             HookAsk::Pending {
                 filter,
                 after,
-                limit,
+                most,
             } => {
-                let page = hooks::pending(&shard, &turn, &filter, after, limit).await?;
+                let page = hooks::pending(&shard, &turn, &filter, after, most).await?;
                 let pauses = self.queue.hooks.conduct.pauses(name, now);
                 return Ok(HookAnswer::Pending(page, pauses));
             }
             HookAsk::Retired {
                 filter,
                 after,
-                limit,
+                most,
             } => {
-                let page = hooks::retired(&shard, &turn, &filter, after, limit).await?;
+                let page = hooks::retired(&shard, &turn, &filter, after, most).await?;
                 return Ok(HookAnswer::Retired(page));
             }
             HookAsk::Payload { id } => {

@@ -13,7 +13,7 @@ use super::rows::{Stored, decode_message, decode_recipient, parse_key, recipient
 use super::select::index_of;
 use crate::store::{StoreError, rows};
 
-/// Messages of a shard after one, at most so many (fewer where they have very many recipients), and whether there are more. One that can't be read is told in the log and left out.
+/// Messages of a shard after one, at most so many (fewer where their rows are long), and whether there are more. One that can't be read is told in the log and left out.
 pub async fn page(
     shard: &Rc<Shard>,
     after: Option<BodyId>,
@@ -33,11 +33,11 @@ pub async fn find(shard: &Rc<Shard>, body: BodyId) -> Result<Option<Stored>, Sto
     Ok(found.into_iter().find(|stored| stored.body == body))
 }
 
-/// Of messages the first ones, at least one, all in one read: each in its place, none where it is not there any more.
+/// Of messages the first ones, at least one, all in one read: each in its place, none where it is not there any more; and what their rows come to, about.
 pub async fn find_first(
     shard: &Rc<Shard>,
     bodies: &[BodyId],
-) -> Result<Vec<Option<Stored>>, StoreError> {
+) -> Result<(Vec<Option<Stored>>, usize), StoreError> {
     let keys = bodies.iter().take(FIND_MAX);
     let keys: Vec<Vec<u8>> = keys.map(|body| rows::queue_key(body.0)).collect();
     let read = move |index: &Index| {
@@ -46,17 +46,19 @@ pub async fn find_first(
             let page = index.scan(key, key, SLICE_MIN)?;
             octets += page.iter().map(|(_, row)| row.len()).sum::<usize>();
             pages.push(page);
-            if octets > FIND_OCTETS_MAX {
+            if octets > OCTETS_MAX {
                 break;
             }
         }
-        Ok(pages)
+        Ok((pages, octets))
     };
     let mut all = Vec::new();
-    for (body, page) in bodies.iter().zip(shard.read(read).await?) {
+    let (pages, mut octets) = shard.read(read).await?;
+    for (body, page) in bodies.iter().zip(pages) {
         if page.len() == SLICE_MIN {
-            // It has more rows than that.
+            // It has more rows than that: how many octets they are nobody asks.
             all.push(find(shard, *body).await?);
+            octets += OCTETS_MAX;
             continue;
         }
         let mut found = Vec::new();
@@ -66,7 +68,7 @@ pub async fn find_first(
         all.push(found.into_iter().find(|stored| stored.body == *body));
         rt::yield_if_needed().await;
     }
-    Ok(all)
+    Ok((all, octets))
 }
 
 /// The message of a recipient's number, and which of its recipients that is: with what became of that one alone, for it may have ten thousand. The recipients
@@ -102,7 +104,7 @@ async fn read(
     most: usize,
 ) -> Result<(Vec<Stored>, bool), StoreError> {
     let mut found: Vec<Stored> = Vec::new();
-    let mut weight = 0;
+    let mut octets = 0;
     loop {
         // One more than asked for: the row after the last message's tells that it is whole.
         let slice = (most - found.len().min(most) + 1).max(SLICE_MIN);
@@ -114,10 +116,11 @@ async fn read(
         from = [last.as_slice(), &[0]].concat();
         for (key, row) in page {
             let is_new = matches!(parse_key(&key), Some((_, None)));
-            if is_new && (found.len() == most || weight > WEIGHT_MAX) {
+            if is_new && (found.len() == most || octets > OCTETS_MAX) {
                 return Ok((found, true));
             }
-            weight += add(shard.id(), &mut found, &key, &row);
+            octets += row.len();
+            add(shard.id(), &mut found, &key, &row);
         }
         if ended {
             return Ok((found, false));
@@ -126,21 +129,17 @@ async fn read(
     }
 }
 
-/// Adds what a row says to the messages; answers how many recipients more there are.
-fn add(shard: ShardId, found: &mut Vec<Stored>, key: &[u8], row: &[u8]) -> usize {
+/// Adds what a row says to the messages.
+fn add(shard: ShardId, found: &mut Vec<Stored>, key: &[u8], row: &[u8]) {
     match parse_key(key) {
         Some((body, None)) => {
             let name = || format!("queue entry {} of {shard}", body.0);
             match decode_message(row, name) {
-                Ok(message) => {
-                    let weight = message.recipients.len();
-                    found.push(Stored {
-                        body,
-                        message,
-                        changed: Vec::new(),
-                    });
-                    return weight;
-                }
+                Ok(message) => found.push(Stored {
+                    body,
+                    message,
+                    changed: Vec::new(),
+                }),
                 Err(error) => {
                     tracing::error!(%shard, %error, "a queued message can't be read; it stays, the others go on");
                 }
@@ -149,7 +148,7 @@ fn add(shard: ShardId, found: &mut Vec<Stored>, key: &[u8], row: &[u8]) -> usize
         Some((body, Some(index))) => {
             // Of a message that was left out, or of the one before `from`: nobody's.
             let Some(message) = found.last_mut().filter(|m| m.body == body) else {
-                return 0;
+                return;
             };
             let name = || format!("recipient {index} of queue entry {}", body.0);
             match decode_recipient(row, name) {
@@ -161,7 +160,6 @@ fn add(shard: ShardId, found: &mut Vec<Stored>, key: &[u8], row: &[u8]) -> usize
         }
         None => (),
     }
-    0
 }
 
 /// Puts all that is stored in a shard in line.
@@ -185,12 +183,11 @@ pub async fn resume(queue: &Rc<Queue>, shard: &Rc<Shard>) -> Result<u64, StoreEr
 
 /// Messages read at once at the start.
 const SLICE: usize = 500;
-/// Recipients of messages that are in memory at once, but for those of the last one: a message may have ten thousand.
-pub(super) const WEIGHT_MAX: usize = 10_000;
+/// Octets of rows that are in memory at once, but for those of the last message: one may have ten thousand recipients.
+pub(super) const OCTETS_MAX: usize = 1 << 20;
 /// Rows read at once, at least.
 const SLICE_MIN: usize = 50;
-/// Messages that are looked for in one read, and octets of their rows, about.
+/// Messages that are looked for in one read.
 const FIND_MAX: usize = 64;
-const FIND_OCTETS_MAX: usize = 1 << 20;
 /// What keys of the queue begin with.
 const QUEUE: &[u8] = b"q";

@@ -16,6 +16,7 @@ use super::batch::{self, Cancelled};
 use super::hold_rules::HoldRule;
 use super::load::find_recipient;
 use super::messages::{Message, Queue};
+use super::most::Most;
 use super::retry::{give_up, group};
 use super::rows::{HeldBy, MessageRow, RecipientRow, State};
 use super::select::{Filter, Page, Place, select};
@@ -256,7 +257,7 @@ impl Queue {
             found,
             looked_at,
             next,
-        } = select(Some(self), shard, filter, after, PAGE).await?;
+        } = select(Some(self), shard, filter, after, Most::entries(PAGE)).await?;
         let fit = found.iter().map(|(_, indexes)| indexes.len() as u64).sum();
         let changed = Rc::new(Cell::new(0));
         let mut found = found.into_iter();

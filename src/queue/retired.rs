@@ -16,10 +16,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use shards::index::Index;
+use shards::rt;
 use shards::storage::{Batch, Shard};
 
 use super::events::{Event, EventKind, Interest, Question, Reads, Writing};
 use super::hooks::Hooks;
+use super::most::Most;
 use super::returned::{self, ReturnedResult, clue_keys};
 use super::rows::{Attempt, EarlierAttempt};
 use super::select::{domain_of, has, same_domain};
@@ -396,22 +398,22 @@ impl RetiredFilter {
     }
 }
 
-/// A page: what fits of so many rows after a key, each with whose it is; and where to go on, if the shard has more.
+/// A page: what fits of the rows after a key, each with whose it is; and where to go on, if the shard has more.
 pub type RetiredPage = (Vec<(String, RetiredRow)>, Option<Vec<u8>>);
 
-/// Looks at so many rows after a key, fewer where few accounts have them.
+/// Looks at the rows after a key: at so many, fewer where they are long, or few accounts have them.
 pub async fn page(
     shard: &Rc<Shard>,
     filter: &RetiredFilter,
     mut after: Option<Vec<u8>>,
-    limit: usize,
+    mut most: Most,
 ) -> Result<RetiredPage, StoreError> {
     let mut account = match (&filter.account, &after) {
         (Some(account), _) => Some(account.clone()),
         (None, Some(after)) => account_of(after),
         (None, None) => next_account(shard, rows::RETIRED.to_vec()).await?,
     };
-    let (mut fit, mut left) = (Vec::new(), limit.max(1));
+    let mut fit = Vec::new();
     for _ in 0..ACCOUNTS_OF_PAGE {
         let Some(of) = account else {
             return Ok((fit, None));
@@ -422,16 +424,24 @@ pub async fn page(
                 Some(after) => first.max([after.as_slice(), &[0]].concat()),
                 None => first,
             };
-            let found = shard.scan(key_of(&of, b't'), from, left).await?;
-            left -= found.len();
-            let last = found.last().map(|(key, _)| key.clone());
-            for (_, row) in found {
-                let row = decode_row(&row)?;
+            let bounds = (most.entries.max(1), most.octets);
+            let (found, is_cut) = shard.scan_within(key_of(&of, b't'), from, bounds).await?;
+            let mut last = None;
+            for (key, row) in found {
+                let (octets, row) = (row.len(), decode_row(&row)?);
+                last = Some(key);
                 if filter.fits(&row) {
+                    most.take(row.octets());
                     fit.push((of.clone(), row));
+                } else {
+                    most.take(octets);
                 }
+                if most.is_used_up() {
+                    break;
+                }
+                rt::yield_if_needed().await;
             }
-            if left == 0 {
+            if is_cut || most.is_used_up() {
                 return Ok((fit, last));
             }
         }

@@ -414,6 +414,17 @@ impl Stored {
         }
     }
 
+    /// Only what these recipients need, in the order of their positions, goes on to whoever asked for them: of the others their number is left.
+    pub fn keep(&mut self, indexes: &[u32]) {
+        let is_kept = |index: u32| indexes.binary_search(&index).is_ok();
+        self.changed.retain(|(index, _)| is_kept(*index));
+        for (index, recipient) in (0..).zip(&mut self.message.recipients) {
+            if !is_kept(index) {
+                *recipient = Recipient::new(String::new());
+            }
+        }
+    }
+
     /// The number of a recipient.
     pub fn id(&self, shard: u16, index: u32) -> Option<QueueId> {
         let first = first_of(self.body, self.message.recipients.len());

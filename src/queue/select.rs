@@ -12,6 +12,7 @@ use shards::storage::Shard;
 use super::id::{QueueId, first_of};
 use super::load;
 use super::messages::Queue;
+use super::most::Most;
 use super::rows::{MessageRow, Recipient, RecipientRow, State, Stored};
 use crate::settings::names::canonical_domain;
 use crate::store::StoreError;
@@ -175,16 +176,15 @@ pub struct Page {
     pub next: Option<Place>,
 }
 
-/// Recipients of a shard that fit, after a place, at most so many. A page may be short, and even empty, before the last. Where the filter names an account
+/// Recipients of a shard that fit, after a place, up to the bounds of a page. It may be short, and even empty, before the last. Where the filter names an account
 /// nothing of others is looked at, but at the start, before the queue knows whose messages are whose.
 pub async fn select(
     queue: Option<&Queue>,
     shard: &Rc<Shard>,
     filter: &Filter,
     after: Option<Place>,
-    most: usize,
+    most: Most,
 ) -> Result<Page, StoreError> {
-    let most = most.max(1);
     match filter.ids.is_empty() {
         true => by_row(queue, shard, filter, after, most).await,
         false => by_number(shard, filter, after, most).await,
@@ -196,12 +196,12 @@ async fn by_row(
     shard: &Rc<Shard>,
     filter: &Filter,
     after: Option<Place>,
-    most: usize,
+    mut most: Most,
 ) -> Result<Page, StoreError> {
     let mut page = Page::default();
     // The message of the place may have recipients left.
     let mut from = after.and_then(|place| Some(BodyId(place.body.checked_sub(1)?)));
-    let (mut seen, mut found) = (0, 0);
+    let mut seen = 0;
     // More and more at once: a message has one recipient or a thousand.
     let mut slice = SLICE_MIN;
     loop {
@@ -226,9 +226,9 @@ async fn by_row(
                 page.looked_at += 1;
                 if filter.fits(&stored.message, recipient, &stored.recipient(index)) {
                     fitting.push(index);
-                    found += 1;
+                    most.take(stored.octets_of(index));
                 }
-                if found >= most {
+                if most.is_used_up() {
                     page.next = Some(place);
                     break;
                 }
@@ -272,15 +272,13 @@ async fn read(
         let last = messages.last().map(|m| m.body);
         return Ok(last.map(|last| (messages, last, more)));
     };
-    let (mut messages, mut weight, mut looked_at) = (Vec::new(), 0, 0);
-    while looked_at < own.len() && weight <= load::WEIGHT_MAX {
-        let some = load::find_first(shard, &own[looked_at..]).await?;
+    let (mut messages, mut octets, mut looked_at) = (Vec::new(), 0, 0);
+    while looked_at < own.len() && octets < load::OCTETS_MAX {
+        let (some, more) = load::find_first(shard, &own[looked_at..]).await?;
+        octets += more;
         looked_at += some.len();
         // One that ended just now is not there any more.
-        for stored in some.into_iter().flatten() {
-            weight += stored.message.recipients.len();
-            messages.push(stored);
-        }
+        messages.extend(some.into_iter().flatten());
     }
     let is_all = own.len() < most && looked_at == own.len();
     let last = looked_at.checked_sub(1).map(|at| own[at]);
@@ -291,7 +289,7 @@ async fn by_number(
     shard: &Rc<Shard>,
     filter: &Filter,
     after: Option<Place>,
-    most: usize,
+    mut most: Most,
 ) -> Result<Page, StoreError> {
     let mut page = Page::default();
     let ids = filter.ids.iter().filter_map(|id| QueueId::from_u64(*id));
@@ -303,7 +301,7 @@ async fn by_number(
     numbers.sort_unstable();
     numbers.dedup();
     for (count, number) in numbers.iter().copied().enumerate() {
-        if count >= most.min(MESSAGES_MAX) {
+        if most.is_used_up() || count >= MESSAGES_MAX {
             page.next = Some(Place {
                 body: numbers[count - 1],
                 index: u32::MAX,
@@ -311,9 +309,11 @@ async fn by_number(
             break;
         }
         page.looked_at += 1;
+        most.entries -= 1;
         let Some((stored, index)) = load::find_recipient(shard, number).await? else {
             continue;
         };
+        most.octets = most.octets.saturating_sub(stored.octets_of(index));
         let fits = stored
             .message
             .recipients

@@ -169,7 +169,7 @@ async fn record(work: Work, verdict: Verdict) {
 }
 
 async fn stored(shard: &Rc<Shard>) -> Vec<(State, i64)> {
-    let page = select(None, shard, &Filter::default(), None, 1_000)
+    let page = select(None, shard, &Filter::default(), None, Most::entries(1_000))
         .await
         .unwrap();
     let all = page.found.iter().flat_map(|(stored, indexes)| {
@@ -479,10 +479,14 @@ fn pages_of_a_selection_tell_each_recipient_once() {
             let message = message.await;
             ids.extend((0..3).map(|index| message.id(index)));
         }
-        let pages = async |filter: Filter, most: usize| {
+        let pages = async |filter: Filter, most: usize, octets: usize| {
             let (mut found, mut after) = (Vec::new(), None);
             loop {
-                let page = select(None, shard, &filter, after, most).await.unwrap();
+                let bounds = Most {
+                    entries: most,
+                    octets,
+                };
+                let page = select(None, shard, &filter, after, bounds).await.unwrap();
                 let of_page = page.found.iter().flat_map(|(stored, indexes)| {
                     let id = |index: &u32| stored.id(shard.id().0, *index).unwrap().get();
                     indexes.iter().map(id)
@@ -505,8 +509,13 @@ fn pages_of_a_selection_tell_each_recipient_once() {
         };
         let of_domain: Vec<u64> = (0..90).filter(|n| n % 3 != 1).map(|n| ids[n]).collect();
         for most in [1, 2, 3, 4, 7, 20, 100] {
-            assert_eq!(pages(Filter::default(), most).await, ids, "{most}");
-            assert_eq!(pages(domain.clone(), most).await, of_domain, "{most}");
+            let octets = usize::MAX;
+            assert_eq!(pages(Filter::default(), most, octets).await, ids, "{most}");
+            assert_eq!(
+                pages(domain.clone(), most, octets).await,
+                of_domain,
+                "{most}"
+            );
             let some = Filter {
                 ids: vec![
                     ids[7],
@@ -520,12 +529,25 @@ fn pages_of_a_selection_tell_each_recipient_once() {
                 ..Filter::default()
             };
             let expected = [ids[0], ids[2], ids[7], ids[14]];
-            assert_eq!(pages(some.clone(), most).await, expected, "{most}");
+            assert_eq!(pages(some.clone(), most, octets).await, expected, "{most}");
             let both = Filter {
                 domain: Some("b.example".into()),
                 ..some
             };
-            assert_eq!(pages(both, most).await, [ids[7]], "{most}");
+            assert_eq!(pages(both, most, octets).await, [ids[7]], "{most}");
+        }
+        // Three come to more than 1,200 octets.
+        for octets in [1, 1_200, 10_000] {
+            let filter = Filter::default();
+            let most = if octets == 1 { 1 } else { octets / 400 };
+            assert_eq!(pages(filter, 1_000, octets).await, ids, "{octets}");
+            let bounds = Most {
+                entries: 1_000,
+                octets,
+            };
+            let page = select(None, shard, &domain, None, bounds).await.unwrap();
+            let found: usize = page.found.iter().map(|(_, indexes)| indexes.len()).sum();
+            assert!(found <= most && page.next.is_some(), "{octets}: {found}");
         }
     });
     store.close();
@@ -548,7 +570,7 @@ fn recipients_named_by_number_are_each_as_they_are() {
         };
         let deed = Deed::Hold { why: String::new() };
         operate(&queue, shard, of_b, deed).await;
-        let all = select(None, shard, &Filter::default(), None, 10)
+        let all = select(None, shard, &Filter::default(), None, Most::entries(10))
             .await
             .unwrap();
         let stored = &all.found[0].0;
@@ -557,7 +579,9 @@ fn recipients_named_by_number_are_each_as_they_are() {
             ids: vec![id(0), id(1)],
             ..Filter::default()
         };
-        let page = select(None, shard, &named, None, 10).await.unwrap();
+        let page = select(None, shard, &named, None, Most::entries(10))
+            .await
+            .unwrap();
         let [(found, indexes)] = page.found.as_slice() else {
             panic!("it is one message");
         };
@@ -597,7 +621,9 @@ fn an_account_finds_its_own_and_has_a_share() {
         let pages = async |queue: Option<&Queue>, most: usize| {
             let (mut found, mut after, mut looked_at) = (Vec::new(), None, 0);
             loop {
-                let page = select(queue, shard, &of_ben, after, most).await.unwrap();
+                let page = select(queue, shard, &of_ben, after, Most::entries(most))
+                    .await
+                    .unwrap();
                 for (stored, indexes) in &page.found {
                     let id = |index: &u32| stored.id(shard.id().0, *index).unwrap().get();
                     found.extend(indexes.iter().map(id));
@@ -1179,30 +1205,42 @@ fn what_is_over_is_kept_once_and_goes_at_its_time() {
             }
         }
         let all = RetiredFilter::default();
-        let (found, next) = retired::page(shard, &all, None, 100).await.unwrap();
+        let (found, next) = retired::page(shard, &all, None, Most::entries(100))
+            .await
+            .unwrap();
         assert_eq!((found.len(), next), (6, None));
         let anna = RetiredFilter {
             account: Some("anna".into()),
             ..all.clone()
         };
         // Page by page, in the order in which they ended.
-        let (mut after, mut seen) = (None, Vec::new());
-        loop {
-            let (found, next) = retired::page(shard, &anna, after, 1).await.unwrap();
-            seen.extend(found.iter().map(|(account, row)| (account.clone(), row.id)));
-            after = next;
-            if after.is_none() {
-                break;
-            }
-        }
         let expected = numbers.iter().map(|id| ("anna".to_string(), *id));
-        assert_eq!(seen, expected.collect::<Vec<_>>());
+        let expected: Vec<_> = expected.collect();
+        for bounds in [(1, usize::MAX), (100, 1), (100, 600), (100, usize::MAX)] {
+            let (entries, octets) = bounds;
+            let (mut after, mut seen) = (None, Vec::new());
+            loop {
+                let most = Most { entries, octets };
+                let page = retired::page(shard, &anna, after, most).await;
+                let (found, next) = page.unwrap();
+                let most = if octets <= 600 { 1 } else { entries };
+                assert!(found.len() <= most, "{bounds:?}");
+                seen.extend(found.iter().map(|(account, row)| (account.clone(), row.id)));
+                after = next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(seen, expected, "{bounds:?}");
+        }
         let failed = RetiredFilter {
             result: Some(events::EventKind::Failed),
             to: Some("@TWO.example".into()),
             ..anna.clone()
         };
-        let (found, _) = retired::page(shard, &failed, None, 100).await.unwrap();
+        let (found, _) = retired::page(shard, &failed, None, Most::entries(100))
+            .await
+            .unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].1.attempts, found[0].1.history[0].code), (1, 550));
         assert_eq!(found[0].1.text, "so it is");
@@ -1212,7 +1250,9 @@ fn what_is_over_is_kept_once_and_goes_at_its_time() {
                 account: Some(account.into()),
                 ..RetiredFilter::default()
             };
-            let (found, _) = retired::page(shard, &filter, None, 100).await.unwrap();
+            let (found, _) = retired::page(shard, &filter, None, Most::entries(100))
+                .await
+                .unwrap();
             found.len()
         };
         let kept = |account: &str| if account == "anna" { 100 } else { 10_000 };
@@ -1309,7 +1349,9 @@ fn many_that_are_over_go_slice_by_slice_and_a_late_one_is_found() {
         take(5_000..5_001, 900).await;
         let listed = async || {
             let filter = RetiredFilter::default();
-            let (found, next) = retired::page(shard, &filter, None, 1_000).await.unwrap();
+            let (found, next) = retired::page(shard, &filter, None, Most::entries(1_000))
+                .await
+                .unwrap();
             assert_eq!(next, None);
             found.iter().map(|(_, row)| row.id).collect::<Vec<_>>()
         };

@@ -101,7 +101,7 @@ pub fn messages(server: &TestServer, shard: u16) -> Vec<Stored> {
         shard,
         filter: Box::default(),
         after: None,
-        limit: 1000,
+        most: ringmail::queue::Most::entries(1000),
     };
     let answer = server.server().call(owner, Call::Control(Box::new(call)));
     let Ok(Answer::Control(Ok(ControlAnswer::Queue(messages, _)))) = answer else {
@@ -167,7 +167,7 @@ pub fn reasons(server: &TestServer) -> Vec<String> {
             shard,
             filter: Box::default(),
             after: None,
-            limit: 1000,
+            most: ringmail::queue::Most::entries(1000),
         };
         let answer = server.server().call(owner, Call::Control(Box::new(call)));
         let Ok(Answer::Control(Ok(ControlAnswer::Queue(messages, _)))) = answer else {

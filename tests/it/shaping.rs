@@ -50,7 +50,7 @@ fn waiting(server: &TestServer) -> Vec<(String, RecipientRow, String)> {
             shard,
             filter: Box::default(),
             after: None,
-            limit: 1000,
+            most: ringmail::queue::Most::entries(1000),
         };
         let owner = server.server().owner_of_shard(shard);
         let ControlAnswer::Queue(messages, _) = ask(server, owner, call) else {

@@ -414,7 +414,7 @@ fn submitted_mail_for_elsewhere_is_in_the_queue_before_the_250() {
                 filter: Box::default(),
                 shard,
                 after: None,
-                limit: 100,
+                most: ringmail::queue::Most::entries(100),
             }));
             match running.call(running.owner_of_shard(shard), call) {
                 Ok(Answer::Control(Ok(ControlAnswer::Queue(messages, None)))) => {

@@ -69,6 +69,60 @@ fn who_is_over_while_the_message_stays_is_listed_once() {
 }
 
 #[test]
+fn pages_end_where_their_entries_are_long_and_leave_none_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Localserve::start(dir.path(), &[]);
+    // Six octets of JSON each: 96 KB an entry.
+    let long = "\u{1}".repeat(16_000);
+    let count = 24;
+    let to = (0..count).map(|n| match n % 2 {
+        0 => format!("queue451@d{n}.example"),
+        _ => format!("d{n}@d.example"),
+    });
+    let to: Vec<Value> = to.map(|a| json!({"address": a})).collect();
+    let message = json!({"from": {"address": "ringmail@localhost"}, "to": to, "text": "t", "metadata": {"k": long}});
+    let sent = ask(&server, "POST", "/messages", &message);
+    assert_eq!(sent.status, 200, "{}", sent.body);
+    let sent = sent.body["recipients"].as_array().unwrap().iter();
+    let ids: Vec<u64> = sent.map(|one| one["id"].as_u64().unwrap()).collect();
+    patiently(
+        || kept(dir.path()) == count / 2,
+        || "not all are kept".into(),
+    );
+    // By numbers, and the octets of the longest page.
+    let listed = |path: &str| {
+        let (mut found, mut longest, mut pages) = (Vec::new(), 0, 0);
+        let mut cursor = String::new();
+        loop {
+            let page = ask(&server, "GET", &format!("{path}{cursor}"), &Value::Null);
+            assert_eq!(page.status, 200, "{}", page.body);
+            let of_page = page.body["recipients"].as_array().unwrap();
+            assert!(of_page.iter().all(|one| one["metadata"]["k"] == long));
+            found.extend(of_page.iter().map(|one| one["id"].as_u64().unwrap()));
+            longest = longest.max(page.body.to_string().len());
+            pages += 1;
+            match page.body["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        found.sort_unstable();
+        (found, longest, pages)
+    };
+    for (limit, most) in [(1, 1), (100, 3), (1_000, 22)] {
+        let bound = most * 100_000;
+        let (found, longest, pages) = listed(&format!("/messages?limit={limit}"));
+        assert_eq!(found, ids, "{limit}");
+        assert!(longest < bound, "{limit}: {longest}");
+        assert!(pages >= count / most, "{limit}: {pages}");
+        let (found, longest, _) = listed(&format!("/queue?limit={limit}&state=waiting"));
+        assert_eq!(found, ids.iter().step_by(2).copied().collect::<Vec<_>>());
+        assert!(longest < bound, "{limit}: {longest}");
+    }
+    stop(server);
+}
+
+#[test]
 fn who_is_about_to_be_kept_is_listed_once() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("holds");

@@ -410,7 +410,7 @@ pub fn history(server: &TestServer, count: usize) -> Vec<RetiredHook> {
         let wanted = HookAsk::Retired {
             filter,
             after: None,
-            limit: 500,
+            most: ringmail::queue::Most::entries(500),
         };
         match ask(server, wanted) {
             HookAnswer::Retired((all, _)) => all,

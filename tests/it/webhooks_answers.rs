@@ -46,7 +46,7 @@ fn waiting_hooks(server: &TestServer, attempts: u32) -> Vec<HookRow> {
         let wanted = HookAsk::Pending {
             filter: Box::new(HookFilter::default()),
             after: None,
-            limit: 500,
+            most: ringmail::queue::Most::entries(500),
         };
         let HookAnswer::Pending((found, _), _) = ask(server, wanted) else {
             panic!("another answer")
@@ -94,7 +94,7 @@ fn a_pause_holds_all_that_is_for_the_endpoint() {
     let wanted = HookAsk::Pending {
         filter: Box::new(HookFilter::default()),
         after: None,
-        limit: 500,
+        most: ringmail::queue::Most::entries(500),
     };
     let HookAnswer::Pending((waiting, _), pauses) = ask(&server, wanted) else {
         panic!("another answer")

@@ -432,6 +432,17 @@ impl Shard {
             .await
     }
 
+    /// The same, and no more once they come to so many octets; whether a bound ended it.
+    pub async fn scan_within(
+        &self,
+        prefix: Vec<u8>,
+        from: Vec<u8>,
+        bounds: (usize, usize),
+    ) -> Result<(Vec<Row>, bool), StorageError> {
+        self.read(move |index| index.scan_within(&prefix, &from, bounds))
+            .await
+    }
+
     /// Checks stored bodies from a number on, at most `limit`, by the pool; answers what is wrong and where to go on.
     pub async fn check_slice(
         &self,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     Enabled, EndpointRow, EndpointSpec, HookFilter, HookPage, HookResult, Redelivered, RetiredPage,
 };
+use crate::queue::Most;
 
 /// What is asked.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ pub enum HookAsk {
         /// The last one that was looked at.
         after: Option<Vec<u8>>,
         /// How many are looked at, at most [`PAGE_MAX`](super::PAGE_MAX).
-        limit: usize,
+        most: Most,
     },
     /// A page of hooks that are over and kept. Changes nothing.
     Retired {
@@ -55,7 +56,7 @@ pub enum HookAsk {
         /// The last one that was looked at.
         after: Option<Vec<u8>>,
         /// How many are looked at, at most [`PAGE_MAX`](super::PAGE_MAX).
-        limit: usize,
+        most: Most,
     },
     /// The payload of a hook that waits or is kept. Changes nothing.
     Payload {

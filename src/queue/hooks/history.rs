@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
+use shards::rt;
 use shards::storage::Shard;
 
 use super::{
@@ -10,6 +11,7 @@ use super::{
     drop_payload, due_of, hook_key, hook_of, key_of, line_key, line_prefix, made_at, note,
     number_key, payload_key, readable_hook, retired_key, retired_of, sharing_key, time, what,
 };
+use crate::queue::Most;
 use crate::queue::events::{Interest, Writing};
 use crate::store::{StoreError, readable, rows};
 
@@ -49,13 +51,13 @@ pub type HookPage = (Vec<HookRow>, Option<Vec<u8>>);
 /// The same of those that are over.
 pub type RetiredPage = (Vec<RetiredHook>, Option<Vec<u8>>);
 
-/// What fits of so many hooks of an account that wait, after a key: endpoint by endpoint, by when they are due.
+/// What fits of the hooks of an account that wait, after a key, up to the bounds of a page: endpoint by endpoint, by when they are due.
 pub async fn pending(
     shard: &Rc<Shard>,
     turn: &HooksTurn,
     filter: &HookFilter,
     after: Option<Vec<u8>>,
-    limit: usize,
+    mut most: Most,
 ) -> Result<HookPage, StoreError> {
     let account = turn.account();
     let mut writing = Writing::new(shard, turn, 0);
@@ -65,7 +67,7 @@ pub async fn pending(
         return Ok((found.collect(), None));
     }
     let book = Book::open(&mut writing).await?;
-    let mut left = limit.clamp(1, PAGE_MAX);
+    most.entries = most.entries.clamp(1, PAGE_MAX);
     let mut fit = Vec::new();
     for endpoint in book.lines.iter() {
         let (id, line) = endpoint;
@@ -82,30 +84,29 @@ pub async fn pending(
         if !from.starts_with(&prefix) {
             continue;
         }
-        let found = shard.scan(prefix, from, left).await?;
-        left -= found.len();
-        let last = found.last().map(|(key, _)| key.clone());
-        for (key, _) in found {
-            let Some((_, hook)) = due_of(&key) else {
-                continue;
+        for (key, _) in shard.scan(prefix, from, most.entries).await? {
+            let hook = match due_of(&key) {
+                Some((_, hook)) => readable_hook(&writing, hook).await?,
+                None => None,
             };
-            let hook = readable_hook(&writing, hook).await?;
-            fit.extend(hook.filter(|hook| filter.fits(hook)));
-        }
-        if left == 0 {
-            return Ok((fit, last));
+            let hook = hook.filter(|hook| filter.fits(hook));
+            most.take(hook.as_ref().map_or(0, HookRow::octets));
+            fit.extend(hook);
+            if most.is_used_up() {
+                return Ok((fit, Some(key)));
+            }
         }
     }
     Ok((fit, None))
 }
 
-/// What fits of so many hooks of an account that are over, after a key: in the order in which they ended.
+/// What fits of the hooks of an account that are over, after a key, up to the bounds of a page: in the order in which they ended.
 pub async fn retired(
     shard: &Rc<Shard>,
     turn: &HooksTurn,
     filter: &HookFilter,
     after: Option<Vec<u8>>,
-    limit: usize,
+    mut most: Most,
 ) -> Result<RetiredPage, StoreError> {
     let account = turn.account();
     let mut writing = Writing::new(shard, turn, 0);
@@ -123,16 +124,21 @@ pub async fn retired(
         Some(after) => first.max([after.as_slice(), &[0]].concat()),
         None => first,
     };
-    let limit = limit.clamp(1, PAGE_MAX);
-    let found = shard.scan(prefix, from, limit).await?;
-    let next = found.last().filter(|_| found.len() == limit);
-    let next = next.map(|(key, _)| key.clone());
-    let mut fit = Vec::new();
+    let bounds = (most.entries.clamp(1, PAGE_MAX), most.octets);
+    let (found, is_cut) = shard.scan_within(prefix, from, bounds).await?;
+    let (mut fit, mut last) = (Vec::new(), None);
     for (key, row) in found {
         let row: Option<RetiredHook> = readable(shard, &key, rows::decode(&row, what))?;
-        fit.extend(row.filter(fits));
+        last = Some(key);
+        let row = row.filter(fits);
+        most.take(row.as_ref().map_or(0, |row| row.hook.octets()));
+        fit.extend(row);
+        if most.is_used_up() {
+            return Ok((fit, last));
+        }
+        rt::yield_if_needed().await;
     }
-    Ok((fit, next))
+    Ok((fit, last.filter(|_| is_cut)))
 }
 
 /// The payload of a hook that waits or is kept.

@@ -7,6 +7,7 @@ use shards::storage::Shard;
 use webapi::hook::{HookEvent, HookEvents};
 
 use super::*;
+use crate::queue::Most;
 use crate::queue::events::Interest;
 use crate::store::tests::store;
 
@@ -77,12 +78,26 @@ async fn tell_of(
 }
 
 async fn waiting(shard: &Rc<Shard>) -> Vec<HookRow> {
-    let all = pending(shard, &turn().await, &HookFilter::default(), None, 100).await;
+    let all = pending(
+        shard,
+        &turn().await,
+        &HookFilter::default(),
+        None,
+        Most::entries(100),
+    )
+    .await;
     all.unwrap().0
 }
 
 async fn over(shard: &Rc<Shard>) -> Vec<RetiredHook> {
-    let all = retired(shard, &turn().await, &HookFilter::default(), None, 100).await;
+    let all = retired(
+        shard,
+        &turn().await,
+        &HookFilter::default(),
+        None,
+        Most::entries(100),
+    )
+    .await;
     all.unwrap().0
 }
 
@@ -190,6 +205,59 @@ fn what_is_wished_together_is_done_together_in_order() {
         let kept = over(shard).await;
         let kept: Vec<(u32, bool)> = kept.iter().map(|k| (k.hook.endpoint, k.success)).collect();
         assert_eq!(kept, [(endpoint, true), (other, false)]);
+    });
+    store.close();
+}
+
+#[test]
+fn pages_end_by_octets_too_and_tell_each_once() {
+    let (_directory, store) = store();
+    store.run(|context| async move {
+        let shard = &context.shards[0];
+        let endpoint = endpoint_for(shard, HookEvents::FIRST).await;
+        for recipient in 1..=5 {
+            tell(shard, HookEvent::Delivered, recipient, 1_000).await;
+        }
+        let filter = HookFilter::default();
+        // Two come to more than 600 octets.
+        let bounds = [(1, 1), (600, 2), (usize::MAX, 5)];
+        for (octets, on_a_page) in bounds {
+            let (mut found, mut after) = (Vec::new(), None);
+            loop {
+                let entries = 100;
+                let most = Most { entries, octets };
+                let page = pending(shard, &turn().await, &filter, after, most).await;
+                let (hooks, next) = page.unwrap();
+                assert!(hooks.len() <= on_a_page, "{octets}");
+                found.extend(hooks.iter().map(|hook| hook.recipient));
+                after = next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(found, [1, 2, 3, 4, 5], "{octets}");
+        }
+        let mut finished = None;
+        for _ in 0..6 {
+            let step = next(shard, endpoint, finished, 1_001).await;
+            finished = step.claimed.map(|claimed| (claimed.hook.id, true));
+        }
+        for (octets, on_a_page) in bounds {
+            let (mut found, mut after) = (Vec::new(), None);
+            loop {
+                let entries = 100;
+                let most = Most { entries, octets };
+                let page = retired(shard, &turn().await, &filter, after, most).await;
+                let (hooks, next) = page.unwrap();
+                assert!(hooks.len() <= on_a_page, "{octets}");
+                found.extend(hooks.iter().map(|kept| kept.hook.recipient));
+                after = next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(found, [1, 2, 3, 4, 5], "{octets}");
+        }
     });
     store.close();
 }

@@ -47,7 +47,7 @@ impl Sent<'_> {
 
     async fn row(&self, id: u64) -> retired::RetiredRow {
         let filter = RetiredFilter::default();
-        let (found, _) = retired::page(self.shard, &filter, None, 1_000)
+        let (found, _) = retired::page(self.shard, &filter, None, Most::entries(1_000))
             .await
             .unwrap();
         let mut rows = found.into_iter().map(|(_, row)| row);

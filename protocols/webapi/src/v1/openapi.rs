@@ -236,7 +236,8 @@ fn problems() -> Value {
 const ABOUT: &str = "Programs send mail with it, learn what became of it, and keep the list of addresses that get nothing. \
 Log in with an API key (`Authorization: Bearer rmk_...`) or with a login address and its password (Basic). \
 Bodies are JSON; a field that is not known is an error. Times are those of RFC 3339. What is wrong is told as a problem of RFC 9457, which names the field. \
-Lists come in pages: `next_cursor` of one is the `cursor` of the next.";
+Lists come in pages: `next_cursor` of one is the `cursor` of the next. \
+A page ends before `limit` where its entries are long: after some 2 KiB for each that was asked for, but not before 128 KiB.";
 
 #[cfg(test)]
 mod tests {

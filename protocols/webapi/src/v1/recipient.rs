@@ -172,7 +172,7 @@ pub struct Selection {
     #[serde(default)]
     #[schemars(length(max = 2000), regex(pattern = schema::CURSOR))]
     pub cursor: Option<String>,
-    /// How many at most: 1 to 1000; 100 if it is left out.
+    /// How many at most: 1 to 1000; 100 if it is left out. Fewer where they are long.
     #[serde(default)]
     #[schemars(range(min = 1, max = 1000))]
     pub limit: Option<u16>,

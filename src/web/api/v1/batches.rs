@@ -139,7 +139,7 @@ fn take(body: &Bytes, uploads: Vec<UploadedFile>, has_key: bool) -> Result<Taken
 /// A page of the account's, the latest first.
 pub(super) async fn list(asked: &Asked) -> Said {
     let page: Page = read::query(&asked.query)?;
-    let limit = paging::limit(asked, page.limit)?;
+    let limit = paging::bounds(asked, page.limit)?.entries;
     let cursors = Cursors::of(asked, "batches")?;
     let after = cursors.place(page.cursor.as_deref())?;
     let core = &asked.core;
@@ -161,7 +161,7 @@ pub(super) async fn list(asked: &Asked) -> Said {
         batches: found.iter().map(|(id, row)| describe(*id, row)).collect(),
         next_cursor: next.map(|place| cursors.written(&place)),
     };
-    reply::json(StatusCode::OK, &page)
+    reply::long(asked, found.len() * paging::ENTRY, page).await
 }
 
 /// One of them.

@@ -11,6 +11,7 @@ use webapi::v1::{Kind, Problem, read};
 use super::paging::Cursors;
 use super::webhooks::ask_hooks;
 use super::{Asked, Said, other_answer, paging, reply};
+use crate::queue::Most;
 use crate::queue::hooks::{
     HookAnswer, HookAsk, HookFilter, HookResult, HookRow, Redelivered, RetiredHook,
 };
@@ -18,7 +19,7 @@ use crate::queue::hooks::{
 /// A page of all: first those that wait, then those that are over.
 pub(super) async fn list(asked: &Asked) -> Said {
     let selection: DeliverySelection = read::query(&asked.query)?;
-    let limit = paging::limit(asked, selection.limit)?;
+    let most = paging::bounds(asked, selection.limit)?;
     let cursors = Cursors::of(asked, "deliveries")?;
     let place = cursors.place(selection.cursor.as_deref())?;
     let mut place = match selection.state {
@@ -27,13 +28,18 @@ pub(super) async fn list(asked: &Asked) -> Said {
     };
     let filter = filter(&selection);
     let mut deliveries = Vec::new();
+    let mut left = most;
     for _ in 0..PAGES_MAX {
-        let left = limit - deliveries.len();
-        let Some(from) = place.take_if(|_| left > 0) else {
+        let Some(from) = place.take_if(|_| !left.is_used_up()) else {
             break;
         };
         let (found, next) = page(asked, &filter, from, left).await?;
-        deliveries.extend(found.into_iter().filter(|one| fits(one, selection.state)));
+        for (octets, one) in found {
+            if fits(&one, selection.state) {
+                left.take(octets);
+                deliveries.push(one);
+            }
+        }
         place = match (next, selection.state) {
             // Nothing that is over fits.
             (Some(Place::Over(_)), Some(DeliveryState::Waiting)) => None,
@@ -44,7 +50,7 @@ pub(super) async fn list(asked: &Asked) -> Said {
         deliveries,
         next_cursor: place.map(|place| cursors.written(&place)),
     };
-    reply::json(StatusCode::OK, &page)
+    reply::long(asked, most.octets - left.octets, page).await
 }
 
 /// One, wherever it is, with its payload.
@@ -57,8 +63,9 @@ pub(super) async fn get(asked: &Asked) -> Said {
         HookAnswer::Payload(None) => return Err(not_there()),
         _ => return Err(other_answer()),
     };
+    let octets = payload.len();
     let whole = DeliveryWithPayload { delivery, payload };
-    reply::json(StatusCode::OK, &whole)
+    reply::long(asked, octets, whole).await
 }
 
 /// One that is over waits again. One that waits already stays so: a repeat after a lost answer finds it done.
@@ -102,24 +109,24 @@ enum Place {
     Over(Option<Vec<u8>>),
 }
 
-/// Those that fit of so many, and where to go on.
+/// Those that fit, up to the bounds of a page, each with the octets it comes to; and where to go on.
 async fn page(
     asked: &Asked,
     filter: &HookFilter,
     from: Place,
-    limit: usize,
-) -> Result<(Vec<Delivery>, Option<Place>), Problem> {
+    most: Most,
+) -> Result<(Vec<(usize, Delivery)>, Option<Place>), Problem> {
     let filter = Box::new(filter.clone());
     let ask = match from {
         Place::Waiting(after) => HookAsk::Pending {
             filter,
             after,
-            limit,
+            most,
         },
         Place::Over(after) => HookAsk::Retired {
             filter,
             after,
-            limit,
+            most,
         },
     };
     match ask_hooks(asked, ask).await? {
@@ -130,16 +137,18 @@ async fn page(
             };
             let waiting = |hook: &HookRow| {
                 let until = pauses.get(&hook.endpoint).copied();
-                Delivery {
+                let delivery = Delivery {
                     next_attempt: Time::of_unix(hook.due.max(until.unwrap_or(0))),
                     paused_until: until.and_then(Time::of_unix),
                     ..waiting(hook)
-                }
+                };
+                (hook.octets(), delivery)
             };
             Ok((hooks.iter().map(waiting).collect(), Some(next)))
         }
         HookAnswer::Retired((hooks, next)) => {
             let next = next.map(|key| Place::Over(Some(key)));
+            let over = |retired: &RetiredHook| (retired.hook.octets(), over(retired));
             Ok((hooks.iter().map(over).collect(), next))
         }
         _ => Err(other_answer()),
@@ -153,8 +162,8 @@ async fn found(asked: &Asked, id: u64) -> Result<Delivery, Problem> {
         ..HookFilter::default()
     };
     for from in [Place::Waiting(None), Place::Over(None)] {
-        let (found, _) = page(asked, &filter, from, 1).await?;
-        if let Some(delivery) = found.into_iter().next() {
+        let (found, _) = page(asked, &filter, from, Most::entries(1)).await?;
+        if let Some((_, delivery)) = found.into_iter().next() {
             return Ok(delivery);
         }
     }

@@ -44,7 +44,7 @@ impl Place {
 /// A page.
 pub(super) async fn list(asked: &Asked) -> Said {
     let page: Page = read::query(&asked.query)?;
-    let limit = paging::limit(asked, page.limit)?;
+    let limit = paging::bounds(asked, page.limit)?.entries;
     let Found { recipient, is_over } = find(asked).await?;
     let list = format!("events of {}", recipient.id);
     let cursors = Cursors::of(asked, &list)?;

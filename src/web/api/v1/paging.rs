@@ -1,5 +1,6 @@
 //! Pages of lists. A cursor is where one ended, for us alone to read: a place in a list of an account, signed under a key that is derived from the fromid
 //! key of the data directory. So who makes one up is told so, and none leads out of its list or its account. RFC 2104 (HMAC).
+//! A page has a bound in octets too: it ends before `limit` where entries are long.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,13 +10,15 @@ use serde::de::DeserializeOwned;
 use webapi::v1::{Fault, Problem};
 
 use super::Asked;
+use crate::queue::Most;
 
-/// How many entries a page has; there is memory for them.
-pub(super) fn limit(asked: &Asked, wanted: Option<u16>) -> Result<usize, Problem> {
+/// How much a page may have; there is memory for it.
+pub(super) fn bounds(asked: &Asked, wanted: Option<u16>) -> Result<Most, Problem> {
     match wanted.map_or(LIMIT, usize::from) {
-        limit @ 1..=LIMIT_MAX => {
-            asked.reserve(limit * ENTRY)?;
-            Ok(limit)
+        entries @ 1..=LIMIT_MAX => {
+            let octets = (entries * ENTRY).max(OCTETS);
+            asked.reserve(octets * MADE_OF_PAGE)?;
+            Ok(Most { entries, octets })
         }
         _ => Err(Fault::of_parameter("limit", format!("1 to {LIMIT_MAX}")).into()),
     }
@@ -77,7 +80,11 @@ pub(super) const WRONG_CURSOR: &str = "it is not the next_cursor of a page of th
 const TAG: usize = 32;
 /// Entries of a page that does not say how many it wants.
 const LIMIT: usize = 100;
-/// Octets of memory that an entry comes to while a page is made: the row and what is told of it. Measured are some 800 as JSON.
-const ENTRY: usize = 2 << 10;
+/// Octets of JSON of an entry that a page is sure to have room for as often as it was asked for. Measured are some 800.
+pub(super) const ENTRY: usize = 2 << 10;
+/// Octets of JSON that any page has room for: one entry with all that it may have is not much more.
+const OCTETS: usize = 128 << 10;
+/// So many octets of memory an octet of JSON comes to while a page is made: rows from another core, which are what is told then, and that as JSON.
+const MADE_OF_PAGE: usize = 2;
 /// Entries of a page.
 const LIMIT_MAX: usize = 1000;

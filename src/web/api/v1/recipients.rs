@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use shards::faults::point;
+use shards::rt;
 use shards::shard_of;
 use webapi::Time;
 use webapi::v1::recipient::{
@@ -20,7 +21,7 @@ use crate::queue::events::{Event, EventKind};
 use crate::queue::id::QueueId;
 use crate::queue::retired::{RetiredFilter, RetiredRow};
 use crate::queue::rows::{Attempt as AttemptRow, State as StateRow, Stored};
-use crate::queue::{Deed, Filter, Place, Standing};
+use crate::queue::{Deed, Filter, Most, Place, Standing};
 
 /// One, wherever it is.
 pub(super) async fn get(asked: &Asked) -> Said {
@@ -96,26 +97,28 @@ pub(super) async fn change_all(asked: &Asked) -> Said {
 /// A page of those in the queue.
 pub(super) async fn list_queue(asked: &Asked) -> Said {
     let selection: Selection = read::query(&asked.query)?;
-    let limit = paging::limit(asked, selection.limit)?;
+    let most = paging::bounds(asked, selection.limit)?;
     let cursors = Cursors::of(asked, "queue")?;
     let position = cursors.place(selection.cursor.as_deref())?;
     let filter = filter(asked, &selection)?;
     let filter = filter.ok_or_else(|| {
         Fault::of_parameter("state", "only waiting and held ones are in the queue")
     })?;
-    let (found, next) = in_queue(asked, &filter, position.unwrap_or_default(), limit).await?;
+    let mut left = most;
+    let position = position.unwrap_or_default();
+    let (found, next) = in_queue(asked, &filter, position, &mut left).await?;
     let page = Recipients {
         recipients: found.into_iter().map(|one| one.recipient).collect(),
         next_cursor: next.map(|next| cursors.written(&next)),
     };
-    reply::json(hyper::StatusCode::OK, &page)
+    reply::long(asked, most.octets - left.octets, page).await
 }
 
 /// A page of all: first those in the queue, then those that are over. One that is both, for it is over and its message still there, comes with those
 /// that are kept; one that is about to be kept is told of from the queue, and remembered until the others have been told of.
 pub(super) async fn list(asked: &Asked) -> Said {
     let selection: Selection = read::query(&asked.query)?;
-    let limit = paging::limit(asked, selection.limit)?;
+    let most = paging::bounds(asked, selection.limit)?;
     let cursors = Cursors::of(asked, "messages")?;
     let place = cursors.place(selection.cursor.as_deref())?;
     let AnyPlace {
@@ -123,11 +126,12 @@ pub(super) async fn list(asked: &Asked) -> Said {
         mut ending,
     } = place.unwrap_or_default();
     let mut recipients = Vec::new();
+    let mut left = most;
     let after = match section {
         Section::Over(after) => after,
         Section::Queue(position) => {
             let (found, next) = match filter(asked, &selection)? {
-                Some(filter) => in_queue(asked, &filter, position, limit).await?,
+                Some(filter) => in_queue(asked, &filter, position, &mut left).await?,
                 // None in the queue can fit.
                 None => Default::default(),
             };
@@ -141,18 +145,19 @@ pub(super) async fn list(asked: &Asked) -> Said {
             recipients.extend(found.into_iter().map(|one| one.recipient));
             if let Some(next) = next {
                 let section = Section::Queue(next);
-                return listed(&cursors, recipients, Some(AnyPlace { section, ending }));
+                let next = Some(AnyPlace { section, ending });
+                return listed(asked, (most, left), recipients, next).await;
             }
             None
         }
     };
-    let left = limit - recipients.len();
     let Some(result) = results(selection.state) else {
-        return listed(&cursors, recipients, None);
+        return listed(asked, (most, left), recipients, None).await;
     };
-    if left == 0 {
+    if left.is_used_up() {
         let section = Section::Over(after);
-        return listed(&cursors, recipients, Some(AnyPlace { section, ending }));
+        let next = Some(AnyPlace { section, ending });
+        return listed(asked, (most, left), recipients, next).await;
     }
     let account = asked.login()?.account;
     let filter = RetiredFilter {
@@ -167,7 +172,7 @@ pub(super) async fn list(asked: &Asked) -> Said {
         shard: shard_of(account.as_str().as_bytes(), asked.core.shard_count).0,
         filter: Box::new(filter),
         after,
-        limit: left,
+        most: left,
     };
     let ControlAnswer::Retired(rows, next) = asked.ask_owner(call).await? else {
         return Err(other_answer());
@@ -175,16 +180,25 @@ pub(super) async fn list(asked: &Asked) -> Said {
     // One that waited a moment ago may be over by now.
     let mut told: BTreeSet<u64> = recipients.iter().map(|one| one.id).collect();
     told.extend(&ending);
-    let rows = rows.iter().map(|(_, row)| row);
-    recipients.extend(rows.filter(|row| !told.contains(&row.id)).map(over));
+    let rows = rows.into_iter().map(|(_, row)| row);
+    for row in rows.filter(|row| !told.contains(&row.id)) {
+        left.take(row.octets());
+        recipients.push(over(row));
+    }
     let next = next.map(|next| AnyPlace {
         section: Section::Over(Some(next)),
         ending,
     });
-    listed(&cursors, recipients, next)
+    listed(asked, (most, left), recipients, next).await
 }
 
-fn listed(cursors: &Cursors<'_>, recipients: Vec<Recipient>, next: Option<AnyPlace>) -> Said {
+async fn listed(
+    asked: &Asked,
+    (most, left): (Most, Most),
+    recipients: Vec<Recipient>,
+    next: Option<AnyPlace>,
+) -> Said {
+    let cursors = Cursors::of(asked, "messages")?;
     let next = next.map(|mut next| {
         let surplus = next.ending.len().saturating_sub(ENDING_MAX);
         next.ending.drain(..surplus);
@@ -194,7 +208,7 @@ fn listed(cursors: &Cursors<'_>, recipients: Vec<Recipient>, next: Option<AnyPla
         recipients,
         next_cursor: next.map(|next| cursors.written(&next)),
     };
-    reply::json(hyper::StatusCode::OK, &page)
+    reply::long(asked, most.octets - left.octets, page).await
 }
 
 /// Those of a page of the queue that are not kept as over.
@@ -263,7 +277,7 @@ impl Default for Section {
 struct InQueue {
     recipient: Recipient,
     is_over: bool,
-    /// Of one that is over: as it will be kept, if its row says how it ended.
+    /// Of one that was named and is over: as it will be kept, if its row says how it ended.
     ended: Option<Box<Recipient>>,
     /// Somebody works on it: what was dropped or given up by hand may be delivered all the same.
     is_under_way: bool,
@@ -310,7 +324,7 @@ async fn kept(asked: &Asked, id: QueueId) -> Result<Option<Recipient>, Problem> 
         id: id.get(),
     };
     match asked.ask_owner(call).await? {
-        ControlAnswer::Retired(rows, _) => Ok(rows.first().map(|(_, row)| over(row))),
+        ControlAnswer::Retired(rows, _) => Ok(rows.into_iter().next().map(|(_, row)| over(row))),
         _ => Err(other_answer()),
     }
 }
@@ -343,7 +357,7 @@ async fn first_of(asked: &Asked, shard: u16, ids: Vec<u64>) -> Result<Option<InQ
         account: Some(asked.login()?.account.to_string()),
         ..Filter::default()
     };
-    let (found, _) = page(asked, shard, &filter, None, 1).await?;
+    let (found, _) = page(asked, shard, &filter, None, &mut Most::entries(1)).await?;
     Ok(found.into_iter().next())
 }
 
@@ -352,14 +366,13 @@ async fn in_queue(
     asked: &Asked,
     filter: &Filter,
     mut position: QueuePosition,
-    limit: usize,
+    left: &mut Most,
 ) -> Result<(Vec<InQueue>, Option<QueuePosition>), Problem> {
     let mut found = Vec::new();
     for _ in 0..PAGES_MAX {
-        if position.shard >= asked.core.shard_count || found.len() >= limit {
+        if position.shard >= asked.core.shard_count || left.is_used_up() {
             break;
         }
-        let left = limit - found.len();
         let (more, next) = page(asked, position.shard, filter, position.place(), left).await?;
         found.extend(more);
         position = position.next(next);
@@ -373,24 +386,32 @@ async fn page(
     shard: u16,
     filter: &Filter,
     after: Option<Place>,
-    limit: usize,
+    left: &mut Most,
 ) -> Result<(Vec<InQueue>, Option<Place>), Problem> {
     let call = ControlCall::Queue {
         shard,
         filter: Box::new(filter.clone()),
         after,
-        limit,
+        most: *left,
     };
     let owner = asked.core.owner_of_shard(shard);
     let ControlAnswer::Queue(found, next) = asked.ask(owner, call).await? else {
         return Err(other_answer());
     };
-    let recipients = found.iter().flat_map(|(stored, recipients)| {
-        let one =
-            move |(index, standing): &(u32, Standing)| on_its_way(shard, stored, *index, standing);
-        recipients.iter().filter_map(one)
-    });
-    Ok((recipients.collect(), next))
+    let is_named = !filter.ids.is_empty();
+    let mut recipients = Vec::new();
+    for (stored, standings) in found {
+        for (index, standing) in standings {
+            left.take(stored.octets_of(index));
+            let mut one = on_its_way(shard, &stored, index, standing);
+            if is_named && let Some(one) = &mut one {
+                one.ended = ended(&stored, index, one.recipient.id);
+            }
+            recipients.extend(one);
+        }
+        rt::yield_if_needed().await;
+    }
+    Ok((recipients, next))
 }
 
 async fn operate(
@@ -468,16 +489,12 @@ fn results(state: Option<State>) -> Option<Option<EventKind>> {
     })
 }
 
-fn on_its_way(shard: u16, stored: &Stored, index: u32, standing: &Standing) -> Option<InQueue> {
+fn on_its_way(shard: u16, stored: &Stored, index: u32, standing: Standing) -> Option<InQueue> {
     let message = &stored.message;
     let row = stored.recipient(index);
     let recipient = message.recipients.get(index as usize)?;
     let is_over = row.state.is_over();
     let id = stored.id(shard, index)?.get();
-    let ended = row.ended.filter(|_| is_over).map(|ended| {
-        let event = Event::of(message, index, id, &row, ended);
-        Box::new(over(&RetiredRow::of(&event)))
-    });
     let recipient = Recipient {
         id,
         address: recipient.address.clone(),
@@ -490,7 +507,7 @@ fn on_its_way(shard: u16, stored: &Stored, index: u32, standing: &Standing) -> O
             StateRow::Failed => State::Failed,
             StateRow::Dropped => State::Dropped,
         },
-        reason: standing.why.clone(),
+        reason: standing.why,
         accepted: Time::of_unix(message.accepted),
         next_attempt: match row.state {
             StateRow::Waiting => Time::of_unix(row.next),
@@ -511,18 +528,26 @@ fn on_its_way(shard: u16, stored: &Stored, index: u32, standing: &Standing) -> O
     Some(InQueue {
         recipient,
         is_over,
-        ended,
+        ended: None,
         is_under_way: standing.is_under_way,
         is_ending: row.events.iter().any(|owed| owed.kind.is_final()),
     })
 }
 
-fn over(row: &RetiredRow) -> Recipient {
+/// One that is over, as it will be kept, if its row says how it ended.
+fn ended(stored: &Stored, index: u32, id: u64) -> Option<Box<Recipient>> {
+    let row = stored.recipient(index);
+    let ended = row.ended.filter(|_| row.state.is_over())?;
+    let event = Event::of(&stored.message, index, id, &row, ended);
+    Some(Box::new(over(RetiredRow::of(&event))))
+}
+
+fn over(row: RetiredRow) -> Recipient {
     Recipient {
         id: row.id,
-        address: row.recipient.clone(),
-        message_id: row.message_id.clone(),
-        sender: row.reverse_path.clone(),
+        address: row.recipient,
+        message_id: row.message_id,
+        sender: row.reverse_path,
         state: match row.result {
             EventKind::Delivered | EventKind::Expanded => State::Delivered,
             EventKind::Relayed => State::Relayed,
@@ -530,7 +555,7 @@ fn over(row: &RetiredRow) -> Recipient {
             EventKind::Suppressed => State::Suppressed,
             _ => State::Failed,
         },
-        reason: row.text.clone(),
+        reason: row.text,
         accepted: Time::of_unix(row.accepted),
         next_attempt: None,
         expires: None,
@@ -553,7 +578,7 @@ fn over(row: &RetiredRow) -> Recipient {
                 class: said(&report.class),
             })
             .collect(),
-        metadata: row.extra.clone(),
+        metadata: row.extra,
     }
 }
 

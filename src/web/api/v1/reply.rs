@@ -10,13 +10,31 @@ use webapi::v1::openapi::PROBLEM;
 use webapi::v1::operation::JSON;
 use webapi::v1::{Kind, Problem};
 
-use super::Said;
+use super::{Asked, Said};
 use crate::web::api::PLAIN_BODIES;
 
 /// An object.
 pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Said {
     let octets = serde_json::to_vec(value).map_err(super::unavailable)?;
     Ok(with_type(status, octets.into(), JSON))
+}
+
+/// An object that comes to so many octets, about. What is long is made by the pool, in the account's turn: nobody else waits for it.
+pub(super) async fn long<T: Serialize + Send + 'static>(
+    asked: &Asked,
+    octets: usize,
+    value: T,
+) -> Said {
+    if octets <= AT_ONCE_MAX {
+        return json(StatusCode::OK, &value);
+    }
+    let account = asked.login()?.account;
+    let make = move || serde_json::to_vec(&value);
+    let made = asked.core.composing.run(account.as_str(), make).await;
+    let octets = made
+        .map_err(super::unavailable)?
+        .map_err(super::unavailable)?;
+    Ok(with_type(StatusCode::OK, octets.into(), JSON))
 }
 
 /// Octets of a type.
@@ -82,4 +100,6 @@ pub(in crate::web::api) fn problem(mut problem: Problem, request_id: &str) -> Re
     response
 }
 
+/// Octets of JSON that a core makes at one go.
+const AT_ONCE_MAX: usize = 64 << 10;
 const REALM: &str = "realm=\"webapi\"";

@@ -13,7 +13,7 @@ use crate::queue::suppression::{AddressRow, Suppressed, base};
 /// A page of it.
 pub(super) async fn list(asked: &Asked) -> Said {
     let page: Page = read::query(&asked.query)?;
-    let limit = paging::limit(asked, page.limit)?;
+    let limit = paging::bounds(asked, page.limit)?.entries;
     let account = asked.login()?.account;
     let cursors = Cursors::of(asked, "suppressions")?;
     let core = &asked.core;
@@ -36,7 +36,7 @@ pub(super) async fn list(asked: &Asked) -> Said {
         suppressions: told.collect(),
         next_cursor,
     };
-    reply::json(StatusCode::OK, &page)
+    reply::long(asked, rows.len() * paging::ENTRY, page).await
 }
 
 /// One of it.
