@@ -11,7 +11,7 @@ use super::protocol::{PAGE_MAX, QueuePosition};
 use crate::calls::{ControlAnswer, ControlCall};
 use crate::queue::id::QueueId;
 use crate::queue::rows::{Attempt, AttemptStage, Stored};
-use crate::queue::{Deed, Done, Filter, Most, Place};
+use crate::queue::{Deed, Done, Filter, Most, Place, Standing};
 
 type Item<'a> = &'a mut dyn FnMut(Value) -> Result<(), String>;
 
@@ -47,7 +47,7 @@ pub(super) fn list(
         for (stored, recipients) in &found {
             told += recipients.len();
             for (index, standing) in recipients {
-                let which = (*index, standing.why.as_str());
+                let which = (*index, standing);
                 item(describe(control, position.shard, stored, which))?;
             }
         }
@@ -202,7 +202,12 @@ impl QueuePosition {
     }
 }
 
-fn describe(control: &Control, shard: u16, stored: &Stored, (index, reason): (u32, &str)) -> Value {
+fn describe(
+    control: &Control,
+    shard: u16,
+    stored: &Stored,
+    (index, standing): (u32, &Standing),
+) -> Value {
     let message = &stored.message;
     let row = stored.recipient(index);
     let recipient = &message.recipients[index as usize];
@@ -221,10 +226,10 @@ fn describe(control: &Control, shard: u16, stored: &Stored, (index, reason): (u3
         "accepted": message.accepted,
         "expires": row.expires(message),
         "state": row.state.word(),
-        "reason": reason,
+        "reason": standing.why,
         "rule": row.held_by.as_ref().and_then(|by| by.rule),
         "attempts": row.attempts,
-        "next": row.next,
+        "next": standing.next,
         "transport": row.transport,
         "require_tls": row.requires_tls(message),
         "attempts_max": row.retries.attempts_max,

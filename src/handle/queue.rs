@@ -48,6 +48,7 @@ impl PerCore {
                 };
                 let standing = Standing {
                     why: queue::reason(&stored.message, &row, beside, now),
+                    next: queue::next(&row, beside),
                     is_under_way: beside.is_under_way,
                 };
                 (index, standing)

@@ -45,7 +45,7 @@ pub use messages::{Content, Message, Queue, Telling, Work};
 pub use most::Most;
 pub use operate::{Deed, Done, Operation, Said, all};
 pub use phase::Phase;
-pub use reason::{Beside, Pause, Standing, reason};
+pub use reason::{Beside, Pause, Standing, next, reason};
 pub use select::{Filter, Page, Place, same_domain, select};
 
 use std::rc::Rc;

@@ -30,6 +30,8 @@ impl Pause {
 pub struct Standing {
     /// Why it is where it is.
     pub why: String,
+    /// When it is tried next at the earliest, seconds since 1970.
+    pub next: i64,
     /// Somebody works on it: what was done by hand meanwhile may be too late.
     pub is_under_way: bool,
 }
@@ -79,6 +81,17 @@ pub fn reason(message: &MessageRow, row: &RecipientRow, beside: Beside<'_>, now:
             };
             format!("given up: {why}{owed}{under_way}")
         }
+    }
+}
+
+/// When a recipient is tried next at the earliest: at its time, and not before its line moves.
+pub fn next(row: &RecipientRow, beside: Beside<'_>) -> i64 {
+    let pause = beside.pause.filter(|_| !beside.is_under_way);
+    match row.state {
+        State::Waiting => row
+            .next
+            .max(pause.and_then(|pause| pause.until).unwrap_or(0)),
+        _ => row.next,
     }
 }
 
@@ -240,6 +253,7 @@ mod tests {
                 pause: Some(&pause),
             };
             let said = reason(&message, &row, paused, 5_000);
+            assert_eq!(super::next(&row, paused), until.max(9_000));
             let Some(next) = next else {
                 assert_eq!(said, why(&row, 5_000), "{until}");
                 continue;
@@ -257,6 +271,7 @@ mod tests {
             pause: None,
         };
         assert_eq!(reason(&message, &row, sent, 1), "an attempt is under way");
+        assert_eq!(super::next(&row, sent), 9_000);
         let connects = Beside {
             phase: Some("connects to mx.one.example"),
             ..sent

@@ -510,7 +510,7 @@ fn on_its_way(shard: u16, stored: &Stored, index: u32, standing: Standing) -> Op
         reason: standing.why,
         accepted: Time::of_unix(message.accepted),
         next_attempt: match row.state {
-            StateRow::Waiting => Time::of_unix(row.next),
+            StateRow::Waiting => Time::of_unix(standing.next),
             _ => None,
         },
         expires: match is_over {
