@@ -130,6 +130,15 @@ impl Check<'_> {
             let message = "neither IPv4 nor IPv6: nothing could be reached".to_owned();
             self.of_transport(name, Some("ipv4"), message, "at least one of the two");
         }
+        if transport.port == Some(0) {
+            let message = "port cannot be 0".to_owned();
+            self.of_transport(name, Some("port"), message, "from 1 to 65535");
+        }
+        if transport.user.is_some() && transport.mechanisms.is_empty() {
+            let message = "without a mechanism nobody can log in".to_owned();
+            let hint = "remove it for those that are used by default, or user";
+            self.of_transport(name, Some("mechanisms"), message, hint);
+        }
         if !(400..600).contains(&transport.code) {
             let message = format!("code cannot be {}", transport.code);
             self.of_transport(name, Some("code"), message, "from 400 to 599");

@@ -644,6 +644,23 @@ fn a_way_out_must_be_one() {
 }
 
 #[test]
+fn a_smarthost_can_be_reached_and_logged_in_to() {
+    let smarthost = |more: &str| {
+        let kind = "kind = \"smarthost\"\nhost = \"mail.example.org\"";
+        server_mistakes(&format!("{SERVER}\n[transport.x]\n{kind}\n{more}\n"))
+    };
+    assert_eq!(
+        smarthost("port = 0"),
+        ["ringmail.toml:17: port cannot be 0"]
+    );
+    let login = "user = \"u\"\npassword_file = \"p\"\nmechanisms = []";
+    assert_eq!(
+        smarthost(login),
+        ["ringmail.toml:19: without a mechanism nobody can log in"]
+    );
+}
+
+#[test]
 fn pools_must_have_addresses_of_their_own() {
     let pools = |text: &str| {
         server_mistakes(&format!(
