@@ -412,6 +412,10 @@ impl PerCore {
             let labels = crate::metrics::label("state", state);
             samples.push((("ringmail_queue_recipients", labels), count as i64));
         }
+        for (what, count) in self.queue.paused() {
+            let labels = crate::metrics::label("what", what);
+            samples.push((("ringmail_queue_paused", labels), count as i64));
+        }
         let hooks = self.queue.hooks.all_waiting();
         samples.push((("ringmail_webhook_pending", none), hooks as i64));
         let (paused, slowed, resting) = self.sites.borrow().restrained(monotonic());

@@ -1081,7 +1081,9 @@ fn what_is_told_of_lines_that_nobody_stands_in_is_forgotten() {
         for name in ["one.example", "two.example", "three.example"] {
             queue.set_reason(&name.into(), Some(super::Pause::because("why")));
         }
+        assert_eq!(queue.paused(), [("line", 3), ("site", 0)]);
         queue.forget_reasons(|name| name == "two.example", |_| false);
+        assert_eq!(queue.paused()[0].1, 2);
         let told = |name| queue.reason(name).is_some();
         assert!(told("one.example") && told("two.example") && !told("three.example"));
     });

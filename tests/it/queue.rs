@@ -312,6 +312,7 @@ fn what_operators_do_is_in_force_and_stays_so_after_a_kill() {
     for line in [
         "ringmail_queue_recipients{state=\"held\"} 1",
         "ringmail_queue_recipients{state=\"waiting\"} 1",
+        "ringmail_queue_paused{what=\"line\"} 0",
     ] {
         assert!(said.lines().any(|l| l == line), "{line}: {said}");
     }

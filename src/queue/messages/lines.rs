@@ -120,6 +120,15 @@ impl Queue {
         set(&self.reasons_of_sites, site, reason);
     }
 
+    /// How many lines, and how many sites, do not move for a reason.
+    pub fn paused(&self) -> [(&'static str, usize); 2] {
+        let of_lines = self.reasons.borrow().len();
+        [
+            ("line", of_lines),
+            ("site", self.reasons_of_sites.borrow().len()),
+        ]
+    }
+
     /// Forgets why those of lines and sites wait where nobody does, and which nobody knows (`is_known`).
     pub fn forget_reasons(&self, is_line: impl Fn(&str) -> bool, is_site: impl Fn(&str) -> bool) {
         let waiting = self.waiting.borrow();
