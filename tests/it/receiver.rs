@@ -1,5 +1,6 @@
 //! A server that takes mail, as a thread of the test: says what the test wants it to, and remembers what it was sent.
 
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -85,14 +86,19 @@ fn say(stream: &mut impl Write, said: &str) -> Option<()> {
 
 /// Connections to an address and port of ours that their clients have not closed, as the kernel knows them: proc(5), tcp.
 pub fn open_connections(address: [u8; 4], port: u16) -> usize {
-    let local = format!("{:08X}:{port:04X}", u32::from_ne_bytes(address));
+    let server = format!("{:08X}:{port:04X}", u32::from_ne_bytes(address));
     let all = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let words = all.lines().map(|line| line.split_whitespace());
-    let is_open = |mut words: std::str::SplitWhitespace<'_>| {
+    // What clients know of theirs: servers hear a little later that one is closed.
+    let client_of_open = |line| {
+        let mut words = str::split_whitespace(line);
         // sl, local_address, rem_address, st: 01 is ESTABLISHED.
-        words.nth(1) == Some(local.as_str()) && words.nth(1) == Some("01")
+        let client = words.nth(1)?;
+        let is_it = words.next() == Some(server.as_str());
+        (is_it && words.next() == Some("01")).then_some(client)
     };
-    words.filter(|words| is_open(words.clone())).count()
+    // It is read in pieces: what moves meanwhile may be there twice.
+    let clients: HashSet<&str> = all.lines().filter_map(client_of_open).collect();
+    clients.len()
 }
 
 struct Session {
