@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use ringmail::calls::{Answer, Call, ControlAnswer, ControlCall};
@@ -16,7 +16,7 @@ use shards::CoreId;
 
 use crate::outbound::{free_port, hold, queue, reasons, server, submit, submit_on, until_sent};
 use crate::patience::{early_in_the_hour, patiently};
-use crate::receiver::{Receiver, open_connections};
+use crate::receiver::Receiver;
 use crate::server::TestServer;
 
 /// All mail leaves from the addresses of this pool.
@@ -131,14 +131,21 @@ fn a_site_that_has_much_mail_does_not_keep_the_only_connection_of_an_address() {
 fn an_address_has_no_more_connections_than_it_may() {
     let directory = tempfile::tempdir().unwrap();
     let port = free_port();
-    // At most at once, counted while something is said.
-    let most = Arc::new(AtomicUsize::new(0));
-    let highest = most.clone();
-    let receiver = Receiver::start([127, 0, 0, 11], port, None, move |_| {
-        let open = open_connections([127, 0, 0, 11], port);
-        highest.fetch_max(open, Ordering::SeqCst);
+    // Those that have said EHLO and not QUIT; the most there were.
+    let (now, most) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicI64::new(0)));
+    let counts = (now.clone(), most.clone());
+    let says = move |line: &str| {
+        let (now, most) = &counts;
+        if line.starts_with("EHLO") {
+            let open = now.fetch_add(1, Ordering::SeqCst) + 1;
+            most.fetch_max(open, Ordering::SeqCst);
+        }
+        if line.starts_with("QUIT") {
+            now.fetch_sub(1, Ordering::SeqCst);
+        }
         None
-    });
+    };
+    let receiver = Receiver::start([127, 0, 0, 11], port, None, says);
     let members = member("one", 41, "connections_max = 1");
     let server = server(directory.path(), port, &pool(&members));
     for n in 0..20 {
