@@ -4,8 +4,6 @@ use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use ringmail::calls::{Answer, Call, ControlAnswer, ControlCall};
@@ -131,21 +129,7 @@ fn a_site_that_has_much_mail_does_not_keep_the_only_connection_of_an_address() {
 fn an_address_has_no_more_connections_than_it_may() {
     let directory = tempfile::tempdir().unwrap();
     let port = free_port();
-    // Those that have said EHLO and not QUIT; the most there were.
-    let (now, most) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicI64::new(0)));
-    let counts = (now.clone(), most.clone());
-    let says = move |line: &str| {
-        let (now, most) = &counts;
-        if line.starts_with("EHLO") {
-            let open = now.fetch_add(1, Ordering::SeqCst) + 1;
-            most.fetch_max(open, Ordering::SeqCst);
-        }
-        if line.starts_with("QUIT") {
-            now.fetch_sub(1, Ordering::SeqCst);
-        }
-        None
-    };
-    let receiver = Receiver::start([127, 0, 0, 11], port, None, says);
+    let receiver = Receiver::start([127, 0, 0, 11], port, None, |_| None);
     let members = member("one", 41, "connections_max = 1");
     let server = server(directory.path(), port, &pool(&members));
     for n in 0..20 {
@@ -153,7 +137,7 @@ fn an_address_has_no_more_connections_than_it_may() {
     }
     until_sent(&server);
     assert_eq!(from(&receiver, 41), 20);
-    assert_eq!(most.load(Ordering::SeqCst), 1);
+    assert_eq!(receiver.most_open(), 1);
 }
 
 /// Sites and addresses of ours that are left alone, and why.

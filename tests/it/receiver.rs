@@ -1,8 +1,9 @@
 //! A server that takes mail, as a thread of the test: says what the test wants it to, and remembers what it was sent.
 
-use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ pub type Says = dyn Fn(&str) -> Option<String> + Send + Sync;
 /// A running server.
 pub struct Receiver {
     pub heard: Arc<Mutex<Vec<Heard>>>,
+    open: Arc<Open>,
 }
 
 impl Receiver {
@@ -43,8 +45,11 @@ impl Receiver {
         let heard: Arc<Mutex<Vec<Heard>>> = Arc::default();
         let all = heard.clone();
         let says: Arc<Says> = Arc::new(says);
+        let open: Arc<Open> = Arc::default();
+        let counted = open.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
+                let stream = stream.unwrap();
                 let number = {
                     let mut all = all.lock().unwrap();
                     all.push(Heard::default());
@@ -55,11 +60,20 @@ impl Receiver {
                     number,
                     says: says.clone(),
                 };
-                let tls = tls.clone();
-                std::thread::spawn(move || session.serve(stream.unwrap(), tls));
+                let (tls, open) = (tls.clone(), counted.clone());
+                open.begins(number, &stream);
+                std::thread::spawn(move || {
+                    session.serve(stream, tls);
+                    open.ends(number);
+                });
             }
         });
-        Receiver { heard }
+        Receiver { heard, open }
+    }
+
+    /// Connections that were open at once, at most.
+    pub fn most_open(&self) -> usize {
+        self.open.most()
     }
 
     /// The messages of all connections.
@@ -84,21 +98,45 @@ fn say(stream: &mut impl Write, said: &str) -> Option<()> {
     stream.write_all(format!("{said}\r\n").as_bytes()).ok()
 }
 
-/// Connections to an address and port of ours that their clients have not closed, as the kernel knows them: proc(5), tcp.
-pub fn open_connections(address: [u8; 4], port: u16) -> usize {
-    let server = format!("{:08X}:{port:04X}", u32::from_ne_bytes(address));
-    let all = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    // What clients know of theirs: servers hear a little later that one is closed.
-    let client_of_open = |line| {
-        let mut words = str::split_whitespace(line);
-        // sl, local_address, rem_address, st: 01 is ESTABLISHED.
-        let client = words.nth(1)?;
-        let is_it = words.next() == Some(server.as_str());
-        (is_it && words.next() == Some("01")).then_some(client)
+/// Open connections, counted when another is accepted: what its client had closed before it connected is closed then. On one machine that is exact.
+#[derive(Default)]
+pub struct Open {
+    all: Mutex<Vec<(usize, TcpStream)>>,
+    most: AtomicUsize,
+}
+
+impl Open {
+    /// One more.
+    pub fn begins(&self, number: usize, stream: &TcpStream) {
+        let mut all = self.all.lock().unwrap();
+        all.push((number, stream.try_clone().unwrap()));
+        let open = all.iter().filter(|(_, stream)| is_open(stream)).count();
+        self.most.fetch_max(open, Ordering::SeqCst);
+    }
+
+    /// Ours is closed too, then.
+    pub fn ends(&self, number: usize) {
+        self.all.lock().unwrap().retain(|(n, _)| *n != number);
+    }
+
+    /// The most there were at once.
+    pub fn most(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
+    }
+}
+
+/// Whether neither side has closed it: tcp(7), TCP_INFO, whose first octet is the state.
+fn is_open(stream: &TcpStream) -> bool {
+    const ESTABLISHED: u8 = 1;
+    let mut info = [0_u8; 4];
+    let mut length = info.len() as libc::socklen_t;
+    // Safe because the kernel writes no more than the length says.
+    let failed = unsafe {
+        let (fd, info) = (stream.as_raw_fd(), info.as_mut_ptr().cast());
+        libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, info, &mut length)
     };
-    // It is read in pieces: what moves meanwhile may be there twice.
-    let clients: HashSet<&str> = all.lines().filter_map(client_of_open).collect();
-    clients.len()
+    assert_eq!(failed, 0);
+    info[0] == ESTABLISHED
 }
 
 struct Session {

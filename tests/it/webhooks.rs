@@ -22,7 +22,7 @@ use crate::outbound;
 use crate::patience::{PATIENCE, found};
 use crate::program::{Localserve, ringmail};
 use crate::queue::{inbox, submit, wait_for_queue};
-use crate::receiver::open_connections;
+use crate::receiver::Open;
 use crate::server::TestServer;
 use crate::tls::Steady;
 
@@ -51,6 +51,7 @@ type Says = dyn Fn(&Request, usize) -> String + Send + Sync;
 pub struct Hears {
     got: Arc<(Mutex<Vec<Request>>, Condvar)>,
     handshakes: Arc<Mutex<Vec<HandshakeKind>>>,
+    open: Arc<Open>,
     port: u16,
 }
 
@@ -74,18 +75,23 @@ impl Hears {
         let hears = Hears {
             got: Arc::default(),
             handshakes: Arc::default(),
+            open: Arc::default(),
             port,
         };
         let all = hears.clone();
         std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
+            for (number, stream) in listener.incoming().flatten().enumerate() {
                 let (all, says, tls) = (all.clone(), says.clone(), tls.clone());
+                all.open.begins(number, &stream);
                 let stream = Steady(stream);
-                std::thread::spawn(move || match tls {
-                    Some(config) => all
-                        .secure(stream, config)
-                        .and_then(|stream| all.serve(stream, &*says)),
-                    None => all.serve(stream, &*says),
+                std::thread::spawn(move || {
+                    match tls {
+                        Some(config) => all
+                            .secure(stream, config)
+                            .and_then(|stream| all.serve(stream, &*says)),
+                        None => all.serve(stream, &*says),
+                    };
+                    all.open.ends(number);
                 });
             }
         });
@@ -158,9 +164,9 @@ impl Hears {
         self.handshakes.lock().unwrap().clone()
     }
 
-    /// Connections that their clients have open now.
-    pub fn open(&self) -> usize {
-        open_connections([127, 0, 0, 1], self.port)
+    /// Connections that were open at once, at most.
+    pub fn most_open(&self) -> usize {
+        self.open.most()
     }
 
     pub fn so_far(&self) -> Vec<Request> {
