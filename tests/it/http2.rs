@@ -228,7 +228,7 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// RFC 7541 6.2.2: literal fields, not indexed; all are short.
-fn head(stream: u32, flags: u8, fields: &[(&str, &str)]) -> Vec<u8> {
+pub fn head(stream: u32, flags: u8, fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
         block.push(0);

@@ -9,7 +9,7 @@ use ringmail::settings::Door;
 
 use crate::http2::{
     BAD_REQUEST, DATA, END_HEADERS, END_STREAM, HEADERS, OK, Peer, RST_STREAM, api_head, frame,
-    number, with_https,
+    head, number, with_https,
 };
 use crate::patience::{PATIENCE, found};
 use crate::ports;
@@ -296,6 +296,43 @@ fn heads_of_requests_count_and_have_a_bound() {
     // There is room for one again.
     peer.write(&long_head(121));
     found(|| memory(&server), |now| *now > held);
+    drop(peer);
+    found(|| memory(&server), |octets| *octets == 0);
+}
+
+#[test]
+fn an_answer_that_is_longer_than_its_message_counts_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = "[limits.http]\nresponse_timeout_secs = \"1h\"\n";
+    let server = with_https(directory.path(), limits);
+    // Each octet is six of JSON.
+    let line = "\u{1}".repeat(900);
+    let text = format!("{line}\r\n").repeat(100);
+    let body = format!("From: x@example.net\r\nSubject: long\r\n\r\n{text}");
+    assert!(crate::smtp::send(&server, &["anna@example.test"], &body).starts_with("250 "));
+    let mut peer = Peer::with(server.connect(Door::Https), &[(4, 0)]);
+    let basic = format!(
+        "Basic {}",
+        STANDARD.encode("anna@example.test:anna-password")
+    );
+    let fields = [
+        (":method", "POST"),
+        (":scheme", "https"),
+        (":path", "/webapi/v0/MessageGet"),
+        (":authority", "mail.example.test"),
+        ("authorization", basic.as_str()),
+        ("content-type", "application/x-www-form-urlencoded"),
+    ];
+    let is_there = (1..30).any(|id| {
+        let stream = 2 * id - 1;
+        peer.write(&head(stream, 0, &fields));
+        let form = format!("request=%7B%22MsgID%22%3A{id}%7D");
+        peer.write(&frame(DATA, END_STREAM, stream, form.as_bytes()));
+        peer.status(stream) == OK
+    });
+    assert!(is_there);
+    let held = memory(&server);
+    assert!(held > 6 * 90_000, "{held}");
     drop(peer);
     found(|| memory(&server), |octets| *octets == 0);
 }

@@ -113,11 +113,15 @@ impl Asked {
     /// Memory for what is answered.
     fn hold(&self, octets: u64) -> Result<Held, ApiError> {
         let mut held = Held::new(&self.core, self.account);
-        match held.add(octets as usize) {
-            Ok(()) => Ok(held),
-            Err(BodyFault::Busy(words)) => Err(ours(words)),
-            Err(_) => Err(ours("there is too little memory for the answer")),
-        }
+        held.add(octets as usize).map_err(no_memory)?;
+        Ok(held)
+    }
+}
+
+fn no_memory(fault: BodyFault) -> ApiError {
+    match fault {
+        BodyFault::Busy(words) => ours(words),
+        _ => ours("there is too little memory for the answer"),
     }
 }
 
@@ -128,7 +132,8 @@ async fn get(mut message: Asked) -> Result<Said, ApiError> {
         return Err(ours(OTHER_ANSWER));
     };
     json.push(b'\n');
-    held.shrink_to(json.len());
+    // Many small parts, or control characters: it is longer than the message.
+    held.answer(json.len(), false).map_err(no_memory)?;
     let payload = Payload::from(json).counted(held);
     Ok(Said::Raw(
         Box::new(payload),
