@@ -263,12 +263,9 @@ async fn finish(
             note(&mut hook, result);
             let wait = wait_after(hook.attempts, &terms.waits, spread(random, id));
             match wait.filter(|_| !success && follows != Follows::Nothing) {
+                // A pause is the line's, and holds this one back too, until it ends.
                 Some(wait) => {
-                    let least = match follows {
-                        Follows::NotBefore(secs) => secs,
-                        _ => 0,
-                    };
-                    let due = writing.now.saturating_add_unsigned(wait.max(least));
+                    let due = writing.now.saturating_add_unsigned(wait);
                     book.move_to(writing, &mut hook, due);
                 }
                 None => {

@@ -446,6 +446,9 @@ fn a_pause_lasts_until_the_endpoint_is_another_or_begins_anew() {
         assert_eq!(until().await, Some(1_300));
         named("https://a.example/other").await;
         assert_eq!(until().await, None);
+        // Nor do those wait for it that heard of it: they are due by their own schedule.
+        let due = waiting(shard).await.iter().map(|hook| hook.due).max();
+        assert!(due.unwrap() < 1_050, "{due:?}");
         pause(1_003, 300).await;
         let off = Enabled::No("no".into());
         for (enabled, expected) in [(off, Some(1_303)), (Enabled::Yes, None)] {
