@@ -297,7 +297,8 @@ impl Data {
         let recipient = minijinja::context! {
             recipient => minijinja::context! { address => address, name => name },
         };
-        Ok(Data(merge_maps([recipient, defaults.0.clone(), own])))
+        // The last one counts: nobody else's data take its place.
+        Ok(Data(merge_maps([defaults.0.clone(), own, recipient])))
     }
 
     /// Which of these names it has not.

@@ -389,6 +389,24 @@ fn random_texts_do_not_break_the_engine() {
 }
 
 #[test]
+fn who_gets_a_message_is_nothing_that_data_say() {
+    let text = "{{ recipient.name }} {{ recipient.address }}";
+    for own in [
+        "{}",
+        r#"{"recipient": {"name": "Eve"}}"#,
+        r#"{"recipient": "x"}"#,
+    ] {
+        assert_eq!(rendered(text, own).unwrap(), "Ann ann@example.net", "{own}");
+    }
+    let defaults = Defaults::read(r#"{"recipient": "x"}"#).unwrap();
+    let data = Data::read(&defaults, "{}", ("ann@example.net", "Ann")).unwrap();
+    let made = Template::check(&parts(text))
+        .unwrap()
+        .render(&data, Effort::Full);
+    assert_eq!(made.unwrap().text, "Ann ann@example.net");
+}
+
+#[test]
 fn names_of_fields_are_such() {
     for (name, is_one) in [
         ("X-A", true),

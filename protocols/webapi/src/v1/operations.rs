@@ -498,7 +498,7 @@ const TEMPLATES: &[Operation] = &[
     },
     Operation {
         summary: "Write a template",
-        about: "What is wrong with one of its texts is told by field and line. An account has 100 templates at most.",
+        about: "What is wrong with one of its texts is told by field and line. All of it together has at most 256 KiB; an account has 100 templates at most.",
         path_parameters: &[Named {
             name: "name",
             about: "1 to 100 letters of ASCII, digits, `-`, `_` and `.`, but neither `.` nor `..`.",
