@@ -617,6 +617,8 @@ fn the_api_and_the_command_say_the_same_of_a_batch() {
     ];
     assert_eq!(ringmail(&words).out, "0 recipients were dropped.\n");
     assert_eq!(asked(&server, "GET", "/batches/4711000", "").0, 404);
+    let signed = format!("/batches/+{second}");
+    assert_eq!(asked(&server, "GET", &signed, "").0, 404);
     // What is wrong is named.
     batch["template"]["headers"][0]["value"] = json!("{{ number");
     batch["recipients"][2]["data"] = json!({"number": 3});

@@ -212,10 +212,12 @@ pub(super) async fn cancel(asked: &Asked) -> Said {
 
 /// Where the batch of the path is.
 fn place(asked: &Asked) -> Result<(CoreId, QueueId), Problem> {
-    let place: Result<QueueId, _> = asked.parameter().parse();
+    let text = asked.parameter();
+    let is_number = text.bytes().all(|b| b.is_ascii_digit());
+    let place = text.parse::<QueueId>().ok().filter(|_| is_number);
     let core = &asked.core;
     match place {
-        Ok(place) if place.shard() < core.shard_count => {
+        Some(place) if place.shard() < core.shard_count => {
             Ok((core.owner_of_shard(place.shard()), place))
         }
         _ => Err(not_there()),
