@@ -1,6 +1,6 @@
 //! One line of the log for each request, once its response is over: at info with `http.access_log`, else at debug.
 //!
-//! What a client says (method, path, its own number of the request) is cut and without control characters. No query: it may hold secrets.
+//! What a client says (method, path, its own number of the request) is cut and without control characters. No query: it may hold secrets, as do links to unsubscribe.
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -9,6 +9,7 @@ use hyper::body::Body;
 use hyper::{HeaderMap, Request};
 
 use super::connection::Facing;
+use super::unsubscribe::MOUNT;
 use crate::percore::{Ends, monotonic};
 
 /// What there is to be said of a request; said when it is dropped.
@@ -40,7 +41,7 @@ impl Line {
             facing: facing.clone(),
             is_access,
             method: cut(request.method().as_str(), METHOD_MAX),
-            path: cut(request.uri().path(), PATH_MAX),
+            path: cut(shown(request.uri().path()), PATH_MAX),
             page,
             status: 0,
             octets_in: request.body().size_hint().lower(),
@@ -97,6 +98,14 @@ fn cut(text: &str, most: usize) -> String {
     text[..text.floor_char_boundary(most)].to_string()
 }
 
+/// A link to unsubscribe is a secret between sender and reader.
+fn shown(path: &str) -> &str {
+    match path.starts_with(MOUNT) {
+        true => MOUNT,
+        false => path,
+    }
+}
+
 /// Octets of a method.
 const METHOD_MAX: usize = 16;
 /// Octets of a path.
@@ -107,6 +116,12 @@ const ID_MAX: usize = 128;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_to_unsubscribe_are_not_shown() {
+        assert_eq!(shown("/unsubscribe/eyJh"), "/unsubscribe");
+        assert_eq!(shown("/webapi/v1/"), "/webapi/v1/");
+    }
 
     #[test]
     fn numbers_of_clients() {
