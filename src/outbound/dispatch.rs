@@ -306,13 +306,15 @@ impl Dispatch {
         }
     }
 
-    /// Finds out what a domain says by MTA-STS; answers in words why that is not known. A fetch may take longer than a core answers.
+    /// Finds out what a domain says by MTA-STS; answers in words why whoever sends would have to wait for that. A fetch may take longer than a core
+    /// answers. What can't be read at all nobody waits for: messages that need no policy go without.
     async fn policy_is_missing(
         &self,
         domain: &Name,
         account: &str,
         is_anew: bool,
     ) -> Option<String> {
+        let begun = monotonic();
         let mut answer = match is_anew {
             true => self.core.sts_anew(domain, account).await,
             false => self.core.sts(domain, account).await,
@@ -321,7 +323,7 @@ impl Dispatch {
             answer = self.core.sts(domain, account).await;
         }
         match answer {
-            StsAnswer::Wait(words) => Some(words),
+            StsAnswer::Wait(words) if begun.elapsed() >= self.core.call_limit() => Some(words),
             _ => None,
         }
     }
