@@ -210,7 +210,7 @@ impl Kind {
                 "Nothing was done. Repeat it after as long as the field Retry-After says."
             }
             Kind::OutcomeUnknown => {
-                "Repeat it with the same Idempotency-Key: it is done once. Without one, look first whether it was done."
+                "What was sent with an Idempotency-Key (messages and batches take one) is repeated with the same: it is done once. For anything else, look first whether it was done."
             }
         }
     }
