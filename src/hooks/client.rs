@@ -284,17 +284,25 @@ impl Client {
                 let started = connection
                     .start_client_tls(tls::config(&live)?, name, limit)
                     .await;
-                started.map_err(|error| match tls_error(&error) {
-                    Some(error) => format!("{to}: TLS: {error}"),
-                    None => format!("{to}: {error}"),
-                })?;
+                if let Err(error) = started {
+                    failed = Some(match tls_error(&error) {
+                        Some(error) => format!("{to}: TLS: {error}"),
+                        None => format!("{to}: {error}"),
+                    });
+                    continue;
+                }
             }
             let left = Rc::new(Cell::new(ANSWER_MAX));
-            let (requests, driver) = http1::Builder::new()
+            let begun = http1::Builder::new()
                 .max_buf_size(HEAD_MAX)
-                .handshake(ClientStream(connection, left.clone()))
-                .await
-                .map_err(|e| format!("{to}: {}", explain(&e)))?;
+                .handshake(ClientStream(connection, left.clone()));
+            let (requests, driver) = match begun.await {
+                Ok(begun) => begun,
+                Err(error) => {
+                    failed = Some(format!("{to}: {}", explain(&error)));
+                    continue;
+                }
+            };
             let (held, dropped) = oneshot::channel();
             rt::spawn(&ROOM, async move {
                 let driven = async {

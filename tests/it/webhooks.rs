@@ -52,7 +52,7 @@ pub struct Hears {
     got: Arc<(Mutex<Vec<Request>>, Condvar)>,
     handshakes: Arc<Mutex<Vec<HandshakeKind>>>,
     open: Arc<Open>,
-    port: u16,
+    pub port: u16,
 }
 
 impl Hears {

@@ -1,5 +1,6 @@
 //! Webhooks over HTTPS: sessions that resume, and certificates that don't do, told in words.
 
+use std::net::TcpListener;
 use std::path::Path;
 
 use rustls::HandshakeKind;
@@ -8,6 +9,7 @@ use crate::outbound;
 use crate::policy_host::Authority;
 use crate::server::TestServer;
 use crate::webhooks::{Hears, OPEN, history, put, test};
+use crate::zone::Zone;
 
 /// One that trusts the authority, and tries once.
 fn server(dir: &Path, authority: &Authority) -> TestServer {
@@ -63,5 +65,33 @@ fn a_certificate_that_does_not_do_is_told_in_words() {
         let error = &result.error;
         assert!(error.contains("TLS") && error.contains(words), "{error}");
         assert!(hears.so_far().is_empty());
+    }
+}
+
+#[test]
+fn another_address_of_the_host_is_tried_if_tls_fails_at_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    authority.write(&dir.path().join("ca.pem"));
+    // The one or the other comes first.
+    let names = ["one.test", "two.test"];
+    let hears = Hears::over_tls(authority.server(&names), |_, _| "200 OK".into());
+    let broken = TcpListener::bind(("127.0.0.2", hears.port)).unwrap();
+    std::thread::spawn(move || broken.incoming().for_each(drop));
+    let (zone, dns) = Zone::serve();
+    let addresses = ["127.0.0.1", "127.0.0.2"];
+    for (name, order) in names.into_iter().zip([[0, 1], [1, 0]]) {
+        for n in order {
+            zone.a(name, addresses[n]);
+        }
+    }
+    let extra = format!(
+        "[dns]\nservers = [\"127.0.0.1:{dns}\"]\n[tls_policy]\nca_file = \"ca.pem\"\n[webhooks]\nretry_secs = []\n{OPEN}"
+    );
+    let server = TestServer::sending_with(dir.path(), &extra);
+    for name in names {
+        let id = put(&server, &format!("https://{name}:{}/hook", hears.port));
+        let result = test(&server, id);
+        assert!(result.success, "{result:?}");
     }
 }
