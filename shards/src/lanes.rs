@@ -486,7 +486,7 @@ mod tests {
                     Ok(n + 1)
                 );
             }
-            // It would be 250 s for calls that are found at the next tick alone.
+            // It would be 250 s for calls that are found at the next nudge alone.
             assert!(start.elapsed() < Duration::from_secs(125));
         })
         .unwrap();

@@ -1,4 +1,4 @@
-//! Internationalized domains on their way out. RFC 6531 3.2, RFC 5891.
+//! Internationalized addresses and domains on their way out. RFC 6531 3.2, RFC 5891.
 
 use std::io::{BufReader, Write};
 

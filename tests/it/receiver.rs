@@ -1,4 +1,5 @@
-//! A server that takes mail, as a thread of the test: says what the test wants it to, and remembers what it was sent.
+//! A server that takes mail, as a thread of the test: says what the test wants it to, and remembers what it was sent. And how servers of tests count the
+//! connections that they have at once.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream};

@@ -1,4 +1,4 @@
-//! Webhooks over HTTPS: sessions that resume, and certificates that don't do, told in words.
+//! Webhooks over HTTPS: sessions that resume, certificates that don't do, told in words, and hosts of which one address has no TLS.
 
 use std::net::TcpListener;
 use std::path::Path;
