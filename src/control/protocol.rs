@@ -217,7 +217,7 @@ pub enum Request {
         #[serde(default)]
         day: Option<u32>,
     },
-    /// A page of the queue.
+    /// A page of the queue. The end has `next`, and `missing`: why shards could not be looked at, each in words.
     QueueList {
         /// `next` of the page before.
         #[serde(default)]
@@ -229,7 +229,7 @@ pub enum Request {
         #[serde(default)]
         filter: Box<Filter>,
     },
-    /// Do something to recipients in the queue. Items tell how far it is.
+    /// Do something to recipients in the queue. Items tell how far it is. Shards that can't do it keep no other from it; they are the error in the end.
     QueueChange {
         /// To which.
         filter: Box<Filter>,

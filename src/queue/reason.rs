@@ -1,4 +1,4 @@
-//! Why a recipient waits, in words: the one answer that CLI and programs show. Pure: times are arguments.
+//! Why a recipient waits, in words, and until when at least: the one answer that CLI and programs show. Pure: times are arguments.
 
 use std::borrow::Cow;
 
